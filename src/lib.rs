@@ -1,0 +1,1 @@
+//! Sillon carves isolated layer-2 segments for competing operators out of shared ports.

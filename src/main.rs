@@ -1,0 +1,2 @@
+//! The `sillon` binary.
+fn main() {}
