@@ -1,1 +1,163 @@
-//! What the two halves agree on.
+//! The contract between the kernel half (`ebpf/`) and the user half (`src/`) of Sillon.
+//!
+//! Plain old data only: every struct is `#[repr(C)]`, names its padding and has its size asserted at compile time.
+//! Integers are in host byte order unless the type says otherwise ([`Mac`], [`Addr`] and prebuilt headers are bytes as
+//! they stand on the wire). A change of any layout, map or meaning here must raise [`ABI_VERSION`]: it is part of the
+//! pin path, so that a program never reads maps that another version left.
+#![no_std]
+
+mod exit;
+mod fdb;
+mod flood;
+mod reason;
+mod tables;
+mod tunnel;
+
+pub use exit::Exit;
+pub use fdb::{FdbEntry, FdbKey, FdbUse};
+pub use flood::{FloodKey, Handoff, MASKED_ETHERTYPE};
+pub use reason::{DropKey, DropReason, ScopeKind};
+pub use tables::{
+    Attachment, ClassKey, Counters, Encap, Label, NodeEntry, PortEntry, PortRecord, Role, Segment, Service,
+};
+pub use tunnel::{Addr, PATH_BUCKETS, PathEntry, RemoteEntry, TunnelEntry, TunnelKey, V4_OUTER, V6_OUTER};
+
+/// Version of every layout and meaning in this crate.
+pub const ABI_VERSION: u32 = 1;
+
+/// Names of the pinned maps, as they stand under the node's bpffs directory.
+pub mod map {
+    /// Names the map constants once, and lists them for whoever walks the pin directory.
+    macro_rules! names {
+        ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+            $($(#[$doc])* pub const $name: &str = stringify!($name);)*
+            /// All of them.
+            pub const ALL: &[&str] = &[$($name),*];
+        };
+    }
+    names! {
+        /// Array of one: [`crate::NodeEntry`].
+        NODE,
+        /// Hash: ifindex → [`crate::PortEntry`].
+        PORTS,
+        /// Hash: ifindex → [`crate::PortRecord`]; for userspace only.
+        PORT_RECORDS,
+        /// Hash: [`crate::ClassKey`] → attachment id.
+        CLASSES,
+        /// Array: attachment id → [`crate::Attachment`].
+        ATTACHMENTS,
+        /// Hash: segment uid → [`crate::Segment`].
+        SEGMENTS,
+        /// Hash: segment uid → [`crate::Label`]; for userspace only.
+        LABELS,
+        /// Hash: [`crate::TunnelKey`] → [`crate::TunnelEntry`].
+        TUNNELS,
+        /// Hash: VNI → segment uid, for VNIs that this node serves.
+        VNIS,
+        /// Array: remote id → [`crate::RemoteEntry`].
+        REMOTES,
+        /// Array: path id → [`crate::PathEntry`].
+        PATHS,
+        /// Hash: [`crate::FdbKey`] → [`crate::FdbEntry`].
+        FDB,
+        /// Hash: segment uid → [`crate::FdbUse`].
+        FDB_USE,
+        /// Hash: segment uid → FDB entries that the agent removed.
+        FDB_REMOVED,
+        /// Hash: [`crate::FloodKey`] → [`crate::Exit`].
+        FLOOD,
+        /// Device hash: ifindex → ifindex, the devices that XDP may redirect to.
+        DEVICES,
+        /// Per-CPU array: attachment id → [`crate::Counters`].
+        ATTACHMENT_COUNTERS,
+        /// Per-CPU array: remote id → [`crate::Counters`].
+        REMOTE_COUNTERS,
+        /// Per-CPU hash: [`crate::DropKey`] → frames.
+        DROPS,
+    }
+}
+
+/// Declares a struct as something that may stand in a map: asserts its size, and gives it aya's `Pod` for the user half.
+macro_rules! pod {
+    ($($ty:ty = $size:literal),* $(,)?) => {$(
+        const _: () = assert!(core::mem::size_of::<$ty>() == $size);
+        // SAFETY: `repr(C)` or `repr(transparent)` over integers and byte arrays, without implicit padding (the
+        // size above is the sum of the fields), so every byte is initialised.
+        #[cfg(feature = "user")]
+        unsafe impl aya::Pod for $ty {}
+    )*};
+}
+pub(crate) use pod;
+
+/// An Ethernet address, as on the wire. Kept as three 16-bit words because frames are 2-aligned.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mac(pub [u16; 3]);
+pod!(Mac = 6);
+
+impl Mac {
+    /// From the six octets in the order of transmission.
+    pub const fn new(o: [u8; 6]) -> Self {
+        Self([
+            u16::from_ne_bytes([o[0], o[1]]),
+            u16::from_ne_bytes([o[2], o[3]]),
+            u16::from_ne_bytes([o[4], o[5]]),
+        ])
+    }
+
+    /// The six octets in the order of transmission.
+    pub const fn octets(self) -> [u8; 6] {
+        let [a, b, c] = [self.0[0].to_ne_bytes(), self.0[1].to_ne_bytes(), self.0[2].to_ne_bytes()];
+        [a[0], a[1], b[0], b[1], c[0], c[1]]
+    }
+
+    /// Whether the I/G bit is set: broadcast or multicast (IEEE 802 clause 8.2).
+    #[inline(always)]
+    pub const fn is_group(self) -> bool {
+        self.0[0] & u16::from_ne_bytes([1, 0]) != 0
+    }
+
+    /// Whether all bits are zero, which no station may have.
+    #[inline(always)]
+    pub const fn is_zero(self) -> bool {
+        self.0[0] | self.0[1] | self.0[2] == 0
+    }
+
+    /// Whether this is 01-80-C2-00-00-0x, which no bridge forwards (IEEE 802.1Q-2022 table 8-1).
+    #[inline(always)]
+    pub const fn is_link_local_control(self) -> bool {
+        self.0[0] == u16::from_ne_bytes([0x01, 0x80])
+            && self.0[1] == u16::from_ne_bytes([0xc2, 0x00])
+            && self.0[2] & u16::from_ne_bytes([0xff, 0xf0]) == 0
+    }
+}
+
+#[cfg(feature = "user")]
+impl core::fmt::Display for Mac {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let [a, b, c, d, e, g] = self.octets();
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mac_keeps_the_order_of_transmission() {
+        let octets = [0x02, 0x11, 0x22, 0x33, 0x44, 0x55];
+        assert_eq!(Mac::new(octets).octets(), octets);
+    }
+
+    #[test]
+    fn group_zero_and_control_addresses_are_told_apart() {
+        assert!(Mac::new([0xff; 6]).is_group());
+        assert!(Mac::new([0x33, 0x33, 0, 0, 0, 1]).is_group());
+        assert!(!Mac::new([0x02, 0, 0, 0, 0, 1]).is_group());
+        assert!(Mac::new([0; 6]).is_zero());
+        assert!(Mac::new([0x01, 0x80, 0xc2, 0, 0, 0x0e]).is_link_local_control());
+        assert!(!Mac::new([0x01, 0x80, 0xc2, 0, 0, 0x10]).is_link_local_control());
+        assert!(!Mac::new([0x01, 0x00, 0x5e, 0, 0, 0x0e]).is_link_local_control());
+    }
+}

@@ -1,0 +1,56 @@
+//! What XDP tells TC about a frame that must be copied, and the lists of who gets a copy.
+
+use crate::{Exit, pod};
+
+/// The ethertype that a frame carries from XDP to TC instead of its own (IEEE 802 local experimental ethertype 1).
+///
+/// It does two things: the kernel does not lift a carried VLAN tag out of the frame on the way, and a frame that TC does
+/// not pick up (no program there) has no protocol handler in the host and dies, instead of reaching the node's own stack.
+pub const MASKED_ETHERTYPE: u16 = 0x88b5;
+
+/// One place in a flood list.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FloodKey {
+    /// The list; a changed list is a new one, and the segment is switched to it in one write.
+    pub list: u32,
+    /// Place in the list, from 0. Attachments stand first, then IPv4 remotes, then IPv6 remotes.
+    pub index: u32,
+}
+
+/// XDP metadata of a frame on its way to the flood.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Handoff {
+    /// [`Handoff::MAGIC`].
+    pub magic: u32,
+    /// Segment uid.
+    pub segment: u32,
+    /// Where the frame came in.
+    pub ingress: Exit,
+    /// Hash of the inner flow, for the outer source port and the choice among equal paths.
+    pub hash: u32,
+    /// The ethertype that [`MASKED_ETHERTYPE`] stands for, as on the wire.
+    pub ethertype: u16,
+    /// PCP and DEI (the top four bits) of the frame, host order; the VID bits are zero.
+    pub priority: u16,
+    /// [`Handoff::LEAF`] | [`Handoff::PRIORITY_TAGGED`] | [`Handoff::CARRIES_TAGS`].
+    pub flags: u16,
+    /// ECN field of the inner packet, 0–3 (RFC 3168).
+    pub ecn: u8,
+    /// Bytes of VLAN tags that the frame carries behind its addresses, not counting a priority tag lifted out.
+    pub carried: u8,
+}
+
+impl Handoff {
+    /// Marks metadata as ours.
+    pub const MAGIC: u32 = 0x5111_0417;
+    /// The frame came in at a leaf of a `tree`.
+    pub const LEAF: u16 = 1;
+    /// The frame had a priority tag (VID 0) of its own, which XDP lifted out.
+    pub const PRIORITY_TAGGED: u16 = 2;
+    /// The frame carries VLAN tags, so only transparent attachments and tunnels may have it.
+    pub const CARRIES_TAGS: u16 = 4;
+}
+
+pod!(FloodKey = 8, Handoff = 24);

@@ -1,0 +1,132 @@
+//! Why a frame was dropped: one list for the programs, the tables, the help and the metrics.
+
+use crate::pod;
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $value:literal, $name:literal;)*) => {
+        /// Why a frame was dropped.
+        #[repr(u32)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum DropReason { $($(#[doc = $doc])+ $variant = $value,)* }
+
+        impl DropReason {
+            /// All of them, in the order of their numbers.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The name that tables, JSON and metrics show.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// What happened, in a sentence.
+            pub const fn help(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+).trim_ascii(),)* }
+            }
+
+            /// The reason with this number.
+            pub const fn from_number(number: u32) -> Option<Self> {
+                match number { $($value => Some(Self::$variant),)* _ => None }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The frame ends before its headers do.
+    Truncated = 1, "truncated";
+    /// The port has no attachment for the frame's tags, or for frames without one.
+    NoAttachment = 2, "no-attachment";
+    /// VID 4095, which IEEE 802.1Q reserves.
+    ReservedVid = 3, "reserved-vid";
+    /// A tag of a TPID that is neither 0x8100 nor 0x88a8 at this place.
+    UnknownTpid = 4, "unknown-tpid";
+    /// A tag inside the attachment's own, on an attachment that carries none.
+    NestedTag = 5, "nested-tag";
+    /// The source address is a group address.
+    SourceGroup = 6, "source-group";
+    /// The source address is zero.
+    SourceZero = 7, "source-zero";
+    /// A link-local control frame (01-80-C2-00-00-0x), which no bridge forwards.
+    LinkLocalControl = 8, "link-local-control";
+    /// The packet is larger than the segment's MTU.
+    TooBig = 9, "too-big";
+    /// With its outer header the packet is larger than the MTU of the way to the remote.
+    UnderlayMtu = 10, "underlay-mtu";
+    /// The destination is where the frame came from.
+    SameExit = 11, "same-exit";
+    /// The frame came out of a tunnel and would go back into one.
+    SplitHorizon = 12, "split-horizon";
+    /// From a leaf of a tree to a leaf.
+    LeafToLeaf = 13, "leaf-to-leaf";
+    /// A line whose other point is not there.
+    LineIncomplete = 14, "line-incomplete";
+    /// The underlay has no way to the remote at present.
+    Unreachable = 15, "unreachable";
+    /// The device that the frame should leave by is gone or down.
+    NoDevice = 16, "no-device";
+    /// Nobody to flood the frame to.
+    NoReceiver = 17, "no-receiver";
+    /// The kernel could not copy the frame.
+    CopyFailed = 18, "copy-failed";
+    /// The exit belongs to another segment: a stale entry met while tables change.
+    StaleExit = 19, "stale-exit";
+    /// The frame could not be grown or shrunk for its new header.
+    NoHeadroom = 20, "no-headroom";
+    /// VXLAN for this node with a VNI that it does not serve.
+    UnknownVni = 21, "unknown-vni";
+    /// VXLAN from a source that is no remote of the segment.
+    UnknownSource = 22, "unknown-source";
+    /// VXLAN without the I flag (RFC 7348 section 5).
+    NoVniFlag = 23, "no-vni-flag";
+    /// The outer header is malformed: lengths that do not agree, options, a wrong checksum.
+    OuterMalformed = 24, "outer-malformed";
+    /// A fragment of a VXLAN packet; VTEPs do not fragment (RFC 7348 section 4.3).
+    OuterFragment = 25, "outer-fragment";
+    /// Congestion was marked on a packet that does not know ECN (RFC 6040 section 4.2).
+    EcnNotCapable = 26, "ecn-not-capable";
+    /// A frame of the node's own stack, sent out by a port that serves operators.
+    HostEgress = 27, "host-egress";
+    /// A frame at TC that XDP has not classified.
+    Unclassified = 28, "unclassified";
+}
+
+/// What a drop is counted for.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ScopeKind {
+    /// A port, by ifindex: no attachment is known yet.
+    Port = 1,
+    /// An attachment, by id.
+    Attachment = 2,
+    /// A segment, by uid: the frame came out of a tunnel.
+    Segment = 3,
+}
+
+/// What was dropped where, and why.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DropKey {
+    /// A [`ScopeKind`].
+    pub scope: u32,
+    /// Ifindex, attachment id or segment uid.
+    pub id: u32,
+    /// A [`DropReason`].
+    pub reason: u32,
+}
+
+pod!(DropKey = 12);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_numbered_without_a_gap_and_named_once() {
+        for (place, reason) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, place + 1);
+            assert_eq!(DropReason::from_number(*reason as u32), Some(*reason));
+            assert!(DropReason::ALL.iter().filter(|other| other.name() == reason.name()).count() == 1);
+            assert!(!reason.help().is_empty());
+        }
+    }
+}
