@@ -38,8 +38,8 @@ pub struct Handoff {
     pub flags: u16,
     /// ECN field of the inner packet, 0–3 (RFC 3168).
     pub ecn: u8,
-    /// Bytes of VLAN tags that the frame carries behind its addresses, not counting a priority tag lifted out.
-    pub carried: u8,
+    /// Zero.
+    pub pad: u8,
 }
 
 impl Handoff {

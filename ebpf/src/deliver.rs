@@ -1,0 +1,71 @@
+//! Out of a port, or to a remote. Before a frame leaves, its exit must belong to its segment: whatever a table says, this is
+//! compared for every frame.
+
+use aya_ebpf::bindings::xdp_action;
+use sillon_abi::{DropReason, Exit};
+
+use crate::{
+    classify::Origin,
+    count,
+    flow,
+    frame::Frame,
+    maps::{ATTACHMENTS, DEVICES},
+    outer::{self, Outer},
+    parse::Inner,
+    rewrite,
+};
+
+#[inline(always)]
+pub fn deliver(frame: &Frame, origin: &Origin, inner: &Inner, exit: Exit, len: usize) -> Result<u32, DropReason> {
+    if exit.is_remote() {
+        to_remote(frame, origin, inner, exit, len)
+    } else {
+        to_attachment(frame, origin, inner, exit, len)
+    }
+}
+
+#[inline(always)]
+fn to_attachment(
+    frame: &Frame,
+    origin: &Origin,
+    inner: &Inner,
+    exit: Exit,
+    len: usize,
+) -> Result<u32, DropReason> {
+    let attachment = ATTACHMENTS.get(exit.id()).ok_or(DropReason::StaleExit)?;
+    if attachment.segment != origin.segment {
+        return Err(DropReason::StaleExit);
+    }
+    if origin.leaf && attachment.leaf != 0 {
+        return Err(DropReason::LeafToLeaf);
+    }
+    let class = attachment.class;
+    let len = rewrite::to_attachment(frame, origin, inner, class, len)?;
+    leave(exit, class.ifindex, len)
+}
+
+#[inline(always)]
+fn to_remote(frame: &Frame, origin: &Origin, inner: &Inner, exit: Exit, len: usize) -> Result<u32, DropReason> {
+    let flow = flow::of(frame, inner)?;
+    let path = outer::path(exit.id(), flow.hash).ok_or(DropReason::Unreachable)?;
+    let inner_len = rewrite::inner_len(origin, inner, len);
+    let header = path.header_len as usize;
+    if inner_len + header > path.mtu as usize + 14 {
+        return Err(DropReason::UnderlayMtu);
+    }
+    let outer =
+        Outer { vni: origin.vni, hash: flow.hash, tos: origin.tos | flow.ecn, leaf: origin.leaf, inner: inner_len };
+    rewrite::to_tunnel(frame, origin, inner, &outer, path)?;
+    leave(exit, path.ifindex, inner_len)
+}
+
+#[inline(always)]
+fn leave(exit: Exit, ifindex: u32, len: usize) -> Result<u32, DropReason> {
+    match DEVICES.redirect(ifindex, xdp_action::XDP_DROP.into()) {
+        Ok(action) => {
+            count::sent(exit, len);
+            Ok(action)
+        }
+        Err(_) => Err(DropReason::NoDevice),
+    }
+}

@@ -1,0 +1,114 @@
+//! The one place that touches packet memory at XDP. Offsets are bytes from the first of the frame's bytes.
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::xdp_md,
+    helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len},
+    programs::XdpContext,
+};
+use sillon_abi::{DropReason, Handoff, Mac};
+
+/// What may be read from a frame: plain words with an alignment of at most two, which every frame has.
+///
+/// # Safety
+/// Any bit pattern must be a value, and the alignment at most 2.
+pub unsafe trait Wire: Copy {}
+// SAFETY: integers and arrays of them.
+unsafe impl Wire for u8 {}
+// SAFETY: as above.
+unsafe impl Wire for u16 {}
+// SAFETY: as above.
+unsafe impl<const N: usize> Wire for [u16; N] {}
+// SAFETY: a transparent [u16; 3].
+unsafe impl Wire for Mac {}
+
+/// A frame at XDP.
+pub struct Frame {
+    ctx: *mut xdp_md,
+}
+
+impl Frame {
+    #[inline(always)]
+    pub fn new(ctx: &XdpContext) -> Self {
+        Self { ctx: ctx.as_ptr().cast() }
+    }
+
+    #[inline(always)]
+    pub fn ifindex(&self) -> u32 {
+        // SAFETY: the kernel gives a valid context for the run of the program.
+        unsafe { (*self.ctx).ingress_ifindex }
+    }
+
+    /// Bytes, fragments included, without FCS.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        // SAFETY: as above.
+        unsafe { bpf_xdp_get_buff_len(self.ctx) as usize }
+    }
+
+    #[inline(always)]
+    pub fn at<T: Wire>(&self, offset: usize) -> Result<*mut T, DropReason> {
+        // SAFETY: as above; the comparison is the one that the verifier wants to see.
+        let (start, end) = unsafe { ((*self.ctx).data as usize, (*self.ctx).data_end as usize) };
+        if start + offset + size_of::<T>() > end {
+            return Err(DropReason::Truncated);
+        }
+        Ok((start + offset) as *mut T)
+    }
+
+    #[inline(always)]
+    pub fn read<T: Wire>(&self, offset: usize) -> Result<T, DropReason> {
+        // SAFETY: `at` checked the bounds; `Wire` says that any bytes are a value and that two is alignment enough.
+        Ok(unsafe { *self.at(offset)? })
+    }
+
+    #[inline(always)]
+    pub fn write<T: Wire>(&self, offset: usize, value: T) -> Result<(), DropReason> {
+        // SAFETY: as for `read`.
+        unsafe { *self.at(offset)? = value };
+        Ok(())
+    }
+
+    /// A 16-bit field in network order, as a number.
+    #[inline(always)]
+    pub fn read_be16(&self, offset: usize) -> Result<u16, DropReason> {
+        Ok(u16::from_be(self.read(offset)?))
+    }
+
+    /// Takes `by` bytes off the front, or with a negative number puts as many undefined ones there.
+    #[inline(always)]
+    pub fn shift(&self, by: i32) -> Result<(), DropReason> {
+        // SAFETY: no packet reference is held across it: `at` makes them anew.
+        if by != 0 && unsafe { bpf_xdp_adjust_head(self.ctx, by) } != 0 {
+            return Err(DropReason::NoHeadroom);
+        }
+        Ok(())
+    }
+
+    /// Takes `by` bytes off the end.
+    #[inline(always)]
+    pub fn trim(&self, by: usize) -> Result<(), DropReason> {
+        // SAFETY: as for `shift`.
+        if by != 0 && unsafe { bpf_xdp_adjust_tail(self.ctx, -(by as i32)) } != 0 {
+            return Err(DropReason::NoHeadroom);
+        }
+        Ok(())
+    }
+
+    /// Leaves a note for TC in front of the frame.
+    #[inline(always)]
+    pub fn leave_note(&self, note: Handoff) -> Result<(), DropReason> {
+        // SAFETY: as for `shift`; the comparison bounds the write. Metadata is 4-aligned, as is `Handoff`.
+        unsafe {
+            if bpf_xdp_adjust_meta(self.ctx, -(size_of::<Handoff>() as i32)) != 0 {
+                return Err(DropReason::NoHeadroom);
+            }
+            let (meta, data) = ((*self.ctx).data_meta as usize, (*self.ctx).data as usize);
+            if meta + size_of::<Handoff>() > data {
+                return Err(DropReason::NoHeadroom);
+            }
+            *(meta as *mut Handoff) = note;
+        }
+        Ok(())
+    }
+}

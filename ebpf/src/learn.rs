@@ -1,0 +1,65 @@
+//! Source addresses are learned where their frames come in, and move with them. A segment has at most its share of the
+//! FDB: past it, frames are still forwarded, but new addresses are not learned, and that is counted.
+
+use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_ktime_get_coarse_ns};
+use sillon_abi::{Exit, FdbEntry, FdbKey};
+
+use crate::{
+    classify::Origin,
+    maps::{FDB, FDB_REMOVED, FDB_USE},
+    parse::Inner,
+};
+
+/// An entry is not written more often than this: a cache line that every frame writes would travel between CPUs.
+const REFRESH_NS: u64 = 1_000_000_000;
+
+#[inline(always)]
+pub fn learn(origin: &Origin, inner: &Inner) {
+    let key = FdbKey::new(origin.segment, inner.src);
+    // SAFETY: a helper without arguments.
+    let now = unsafe { bpf_ktime_get_coarse_ns() };
+    let Some(entry) = FDB.get_ptr_mut(key) else {
+        return insert(origin, key, FdbEntry { exit: origin.ingress, pad: 0, seen: now });
+    };
+    // SAFETY: map values are aligned; each field is one word, written at once.
+    unsafe {
+        if (*entry).exit != origin.ingress {
+            (*entry).exit = origin.ingress;
+        }
+        if now - (*entry).seen > REFRESH_NS {
+            (*entry).seen = now;
+        }
+    }
+}
+
+#[inline(always)]
+fn insert(origin: &Origin, key: FdbKey, entry: FdbEntry) {
+    let Some(used) = FDB_USE.get_ptr_mut(origin.segment) else { return };
+    // SAFETY: aligned words, changed atomically.
+    unsafe {
+        let removed = FDB_REMOVED.get_ptr(origin.segment).map_or(0, |removed| *removed);
+        let learned = &raw mut (*used).learned;
+        if (*learned).wrapping_sub(removed) >= u64::from(origin.fdb_limit) {
+            add(&raw mut (*used).refused);
+        } else if FDB.insert(key, entry, BPF_NOEXIST.into()).is_ok() {
+            add(learned);
+        }
+    }
+}
+
+/// # Safety
+/// `count` must point to an aligned word of a map value.
+#[inline(always)]
+unsafe fn add(count: *mut u64) {
+    // `AtomicU64::fetch_add` is not offered for BPF, which has no compare-and-swap at its base level; this compiles to its
+    // atomic add.
+    // SAFETY: as the caller promises.
+    unsafe { core::intrinsics::atomic_xadd::<u64, u64, { core::intrinsics::AtomicOrdering::Relaxed }>(count, 1) };
+}
+
+/// Where a frame's destination was last seen.
+#[inline(always)]
+pub fn find(segment: u32, inner: &Inner) -> Option<Exit> {
+    // SAFETY: one aligned word, read at once.
+    FDB.get_ptr(FdbKey::new(segment, inner.dst)).map(|entry| unsafe { core::ptr::read_volatile(&raw const (*entry).exit) })
+}

@@ -1,0 +1,36 @@
+//! Where does the frame go? A `line` goes to its other point, whatever the address. In a `lan` or `tree` a known unicast
+//! address goes where it was last seen, never back to where the frame came from, and never out of one tunnel into
+//! another (split horizon). A group address, or one not seen yet, is flooded.
+
+use sillon_abi::{DropReason, Exit, Service};
+
+use crate::{classify::Origin, learn, parse::Inner};
+
+/// Where a frame goes.
+pub enum Route {
+    To(Exit),
+    Flood,
+}
+
+#[inline(always)]
+pub fn lookup(origin: &Origin, inner: &Inner) -> Result<Route, DropReason> {
+    if origin.service == Service::Line as u8 {
+        return if origin.cross.is_none() {
+            Err(DropReason::LineIncomplete)
+        } else {
+            Ok(Route::To(origin.cross))
+        };
+    }
+    learn::learn(origin, inner);
+    if inner.dst.is_group() {
+        return Ok(Route::Flood);
+    }
+    let Some(exit) = learn::find(origin.segment, inner) else { return Ok(Route::Flood) };
+    if exit == origin.ingress {
+        return Err(DropReason::SameExit);
+    }
+    if exit.is_remote() && origin.ingress.is_remote() {
+        return Err(DropReason::SplitHorizon);
+    }
+    Ok(Route::To(exit))
+}

@@ -1,0 +1,53 @@
+//! The pinned maps. Sizes are the smallest useful ones: the agent sets them from the node's limits when it loads.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, DevMapHash, HashMap, PerCpuArray, PerCpuHashMap},
+};
+use sillon_abi::{
+    Attachment, ClassKey, Counters, DropKey, Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Label, NodeEntry, PathEntry,
+    PortEntry, PortRecord, RemoteEntry, Segment, TunnelEntry, TunnelKey,
+};
+
+/// Elements are allocated as they come: a node's limits may be far above what it uses.
+const NO_PREALLOC: u32 = aya_ebpf::bindings::BPF_F_NO_PREALLOC;
+
+#[map]
+pub static NODE: Array<NodeEntry> = Array::pinned(1, 0);
+#[map]
+pub static PORTS: HashMap<u32, PortEntry> = HashMap::pinned(1024, NO_PREALLOC);
+#[map]
+pub static PORT_RECORDS: HashMap<u32, PortRecord> = HashMap::pinned(1024, NO_PREALLOC);
+#[map]
+pub static CLASSES: HashMap<ClassKey, u32> = HashMap::pinned(1, NO_PREALLOC);
+#[map]
+pub static ATTACHMENTS: Array<Attachment> = Array::pinned(1, 0);
+#[map]
+pub static SEGMENTS: HashMap<u32, Segment> = HashMap::pinned(1, NO_PREALLOC);
+#[map]
+pub static LABELS: HashMap<u32, Label> = HashMap::pinned(1, NO_PREALLOC);
+#[map]
+pub static TUNNELS: HashMap<TunnelKey, TunnelEntry> = HashMap::pinned(1, NO_PREALLOC);
+#[map]
+pub static VNIS: HashMap<u32, u32> = HashMap::pinned(1, NO_PREALLOC);
+#[map]
+pub static REMOTES: Array<RemoteEntry> = Array::pinned(1, 0);
+#[map]
+pub static PATHS: Array<PathEntry> = Array::pinned(1, 0);
+/// Not an LRU map, ever: one operator's MACs must not push out another's.
+#[map]
+pub static FDB: HashMap<FdbKey, FdbEntry> = HashMap::pinned(1, NO_PREALLOC);
+#[map]
+pub static FDB_USE: HashMap<u32, FdbUse> = HashMap::pinned(1, NO_PREALLOC);
+#[map]
+pub static FDB_REMOVED: HashMap<u32, u64> = HashMap::pinned(1, NO_PREALLOC);
+#[map]
+pub static FLOOD: HashMap<FloodKey, Exit> = HashMap::pinned(1, NO_PREALLOC);
+#[map]
+pub static DEVICES: DevMapHash = DevMapHash::pinned(1024, 0);
+#[map]
+pub static ATTACHMENT_COUNTERS: PerCpuArray<Counters> = PerCpuArray::pinned(1, 0);
+#[map]
+pub static REMOTE_COUNTERS: PerCpuArray<Counters> = PerCpuArray::pinned(1, 0);
+#[map]
+pub static DROPS: PerCpuHashMap<DropKey, u64> = PerCpuHashMap::pinned(1, NO_PREALLOC);

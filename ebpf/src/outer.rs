@@ -1,0 +1,84 @@
+//! The outer header: the path's prebuilt bytes, with what differs from frame to frame filled in. XDP and TC both use it.
+//!
+//! ECN is copied in (RFC 6040 section 4.1, normal mode). DSCP is the owner's to choose, per segment: if it followed the inner packet
+//! (RFC 2983's uniform model), an operator could promote itself on the underlay that all share.
+
+use sillon_abi::{PATH_BUCKETS, PathEntry, RemoteEntry, V4_OUTER, V6_OUTER};
+
+use crate::maps::{PATHS, REMOTES};
+
+/// The IANA port of VXLAN.
+pub const VXLAN_PORT: u16 = 4789;
+/// In the reserved bits behind the VXLAN flags: from a leaf of a `tree`.
+pub const LEAF: u16 = 1;
+
+const V4_WORDS: usize = V4_OUTER / 2;
+const V6_WORDS: usize = V6_OUTER / 2;
+/// Outer source ports are of the dynamic range, 49152–65535.
+const SOURCE_PORTS: u16 = 49152;
+
+/// What differs from frame to frame.
+pub struct Outer {
+    pub vni: u32,
+    pub hash: u32,
+    /// Traffic class: DSCP and ECN.
+    pub tos: u8,
+    pub leaf: bool,
+    /// Bytes of the inner frame.
+    pub inner: usize,
+}
+
+/// The path that a flow takes to a remote.
+#[inline(always)]
+pub fn path(remote: u32, hash: u32) -> Option<&'static PathEntry> {
+    let remote: &RemoteEntry = REMOTES.get(remote)?;
+    let bucket = (hash >> 16) as usize & (PATH_BUCKETS - 1);
+    // SAFETY: in bounds by the mask; one aligned word, read at once.
+    let id = unsafe { core::ptr::read_volatile((&raw const remote.paths).cast::<u32>().add(bucket)) };
+    if id == 0 { None } else { PATHS.get(id) }
+}
+
+impl Outer {
+    /// UDP source port, length and zero checksum, and the VXLAN header, from word `at`.
+    #[inline(always)]
+    fn udp_and_vxlan(&self, header: &mut [u16], at: usize) {
+        header[at] = (SOURCE_PORTS | self.hash as u16 & !SOURCE_PORTS).to_be();
+        header[at + 2] = (self.inner as u16 + 16).to_be();
+        header[at + 5] = if self.leaf { LEAF.to_be() } else { 0 };
+        header[at + 6] = ((self.vni >> 8) as u16).to_be();
+        header[at + 7] = ((self.vni << 8) as u16).to_be();
+    }
+
+    /// # Safety
+    /// `header` must point to as many writable bytes of the frame.
+    #[inline(always)]
+    pub unsafe fn write_v4(&self, header: *mut [u16; V4_WORDS], path: &PathEntry) {
+        let total = self.inner as u32 + (V4_OUTER - 14) as u32;
+        let sum = path.checksum + u32::from(self.tos) + total;
+        let sum = (sum & 0xffff) + (sum >> 16);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        // SAFETY: as the caller promises; the path's header is longer.
+        let header = unsafe {
+            *header = *(&raw const path.header).cast::<[u16; V4_WORDS]>();
+            &mut *header
+        };
+        header[7] = (0x4500 | u16::from(self.tos)).to_be();
+        header[8] = (total as u16).to_be();
+        header[12] = (!(sum as u16)).to_be();
+        self.udp_and_vxlan(header, 17);
+    }
+
+    /// # Safety
+    /// `header` must point to as many writable bytes of the frame.
+    #[inline(always)]
+    pub unsafe fn write_v6(&self, header: *mut [u16; V6_WORDS], path: &PathEntry) {
+        // SAFETY: as the caller promises; the path's header is longer.
+        let header = unsafe {
+            *header = *(&raw const path.header).cast::<[u16; V6_WORDS]>();
+            &mut *header
+        };
+        header[7] = (0x6000 | u16::from(self.tos) << 4).to_be();
+        header[9] = (self.inner as u16 + 16).to_be();
+        self.udp_and_vxlan(header, 27);
+    }
+}

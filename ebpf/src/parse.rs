@@ -1,0 +1,81 @@
+//! The inner frame: its addresses, the tags that it carries behind the attachment's own, and where its packet starts.
+//!
+//! A carried tag passes only on a transparent attachment or out of a tunnel; elsewhere it is dropped (`nested-tag`), or the
+//! exit's wire would show a tag that the attachment does not own. The exception is one priority tag (VID 0) out of a
+//! tunnel, which is how PCP and DEI travel between nodes.
+
+use sillon_abi::{DropReason, Mac};
+
+use crate::{
+    classify::{Origin, PRIORITY},
+    frame::Frame,
+};
+
+pub const C_TPID: u16 = 0x8100;
+pub const S_TPID: u16 = 0x88a8;
+/// Bytes of a VLAN tag.
+pub const TAG: usize = 4;
+/// Offset of the ethertype, or of the first tag.
+pub const ETHERTYPE: usize = 12;
+pub const IPV4: u16 = 0x0800;
+pub const IPV6: u16 = 0x86dd;
+
+/// Whether an ethertype announces a tag, by the standards (0x8100, 0x88a8) or by old habit (0x9100, 0x9200, 0x9300).
+#[inline(always)]
+pub fn is_tpid(ethertype: u16) -> bool {
+    matches!(ethertype, C_TPID | S_TPID | 0x9100 | 0x9200 | 0x9300)
+}
+
+/// What is known of the inner frame.
+pub struct Inner {
+    pub dst: Mac,
+    pub src: Mac,
+    /// Tags behind the attachment's own, as far as we look (two).
+    pub carried: usize,
+    /// The only carried tag has VID 0.
+    pub priority_tag: bool,
+    /// PCP and DEI of the frame, whichever tag they stood in.
+    pub priority: u16,
+    /// Offset of the packet.
+    pub l3: usize,
+    /// What the packet is.
+    pub ethertype: u16,
+}
+
+#[inline(always)]
+pub fn inner(frame: &Frame, origin: &Origin) -> Result<Inner, DropReason> {
+    let mut inner = Inner {
+        dst: frame.read(0)?,
+        src: frame.read(6)?,
+        carried: 0,
+        priority_tag: false,
+        priority: origin.priority,
+        l3: ETHERTYPE + origin.lead + 2,
+        ethertype: frame.read_be16(ETHERTYPE + origin.lead)?,
+    };
+    if is_tpid(inner.ethertype) {
+        if !origin.transparent {
+            return Err(DropReason::NestedTag);
+        }
+        carried(frame, &mut inner)?;
+    }
+    Ok(inner)
+}
+
+#[inline(always)]
+fn carried(frame: &Frame, inner: &mut Inner) -> Result<(), DropReason> {
+    let tci = frame.read_be16(inner.l3)?;
+    let tpid = inner.ethertype;
+    inner.ethertype = frame.read_be16(inner.l3 + 2)?;
+    inner.l3 += TAG;
+    inner.carried = 1;
+    if is_tpid(inner.ethertype) {
+        inner.ethertype = frame.read_be16(inner.l3 + 2)?;
+        inner.l3 += TAG;
+        inner.carried = 2;
+    } else if tpid == C_TPID && tci & !PRIORITY == 0 {
+        inner.priority_tag = true;
+        inner.priority = tci;
+    }
+    Ok(())
+}

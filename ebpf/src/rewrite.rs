@@ -1,0 +1,113 @@
+//! From the tags of the way in to the tags, or the tunnel, of the way out. The front of the frame is moved once, whatever
+//! the combination.
+//!
+//! PCP and DEI go with the frame: into the tags of the way out, or, through a tunnel, in a priority tag (VID 0) when they
+//! are not zero.
+
+use sillon_abi::{ClassKey, DropReason, Encap, PathEntry, V4_OUTER, V6_OUTER};
+
+use crate::{
+    classify::Origin,
+    frame::Frame,
+    outer::Outer,
+    parse::{C_TPID, ETHERTYPE, Inner, S_TPID, TAG},
+};
+
+/// Bytes of tags that an encapsulation puts in front of the inner frame.
+#[inline(always)]
+fn pushed(encap: Encap) -> usize {
+    match encap {
+        Encap::Untagged | Encap::Port => 0,
+        Encap::Dot1q | Encap::QinqS => TAG,
+        Encap::QinqSC => 2 * TAG,
+    }
+}
+
+#[inline(always)]
+fn tag(frame: &Frame, offset: usize, tpid: u16, tci: u16) -> Result<(), DropReason> {
+    frame.write(offset, [tpid.to_be(), tci.to_be()])
+}
+
+/// Gives the frame the tags of an attachment; returns its length then.
+#[inline(always)]
+pub fn to_attachment(
+    frame: &Frame,
+    origin: &Origin,
+    inner: &Inner,
+    class: ClassKey,
+    len: usize,
+) -> Result<usize, DropReason> {
+    let encap = class.encap();
+    let mut strip = origin.lead;
+    if !encap.is_transparent() && inner.carried != 0 {
+        if !inner.priority_tag {
+            return Err(DropReason::NestedTag);
+        }
+        strip += TAG;
+    }
+    let push = pushed(encap);
+    if strip != push {
+        frame.shift(strip as i32 - push as i32)?;
+        frame.write(0, inner.dst)?;
+        frame.write(6, inner.src)?;
+    }
+    let outer = inner.priority | class.outer_vid();
+    match encap {
+        Encap::Untagged | Encap::Port => {}
+        Encap::Dot1q => tag(frame, ETHERTYPE, C_TPID, outer)?,
+        Encap::QinqS => tag(frame, ETHERTYPE, S_TPID, outer)?,
+        Encap::QinqSC => {
+            tag(frame, ETHERTYPE, S_TPID, outer)?;
+            tag(frame, ETHERTYPE + TAG, C_TPID, inner.priority | class.inner)?;
+        }
+    }
+    Ok(len - strip + push)
+}
+
+/// Whether the inner frame needs a priority tag of its own to keep PCP and DEI.
+#[inline(always)]
+pub fn needs_priority_tag(origin: &Origin, inner: &Inner) -> bool {
+    origin.lead != 0 && inner.carried == 0 && inner.priority != 0
+}
+
+/// Bytes of the inner frame in a tunnel.
+#[inline(always)]
+pub fn inner_len(origin: &Origin, inner: &Inner, len: usize) -> usize {
+    len - origin.lead + if needs_priority_tag(origin, inner) { TAG } else { 0 }
+}
+
+/// Puts the frame into a tunnel.
+#[inline(always)]
+pub fn to_tunnel(
+    frame: &Frame,
+    origin: &Origin,
+    inner: &Inner,
+    outer: &Outer,
+    path: &PathEntry,
+) -> Result<(), DropReason> {
+    let push = if needs_priority_tag(origin, inner) { TAG } else { 0 };
+    let header = path.header_len as usize;
+    frame.shift(origin.lead as i32 - push as i32 - header as i32)?;
+    if header == V4_OUTER {
+        // SAFETY: `at` checked that the bytes are there.
+        unsafe { outer.write_v4(frame.at(0)?, path) };
+        front(frame, V4_OUTER, origin, inner, push)
+    } else {
+        // SAFETY: as above.
+        unsafe { outer.write_v6(frame.at(0)?, path) };
+        front(frame, V6_OUTER, origin, inner, push)
+    }
+}
+
+/// The inner addresses and priority tag, where they had to move.
+#[inline(always)]
+fn front(frame: &Frame, at: usize, origin: &Origin, inner: &Inner, push: usize) -> Result<(), DropReason> {
+    if origin.lead != push {
+        frame.write(at, inner.dst)?;
+        frame.write(at + 6, inner.src)?;
+    }
+    if push != 0 {
+        tag(frame, at + ETHERTYPE, C_TPID, inner.priority)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! The one place that touches packet memory at TC. Offsets are bytes from the first of the frame's bytes.
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::__sk_buff,
+    helpers::generated::{
+        bpf_clone_redirect, bpf_skb_change_head, bpf_skb_load_bytes, bpf_skb_store_bytes, bpf_skb_vlan_pop,
+        bpf_skb_vlan_push,
+    },
+    programs::TcContext,
+};
+use sillon_abi::{DropReason, Handoff, Mac, PathEntry, V4_OUTER, V6_OUTER};
+
+use crate::{outer::Outer, parse::TAG};
+
+/// A frame at TC.
+#[derive(Clone, Copy)]
+pub struct Skb {
+    ctx: *mut __sk_buff,
+}
+
+impl Skb {
+    #[inline(always)]
+    pub fn new(ctx: &TcContext) -> Self {
+        Self { ctx: ctx.as_ptr().cast() }
+    }
+
+    #[inline(always)]
+    pub fn ifindex(self) -> u32 {
+        // SAFETY: the kernel gives a valid context for the run of the program.
+        unsafe { (*self.ctx).ifindex }
+    }
+
+    /// Bytes, without FCS and without a tag that stands beside the data.
+    #[inline(always)]
+    pub fn len(self) -> usize {
+        // SAFETY: as above.
+        unsafe { (*self.ctx).len as usize }
+    }
+
+    /// The ethertype that the kernel took the frame for, as on the wire.
+    #[inline(always)]
+    pub fn protocol(self) -> u16 {
+        // SAFETY: as above.
+        unsafe { (*self.ctx).protocol as u16 }
+    }
+
+    /// Whether the kernel holds a tag of the frame beside the data.
+    #[inline(always)]
+    pub fn has_lifted_tag(self) -> bool {
+        // SAFETY: as above.
+        unsafe { (*self.ctx).vlan_present != 0 }
+    }
+
+    #[inline(always)]
+    pub fn mark(self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (*self.ctx).mark }
+    }
+
+    #[inline(always)]
+    pub fn set_mark(self, mark: u32) {
+        // SAFETY: as above.
+        unsafe { (*self.ctx).mark = mark };
+    }
+
+    /// The note that XDP left, if it is one.
+    #[inline(always)]
+    pub fn note(self) -> Option<Handoff> {
+        // SAFETY: as above; the comparison bounds the read, metadata is 4-aligned, and any bytes are a `Handoff`.
+        unsafe {
+            let (meta, data) = ((*self.ctx).data_meta as usize, (*self.ctx).data as usize);
+            if meta + size_of::<Handoff>() > data {
+                return None;
+            }
+            let note = *(meta as *const Handoff);
+            (note.magic == Handoff::MAGIC).then_some(note)
+        }
+    }
+
+    #[inline(always)]
+    pub fn store<T: Copy>(self, offset: usize, value: T) -> Result<(), DropReason> {
+        // SAFETY: the helper checks the bounds of the frame; `value` is as long as we say.
+        match unsafe {
+            bpf_skb_store_bytes(self.ctx, offset as u32, (&raw const value).cast(), size_of::<T>() as u32, 0)
+        } {
+            0 => Ok(()),
+            _ => Err(DropReason::Truncated),
+        }
+    }
+
+    #[inline(always)]
+    fn load(self, offset: usize) -> Result<[Mac; 2], DropReason> {
+        let mut macs = [Mac([0; 3]); 2];
+        // SAFETY: as for `store`.
+        match unsafe { bpf_skb_load_bytes(self.ctx.cast(), offset as u32, (&raw mut macs).cast(), 12) } {
+            0 => Ok(macs),
+            _ => Err(DropReason::Truncated),
+        }
+    }
+
+    /// Gives the frame one more tag in front of those it has.
+    #[inline(always)]
+    pub fn push_tag(self, tpid: u16, tci: u16) -> Result<(), DropReason> {
+        // SAFETY: no packet reference is held across it.
+        match unsafe { bpf_skb_vlan_push(self.ctx, tpid.to_be(), tci) } {
+            0 => Ok(()),
+            _ => Err(DropReason::NoHeadroom),
+        }
+    }
+
+    /// Takes off the tag that was pushed last.
+    #[inline(always)]
+    pub fn pop_tag(self) -> Result<(), DropReason> {
+        // SAFETY: as above.
+        match unsafe { bpf_skb_vlan_pop(self.ctx) } {
+            0 => Ok(()),
+            _ => Err(DropReason::CopyFailed),
+        }
+    }
+
+    /// Puts `by` undefined bytes in front.
+    #[inline(always)]
+    pub fn grow(self, by: usize) -> Result<(), DropReason> {
+        // SAFETY: as above.
+        if by != 0 && unsafe { bpf_skb_change_head(self.ctx, by as u32, 0) } != 0 {
+            return Err(DropReason::NoHeadroom);
+        }
+        Ok(())
+    }
+
+    /// With `TAG` bytes free in front of the addresses at `at + TAG`: moves them there and puts a tag behind them.
+    #[inline(always)]
+    pub fn tag_at(self, at: usize, tpid: u16, tci: u16) -> Result<(), DropReason> {
+        self.store(at, self.load(at + TAG)?)?;
+        self.store(at + 12, [tpid.to_be(), tci.to_be()])
+    }
+
+    /// Writes the outer header over the front.
+    #[inline(always)]
+    pub fn write_outer(self, outer: &Outer, path: &PathEntry) -> Result<(), DropReason> {
+        // SAFETY: the comparisons bound the writes; frames are 2-aligned.
+        unsafe {
+            let (start, end) = ((*self.ctx).data as usize, (*self.ctx).data_end as usize);
+            if path.header_len as usize == V4_OUTER && start + V4_OUTER <= end {
+                outer.write_v4(start as *mut _, path);
+                Ok(())
+            } else if path.header_len as usize == V6_OUTER && start + V6_OUTER <= end {
+                outer.write_v6(start as *mut _, path);
+                Ok(())
+            } else {
+                Err(DropReason::NoHeadroom)
+            }
+        }
+    }
+
+    /// Sends a copy out of a device.
+    #[inline(always)]
+    pub fn copy_to(self, ifindex: u32) -> Result<(), DropReason> {
+        // SAFETY: no packet reference is held across it.
+        match unsafe { bpf_clone_redirect(self.ctx, ifindex, 0) } {
+            0 => Ok(()),
+            _ => Err(DropReason::CopyFailed),
+        }
+    }
+}

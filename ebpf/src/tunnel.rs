@@ -1,0 +1,172 @@
+//! VXLAN (RFC 7348) that ends here. On an uplink, a UDP packet to port 4789 of one of this node's VTEP addresses, sent to the
+//! port's own MAC, is ours; everything else is the host's (BGP, SSH, transit) and passes.
+//!
+//! What is ours must be whole: no options, no fragments, lengths that agree, a right IPv4 header checksum. The I flag must be
+//! set, other flags and reserved bits are ignored. The VNI must be served here, and the *source must be a remote of that
+//! segment*: a VTEP of another segment is as much a stranger as any other host. A UDP checksum is not verified, as RFC
+//! 7348 section 4.1 allows, and may be zero over IPv6 (RFC 6935).
+//!
+//! Between nodes, the lowest of the reserved bits behind the flags says "from a leaf of a `tree`" (sent in trees only).
+
+use sillon_abi::{Addr, DropReason, Exit, NodeEntry, PortEntry, TunnelEntry, TunnelKey, V4_OUTER, V6_OUTER};
+
+use crate::{
+    classify::Origin,
+    count::{self, Scope},
+    frame::Frame,
+    maps::{NODE, TUNNELS, VNIS},
+    outer::{LEAF, VXLAN_PORT},
+    parse::{ETHERTYPE, IPV4, IPV6},
+};
+
+const UDP: u8 = 17;
+const ETH: usize = 14;
+const IPV4_HEADER: usize = 20;
+const IPV6_HEADER: usize = 40;
+const UDP_AND_VXLAN: usize = 16;
+const MORE_FRAGMENTS: u16 = 0x2000;
+const FRAGMENT_OFFSET: u16 = 0x1fff;
+/// The I flag.
+const VNI_IS_VALID: u8 = 0x08;
+/// The smallest inner frame: an Ethernet header.
+const SMALLEST: usize = UDP_AND_VXLAN + ETH;
+
+/// The outer header, as far as it matters.
+struct Outer {
+    source: Addr,
+    /// Bytes of it.
+    header: usize,
+    /// Bytes of UDP header and payload, as the IP header says.
+    payload: usize,
+    ecn: u8,
+}
+
+/// Takes the outer header off, or says that the frame is not ours.
+#[inline(always)]
+pub fn decapsulate(frame: &Frame, port: &PortEntry, scope: &mut Scope) -> Result<Option<Origin>, DropReason> {
+    let Ok(eth) = frame.read::<[u16; 7]>(0) else { return Ok(None) };
+    let Some(node) = NODE.get(0) else { return Ok(None) };
+    if [eth[0], eth[1], eth[2]] != port.mac.0 {
+        return Ok(None);
+    }
+    let outer = match u16::from_be(eth[ETHERTYPE / 2]) {
+        IPV4 => ipv4(frame, node)?,
+        IPV6 => ipv6(frame, node)?,
+        _ => None,
+    };
+    let Some(outer) = outer else { return Ok(None) };
+    let len = frame.len();
+    let (key, leaf) = vxlan(frame, &outer, len)?;
+    let tunnel = find(&key, scope)?;
+    *scope = Scope::segment(tunnel.segment);
+    frame.trim(len - (outer.header - UDP_AND_VXLAN) - outer.payload)?;
+    frame.shift(outer.header as i32)?;
+    count::received(Exit::remote(tunnel.remote), outer.payload - UDP_AND_VXLAN);
+    Ok(Some(origin(tunnel, leaf, outer.ecn)))
+}
+
+#[inline(always)]
+fn ipv4(frame: &Frame, node: &NodeEntry) -> Result<Option<Outer>, DropReason> {
+    let Ok(ip) = frame.read::<[u16; 10]>(ETH) else { return Ok(None) };
+    let [version, tos] = ip[0].to_ne_bytes();
+    let vtep = [u16::from_ne_bytes([node.vtep4[0], node.vtep4[1]]), u16::from_ne_bytes([node.vtep4[2], node.vtep4[3]])];
+    if ip[4].to_ne_bytes()[1] != UDP || [ip[8], ip[9]] != vtep || vtep == [0, 0] {
+        return Ok(None);
+    }
+    let fragment = u16::from_be(ip[3]);
+    if fragment & FRAGMENT_OFFSET != 0 {
+        return Ok(None);
+    }
+    let header = ((version & 0xf) as usize) * 4;
+    if version >> 4 != 4 || header < IPV4_HEADER || !is_vxlan(frame, ETH + header) {
+        return Ok(None);
+    }
+    if fragment & MORE_FRAGMENTS != 0 {
+        return Err(DropReason::OuterFragment);
+    }
+    let total = u16::from_be(ip[1]) as usize;
+    if header != IPV4_HEADER || total < IPV4_HEADER || !sums_up(&ip) {
+        return Err(DropReason::OuterMalformed);
+    }
+    Ok(Some(Outer { source: Addr::v4(ip[6], ip[7]), header: V4_OUTER, payload: total - IPV4_HEADER, ecn: tos & 3 }))
+}
+
+#[inline(always)]
+fn ipv6(frame: &Frame, node: &NodeEntry) -> Result<Option<Outer>, DropReason> {
+    let Ok(ip) = frame.read::<[u16; 20]>(ETH) else { return Ok(None) };
+    let destination = [ip[12], ip[13], ip[14], ip[15], ip[16], ip[17], ip[18], ip[19]];
+    let is_udp = ip[3].to_ne_bytes()[0] == UDP;
+    if !is_udp || destination != node.vtep6 || node.vtep6 == [0; 8] || !is_vxlan(frame, ETH + IPV6_HEADER) {
+        return Ok(None);
+    }
+    let source = Addr([ip[4], ip[5], ip[6], ip[7], ip[8], ip[9], ip[10], ip[11]]);
+    let ecn = (u16::from_be(ip[0]) >> 4) as u8 & 3;
+    Ok(Some(Outer { source, header: V6_OUTER, payload: u16::from_be(ip[2]) as usize, ecn }))
+}
+
+#[inline(always)]
+fn is_vxlan(frame: &Frame, udp: usize) -> bool {
+    frame.read_be16(udp + 2) == Ok(VXLAN_PORT)
+}
+
+/// Whether an IPv4 header without options has the checksum that it should (RFC 1071).
+#[inline(always)]
+fn sums_up(ip: &[u16; 10]) -> bool {
+    let mut sum = 0u32;
+    for word in ip {
+        sum += u32::from(*word);
+    }
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum == 0xffff
+}
+
+/// The VNI with its source, and whether a leaf sent the frame.
+#[inline(always)]
+fn vxlan(frame: &Frame, outer: &Outer, len: usize) -> Result<(TunnelKey, bool), DropReason> {
+    let udp: [u16; 8] = frame.read(outer.header - UDP_AND_VXLAN)?;
+    let whole = outer.payload >= SMALLEST && outer.header - UDP_AND_VXLAN + outer.payload <= len;
+    if !whole || u16::from_be(udp[2]) as usize != outer.payload {
+        return Err(DropReason::OuterMalformed);
+    }
+    if udp[4].to_ne_bytes()[0] & VNI_IS_VALID == 0 {
+        return Err(DropReason::NoVniFlag);
+    }
+    let vni = u32::from(u16::from_be(udp[6])) << 8 | u32::from(u16::from_be(udp[7]) >> 8);
+    Ok((TunnelKey { vni, source: outer.source }, u16::from_be(udp[5]) & LEAF != 0))
+}
+
+#[inline(always)]
+fn find(key: &TunnelKey, scope: &mut Scope) -> Result<&'static TunnelEntry, DropReason> {
+    // SAFETY: a map value, alive for the run of the program; `key` in it shows whether it is still ours.
+    if let Some(tunnel) = TUNNELS.get_ptr(key).map(|tunnel| unsafe { &*tunnel }) {
+        return if tunnel.key == *key { Ok(tunnel) } else { Err(DropReason::StaleExit) };
+    }
+    match VNIS.get_ptr(key.vni) {
+        Some(segment) => {
+            // SAFETY: one aligned word of a map value.
+            *scope = Scope::segment(unsafe { *segment });
+            Err(DropReason::UnknownSource)
+        }
+        None => Err(DropReason::UnknownVni),
+    }
+}
+
+#[inline(always)]
+fn origin(tunnel: &TunnelEntry, leaf: bool, outer_ecn: u8) -> Origin {
+    Origin {
+        ingress: Exit::remote(tunnel.remote),
+        segment: tunnel.segment,
+        cross: tunnel.cross,
+        fdb_limit: tunnel.fdb_limit,
+        vni: tunnel.key.vni,
+        mtu: tunnel.mtu,
+        service: tunnel.service,
+        leaf: leaf && tunnel.service == sillon_abi::Service::Tree as u8,
+        tos: 0,
+        lead: 0,
+        priority: 0,
+        transparent: true,
+        outer_ecn,
+    }
+}
