@@ -44,9 +44,10 @@ pub struct Origin {
 pub const PRIORITY: u16 = 0xf000;
 const VID: u16 = 0x0fff;
 
-/// What the tags say.
-struct Tags {
-    class: ClassKey,
+/// What the tags say, and the attachment that they name.
+struct Class {
+    id: u32,
+    key: ClassKey,
     lead: usize,
     priority: u16,
 }
@@ -54,25 +55,25 @@ struct Tags {
 #[inline(always)]
 pub fn classify(frame: &Frame, port: &PortEntry, scope: &mut Scope) -> Result<Origin, DropReason> {
     let ifindex = frame.ifindex();
-    let (id, tags) = if port.whole != 0 {
-        (port.whole, Tags { class: ClassKey::whole(ifindex), lead: 0, priority: 0 })
+    let class = if port.whole != 0 {
+        Class { id: port.whole, key: ClassKey::whole(ifindex), lead: 0, priority: 0 }
     } else {
         find(frame, ifindex)?
     };
-    let attachment = ATTACHMENTS.get(id).ok_or(DropReason::StaleExit)?;
+    let attachment = ATTACHMENTS.get(class.id).ok_or(DropReason::StaleExit)?;
     // An element of the class table may be used anew for another key while we hold it: the attachment tells.
-    if attachment.class != tags.class || attachment.segment == 0 {
+    if attachment.class != class.key || attachment.segment == 0 {
         return Err(DropReason::StaleExit);
     }
-    *scope = Scope::attachment(id);
-    count::received(Exit::attachment(id), frame.len());
-    Ok(origin(id, attachment, &tags))
+    *scope = Scope::attachment(class.id);
+    count::received(Exit::attachment(class.id), frame.len());
+    Ok(origin(attachment, &class))
 }
 
 #[inline(always)]
-fn origin(id: u32, attachment: &Attachment, tags: &Tags) -> Origin {
+fn origin(attachment: &Attachment, class: &Class) -> Origin {
     Origin {
-        ingress: Exit::attachment(id),
+        ingress: Exit::attachment(class.id),
         segment: attachment.segment,
         cross: attachment.cross,
         fdb_limit: attachment.fdb_limit,
@@ -81,25 +82,31 @@ fn origin(id: u32, attachment: &Attachment, tags: &Tags) -> Origin {
         service: attachment.service,
         leaf: attachment.leaf != 0,
         tos: attachment.tos,
-        lead: tags.lead,
-        priority: tags.priority,
+        lead: class.lead,
+        priority: class.priority,
         transparent: attachment.class.encap().is_transparent(),
         outer_ecn: 0,
     }
 }
 
+/// The attachment of a class. The key is looked up from a copy of its own, which leaves the rest in registers.
 #[inline(always)]
-fn id_of(class: &ClassKey) -> Option<u32> {
+fn id_of(key: ClassKey) -> Option<u32> {
     // SAFETY: one aligned word, read at once.
-    CLASSES.get_ptr(class).map(|id| unsafe { core::ptr::read_volatile(id) })
+    CLASSES.get_ptr(key).map(|id| unsafe { core::ptr::read_volatile(id) })
 }
 
 #[inline(always)]
-fn find(frame: &Frame, ifindex: u32) -> Result<(u32, Tags), DropReason> {
+fn attached(key: ClassKey, lead: usize, priority: u16) -> Result<Class, DropReason> {
+    let id = id_of(key).ok_or(DropReason::NoAttachment)?;
+    Ok(Class { id, key, lead, priority })
+}
+
+#[inline(always)]
+fn find(frame: &Frame, ifindex: u32) -> Result<Class, DropReason> {
     let tpid = frame.read_be16(ETHERTYPE)?;
     if !is_tpid(tpid) {
-        let tags = Tags { class: ClassKey::untagged(ifindex), lead: 0, priority: 0 };
-        return Ok((id_of(&tags.class).ok_or(DropReason::NoAttachment)?, tags));
+        return attached(ClassKey::untagged(ifindex), 0, 0);
     }
     if tpid != C_TPID && tpid != S_TPID {
         return Err(DropReason::UnknownTpid);
@@ -107,24 +114,24 @@ fn find(frame: &Frame, ifindex: u32) -> Result<(u32, Tags), DropReason> {
     let tci = frame.read_be16(ETHERTYPE + 2)?;
     let (vid, priority) = (tci & VID, tci & PRIORITY);
     if vid == VID {
-        return Err(DropReason::ReservedVid);
+        Err(DropReason::ReservedVid)
+    } else if vid == 0 {
+        attached(ClassKey::untagged(ifindex), TAG, priority)
+    } else if tpid == C_TPID {
+        attached(ClassKey::dot1q(ifindex, vid), TAG, priority)
+    } else {
+        service_tagged(frame, ifindex, vid, priority)
     }
-    let mut tags = Tags { class: ClassKey::untagged(ifindex), lead: TAG, priority };
-    if vid == 0 {
-        return Ok((id_of(&tags.class).ok_or(DropReason::NoAttachment)?, tags));
-    }
-    if tpid == C_TPID {
-        tags.class = ClassKey::dot1q(ifindex, vid);
-        return Ok((id_of(&tags.class).ok_or(DropReason::NoAttachment)?, tags));
-    }
+}
+
+#[inline(always)]
+fn service_tagged(frame: &Frame, ifindex: u32, vid: u16, priority: u16) -> Result<Class, DropReason> {
     if frame.read_be16(ETHERTYPE + TAG)? == C_TPID {
         let inner = frame.read_be16(ETHERTYPE + TAG + 2)? & VID;
-        tags.class = ClassKey::qinq(ifindex, vid, inner);
-        if let Some(id) = id_of(&tags.class) {
-            tags.lead = 2 * TAG;
-            return Ok((id, tags));
+        let key = ClassKey::qinq(ifindex, vid, inner);
+        if let Some(id) = id_of(key) {
+            return Ok(Class { id, key, lead: 2 * TAG, priority });
         }
     }
-    tags.class = ClassKey::qinq(ifindex, vid, ClassKey::ANY);
-    Ok((id_of(&tags.class).ok_or(DropReason::NoAttachment)?, tags))
+    attached(ClassKey::qinq(ifindex, vid, ClassKey::ANY), TAG, priority)
 }

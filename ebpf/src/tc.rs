@@ -39,8 +39,8 @@ struct Copies {
     len: usize,
     /// Bytes that the frame has been grown in front for tunnels.
     grown: usize,
-    /// Copies sent.
-    sent: u32,
+    /// Whether any copy was sent. Not how many: the verifier would walk through every number.
+    sent: bool,
 }
 
 #[classifier]
@@ -96,10 +96,10 @@ fn flood(skb: Skb, note: Handoff) -> Result<i32, DropReason> {
     // SAFETY: a map value, alive for the run of the program.
     let segment = SEGMENTS.get_ptr(note.segment).map(|segment| unsafe { &*segment }).ok_or(DropReason::StaleExit)?;
     skb.store(ETHERTYPE, note.ethertype)?;
-    let mut copies = Copies { skb, note, segment, len: skb.len(), grown: 0, sent: 0 };
+    let mut copies = Copies { skb, note, segment, len: skb.len(), grown: 0, sent: false };
     // SAFETY: `copies` outlives the loop, and `copy` takes a pointer to just that.
     unsafe { bpf_loop(segment.members, copy as *mut c_void, (&raw mut copies).cast(), 0) };
-    if copies.sent == 0 { Err(DropReason::NoReceiver) } else { Ok(TC_ACT_SHOT) }
+    if copies.sent { Ok(TC_ACT_SHOT) } else { Err(DropReason::NoReceiver) }
 }
 
 /// One place of the flood list; 0 goes on to the next.
@@ -151,7 +151,7 @@ impl Copies {
         }
         copied?;
         count::sent(exit, self.len + pushed * TAG);
-        self.sent += 1;
+        self.sent = true;
         Ok(())
     }
 
@@ -214,7 +214,7 @@ impl Copies {
         self.skb.set_mark(0);
         self.skb.copy_to(path.ifindex)?;
         count::sent(exit, inner);
-        self.sent += 1;
+        self.sent = true;
         Ok(())
     }
 
