@@ -1,1 +1,3 @@
 //! Sillon carves isolated layer-2 segments for competing operators out of shared ports.
+
+pub mod model;

@@ -1,0 +1,23 @@
+//! The objects that Sillon is about, and the rules that they obey.
+//!
+//! A value of one of these types is right: it was checked where it was made, and nothing behind that checks it
+//! again. [`load`] and [`parse()`] make a whole [`NodeConfig`] from a file, or say all that is wrong with it.
+//! Nothing here touches the kernel.
+#![forbid(unsafe_code)]
+
+mod encap;
+mod invalid;
+mod name;
+mod node;
+mod role;
+mod suggest;
+mod vlan;
+mod vni;
+
+pub use encap::Encap;
+pub use invalid::InvalidValue;
+pub use name::{InterfaceName, Name};
+pub use node::{Attachment, Limits, Node, NodeConfig, Port, Segment};
+pub use role::{LeafRole, PortRole, Service};
+pub use vlan::VlanId;
+pub use vni::Vni;

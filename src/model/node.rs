@@ -1,0 +1,120 @@
+//! The desired state of one node, as values that were checked.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use serde::Serialize;
+
+use super::{Encap, InterfaceName, LeafRole, Name, PortRole, Service, Vni};
+
+/// What one node shall do. [`super::load`] and [`super::parse()`] give only values that satisfy every rule of
+/// [`super::parse`](mod@super::parse); the lists are in the order of the file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct NodeConfig {
+    /// The node itself.
+    pub node: Node,
+    /// Its ports; no name twice.
+    pub ports: Vec<Port>,
+    /// Its segments; no name and no VNI twice.
+    pub segments: Vec<Segment>,
+    /// Its attachments; no two overlap on a port.
+    pub attachments: Vec<Attachment>,
+}
+
+/// The node itself: its name, its tunnel addresses and its sizes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Node {
+    /// What it is called; also the name of its directory in bpffs.
+    pub name: Name,
+    /// Its IPv4 tunnel address.
+    pub vtep4: Option<Ipv4Addr>,
+    /// Its IPv6 tunnel address.
+    pub vtep6: Option<Ipv6Addr>,
+    /// How much of everything it may hold.
+    pub limits: Limits,
+}
+
+/// How much a node may hold: these size the kernel's maps, and a configuration beyond them is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Limits {
+    /// Attachments (`max_attachments`).
+    pub attachments: u32,
+    /// Learned addresses over all segments (`max_fdb`).
+    pub fdb: u32,
+    /// Distinct remote tunnel addresses over all segments (`max_remotes`).
+    pub remotes: u32,
+    /// Segments (`max_segments`).
+    pub segments: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { attachments: 4096, fdb: 65536, remotes: 1024, segments: 4096 }
+    }
+}
+
+/// An interface of the node.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Port {
+    /// The kernel's name of it.
+    pub name: InterfaceName,
+    /// What it faces.
+    pub role: PortRole,
+}
+
+/// One isolated layer-2 domain.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Segment {
+    /// What it is called.
+    pub name: Name,
+    /// Who owns it.
+    pub operator: Name,
+    /// Its number in the tunnels.
+    pub vni: Vni,
+    /// Who reaches whom.
+    pub service: Service,
+    /// The other nodes of it: the head-end replication list, and the only accepted tunnel sources. Unicast, no
+    /// two equal, none this node's own, and each of a family that the node has a tunnel address of.
+    pub remotes: Vec<IpAddr>,
+    /// The largest layer-3 packet it carries, in bytes: 576..=9000.
+    pub mtu: u16,
+    /// After how many seconds of silence an address is forgotten: 1..=1000000.
+    pub ageing: u32,
+    /// How many addresses it may have in the FDB: 1..=`Limits::fdb`.
+    pub mac_limit: u32,
+    /// The DSCP of the outer header (RFC 2474 §3): 0..=63.
+    pub dscp: u8,
+}
+
+impl Segment {
+    /// The default of `mtu`: what Ethernet carries without jumbo frames.
+    pub const DEFAULT_MTU: u16 = 1500;
+    /// The default of `ageing`, in seconds: 802.1Q-2022 §8.8.3 recommends it.
+    pub const DEFAULT_AGEING: u32 = 300;
+    /// The default of `mac_limit`, or `max_fdb` where that is less.
+    pub const DEFAULT_MAC_LIMIT: u32 = 4096;
+}
+
+/// One segment on one port under one encapsulation.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Attachment {
+    /// The name of one of [`NodeConfig::segments`].
+    pub segment: Name,
+    /// The name of one of [`NodeConfig::ports`], which is not an uplink.
+    pub port: InterfaceName,
+    /// Which frames of the port belong to it.
+    pub encap: Encap,
+    /// What it is in a `tree`; [`LeafRole::Root`] in any other service.
+    pub role: LeafRole,
+}
+
+impl NodeConfig {
+    /// The port of this name.
+    pub fn port(&self, name: &InterfaceName) -> Option<&Port> {
+        self.ports.iter().find(|port| port.name == *name)
+    }
+
+    /// The segment of this name.
+    pub fn segment(&self, name: &Name) -> Option<&Segment> {
+        self.segments.iter().find(|segment| segment.name == *name)
+    }
+}

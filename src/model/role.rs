@@ -1,0 +1,110 @@
+//! The small closed sets: what a port, a segment and an attachment is for.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Serialize;
+
+use super::InvalidValue;
+use super::suggest::did_you_mean;
+
+/// Declares an enum whose values are words of the configuration.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident, $what:literal: $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[serde(rename_all = "lowercase")]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)+
+        }
+
+        impl $name {
+            /// All values, in the order of their declaration.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+            const WORDS: &[&str] = &[$($word),+];
+
+            /// The word that stands for this value in the configuration.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidValue;
+
+            fn from_str(text: &str) -> Result<Self, InvalidValue> {
+                match text {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(InvalidValue::new(
+                        format_args!("{text:?} is not {}", $what),
+                        did_you_mean(text, Self::WORDS.iter().copied())
+                            .unwrap_or_else(|| format!("it is one of {}", Self::WORDS.join(", "))),
+                    )),
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+words! {
+    /// What a port faces.
+    PortRole, "a port role":
+    /// A rented server.
+    Access = "access",
+    /// An operator's own router: the MEF 26 external network-network interface.
+    Handover = "handover",
+    /// The underlay, where the tunnels run. It takes no attachment.
+    Uplink = "uplink",
+}
+
+words! {
+    /// The service type of a segment, as MEF 6 names it.
+    Service, "a service":
+    /// E-Line: at most two points, cross-connected; nothing is learned.
+    Line = "line",
+    /// E-LAN: every point reaches every other.
+    Lan = "lan",
+    /// E-Tree: roots reach all, leaves reach only roots.
+    Tree = "tree",
+}
+
+words! {
+    /// What an attachment is in a `tree`. In the other services, every attachment is a root.
+    LeafRole, "an attachment role":
+    /// Reaches every point.
+    Root = "root",
+    /// Reaches only roots.
+    Leaf = "leaf",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_reads_back_as_its_value() {
+        for role in PortRole::ALL {
+            assert_eq!(role.as_str().parse(), Ok(*role));
+        }
+        for service in Service::ALL {
+            assert_eq!(service.as_str().parse(), Ok(*service));
+        }
+        for role in LeafRole::ALL {
+            assert_eq!(role.as_str().parse(), Ok(*role));
+        }
+    }
+
+    #[test]
+    fn a_near_miss_gets_a_suggestion() {
+        assert_eq!("acess".parse::<PortRole>().unwrap_err().help(), "did you mean \"access\"?");
+        assert_eq!("ring".parse::<Service>().unwrap_err().help(), "it is one of line, lan, tree");
+    }
+}
