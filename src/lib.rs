@@ -1,3 +1,5 @@
 //! Sillon carves isolated layer-2 segments for competing operators out of shared ports.
 
+pub mod agent;
+pub mod dataplane;
 pub mod model;

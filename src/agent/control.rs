@@ -1,0 +1,143 @@
+//! How a running agent is told to reload: a socket beside its lock, both named for the node. One request, one answer, a line of JSON each.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, BufRead, BufReader, Write},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader as AsyncBufReader},
+    net::{UnixListener, UnixStream as AsyncUnixStream},
+};
+
+/// The longest request that is read, bytes: a path and its wrapping.
+const LONGEST: u64 = 16 * 1024;
+/// How long either side waits for the other.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What an agent can be told.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Request {
+    /// Apply this file, or its own one again.
+    Reload(Option<PathBuf>),
+}
+
+/// What became of it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// Done, with so many changes to the tables.
+    Done {
+        /// Steps taken.
+        changes: usize,
+        /// What it is worth to know.
+        notes: Vec<String>,
+    },
+    /// The file is wrong; nothing changed.
+    BadInput(String),
+    /// The file is right, but it could not be applied.
+    Failed(String),
+}
+
+/// The files of a node's agent.
+#[derive(Clone, Debug)]
+pub struct RunFiles {
+    directory: PathBuf,
+    node: String,
+}
+
+impl RunFiles {
+    /// Of the agent of `node`, under `directory`.
+    pub fn new(directory: impl Into<PathBuf>, node: impl Into<String>) -> Self {
+        Self { directory: directory.into(), node: node.into() }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.join(format!("{}.sock", self.node))
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.directory.join(format!("{}.lock", self.node))
+    }
+
+    /// Makes sure that no other agent of this node runs, for as long as the lock lives.
+    ///
+    /// # Errors
+    /// One does, or the file can't be made.
+    pub fn lock(&self) -> anyhow::Result<Flock<File>> {
+        fs::create_dir_all(&self.directory).map_err(|error| at(&self.directory, &error))?;
+        let path = self.lock_file();
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(|error| at(&path, &error))?;
+        Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+            nix::errno::Errno::EWOULDBLOCK => anyhow::anyhow!(
+                "an agent of node {} runs already (it holds {}); stop it first, or give it the new file with `sillon agent reload`",
+                self.node,
+                path.display()
+            ),
+            errno => at(&path, &errno.into()),
+        })
+    }
+
+    /// Listens for requests.
+    ///
+    /// # Errors
+    /// The socket can't be made.
+    pub fn listen(&self) -> anyhow::Result<UnixListener> {
+        let path = self.socket();
+        // The lock is ours, so what is there was left behind.
+        let _ = fs::remove_file(&path);
+        UnixListener::bind(&path).map_err(|error| at(&path, &error))
+    }
+
+    /// Sends a request to the running agent and waits for its answer.
+    ///
+    /// # Errors
+    /// No agent listens, or it does not answer in time.
+    pub fn ask(&self, request: &Request) -> anyhow::Result<Answer> {
+        let path = self.socket();
+        let stream = UnixStream::connect(&path).map_err(|error| {
+            anyhow::anyhow!(
+                "no agent of node {} listens at {}: {error}\n  start it with `sillon agent --config FILE`",
+                self.node,
+                path.display()
+            )
+        })?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        writeln!(&stream, "{}", serde_json::to_string(request)?)?;
+        let mut line = String::new();
+        BufReader::new(&stream).read_line(&mut line)?;
+        Ok(serde_json::from_str(&line)?)
+    }
+}
+
+fn at(path: &Path, error: &io::Error) -> anyhow::Error {
+    anyhow::anyhow!("{}: {error}", path.display())
+}
+
+/// Reads the one request of a connection.
+///
+/// # Errors
+/// It is no request, is too long, or comes too late.
+pub async fn read(stream: &mut AsyncUnixStream) -> anyhow::Result<Request> {
+    let mut line = String::new();
+    let mut reader = AsyncBufReader::new(stream.take(LONGEST));
+    tokio::time::timeout(Duration::from_secs(1), reader.read_line(&mut line)).await??;
+    Ok(serde_json::from_str(&line)?)
+}
+
+/// Sends the answer.
+///
+/// # Errors
+/// Who asked is gone.
+pub async fn answer(stream: &mut AsyncUnixStream, answer: &Answer) -> anyhow::Result<()> {
+    let line = serde_json::to_string(answer)? + "\n";
+    tokio::time::timeout(Duration::from_secs(1), stream.write_all(line.as_bytes())).await??;
+    Ok(())
+}

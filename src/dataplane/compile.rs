@@ -1,0 +1,327 @@
+//! From what the file says to what the tables should hold. Pure: the same input gives the same tables.
+//!
+//! Ids are kept for what stays, so that it is not touched. A segment's uid is never given out twice, whatever becomes of its VNI: what was
+//! learned under the old one is unreachable under the new.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use sillon_abi::{
+    Addr, Attachment, ClassKey, Exit, FloodKey, Label, NodeEntry, PortEntry, Role, Segment, TunnelEntry, TunnelKey,
+};
+
+use super::{
+    sizes::Sizes,
+    tables::{Tables, padded},
+};
+use crate::model::{self, NodeConfig};
+
+const LINE: u8 = sillon_abi::Service::Line as u8;
+
+/// What is known of a port's device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Its ifindex.
+    pub ifindex: u32,
+    /// Its MAC.
+    pub mac: [u8; 6],
+}
+
+/// The configuration does not fit into the maps.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum CompileError {
+    /// Too many of something.
+    #[error("{wanted} {what}, but the node has room for {room}; raise the limits under [node] and flush the node")]
+    Full {
+        /// Of what.
+        what: &'static str,
+        /// How many there are.
+        wanted: usize,
+        /// How many there may be.
+        room: usize,
+    },
+}
+
+/// The tables for `config` on `devices` (by port name; a port without a device is left out), keeping ids of `previous`.
+///
+/// # Errors
+/// There is more than the maps have room for.
+pub fn compile(
+    config: &NodeConfig,
+    devices: &BTreeMap<String, Device>,
+    previous: &Tables,
+    sizes: &Sizes,
+) -> Result<Tables, CompileError> {
+    let mut compiler = Compiler { config, devices, previous, tables: Tables::default() };
+    compiler.node();
+    compiler.segments();
+    compiler.remotes();
+    compiler.attachments();
+    compiler.cross_connects();
+    compiler.tunnels();
+    compiler.flood_lists();
+    compiler.ports();
+    check(&compiler.tables, sizes)?;
+    Ok(compiler.tables)
+}
+
+fn check(tables: &Tables, sizes: &Sizes) -> Result<(), CompileError> {
+    let counts = [
+        ("attachments", tables.attachments.len(), sizes.attachments),
+        ("segments", tables.segments.len(), sizes.segments),
+        ("remotes", tables.remotes.len(), sizes.remotes),
+        ("remotes of all segments together", tables.tunnels.len(), sizes.tunnels()),
+    ];
+    for (what, wanted, room) in counts {
+        let room = room as usize;
+        if wanted > room {
+            return Err(CompileError::Full { what, wanted, room });
+        }
+    }
+    Ok(())
+}
+
+/// An address as the tables keep it.
+pub fn addr(ip: IpAddr) -> Addr {
+    let octets = match ip {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    };
+    let mut words = [0; 8];
+    for (word, pair) in words.iter_mut().zip(octets.chunks_exact(2)) {
+        *word = u16::from_ne_bytes([pair[0], pair[1]]);
+    }
+    Addr(words)
+}
+
+/// The first ids from 1 on that nobody has.
+fn free_ids(taken: impl IntoIterator<Item = u32>) -> impl Iterator<Item = u32> {
+    let taken: BTreeSet<u32> = taken.into_iter().collect();
+    (1..).filter(move |id| !taken.contains(id))
+}
+
+struct Compiler<'a> {
+    config: &'a NodeConfig,
+    devices: &'a BTreeMap<String, Device>,
+    previous: &'a Tables,
+    tables: Tables,
+}
+
+impl Compiler<'_> {
+    fn node(&mut self) {
+        let node = &self.config.node;
+        self.tables.node = NodeEntry {
+            vtep4: node.vtep4.map_or([0; 4], |ip| ip.octets()),
+            vtep6: node.vtep6.map_or([0; 8], |ip| addr(ip.into()).0),
+            next_uid: self.previous.node.next_uid.max(1),
+            next_list: self.previous.node.next_list.max(1),
+        };
+    }
+
+    /// A segment keeps its uid as long as it is the same operator's, by name, VNI and service.
+    fn segments(&mut self) {
+        let previous: BTreeMap<_, u32> = self
+            .previous
+            .segments
+            .iter()
+            .filter_map(|(uid, segment)| {
+                let label = self.previous.labels.get(uid)?;
+                Some(((label.segment, label.operator, segment.vni, segment.service), *uid))
+            })
+            .collect();
+        for segment in &self.config.segments {
+            let label = Label { segment: padded(segment.name.as_ref()), operator: padded(segment.operator.as_ref()) };
+            let service = service(segment.service);
+            let kept = previous.get(&(label.segment, label.operator, segment.vni.get(), service)).copied();
+            let uid = kept.unwrap_or_else(|| {
+                let uid = self.tables.node.next_uid;
+                self.tables.node.next_uid += 1;
+                uid
+            });
+            let entry = Segment {
+                vni: segment.vni.get(),
+                list: 0,
+                members: 0,
+                mtu: segment.mtu,
+                service,
+                tos: segment.dscp << 2,
+                ageing: segment.ageing,
+                fdb_limit: segment.mac_limit,
+            };
+            self.tables.segments.insert(uid, entry);
+            self.tables.labels.insert(uid, label);
+            self.tables.vnis.insert(segment.vni.get(), uid);
+        }
+    }
+
+    fn remotes(&mut self) {
+        let wanted: BTreeSet<Addr> =
+            self.config.segments.iter().flat_map(|segment| &segment.remotes).map(|ip| addr(*ip)).collect();
+        let previous: BTreeMap<Addr, u32> = self.previous.remotes.iter().map(|(id, addr)| (*addr, *id)).collect();
+        let mut free = free_ids(self.previous.remotes.keys().copied());
+        for addr in wanted {
+            if let Some(id) = previous.get(&addr).copied().or_else(|| free.next()) {
+                self.tables.remotes.insert(id, addr);
+            }
+        }
+    }
+
+    /// An attachment keeps its id as long as it is the same segment in the same class. A new one gets an id that nothing had
+    /// before, as long as there are such: whatever still holds an old one finds a free slot.
+    fn attachments(&mut self) {
+        let previous: BTreeMap<(u32, ClassKey), u32> =
+            self.previous.attachments.iter().map(|(id, entry)| ((entry.segment, entry.class), *id)).collect();
+        let mut free = free_ids(self.previous.attachments.keys().copied());
+        for attachment in &self.config.attachments {
+            let Some(device) = self.devices.get(attachment.port.as_str()) else { continue };
+            let Some((uid, segment)) = self.segment(attachment.segment.as_str()) else { continue };
+            let class = class(device.ifindex, attachment.encap);
+            let Some(id) = previous.get(&(uid, class)).copied().or_else(|| free.next()) else { continue };
+            let entry = Attachment {
+                segment: uid,
+                class,
+                vni: segment.vni,
+                cross: Exit::NONE,
+                fdb_limit: segment.fdb_limit,
+                mtu: segment.mtu,
+                service: segment.service,
+                leaf: u8::from(attachment.role == model::LeafRole::Leaf),
+                tos: segment.tos,
+                pad: [0; 3],
+            };
+            self.tables.attachments.insert(id, entry);
+            if class.encap() != sillon_abi::Encap::Port {
+                self.tables.classes.insert(class, id);
+            }
+        }
+    }
+
+    fn segment(&self, name: &str) -> Option<(u32, Segment)> {
+        let vni = self.config.segments.iter().find(|segment| segment.name.as_str() == name)?.vni.get();
+        let uid = *self.tables.vnis.get(&vni)?;
+        Some((uid, *self.tables.segments.get(&uid)?))
+    }
+
+    /// In a `line`, each point's other one.
+    fn cross_connects(&mut self) {
+        let points = self.points();
+        for (id, attachment) in &mut self.tables.attachments {
+            if attachment.service == LINE {
+                let own = Exit::attachment(*id);
+                let others = points.get(&attachment.segment).into_iter().flatten();
+                attachment.cross = others.copied().find(|exit| *exit != own).unwrap_or(Exit::NONE);
+            }
+        }
+    }
+
+    /// All points of each segment: attachments, then IPv4 remotes, then IPv6 remotes (the order that the flood wants).
+    fn points(&self) -> BTreeMap<u32, Vec<Exit>> {
+        let mut points: BTreeMap<u32, Vec<Exit>> = BTreeMap::new();
+        for (id, attachment) in &self.tables.attachments {
+            points.entry(attachment.segment).or_default().push(Exit::attachment(*id));
+        }
+        let ids: BTreeMap<Addr, u32> = self.tables.remotes.iter().map(|(id, addr)| (*addr, *id)).collect();
+        for segment in &self.config.segments {
+            let Some(uid) = self.tables.vnis.get(&segment.vni.get()) else { continue };
+            let mut remotes = segment.remotes.clone();
+            remotes.sort_by_key(|ip| (ip.is_ipv6(), *ip));
+            let exits = remotes.into_iter().filter_map(|ip| ids.get(&addr(ip))).map(|id| Exit::remote(*id));
+            points.entry(*uid).or_default().extend(exits);
+        }
+        points
+    }
+
+    fn tunnels(&mut self) {
+        for (uid, exits) in self.points() {
+            let Some(segment) = self.tables.segments.get(&uid) else { continue };
+            let is_line = segment.service == LINE;
+            let attached = exits.iter().copied().find(|exit| !exit.is_remote()).unwrap_or(Exit::NONE);
+            for remote in exits.iter().filter(|exit| exit.is_remote()) {
+                let Some(source) = self.tables.remotes.get(&remote.id()) else { continue };
+                let key = TunnelKey { vni: segment.vni, source: *source };
+                let entry = TunnelEntry {
+                    key,
+                    segment: uid,
+                    remote: remote.id(),
+                    cross: if is_line { attached } else { Exit::NONE },
+                    fdb_limit: segment.fdb_limit,
+                    mtu: segment.mtu,
+                    service: segment.service,
+                    pad: 0,
+                };
+                self.tables.tunnels.insert(key, entry);
+            }
+        }
+    }
+
+    /// A list that is the same as before stays; a changed one is a new list, which the segment is switched to.
+    fn flood_lists(&mut self) {
+        let points = self.points();
+        for (uid, segment) in &mut self.tables.segments {
+            let members = match points.get(uid) {
+                Some(members) if segment.service != LINE => members.as_slice(),
+                _ => &[],
+            };
+            let before = self.previous.segments.get(uid);
+            segment.members = u32::try_from(members.len()).unwrap_or(u32::MAX);
+            segment.list = match before {
+                Some(before) if self.previous.members(before) == members => before.list,
+                _ => {
+                    let list = self.tables.node.next_list;
+                    self.tables.node.next_list = list.wrapping_add(1).max(1);
+                    list
+                }
+            };
+            for (index, exit) in (0..).zip(members) {
+                self.tables.flood.insert(FloodKey { list: segment.list, index }, *exit);
+            }
+        }
+    }
+
+    fn ports(&mut self) {
+        for port in &self.config.ports {
+            let Some(device) = self.devices.get(port.name.as_str()) else { continue };
+            let whole = ClassKey::whole(device.ifindex);
+            let whole = self.tables.attachments.iter().find(|(_, attachment)| attachment.class == whole);
+            let entry = PortEntry {
+                whole: whole.map_or(0, |(id, _)| *id),
+                mac: sillon_abi::Mac::new(device.mac),
+                role: role(port.role) as u8,
+                pad: 0,
+            };
+            self.tables.ports.insert(device.ifindex, entry);
+            self.tables.devices.insert(device.ifindex);
+            if let Some(record) = self.previous.records.get(&device.ifindex) {
+                self.tables.records.insert(device.ifindex, *record);
+            }
+        }
+    }
+}
+
+const fn service(service: model::Service) -> u8 {
+    match service {
+        model::Service::Line => sillon_abi::Service::Line as u8,
+        model::Service::Lan => sillon_abi::Service::Lan as u8,
+        model::Service::Tree => sillon_abi::Service::Tree as u8,
+    }
+}
+
+const fn role(role: model::PortRole) -> Role {
+    match role {
+        model::PortRole::Access => Role::Access,
+        model::PortRole::Handover => Role::Handover,
+        model::PortRole::Uplink => Role::Uplink,
+    }
+}
+
+fn class(ifindex: u32, encap: model::Encap) -> ClassKey {
+    match encap {
+        model::Encap::Untagged => ClassKey::untagged(ifindex),
+        model::Encap::Dot1q(vid) => ClassKey::dot1q(ifindex, vid.get()),
+        model::Encap::QinqS(s) => ClassKey::qinq(ifindex, s.get(), ClassKey::ANY),
+        model::Encap::QinqSC { s, c } => ClassKey::qinq(ifindex, s.get(), c.get()),
+        model::Encap::Port => ClassKey::whole(ifindex),
+    }
+}

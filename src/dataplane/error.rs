@@ -1,0 +1,88 @@
+//! What can go wrong between us and the kernel, with what to do about it.
+
+use std::{io, path::PathBuf};
+
+use aya::{EbpfError, maps::MapError, programs::ProgramError};
+
+use super::links::LinkFailure;
+
+/// A failure of the dataplane's userspace half.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataplaneError {
+    /// The build had no eBPF object.
+    #[error("this binary was built without its eBPF object; build it with `cargo xtask build`")]
+    NoObject,
+    /// The eBPF loader.
+    #[error("the kernel did not take the eBPF object: {}{}", .0, hint(.0))]
+    Load(#[from] EbpfError),
+    /// A program.
+    #[error("eBPF program: {}{}", .0, hint(.0))]
+    Program(#[from] ProgramError),
+    /// A map.
+    #[error("map {map}: {source}{}", hint(.source))]
+    Map {
+        /// Its name.
+        map: &'static str,
+        /// What the kernel said.
+        source: MapError,
+    },
+    /// There is no bpffs.
+    #[error("{} is not on a bpffs; mount one with `mount -t bpf bpf /sys/fs/bpf`, or name one with --bpffs", .path.display())]
+    NoBpffs {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// Another version left its state.
+    #[error(
+        "{path} holds state of another version ({found}, this is {ours}); take it down with the binary of that version, or \
+         with `sillon node flush --bpffs {path}`",
+        path = .path.display()
+    )]
+    OtherVersion {
+        /// The node's directory.
+        path: PathBuf,
+        /// What is there.
+        found: String,
+        /// What we would make.
+        ours: String,
+    },
+    /// A program on an interface.
+    #[error("interface {interface}: {source}{}", hint(.source))]
+    Attach {
+        /// The interface.
+        interface: String,
+        /// What the kernel said.
+        source: LinkFailure,
+    },
+    /// A file or directory.
+    #[error("{}: {source}{}", .path.display(), hint(.source))]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+/// The likely cause of an errno that stands anywhere in a chain of errors, as an addition to its message.
+fn hint(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(errno) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+            return match errno {
+                libc::EPERM | libc::EACCES => {
+                    "\n  likely cause: missing capabilities; the agent needs CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN \
+                     (run it as root), or the verifier refused a program (see the log with -v)"
+                }
+                libc::E2BIG | libc::ENOSPC => "\n  likely cause: a limit under [node] is reached; raise it and flush the node",
+                libc::ENOMEM => "\n  likely cause: not enough memory for the limits under [node]",
+                libc::EBUSY => "\n  likely cause: another XDP program holds the interface; see `ip link show`",
+                _ => return String::new(),
+            }
+            .to_owned();
+        }
+        next = error.source();
+    }
+    String::new()
+}

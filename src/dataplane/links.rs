@@ -1,0 +1,161 @@
+//! The programs on the ports. Links are pinned: they outlive the agent, and a new agent replaces the program in them at one blow.
+
+use std::{fs, io, path::Path};
+
+use aya::programs::{
+    LinkOrder, SchedClassifier, TcAttachType, Xdp, XdpMode,
+    links::{FdLink, LinkError, PinnedLink},
+    tc::{SchedClassifierLink, TcAttachOptions},
+    xdp::XdpLink,
+};
+use serde::Serialize;
+use sillon_abi::Role;
+
+use super::{
+    DataplaneError,
+    object::{EGRESS, INGRESS, Programs},
+    pins::Pins,
+};
+
+/// Where in the kernel XDP runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// In the driver.
+    Native,
+    /// After the driver, on an skb: for drivers without XDP.
+    Generic,
+}
+
+impl Mode {
+    /// The number in a port's record.
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::Native => 1,
+            Self::Generic => 2,
+        }
+    }
+
+    /// From the number in a port's record.
+    pub const fn from_number(number: u32) -> Option<Self> {
+        match number {
+            1 => Some(Self::Native),
+            2 => Some(Self::Generic),
+            _ => None,
+        }
+    }
+
+    const fn aya(self) -> XdpMode {
+        match self {
+            Self::Native => XdpMode::Driver,
+            Self::Generic => XdpMode::Skb,
+        }
+    }
+}
+
+/// A port's device, to attach to.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its ifindex.
+    pub ifindex: u32,
+    /// What it faces.
+    pub role: Role,
+    /// Where XDP runs on it.
+    pub mode: Mode,
+}
+
+/// Whether the pipeline's link of a device is pinned.
+pub fn is_attached(pins: &Pins, ifindex: u32) -> bool {
+    pins.links().join(format!("xdp-{ifindex}")).exists()
+}
+
+/// Puts the programs on a port, or replaces those that an earlier agent put there. XDP comes last: until then the port carries nothing that it
+/// would hand over.
+///
+/// # Errors
+/// The kernel refuses; what was attached by this call stays and is found by the next.
+pub fn attach(pins: &Pins, programs: &mut Programs, target: Target<'_>) -> Result<(), DataplaneError> {
+    let named = |source| DataplaneError::Attach { interface: target.name.to_owned(), source };
+    let pin = |kind: &str| pins.links().join(format!("{kind}-{}", target.ifindex));
+    classifier(programs.classifier(INGRESS)?, TcAttachType::Ingress, target.name, &pin("ingress")).map_err(named)?;
+    if target.role != Role::Uplink {
+        classifier(programs.classifier(EGRESS)?, TcAttachType::Egress, target.name, &pin("egress")).map_err(named)?;
+    }
+    xdp(programs.xdp()?, target, &pin("xdp")).map_err(named)
+}
+
+/// The link that is pinned at `path`.
+fn pinned(path: &Path) -> Result<Option<FdLink>, LinkFailure> {
+    match PinnedLink::from_pin(path) {
+        Ok(link) => Ok(Some(link.into())),
+        Err(LinkError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn xdp(program: &mut Xdp, target: Target<'_>, path: &Path) -> Result<(), LinkFailure> {
+    if let Some(link) = pinned(path)? {
+        let id = program.attach_to_link(XdpLink::try_from(link)?)?;
+        // The pin keeps the link; ours must not detach it when the agent ends.
+        drop(program.take_link(id)?);
+        return Ok(());
+    }
+    let id = program.attach_to_if_index(target.ifindex, target.mode.aya())?;
+    let link = FdLink::try_from(program.take_link(id)?).map_err(|_| LinkFailure::NotPinnable)?;
+    link.pin(path)?;
+    Ok(())
+}
+
+fn classifier(
+    program: &mut SchedClassifier,
+    side: TcAttachType,
+    name: &str,
+    path: &Path,
+) -> Result<(), LinkFailure> {
+    if let Some(link) = pinned(path)? {
+        let id = program.attach_to_link(SchedClassifierLink::try_from(link)?)?;
+        drop(program.take_link(id)?);
+        return Ok(());
+    }
+    let id = program.attach_with_options(name, side, TcAttachOptions::TcxOrder(LinkOrder::first()))?;
+    let link = FdLink::try_from(program.take_link(id)?).map_err(|_| LinkFailure::NotPinnable)?;
+    link.pin(path)?;
+    Ok(())
+}
+
+/// Takes the programs off a device, XDP first: what TC sees then has no note and dies there.
+///
+/// # Errors
+/// A pin can't be removed.
+pub fn detach(pins: &Pins, ifindex: u32) -> Result<(), DataplaneError> {
+    for kind in ["xdp", "ingress", "egress"] {
+        let path = pins.links().join(format!("{kind}-{ifindex}"));
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(DataplaneError::Io { path, source });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Why a program could not be put on an interface.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkFailure {
+    /// The kernel refused.
+    #[error(transparent)]
+    Program(#[from] aya::programs::ProgramError),
+    /// A link could not be opened.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// A link could not be pinned.
+    #[error(transparent)]
+    Pin(#[from] aya::pin::PinError),
+    /// The kernel has no links for this driver, so that the agent's end would take the node down.
+    #[error("the kernel attached it without a link that can be pinned; Linux 6.6 or newer is needed")]
+    NotPinnable,
+}

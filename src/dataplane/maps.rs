@@ -1,0 +1,381 @@
+//! The pinned maps, typed: read back as [`Tables`], changed by [`Op`]s.
+
+use std::{borrow::BorrowMut, collections::BTreeSet, path::Path};
+
+use aya::{
+    Pod,
+    maps::{Array, DevMapHash, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues},
+    maps::xdp::XdpMapError, util::nr_cpus,
+};
+use sillon_abi::{
+    Addr, Attachment, ClassKey, Counters, DropKey, Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Label, NodeEntry,
+    PathEntry, PortEntry, PortRecord, RemoteEntry, Segment, TunnelEntry, TunnelKey, map,
+};
+
+use super::{
+    DataplaneError, barrier,
+    diff::{Freshness, Op},
+    sizes::Sizes,
+    tables::Tables,
+};
+
+type Hash<K, V> = HashMap<MapData, K, V>;
+
+/// All maps of a node, opened from their pins.
+pub struct Maps {
+    node: Array<MapData, NodeEntry>,
+    ports: Hash<u32, PortEntry>,
+    records: Hash<u32, PortRecord>,
+    classes: Hash<ClassKey, u32>,
+    attachments: Array<MapData, Attachment>,
+    segments: Hash<u32, Segment>,
+    labels: Hash<u32, Label>,
+    tunnels: Hash<TunnelKey, TunnelEntry>,
+    vnis: Hash<u32, u32>,
+    remotes: Array<MapData, RemoteEntry>,
+    paths: Array<MapData, PathEntry>,
+    fdb: Hash<FdbKey, FdbEntry>,
+    fdb_use: Hash<u32, FdbUse>,
+    fdb_removed: Hash<u32, u64>,
+    flood: Hash<FloodKey, Exit>,
+    devices: DevMapHash<MapData>,
+    attachment_counters: PerCpuArray<MapData, Counters>,
+    remote_counters: PerCpuArray<MapData, Counters>,
+    drops: PerCpuHashMap<MapData, DropKey, u64>,
+}
+
+/// Names the map in an error.
+trait Named<T> {
+    fn named(self, map: &'static str) -> Result<T, DataplaneError>;
+}
+
+impl<T> Named<T> for Result<T, MapError> {
+    fn named(self, map: &'static str) -> Result<T, DataplaneError> {
+        self.map_err(|source| DataplaneError::Map { map, source })
+    }
+}
+
+fn open<T: TryFrom<Map, Error = MapError>>(
+    directory: &Path,
+    name: &'static str,
+    kind: impl Fn(MapData) -> Map,
+) -> Result<T, DataplaneError> {
+    MapData::from_pin(directory.join(name)).and_then(|data| kind(data).try_into()).named(name)
+}
+
+/// Removes a key; that it is not there is as good.
+fn remove<T: BorrowMut<MapData>, K: Pod, V: Pod>(
+    map: &mut HashMap<T, K, V>,
+    key: &K,
+    name: &'static str,
+) -> Result<(), DataplaneError> {
+    match map.remove(key) {
+        Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        result => result.named(name),
+    }
+}
+
+/// All entries of an array but the first, with their ids.
+fn ids<V: Pod>(
+    array: &Array<MapData, V>,
+    name: &'static str,
+) -> impl Iterator<Item = Result<(u32, V), DataplaneError>> {
+    (1..array.len()).map(move |id| Ok((id, array.get(&id, 0).named(name)?)))
+}
+
+impl Maps {
+    /// Opens the maps that are pinned in `directory`.
+    ///
+    /// # Errors
+    /// One is missing or is not what it should be.
+    pub fn open(directory: &Path) -> Result<Self, DataplaneError> {
+        Ok(Self {
+            node: open(directory, map::NODE, Map::Array)?,
+            ports: open(directory, map::PORTS, Map::HashMap)?,
+            records: open(directory, map::PORT_RECORDS, Map::HashMap)?,
+            classes: open(directory, map::CLASSES, Map::HashMap)?,
+            attachments: open(directory, map::ATTACHMENTS, Map::Array)?,
+            segments: open(directory, map::SEGMENTS, Map::HashMap)?,
+            labels: open(directory, map::LABELS, Map::HashMap)?,
+            tunnels: open(directory, map::TUNNELS, Map::HashMap)?,
+            vnis: open(directory, map::VNIS, Map::HashMap)?,
+            remotes: open(directory, map::REMOTES, Map::Array)?,
+            paths: open(directory, map::PATHS, Map::Array)?,
+            fdb: open(directory, map::FDB, Map::HashMap)?,
+            fdb_use: open(directory, map::FDB_USE, Map::HashMap)?,
+            fdb_removed: open(directory, map::FDB_REMOVED, Map::HashMap)?,
+            flood: open(directory, map::FLOOD, Map::HashMap)?,
+            devices: open(directory, map::DEVICES, Map::DevMapHash)?,
+            attachment_counters: open(directory, map::ATTACHMENT_COUNTERS, Map::PerCpuArray)?,
+            remote_counters: open(directory, map::REMOTE_COUNTERS, Map::PerCpuArray)?,
+            drops: open(directory, map::DROPS, Map::PerCpuHashMap)?,
+        })
+    }
+
+    /// What the kernel programs see now.
+    ///
+    /// # Errors
+    /// A map can't be read.
+    pub fn read(&self) -> Result<Tables, DataplaneError> {
+        let remotes: Vec<_> = ids(&self.remotes, map::REMOTES).collect::<Result<_, _>>()?;
+        let attachments: Vec<_> = ids(&self.attachments, map::ATTACHMENTS).collect::<Result<_, _>>()?;
+        Ok(Tables {
+            node: self.node.get(&0, 0).named(map::NODE)?,
+            ports: self.ports.iter().collect::<Result<_, _>>().named(map::PORTS)?,
+            records: self.records.iter().collect::<Result<_, _>>().named(map::PORT_RECORDS)?,
+            classes: self.classes.iter().collect::<Result<_, _>>().named(map::CLASSES)?,
+            attachments: attachments.into_iter().filter(|(_, entry)| entry.segment != 0).collect(),
+            segments: self.segments.iter().collect::<Result<_, _>>().named(map::SEGMENTS)?,
+            labels: self.labels.iter().collect::<Result<_, _>>().named(map::LABELS)?,
+            tunnels: self.tunnels.iter().collect::<Result<_, _>>().named(map::TUNNELS)?,
+            vnis: self.vnis.iter().collect::<Result<_, _>>().named(map::VNIS)?,
+            remotes: remotes
+                .into_iter()
+                .filter(|(_, entry)| entry.addr != Addr::default())
+                .map(|(id, entry)| (id, entry.addr))
+                .collect(),
+            flood: self.flood.iter().collect::<Result<_, _>>().named(map::FLOOD)?,
+            devices: self.devices.keys().collect::<Result<BTreeSet<_>, _>>().named(map::DEVICES)?,
+        })
+    }
+
+    /// How large the maps are that are pinned.
+    ///
+    /// # Errors
+    /// A map can't be asked.
+    pub fn sizes(directory: &Path) -> Result<Sizes, DataplaneError> {
+        let entries = |name| {
+            MapData::from_pin(directory.join(name)).and_then(|data| data.info()).map(|info| info.max_entries()).named(name)
+        };
+        Ok(Sizes {
+            attachments: entries(map::ATTACHMENTS)?.saturating_sub(1),
+            segments: entries(map::SEGMENTS)?,
+            remotes: entries(map::REMOTES)?.saturating_sub(1),
+            fdb: entries(map::FDB)?,
+        })
+    }
+
+    /// Takes the steps in order.
+    ///
+    /// # Errors
+    /// The first that the kernel refuses; those before it are taken, and a diff against what is read back goes on from there.
+    pub fn apply(&mut self, ops: &[Op]) -> Result<(), DataplaneError> {
+        ops.iter().try_for_each(|op| self.take(op))
+    }
+
+    fn take(&mut self, op: &Op) -> Result<(), DataplaneError> {
+        match op {
+            Op::SetNode(entry) => self.node.set(0, *entry, 0).named(map::NODE),
+            Op::SetLabel(uid, label) => self.labels.insert(uid, label, 0).named(map::LABELS),
+            Op::AddFdbUse(uid) => {
+                self.fdb_removed.insert(uid, 0, 0).named(map::FDB_REMOVED)?;
+                self.fdb_use.insert(uid, FdbUse::default(), 0).named(map::FDB_USE)
+            }
+            Op::SetRemote(id, addr) => self.set_remote(*id, RemoteEntry { addr: *addr, ..RemoteEntry::default() }),
+            Op::SetAttachment(id, attachment, freshness) => self.set_attachment(*id, attachment, *freshness),
+            Op::SetFlood(key, exit) => self.flood.insert(key, exit, 0).named(map::FLOOD),
+            Op::AddDevice(ifindex) => match self.devices.insert(*ifindex, *ifindex, None, 0) {
+                Err(XdpMapError::MapError(error)) => Err(error).named(map::DEVICES),
+                // The other failures are of chained programs, which we do not use.
+                _ => Ok(()),
+            },
+            Op::SetRecord(ifindex, record) => self.records.insert(ifindex, record, 0).named(map::PORT_RECORDS),
+            Op::SetSegment(uid, segment) => self.segments.insert(uid, segment, 0).named(map::SEGMENTS),
+            Op::SetPort(ifindex, port) => self.ports.insert(ifindex, port, 0).named(map::PORTS),
+            Op::SetClass(class, id) => self.classes.insert(class, id, 0).named(map::CLASSES),
+            Op::SetTunnel(key, entry) => self.tunnels.insert(key, entry, 0).named(map::TUNNELS),
+            Op::SetVni(vni, uid) => self.vnis.insert(vni, uid, 0).named(map::VNIS),
+            Op::RemoveClass(class) => remove(&mut self.classes, class, map::CLASSES),
+            Op::RemoveTunnel(key) => remove(&mut self.tunnels, key, map::TUNNELS),
+            Op::RemoveVni(vni) => remove(&mut self.vnis, vni, map::VNIS),
+            Op::RemovePort(ifindex) => remove(&mut self.ports, ifindex, map::PORTS),
+            Op::Barrier => barrier::wait_for_programs(),
+            Op::PurgeFdb(exits) => self.purge_fdb(exits),
+            Op::RemoveAttachment(id) => {
+                self.attachments.set(*id, Attachment::default(), 0).named(map::ATTACHMENTS)?;
+                self.forget_drops(sillon_abi::ScopeKind::Attachment, *id)
+            }
+            Op::RemoveSegment(uid) => self.remove_segment(*uid),
+            Op::RemoveFlood(key) => remove(&mut self.flood, key, map::FLOOD),
+            Op::RemoveRemote(id) => self.set_remote(*id, RemoteEntry::default()),
+            Op::RemoveDevice(ifindex) => match self.devices.remove(*ifindex) {
+                // The kernel removes a device that is gone by itself.
+                Err(MapError::KeyNotFound) => Ok(()),
+                Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+                result => result.named(map::DEVICES),
+            },
+            Op::RemoveRecord(ifindex) => {
+                self.forget_drops(sillon_abi::ScopeKind::Port, *ifindex)?;
+                remove(&mut self.records, ifindex, map::PORT_RECORDS)
+            }
+        }
+    }
+
+    fn set_attachment(
+        &mut self,
+        id: u32,
+        attachment: &Attachment,
+        freshness: Freshness,
+    ) -> Result<(), DataplaneError> {
+        if freshness == Freshness::New {
+            self.attachment_counters.set(id, zero()?, 0).named(map::ATTACHMENT_COUNTERS)?;
+        }
+        self.attachments.set(id, *attachment, 0).named(map::ATTACHMENTS)
+    }
+
+    fn remove_segment(&mut self, uid: u32) -> Result<(), DataplaneError> {
+        remove(&mut self.segments, &uid, map::SEGMENTS)?;
+        remove(&mut self.labels, &uid, map::LABELS)?;
+        remove(&mut self.fdb_use, &uid, map::FDB_USE)?;
+        remove(&mut self.fdb_removed, &uid, map::FDB_REMOVED)?;
+        self.forget_drops(sillon_abi::ScopeKind::Segment, uid)
+    }
+
+    fn set_remote(&mut self, id: u32, entry: RemoteEntry) -> Result<(), DataplaneError> {
+        self.remote_counters.set(id, zero()?, 0).named(map::REMOTE_COUNTERS)?;
+        self.remotes.set(id, entry, 0).named(map::REMOTES)
+    }
+
+    fn forget_drops(&mut self, scope: sillon_abi::ScopeKind, id: u32) -> Result<(), DataplaneError> {
+        for reason in sillon_abi::DropReason::ALL {
+            let key = DropKey { scope: scope as u32, id, reason: *reason as u32 };
+            match self.drops.remove(&key) {
+                Err(MapError::KeyNotFound) => {}
+                Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => {}
+                result => result.named(map::DROPS)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn purge_fdb(&mut self, exits: &BTreeSet<(u32, Exit)>) -> Result<(), DataplaneError> {
+        self.retain_fdb(|key, entry| exits.contains(&(key.segment, entry.exit))).map(drop)
+    }
+
+    /// Removes the FDB entries that `keep` does not want; returns how many.
+    ///
+    /// # Errors
+    /// The map can't be read or written.
+    pub fn retain_fdb(&mut self, keep: impl Fn(&FdbKey, &FdbEntry) -> bool) -> Result<u64, DataplaneError> {
+        let mut gone = Vec::new();
+        for entry in self.fdb.iter() {
+            let (key, entry) = entry.named(map::FDB)?;
+            if !keep(&key, &entry) {
+                gone.push(key);
+            }
+        }
+        let mut count = 0;
+        for key in gone {
+            // What is gone already was not ours to count.
+            if self.fdb.remove(&key).is_err() {
+                continue;
+            }
+            count += 1;
+            if let Ok(removed) = self.fdb_removed.get(&key.segment, 0) {
+                self.fdb_removed.insert(key.segment, removed + 1, 0).named(map::FDB_REMOVED)?;
+            }
+        }
+        Ok(count)
+    }
+
+    /// The FDB.
+    ///
+    /// # Errors
+    /// The map can't be read.
+    pub fn fdb(&self) -> Result<Vec<(FdbKey, FdbEntry)>, DataplaneError> {
+        self.fdb.iter().collect::<Result<_, _>>().named(map::FDB)
+    }
+
+    /// What the programs learned for each segment, and what was removed of it.
+    ///
+    /// # Errors
+    /// The map can't be read.
+    pub fn fdb_use(&self, uid: u32) -> Result<(FdbUse, u64), DataplaneError> {
+        Ok((
+            self.fdb_use.get(&uid, 0).named(map::FDB_USE)?,
+            self.fdb_removed.get(&uid, 0).named(map::FDB_REMOVED)?,
+        ))
+    }
+
+    /// Counters of an attachment, of all CPUs together.
+    ///
+    /// # Errors
+    /// The map can't be read.
+    pub fn attachment_counters(&self, id: u32) -> Result<Counters, DataplaneError> {
+        Ok(sum(&self.attachment_counters.get(&id, 0).named(map::ATTACHMENT_COUNTERS)?))
+    }
+
+    /// Counters of a remote, of all CPUs together.
+    ///
+    /// # Errors
+    /// The map can't be read.
+    pub fn remote_counters(&self, id: u32) -> Result<Counters, DataplaneError> {
+        Ok(sum(&self.remote_counters.get(&id, 0).named(map::REMOTE_COUNTERS)?))
+    }
+
+    /// Dropped frames, of all CPUs together.
+    ///
+    /// # Errors
+    /// The map can't be read.
+    pub fn drops(&self) -> Result<Vec<(DropKey, u64)>, DataplaneError> {
+        let mut drops = Vec::new();
+        for entry in self.drops.iter() {
+            let (key, counts) = entry.named(map::DROPS)?;
+            drops.push((key, counts.iter().sum()));
+        }
+        Ok(drops)
+    }
+
+    /// The remotes with their paths.
+    ///
+    /// # Errors
+    /// The map can't be read.
+    pub fn remotes(&self) -> Result<Vec<(u32, RemoteEntry)>, DataplaneError> {
+        ids(&self.remotes, map::REMOTES)
+            .filter(|entry| entry.as_ref().map_or(true, |(_, entry)| entry.addr != Addr::default()))
+            .collect()
+    }
+
+    /// The paths in use.
+    ///
+    /// # Errors
+    /// The map can't be read.
+    pub fn paths(&self) -> Result<Vec<(u32, PathEntry)>, DataplaneError> {
+        ids(&self.paths, map::PATHS)
+            .filter(|entry| entry.as_ref().map_or(true, |(_, entry)| entry.header_len != 0))
+            .collect()
+    }
+
+    /// Writes a path.
+    ///
+    /// # Errors
+    /// The map can't be written.
+    pub fn set_path(&mut self, id: u32, path: PathEntry) -> Result<(), DataplaneError> {
+        self.paths.set(id, path, 0).named(map::PATHS)
+    }
+
+    /// Lets a remote use other paths.
+    ///
+    /// # Errors
+    /// The map can't be written.
+    pub fn set_paths_of(&mut self, id: u32, entry: RemoteEntry) -> Result<(), DataplaneError> {
+        self.remotes.set(id, entry, 0).named(map::REMOTES)
+    }
+}
+
+fn zero() -> Result<PerCpuValues<Counters>, DataplaneError> {
+    let io = |source| DataplaneError::Io { path: "/sys/devices/system/cpu/possible".into(), source };
+    let cpus = nr_cpus().map_err(|(_, error)| io(error))?;
+    PerCpuValues::try_from(vec![Counters::default(); cpus]).map_err(io)
+}
+
+fn sum(values: &PerCpuValues<Counters>) -> Counters {
+    values.iter().fold(Counters::default(), |mut sum, counters| {
+        sum.in_frames += counters.in_frames;
+        sum.in_bytes += counters.in_bytes;
+        sum.out_frames += counters.out_frames;
+        sum.out_bytes += counters.out_bytes;
+        sum
+    })
+}

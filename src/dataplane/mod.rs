@@ -1,0 +1,17 @@
+//! The kernel half, seen from userspace: `compile` says what the tables should hold, `diff` in which steps they get there, `maps` and
+//! `links` do it.
+
+mod barrier;
+pub mod compile;
+pub mod diff;
+mod error;
+pub mod links;
+pub mod maps;
+pub mod object;
+pub mod paths;
+pub mod pins;
+pub mod sizes;
+pub mod tables;
+pub mod view;
+
+pub use error::DataplaneError;

@@ -1,0 +1,64 @@
+//! The eBPF object that was built into this binary, and the programs in it.
+
+use std::path::Path;
+
+use aya::{
+    Ebpf, EbpfLoader, VerifierLogLevel,
+    programs::{SchedClassifier, Xdp},
+};
+use sillon_abi::map;
+
+use super::{DataplaneError, sizes::Sizes};
+
+/// The object, aligned as ELF wants it. Empty when the binary was built without `cargo xtask build`.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("SILLON_EBPF_OBJECT"));
+
+/// Loaded programs, their maps pinned.
+pub struct Programs(Ebpf);
+
+impl Programs {
+    /// Loads the programs. Maps that are pinned in `maps` already are used, others are made and pinned there.
+    ///
+    /// # Errors
+    /// The binary has no object, or the kernel refuses a map or a program.
+    pub fn load(maps: &Path, sizes: &Sizes) -> Result<Self, DataplaneError> {
+        if OBJECT.is_empty() {
+            return Err(DataplaneError::NoObject);
+        }
+        let mut loader = EbpfLoader::new();
+        loader.default_map_pin_directory(maps).verifier_log_level(VerifierLogLevel::DEBUG);
+        for name in map::ALL {
+            if let Some(entries) = sizes.of(name) {
+                loader.map_max_entries(name, entries);
+            }
+        }
+        let mut programs = Self(loader.load(OBJECT)?);
+        programs.xdp()?.load()?;
+        programs.classifier(INGRESS)?.load()?;
+        programs.classifier(EGRESS)?.load()?;
+        Ok(programs)
+    }
+
+    /// The pipeline.
+    ///
+    /// # Errors
+    /// The object is not ours.
+    pub fn xdp(&mut self) -> Result<&mut Xdp, DataplaneError> {
+        let program = self.0.program_mut("sillon_xdp").ok_or(DataplaneError::NoObject)?;
+        Ok(program.try_into()?)
+    }
+
+    /// The flood ([`INGRESS`]) or the gate before the host's own frames ([`EGRESS`]).
+    ///
+    /// # Errors
+    /// The object is not ours.
+    pub fn classifier(&mut self, name: &str) -> Result<&mut SchedClassifier, DataplaneError> {
+        let program = self.0.program_mut(name).ok_or(DataplaneError::NoObject)?;
+        Ok(program.try_into()?)
+    }
+}
+
+/// The flood.
+pub const INGRESS: &str = "sillon_ingress";
+/// The gate before the host's own frames.
+pub const EGRESS: &str = "sillon_egress";

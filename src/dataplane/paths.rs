@@ -1,0 +1,238 @@
+//! The ways to remotes: from next hops to prebuilt headers, and into the maps.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use sillon_abi::{PATH_BUCKETS, PathEntry, RemoteEntry, V4_OUTER, V6_OUTER};
+
+use super::{DataplaneError, barrier, compile::addr, maps::Maps};
+
+/// A next hop on the way to a remote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NextHop {
+    /// The uplink.
+    pub ifindex: u32,
+    /// The uplink's MAC.
+    pub src_mac: [u8; 6],
+    /// The neighbour's.
+    pub dst_mac: [u8; 6],
+    /// Largest layer-3 packet, bytes.
+    pub mtu: u32,
+}
+
+/// The VTEP addresses of this node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Vteps {
+    /// IPv4.
+    pub v4: Option<Ipv4Addr>,
+    /// IPv6.
+    pub v6: Option<Ipv6Addr>,
+}
+
+const VXLAN_PORT: u16 = 4789;
+/// RFC 7348 leaves the outer TTL open; 64 is what hosts use (RFC 1700).
+const TTL: u8 = 64;
+const UDP: u8 = 17;
+const DONT_FRAGMENT: u16 = 0x4000;
+const I_FLAG: u8 = 0x08;
+
+/// The header in front of frames to `remote` by `hop`; none where this node has no VTEP of that family.
+pub fn entry(vteps: Vteps, remote: IpAddr, hop: NextHop) -> Option<PathEntry> {
+    let mut header = Vec::with_capacity(V6_OUTER);
+    header.extend_from_slice(&hop.dst_mac);
+    header.extend_from_slice(&hop.src_mac);
+    let checksum = match remote {
+        IpAddr::V4(remote) => ipv4(&mut header, vteps.v4?, remote),
+        IpAddr::V6(remote) => {
+            ipv6(&mut header, vteps.v6?, remote);
+            0
+        }
+    };
+    // Source port, length and checksum; the kernel half fills in the first two, and the third stays zero (RFC 6935).
+    header.extend_from_slice(&[0, 0]);
+    header.extend_from_slice(&VXLAN_PORT.to_be_bytes());
+    header.extend_from_slice(&[0; 4]);
+    header.extend_from_slice(&[I_FLAG, 0, 0, 0, 0, 0, 0, 0]);
+    let mut path = PathEntry {
+        header_len: u16::try_from(header.len()).ok()?,
+        ifindex: hop.ifindex,
+        checksum,
+        mtu: u16::try_from(hop.mtu).unwrap_or(u16::MAX),
+        ..PathEntry::default()
+    };
+    for (word, pair) in path.header.iter_mut().zip(header.chunks_exact(2)) {
+        *word = u16::from_ne_bytes([pair[0], pair[1]]);
+    }
+    Some(path)
+}
+
+/// Appends ethertype and header; returns the sum of its words (RFC 1071), lengths and TOS zero.
+fn ipv4(header: &mut Vec<u8>, source: Ipv4Addr, destination: Ipv4Addr) -> u32 {
+    header.extend_from_slice(&0x0800u16.to_be_bytes());
+    let start = header.len();
+    header.extend_from_slice(&[0x45, 0, 0, 0, 0, 0]);
+    header.extend_from_slice(&DONT_FRAGMENT.to_be_bytes());
+    header.extend_from_slice(&[TTL, UDP, 0, 0]);
+    header.extend_from_slice(&source.octets());
+    header.extend_from_slice(&destination.octets());
+    header[start..].chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum()
+}
+
+fn ipv6(header: &mut Vec<u8>, source: Ipv6Addr, destination: Ipv6Addr) {
+    header.extend_from_slice(&0x86ddu16.to_be_bytes());
+    header.extend_from_slice(&[0x60, 0, 0, 0, 0, 0, UDP, TTL]);
+    header.extend_from_slice(&source.octets());
+    header.extend_from_slice(&destination.octets());
+}
+
+const _: () = assert!(V4_OUTER < V6_OUTER);
+
+/// Which paths and buckets a node should have, and what they are now.
+#[derive(Debug, PartialEq, Eq)]
+struct Plan {
+    /// New paths, to be written first.
+    add: Vec<(u32, PathEntry)>,
+    /// Remotes whose buckets change.
+    switch: Vec<(u32, RemoteEntry)>,
+    /// Paths that nobody uses any more.
+    remove: Vec<u32>,
+}
+
+/// Shares a remote's paths among the buckets, evenly, in the order of their ids.
+fn buckets(paths: &[u32]) -> [u32; PATH_BUCKETS] {
+    let mut buckets = [0; PATH_BUCKETS];
+    if !paths.is_empty() {
+        for (bucket, path) in buckets.iter_mut().zip(paths.iter().cycle()) {
+            *bucket = *path;
+        }
+    }
+    buckets
+}
+
+fn plan(
+    vteps: Vteps,
+    hops: &BTreeMap<IpAddr, Vec<NextHop>>,
+    remotes: &[(u32, RemoteEntry)],
+    paths: &[(u32, PathEntry)],
+    room: u32,
+) -> Plan {
+    let by_addr: BTreeMap<_, _> = hops.iter().map(|(ip, hops)| (addr(*ip), (*ip, hops))).collect();
+    let mut free = (1..room).filter(|id| !paths.iter().any(|(used, _)| used == id));
+    let mut known: Vec<(u32, PathEntry)> = paths.to_vec();
+    let mut plan = Plan { add: Vec::new(), switch: Vec::new(), remove: Vec::new() };
+    let mut used = Vec::new();
+    for (id, remote) in remotes {
+        let mut ids = Vec::new();
+        if let Some((ip, hops)) = by_addr.get(&remote.addr) {
+            for entry in hops.iter().filter_map(|hop| entry(vteps, *ip, *hop)) {
+                if let Some((path, _)) = known.iter().find(|(_, known)| *known == entry) {
+                    ids.push(*path);
+                } else if let Some(path) = free.next() {
+                    known.push((path, entry));
+                    plan.add.push((path, entry));
+                    ids.push(path);
+                }
+            }
+        }
+        ids.sort_unstable();
+        used.extend_from_slice(&ids);
+        let wanted = RemoteEntry { addr: remote.addr, paths: buckets(&ids) };
+        if wanted != *remote {
+            plan.switch.push((*id, wanted));
+        }
+    }
+    plan.remove = paths.iter().map(|(id, _)| *id).filter(|id| !used.contains(id)).collect();
+    plan
+}
+
+/// Brings the ways to remotes into the maps: new headers, then the switch, then, when no program can hold them, the old
+/// headers go. Returns how many remotes changed.
+///
+/// # Errors
+/// A map can't be read or written.
+pub fn apply(
+    maps: &mut Maps,
+    vteps: Vteps,
+    hops: &BTreeMap<IpAddr, Vec<NextHop>>,
+    room: u32,
+) -> Result<usize, DataplaneError> {
+    let plan = plan(vteps, hops, &maps.remotes()?, &maps.paths()?, room);
+    for (id, path) in &plan.add {
+        maps.set_path(*id, *path)?;
+    }
+    for (id, remote) in &plan.switch {
+        maps.set_paths_of(*id, *remote)?;
+    }
+    if !plan.remove.is_empty() {
+        barrier::wait_for_programs()?;
+    }
+    for id in &plan.remove {
+        maps.set_path(*id, PathEntry::default())?;
+    }
+    Ok(plan.switch.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vteps() -> Vteps {
+        Vteps { v4: Some(Ipv4Addr::new(10, 99, 0, 1)), v6: "fd99::1".parse().ok() }
+    }
+
+    fn hop(last: u8) -> NextHop {
+        NextHop { ifindex: 7, src_mac: [2, 0, 0, 0, 0, 1], dst_mac: [2, 0, 0, 0, 0, last], mtu: 1600 }
+    }
+
+    fn bytes(path: &PathEntry) -> Vec<u8> {
+        path.header.iter().flat_map(|word| word.to_ne_bytes()).take(path.header_len.into()).collect()
+    }
+
+    #[test]
+    fn the_ipv4_header_is_one_that_etherparse_reads() {
+        let path = entry(vteps(), "10.99.0.2".parse().unwrap(), hop(2)).unwrap();
+        let bytes = bytes(&path);
+        let packet = etherparse::LaxSlicedPacket::from_ethernet(&bytes).unwrap();
+        let Some(etherparse::LaxNetSlice::Ipv4(ip)) = packet.net else { panic!("no IPv4") };
+        let ip = ip.header();
+        assert_eq!((ip.ttl(), ip.dont_fragment(), ip.protocol().0), (64, true, 17));
+        assert_eq!(ip.source_addr(), Ipv4Addr::new(10, 99, 0, 1));
+        assert_eq!(ip.destination_addr(), Ipv4Addr::new(10, 99, 0, 2));
+        assert_eq!(u16::from_be_bytes([bytes[36], bytes[37]]), 4789);
+        // With the checksum filled in from the sum, all words add up to 0xffff (RFC 1071).
+        let folded = (path.checksum & 0xffff) + (path.checksum >> 16);
+        let sum = u32::from(!(folded as u16)) + folded;
+        assert_eq!((sum & 0xffff) + (sum >> 16), 0xffff);
+    }
+
+    #[test]
+    fn a_remote_of_a_family_without_a_vtep_has_no_path() {
+        let v6_only = Vteps { v4: None, ..vteps() };
+        assert!(entry(v6_only, "10.99.0.2".parse().unwrap(), hop(2)).is_none());
+        assert!(entry(v6_only, "fd99::2".parse().unwrap(), hop(2)).is_some());
+    }
+
+    #[test]
+    fn two_hops_share_the_buckets_and_a_lost_one_leaves_them_to_the_other() {
+        let remote: IpAddr = "10.99.0.2".parse().unwrap();
+        let unknown = (1, RemoteEntry { addr: addr(remote), ..RemoteEntry::default() });
+        let both = plan(vteps(), &BTreeMap::from([(remote, vec![hop(2), hop(3)])]), &[unknown], &[], 64);
+        assert_eq!(both.add.len(), 2);
+        let [(1, entry)] = both.switch[..] else { panic!("one remote changes") };
+        assert_eq!(entry.paths.iter().filter(|path| **path == 1).count(), PATH_BUCKETS / 2);
+        let one = plan(vteps(), &BTreeMap::from([(remote, vec![hop(3)])]), &[(1, entry)], &both.add, 64);
+        assert_eq!(one.switch[0].1.paths, [2; PATH_BUCKETS]);
+        assert_eq!((one.add.len(), one.remove), (0, vec![1]));
+    }
+
+    #[test]
+    fn a_remote_that_is_out_of_reach_has_empty_buckets() {
+        let remote: IpAddr = "fd99::2".parse().unwrap();
+        let known = (1, RemoteEntry { addr: addr(remote), paths: [5; PATH_BUCKETS] });
+        let plan = plan(vteps(), &BTreeMap::from([(remote, vec![])]), &[known], &[(5, PathEntry::default())], 64);
+        assert_eq!(plan.switch[0].1.paths, [0; PATH_BUCKETS]);
+        assert_eq!(plan.remove, [5]);
+    }
+}

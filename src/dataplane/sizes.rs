@@ -1,0 +1,48 @@
+//! How large the maps are, from a node's limits.
+
+use sillon_abi::map;
+
+/// A node's limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Attachments.
+    pub attachments: u32,
+    /// Segments.
+    pub segments: u32,
+    /// Remote VTEPs.
+    pub remotes: u32,
+    /// FDB entries of all segments together.
+    pub fdb: u32,
+}
+
+impl Sizes {
+    /// Remotes of all segments together: each is one accepted tunnel source and one place in a flood list.
+    pub const fn tunnels(&self) -> u32 {
+        let (a, b) = (self.remotes.saturating_mul(16), self.segments.saturating_mul(4));
+        if a > b { a } else { b }
+    }
+
+    /// Next hops of all remotes together, with as many again for a change before the old ones go.
+    pub const fn paths(&self) -> u32 {
+        self.remotes.saturating_mul(4).saturating_add(64)
+    }
+
+    /// Entries of a map; none where the object itself says.
+    pub fn of(&self, name: &str) -> Option<u32> {
+        // Ids begin with 1, so an array has one place more.
+        let entries = match name {
+            map::CLASSES => self.attachments,
+            map::ATTACHMENTS | map::ATTACHMENT_COUNTERS => self.attachments.saturating_add(1),
+            map::SEGMENTS | map::LABELS | map::VNIS | map::FDB_USE | map::FDB_REMOVED => self.segments,
+            map::TUNNELS => self.tunnels(),
+            map::REMOTES | map::REMOTE_COUNTERS => self.remotes.saturating_add(1),
+            map::PATHS => self.paths(),
+            map::FDB => self.fdb,
+            // Old and new list of a segment stand side by side during a change.
+            map::FLOOD => self.attachments.saturating_add(self.tunnels()).saturating_mul(2),
+            map::DROPS => (self.attachments.saturating_add(self.segments)).saturating_mul(8).saturating_add(4096),
+            _ => return None,
+        };
+        Some(entries.max(1))
+    }
+}

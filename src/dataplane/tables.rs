@@ -1,0 +1,66 @@
+//! What the maps hold, as values: what `compile` makes and what is read back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sillon_abi::{
+    Addr, Attachment, ClassKey, Exit, FloodKey, Label, NodeEntry, PortEntry, PortRecord, Segment, TunnelEntry,
+    TunnelKey,
+};
+
+/// The configured tables of a node; not what the programs learn, nor the ways through the underlay.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tables {
+    /// Addresses, and the next ids.
+    pub node: NodeEntry,
+    /// By ifindex.
+    pub ports: BTreeMap<u32, PortEntry>,
+    /// By ifindex.
+    pub records: BTreeMap<u32, PortRecord>,
+    /// Attachment ids by class.
+    pub classes: BTreeMap<ClassKey, u32>,
+    /// By attachment id.
+    pub attachments: BTreeMap<u32, Attachment>,
+    /// By segment uid.
+    pub segments: BTreeMap<u32, Segment>,
+    /// By segment uid.
+    pub labels: BTreeMap<u32, Label>,
+    /// By VNI and source.
+    pub tunnels: BTreeMap<TunnelKey, TunnelEntry>,
+    /// Segment uids by VNI.
+    pub vnis: BTreeMap<u32, u32>,
+    /// By remote id.
+    pub remotes: BTreeMap<u32, Addr>,
+    /// Flood lists.
+    pub flood: BTreeMap<FloodKey, Exit>,
+    /// Ifindexes that XDP may redirect to.
+    pub devices: BTreeSet<u32>,
+}
+
+impl Tables {
+    /// The flood list of a segment, in order.
+    pub fn members(&self, segment: &Segment) -> Vec<Exit> {
+        let key = |index| FloodKey { list: segment.list, index };
+        (0..segment.members).filter_map(|index| self.flood.get(&key(index)).copied()).collect()
+    }
+
+    /// Where frames of each segment may come from and go to.
+    pub fn exits(&self) -> BTreeSet<(u32, Exit)> {
+        let attached = self.attachments.iter().map(|(id, attachment)| (attachment.segment, Exit::attachment(*id)));
+        let tunnelled = self.tunnels.values().map(|tunnel| (tunnel.segment, Exit::remote(tunnel.remote)));
+        attached.chain(tunnelled).collect()
+    }
+}
+
+/// A name as the maps keep it, zero-padded. What does not fit is cut: names are checked at the edge.
+pub fn padded<const N: usize>(name: &str) -> [u8; N] {
+    let mut bytes = [0; N];
+    let len = name.len().min(N);
+    bytes[..len].copy_from_slice(&name.as_bytes()[..len]);
+    bytes
+}
+
+/// The name in a zero-padded field.
+pub fn unpadded(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}

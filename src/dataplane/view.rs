@@ -1,0 +1,374 @@
+//! A node as its maps tell it, for people and programs; the agent need not run.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use nix::time::{ClockId, clock_gettime};
+use serde::Serialize;
+use sillon_abi::{Addr, Attachment, ClassKey, Counters, DropReason, Encap, Exit, Role, ScopeKind, Service};
+
+use super::{
+    DataplaneError,
+    links::Mode,
+    maps::Maps,
+    tables::{Tables, unpadded},
+};
+
+/// Frames and bytes, in and out.
+#[derive(Debug, Default, Serialize)]
+pub struct Traffic {
+    /// Frames received.
+    pub in_frames: u64,
+    /// Bytes received.
+    pub in_bytes: u64,
+    /// Frames sent.
+    pub out_frames: u64,
+    /// Bytes sent.
+    pub out_bytes: u64,
+}
+
+impl From<Counters> for Traffic {
+    fn from(counters: Counters) -> Self {
+        let Counters { in_frames, in_bytes, out_frames, out_bytes } = counters;
+        Self { in_frames, in_bytes, out_frames, out_bytes }
+    }
+}
+
+/// A port.
+#[derive(Debug, Serialize)]
+pub struct PortView {
+    /// Interface name.
+    pub name: String,
+    /// Its ifindex.
+    pub ifindex: u32,
+    /// `access`, `handover` or `uplink`.
+    pub role: &'static str,
+    /// Its MAC.
+    pub mac: String,
+    /// `native` or `generic` XDP.
+    pub mode: Option<Mode>,
+    /// Its attachments.
+    pub attachments: Vec<AttachmentView>,
+}
+
+/// An attachment.
+#[derive(Debug, Serialize)]
+pub struct AttachmentView {
+    /// Its segment's name.
+    pub segment: String,
+    /// Its segment's operator.
+    pub operator: String,
+    /// Port name.
+    pub port: String,
+    /// As in the configuration.
+    pub encap: String,
+    /// In a tree: `root` or `leaf`.
+    pub role: Option<&'static str>,
+    /// What it carried.
+    pub traffic: Traffic,
+}
+
+/// A segment.
+#[derive(Debug, Serialize)]
+pub struct SegmentView {
+    /// Its name.
+    pub name: String,
+    /// Its operator.
+    pub operator: String,
+    /// Its VNI.
+    pub vni: u32,
+    /// `line`, `lan` or `tree`.
+    pub service: &'static str,
+    /// Largest layer-3 packet, bytes.
+    pub mtu: u16,
+    /// MACs in its FDB.
+    pub macs: u64,
+    /// MACs that it may have.
+    pub mac_limit: u32,
+    /// Frames whose source was not learned, since the segment had its share.
+    pub macs_refused: u64,
+    /// Its attachments on this node.
+    pub attachments: Vec<AttachmentView>,
+    /// Its remotes.
+    pub remotes: Vec<IpAddr>,
+}
+
+/// An FDB entry.
+#[derive(Debug, Serialize)]
+pub struct FdbView {
+    /// Its segment's name.
+    pub segment: String,
+    /// Its segment's VNI.
+    pub vni: u32,
+    /// The MAC.
+    pub mac: String,
+    /// Where it was last seen: port and encapsulation, or a remote.
+    pub at: String,
+    /// Seconds since it was seen, to about a second.
+    pub age: u64,
+}
+
+/// A remote VTEP.
+#[derive(Debug, Serialize)]
+pub struct RemoteView {
+    /// Its address.
+    pub address: IpAddr,
+    /// VNIs shared with it.
+    pub vnis: Vec<u32>,
+    /// The ways to it.
+    pub paths: Vec<PathView>,
+    /// What went to and came from it; bytes are of the inner frames.
+    pub traffic: Traffic,
+}
+
+/// A way to a remote.
+#[derive(Debug, Serialize)]
+pub struct PathView {
+    /// Port name.
+    pub port: String,
+    /// The next hop's MAC.
+    pub next_hop: String,
+    /// Largest layer-3 packet, bytes.
+    pub mtu: u16,
+    /// How many of 16 flows take it.
+    pub share: usize,
+}
+
+/// Dropped frames.
+#[derive(Debug, Serialize)]
+pub struct DropView {
+    /// `port`, `attachment` or `segment`.
+    pub scope: &'static str,
+    /// Which.
+    pub name: String,
+    /// The segment's name, if it is known.
+    pub segment: Option<String>,
+    /// Why.
+    pub reason: &'static str,
+    /// How many.
+    pub frames: u64,
+    /// The reason in a sentence.
+    pub help: &'static str,
+}
+
+/// Reads a node's maps and tells them.
+pub struct View<'a> {
+    maps: &'a Maps,
+    tables: Tables,
+}
+
+impl<'a> View<'a> {
+    /// Reads the configured tables.
+    ///
+    /// # Errors
+    /// A map can't be read.
+    pub fn new(maps: &'a Maps) -> Result<Self, DataplaneError> {
+        Ok(Self { maps, tables: maps.read()? })
+    }
+
+    fn port_name(&self, ifindex: u32) -> String {
+        self.tables.records.get(&ifindex).map_or_else(|| format!("#{ifindex}"), |record| unpadded(&record.name))
+    }
+
+    fn segment_name(&self, uid: u32) -> String {
+        self.tables.labels.get(&uid).map_or_else(|| format!("#{uid}"), |label| unpadded(&label.segment))
+    }
+
+    fn operator(&self, uid: u32) -> String {
+        self.tables.labels.get(&uid).map_or_else(String::new, |label| unpadded(&label.operator))
+    }
+
+    fn exit_name(&self, exit: Exit) -> String {
+        if exit.is_remote() {
+            let remote = self.tables.remotes.get(&exit.id());
+            return remote.map_or_else(|| format!("remote #{}", exit.id()), |addr| ip(*addr).to_string());
+        }
+        let attachment = self.tables.attachments.get(&exit.id());
+        attachment.map_or_else(
+            || format!("attachment #{}", exit.id()),
+            |attachment| format!("{} {}", self.port_name(attachment.class.ifindex), encap(attachment.class)),
+        )
+    }
+
+    fn attachment(&self, id: u32, attachment: &Attachment) -> Result<AttachmentView, DataplaneError> {
+        let role = if attachment.leaf != 0 { "leaf" } else { "root" };
+        Ok(AttachmentView {
+            segment: self.segment_name(attachment.segment),
+            operator: self.operator(attachment.segment),
+            port: self.port_name(attachment.class.ifindex),
+            encap: encap(attachment.class),
+            role: (attachment.service == Service::Tree as u8).then_some(role),
+            traffic: self.maps.attachment_counters(id)?.into(),
+        })
+    }
+
+    fn attachments(&self, wanted: impl Fn(&Attachment) -> bool) -> Result<Vec<AttachmentView>, DataplaneError> {
+        let wanted = self.tables.attachments.iter().filter(|(_, attachment)| wanted(attachment));
+        wanted.map(|(id, attachment)| self.attachment(*id, attachment)).collect()
+    }
+
+    /// The ports.
+    ///
+    /// # Errors
+    /// A map can't be read.
+    pub fn ports(&self) -> Result<Vec<PortView>, DataplaneError> {
+        let mut ports = Vec::new();
+        for (ifindex, port) in &self.tables.ports {
+            ports.push(PortView {
+                name: self.port_name(*ifindex),
+                ifindex: *ifindex,
+                role: role(port.role),
+                mac: port.mac.to_string(),
+                mode: self.tables.records.get(ifindex).and_then(|record| Mode::from_number(record.mode)),
+                attachments: self.attachments(|attachment| attachment.class.ifindex == *ifindex)?,
+            });
+        }
+        ports.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(ports)
+    }
+
+    /// The segments.
+    ///
+    /// # Errors
+    /// A map can't be read.
+    pub fn segments(&self) -> Result<Vec<SegmentView>, DataplaneError> {
+        let mut segments = Vec::new();
+        for (uid, segment) in &self.tables.segments {
+            let (used, removed) = self.maps.fdb_use(*uid)?;
+            let tunnels = self.tables.tunnels.values().filter(|tunnel| tunnel.segment == *uid);
+            segments.push(SegmentView {
+                name: self.segment_name(*uid),
+                operator: self.operator(*uid),
+                vni: segment.vni,
+                service: service(segment.service),
+                mtu: segment.mtu,
+                macs: used.learned.saturating_sub(removed),
+                mac_limit: segment.fdb_limit,
+                macs_refused: used.refused,
+                attachments: self.attachments(|attachment| attachment.segment == *uid)?,
+                remotes: tunnels.map(|tunnel| ip(tunnel.key.source)).collect(),
+            });
+        }
+        segments.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(segments)
+    }
+
+    /// The FDB.
+    ///
+    /// # Errors
+    /// A map can't be read.
+    pub fn fdb(&self) -> Result<Vec<FdbView>, DataplaneError> {
+        let now = monotonic_ns();
+        let mut entries: Vec<_> = self
+            .maps
+            .fdb()?
+            .into_iter()
+            .map(|(key, entry)| FdbView {
+                segment: self.segment_name(key.segment),
+                vni: self.tables.segments.get(&key.segment).map_or(0, |segment| segment.vni),
+                mac: key.mac.to_string(),
+                at: self.exit_name(entry.exit),
+                age: now.saturating_sub(entry.seen) / 1_000_000_000,
+            })
+            .collect();
+        entries.sort_by(|a, b| (&a.segment, &a.mac).cmp(&(&b.segment, &b.mac)));
+        Ok(entries)
+    }
+
+    /// The remotes.
+    ///
+    /// # Errors
+    /// A map can't be read.
+    pub fn remotes(&self) -> Result<Vec<RemoteView>, DataplaneError> {
+        let paths: BTreeMap<u32, _> = self.maps.paths()?.into_iter().collect();
+        let mut remotes = Vec::new();
+        for (id, entry) in self.maps.remotes()? {
+            let mut shares: BTreeMap<u32, usize> = BTreeMap::new();
+            for path in entry.paths.into_iter().filter(|path| *path != 0) {
+                *shares.entry(path).or_default() += 1;
+            }
+            let ways = shares.into_iter().filter_map(|(path, share)| Some((paths.get(&path)?, share)));
+            let tunnels = self.tables.tunnels.values().filter(|tunnel| tunnel.remote == id);
+            remotes.push(RemoteView {
+                address: ip(entry.addr),
+                vnis: tunnels.map(|tunnel| tunnel.key.vni).collect(),
+                paths: ways
+                    .map(|(path, share)| PathView {
+                        port: self.port_name(path.ifindex),
+                        next_hop: sillon_abi::Mac([path.header[0], path.header[1], path.header[2]]).to_string(),
+                        mtu: path.mtu,
+                        share,
+                    })
+                    .collect(),
+                traffic: self.maps.remote_counters(id)?.into(),
+            });
+        }
+        remotes.sort_by_key(|remote| remote.address);
+        Ok(remotes)
+    }
+
+    /// Dropped frames, by what they were dropped for.
+    ///
+    /// # Errors
+    /// A map can't be read.
+    pub fn drops(&self) -> Result<Vec<DropView>, DataplaneError> {
+        let mut drops = Vec::new();
+        for (key, frames) in self.maps.drops()? {
+            let Some(reason) = DropReason::from_number(key.reason) else { continue };
+            let (scope, name, segment) = if key.scope == ScopeKind::Port as u32 {
+                ("port", self.port_name(key.id), None)
+            } else if key.scope == ScopeKind::Attachment as u32 {
+                let segment = self.tables.attachments.get(&key.id).map(|at| self.segment_name(at.segment));
+                ("attachment", self.exit_name(Exit::attachment(key.id)), segment)
+            } else {
+                let name = self.segment_name(key.id);
+                ("segment", name.clone(), Some(name))
+            };
+            drops.push(DropView { scope, name, segment, reason: reason.name(), frames, help: reason.help() });
+        }
+        drops.sort_by(|a, b| (a.scope, &a.name, a.reason).cmp(&(b.scope, &b.name, b.reason)));
+        Ok(drops)
+    }
+}
+
+/// The clock of [`sillon_abi::FdbEntry::seen`], in nanoseconds.
+pub fn monotonic_ns() -> u64 {
+    let Ok(now) = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE) else { return 0 };
+    u64::try_from(now.tv_sec()).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec()).unwrap_or(0)
+}
+
+/// An address of the tables, as an IP address.
+pub fn ip(addr: Addr) -> IpAddr {
+    let mut octets = [0; 16];
+    for (pair, word) in octets.chunks_exact_mut(2).zip(addr.0) {
+        pair.copy_from_slice(&word.to_ne_bytes());
+    }
+    IpAddr::from(octets).to_canonical()
+}
+
+fn encap(class: ClassKey) -> String {
+    match class.encap() {
+        Encap::Untagged => "untagged".to_owned(),
+        Encap::Dot1q => format!("dot1q {}", class.outer_vid()),
+        Encap::QinqS => format!("qinq {}", class.outer_vid()),
+        Encap::QinqSC => format!("qinq {}.{}", class.outer_vid(), class.inner),
+        Encap::Port => "port".to_owned(),
+    }
+}
+
+fn role(number: u8) -> &'static str {
+    match number {
+        n if n == Role::Access as u8 => "access",
+        n if n == Role::Handover as u8 => "handover",
+        n if n == Role::Uplink as u8 => "uplink",
+        _ => "unknown",
+    }
+}
+
+fn service(number: u8) -> &'static str {
+    match number {
+        n if n == Service::Line as u8 => "line",
+        n if n == Service::Lan as u8 => "lan",
+        n if n == Service::Tree as u8 => "tree",
+        _ => "unknown",
+    }
+}
