@@ -1,3 +1,192 @@
-//! The agent.
+//! The agent of one node: a reconciler that follows its file, the links, the routes and the neighbours. It is fail-static: when it ends, however it ends,
+//! the node goes on forwarding, and the next agent takes over what is there.
 
 pub mod control;
+mod hygiene;
+mod preflight;
+pub mod reconciler;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    time::Duration,
+};
+
+use control::{Answer, Request, RunFiles};
+use reconciler::{ApplyError, Reconciler};
+use tokio::{
+    net::UnixListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    time::{MissedTickBehavior, interval},
+};
+use tracing::{error, info, warn};
+
+use crate::{
+    dataplane::{links::Mode, pins::Pins},
+    model::{self, NodeConfig},
+    net::{
+        links::{self, Link},
+        underlay::{Follower, FollowerHandle, Snapshot, WatchSet},
+    },
+};
+
+/// What an agent is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The node's file.
+    pub config: PathBuf,
+    /// The node's directory on a bpffs, if not the default one.
+    pub bpffs: Option<PathBuf>,
+    /// Where its lock and socket are.
+    pub run_dir: PathBuf,
+    /// Where XDP runs.
+    pub mode: Mode,
+}
+
+/// Why the agent ended, or did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AgentError {
+    /// The file is wrong.
+    #[error("{0}")]
+    BadInput(String),
+    /// It could not be applied.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// Anything else.
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+struct Agent {
+    path: PathBuf,
+    reconciler: Reconciler,
+    follower: FollowerHandle,
+    snapshots: watch::Receiver<Snapshot>,
+    /// The links that the tables were last made for.
+    links: BTreeMap<String, Link>,
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// The file is wrong, a port can't be used, or the kernel refuses something at the start. Later, what fails is logged, and what is there stays.
+pub async fn run(options: Options) -> Result<(), AgentError> {
+    let (config, warnings) = model::load(&options.config).map_err(|errors| AgentError::BadInput(errors.to_string()))?;
+    for warning in warnings {
+        warn!("{warning}");
+    }
+    let name = config.node.name.to_string();
+    let files = RunFiles::new(&options.run_dir, &name);
+    let _lock = files.lock()?;
+    let pins = options.bpffs.map_or_else(|| Pins::of_node(&name), Pins::at);
+    let links = links::list().await.map_err(anyhow::Error::from)?;
+    let reconciler = Reconciler::start(pins, options.mode, config, &links).await?;
+    let listener = files.listen()?;
+    let (follower, snapshots) = Follower::spawn(watch_set(reconciler.config())).await.map_err(anyhow::Error::from)?;
+    let mut agent = Agent { path: options.config, reconciler, follower, snapshots, links };
+    agent.follow_underlay().await;
+    println!("ready: node {name}, {} ports, XDP {:?}", agent.reconciler.config().ports.len(), options.mode);
+    agent.run(&listener).await?;
+    info!(node = name, "stopped; the node goes on forwarding");
+    Ok(())
+}
+
+/// What of the underlay matters for a configuration.
+fn watch_set(config: &NodeConfig) -> WatchSet {
+    WatchSet {
+        vtep4: config.node.vtep4,
+        vtep6: config.node.vtep6,
+        remotes: config.segments.iter().flat_map(|segment| segment.remotes.iter().copied()).collect(),
+        uplinks: config
+            .ports
+            .iter()
+            .filter(|port| port.role == model::PortRole::Uplink)
+            .map(|port| port.name.to_string())
+            .collect::<BTreeSet<_>>(),
+    }
+}
+
+impl Agent {
+    async fn run(&mut self, listener: &UnixListener) -> anyhow::Result<()> {
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut ageing = interval(Duration::from_secs(1));
+        ageing.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+                _ = hangup.recv() => match self.reload(None).await {
+                    Answer::Done { changes, .. } => info!(changes, "reloaded"),
+                    Answer::BadInput(error) | Answer::Failed(error) => error!("not reloaded: {error}"),
+                },
+                connection = listener.accept() => match connection {
+                    Ok((stream, _)) => self.serve(stream).await,
+                    Err(error) => warn!(%error, "a request could not be taken"),
+                },
+                changed = self.snapshots.changed() => match changed {
+                    Ok(()) => self.follow_underlay().await,
+                    Err(_) => anyhow::bail!("lost the kernel's link, route and neighbour events; start the agent again"),
+                },
+                _ = ageing.tick() => if let Err(error) = self.reconciler.age() {
+                    warn!(%error, "FDB entries could not be aged");
+                },
+            }
+        }
+    }
+
+    async fn serve(&mut self, mut stream: tokio::net::UnixStream) {
+        let answer = match control::read(&mut stream).await {
+            Ok(Request::Reload(path)) => self.reload(path).await,
+            Err(error) => Answer::BadInput(format!("no request: {error}")),
+        };
+        if let Err(error) = control::answer(&mut stream, &answer).await {
+            warn!(%error, "who asked is gone");
+        }
+    }
+
+    async fn reload(&mut self, path: Option<PathBuf>) -> Answer {
+        let path = path.unwrap_or_else(|| self.path.clone());
+        let (config, warnings) = match model::load(&path) {
+            Ok(loaded) => loaded,
+            Err(errors) => return Answer::BadInput(errors.to_string()),
+        };
+        let links = match links::list().await {
+            Ok(links) => links,
+            Err(error) => return Answer::Failed(error.to_string()),
+        };
+        let watched = watch_set(&config);
+        match self.reconciler.reload(config, &links).await {
+            Ok(changes) => {
+                self.path = path;
+                self.links = links;
+                self.follower.set(watched);
+                Answer::Done { changes, notes: warnings.iter().map(ToString::to_string).collect() }
+            }
+            Err(error @ (ApplyError::Fixed { .. } | ApplyError::Compile(_))) => Answer::BadInput(error.to_string()),
+            Err(error) => Answer::Failed(error.to_string()),
+        }
+    }
+
+    /// Brings what the kernel says of links, routes and neighbours into the tables.
+    async fn follow_underlay(&mut self) {
+        let snapshot = self.snapshots.borrow_and_update().clone();
+        if self.links != snapshot.links {
+            match self.reconciler.links_changed(&snapshot.links).await {
+                Ok(_) => self.links = snapshot.links.clone(),
+                Err(error) => error!(%error, "the tables do not follow the links"),
+            }
+        }
+        match self.reconciler.underlay_changed(&snapshot) {
+            Ok(0) => {}
+            Ok(remotes) => info!(remotes, "ways to remotes changed"),
+            Err(error) => error!(%error, "the tables do not follow the underlay"),
+        }
+        for (remote, resolution) in snapshot.remotes.iter().filter(|(_, resolution)| resolution.paths.is_empty()) {
+            warn!(%remote, why = resolution.why_not.join("; "), "unreachable");
+        }
+    }
+}

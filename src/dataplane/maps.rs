@@ -279,6 +279,14 @@ impl Maps {
         Ok(count)
     }
 
+    /// The segments, by uid.
+    ///
+    /// # Errors
+    /// The map can't be read.
+    pub fn segments(&self) -> Result<Vec<(u32, Segment)>, DataplaneError> {
+        self.segments.iter().collect::<Result<_, _>>().named(map::SEGMENTS)
+    }
+
     /// The FDB.
     ///
     /// # Errors

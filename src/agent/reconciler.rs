@@ -1,0 +1,337 @@
+//! Brings the kernel to what the file says: preflight, compile, diff, apply, attach. Holds what that needs, and decides nothing else.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use sillon_abi::{PortRecord, Role};
+use tracing::{info, warn};
+
+use super::{
+    hygiene,
+    preflight::{self, Known, Refusal},
+};
+use crate::{
+    dataplane::{
+        DataplaneError,
+        compile::{self, CompileError, Device},
+        diff,
+        links::{self, Mode, Target},
+        maps::Maps,
+        object::Programs,
+        paths::{self, NextHop, Vteps},
+        pins::Pins,
+        sizes::Sizes,
+        tables::{Tables, padded, unpadded},
+        view::monotonic_ns,
+    },
+    model::{Limits, NodeConfig, PortRole},
+    net::{links::Link, underlay::Snapshot},
+};
+
+/// Why a configuration was not applied.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ApplyError {
+    /// Ports that can't be used.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Refused(Vec<Refusal>),
+    /// It does not fit.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// The kernel half.
+    #[error(transparent)]
+    Dataplane(#[from] DataplaneError),
+    /// What can't be changed while the node is up.
+    #[error("{what} can't be changed while the node is up: it is {is}, and the file says {wanted}; `sillon node flush` first")]
+    Fixed {
+        /// What.
+        what: &'static str,
+        /// What it is.
+        is: String,
+        /// What the file says.
+        wanted: String,
+    },
+    /// A device's features.
+    #[error(transparent)]
+    Hygiene(#[from] hygiene::HygieneError),
+}
+
+/// A node's kernel half, and what it was last told.
+pub struct Reconciler {
+    pins: Pins,
+    maps: Maps,
+    programs: Programs,
+    sizes: Sizes,
+    mode: Mode,
+    config: NodeConfig,
+    /// Ifindexes on which this agent's programs are.
+    attached: BTreeSet<u32>,
+    /// What each reachable remote's next hops are.
+    hops: BTreeMap<IpAddr, Vec<NextHop>>,
+}
+
+impl From<Limits> for Sizes {
+    fn from(limits: Limits) -> Self {
+        let Limits { attachments, fdb, remotes, segments } = limits;
+        Self { attachments, segments, remotes, fdb }
+    }
+}
+
+fn role(role: PortRole) -> Role {
+    match role {
+        PortRole::Access => Role::Access,
+        PortRole::Handover => Role::Handover,
+        PortRole::Uplink => Role::Uplink,
+    }
+}
+
+impl Reconciler {
+    /// Starts on what is pinned in `pins`, or makes it. Where nothing was there before and this fails, nothing is left.
+    ///
+    /// # Errors
+    /// See [`ApplyError`].
+    pub async fn start(
+        pins: Pins,
+        mode: Mode,
+        config: NodeConfig,
+        links: &BTreeMap<String, Link>,
+    ) -> Result<Self, ApplyError> {
+        let takes_over = pins.exists();
+        if !takes_over {
+            let known = Known { links, is_attached: &|_| false, was_here: &|_| false };
+            refuse(&config, &known)?;
+        }
+        match Self::open(pins.clone(), mode, config, links).await {
+            Err(error) if !takes_over => {
+                if let Err(error) = flush(&pins).await {
+                    warn!(%error, "what was made could not be removed again");
+                }
+                Err(error)
+            }
+            result => result,
+        }
+    }
+
+    async fn open(
+        pins: Pins,
+        mode: Mode,
+        config: NodeConfig,
+        links: &BTreeMap<String, Link>,
+    ) -> Result<Self, ApplyError> {
+        let sizes = Sizes::from(config.node.limits);
+        pins.create()?;
+        if pins.exists() {
+            let is = Maps::sizes(&pins.maps())?;
+            if is != sizes {
+                return Err(fixed("the size of the maps ([node] max_…)", &is, &sizes));
+            }
+        }
+        let programs = Programs::load(&pins.maps(), &sizes)?;
+        let maps = Maps::open(&pins.maps())?;
+        let mut reconciler = Self {
+            pins,
+            maps,
+            programs,
+            sizes,
+            mode,
+            config: config.clone(),
+            attached: BTreeSet::new(),
+            hops: BTreeMap::new(),
+        };
+        reconciler.check(&config, links)?;
+        reconciler.converge(config, links).await?;
+        Ok(reconciler)
+    }
+
+    /// What the node does now.
+    pub fn config(&self) -> &NodeConfig {
+        &self.config
+    }
+
+    /// Applies another file; returns the number of changes. Where it is refused, nothing has changed.
+    ///
+    /// # Errors
+    /// See [`ApplyError`].
+    pub async fn reload(
+        &mut self,
+        config: NodeConfig,
+        links: &BTreeMap<String, Link>,
+    ) -> Result<usize, ApplyError> {
+        self.check(&config, links)?;
+        let changes = self.converge(config, links).await?;
+        Ok(changes + self.follow_paths()?)
+    }
+
+    /// What of `config` can't be on this node.
+    fn check(&self, config: &NodeConfig, links: &BTreeMap<String, Link>) -> Result<(), ApplyError> {
+        if config.node.name != self.config.node.name {
+            return Err(fixed("the node's name", &self.config.node.name, &config.node.name));
+        }
+        if config.node.limits != self.config.node.limits {
+            return Err(fixed("the size of the maps ([node] max_…)", &self.config.node.limits, &config.node.limits));
+        }
+        let tables = self.maps.read()?;
+        if let Some(is) = tables.records.values().filter_map(|record| Mode::from_number(record.mode)).find(|mode| *mode != self.mode)
+        {
+            return Err(fixed("the XDP mode (--xdp-mode)", &is, &self.mode));
+        }
+        let names: BTreeSet<String> = tables.records.values().map(|record| unpadded(&record.name)).collect();
+        let is_attached = |ifindex| links::is_attached(&self.pins, ifindex);
+        refuse(config, &Known { links, is_attached: &is_attached, was_here: &|name| names.contains(name) })?;
+        // Compiled once for its errors alone: nothing may have happened when it does not fit.
+        compile::compile(config, &devices(config, links), &tables, &self.sizes)?;
+        Ok(())
+    }
+
+    /// Devices came, went or changed.
+    ///
+    /// # Errors
+    /// See [`ApplyError`].
+    pub async fn links_changed(&mut self, links: &BTreeMap<String, Link>) -> Result<usize, ApplyError> {
+        let config = self.config.clone();
+        self.converge(config, links).await
+    }
+
+    /// The next hops of the remotes changed.
+    ///
+    /// # Errors
+    /// A map can't be read or written.
+    pub fn underlay_changed(&mut self, snapshot: &Snapshot) -> Result<usize, DataplaneError> {
+        self.hops = snapshot
+            .remotes
+            .iter()
+            .map(|(remote, resolution)| {
+                let hop = |path: &crate::net::underlay::Path| NextHop {
+                    ifindex: path.ifindex,
+                    src_mac: path.src_mac,
+                    dst_mac: path.dst_mac,
+                    mtu: path.mtu,
+                };
+                (*remote, resolution.paths.iter().map(hop).collect())
+            })
+            .collect();
+        self.follow_paths()
+    }
+
+    fn follow_paths(&mut self) -> Result<usize, DataplaneError> {
+        let vteps = Vteps { v4: self.config.node.vtep4, v6: self.config.node.vtep6 };
+        paths::apply(&mut self.maps, vteps, &self.hops, self.sizes.paths())
+    }
+
+    async fn converge(
+        &mut self,
+        config: NodeConfig,
+        links: &BTreeMap<String, Link>,
+    ) -> Result<usize, ApplyError> {
+        let devices = devices(&config, links);
+        let previous = self.maps.read()?;
+        let mut wanted = compile::compile(&config, &devices, &previous, &self.sizes)?;
+        for (name, device) in &devices {
+            if !wanted.records.contains_key(&device.ifindex) {
+                let record = self.prepare(name, links).await?;
+                wanted.records.insert(device.ifindex, record);
+            }
+        }
+        let ops = diff::diff(&previous, &wanted);
+        self.maps.apply(&ops)?;
+        self.config = config;
+        self.attach(&devices)?;
+        self.release(&previous, &wanted, links).await?;
+        Ok(ops.len())
+    }
+
+    /// Turns off what breaks XDP on a device, and remembers it.
+    async fn prepare(&self, name: &str, links: &BTreeMap<String, Link>) -> Result<PortRecord, ApplyError> {
+        let kind = links.get(name).and_then(|link| link.kind.as_deref());
+        let features = hygiene::turn_off(name, kind).await?;
+        Ok(PortRecord { name: padded(name), features, mode: self.mode.number() })
+    }
+
+    fn attach(&mut self, devices: &BTreeMap<String, Device>) -> Result<(), DataplaneError> {
+        self.attached.retain(|ifindex| devices.values().any(|device| device.ifindex == *ifindex));
+        for port in &self.config.ports {
+            let name = port.name.as_str();
+            let Some(device) = devices.get(name) else { continue };
+            if self.attached.contains(&device.ifindex) {
+                continue;
+            }
+            let target = Target { name, ifindex: device.ifindex, role: role(port.role), mode: self.mode };
+            links::attach(&self.pins, &mut self.programs, target)?;
+            self.attached.insert(device.ifindex);
+            info!(port = name, ifindex = device.ifindex, mode = ?self.mode, "attached");
+        }
+        Ok(())
+    }
+
+    /// Takes the programs off ports that are no longer ours, and gives them back as they were.
+    async fn release(
+        &mut self,
+        previous: &Tables,
+        wanted: &Tables,
+        links: &BTreeMap<String, Link>,
+    ) -> Result<(), ApplyError> {
+        let gone = previous.records.iter().filter(|(ifindex, _)| !wanted.records.contains_key(ifindex));
+        for (ifindex, record) in gone {
+            links::detach(&self.pins, *ifindex)?;
+            self.attached.remove(ifindex);
+            let name = unpadded(&record.name);
+            if links.get(&name).is_some_and(|link| link.ifindex == *ifindex) {
+                hygiene::restore(&name, record.features).await?;
+            }
+            info!(port = name, ifindex, "released");
+        }
+        Ok(())
+    }
+
+    /// Removes FDB entries that were not seen for their segment's ageing time.
+    ///
+    /// # Errors
+    /// A map can't be read or written.
+    pub fn age(&mut self) -> Result<u64, DataplaneError> {
+        let ageing: BTreeMap<u32, u64> =
+            self.maps.segments()?.into_iter().map(|(uid, segment)| (uid, u64::from(segment.ageing))).collect();
+        let now = monotonic_ns();
+        self.maps.retain_fdb(|key, entry| {
+            ageing.get(&key.segment).is_some_and(|ageing| now.saturating_sub(entry.seen) < ageing * 1_000_000_000)
+        })
+    }
+}
+
+fn fixed(what: &'static str, is: &impl std::fmt::Debug, wanted: &impl std::fmt::Debug) -> ApplyError {
+    ApplyError::Fixed { what, is: format!("{is:?}"), wanted: format!("{wanted:?}") }
+}
+
+fn refuse(config: &NodeConfig, known: &Known<'_>) -> Result<(), ApplyError> {
+    let refusals = preflight::check(config, known);
+    if refusals.is_empty() { Ok(()) } else { Err(ApplyError::Refused(refusals)) }
+}
+
+/// The configured ports that have a device now.
+fn devices(config: &NodeConfig, links: &BTreeMap<String, Link>) -> BTreeMap<String, Device> {
+    let present = config.ports.iter().filter_map(|port| links.get(port.name.as_str()));
+    present.map(|link| (link.name.clone(), Device { ifindex: link.ifindex, mac: link.mac })).collect()
+}
+
+/// Takes a node down: its programs, its maps, and what it changed on its ports.
+///
+/// # Errors
+/// Something could not be removed or restored; the rest is.
+pub async fn flush(pins: &Pins) -> Result<Vec<String>, ApplyError> {
+    let records = match Maps::open(&pins.maps()) {
+        Ok(maps) => maps.read()?.records,
+        // Of another version, or half made: what can be removed is.
+        Err(_) => BTreeMap::new(),
+    };
+    pins.remove()?;
+    let mut restored = Vec::new();
+    for record in records.values() {
+        let name = unpadded(&record.name);
+        match hygiene::restore(&name, record.features).await {
+            Ok(()) => restored.push(name),
+            Err(error) => warn!(port = name, %error, "its features could not be restored"),
+        }
+    }
+    Ok(restored)
+}

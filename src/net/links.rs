@@ -1,0 +1,109 @@
+//! The links of this network namespace, as far as ports care.
+
+use std::collections::BTreeMap;
+
+use futures::TryStreamExt;
+use rtnetlink::{
+    Handle,
+    packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, XdpAttached as KernelXdp},
+};
+
+use super::NetlinkError;
+
+/// A link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Its name.
+    pub name: String,
+    /// Its ifindex.
+    pub ifindex: u32,
+    /// Its MAC; zero where it has none.
+    pub mac: [u8; 6],
+    /// Its MTU, bytes of layer 3.
+    pub mtu: u32,
+    /// Whether it is set up.
+    pub admin_up: bool,
+    /// Whether it is up and has a carrier.
+    pub carrier: bool,
+    /// Ifindex of the bridge, bond or team that it is part of.
+    pub master: Option<u32>,
+    /// Its kind, as `ip -d link` shows it; none for hardware.
+    pub kind: Option<String>,
+    /// The XDP program on it.
+    pub xdp: Option<XdpAttached>,
+}
+
+/// An XDP program on a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct XdpAttached {
+    /// Its id.
+    pub prog_id: u32,
+    /// Whether it runs after the driver, on an skb.
+    pub generic: bool,
+}
+
+/// All links of this namespace, by name.
+///
+/// # Errors
+/// Netlink fails.
+pub async fn list() -> Result<BTreeMap<String, Link>, NetlinkError> {
+    let (connection, handle, _) =
+        rtnetlink::new_connection().map_err(NetlinkError::while_doing("opening a socket"))?;
+    let connection = tokio::spawn(connection);
+    let links = dump(&handle).await;
+    connection.abort();
+    links
+}
+
+/// As [`list`], over an open connection.
+pub(super) async fn dump(handle: &Handle) -> Result<BTreeMap<String, Link>, NetlinkError> {
+    let messages: Vec<LinkMessage> =
+        handle.link().get().execute().try_collect().await.map_err(NetlinkError::while_doing("listing links"))?;
+    Ok(messages.into_iter().map(link).map(|link| (link.name.clone(), link)).collect())
+}
+
+fn link(message: LinkMessage) -> Link {
+    let mut link = Link {
+        name: String::new(),
+        ifindex: message.header.index,
+        mac: [0; 6],
+        mtu: 0,
+        admin_up: message.header.flags.contains(LinkFlags::Up),
+        carrier: message.header.flags.contains(LinkFlags::LowerUp),
+        master: None,
+        kind: None,
+        xdp: None,
+    };
+    for attribute in message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => link.name = name,
+            LinkAttribute::Address(mac) => link.mac = mac.try_into().unwrap_or_default(),
+            LinkAttribute::Mtu(mtu) => link.mtu = mtu,
+            LinkAttribute::Controller(master) => link.master = Some(master),
+            LinkAttribute::LinkInfo(infos) => link.kind = infos.iter().find_map(kind),
+            LinkAttribute::Xdp(attributes) => link.xdp = xdp(&attributes),
+            _ => {}
+        }
+    }
+    link
+}
+
+fn kind(info: &LinkInfo) -> Option<String> {
+    match info {
+        LinkInfo::Kind(kind) => Some(kind.to_string()),
+        _ => None,
+    }
+}
+
+fn xdp(attributes: &[LinkXdp]) -> Option<XdpAttached> {
+    let mut id = None;
+    let mut generic = false;
+    for attribute in attributes {
+        match attribute {
+            LinkXdp::ProgId(prog_id) | LinkXdp::DrvProgId(prog_id) | LinkXdp::SkbProgId(prog_id) => id = Some(*prog_id),
+            LinkXdp::Attached(attached) => generic = *attached == KernelXdp::SocketBuffer,
+            _ => {}
+        }
+    }
+    id.map(|prog_id| XdpAttached { prog_id, generic })
+}

@@ -1,0 +1,238 @@
+//! Follows the kernel's routes and neighbours: whenever something changes, there is a new [`Snapshot`] of the ways to the remotes.
+//!
+//! The kernel resolves neighbours only for packets of its own, and what XDP sends is none. So the neighbours on the ways to remotes
+//! are made *managed* (`NTF_EXT_MANAGED`, Linux 5.16): the kernel then resolves them, and refreshes them before they go stale.
+
+mod resolve;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
+
+use futures::{StreamExt, TryStreamExt, channel::mpsc::UnboundedReceiver};
+pub use resolve::{Path, Resolution};
+use resolve::{Context, Wanted, resolve, usable};
+use rtnetlink::{
+    Handle, MulticastGroup,
+    packet_core::NetlinkMessage,
+    packet_route::{
+        AddressFamily, RouteNetlinkMessage,
+        neighbour::{NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage, NeighbourState},
+        route::{RouteAddress, RouteAttribute, RouteFlags, RouteMessage},
+    },
+    sys::SocketAddr,
+};
+use tokio::{sync::watch, task::JoinHandle, time::sleep};
+use tracing::warn;
+
+use super::{
+    NetlinkError,
+    links::{self, Link},
+};
+
+/// Events come in bursts; what follows within this time is looked at together.
+const BURST: Duration = Duration::from_millis(3);
+/// A neighbour that does not answer is asked for again this often.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What of the underlay matters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WatchSet {
+    /// This node's IPv4 VTEP.
+    pub vtep4: Option<Ipv4Addr>,
+    /// This node's IPv6 VTEP.
+    pub vtep6: Option<Ipv6Addr>,
+    /// The remotes.
+    pub remotes: BTreeSet<IpAddr>,
+    /// The ports of role `uplink`.
+    pub uplinks: BTreeSet<String>,
+}
+
+/// Links, and the ways to the remotes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// By remote.
+    pub remotes: BTreeMap<IpAddr, Resolution>,
+    /// All links of the namespace, by name.
+    pub links: BTreeMap<String, Link>,
+}
+
+/// Tells the follower what to watch; it ends when this is dropped.
+pub struct FollowerHandle(watch::Sender<WatchSet>);
+
+impl FollowerHandle {
+    /// Watches something else from now on.
+    pub fn set(&self, watched: WatchSet) {
+        self.0.send_replace(watched);
+    }
+}
+
+type Events = UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>;
+
+/// A netlink connection that hears of changes.
+struct Connection {
+    handle: Handle,
+    events: Events,
+    task: JoinHandle<()>,
+}
+
+impl Connection {
+    fn open() -> io::Result<Self> {
+        let groups = [
+            MulticastGroup::Link,
+            MulticastGroup::Neigh,
+            MulticastGroup::Ipv4Route,
+            MulticastGroup::Ipv6Route,
+            MulticastGroup::Ipv4Ifaddr,
+            MulticastGroup::Ipv6Ifaddr,
+            MulticastGroup::Ipv4Rule,
+            MulticastGroup::Ipv6Rule,
+            MulticastGroup::Nexthop,
+        ];
+        let (connection, handle, events) = rtnetlink::new_multicast_connection(&groups)?;
+        Ok(Self { handle, events, task: tokio::spawn(connection) })
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Follows the underlay of the calling thread's network namespace.
+pub struct Follower {
+    connection: Connection,
+    watched: watch::Receiver<WatchSet>,
+    snapshots: watch::Sender<Snapshot>,
+    /// Neighbours that the kernel was asked to manage.
+    managed: BTreeSet<Wanted>,
+}
+
+impl Follower {
+    /// Starts to follow; the first snapshot is there when this returns.
+    ///
+    /// # Errors
+    /// Netlink fails.
+    pub async fn spawn(watched: WatchSet) -> Result<(FollowerHandle, watch::Receiver<Snapshot>), NetlinkError> {
+        let connection = Connection::open().map_err(NetlinkError::while_doing("opening a socket"))?;
+        let (set, watched) = watch::channel(watched);
+        let (snapshots, receiver) = watch::channel(Snapshot::default());
+        let mut follower = Self { connection, watched, snapshots, managed: BTreeSet::new() };
+        follower.look().await?;
+        tokio::spawn(follower.follow());
+        Ok((FollowerHandle(set), receiver))
+    }
+
+    async fn follow(mut self) {
+        loop {
+            tokio::select! {
+                event = self.connection.events.next() => if event.is_none() && !self.reopen().await {
+                    return;
+                },
+                set = self.watched.changed() => if set.is_err() {
+                    return;
+                },
+                () = sleep(RETRY) => self.managed.clear(),
+            }
+            sleep(BURST).await;
+            while let Ok(_event) = self.connection.events.try_recv() {}
+            if let Err(error) = self.look().await {
+                warn!(%error, "the underlay could not be looked at; trying again");
+                if !self.reopen().await {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The kernel drops a listener that does not keep up: a new socket, and everything is looked at anew.
+    async fn reopen(&mut self) -> bool {
+        sleep(Duration::from_millis(10)).await;
+        match Connection::open() {
+            Ok(connection) => {
+                self.connection = connection;
+                true
+            }
+            Err(error) => {
+                warn!(%error, "no netlink socket");
+                false
+            }
+        }
+    }
+
+    /// Looks at everything; a snapshot that differs from the last one is published.
+    async fn look(&mut self) -> Result<(), NetlinkError> {
+        let watched = self.watched.borrow_and_update().clone();
+        let handle = self.connection.handle.clone();
+        let links = links::dump(&handle).await?;
+        let neighbours = handle.neighbours().get().execute().try_collect::<Vec<NeighbourMessage>>().await;
+        let neighbours = usable(&neighbours.map_err(NetlinkError::while_doing("listing neighbours"))?);
+        let by_index = links.values().map(|link| (link.ifindex, link.clone())).collect();
+        let context = Context { links: &by_index, uplinks: &watched.uplinks, neighbours: &neighbours };
+        let mut remotes = BTreeMap::new();
+        let mut wanted = BTreeSet::new();
+        for remote in &watched.remotes {
+            let resolution = match route(&handle, &watched, *remote).await {
+                Ok(route) => {
+                    let (resolution, hops) = resolve(*remote, &route, &context);
+                    wanted.extend(hops);
+                    resolution
+                }
+                Err(error) => Resolution { paths: Vec::new(), why_not: vec![format!("no route: {error}")] },
+            };
+            remotes.insert(*remote, resolution);
+        }
+        self.manage(wanted).await;
+        let snapshot = Snapshot { remotes, links };
+        self.snapshots.send_if_modified(|last| {
+            let changed = *last != snapshot;
+            *last = snapshot;
+            changed
+        });
+        Ok(())
+    }
+
+    /// Has the kernel resolve and refresh the neighbours that were not asked for yet.
+    async fn manage(&mut self, wanted: BTreeSet<Wanted>) {
+        for neighbour in wanted.difference(&self.managed) {
+            if let Err(error) = manage(&self.connection.handle, *neighbour).await {
+                warn!(address = %neighbour.address, %error, "the kernel does not resolve a neighbour");
+            }
+        }
+        self.managed = wanted;
+    }
+}
+
+/// The route that the kernel's tables have to a remote, with all its next hops.
+async fn route(handle: &Handle, watched: &WatchSet, remote: IpAddr) -> Result<RouteMessage, rtnetlink::Error> {
+    let mut message = RouteMessage::default();
+    message.header.flags = RouteFlags::FibMatch;
+    let (family, length, destination, source) = match remote {
+        IpAddr::V4(v4) => (AddressFamily::Inet, 32, RouteAddress::Inet(v4), watched.vtep4.map(RouteAddress::Inet)),
+        IpAddr::V6(v6) => (AddressFamily::Inet6, 128, RouteAddress::Inet6(v6), watched.vtep6.map(RouteAddress::Inet6)),
+    };
+    message.header.address_family = family;
+    message.header.destination_prefix_length = length;
+    message.attributes.push(RouteAttribute::Destination(destination));
+    if let Some(source) = source {
+        message.header.source_prefix_length = length;
+        message.attributes.push(RouteAttribute::Source(source));
+    }
+    let mut routes = Box::pin(handle.route().get(message).execute());
+    routes.try_next().await?.ok_or(rtnetlink::Error::RequestFailed)
+}
+
+async fn manage(handle: &Handle, neighbour: Wanted) -> Result<(), rtnetlink::Error> {
+    let mut request = handle
+        .neighbours()
+        .add(neighbour.ifindex, neighbour.address)
+        .state(NeighbourState::None)
+        .flags(NeighbourFlags::Use)
+        .replace();
+    request.message_mut().attributes.push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed));
+    request.execute().await
+}
