@@ -1,2 +1,8 @@
 //! The `sillon` binary.
-fn main() {}
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sillon::cli::main()
+}
