@@ -125,11 +125,7 @@ pub enum Style {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:", self.file())?;
-        if let Some((line, column)) = self.position() {
-            write!(f, "{line}:{column}:")?;
-        }
-        write!(f, " {}: {}", self.severity, self.message)?;
+        Drawn(self).fmt(f)?;
         self.help.iter().try_for_each(|help| write!(f, " ({help})"))
     }
 }
@@ -150,13 +146,18 @@ impl Serialize for Diagnostic {
 
 impl std::error::Error for Diagnostic {}
 
-/// miette's view of a diagnostic: its message alone, since the place is drawn.
+/// miette's view of a diagnostic. Its place is told before it is drawn: of two places, miette draws the one
+/// first that is first in the file, and the first line has to name the one that is wrong.
 #[derive(Debug)]
 struct Drawn<'d>(&'d Diagnostic);
 
 impl fmt::Display for Drawn<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)
+        write!(f, "{}:", self.0.file())?;
+        if let Some((line, column)) = self.0.position() {
+            write!(f, "{line}:{column}:")?;
+        }
+        write!(f, " {}: {}", self.0.severity, self.0.message)
     }
 }
 

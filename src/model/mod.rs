@@ -14,6 +14,8 @@ mod parse;
 mod role;
 mod source;
 mod suggest;
+#[cfg(test)]
+pub(crate) mod testing;
 mod vlan;
 mod vni;
 

@@ -8,6 +8,8 @@ mod draft;
 mod fields;
 mod rules;
 mod sink;
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -23,20 +25,17 @@ use super::{ConfigErrors, Diagnostic, NodeConfig};
 pub const MAX_FILE_BYTES: u64 = 64 << 20;
 /// Beyond this size only the first syntax error is reported: garbage has one in every few bytes.
 const RECOVERABLE_BYTES: usize = 1 << 20;
-/// How deep dotted keys may go; the format itself needs one level. The parser guards itself against deep
-/// brackets, but not against these, and would overflow the stack.
-const MAX_DOTS: usize = 64;
 
 /// Reads and checks a file. Gives the configuration with its warnings, or all that is wrong.
 pub fn load(path: &Path) -> Result<(NodeConfig, Vec<Diagnostic>), ConfigErrors> {
     let name = path.display().to_string();
     let bytes = match read(path) {
         Ok(bytes) => bytes,
-        Err(error) => return refuse(&name, "", |sink| unreadable(sink, &name, &error)),
+        Err(error) => return refuse(&name, "", |sink| unreadable(sink, &error)),
     };
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return refuse(&name, "", |sink| {
-            sink.file_error(format!("{name} is larger than {} MiB", MAX_FILE_BYTES >> 20))
+            sink.file_error(format!("this is larger than {} MiB", MAX_FILE_BYTES >> 20))
                 .help("a configuration is small: is this the right file?");
         });
     }
@@ -76,11 +75,6 @@ fn read_text(text: &str, sink: &mut Sink) -> Option<NodeConfig> {
 
 /// The first syntax error of each line: those behind it mostly follow from it.
 fn read_toml<'t>(text: &'t str, sink: &mut Sink) -> Option<DeTable<'t>> {
-    if let Some(at) = deep_dots(text) {
-        sink.error(at..at + 1, format!("more than {MAX_DOTS} dots in one key"), "")
-            .help("no key of a configuration has a dot in it");
-        return None;
-    }
     let (root, errors) = if text.len() <= RECOVERABLE_BYTES {
         DeTable::parse_recoverable(text)
     } else {
@@ -101,26 +95,6 @@ fn read_toml<'t>(text: &'t str, sink: &mut Sink) -> Option<DeTable<'t>> {
     errors.is_empty().then(|| root.into_inner())
 }
 
-/// Where a line has so many dots outside of quotes that a key could be too deep.
-fn deep_dots(text: &str) -> Option<usize> {
-    let (mut dots, mut quote) = (0, None);
-    for (at, byte) in text.bytes().enumerate() {
-        match (byte, quote) {
-            (b'\n', _) => (dots, quote) = (0, None),
-            (b'"' | b'\'', None) => quote = Some(byte),
-            (_, Some(open)) if open == byte => quote = None,
-            (b'.', None) => dots += 1,
-            // A key ends here; so does its depth.
-            (b'=' | b',' | b'#', None) => dots = 0,
-            _ => {}
-        }
-        if dots > MAX_DOTS {
-            return Some(at);
-        }
-    }
-    None
-}
-
 /// Reads no more than shows that a file is too large: its length is not known if it is a pipe or a device.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
@@ -128,14 +102,14 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn unreadable(sink: &mut Sink, name: &str, error: &io::Error) {
+fn unreadable(sink: &mut Sink, error: &io::Error) {
     let help = match error.kind() {
         io::ErrorKind::NotFound => "check the path",
         io::ErrorKind::PermissionDenied => "check the permissions of the file and of its directories",
         io::ErrorKind::IsADirectory => "give the file, not its directory",
         _ => "check the file and its file system",
     };
-    sink.file_error(format!("cannot read {name:?}: {error}")).help(help);
+    sink.file_error(format!("cannot be read: {error}")).help(help);
 }
 
 fn refuse<T>(name: &str, text: &str, report: impl FnOnce(&mut Sink)) -> Result<T, ConfigErrors> {

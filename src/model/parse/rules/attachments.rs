@@ -12,9 +12,12 @@ use super::super::super::{Encap, PortRole, Service, VlanId};
 use super::super::draft::{AttachmentDraft, Draft, PortDraft, SegmentDraft};
 use super::super::sink::Sink;
 
+/// How many names a message lists.
+const FEW: usize = 8;
+
 pub(super) fn check(draft: &Draft, sink: &mut Sink) {
-    let ports = index(&draft.ports, |port| port.written.as_ref());
-    let segments = index(&draft.segments, |segment| segment.written.as_ref());
+    let ports = Known::new(&draft.ports, |port| port.written.as_ref());
+    let segments = Known::new(&draft.segments, |segment| segment.written.as_ref());
     let mut on_port: HashMap<&str, Occupied<'_>> = HashMap::new();
     let mut points: HashMap<&str, Vec<&AttachmentDraft>> = HashMap::new();
     for attachment in &draft.attachments {
@@ -29,9 +32,9 @@ pub(super) fn check(draft: &Draft, sink: &mut Sink) {
         }
         if let Some(name) = &attachment.segment {
             points.entry(name.get_ref()).or_default().push(attachment);
-            match segments.get(name.get_ref().as_str()) {
+            match segments.get(name) {
                 Some(segment) => check_role(attachment, segment, sink),
-                None => unknown("segment", name, segments.keys().copied(), sink),
+                None => unknown("segment", name, &segments, sink),
             }
         }
     }
@@ -42,14 +45,27 @@ pub(super) fn check(draft: &Draft, sink: &mut Sink) {
     }
 }
 
-fn index<T>(all: &[T], name: impl Fn(&T) -> Option<&Spanned<String>>) -> HashMap<&str, &T> {
-    // The first of two of one name, which is the one that the other's error calls the first.
-    all.iter().rev().filter_map(|one| Some((name(one)?.get_ref().as_str(), one))).collect()
+/// The ports or the segments of the file, by name.
+struct Known<'d, T> {
+    by_name: HashMap<&'d str, &'d T>,
+    some_unreadable: bool,
 }
 
-fn check_port(name: &Spanned<String>, ports: &HashMap<&str, &PortDraft>, sink: &mut Sink) {
-    let Some(port) = ports.get(name.get_ref().as_str()) else {
-        return unknown("port", name, ports.keys().copied(), sink);
+impl<'d, T> Known<'d, T> {
+    fn new(all: &'d [T], name: impl Fn(&'d T) -> Option<&'d Spanned<String>>) -> Self {
+        // The first of two of one name, which is the one that the other's error calls the first.
+        let by_name = all.iter().rev().filter_map(|one| Some((name(one)?.get_ref().as_str(), one))).collect();
+        Self { by_name, some_unreadable: all.iter().any(|one| name(one).is_none()) }
+    }
+
+    fn get(&self, name: &Spanned<String>) -> Option<&'d T> {
+        self.by_name.get(name.get_ref().as_str()).copied()
+    }
+}
+
+fn check_port(name: &Spanned<String>, ports: &Known<'_, PortDraft>, sink: &mut Sink) {
+    let Some(port) = ports.get(name) else {
+        return unknown("port", name, ports, sink);
     };
     if let Some(role) = port.role.as_ref().filter(|role| *role.get_ref() == PortRole::Uplink) {
         sink.error(
@@ -62,12 +78,21 @@ fn check_port(name: &Spanned<String>, ports: &HashMap<&str, &PortDraft>, sink: &
     }
 }
 
-fn unknown<'n>(what: &str, name: &Spanned<String>, known: impl Iterator<Item = &'n str>, sink: &mut Sink) {
-    let mut known: Vec<_> = known.collect();
-    known.sort_unstable();
+/// Says nothing if the name of one of `known` could not be read: it may be the one that is meant.
+fn unknown<T>(what: &str, name: &Spanned<String>, known: &Known<'_, T>, sink: &mut Sink) {
+    if known.some_unreadable {
+        return;
+    }
+    let mut words: Vec<_> = known.by_name.keys().copied().collect();
+    words.sort_unstable();
     let name_of = name.get_ref();
-    let help = did_you_mean(name_of, known.iter().copied())
-        .unwrap_or_else(|| format!("define it with [[{what}]], name = {name_of:?}"));
+    let help = did_you_mean(name_of, words.iter().copied()).unwrap_or_else(|| {
+        let define = format!("define it with [[{what}]], name = {name_of:?}");
+        match words.len() {
+            1..=FEW => format!("{define}; defined are {}", words.join(", ")),
+            _ => define,
+        }
+    });
     sink.error(name.span(), format!("there is no {what} {name_of:?}"), "not defined").help(help);
 }
 
