@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use super::super::testing::{assert_every_rule, node_config, to_toml};
+use super::super::testing::{assert_every_rule, encap, node_config, to_toml};
 use super::super::{Segment, Severity, Style};
 use super::*;
 
@@ -104,6 +104,17 @@ proptest! {
         let text = to_toml(&config);
         let read = parse("f.toml", &text).map_err(|errors| TestCaseError::fail(format!("{errors}\n{text}")))?;
         prop_assert_eq!(read.0, config);
+    }
+
+    #[test]
+    fn attachments_share_a_port_exactly_if_no_two_overlap(encaps in prop::collection::vec(encap(2), 0..5)) {
+        let mut text = "[node]\nname = 'e'\n[[port]]\nname = 'p'\nrole = 'access'\n".to_owned()
+            + "[[segment]]\nname = 's'\noperator = 'o'\nvni = 1\nservice = 'lan'\n";
+        for encap in &encaps {
+            text += &format!("[[attachment]]\nsegment = 's'\nport = 'p'\nencap = '{encap}'\n");
+        }
+        let mut pairs = encaps.iter().enumerate().flat_map(|(i, one)| encaps[..i].iter().map(move |two| (one, two)));
+        prop_assert_eq!(parse("f.toml", &text).is_err(), pairs.any(|(one, two)| one.overlaps(two)));
     }
 
     #[test]
