@@ -96,3 +96,106 @@ impl Serialize for Encap {
         serializer.collect_str(self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::encap;
+    use super::*;
+
+    /// A tag as the wire has it: whether its TPID is the service's (802.1ad), and its VID.
+    type Tag = (bool, u16);
+
+    /// What the documentation of each encapsulation says, frame by frame.
+    fn owns(encap: Encap, stack: &[Tag]) -> bool {
+        match (encap, stack) {
+            (Encap::Port, _) | (Encap::Untagged, []) => true,
+            (Encap::Dot1q(vid), [(false, tag)]) => vid.get() == *tag,
+            (Encap::QinqS(s), [(true, outer), ..]) => s.get() == *outer,
+            (Encap::QinqSC { s, c }, [(true, outer), (false, inner)]) => {
+                s.get() == *outer && c.get() == *inner
+            }
+            _ => false,
+        }
+    }
+
+    /// Every stack of up to three tags with the VIDs 1 to 3.
+    fn stacks() -> Vec<Vec<Tag>> {
+        let tags: Vec<Tag> =
+            [false, true].into_iter().flat_map(|s| (1..=3).map(move |vid| (s, vid))).collect();
+        let mut all = vec![Vec::new()];
+        let mut longest = all.clone();
+        for _ in 0..3 {
+            longest = longest
+                .iter()
+                .flat_map(|stack| tags.iter().map(|tag| stack.iter().copied().chain([*tag]).collect()))
+                .collect();
+            all.extend(longest.iter().cloned());
+        }
+        all
+    }
+
+    #[test]
+    fn two_encapsulations_overlap_exactly_if_a_frame_belongs_to_both() {
+        let vids: Vec<_> = (1..=3).map(|vid| VlanId::new(vid).unwrap()).collect();
+        let mut all = vec![Encap::Untagged, Encap::Port];
+        for &s in &vids {
+            all.extend([Encap::Dot1q(s), Encap::QinqS(s)]);
+            all.extend(vids.iter().map(|&c| Encap::QinqSC { s, c }));
+        }
+        let stacks = stacks();
+        for one in &all {
+            for two in &all {
+                let shared = stacks.iter().any(|stack| owns(*one, stack) && owns(*two, stack));
+                assert_eq!(one.overlaps(two), shared, "{one} and {two}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_outermost_form_lets_tags_of_the_operator_through() {
+        let forms =
+            ["untagged", "dot1q 1", "qinq 1", "qinq 1.2", "port"].map(|form| form.parse::<Encap>().unwrap());
+        assert_eq!(forms.map(|form| form.tags()), [0, 1, 1, 2, 0]);
+        assert_eq!(forms.map(|form| form.is_transparent()), [false, false, true, false, true]);
+    }
+
+    #[test]
+    fn there_is_one_spelling() {
+        for bad in [
+            "",
+            "Untagged",
+            " untagged",
+            "port ",
+            "dot1q",
+            "dot1q  1",
+            "dot1q 01",
+            "qinq 1.",
+            "qinq .1",
+            "qinq 1.2.3",
+        ] {
+            assert!(bad.parse::<Encap>().is_err(), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_reads_back(encap in encap(4094)) {
+            prop_assert_eq!(encap.to_string().parse(), Ok(encap));
+        }
+
+        #[test]
+        fn overlap_has_no_direction(one in encap(3), two in encap(3)) {
+            prop_assert_eq!(one.overlaps(&two), two.overlaps(&one));
+            prop_assert!(one.overlaps(&one));
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "(dot1q|qinq|port|untagged)?[ .]?\\PC{0,8}") {
+            if let Ok(encap) = text.parse::<Encap>() {
+                prop_assert_eq!(encap.to_string(), text);
+            }
+        }
+    }
+}

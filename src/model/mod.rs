@@ -5,19 +5,26 @@
 //! Nothing here touches the kernel.
 #![forbid(unsafe_code)]
 
+mod diagnostic;
 mod encap;
 mod invalid;
 mod name;
 mod node;
+mod parse;
 mod role;
+mod source;
 mod suggest;
+#[cfg(test)]
+pub(crate) mod testing;
 mod vlan;
 mod vni;
 
+pub use diagnostic::{ConfigErrors, Diagnostic, Severity, Style};
 pub use encap::Encap;
 pub use invalid::InvalidValue;
 pub use name::{InterfaceName, Name};
 pub use node::{Attachment, Limits, Node, NodeConfig, Port, Segment};
+pub use parse::{MAX_FILE_BYTES, load, parse};
 pub use role::{LeafRole, PortRole, Service};
 pub use vlan::VlanId;
 pub use vni::Vni;

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::{Encap, InterfaceName, LeafRole, Name, PortRole, Service, Vni};
 
-/// What one node shall do. [`super::load`] and [`super::parse()`] give only values that satisfy every rule of
-/// [`super::parse`](mod@super::parse); the lists are in the order of the file.
+/// What one node shall do. [`super::load`] and [`super::parse()`] give only values that satisfy every rule that
+/// is told here; the lists are in the order of the file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct NodeConfig {
     /// The node itself.

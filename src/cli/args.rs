@@ -1,0 +1,283 @@
+//! The commands and their options, as clap reads them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::model::Name;
+
+/// Carves isolated layer-2 segments for competing operators out of shared ports
+#[derive(Debug, Parser)]
+#[command(name = "sillon", version, arg_required_else_help = true, after_help = EXAMPLES)]
+pub struct Cli {
+    /// Say more; twice says everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Also into a file or a pipe
+    Always,
+    /// Not at all
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run this machine as a node: attach the programs to its ports and keep them as FILE says
+    #[command(after_help = AGENT_EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+    Agent(AgentArgs),
+    /// Check a configuration without touching the kernel
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(CheckArgs),
+    /// Look at a node, or take it down
+    #[command(arg_required_else_help = true)]
+    Node(NodeArgs),
+}
+
+/// `sillon agent`
+#[derive(Debug, Args)]
+pub struct AgentArgs {
+    /// To run one; there unless a subcommand is.
+    #[command(flatten)]
+    pub run: Option<RunArgs>,
+    /// To talk to the one that runs.
+    #[command(subcommand)]
+    pub command: Option<AgentCommand>,
+}
+
+/// `sillon agent --config FILE`
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The configuration of the node (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Where maps and links are pinned [default: /sys/fs/bpf/sillon/NODE]
+    #[arg(long, value_name = "DIR")]
+    pub bpffs: Option<PathBuf>,
+    /// Where the agent's socket is
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUN_DIR)]
+    pub run_dir: PathBuf,
+    /// How XDP is attached
+    #[arg(long, value_name = "MODE", default_value = "native")]
+    pub xdp_mode: XdpMode,
+}
+
+/// How XDP is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum XdpMode {
+    /// In the driver
+    Native,
+    /// In the kernel, for drivers without XDP: works everywhere, and is slow
+    Generic,
+}
+
+/// What a running agent can be told.
+#[derive(Debug, Subcommand)]
+pub enum AgentCommand {
+    /// Make the running agent read its file again; what did not change loses no frame
+    #[command(after_help = RELOAD_EXAMPLES)]
+    Reload(ReloadArgs),
+}
+
+/// `sillon agent reload`
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("which").required(true))]
+pub struct ReloadArgs {
+    /// The configuration file of the agent that is meant, which names its node
+    #[arg(long, value_name = "FILE", group = "which")]
+    pub config: Option<PathBuf>,
+    /// The name of the node that is meant
+    #[arg(long, value_name = "NAME", group = "which")]
+    pub node: Option<Name>,
+    /// Where the agent's socket is
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUN_DIR)]
+    pub run_dir: PathBuf,
+}
+
+/// `sillon check`
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The configuration to check (TOML)
+    pub file: PathBuf,
+    /// Print JSON, for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `sillon node`
+#[derive(Debug, Args)]
+pub struct NodeArgs {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub command: NodeCommand,
+}
+
+/// What can be done with a node that is there, whether its agent runs or not.
+#[derive(Debug, Subcommand)]
+pub enum NodeCommand {
+    /// Print what a node holds and counts
+    #[command(after_help = SHOW_EXAMPLES)]
+    Show(ShowArgs),
+    /// Take everything down: detach the programs, remove the maps, restore the ports
+    #[command(after_help = FLUSH_EXAMPLES)]
+    Flush(FlushArgs),
+}
+
+/// `sillon node show`
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// What to print
+    #[arg(default_value = "all")]
+    pub what: What,
+    /// Which node
+    #[command(flatten)]
+    pub which: WhichNode,
+    /// Print JSON, for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `sillon node flush`
+#[derive(Debug, Args)]
+pub struct FlushArgs {
+    /// Which node
+    #[command(flatten)]
+    pub which: WhichNode,
+}
+
+/// Which node of this machine is meant.
+#[derive(Debug, Args)]
+pub struct WhichNode {
+    /// The name of the node; not needed where there is only one
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<Name>,
+    /// Where its maps and links are pinned [default: /sys/fs/bpf/sillon/NODE]
+    #[arg(long, value_name = "DIR")]
+    pub bpffs: Option<PathBuf>,
+}
+
+/// What `sillon node show` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum What {
+    /// The ports and their attachments
+    Ports,
+    /// The segments
+    Segments,
+    /// The addresses that were learned
+    Fdb,
+    /// The other nodes and the way to them
+    Remotes,
+    /// How many frames were dropped, and why
+    Drops,
+    /// All of it
+    All,
+}
+
+/// Where the agent's socket is, if nothing else is said.
+pub const DEFAULT_RUN_DIR: &str = "/run/sillon";
+
+const EXAMPLES: &str = "\
+Examples:
+  sillon check node.toml                   is this configuration right?
+  sudo sillon agent --config node.toml     run the node that it describes
+  sudo sillon node show                    what it does
+  sudo sillon node show drops --json       what it dropped and why, for a program
+  sudo sillon node flush                   take it down
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or wrong input";
+
+const AGENT_EXAMPLES: &str = "\
+Examples:
+  sudo sillon agent --config node.toml
+  sudo sillon agent --config node.toml --xdp-mode generic    where the driver has no XDP
+  sudo sillon agent reload --config node.toml                after a change of the file
+
+Stopping the agent leaves the node forwarding, and starting it again takes over what is there.
+`sillon node flush` takes the node down.";
+
+const RELOAD_EXAMPLES: &str = "\
+Examples:
+  sudo sillon agent reload --config node.toml
+  sudo sillon agent reload --node edge1
+
+A file with an error changes nothing.";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  sillon check node.toml
+  sillon check node.toml --json | jq '.diagnostics[].message'
+
+Exits with 0 if the file is right (warnings are allowed), and with 2 if it is not.";
+
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  sudo sillon node show
+  sudo sillon node show fdb --node edge1
+  sudo sillon node show drops --json";
+
+const FLUSH_EXAMPLES: &str = "\
+Examples:
+  sudo sillon node flush
+  sudo sillon node flush --node edge1
+
+The node stops forwarding. Stop its agent first.";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, ErrorKind> {
+        Cli::try_parse_from(line.split(' ')).map(|cli| cli.command).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn the_definitions_agree_with_each_other() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_agent_needs_a_configuration_unless_it_is_told_something() {
+        assert_eq!(parse("sillon agent").unwrap_err(), ErrorKind::MissingRequiredArgument);
+        let Ok(Command::Agent(agent)) = parse("sillon agent --config a.toml --xdp-mode generic -v") else {
+            panic!()
+        };
+        let run = agent.run.unwrap();
+        assert_eq!((run.run_dir.to_str(), run.xdp_mode), (Some("/run/sillon"), XdpMode::Generic));
+        let Ok(Command::Agent(agent)) = parse("sillon agent reload --node edge1 -v") else { panic!() };
+        assert!(matches!(agent.command, Some(AgentCommand::Reload(_))) && agent.run.is_none());
+    }
+
+    #[test]
+    fn a_reload_means_one_agent() {
+        assert_eq!(parse("sillon agent reload").unwrap_err(), ErrorKind::MissingRequiredArgument);
+        let both = "sillon agent reload --node a --config b";
+        assert_eq!(parse(both).unwrap_err(), ErrorKind::ArgumentConflict);
+        assert_eq!(parse("sillon agent reload --node ../a").unwrap_err(), ErrorKind::ValueValidation);
+        assert_eq!(
+            parse("sillon agent --config a reload --node a").unwrap_err(),
+            ErrorKind::ArgumentConflict
+        );
+    }
+
+    #[test]
+    fn a_node_shows_all_unless_told_what() {
+        let Ok(Command::Node(node)) = parse("sillon node show") else { panic!() };
+        assert!(matches!(node.command, NodeCommand::Show(ShowArgs { what: What::All, .. })));
+        assert_eq!(parse("sillon node show fbd").unwrap_err(), ErrorKind::InvalidValue);
+    }
+}

@@ -1,0 +1,58 @@
+//! The command line. Here is what it looks like; what a command does is in the file of its name.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage or wrong input (also clap's own).
+#![forbid(unsafe_code)]
+
+pub mod agent;
+pub mod args;
+pub mod check;
+pub mod node;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use self::args::{AgentCommand, Cli, Command, NodeCommand};
+pub use self::output::{Output, exit};
+
+/// Runs the `sillon` binary.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let output = Output::new(cli.color);
+    log_to_stderr(cli.verbose, output);
+    let done = match &cli.command {
+        Command::Agent(agent) => match (&agent.command, &agent.run) {
+            (Some(AgentCommand::Reload(reload)), _) => agent::reload(reload),
+            (None, Some(run)) => agent::run(run),
+            // clap asks for `--config` where there is no subcommand.
+            (None, None) => Err(anyhow::anyhow!("sillon agent needs --config FILE")),
+        },
+        Command::Check(check) => check::check(check, output),
+        Command::Node(node) => match &node.command {
+            NodeCommand::Show(show) => node::show(show),
+            NodeCommand::Flush(flush) => node::flush(flush),
+        },
+    };
+    done.unwrap_or_else(|error| {
+        output.complain(&format!("error: {error:#}\n"));
+        exit::FAILED
+    })
+}
+
+/// `-v` is debug, `-vv` trace, and `RUST_LOG` says it in detail.
+fn log_to_stderr(verbose: u8, output: Output) {
+    let level = match verbose {
+        0 => "info",
+        1 => "debug",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    // Fails only if a subscriber is set already, as in a test that calls this twice.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(output.is_fancy())
+        .try_init();
+}

@@ -1,0 +1,173 @@
+//! Generators for property tests: values that are right, and a configuration as text.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::*;
+
+/// A VID of 1 to `most`: a small `most` makes collisions likely.
+pub(crate) fn vlan(most: u16) -> impl Strategy<Value = VlanId> {
+    (1..=most).prop_map(|vid| VlanId::new(vid).unwrap())
+}
+
+/// Any encapsulation with VIDs of 1 to `most`.
+pub(crate) fn encap(most: u16) -> impl Strategy<Value = Encap> {
+    prop_oneof![
+        Just(Encap::Untagged),
+        vlan(most).prop_map(Encap::Dot1q),
+        vlan(most).prop_map(Encap::QinqS),
+        (vlan(most), vlan(most)).prop_map(|(s, c)| Encap::QinqSC { s, c }),
+        Just(Encap::Port),
+    ]
+}
+
+/// A configuration that satisfies every rule; it has up to 5 ports, 6 segments and 20 attachments.
+pub(crate) fn node_config() -> impl Strategy<Value = NodeConfig> {
+    let ports = vec(select(PortRole::ALL), 0..=4);
+    let attachments = vec((any::<usize>(), any::<usize>(), encap(4), select(LeafRole::ALL)), 0..=20);
+    (node(), ports, vec(segment(), 0..=6), attachments).prop_map(|(node, roles, segments, attachments)| {
+        let mut config = NodeConfig { node, ports: Vec::new(), segments, attachments: Vec::new() };
+        // The last one lets every segment have remotes.
+        for (index, role) in roles.into_iter().chain([PortRole::Uplink]).enumerate() {
+            config.ports.push(Port { name: InterfaceName::new(&format!("p{index}")).unwrap(), role });
+        }
+        let (vtep4, vtep6) = (config.node.vtep4.is_some(), config.node.vtep6.is_some());
+        for (index, segment) in config.segments.iter_mut().enumerate() {
+            segment.name = Name::new(&format!("segment-{index}")).unwrap();
+            segment.vni = Vni::new(segment.vni.get() / 8 * 8 + index as u32 + 1).unwrap();
+            segment.remotes.retain(|remote| if remote.is_ipv4() { vtep4 } else { vtep6 });
+            if segment.service == Service::Line {
+                segment.remotes.truncate(2);
+            }
+        }
+        for (port, segment, encap, role) in attachments {
+            attach(&mut config, port, segment, encap, role);
+        }
+        config
+    })
+}
+
+/// Adds an attachment where no rule is against it.
+fn attach(config: &mut NodeConfig, port: usize, segment: usize, encap: Encap, role: LeafRole) {
+    if config.segments.is_empty() {
+        return;
+    }
+    let port = &config.ports[port % config.ports.len()];
+    let segment = &config.segments[segment % config.segments.len()];
+    let points = config.attachments.iter().filter(|other| other.segment == segment.name).count();
+    let taken =
+        config.attachments.iter().any(|other| other.port == port.name && other.encap.overlaps(&encap));
+    let full = segment.service == Service::Line && points + segment.remotes.len() >= 2;
+    if taken || full || port.role == PortRole::Uplink {
+        return;
+    }
+    let role = if segment.service == Service::Tree { role } else { LeafRole::Root };
+    let (segment, port) = (segment.name.clone(), port.name.clone());
+    config.attachments.push(Attachment { segment, port, encap, role });
+}
+
+fn node() -> impl Strategy<Value = Node> {
+    let vtep4 = prop::option::of(Just(Ipv4Addr::new(10, 99, 0, 1)));
+    let vtep6 = prop::option::of(Just(Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 0, 0, 1)));
+    let limits = (20..5000u32, 100..100_000u32, 36..2000u32, 6..5000u32);
+    (vtep4, vtep6, limits).prop_map(|(vtep4, vtep6, (attachments, fdb, remotes, segments))| Node {
+        name: Name::new("edge1").unwrap(),
+        vtep4,
+        vtep6,
+        limits: Limits { attachments, fdb, remotes, segments },
+    })
+}
+
+fn segment() -> impl Strategy<Value = Segment> {
+    let remote = (any::<bool>(), 2..=20u8).prop_map(|(v4, host)| match v4 {
+        true => IpAddr::from([10, 99, 0, host]),
+        false => IpAddr::from([0xfd99, 0, 0, 0, 0, 0, 0, u16::from(host)]),
+    });
+    let remotes = prop::collection::btree_set(remote, 0..=6);
+    let numbers = (1..16_777_200u32, 576..=9000u16, 1..=1_000_000u32, 1..=100u32, 0..=63u8);
+    (select(Service::ALL), select(&["alder", "birch", "cedar"]), remotes, numbers).prop_map(
+        |(service, operator, remotes, (vni, mtu, ageing, mac_limit, dscp))| Segment {
+            name: Name::new("segment").unwrap(),
+            operator: Name::new(operator).unwrap(),
+            vni: Vni::new(vni).unwrap(),
+            service,
+            remotes: Vec::from_iter(remotes),
+            mtu,
+            ageing,
+            mac_limit,
+            dscp,
+        },
+    )
+}
+
+/// The configuration as a file.
+pub(crate) fn to_toml(config: &NodeConfig) -> String {
+    let (node, limits) = (&config.node, &config.node.limits);
+    let mut out = format!("[node]\nname = \"{}\"\n", node.name);
+    let vteps: Vec<IpAddr> =
+        node.vtep4.map(IpAddr::V4).into_iter().chain(node.vtep6.map(IpAddr::V6)).collect();
+    if !vteps.is_empty() {
+        writeln!(out, "vtep = {}", list(&vteps)).unwrap();
+    }
+    writeln!(out, "max_attachments = {}\nmax_fdb = {}", limits.attachments, limits.fdb).unwrap();
+    writeln!(out, "max_remotes = {}\nmax_segments = {}", limits.remotes, limits.segments).unwrap();
+    for Port { name, role } in &config.ports {
+        writeln!(out, "\n[[port]]\nname = \"{name}\"\nrole = \"{role}\"").unwrap();
+    }
+    for segment in &config.segments {
+        let Segment { name, operator, vni, service, remotes, mtu, ageing, mac_limit, dscp } = segment;
+        writeln!(out, "\n[[segment]]\nname = \"{name}\"\noperator = \"{operator}\"\nvni = {vni}").unwrap();
+        writeln!(out, "service = \"{service}\"\nremotes = {}\nmtu = {mtu}", list(remotes)).unwrap();
+        writeln!(out, "ageing = {ageing}\nmac_limit = {mac_limit}\ndscp = {dscp}").unwrap();
+    }
+    for Attachment { segment, port, encap, role } in &config.attachments {
+        writeln!(out, "\n[[attachment]]\nsegment = \"{segment}\"\nport = \"{port}\"\nencap = \"{encap}\"")
+            .unwrap();
+        if *role == LeafRole::Leaf {
+            writeln!(out, "role = \"leaf\"").unwrap();
+        }
+    }
+    out
+}
+
+fn list(addresses: &[IpAddr]) -> String {
+    let quoted: Vec<_> = addresses.iter().map(|address| format!("\"{address}\"")).collect();
+    format!("[{}]", quoted.join(", "))
+}
+
+/// Every rule again, pair by pair, in the plainest way.
+pub(crate) fn assert_every_rule(config: &NodeConfig) {
+    let NodeConfig { node, ports, segments, attachments } = config;
+    let distinct = |count: usize, all: BTreeSet<String>| assert_eq!(all.len(), count, "{all:?}");
+    distinct(ports.len(), ports.iter().map(|port| port.name.to_string()).collect());
+    distinct(segments.len(), segments.iter().map(|segment| segment.name.to_string()).collect());
+    distinct(segments.len(), segments.iter().map(|segment| segment.vni.to_string()).collect());
+    let remotes: BTreeSet<_> = segments.iter().flat_map(|segment| &segment.remotes).collect();
+    assert!(remotes.len() <= node.limits.remotes as usize && segments.len() <= node.limits.segments as usize);
+    assert!(remotes.is_empty() || ports.iter().any(|port| port.role == PortRole::Uplink));
+    assert!(attachments.len() <= node.limits.attachments as usize);
+    for segment in segments {
+        distinct(segment.remotes.len(), segment.remotes.iter().map(IpAddr::to_string).collect());
+        for remote in &segment.remotes {
+            let vtep = if remote.is_ipv4() { node.vtep4.map(IpAddr::V4) } else { node.vtep6.map(IpAddr::V6) };
+            assert!(vtep.is_some_and(|vtep| vtep != *remote), "{remote}");
+            assert!(!remote.is_multicast() && !remote.is_unspecified() && !remote.is_loopback(), "{remote}");
+        }
+        let here = attachments.iter().filter(|attachment| attachment.segment == segment.name);
+        assert!(segment.service != Service::Line || here.clone().count() + segment.remotes.len() <= 2);
+        assert!(segment.service == Service::Tree || here.clone().all(|one| one.role == LeafRole::Root));
+        assert!((576..=9000).contains(&segment.mtu) && (1..=1_000_000).contains(&segment.ageing));
+        assert!((1..=node.limits.fdb).contains(&segment.mac_limit) && segment.dscp <= 63);
+    }
+    for (index, one) in attachments.iter().enumerate() {
+        assert_ne!(config.port(&one.port).unwrap().role, PortRole::Uplink);
+        assert!(config.segment(&one.segment).is_some());
+        let mut before = attachments[..index].iter().filter(|two| two.port == one.port);
+        assert!(!before.any(|two| two.encap.overlaps(&one.encap)), "{one:?}");
+    }
+}
