@@ -1,2 +1,51 @@
-//! cargo xtask
-fn main() {}
+//! What a developer of Sillon can do: `cargo xtask --help`.
+#![forbid(unsafe_code)]
+
+mod build;
+mod ci;
+mod demo;
+mod run;
+mod setup;
+mod test;
+
+use clap::{Parser, Subcommand};
+
+/// Set up, build, show and test Sillon
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", arg_required_else_help = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Install what cargo does not: the nightly toolchain, bpf-linker, Debian packages
+    Setup,
+    /// Build the eBPF object and the `sillon` binary
+    Build,
+    /// Build, make a rig of two edges and three operators, and show who reaches whom
+    Demo(demo::Demo),
+    /// Build, and run all tests (needs root)
+    Test(test::Test),
+    /// Everything that must pass before a change lands
+    Ci,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask demo                 set up, build, show it working
+  cargo xtask demo --hold          and keep the rig, to try things in it
+  cargo xtask test                 set up, build, run all tests
+  cargo xtask test -- vlan         only the tests with `vlan` in their names
+  cargo xtask ci                   format, lint, test, docs";
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().task {
+        Task::Setup => setup::setup(),
+        Task::Build => build::build().map(drop),
+        Task::Demo(demo) => demo.run(),
+        Task::Test(test) => test.run(),
+        Task::Ci => ci::ci(),
+    }
+}

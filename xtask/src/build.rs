@@ -1,0 +1,40 @@
+//! Builds the eBPF object with the pinned nightly, then the binary that embeds it with stable.
+
+use std::path::PathBuf;
+
+use crate::{
+    run::{cargo, cargo_of, root, run},
+    setup::{self, NIGHTLY, linker_path},
+};
+
+const TARGET: &str = "bpfel-unknown-none";
+
+/// Where the binary is, once built.
+pub fn binary() -> PathBuf {
+    root().join("target/release/sillon")
+}
+
+/// Sets up and builds; returns the binary.
+pub fn build() -> anyhow::Result<PathBuf> {
+    setup::setup()?;
+    object()?;
+    run(cargo().args(["build", "--quiet", "--release", "--package", "sillon"]))?;
+    Ok(binary())
+}
+
+/// A cargo command on the eBPF crate, as the object is built.
+pub fn ebpf(subcommand: &str) -> std::process::Command {
+    let mut command = cargo_of(NIGHTLY);
+    command.current_dir(root().join("ebpf")).arg(subcommand);
+    command.args(["--quiet", "--release", "-Z", "build-std=core", "--target", TARGET]);
+    command.arg("--target-dir").arg(root().join("target/bpf"));
+    // The linker wants BTF for `bpf_loop`'s callback, and BTF is made from debug information.
+    let flags = format!("-Clinker={}\x1f-Clink-arg=--btf\x1f-Cdebuginfo=2", linker_path().display());
+    command.env("CARGO_ENCODED_RUSTFLAGS", flags);
+    command
+}
+
+/// Builds the eBPF object to where `build.rs` looks for it.
+pub fn object() -> anyhow::Result<()> {
+    run(&mut ebpf("build"))
+}

@@ -1,0 +1,105 @@
+//! Installs what the project needs and cargo does not bring. Run again, it finds everything and changes nothing.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, bail};
+
+use crate::run::{cargo_of, command, root, run, say, shown};
+
+/// The toolchain of the eBPF half. Its LLVM is the one that bpf-linker links with: change both together.
+pub const NIGHTLY: &str = "nightly-2026-05-20";
+const COMPONENTS: [&str; 3] = ["rust-src", "clippy", "rustfmt"];
+
+const LINKER: &str = "bpf-linker";
+const LINKER_VERSION: &str = "0.10.4";
+/// bpf-linker with the LLVM that comes with rustc, since Debian's is older.
+const LINKER_FEATURES: [&str; 3] = ["--no-default-features", "--features", "rust-llvm-22"];
+
+/// Programs that the rig, the demo and the tests run, as Debian packages.
+const PACKAGES: [&str; 5] = ["iproute2", "iputils-ping", "ethtool", "iperf3", "tcpdump"];
+
+/// Installs what is missing.
+pub fn setup() -> anyhow::Result<()> {
+    toolchain()?;
+    linker()?;
+    packages()
+}
+
+/// The project's own bpf-linker.
+pub fn linker_path() -> PathBuf {
+    tools().join("bin").join(LINKER)
+}
+
+fn tools() -> PathBuf {
+    std::env::var_os("SILLON_TOOLS").map_or_else(|| root().join(".tools"), PathBuf::from)
+}
+
+fn output(command: &mut Command) -> Option<String> {
+    let output = command.stderr(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn toolchain() -> anyhow::Result<()> {
+    let installed = output(command("rustup").args(["component", "list", "--installed", "--toolchain", NIGHTLY]));
+    let has = |component: &&str| {
+        installed.as_ref().is_some_and(|list| list.lines().any(|line| line.starts_with(*component)))
+    };
+    if COMPONENTS.iter().all(has) {
+        return Ok(());
+    }
+    say(&format!("installing the toolchain {NIGHTLY} with {}", COMPONENTS.join(", ")));
+    let mut install = command("rustup");
+    install.args(["toolchain", "install", NIGHTLY, "--profile", "minimal", "--no-self-update"]);
+    install.args(["--component", &COMPONENTS.join(",")]);
+    let by_hand = format!("install it by hand (rustup is needed, see rustup.rs): {}", shown(&install));
+    run(&mut install).context(by_hand)
+}
+
+fn linker() -> anyhow::Result<()> {
+    let version = output(Command::new(linker_path()).arg("--version"));
+    if version.is_some_and(|version| version.trim().ends_with(LINKER_VERSION)) {
+        return Ok(());
+    }
+    let tools = tools();
+    say(&format!("building {LINKER} {LINKER_VERSION} into {} (a minute or two)", tools.display()));
+    fs::create_dir_all(&tools).with_context(|| format!("{}", tools.display()))?;
+    let mut install = cargo_of(NIGHTLY);
+    install.args(["install", LINKER, "--version", LINKER_VERSION, "--locked"]).args(LINKER_FEATURES);
+    install.arg("--force").arg("--root").arg(&tools);
+    let by_hand = format!("install it by hand: {}", shown(&install));
+    run(&mut install).context(by_hand)
+}
+
+fn is_installed(package: &&&str) -> bool {
+    let status = output(Command::new("dpkg-query").args(["-W", "-f", "${Status}", **package]));
+    status.is_some_and(|status| status == "install ok installed")
+}
+
+fn packages() -> anyhow::Result<()> {
+    let missing: Vec<&str> = PACKAGES.iter().filter(|package| !is_installed(package)).copied().collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let by_hand = format!("apt-get install --no-install-recommends {}", missing.join(" "));
+    if !is_root() {
+        bail!("missing packages, and this is not root; as root: {by_hand}");
+    }
+    say(&format!("installing {}", missing.join(", ")));
+    let apt = || {
+        let mut apt = command("apt-get");
+        apt.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null()).stdout(Stdio::null());
+        apt
+    };
+    run(apt().arg("update")).with_context(|| format!("install them by hand: {by_hand}"))?;
+    run(apt().args(["install", "-y", "--no-install-recommends"]).args(&missing))
+        .with_context(|| format!("install them by hand: {by_hand}"))
+}
+
+/// Whether we are root.
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
