@@ -230,7 +230,6 @@ pub struct Counters {
     pub out_bytes: u64,
 }
 
-
 pod!(
     NodeEntry = 28,
     PortEntry = 12,

@@ -6,8 +6,7 @@ use sillon_abi::{DropReason, Exit};
 
 use crate::{
     classify::Origin,
-    count,
-    flow,
+    count, flow,
     frame::Frame,
     maps::{ATTACHMENTS, DEVICES},
     outer::{self, Outer},
@@ -16,7 +15,13 @@ use crate::{
 };
 
 #[inline(always)]
-pub fn deliver(frame: &Frame, origin: &Origin, inner: &Inner, exit: Exit, len: usize) -> Result<u32, DropReason> {
+pub fn deliver(
+    frame: &Frame,
+    origin: &Origin,
+    inner: &Inner,
+    exit: Exit,
+    len: usize,
+) -> Result<u32, DropReason> {
     if exit.is_remote() {
         to_remote(frame, origin, inner, exit, len)
     } else {
@@ -45,7 +50,13 @@ fn to_attachment(
 }
 
 #[inline(always)]
-fn to_remote(frame: &Frame, origin: &Origin, inner: &Inner, exit: Exit, len: usize) -> Result<u32, DropReason> {
+fn to_remote(
+    frame: &Frame,
+    origin: &Origin,
+    inner: &Inner,
+    exit: Exit,
+    len: usize,
+) -> Result<u32, DropReason> {
     let flow = flow::of(frame, inner)?;
     let path = outer::path(exit.id(), flow.hash).ok_or(DropReason::Unreachable)?;
     let inner_len = rewrite::inner_len(origin, inner, len);
@@ -53,8 +64,13 @@ fn to_remote(frame: &Frame, origin: &Origin, inner: &Inner, exit: Exit, len: usi
     if inner_len + header > path.mtu as usize + 14 {
         return Err(DropReason::UnderlayMtu);
     }
-    let outer =
-        Outer { vni: origin.vni, hash: flow.hash, tos: origin.tos | flow.ecn, leaf: origin.leaf, inner: inner_len };
+    let outer = Outer {
+        vni: origin.vni,
+        hash: flow.hash,
+        tos: origin.tos | flow.ecn,
+        leaf: origin.leaf,
+        inner: inner_len,
+    };
     rewrite::to_tunnel(frame, origin, inner, &outer, path)?;
     leave(exit, path.ifindex, inner_len)
 }

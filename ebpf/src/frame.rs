@@ -3,7 +3,9 @@
 use aya_ebpf::{
     EbpfContext,
     bindings::xdp_md,
-    helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len},
+    helpers::generated::{
+        bpf_xdp_adjust_head, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
+    },
     programs::XdpContext,
 };
 use sillon_abi::{DropReason, Handoff, Mac};

@@ -54,12 +54,15 @@ unsafe fn add(count: *mut u64) {
     // `AtomicU64::fetch_add` is not offered for BPF, which has no compare-and-swap at its base level; this compiles to its
     // atomic add.
     // SAFETY: as the caller promises.
-    unsafe { core::intrinsics::atomic_xadd::<u64, u64, { core::intrinsics::AtomicOrdering::Relaxed }>(count, 1) };
+    unsafe {
+        core::intrinsics::atomic_xadd::<u64, u64, { core::intrinsics::AtomicOrdering::Relaxed }>(count, 1)
+    };
 }
 
 /// Where a frame's destination was last seen.
 #[inline(always)]
 pub fn find(segment: u32, inner: &Inner) -> Option<Exit> {
     // SAFETY: one aligned word, read at once.
-    FDB.get_ptr(FdbKey::new(segment, inner.dst)).map(|entry| unsafe { core::ptr::read_volatile(&raw const (*entry).exit) })
+    FDB.get_ptr(FdbKey::new(segment, inner.dst))
+        .map(|entry| unsafe { core::ptr::read_volatile(&raw const (*entry).exit) })
 }

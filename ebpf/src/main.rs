@@ -8,7 +8,10 @@
 //! `xdp.rs` and `tc.rs` are the entry points and read as that line does.
 #![no_std]
 #![no_main]
-#![allow(internal_features, reason = "an atomic add, which BPF has and `core::sync::atomic` does not offer for it")]
+#![allow(
+    internal_features,
+    reason = "an atomic add, which BPF has and `core::sync::atomic` does not offer for it"
+)]
 #![feature(core_intrinsics)]
 
 mod classify;

@@ -5,8 +5,8 @@ use aya_ebpf::{
     maps::{Array, DevMapHash, HashMap, PerCpuArray, PerCpuHashMap},
 };
 use sillon_abi::{
-    Attachment, ClassKey, Counters, DropKey, Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Label, NodeEntry, PathEntry,
-    PortEntry, PortRecord, RemoteEntry, Segment, TunnelEntry, TunnelKey,
+    Attachment, ClassKey, Counters, DropKey, Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Label, NodeEntry,
+    PathEntry, PortEntry, PortRecord, RemoteEntry, Segment, TunnelEntry, TunnelKey,
 };
 
 /// Elements are allocated as they come: a node's limits may be far above what it uses.

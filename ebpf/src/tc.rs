@@ -15,9 +15,7 @@ use aya_ebpf::{
     macros::classifier,
     programs::TcContext,
 };
-use sillon_abi::{
-    Attachment, DropReason, Encap, Exit, FloodKey, Handoff, MASKED_ETHERTYPE, Role, Segment,
-};
+use sillon_abi::{Attachment, DropReason, Encap, Exit, FloodKey, Handoff, MASKED_ETHERTYPE, Role, Segment};
 
 use crate::{
     count::{self, Scope},
@@ -94,7 +92,8 @@ fn flood(skb: Skb, note: Handoff) -> Result<i32, DropReason> {
         return Err(DropReason::NestedTag);
     }
     // SAFETY: a map value, alive for the run of the program.
-    let segment = SEGMENTS.get_ptr(note.segment).map(|segment| unsafe { &*segment }).ok_or(DropReason::StaleExit)?;
+    let segment =
+        SEGMENTS.get_ptr(note.segment).map(|segment| unsafe { &*segment }).ok_or(DropReason::StaleExit)?;
     skb.store(ETHERTYPE, note.ethertype)?;
     let mut copies = Copies { skb, note, segment, len: skb.len(), grown: 0, sent: false };
     // SAFETY: `copies` outlives the loop, and `copy` takes a pointer to just that.
@@ -234,4 +233,3 @@ impl Copies {
         Ok(())
     }
 }
-

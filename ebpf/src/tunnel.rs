@@ -69,7 +69,10 @@ pub fn decapsulate(frame: &Frame, port: &PortEntry, scope: &mut Scope) -> Result
 fn ipv4(frame: &Frame, node: &NodeEntry) -> Result<Option<Outer>, DropReason> {
     let Ok(ip) = frame.read::<[u16; 10]>(ETH) else { return Ok(None) };
     let [version, tos] = ip[0].to_ne_bytes();
-    let vtep = [u16::from_ne_bytes([node.vtep4[0], node.vtep4[1]]), u16::from_ne_bytes([node.vtep4[2], node.vtep4[3]])];
+    let vtep = [
+        u16::from_ne_bytes([node.vtep4[0], node.vtep4[1]]),
+        u16::from_ne_bytes([node.vtep4[2], node.vtep4[3]]),
+    ];
     if ip[4].to_ne_bytes()[1] != UDP || [ip[8], ip[9]] != vtep || vtep == [0, 0] {
         return Ok(None);
     }
@@ -88,7 +91,12 @@ fn ipv4(frame: &Frame, node: &NodeEntry) -> Result<Option<Outer>, DropReason> {
     if header != IPV4_HEADER || total < IPV4_HEADER || !sums_up(&ip) {
         return Err(DropReason::OuterMalformed);
     }
-    Ok(Some(Outer { source: Addr::v4(ip[6], ip[7]), header: V4_OUTER, payload: total - IPV4_HEADER, ecn: tos & 3 }))
+    Ok(Some(Outer {
+        source: Addr::v4(ip[6], ip[7]),
+        header: V4_OUTER,
+        payload: total - IPV4_HEADER,
+        ecn: tos & 3,
+    }))
 }
 
 #[inline(always)]

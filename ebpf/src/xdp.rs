@@ -30,7 +30,8 @@ pub fn sillon_xdp(ctx: XdpContext) -> u32 {
 #[inline(always)]
 fn pipeline(frame: &Frame, scope: &mut Scope) -> Result<u32, DropReason> {
     // SAFETY: a map value, alive for the run of the program.
-    let port = PORTS.get_ptr(frame.ifindex()).map(|port| unsafe { &*port }).ok_or(DropReason::NoAttachment)?;
+    let port =
+        PORTS.get_ptr(frame.ifindex()).map(|port| unsafe { &*port }).ok_or(DropReason::NoAttachment)?;
     let origin = if port.role == Role::Uplink as u8 {
         match tunnel::decapsulate(frame, port, scope)? {
             Some(origin) => origin,

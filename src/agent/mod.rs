@@ -73,7 +73,8 @@ struct Agent {
 /// # Errors
 /// The file is wrong, a port can't be used, or the kernel refuses something at the start. Later, what fails is logged, and what is there stays.
 pub async fn run(options: Options) -> Result<(), AgentError> {
-    let (config, warnings) = model::load(&options.config).map_err(|errors| AgentError::BadInput(errors.to_string()))?;
+    let (config, warnings) =
+        model::load(&options.config).map_err(|errors| AgentError::BadInput(errors.to_string()))?;
     for warning in warnings {
         warn!("{warning}");
     }
@@ -84,7 +85,8 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
     let links = links::list().await.map_err(anyhow::Error::from)?;
     let reconciler = Reconciler::start(pins, options.mode, config, &links).await?;
     let listener = files.listen()?;
-    let (follower, snapshots) = Follower::spawn(watch_set(reconciler.config())).await.map_err(anyhow::Error::from)?;
+    let (follower, snapshots) =
+        Follower::spawn(watch_set(reconciler.config())).await.map_err(anyhow::Error::from)?;
     let mut agent = Agent { path: options.config, reconciler, follower, snapshots, links };
     agent.follow_underlay().await;
     println!("ready: node {name}, {} ports, XDP {:?}", agent.reconciler.config().ports.len(), options.mode);
@@ -166,7 +168,9 @@ impl Agent {
                 self.follower.set(watched);
                 Answer::Done { changes, notes: warnings.iter().map(ToString::to_string).collect() }
             }
-            Err(error @ (ApplyError::Fixed { .. } | ApplyError::Compile(_))) => Answer::BadInput(error.to_string()),
+            Err(error @ (ApplyError::Fixed { .. } | ApplyError::Compile(_))) => {
+                Answer::BadInput(error.to_string())
+            }
             Err(error) => Answer::Failed(error.to_string()),
         }
     }
@@ -185,7 +189,9 @@ impl Agent {
             Ok(remotes) => info!(remotes, "ways to remotes changed"),
             Err(error) => error!(%error, "the tables do not follow the underlay"),
         }
-        for (remote, resolution) in snapshot.remotes.iter().filter(|(_, resolution)| resolution.paths.is_empty()) {
+        for (remote, resolution) in
+            snapshot.remotes.iter().filter(|(_, resolution)| resolution.paths.is_empty())
+        {
             warn!(%remote, why = resolution.why_not.join("; "), "unreachable");
         }
     }

@@ -64,7 +64,10 @@ fn refuse(config: &NodeConfig, role: PortRole, link: &Link, known: &Known<'_>) -
     if let Some(master) = link.master {
         let master = known.links.values().find(|link| link.ifindex == master);
         let master = master.map_or("another device", |link| link.name.as_str());
-        return Some(format!("it is enslaved to {master}, which takes its frames; `ip link set {} nomaster`", link.name));
+        return Some(format!(
+            "it is enslaved to {master}, which takes its frames; `ip link set {} nomaster`",
+            link.name
+        ));
     }
     if let Some(xdp) = &link.xdp
         && !(known.is_attached)(link.ifindex)
@@ -95,7 +98,8 @@ fn needed_mtu(config: &NodeConfig, role: PortRole, port: &str) -> u32 {
     attachments
         .filter_map(|attachment| {
             let segment = config.segment(&attachment.segment)?;
-            let beyond = if matches!(attachment.encap, Encap::QinqS(_) | Encap::QinqSC { .. }) { TAG } else { 0 };
+            let beyond =
+                if matches!(attachment.encap, Encap::QinqS(_) | Encap::QinqSC { .. }) { TAG } else { 0 };
             Some(u32::from(segment.mtu) + beyond)
         })
         .max()
@@ -104,7 +108,8 @@ fn needed_mtu(config: &NodeConfig, role: PortRole, port: &str) -> u32 {
 
 /// A transparent attachment's frames have a tag inside the tunnel.
 fn on_uplink(config: &NodeConfig, segment: &Segment) -> u32 {
-    let overhead = if segment.remotes.iter().any(|remote| remote.is_ipv6()) { V6_OVERHEAD } else { V4_OVERHEAD };
+    let overhead =
+        if segment.remotes.iter().any(|remote| remote.is_ipv6()) { V6_OVERHEAD } else { V4_OVERHEAD };
     let carries_tags = config
         .attachments
         .iter()

@@ -44,7 +44,9 @@ pub enum ApplyError {
     #[error(transparent)]
     Dataplane(#[from] DataplaneError),
     /// What can't be changed while the node is up.
-    #[error("{what} can't be changed while the node is up: it is {is}, and the file says {wanted}; `sillon node flush` first")]
+    #[error(
+        "{what} can't be changed while the node is up: it is {is}, and the file says {wanted}; `sillon node flush` first"
+    )]
     Fixed {
         /// What.
         what: &'static str,
@@ -170,10 +172,18 @@ impl Reconciler {
             return Err(fixed("the node's name", &self.config.node.name, &config.node.name));
         }
         if config.node.limits != self.config.node.limits {
-            return Err(fixed("the size of the maps ([node] max_…)", &self.config.node.limits, &config.node.limits));
+            return Err(fixed(
+                "the size of the maps ([node] max_…)",
+                &self.config.node.limits,
+                &config.node.limits,
+            ));
         }
         let tables = self.maps.read()?;
-        if let Some(is) = tables.records.values().filter_map(|record| Mode::from_number(record.mode)).find(|mode| *mode != self.mode)
+        if let Some(is) = tables
+            .records
+            .values()
+            .filter_map(|record| Mode::from_number(record.mode))
+            .find(|mode| *mode != self.mode)
         {
             return Err(fixed("the XDP mode (--xdp-mode)", &is, &self.mode));
         }
@@ -290,11 +300,17 @@ impl Reconciler {
     /// # Errors
     /// A map can't be read or written.
     pub fn age(&mut self) -> Result<u64, DataplaneError> {
-        let ageing: BTreeMap<u32, u64> =
-            self.maps.segments()?.into_iter().map(|(uid, segment)| (uid, u64::from(segment.ageing))).collect();
+        let ageing: BTreeMap<u32, u64> = self
+            .maps
+            .segments()?
+            .into_iter()
+            .map(|(uid, segment)| (uid, u64::from(segment.ageing)))
+            .collect();
         let now = monotonic_ns();
         self.maps.retain_fdb(|key, entry| {
-            ageing.get(&key.segment).is_some_and(|ageing| now.saturating_sub(entry.seen) < ageing * 1_000_000_000)
+            ageing
+                .get(&key.segment)
+                .is_some_and(|ageing| now.saturating_sub(entry.seen) < ageing * 1_000_000_000)
         })
     }
 }

@@ -9,7 +9,8 @@ use std::{
 };
 
 use sillon_abi::{
-    Addr, Attachment, ClassKey, Exit, FloodKey, Label, NodeEntry, PortEntry, Role, Segment, TunnelEntry, TunnelKey,
+    Addr, Attachment, ClassKey, Exit, FloodKey, Label, NodeEntry, PortEntry, Role, Segment, TunnelEntry,
+    TunnelKey,
 };
 
 use super::{
@@ -33,7 +34,9 @@ pub struct Device {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum CompileError {
     /// Too many of something.
-    #[error("{wanted} {what}, but the node has room for {room}; raise the limits under [node] and flush the node")]
+    #[error(
+        "{wanted} {what}, but the node has room for {room}; raise the limits under [node] and flush the node"
+    )]
     Full {
         /// Of what.
         what: &'static str,
@@ -132,7 +135,8 @@ impl Compiler<'_> {
             })
             .collect();
         for segment in &self.config.segments {
-            let label = Label { segment: padded(segment.name.as_ref()), operator: padded(segment.operator.as_ref()) };
+            let label =
+                Label { segment: padded(segment.name.as_ref()), operator: padded(segment.operator.as_ref()) };
             let service = service(segment.service);
             let kept = previous.get(&(label.segment, label.operator, segment.vni.get(), service)).copied();
             let uid = kept.unwrap_or_else(|| {
@@ -159,7 +163,8 @@ impl Compiler<'_> {
     fn remotes(&mut self) {
         let wanted: BTreeSet<Addr> =
             self.config.segments.iter().flat_map(|segment| &segment.remotes).map(|ip| addr(*ip)).collect();
-        let previous: BTreeMap<Addr, u32> = self.previous.remotes.iter().map(|(id, addr)| (*addr, *id)).collect();
+        let previous: BTreeMap<Addr, u32> =
+            self.previous.remotes.iter().map(|(id, addr)| (*addr, *id)).collect();
         let mut free = free_ids(self.previous.remotes.keys().copied());
         for addr in wanted {
             if let Some(id) = previous.get(&addr).copied().or_else(|| free.next()) {

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sillon_abi::{
-    Addr, Attachment, ClassKey, Exit, FloodKey, Label, NodeEntry, PortEntry, PortRecord, Segment, TunnelEntry,
-    TunnelKey,
+    Addr, Attachment, ClassKey, Exit, FloodKey, Label, NodeEntry, PortEntry, PortRecord, Segment,
+    TunnelEntry, TunnelKey,
 };
 
 use super::tables::Tables;
@@ -125,7 +125,9 @@ fn add_referred(old: &Tables, new: &Tables, ops: &mut Vec<Op>) {
         ops.push(Op::SetNode(new.node));
     }
     ops.extend(set(&old.labels, &new.labels, Op::SetLabel));
-    ops.extend(new.segments.keys().filter(|uid| !old.segments.contains_key(uid)).map(|uid| Op::AddFdbUse(*uid)));
+    ops.extend(
+        new.segments.keys().filter(|uid| !old.segments.contains_key(uid)).map(|uid| Op::AddFdbUse(*uid)),
+    );
     ops.extend(set(&old.remotes, &new.remotes, Op::SetRemote));
     ops.extend(set(&old.records, &new.records, Op::SetRecord));
     ops.extend(new.devices.difference(&old.devices).map(|ifindex| Op::AddDevice(*ifindex)));

@@ -79,9 +79,11 @@ pub fn is_attached(pins: &Pins, ifindex: u32) -> bool {
 pub fn attach(pins: &Pins, programs: &mut Programs, target: Target<'_>) -> Result<(), DataplaneError> {
     let named = |source| DataplaneError::Attach { interface: target.name.to_owned(), source };
     let pin = |kind: &str| pins.links().join(format!("{kind}-{}", target.ifindex));
-    classifier(programs.classifier(INGRESS)?, TcAttachType::Ingress, target.name, &pin("ingress")).map_err(named)?;
+    classifier(programs.classifier(INGRESS)?, TcAttachType::Ingress, target.name, &pin("ingress"))
+        .map_err(named)?;
     if target.role != Role::Uplink {
-        classifier(programs.classifier(EGRESS)?, TcAttachType::Egress, target.name, &pin("egress")).map_err(named)?;
+        classifier(programs.classifier(EGRESS)?, TcAttachType::Egress, target.name, &pin("egress"))
+            .map_err(named)?;
     }
     xdp(programs.xdp()?, target, &pin("xdp")).map_err(named)
 }

@@ -4,12 +4,13 @@ use std::{borrow::BorrowMut, collections::BTreeSet, path::Path};
 
 use aya::{
     Pod,
+    maps::xdp::XdpMapError,
     maps::{Array, DevMapHash, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues},
-    maps::xdp::XdpMapError, util::nr_cpus,
+    util::nr_cpus,
 };
 use sillon_abi::{
-    Addr, Attachment, ClassKey, Counters, DropKey, Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Label, NodeEntry,
-    PathEntry, PortEntry, PortRecord, RemoteEntry, Segment, TunnelEntry, TunnelKey, map,
+    Addr, Attachment, ClassKey, Counters, DropKey, Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Label,
+    NodeEntry, PathEntry, PortEntry, PortRecord, RemoteEntry, Segment, TunnelEntry, TunnelKey, map,
 };
 
 use super::{
@@ -146,7 +147,10 @@ impl Maps {
     /// A map can't be asked.
     pub fn sizes(directory: &Path) -> Result<Sizes, DataplaneError> {
         let entries = |name| {
-            MapData::from_pin(directory.join(name)).and_then(|data| data.info()).map(|info| info.max_entries()).named(name)
+            MapData::from_pin(directory.join(name))
+                .and_then(|data| data.info())
+                .map(|info| info.max_entries())
+                .named(name)
         };
         Ok(Sizes {
             attachments: entries(map::ATTACHMENTS)?.saturating_sub(1),
@@ -172,7 +176,9 @@ impl Maps {
                 self.fdb_removed.insert(uid, 0, 0).named(map::FDB_REMOVED)?;
                 self.fdb_use.insert(uid, FdbUse::default(), 0).named(map::FDB_USE)
             }
-            Op::SetRemote(id, addr) => self.set_remote(*id, RemoteEntry { addr: *addr, ..RemoteEntry::default() }),
+            Op::SetRemote(id, addr) => {
+                self.set_remote(*id, RemoteEntry { addr: *addr, ..RemoteEntry::default() })
+            }
             Op::SetAttachment(id, attachment, freshness) => self.set_attachment(*id, attachment, *freshness),
             Op::SetFlood(key, exit) => self.flood.insert(key, exit, 0).named(map::FLOOD),
             Op::AddDevice(ifindex) => match self.devices.insert(*ifindex, *ifindex, None, 0) {
@@ -180,7 +186,9 @@ impl Maps {
                 // The other failures are of chained programs, which we do not use.
                 _ => Ok(()),
             },
-            Op::SetRecord(ifindex, record) => self.records.insert(ifindex, record, 0).named(map::PORT_RECORDS),
+            Op::SetRecord(ifindex, record) => {
+                self.records.insert(ifindex, record, 0).named(map::PORT_RECORDS)
+            }
             Op::SetSegment(uid, segment) => self.segments.insert(uid, segment, 0).named(map::SEGMENTS),
             Op::SetPort(ifindex, port) => self.ports.insert(ifindex, port, 0).named(map::PORTS),
             Op::SetClass(class, id) => self.classes.insert(class, id, 0).named(map::CLASSES),
@@ -202,7 +210,9 @@ impl Maps {
             Op::RemoveDevice(ifindex) => match self.devices.remove(*ifindex) {
                 // The kernel removes a device that is gone by itself.
                 Err(MapError::KeyNotFound) => Ok(()),
-                Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+                Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => {
+                    Ok(())
+                }
                 result => result.named(map::DEVICES),
             },
             Op::RemoveRecord(ifindex) => {
@@ -242,7 +252,8 @@ impl Maps {
             let key = DropKey { scope: scope as u32, id, reason: *reason as u32 };
             match self.drops.remove(&key) {
                 Err(MapError::KeyNotFound) => {}
-                Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => {}
+                Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => {
+                }
                 result => result.named(map::DROPS)?,
             }
         }

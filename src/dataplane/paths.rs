@@ -231,7 +231,8 @@ mod tests {
     fn a_remote_that_is_out_of_reach_has_empty_buckets() {
         let remote: IpAddr = "fd99::2".parse().unwrap();
         let known = (1, RemoteEntry { addr: addr(remote), paths: [5; PATH_BUCKETS] });
-        let plan = plan(vteps(), &BTreeMap::from([(remote, vec![])]), &[known], &[(5, PathEntry::default())], 64);
+        let plan =
+            plan(vteps(), &BTreeMap::from([(remote, vec![])]), &[known], &[(5, PathEntry::default())], 64);
         assert_eq!(plan.switch[0].1.paths, [0; PATH_BUCKETS]);
         assert_eq!(plan.remove, [5]);
     }

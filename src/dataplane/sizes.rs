@@ -40,7 +40,9 @@ impl Sizes {
             map::FDB => self.fdb,
             // Old and new list of a segment stand side by side during a change.
             map::FLOOD => self.attachments.saturating_add(self.tunnels()).saturating_mul(2),
-            map::DROPS => (self.attachments.saturating_add(self.segments)).saturating_mul(8).saturating_add(4096),
+            map::DROPS => {
+                (self.attachments.saturating_add(self.segments)).saturating_mul(8).saturating_add(4096)
+            }
             _ => return None,
         };
         Some(entries.max(1))

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sillon_abi::{
-    Addr, Attachment, ClassKey, Exit, FloodKey, Label, NodeEntry, PortEntry, PortRecord, Segment, TunnelEntry,
-    TunnelKey,
+    Addr, Attachment, ClassKey, Exit, FloodKey, Label, NodeEntry, PortEntry, PortRecord, Segment,
+    TunnelEntry, TunnelKey,
 };
 
 /// The configured tables of a node; not what the programs learn, nor the ways through the underlay.
@@ -45,7 +45,8 @@ impl Tables {
 
     /// Where frames of each segment may come from and go to.
     pub fn exits(&self) -> BTreeSet<(u32, Exit)> {
-        let attached = self.attachments.iter().map(|(id, attachment)| (attachment.segment, Exit::attachment(*id)));
+        let attached =
+            self.attachments.iter().map(|(id, attachment)| (attachment.segment, Exit::attachment(*id)));
         let tunnelled = self.tunnels.values().map(|tunnel| (tunnel.segment, Exit::remote(tunnel.remote)));
         attached.chain(tunnelled).collect()
     }

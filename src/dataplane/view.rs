@@ -166,7 +166,10 @@ impl<'a> View<'a> {
     }
 
     fn port_name(&self, ifindex: u32) -> String {
-        self.tables.records.get(&ifindex).map_or_else(|| format!("#{ifindex}"), |record| unpadded(&record.name))
+        self.tables
+            .records
+            .get(&ifindex)
+            .map_or_else(|| format!("#{ifindex}"), |record| unpadded(&record.name))
     }
 
     fn segment_name(&self, uid: u32) -> String {
@@ -201,7 +204,10 @@ impl<'a> View<'a> {
         })
     }
 
-    fn attachments(&self, wanted: impl Fn(&Attachment) -> bool) -> Result<Vec<AttachmentView>, DataplaneError> {
+    fn attachments(
+        &self,
+        wanted: impl Fn(&Attachment) -> bool,
+    ) -> Result<Vec<AttachmentView>, DataplaneError> {
         let wanted = self.tables.attachments.iter().filter(|(_, attachment)| wanted(attachment));
         wanted.map(|(id, attachment)| self.attachment(*id, attachment)).collect()
     }
@@ -294,7 +300,8 @@ impl<'a> View<'a> {
                 paths: ways
                     .map(|(path, share)| PathView {
                         port: self.port_name(path.ifindex),
-                        next_hop: sillon_abi::Mac([path.header[0], path.header[1], path.header[2]]).to_string(),
+                        next_hop: sillon_abi::Mac([path.header[0], path.header[1], path.header[2]])
+                            .to_string(),
                         mtu: path.mtu,
                         share,
                     })

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use futures::TryStreamExt;
 use rtnetlink::{
     Handle,
-    packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, XdpAttached as KernelXdp},
+    packet_route::link::{
+        LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, XdpAttached as KernelXdp,
+    },
 };
 
 use super::NetlinkError;
@@ -57,8 +59,13 @@ pub async fn list() -> Result<BTreeMap<String, Link>, NetlinkError> {
 
 /// As [`list`], over an open connection.
 pub(super) async fn dump(handle: &Handle) -> Result<BTreeMap<String, Link>, NetlinkError> {
-    let messages: Vec<LinkMessage> =
-        handle.link().get().execute().try_collect().await.map_err(NetlinkError::while_doing("listing links"))?;
+    let messages: Vec<LinkMessage> = handle
+        .link()
+        .get()
+        .execute()
+        .try_collect()
+        .await
+        .map_err(NetlinkError::while_doing("listing links"))?;
     Ok(messages.into_iter().map(link).map(|link| (link.name.clone(), link)).collect())
 }
 
@@ -100,7 +107,9 @@ fn xdp(attributes: &[LinkXdp]) -> Option<XdpAttached> {
     let mut generic = false;
     for attribute in attributes {
         match attribute {
-            LinkXdp::ProgId(prog_id) | LinkXdp::DrvProgId(prog_id) | LinkXdp::SkbProgId(prog_id) => id = Some(*prog_id),
+            LinkXdp::ProgId(prog_id) | LinkXdp::DrvProgId(prog_id) | LinkXdp::SkbProgId(prog_id) => {
+                id = Some(*prog_id)
+            }
             LinkXdp::Attached(attached) => generic = *attached == KernelXdp::SocketBuffer,
             _ => {}
         }

@@ -28,9 +28,20 @@ pub fn cargo() -> Command {
 pub fn cargo_of(toolchain: &str) -> Command {
     let mut command = command("rustup");
     command.args(["run", toolchain, "cargo"]);
-    let ours = ["CARGO", "RUSTC", "RUSTDOC", "RUSTFLAGS", "RUSTUP_TOOLCHAIN", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET"];
+    let ours = [
+        "CARGO",
+        "RUSTC",
+        "RUSTDOC",
+        "RUSTFLAGS",
+        "RUSTUP_TOOLCHAIN",
+        "CARGO_ENCODED_RUSTFLAGS",
+        "CARGO_BUILD_TARGET",
+    ];
     for (name, _) in std::env::vars() {
-        if ours.contains(&name.as_str()) || name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+        if ours.contains(&name.as_str())
+            || name.starts_with("CARGO_PKG_")
+            || name.starts_with("CARGO_MANIFEST_")
+        {
             command.env_remove(name);
         }
     }

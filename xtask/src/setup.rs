@@ -44,7 +44,8 @@ fn output(command: &mut Command) -> Option<String> {
 }
 
 fn toolchain() -> anyhow::Result<()> {
-    let installed = output(command("rustup").args(["component", "list", "--installed", "--toolchain", NIGHTLY]));
+    let installed =
+        output(command("rustup").args(["component", "list", "--installed", "--toolchain", NIGHTLY]));
     let has = |component: &&str| {
         installed.as_ref().is_some_and(|list| list.lines().any(|line| line.starts_with(*component)))
     };

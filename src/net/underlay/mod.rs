@@ -13,14 +13,16 @@ use std::{
 };
 
 use futures::{StreamExt, TryStreamExt, channel::mpsc::UnboundedReceiver};
-pub use resolve::{Path, Resolution};
 use resolve::{Context, Wanted, resolve, usable};
+pub use resolve::{Path, Resolution};
 use rtnetlink::{
     Handle, MulticastGroup,
     packet_core::NetlinkMessage,
     packet_route::{
         AddressFamily, RouteNetlinkMessage,
-        neighbour::{NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage, NeighbourState},
+        neighbour::{
+            NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage, NeighbourState,
+        },
         route::{RouteAddress, RouteAttribute, RouteFlags, RouteMessage},
     },
     sys::SocketAddr,
@@ -117,7 +119,9 @@ impl Follower {
     ///
     /// # Errors
     /// Netlink fails.
-    pub async fn spawn(watched: WatchSet) -> Result<(FollowerHandle, watch::Receiver<Snapshot>), NetlinkError> {
+    pub async fn spawn(
+        watched: WatchSet,
+    ) -> Result<(FollowerHandle, watch::Receiver<Snapshot>), NetlinkError> {
         let connection = Connection::open().map_err(NetlinkError::while_doing("opening a socket"))?;
         let (set, watched) = watch::channel(watched);
         let (snapshots, receiver) = watch::channel(Snapshot::default());
@@ -208,12 +212,20 @@ impl Follower {
 }
 
 /// The route that the kernel's tables have to a remote, with all its next hops.
-async fn route(handle: &Handle, watched: &WatchSet, remote: IpAddr) -> Result<RouteMessage, rtnetlink::Error> {
+async fn route(
+    handle: &Handle,
+    watched: &WatchSet,
+    remote: IpAddr,
+) -> Result<RouteMessage, rtnetlink::Error> {
     let mut message = RouteMessage::default();
     message.header.flags = RouteFlags::FibMatch;
     let (family, length, destination, source) = match remote {
-        IpAddr::V4(v4) => (AddressFamily::Inet, 32, RouteAddress::Inet(v4), watched.vtep4.map(RouteAddress::Inet)),
-        IpAddr::V6(v6) => (AddressFamily::Inet6, 128, RouteAddress::Inet6(v6), watched.vtep6.map(RouteAddress::Inet6)),
+        IpAddr::V4(v4) => {
+            (AddressFamily::Inet, 32, RouteAddress::Inet(v4), watched.vtep4.map(RouteAddress::Inet))
+        }
+        IpAddr::V6(v6) => {
+            (AddressFamily::Inet6, 128, RouteAddress::Inet6(v6), watched.vtep6.map(RouteAddress::Inet6))
+        }
     };
     message.header.address_family = family;
     message.header.destination_prefix_length = length;

@@ -155,7 +155,8 @@ fn path(
     context: &Context<'_>,
     wanted: &mut Vec<Wanted>,
 ) -> Result<Path, String> {
-    let link = context.links.get(&hop.ifindex).ok_or_else(|| format!("interface #{} is gone", hop.ifindex))?;
+    let link =
+        context.links.get(&hop.ifindex).ok_or_else(|| format!("interface #{} is gone", hop.ifindex))?;
     if !context.uplinks.contains(&link.name) {
         return Err(format!("the next hop {} is on {}, which is no uplink port", hop.address, link.name));
     }
@@ -164,7 +165,8 @@ fn path(
     }
     wanted.push(*hop);
     let mac = context.neighbours.get(hop);
-    let dst_mac = *mac.ok_or_else(|| format!("neighbour {} on {} is not resolved", hop.address, link.name))?;
+    let dst_mac =
+        *mac.ok_or_else(|| format!("neighbour {} on {} is not resolved", hop.address, link.name))?;
     let mtu = route_mtu.map_or(link.mtu, |mtu| mtu.min(link.mtu));
     Ok(Path { ifindex: hop.ifindex, src_mac: link.mac, dst_mac, mtu, gateway: hop.address })
 }
