@@ -109,7 +109,7 @@ fn a_file_that_is_not_there_or_not_a_file_is_refused() {
 fn an_over_large_file_is_refused_without_reading_all_of_it() {
     let output = run(&"/dev/zero".into(), &[]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("larger than 64 MiB"));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("larger than 8 MiB"));
 }
 
 #[test]
@@ -353,6 +353,9 @@ fn more_than_the_limits() {
     refused(remotes, "16:25", &["2 distinct remotes are more than max_remotes"]);
     let learning = limits("max_fdb = 10").replace("vni = 100", "vni = 100\nmac_limit = 11");
     refused(learning, "15:13", &["11 is more than max_fdb, which is 10"]);
+    let words = ["the segments may learn 1200 MACs together, but max_fdb is 1100", "max_fdb = 1200"];
+    let sharing = limits("max_fdb = 1100") + &segment.replace("vni = 101", "vni = 101\nmac_limit = 176");
+    refused(sharing, "25:13", &words);
 }
 
 #[test]

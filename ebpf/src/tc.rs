@@ -111,7 +111,7 @@ extern "C" fn copy(index: u32, copies: *mut Copies) -> i64 {
     if exit == copies.note.ingress {
         return 0;
     }
-    let result = if exit.is_remote() { copies.to_remote(exit) } else { copies.to_attachment(exit) };
+    let result = if exit.is_remote() { copies.send_to_remote(exit) } else { copies.send_to_attachment(exit) };
     match result {
         Ok(()) => 0,
         Err(reason) => {
@@ -128,7 +128,7 @@ impl Copies {
     }
 
     #[inline(always)]
-    fn to_attachment(&mut self, exit: Exit) -> Result<(), DropReason> {
+    fn send_to_attachment(&mut self, exit: Exit) -> Result<(), DropReason> {
         let attachment = ATTACHMENTS.get(exit.id()).ok_or(DropReason::StaleExit)?;
         if attachment.segment != self.note.segment {
             return Err(DropReason::StaleExit);
@@ -190,7 +190,7 @@ impl Copies {
     }
 
     #[inline(always)]
-    fn to_remote(&mut self, exit: Exit) -> Result<(), DropReason> {
+    fn send_to_remote(&mut self, exit: Exit) -> Result<(), DropReason> {
         if self.note.ingress.is_remote() {
             return Ok(());
         }

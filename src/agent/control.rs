@@ -1,14 +1,13 @@
-//! How a running agent is told to reload: a socket beside its lock, both named for the node. One request, one answer, a line of JSON each.
+//! How a running agent is told to reload: a socket named for the node. One request, one answer, a line of JSON each.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs,
     io::{self, BufRead, BufReader, Write},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader as AsyncBufReader},
@@ -62,36 +61,21 @@ impl RunFiles {
         self.directory.join(format!("{}.sock", self.node))
     }
 
-    fn lock_file(&self) -> PathBuf {
-        self.directory.join(format!("{}.lock", self.node))
-    }
-
-    /// Makes sure that no other agent of this node runs, for as long as the lock lives.
-    ///
-    /// # Errors
-    /// One does, or the file can't be made.
-    pub fn lock(&self) -> anyhow::Result<Flock<File>> {
-        fs::create_dir_all(&self.directory).map_err(|error| at(&self.directory, &error))?;
-        let path = self.lock_file();
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-        let file = file.map_err(|error| at(&path, &error))?;
-        Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-            nix::errno::Errno::EWOULDBLOCK => anyhow::anyhow!(
-                "an agent of node {} runs already (it holds {}); stop it first, or give it the new file with `sillon agent reload`",
-                self.node,
-                path.display()
-            ),
-            errno => at(&path, &errno.into()),
-        })
-    }
-
     /// Listens for requests.
     ///
     /// # Errors
-    /// The socket can't be made.
+    /// The socket can't be made, or an agent of this name listens at it already.
     pub fn listen(&self) -> anyhow::Result<UnixListener> {
+        fs::create_dir_all(&self.directory).map_err(|error| at(&self.directory, &error))?;
         let path = self.socket();
-        // The lock is ours, so what is there was left behind.
+        if UnixStream::connect(&path).is_ok() {
+            anyhow::bail!(
+                "an agent of a node {} with another --bpffs listens at {}; give this one another --run-dir",
+                self.node,
+                path.display()
+            );
+        }
+        // Nobody answers, so what is there was left behind.
         let _ = fs::remove_file(&path);
         UnixListener::bind(&path).map_err(|error| at(&path, &error))
     }

@@ -24,7 +24,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     dataplane::{links::Mode, pins::Pins},
-    model::{self, NodeConfig},
+    model::{self, ConfigErrors, NodeConfig},
     net::{
         links::{self, Link},
         underlay::{Follower, FollowerHandle, Snapshot, WatchSet},
@@ -38,7 +38,7 @@ pub struct Options {
     pub config: PathBuf,
     /// The node's directory on a bpffs, if not the default one.
     pub bpffs: Option<PathBuf>,
-    /// Where its lock and socket are.
+    /// Where its socket is.
     pub run_dir: PathBuf,
     /// Where XDP runs.
     pub mode: Mode,
@@ -50,13 +50,24 @@ pub struct Options {
 pub enum AgentError {
     /// The file is wrong.
     #[error("{0}")]
-    BadInput(String),
+    BadInput(#[from] ConfigErrors),
     /// It could not be applied.
     #[error(transparent)]
     Apply(#[from] ApplyError),
     /// Anything else.
     #[error(transparent)]
     Other(#[from] anyhow::Error),
+}
+
+impl AgentError {
+    /// Whether the file is to blame, and nothing was changed.
+    pub fn is_wrong_input(&self) -> bool {
+        match self {
+            Self::BadInput(_) => true,
+            Self::Apply(error) => error.is_wrong_input(),
+            Self::Other(_) => false,
+        }
+    }
 }
 
 struct Agent {
@@ -73,14 +84,12 @@ struct Agent {
 /// # Errors
 /// The file is wrong, a port can't be used, or the kernel refuses something at the start. Later, what fails is logged, and what is there stays.
 pub async fn run(options: Options) -> Result<(), AgentError> {
-    let (config, warnings) =
-        model::load(&options.config).map_err(|errors| AgentError::BadInput(errors.to_string()))?;
+    let (config, warnings) = model::load(&options.config)?;
     for warning in warnings {
         warn!("{warning}");
     }
     let name = config.node.name.to_string();
     let files = RunFiles::new(&options.run_dir, &name);
-    let _lock = files.lock()?;
     let pins = options.bpffs.map_or_else(|| Pins::of_node(&name), Pins::at);
     let links = links::list().await.map_err(anyhow::Error::from)?;
     let reconciler = Reconciler::start(pins, options.mode, config, &links).await?;
@@ -168,9 +177,7 @@ impl Agent {
                 self.follower.set(watched);
                 Answer::Done { changes, notes: warnings.iter().map(ToString::to_string).collect() }
             }
-            Err(error @ (ApplyError::Fixed { .. } | ApplyError::Compile(_))) => {
-                Answer::BadInput(error.to_string())
-            }
+            Err(error) if error.is_wrong_input() => Answer::BadInput(error.to_string()),
             Err(error) => Answer::Failed(error.to_string()),
         }
     }

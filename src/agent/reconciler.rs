@@ -1,10 +1,12 @@
 //! Brings the kernel to what the file says: preflight, compile, diff, apply, attach. Holds what that needs, and decides nothing else.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    fs::File,
     net::IpAddr,
 };
 
+use nix::fcntl::Flock;
 use sillon_abi::{PortRecord, Role};
 use tracing::{info, warn};
 
@@ -60,6 +62,13 @@ pub enum ApplyError {
     Hygiene(#[from] hygiene::HygieneError),
 }
 
+impl ApplyError {
+    /// Whether the file asks for what can't be, and nothing was changed.
+    pub fn is_wrong_input(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Compile(_) | Self::Fixed { .. })
+    }
+}
+
 /// A node's kernel half, and what it was last told.
 pub struct Reconciler {
     pins: Pins,
@@ -72,6 +81,7 @@ pub struct Reconciler {
     attached: BTreeSet<u32>,
     /// What each reachable remote's next hops are.
     hops: BTreeMap<IpAddr, Vec<NextHop>>,
+    _lock: Option<Flock<File>>,
 }
 
 impl From<Limits> for Sizes {
@@ -100,20 +110,16 @@ impl Reconciler {
         config: NodeConfig,
         links: &BTreeMap<String, Link>,
     ) -> Result<Self, ApplyError> {
+        let lock = pins.lock()?;
         let takes_over = pins.exists();
-        if !takes_over {
-            let known = Known { links, is_attached: &|_| false, was_here: &|_| false };
-            refuse(&config, &known)?;
+        let result = Self::open(pins.clone(), mode, config, links).await;
+        if result.is_err()
+            && !takes_over
+            && let Err(error) = take_down(&pins).await
+        {
+            warn!(%error, "what was made could not be removed again");
         }
-        match Self::open(pins.clone(), mode, config, links).await {
-            Err(error) if !takes_over => {
-                if let Err(error) = flush(&pins).await {
-                    warn!(%error, "what was made could not be removed again");
-                }
-                Err(error)
-            }
-            result => result,
-        }
+        Ok(Self { _lock: Some(lock), ..result? })
     }
 
     async fn open(
@@ -123,8 +129,13 @@ impl Reconciler {
         links: &BTreeMap<String, Link>,
     ) -> Result<Self, ApplyError> {
         let sizes = Sizes::from(config.node.limits);
+        let takes_over = pins.exists();
+        if !takes_over {
+            let known = Known { links, is_attached: &|_| false, was_here: &|_| false };
+            refuse(&config, &known)?;
+        }
         pins.create()?;
-        if pins.exists() {
+        if takes_over {
             let is = Maps::sizes(&pins.maps())?;
             if is != sizes {
                 return Err(fixed("the size of the maps ([node] max_…)", &is, &sizes));
@@ -141,6 +152,7 @@ impl Reconciler {
             config: config.clone(),
             attached: BTreeSet::new(),
             hops: BTreeMap::new(),
+            _lock: None,
         };
         reconciler.check(&config, links)?;
         reconciler.converge(config, links).await?;
@@ -239,9 +251,8 @@ impl Reconciler {
         let previous = self.maps.read()?;
         let mut wanted = compile::compile(&config, &devices, &previous, &self.sizes)?;
         for (name, device) in &devices {
-            if !wanted.records.contains_key(&device.ifindex) {
-                let record = self.prepare(name, links).await?;
-                wanted.records.insert(device.ifindex, record);
+            if let Entry::Vacant(record) = wanted.records.entry(device.ifindex) {
+                record.insert(self.prepare(name, links).await?);
             }
         }
         let ops = diff::diff(&previous, &wanted);
@@ -330,11 +341,17 @@ fn devices(config: &NodeConfig, links: &BTreeMap<String, Link>) -> BTreeMap<Stri
     present.map(|link| (link.name.clone(), Device { ifindex: link.ifindex, mac: link.mac })).collect()
 }
 
-/// Takes a node down: its programs, its maps, and what it changed on its ports.
+/// Takes a node down: its programs, its maps, and what it changed on its ports. Returns the ports that were given back.
 ///
 /// # Errors
-/// Something could not be removed or restored; the rest is.
+/// Its agent runs, or something could not be removed; the rest is.
 pub async fn flush(pins: &Pins) -> Result<Vec<String>, ApplyError> {
+    let _lock = pins.lock()?;
+    take_down(pins).await
+}
+
+/// As [`flush`], by who has the lock.
+async fn take_down(pins: &Pins) -> Result<Vec<String>, ApplyError> {
     let records = match Maps::open(&pins.maps()) {
         Ok(maps) => maps.read()?.records,
         // Of another version, or half made: what can be removed is.

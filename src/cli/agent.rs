@@ -1,15 +1,83 @@
 //! `sillon agent`: run a node, and tell a running one to read its file again.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
-use super::args::{ReloadArgs, RunArgs};
+use anyhow::Context;
+
+use super::{
+    Output,
+    args::{ReloadArgs, RunArgs, XdpMode},
+    exit,
+};
+use crate::{
+    agent::{
+        self, AgentError, Options,
+        control::{Answer, Request, RunFiles},
+    },
+    dataplane::links::Mode,
+    model,
+};
 
 /// Runs the agent until it is told to stop.
-pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("the agent is not built yet ({} was not read)", args.config.display())
+pub fn run(args: &RunArgs, output: Output) -> anyhow::Result<ExitCode> {
+    let options = Options {
+        config: args.config.clone(),
+        bpffs: args.bpffs.clone(),
+        run_dir: args.run_dir.clone(),
+        mode: match args.xdp_mode {
+            XdpMode::Native => Mode::Native,
+            XdpMode::Generic => Mode::Generic,
+        },
+    };
+    match runtime()?.block_on(agent::run(options)) {
+        Ok(()) => Ok(exit::DONE),
+        Err(AgentError::BadInput(errors)) => {
+            output.complain(&errors.render(output.style()));
+            Ok(exit::wrong_input())
+        }
+        Err(error) if error.is_wrong_input() => {
+            output.complain(&format!("error: {error}\n"));
+            Ok(exit::wrong_input())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Makes a running agent read its file again.
-pub fn reload(_args: &ReloadArgs) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("agent reload is not built yet")
+pub fn reload(args: &ReloadArgs, output: Output) -> anyhow::Result<ExitCode> {
+    let (node, path) = match (&args.node, &args.config) {
+        (Some(node), _) => (node.to_string(), None),
+        (None, Some(path)) => match model::load(path) {
+            Ok((config, _)) => (config.node.name.to_string(), Some(absolute(path)?)),
+            Err(errors) => {
+                output.complain(&errors.render(output.style()));
+                return Ok(exit::wrong_input());
+            }
+        },
+        // clap asks for one of them.
+        (None, None) => anyhow::bail!("name the node with --node or --config"),
+    };
+    match RunFiles::new(&args.run_dir, node).ask(&Request::Reload(path))? {
+        Answer::Done { changes, notes } => {
+            notes.iter().for_each(|note| output.complain(&format!("{note}\n")));
+            let steps = if changes == 1 { "step" } else { "steps" };
+            output.say(&format!("reloaded: {changes} {steps}\n"))?;
+            Ok(exit::DONE)
+        }
+        Answer::BadInput(error) => {
+            output.complain(&format!("error: not reloaded: {error}\n"));
+            Ok(exit::wrong_input())
+        }
+        Answer::Failed(error) => anyhow::bail!("not reloaded: {error}"),
+    }
+}
+
+/// The agent may have another working directory than we.
+fn absolute(path: &std::path::Path) -> anyhow::Result<PathBuf> {
+    std::path::absolute(path).with_context(|| path.display().to_string())
+}
+
+/// One thread: an agent waits more than it works.
+pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")
 }

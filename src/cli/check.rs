@@ -48,7 +48,7 @@ pub fn check(args: &CheckArgs, output: Output) -> anyhow::Result<ExitCode> {
                 Report { file, ok: false, summary: None, diagnostics, omitted }
             }
         };
-        output.say(&(serde_json::to_string_pretty(&report)? + "\n"))?;
+        output.say_json(&report)?;
     } else {
         match &loaded {
             Ok((config, warnings)) => {

@@ -8,6 +8,7 @@ pub mod args;
 pub mod check;
 pub mod node;
 mod output;
+mod tables;
 
 use std::process::ExitCode;
 
@@ -24,15 +25,15 @@ pub fn main() -> ExitCode {
     log_to_stderr(cli.verbose, output);
     let done = match &cli.command {
         Command::Agent(agent) => match (&agent.command, &agent.run) {
-            (Some(AgentCommand::Reload(reload)), _) => agent::reload(reload),
-            (None, Some(run)) => agent::run(run),
+            (Some(AgentCommand::Reload(reload)), _) => agent::reload(reload, output),
+            (None, Some(run)) => agent::run(run, output),
             // clap asks for `--config` where there is no subcommand.
             (None, None) => Err(anyhow::anyhow!("sillon agent needs --config FILE")),
         },
         Command::Check(check) => check::check(check, output),
         Command::Node(node) => match &node.command {
-            NodeCommand::Show(show) => node::show(show),
-            NodeCommand::Flush(flush) => node::flush(flush),
+            NodeCommand::Show(show) => node::show(show, output),
+            NodeCommand::Flush(flush) => node::flush(flush, output),
         },
     };
     done.unwrap_or_else(|error| {

@@ -2,14 +2,121 @@
 
 use std::process::ExitCode;
 
-use super::args::{FlushArgs, ShowArgs};
+use anyhow::bail;
+use serde::Serialize;
+
+use super::{
+    Output, agent,
+    args::{FlushArgs, ShowArgs, What, WhichNode},
+    exit, tables,
+};
+use crate::{
+    agent::reconciler,
+    dataplane::{
+        maps::Maps,
+        pins::{DEFAULT_ROOT, Pins},
+        view::{DropView, FdbView, PortView, RemoteView, SegmentView, View},
+    },
+};
+
+/// What `--json` prints for all of a node.
+#[derive(Serialize)]
+struct Everything {
+    node: String,
+    ports: Vec<PortView>,
+    segments: Vec<SegmentView>,
+    fdb: Vec<FdbView>,
+    remotes: Vec<RemoteView>,
+    drops: Vec<DropView>,
+}
 
 /// Prints what a node holds.
-pub fn show(_args: &ShowArgs) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("node show is not built yet")
+pub fn show(args: &ShowArgs, output: Output) -> anyhow::Result<ExitCode> {
+    let pins = existing(&args.which)?;
+    let maps = Maps::open(&pins.maps())?;
+    let view = View::new(&maps)?;
+    if args.json {
+        json(&view, args.what, &pins, output)?;
+    } else {
+        output.say(&text(&view, args.what)?)?;
+    }
+    Ok(exit::DONE)
+}
+
+fn json(view: &View<'_>, what: What, pins: &Pins, output: Output) -> anyhow::Result<()> {
+    match what {
+        What::Ports => output.say_json(&view.ports()?),
+        What::Segments => output.say_json(&view.segments()?),
+        What::Fdb => output.say_json(&view.fdb()?),
+        What::Remotes => output.say_json(&view.remotes()?),
+        What::Drops => output.say_json(&view.drops()?),
+        What::All => output.say_json(&Everything {
+            node: pins.name(),
+            ports: view.ports()?,
+            segments: view.segments()?,
+            fdb: view.fdb()?,
+            remotes: view.remotes()?,
+            drops: view.drops()?,
+        }),
+    }
+}
+
+fn text(view: &View<'_>, what: What) -> anyhow::Result<String> {
+    Ok(match what {
+        What::Ports => tables::ports(&view.ports()?),
+        What::Segments => tables::segments(&view.segments()?),
+        What::Fdb => tables::fdb(&view.fdb()?),
+        What::Remotes => tables::remotes(&view.remotes()?),
+        What::Drops => tables::drops(&view.drops()?),
+        What::All => [What::Ports, What::Segments, What::Fdb, What::Remotes, What::Drops]
+            .into_iter()
+            .map(|what| text(view, what))
+            .collect::<anyhow::Result<Vec<_>>>()?
+            .join("\n"),
+    })
 }
 
 /// Takes a node down.
-pub fn flush(_args: &FlushArgs) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("node flush is not built yet")
+pub fn flush(args: &FlushArgs, output: Output) -> anyhow::Result<ExitCode> {
+    let pins = chosen(&args.which)?;
+    if !pins.root().exists() {
+        bail!("there is no node at {}{}", pins.root().display(), there_are());
+    }
+    let restored = agent::runtime()?.block_on(reconciler::flush(&pins))?;
+    output.say(&format!("node {} is down\n", pins.name()))?;
+    for port in restored {
+        output.say(&format!("  port {port} is as it was before\n"))?;
+    }
+    Ok(exit::DONE)
+}
+
+/// The node that is meant, which must have maps of this version.
+fn existing(which: &WhichNode) -> anyhow::Result<Pins> {
+    let pins = chosen(which)?;
+    if !pins.exists() {
+        bail!("there is no node at {}{}", pins.root().display(), there_are());
+    }
+    Ok(pins)
+}
+
+fn chosen(which: &WhichNode) -> anyhow::Result<Pins> {
+    if let Some(directory) = &which.bpffs {
+        return Ok(Pins::at(directory));
+    }
+    if let Some(node) = &which.node {
+        return Ok(Pins::of_node(node.as_str()));
+    }
+    let mut all = Pins::all();
+    match (all.pop(), all.is_empty()) {
+        (Some(only), true) => Ok(only),
+        (None, _) => bail!(
+            "there is no node under {DEFAULT_ROOT}; start one with `sillon agent --config FILE`, or name its directory with --bpffs"
+        ),
+        (Some(_), false) => bail!("there are several nodes; name one with --node{}", there_are()),
+    }
+}
+
+fn there_are() -> String {
+    let names: Vec<String> = Pins::all().iter().map(Pins::name).collect();
+    if names.is_empty() { String::new() } else { format!(" (there are: {})", names.join(", ")) }
 }

@@ -2,6 +2,8 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use serde::Serialize;
+
 use super::args::Color;
 use crate::model::Style;
 
@@ -59,6 +61,11 @@ impl Output {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             done => done,
         }
+    }
+
+    /// Writes to standard output, for programs.
+    pub fn say_json(self, value: &impl Serialize) -> anyhow::Result<()> {
+        Ok(self.say(&(serde_json::to_string_pretty(value)? + "\n"))?)
     }
 
     /// Writes to standard error. If that fails, there is nobody left to tell.

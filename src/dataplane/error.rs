@@ -33,6 +33,14 @@ pub enum DataplaneError {
         /// Where it should be.
         path: PathBuf,
     },
+    /// Somebody has the lock.
+    #[error(
+        "{}: an agent of this node runs; stop it first, or give it a changed file with `sillon agent reload`", .path.display()
+    )]
+    Busy {
+        /// The node's directory.
+        path: PathBuf,
+    },
     /// Another version left its state.
     #[error(
         "{path} holds state of another version ({found}, this is {ours}); take it down with the binary of that version, or \

@@ -1,11 +1,16 @@
 //! Where a node's state hangs under its bpffs directory: `DIR/v<ABI>/maps/NAME` and `DIR/v<ABI>/links/KIND-IFINDEX`.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
 };
 
-use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
+    sys::statfs::{BPF_FS_MAGIC, statfs},
+};
 use sillon_abi::ABI_VERSION;
 
 use super::DataplaneError;
@@ -65,17 +70,37 @@ impl Pins {
         self.maps().join(sillon_abi::map::NODE).exists()
     }
 
+    /// The node's name, as far as the place tells it.
+    pub fn name(&self) -> String {
+        self.root.file_name().unwrap_or_default().to_string_lossy().replace(':', ".")
+    }
+
+    /// Makes the node's directory if it is not there, and keeps everybody else from changing it for as long as the lock lives.
+    ///
+    /// # Errors
+    /// There is no bpffs, or an agent runs.
+    pub fn lock(&self) -> Result<Flock<File>, DataplaneError> {
+        self.refuse_other_file_systems()?;
+        fs::create_dir_all(&self.root).map_err(io_at(&self.root))?;
+        let directory = File::open(&self.root).map_err(io_at(&self.root))?;
+        Flock::lock(directory, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+            Errno::EWOULDBLOCK => DataplaneError::Busy { path: self.root.clone() },
+            errno => io_at(&self.root)(errno.into()),
+        })
+    }
+
+    fn refuse_other_file_systems(&self) -> Result<(), DataplaneError> {
+        let existing = self.root.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+        let is_bpffs = statfs(existing).is_ok_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC);
+        if is_bpffs { Ok(()) } else { Err(DataplaneError::NoBpffs { path: self.root.clone() }) }
+    }
+
     /// Makes the directories.
     ///
     /// # Errors
-    /// There is no bpffs, or another version of Sillon left its state here.
+    /// Another version of Sillon left its state here.
     pub fn create(&self) -> Result<(), DataplaneError> {
         self.refuse_other_versions()?;
-        let existing = self.root.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
-        let is_bpffs = statfs(existing).is_ok_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC);
-        if !is_bpffs {
-            return Err(DataplaneError::NoBpffs { path: self.root.clone() });
-        }
         for directory in [self.maps(), self.links()] {
             fs::create_dir_all(&directory).map_err(io_at(&directory))?;
         }

@@ -48,7 +48,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { attachments: 4096, fdb: 65536, remotes: 1024, segments: 4096 }
+        Self { attachments: 4096, fdb: 262_144, remotes: 1024, segments: 4096 }
     }
 }
 
@@ -91,7 +91,7 @@ impl Segment {
     /// The default of `ageing`, in seconds: 802.1Q-2022 §8.8.3 recommends it.
     pub const DEFAULT_AGEING: u32 = 300;
     /// The default of `mac_limit`, or `max_fdb` where that is less.
-    pub const DEFAULT_MAC_LIMIT: u32 = 4096;
+    pub const DEFAULT_MAC_LIMIT: u32 = 1024;
 }
 
 /// One segment on one port under one encapsulation.

@@ -74,7 +74,7 @@ fn attach(config: &mut NodeConfig, port: usize, segment: usize, encap: Encap, ro
 fn node() -> impl Strategy<Value = Node> {
     let vtep4 = prop::option::of(Just(Ipv4Addr::new(10, 99, 0, 1)));
     let vtep6 = prop::option::of(Just(Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 0, 0, 1)));
-    let limits = (20..5000u32, 100..100_000u32, 36..2000u32, 6..5000u32);
+    let limits = (20..5000u32, 600..100_000u32, 36..2000u32, 6..5000u32);
     (vtep4, vtep6, limits).prop_map(|(vtep4, vtep6, (attachments, fdb, remotes, segments))| Node {
         name: Name::new("edge1").unwrap(),
         vtep4,
@@ -162,8 +162,10 @@ pub(crate) fn assert_every_rule(config: &NodeConfig) {
         assert!(segment.service != Service::Line || here.clone().count() + segment.remotes.len() <= 2);
         assert!(segment.service == Service::Tree || here.clone().all(|one| one.role == LeafRole::Root));
         assert!((576..=9000).contains(&segment.mtu) && (1..=1_000_000).contains(&segment.ageing));
-        assert!((1..=node.limits.fdb).contains(&segment.mac_limit) && segment.dscp <= 63);
+        assert!(segment.mac_limit >= 1 && segment.dscp <= 63);
     }
+    let macs: u64 = config.segments.iter().map(|segment| u64::from(segment.mac_limit)).sum();
+    assert!(macs <= u64::from(node.limits.fdb));
     for (index, one) in attachments.iter().enumerate() {
         assert_ne!(config.port(&one.port).unwrap().role, PortRole::Uplink);
         assert!(config.segment(&one.segment).is_some());

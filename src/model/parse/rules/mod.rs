@@ -72,14 +72,39 @@ fn limits(draft: &Draft, sink: &mut Sink) {
     let mut remotes = remotes.filter(|remote| seen.insert(*remote.get_ref())).map(Spanned::span);
     within("distinct remotes", "max_remotes", limits.remotes, &mut remotes);
 
-    for mac_limit in draft.segments.iter().filter_map(|segment| segment.mac_limit.as_ref()) {
-        let (wanted, fdb) = (*mac_limit.get_ref(), limits.fdb);
-        if wanted > fdb {
-            let message = format!("mac_limit: {wanted} is more than max_fdb, which is {fdb}");
-            sink.error(mac_limit.span(), message, "")
+    fdb(draft, limits.fdb, sink);
+}
+
+/// What the segments may learn must fit the FDB together: none may fill it for the others.
+fn fdb(draft: &Draft, fdb: u32, sink: &mut Sink) {
+    let mut together = 0_u64;
+    let mut beyond = None;
+    for segment in &draft.segments {
+        let share = mac_limit(segment, fdb);
+        together += u64::from(share);
+        if let Some(written) = segment.mac_limit.as_ref().filter(|_| share > fdb) {
+            let message = format!("mac_limit: {share} is more than max_fdb, which is {fdb}");
+            sink.error(written.span(), message, "")
                 .help("lower it, or raise max_fdb under [node]: a segment can't learn more than its node");
+            return;
+        }
+        if together > u64::from(fdb) && beyond.is_none() {
+            beyond =
+                segment.mac_limit.as_ref().map(Spanned::span).or(segment.written.as_ref().map(Spanned::span));
         }
     }
+    if let Some(place) = beyond {
+        let message = format!("the segments may learn {together} MACs together, but max_fdb is {fdb}");
+        sink.error(place, message, "the first that finds no room").help(format!(
+            "lower their mac_limit (it is {} where it is not given), or raise it under [node]: max_fdb = {together}",
+            Segment::DEFAULT_MAC_LIMIT
+        ));
+    }
+}
+
+/// MACs that a segment may have.
+fn mac_limit(segment: &SegmentDraft, fdb: u32) -> u32 {
+    segment.mac_limit.as_ref().map_or(Segment::DEFAULT_MAC_LIMIT.min(fdb), |limit| *limit.get_ref())
 }
 
 /// `None` only if something is missing, which was reported where it was read.
@@ -108,7 +133,6 @@ fn build(draft: &Draft) -> Option<NodeConfig> {
 }
 
 fn build_segment(segment: &SegmentDraft, fdb: u32) -> Option<Segment> {
-    let mac_limit = segment.mac_limit.as_ref();
     Some(Segment {
         name: segment.name.clone()?,
         operator: segment.operator.as_ref()?.get_ref().clone(),
@@ -117,7 +141,7 @@ fn build_segment(segment: &SegmentDraft, fdb: u32) -> Option<Segment> {
         remotes: segment.remotes.iter().map(|remote| *remote.get_ref()).collect(),
         mtu: segment.mtu.try_into().ok()?,
         ageing: segment.ageing,
-        mac_limit: mac_limit.map_or(Segment::DEFAULT_MAC_LIMIT.min(fdb), |limit| *limit.get_ref()),
+        mac_limit: mac_limit(segment, fdb),
         dscp: segment.dscp.try_into().ok()?,
     })
 }

@@ -1,0 +1,181 @@
+//! A node as tables for people. One function a table; no I/O.
+
+use std::fmt::Display;
+
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+
+use crate::dataplane::view::{AttachmentView, DropView, FdbView, PortView, RemoteView, SegmentView};
+
+/// A table under a title, or one line if it has no rows.
+struct Sheet {
+    title: &'static str,
+    table: Table,
+    rows: usize,
+}
+
+impl Sheet {
+    fn new(title: &'static str, header: &[&str]) -> Self {
+        let mut table = Table::new();
+        // Wrapped only on a terminal: a program that reads a pipe wants a line a row.
+        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_header(header.iter().map(|title| title.to_uppercase()));
+        Self { title, table, rows: 0 }
+    }
+
+    fn row(&mut self, cells: Vec<Cell>) {
+        self.table.add_row(cells);
+        self.rows += 1;
+    }
+
+    fn text(self) -> String {
+        if self.rows == 0 {
+            return format!("{}: none\n", self.title);
+        }
+        format!("{}\n{}\n", self.title, self.table.trim_fmt())
+    }
+}
+
+fn text(value: impl Display) -> Cell {
+    Cell::new(value)
+}
+
+fn number(value: impl Display) -> Cell {
+    Cell::new(value).set_alignment(CellAlignment::Right)
+}
+
+fn optional(value: Option<impl Display>) -> Cell {
+    value.map_or_else(|| text("-"), text)
+}
+
+fn list<T: ToString>(values: impl IntoIterator<Item = T>) -> Cell {
+    let values: Vec<String> = values.into_iter().map(|value| value.to_string()).collect();
+    text(if values.is_empty() { "-".to_owned() } else { values.join(" ") })
+}
+
+/// The ports, and below them their attachments.
+pub fn ports(ports: &[PortView]) -> String {
+    let mut sheet = Sheet::new("Ports", &["port", "ifindex", "role", "xdp", "mac", "attachments"]);
+    for port in ports {
+        let mode = port.mode.map(|mode| format!("{mode:?}").to_lowercase());
+        sheet.row(vec![
+            text(&port.name),
+            number(port.ifindex),
+            text(port.role),
+            optional(mode),
+            text(&port.mac),
+            number(port.attachments.len()),
+        ]);
+    }
+    let mut attached = Sheet::new(
+        "Attachments",
+        &["port", "encap", "segment", "operator", "role", "in frames", "in bytes", "out frames", "out bytes"],
+    );
+    for attachment in ports.iter().flat_map(|port| &port.attachments) {
+        attached.row(attachment_row(attachment));
+    }
+    format!("{}\n{}", sheet.text(), attached.text())
+}
+
+fn attachment_row(attachment: &AttachmentView) -> Vec<Cell> {
+    vec![
+        text(&attachment.port),
+        text(&attachment.encap),
+        text(&attachment.segment),
+        text(&attachment.operator),
+        optional(attachment.role),
+        number(attachment.traffic.in_frames),
+        number(attachment.traffic.in_bytes),
+        number(attachment.traffic.out_frames),
+        number(attachment.traffic.out_bytes),
+    ]
+}
+
+/// The segments.
+pub fn segments(segments: &[SegmentView]) -> String {
+    let mut sheet = Sheet::new(
+        "Segments",
+        &[
+            "segment",
+            "operator",
+            "vni",
+            "service",
+            "mtu",
+            "macs",
+            "limit",
+            "refused",
+            "attachments",
+            "remotes",
+        ],
+    );
+    for segment in segments {
+        let attachments =
+            segment.attachments.iter().map(|attachment| format!("{}({})", attachment.port, attachment.encap));
+        sheet.row(vec![
+            text(&segment.name),
+            text(&segment.operator),
+            number(segment.vni),
+            text(segment.service),
+            number(segment.mtu),
+            number(segment.macs),
+            number(segment.mac_limit),
+            number(segment.macs_refused),
+            list(attachments),
+            list(&segment.remotes),
+        ]);
+    }
+    sheet.text()
+}
+
+/// The FDB.
+pub fn fdb(entries: &[FdbView]) -> String {
+    let mut sheet = Sheet::new("FDB", &["segment", "vni", "mac", "at", "age s"]);
+    for entry in entries {
+        sheet.row(vec![
+            text(&entry.segment),
+            number(entry.vni),
+            text(&entry.mac),
+            text(&entry.at),
+            number(entry.age),
+        ]);
+    }
+    sheet.text()
+}
+
+/// The remotes and the ways to them.
+pub fn remotes(remotes: &[RemoteView]) -> String {
+    let mut sheet = Sheet::new(
+        "Remotes",
+        &["remote", "vnis", "way (share of 16)", "in frames", "in bytes", "out frames", "out bytes"],
+    );
+    for remote in remotes {
+        let ways =
+            remote.paths.iter().map(|path| format!("{} via {} ({})", path.port, path.next_hop, path.share));
+        let ways = if remote.paths.is_empty() { text("unreachable") } else { list(ways) };
+        sheet.row(vec![
+            text(remote.address),
+            list(&remote.vnis),
+            ways,
+            number(remote.traffic.in_frames),
+            number(remote.traffic.in_bytes),
+            number(remote.traffic.out_frames),
+            number(remote.traffic.out_bytes),
+        ]);
+    }
+    sheet.text()
+}
+
+/// What was dropped, and why.
+pub fn drops(drops: &[DropView]) -> String {
+    let mut sheet = Sheet::new("Drops", &["at", "which", "segment", "reason", "frames", "what it means"]);
+    for drop in drops {
+        sheet.row(vec![
+            text(drop.scope),
+            text(&drop.name),
+            optional(drop.segment.as_ref()),
+            text(drop.reason),
+            number(drop.frames),
+            text(drop.help),
+        ]);
+    }
+    sheet.text()
+}
