@@ -8,6 +8,7 @@ pub mod reconciler;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     path::PathBuf,
     time::Duration,
 };
@@ -18,7 +19,7 @@ use tokio::{
     net::UnixListener,
     signal::unix::{SignalKind, signal},
     sync::watch,
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, timeout},
 };
 use tracing::{error, info, warn};
 
@@ -30,6 +31,9 @@ use crate::{
         underlay::{Follower, FollowerHandle, Snapshot, WatchSet},
     },
 };
+
+/// How long a starting agent waits for neighbours to answer.
+const SETTLING: Duration = Duration::from_secs(1);
 
 /// What an agent is started with.
 #[derive(Clone, Debug)]
@@ -77,6 +81,8 @@ struct Agent {
     snapshots: watch::Receiver<Snapshot>,
     /// The links that the tables were last made for.
     links: BTreeMap<String, Link>,
+    /// Remotes that were told of as unreachable.
+    unreachable: BTreeSet<IpAddr>,
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -96,8 +102,9 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
     let listener = files.listen()?;
     let (follower, snapshots) =
         Follower::spawn(watch_set(reconciler.config())).await.map_err(anyhow::Error::from)?;
-    let mut agent = Agent { path: options.config, reconciler, follower, snapshots, links };
-    agent.follow_underlay().await;
+    let mut agent =
+        Agent { path: options.config, reconciler, follower, snapshots, links, unreachable: BTreeSet::new() };
+    agent.settle().await;
     println!("ready: node {name}, {} ports, XDP {:?}", agent.reconciler.config().ports.len(), options.mode);
     agent.run(&listener).await?;
     info!(node = name, "stopped; the node goes on forwarding");
@@ -196,10 +203,29 @@ impl Agent {
             Ok(remotes) => info!(remotes, "ways to remotes changed"),
             Err(error) => error!(%error, "the tables do not follow the underlay"),
         }
-        for (remote, resolution) in
-            snapshot.remotes.iter().filter(|(_, resolution)| resolution.paths.is_empty())
-        {
-            warn!(%remote, why = resolution.why_not.join("; "), "unreachable");
+        self.tell_unreachable(&snapshot);
+    }
+
+    /// Says once that a remote is out of reach, and once that it is back.
+    fn tell_unreachable(&mut self, snapshot: &Snapshot) {
+        for (remote, resolution) in &snapshot.remotes {
+            if !resolution.paths.is_empty() {
+                if self.unreachable.remove(remote) {
+                    info!(%remote, "reachable again");
+                }
+            } else if self.unreachable.insert(*remote) {
+                warn!(%remote, why = resolution.why_not.join("; "), "unreachable");
+            }
         }
+        self.unreachable.retain(|remote| snapshot.remotes.contains_key(remote));
+    }
+
+    /// Waits a while for the ways to all remotes, so that "ready" is true of those that answer.
+    async fn settle(&mut self) {
+        let is_settled =
+            |snapshot: &Snapshot| snapshot.remotes.values().all(|resolution| !resolution.paths.is_empty());
+        // What is not reachable by then is told of as such.
+        let _ = timeout(SETTLING, self.snapshots.wait_for(is_settled)).await;
+        self.follow_underlay().await;
     }
 }

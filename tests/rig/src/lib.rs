@@ -1,1 +1,26 @@
-//! The rig.
+//! A network-namespace rig: nodes, underlays, kernel hosts, and hosts that make their own frames.
+//!
+//! Everything lives in anonymous network namespaces and one private mount namespace, held by nothing but our descriptors, and every process
+//! that is started dies with us. So whatever ends a rig, a panic, Ctrl-C or SIGKILL, leaves nothing behind, and the machine's own network is
+//! never touched. It needs root, and says so.
+
+mod command;
+pub mod fabric;
+pub mod file;
+pub mod frame;
+pub mod kernel;
+pub mod netns;
+pub mod node;
+pub mod packet;
+pub mod smol;
+pub mod wire;
+
+pub use fabric::{Fabric, Family, Underlay};
+pub use file::NodeFile;
+pub use frame::{Frame, Tag};
+pub use kernel::KernelHost;
+pub use netns::{Mounts, Netns};
+pub use node::Node;
+pub use packet::PacketSocket;
+pub use smol::SmolHost;
+pub use wire::Wire;

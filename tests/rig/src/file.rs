@@ -1,0 +1,60 @@
+//! A node's file, written by tests in its own words.
+
+use std::fmt::{Display, Write};
+
+/// The text of a `node.toml`.
+#[derive(Clone, Debug)]
+pub struct NodeFile {
+    text: String,
+}
+
+impl NodeFile {
+    /// Of a node with these tunnel addresses.
+    pub fn new(name: &str, vteps: &[&str]) -> Self {
+        let vteps: Vec<String> = vteps.iter().map(|vtep| format!("{vtep:?}")).collect();
+        let vteps = if vteps.is_empty() { String::new() } else { format!("vtep = [{}]\n", vteps.join(", ")) };
+        Self { text: format!("[node]\nname = {name:?}\n{vteps}") }
+    }
+
+    /// One more key of what was added last.
+    #[must_use]
+    pub fn key(mut self, key: &str, value: impl Display) -> Self {
+        let _ = writeln!(self.text, "{key} = {value}");
+        self
+    }
+
+    /// A port.
+    #[must_use]
+    pub fn port(mut self, name: &str, role: &str) -> Self {
+        let _ = writeln!(self.text, "\n[[port]]\nname = {name:?}\nrole = {role:?}");
+        self
+    }
+
+    /// A segment. Its operator is the first word of its name: `alder` for `alder-lan`.
+    #[must_use]
+    pub fn segment(mut self, name: &str, vni: u32, service: &str, remotes: &[&str]) -> Self {
+        let operator = name.split('-').next().unwrap_or(name);
+        let remotes: Vec<String> = remotes.iter().map(|remote| format!("{remote:?}")).collect();
+        let remotes = remotes.join(", ");
+        let _ = writeln!(
+            self.text,
+            "\n[[segment]]\nname = {name:?}\noperator = {operator:?}\nvni = {vni}\nservice = {service:?}\nremotes = [{remotes}]"
+        );
+        self
+    }
+
+    /// An attachment.
+    #[must_use]
+    pub fn attach(mut self, segment: &str, port: &str, encap: &str) -> Self {
+        let _ = writeln!(
+            self.text,
+            "\n[[attachment]]\nsegment = {segment:?}\nport = {port:?}\nencap = {encap:?}"
+        );
+        self
+    }
+
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}

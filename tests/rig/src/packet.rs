@@ -1,0 +1,143 @@
+//! A packet socket that sees frames as they were on the wire: the kernel takes the outer VLAN tag off before it hands a frame to a packet
+//! socket, and says so beside it (packet(7), PACKET_AUXDATA); here it is put back.
+
+use std::{
+    ffi::CString,
+    io,
+    mem::{size_of, zeroed},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    time::Duration,
+};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+const ETH_P_ALL: u16 = libc::ETH_P_ALL as u16;
+const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
+/// Longest frame that is received.
+const LONGEST: usize = 16 * 1024;
+/// Bytes that may wait to be read: a burst must not be lost here, or a test would blame the dataplane.
+const RECEIVE_BUFFER: libc::c_int = 32 << 20;
+
+/// A raw socket on one interface; it does not see what goes out there.
+#[derive(Debug)]
+pub struct PacketSocket {
+    fd: OwnedFd,
+}
+
+fn checked(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+impl PacketSocket {
+    /// Opens one on an interface of the calling thread's namespace.
+    ///
+    /// # Errors
+    /// There is no such interface, or we are not root.
+    pub fn open(interface: &str) -> io::Result<Self> {
+        let name = CString::new(interface)?;
+        // SAFETY: `name` is a C string that outlives the call.
+        let ifindex = unsafe { libc::if_nametoindex(name.as_ptr()) };
+        if ifindex == 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // Protocol 0 receives nothing: not a frame of another interface gets in before the bind.
+        // SAFETY: plain system call.
+        let fd = checked(unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) })?;
+        // SAFETY: the descriptor is new, and nobody else's.
+        let socket = Self { fd: unsafe { OwnedFd::from_raw_fd(fd) } };
+        socket.set(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, RECEIVE_BUFFER)?;
+        socket.set(libc::SOL_PACKET, libc::PACKET_AUXDATA, 1)?;
+        socket.set(libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)?;
+        // SAFETY: zero is a valid sockaddr_ll.
+        let mut address: libc::sockaddr_ll = unsafe { zeroed() };
+        address.sll_family = libc::AF_PACKET as u16;
+        address.sll_protocol = ETH_P_ALL.to_be();
+        address.sll_ifindex = ifindex as libc::c_int;
+        let len = size_of::<libc::sockaddr_ll>() as u32;
+        // SAFETY: `address` is a sockaddr_ll of `len` bytes.
+        checked(unsafe { libc::bind(socket.fd.as_raw_fd(), (&raw const address).cast(), len) })?;
+        Ok(socket)
+    }
+
+    fn set(&self, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+        let len = size_of::<libc::c_int>() as u32;
+        // SAFETY: `value` is an int of `len` bytes.
+        checked(unsafe {
+            libc::setsockopt(self.fd.as_raw_fd(), level, option, (&raw const value).cast(), len)
+        })?;
+        Ok(())
+    }
+
+    /// Sends a frame.
+    ///
+    /// # Errors
+    /// The interface is down, or the frame too long for it.
+    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
+        // SAFETY: `frame` is as long as it says.
+        let sent = unsafe { libc::send(self.fd.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
+        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// The next frame that has come, if one has.
+    ///
+    /// # Errors
+    /// The interface is gone.
+    pub fn try_receive(&self) -> io::Result<Option<Vec<u8>>> {
+        let mut buffer = vec![0_u8; LONGEST];
+        let mut control = [0_u64; 16];
+        let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+        // SAFETY: zero is a valid msghdr.
+        let mut message: libc::msghdr = unsafe { zeroed() };
+        message.msg_iov = &raw mut part;
+        message.msg_iovlen = 1;
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = size_of_val(&control);
+        // SAFETY: all that `message` points to lives, and is as long as it says.
+        let received = unsafe { libc::recvmsg(self.fd.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) };
+        if received < 0 {
+            let error = io::Error::last_os_error();
+            return if error.kind() == io::ErrorKind::WouldBlock { Ok(None) } else { Err(error) };
+        }
+        buffer.truncate(received as usize);
+        if let Some(tag) = stripped_tag(&message) {
+            buffer.splice(12..12, tag);
+        }
+        Ok(Some(buffer))
+    }
+
+    /// Waits for a frame; none within `patience` is `None`.
+    ///
+    /// # Errors
+    /// The interface is gone.
+    pub fn receive(&self, patience: Duration) -> io::Result<Option<Vec<u8>>> {
+        let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+        poll(&mut [PollFd::new(self.as_fd(), PollFlags::POLLIN)], timeout)?;
+        self.try_receive()
+    }
+}
+
+impl AsFd for PacketSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// The tag that the kernel took off, as bytes.
+fn stripped_tag(message: &libc::msghdr) -> Option<[u8; 4]> {
+    // SAFETY: `message` was filled by recvmsg, and its control buffer lives.
+    let mut header = unsafe { libc::CMSG_FIRSTHDR(message).as_ref() }?;
+    while (header.cmsg_level, header.cmsg_type) != (libc::SOL_PACKET, libc::PACKET_AUXDATA) {
+        // SAFETY: as above; `header` is one of its headers.
+        header = unsafe { libc::CMSG_NXTHDR(message, header).as_ref() }?;
+    }
+    // SAFETY: the kernel put a tpacket_auxdata behind a header of this type; it need not be aligned.
+    let beside: libc::tpacket_auxdata =
+        unsafe { libc::CMSG_DATA(header).cast::<libc::tpacket_auxdata>().read_unaligned() };
+    let is_set = |flag: u32| beside.tp_status & flag != 0;
+    if !is_set(libc::TP_STATUS_VLAN_VALID) {
+        return None;
+    }
+    let tpid = if is_set(libc::TP_STATUS_VLAN_TPID_VALID) { beside.tp_vlan_tpid } else { 0x8100 };
+    let [[a, b], [c, d]] = [tpid.to_be_bytes(), beside.tp_vlan_tci.to_be_bytes()];
+    Some([a, b, c, d])
+}

@@ -1,0 +1,99 @@
+//! What is plugged into a node's port: a namespace of its own with one interface, `eth0`, and nobody in it yet.
+
+use std::time::{Duration, Instant};
+
+use crate::{Frame, Netns, PacketSocket};
+
+/// The name of a host's interface.
+pub const INTERFACE: &str = "eth0";
+/// Longer than any port's, so that a host can send frames that are too long for its port's segment.
+pub const MTU: u16 = 3000;
+
+/// The far end of a port's cable.
+#[derive(Debug)]
+pub struct Wire {
+    /// The namespace of whoever sits there.
+    pub netns: Netns,
+    /// Frames in and out.
+    socket: PacketSocket,
+}
+
+impl Wire {
+    /// Plugs a new namespace into a new port `port` of `node`, whose MTU is `mtu`.
+    ///
+    /// # Errors
+    /// The port is there already, or the kernel refuses.
+    pub fn plug(node: &Netns, port: &str, netns: Netns, mtu: u16) -> anyhow::Result<Self> {
+        // Silent: only what a test sends is sent.
+        netns.sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
+        node.join(port, &netns, INTERFACE, mtu)?;
+        netns.ip(&format!("link set {INTERFACE} mtu {MTU}"))?;
+        ready_for_xdp(&netns, INTERFACE)?;
+        let socket = netns.enter(|| Ok(PacketSocket::open(INTERFACE)?))?;
+        Ok(Self { netns, socket })
+    }
+
+    /// A second look at the same wire, which takes no frame from anybody.
+    ///
+    /// # Errors
+    /// The interface is gone.
+    pub fn tap(&self) -> anyhow::Result<PacketSocket> {
+        self.netns.enter(|| Ok(PacketSocket::open(INTERFACE)?))
+    }
+
+    /// Its socket.
+    pub fn socket(&self) -> &PacketSocket {
+        &self.socket
+    }
+
+    /// Sends a frame into the port.
+    ///
+    /// # Errors
+    /// The port is down or gone.
+    pub fn send(&self, frame: &Frame) -> anyhow::Result<()> {
+        Ok(self.socket.send(&frame.0)?)
+    }
+
+    /// Waits up to `patience` for a frame that `is_it` takes; others are thrown away.
+    ///
+    /// # Errors
+    /// The port is gone.
+    pub fn expect(
+        &self,
+        patience: Duration,
+        is_it: impl Fn(&Frame) -> bool,
+    ) -> anyhow::Result<Option<Frame>> {
+        let end = Instant::now() + patience;
+        loop {
+            match self.socket.receive(end.saturating_duration_since(Instant::now()))? {
+                Some(bytes) => {
+                    let frame = Frame(bytes);
+                    if is_it(&frame) {
+                        return Ok(Some(frame));
+                    }
+                }
+                None if Instant::now() >= end => return Ok(None),
+                None => {}
+            }
+        }
+    }
+
+    /// All frames that have come and were not taken.
+    ///
+    /// # Errors
+    /// The port is gone.
+    pub fn drain(&self) -> anyhow::Result<Vec<Frame>> {
+        let mut frames = Vec::new();
+        while let Some(bytes) = self.socket.try_receive()? {
+            frames.push(Frame(bytes));
+        }
+        Ok(frames)
+    }
+}
+
+/// XDP redirects into a veth only where its peer polls (`gro on`), and native XDP reads what the peer sends as it is, so that checksums must
+/// be complete.
+pub(crate) fn ready_for_xdp(netns: &Netns, interface: &str) -> anyhow::Result<()> {
+    netns.run("ethtool", &["-K", interface, "gro", "on", "tx", "off"])?;
+    Ok(())
+}
