@@ -50,7 +50,7 @@ impl Outer {
     }
 
     /// # Safety
-    /// `header` must point to as many writable bytes of the frame.
+    /// `header` must point to as many writable bytes.
     #[inline(always)]
     pub unsafe fn write_v4(&self, header: *mut [u16; V4_WORDS], path: &PathEntry) {
         let total = self.inner as u32 + (V4_OUTER - 14) as u32;
@@ -69,7 +69,7 @@ impl Outer {
     }
 
     /// # Safety
-    /// `header` must point to as many writable bytes of the frame.
+    /// `header` must point to as many writable bytes.
     #[inline(always)]
     pub unsafe fn write_v6(&self, header: *mut [u16; V6_WORDS], path: &PathEntry) {
         // SAFETY: as the caller promises; the path's header is longer.

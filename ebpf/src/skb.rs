@@ -1,4 +1,10 @@
 //! The one place that touches packet memory at TC. Offsets are bytes from the first of the frame's bytes.
+//!
+//! Frames are written through helpers alone. A program that wrote to packet memory itself would get a prologue from the verifier that
+//! makes a cloned frame its own first, and the kernel forgets the metadata when it does that: with a `tcpdump` on the port, which
+//! clones, XDP's note would be lost.
+
+use core::{ffi::c_void, mem::MaybeUninit};
 
 use aya_ebpf::{
     EbpfContext,
@@ -80,10 +86,16 @@ impl Skb {
 
     #[inline(always)]
     pub fn store<T: Copy>(self, offset: usize, value: T) -> Result<(), DropReason> {
-        // SAFETY: the helper checks the bounds of the frame; `value` is as long as we say.
-        match unsafe {
-            bpf_skb_store_bytes(self.ctx, offset as u32, (&raw const value).cast(), size_of::<T>() as u32, 0)
-        } {
+        // SAFETY: `value` is as long as we say.
+        unsafe { self.store_bytes(offset, (&raw const value).cast(), size_of::<T>()) }
+    }
+
+    /// # Safety
+    /// `bytes` must point to `len` readable bytes.
+    #[inline(always)]
+    unsafe fn store_bytes(self, offset: usize, bytes: *const c_void, len: usize) -> Result<(), DropReason> {
+        // SAFETY: as the caller promises; the helper checks the bounds of the frame.
+        match unsafe { bpf_skb_store_bytes(self.ctx, offset as u32, bytes, len as u32, 0) } {
             0 => Ok(()),
             _ => Err(DropReason::Truncated),
         }
@@ -139,17 +151,15 @@ impl Skb {
     /// Writes the outer header over the front.
     #[inline(always)]
     pub fn write_outer(self, outer: &Outer, path: &PathEntry) -> Result<(), DropReason> {
-        // SAFETY: the comparisons bound the writes; frames are 2-aligned.
+        let mut header = MaybeUninit::<[u16; V6_OUTER / 2]>::uninit();
+        // SAFETY: `header` is as long as the longer of the two, and each writes all of what is stored.
         unsafe {
-            let (start, end) = ((*self.ctx).data as usize, (*self.ctx).data_end as usize);
-            if path.header_len as usize == V4_OUTER && start + V4_OUTER <= end {
-                outer.write_v4(start as *mut _, path);
-                Ok(())
-            } else if path.header_len as usize == V6_OUTER && start + V6_OUTER <= end {
-                outer.write_v6(start as *mut _, path);
-                Ok(())
+            if path.header_len as usize == V4_OUTER {
+                outer.write_v4(header.as_mut_ptr().cast(), path);
+                self.store_bytes(0, header.as_ptr().cast(), V4_OUTER)
             } else {
-                Err(DropReason::NoHeadroom)
+                outer.write_v6(header.as_mut_ptr(), path);
+                self.store_bytes(0, header.as_ptr().cast(), V6_OUTER)
             }
         }
     }

@@ -1,0 +1,64 @@
+//! What the tests on the rig share.
+
+#![allow(dead_code, reason = "each test file takes what it needs")]
+#![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
+
+use std::{
+    net::IpAddr,
+    thread,
+    time::{Duration, Instant},
+};
+
+use sillon_rig::{Fabric, Frame, Underlay, Wire, frame::Macs};
+
+/// How long something may take that normally takes no time.
+pub const PATIENCE: Duration = Duration::from_secs(3);
+/// How long to wait for what must not come: far longer than what comes takes.
+pub const SILENCE: Duration = Duration::from_millis(150);
+
+/// Two edges; their agents run the binary under test.
+pub fn fabric(underlay: Underlay) -> Fabric {
+    Fabric::new(underlay, env!("CARGO_BIN_EXE_sillon")).unwrap()
+}
+
+/// The MAC of host `number`.
+pub fn mac(number: u8) -> [u8; 6] {
+    [2, 0, 0, 0, 0, number]
+}
+
+/// The address of host `number`.
+pub fn v4(number: u8) -> IpAddr {
+    IpAddr::from([10, 0, 0, number])
+}
+
+/// The address of host `number`.
+pub fn v6(number: u8) -> IpAddr {
+    IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, number.into()])
+}
+
+/// A datagram from one host to another that says `payload`.
+pub fn datagram(from: u8, to: [u8; 6], payload: &str) -> Frame {
+    Frame::udp(Macs { from: mac(from), to }, (v4(from), v4(to[5])), (4000, 4001), payload.as_bytes())
+}
+
+/// Whether a frame that says `payload` comes.
+pub fn comes(wire: &Wire, payload: &str) -> bool {
+    wire.expect(PATIENCE, |frame| frame.contains(payload.as_bytes())).unwrap().is_some()
+}
+
+/// Whether no frame that says `payload` comes.
+pub fn stays_away(wire: &Wire, payload: &str) -> bool {
+    wire.expect(SILENCE, |frame| frame.contains(payload.as_bytes())).unwrap().is_none()
+}
+
+/// Whether `is_so` becomes true in time. For what happens in another process, and has no event that a test could wait for.
+pub fn soon(mut is_so: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
+        if is_so() {
+            return true;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    false
+}
