@@ -9,7 +9,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{Mounts, Netns, Node, NodeFile, Wire};
+use crate::{Mounts, Netns, Node, NodeFile, Wire, wire::ready_for_xdp};
 
 /// MTU of the underlay's links: VXLAN over IPv6 around a tagged 1500-byte packet, and some room.
 const UNDERLAY_MTU: u16 = 1700;
@@ -109,6 +109,8 @@ fn direct([one, two]: &[Netns; 2]) -> anyhow::Result<()> {
     one.join("up0", two, "up0", UNDERLAY_MTU)?;
     for (edge, [v4, v6]) in [one, two].into_iter().zip(VTEPS) {
         edge.ip(&format!("addr add {v4}/24 dev up0\naddr add {v6}/64 dev up0"))?;
+        // An edge may be left without an agent, or be something else.
+        ready_for_xdp(edge, "up0")?;
     }
     Ok(())
 }
@@ -125,7 +127,7 @@ fn routed(mounts: &Mounts, edges: &[Netns; 2]) -> anyhow::Result<Vec<Netns>> {
             // The link of edge e and router r is 10.98.er.0/24: the edge is .1, the router .2.
             let (near, far) = (format!("up{r}"), format!("edge{e}"));
             edge.join(&near, router, &far, UNDERLAY_MTU)?;
-            crate::wire::ready_for_xdp(router, &far)?;
+            ready_for_xdp(router, &far)?;
             edge.ip(&format!(
                 "addr add 10.98.{e}{r}.1/24 dev {near}\naddr add fd98:{e}{r}::1/64 dev {near}"
             ))?;

@@ -55,9 +55,7 @@ impl KernelHost {
     /// The kernel refuses.
     pub fn new(wire: Wire, mac: &str, addresses: &[&str]) -> anyhow::Result<Self> {
         wire.netns.sysctl(&format!("net/ipv6/conf/{INTERFACE}/disable_ipv6"), "0")?;
-        let mut lines = format!(
-            "link set {INTERFACE} down\nlink set {INTERFACE} address {mac} mtu 1500\nlink set {INTERFACE} up\n"
-        );
+        let mut lines = format!("link set {INTERFACE} address {mac} mtu 1500\n");
         for address in addresses {
             lines += &format!("addr add {address} dev {INTERFACE}\n");
         }
