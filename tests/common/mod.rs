@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
 use std::{
+    collections::BTreeSet,
     net::IpAddr,
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -61,4 +63,62 @@ pub fn soon(mut is_so: impl FnMut() -> bool) -> bool {
         thread::sleep(Duration::from_millis(5));
     }
     false
+}
+
+/// What became of a stream of numbered frames.
+#[derive(Debug)]
+pub struct Stream {
+    /// How many were sent.
+    pub sent: u32,
+    /// Those that did not arrive, in order.
+    pub lost: Vec<u32>,
+    /// How many arrived more than once.
+    pub doubled: usize,
+}
+
+/// Sends numbered frames to `to`, some 5000 in a second, while `during` runs and a moment before and after it; `arrives` is the far end.
+pub fn stream(from: &Wire, to: [u8; 6], arrives: &Wire, during: impl FnOnce()) -> Stream {
+    const PACE: Duration = Duration::from_micros(200);
+    let stop = AtomicBool::new(false);
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            let mut sent = 0_u32;
+            while !stop.load(Ordering::Relaxed) {
+                from.send(&datagram(1, to, &format!("no {sent:08}"))).unwrap();
+                sent += 1;
+                thread::sleep(PACE);
+            }
+            thread::sleep(SILENCE);
+            is_over.store(true, Ordering::Relaxed);
+            sent
+        });
+        let receiver = scope.spawn(|| {
+            let mut arrived = Vec::new();
+            while !is_over.load(Ordering::Relaxed) {
+                arrives
+                    .expect(Duration::from_millis(20), |frame| {
+                        arrived.extend(number(frame));
+                        false
+                    })
+                    .unwrap();
+            }
+            arrived
+        });
+        thread::sleep(SILENCE);
+        during();
+        thread::sleep(SILENCE);
+        stop.store(true, Ordering::Relaxed);
+        let sent = sender.join().unwrap();
+        let arrived = receiver.join().unwrap();
+        let once: BTreeSet<u32> = arrived.iter().copied().collect();
+        let lost = (0..sent).filter(|number| !once.contains(number)).collect();
+        Stream { sent, lost, doubled: arrived.len() - once.len() }
+    })
+}
+
+/// The number of a frame of a stream.
+fn number(frame: &Frame) -> Option<u32> {
+    let at = frame.0.windows(3).rposition(|window| window == b"no ")? + 3;
+    std::str::from_utf8(frame.0.get(at..at + 8)?).ok()?.parse().ok()
 }

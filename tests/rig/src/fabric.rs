@@ -141,7 +141,7 @@ fn routed(mounts: &Mounts, edges: &[Netns; 2]) -> anyhow::Result<Vec<Netns>> {
         let [far4, far6] = VTEPS[1 - e];
         edge.ip(&format!(
             "addr add {v4}/32 dev lo\naddr add {v6}/128 dev lo\n\
-             route add {far4} src {v4}{}\nroute add {far6} src {v6}{}",
+             route add {far4}{}\nroute add {far6}{}",
             ways[0], ways[1]
         ))?;
     }

@@ -61,7 +61,7 @@ impl Wire {
     pub fn expect(
         &self,
         patience: Duration,
-        is_it: impl Fn(&Frame) -> bool,
+        mut is_it: impl FnMut(&Frame) -> bool,
     ) -> anyhow::Result<Option<Frame>> {
         let end = Instant::now() + patience;
         loop {
