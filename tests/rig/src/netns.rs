@@ -139,6 +139,19 @@ impl Netns {
         self.enter(|| std::fs::write(format!("/proc/sys/{key}"), value).with_context(|| key.to_owned()))
     }
 
+    /// The MAC of an interface of this namespace.
+    ///
+    /// # Errors
+    /// There is no such interface, or it has none.
+    pub fn mac(&self, interface: &str) -> anyhow::Result<[u8; 6]> {
+        let links: serde_json::Value =
+            serde_json::from_str(&self.run("ip", &["-j", "link", "show", interface])?)?;
+        let text = links[0]["address"].as_str().unwrap_or_default();
+        let octets: Vec<u8> =
+            text.split(':').map(|octet| u8::from_str_radix(octet, 16)).collect::<Result<_, _>>()?;
+        octets.try_into().map_err(|_| anyhow::anyhow!("{interface} has the MAC {text:?}"))
+    }
+
     /// Joins two namespaces with a veth pair, both ends up, with this MTU.
     ///
     /// # Errors
