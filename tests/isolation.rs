@@ -287,12 +287,11 @@ impl Arena {
         let plain = forge.plain(&mark(serial));
         let (from, frame, segment) = if serial.is_multiple_of(5) {
             let inner = plain.tagged(&if forge.rng.u8(..4) > 0 { vec![] } else { forge.tags() });
-            let [source, destination] =
-                [forge.vteps[1][forge.rng.usize(..2)], forge.vteps[0][forge.rng.usize(..2)]];
-            let ips = if forge.rng.u8(..3) == 0 || source.is_ipv4() != destination.is_ipv4() {
+            let family = forge.rng.usize(..2);
+            let ips = if forge.rng.u8(..4) == 0 {
                 (IpAddr::from([10, 99, 0, 66]), IpAddr::from([10, 99, 0, 1]))
             } else {
-                (source, destination)
+                (forge.vteps[1][family], forge.vteps[0][family])
             };
             let to = if forge.rng.u8(..8) == 0 { forge.mac() } else { edge_mac };
             let frame = forge.vxlan(Macs { from: mac(9), to }, ips, &inner);
@@ -406,7 +405,7 @@ fn nothing_comes_out_where_the_configuration_does_not_allow_it() {
     arena.check();
     assert!(arena.check_broadcasts() > FRAMES / 50, "too few broadcasts to prove anything");
     eprintln!("{} came out of the underlay", arena.from_underlay);
-    assert!(arena.from_underlay > FRAMES / 300, "too few tunnelled frames to prove anything");
+    assert!(arena.from_underlay > FRAMES / 250, "too few tunnelled frames to prove anything");
     every_frame_is_accounted_for(&arena);
 }
 
