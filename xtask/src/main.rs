@@ -8,6 +8,8 @@ mod run;
 mod setup;
 mod test;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 /// Set up, build, show and test Sillon
@@ -40,12 +42,17 @@ Examples:
   cargo xtask test -- vlan         only the tests with `vlan` in their names
   cargo xtask ci                   format, lint, test, docs";
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().task {
+fn main() -> ExitCode {
+    let done = match Cli::parse().task {
         Task::Setup => setup::setup(),
         Task::Build => build::build().map(drop),
         Task::Demo(demo) => demo.run(),
         Task::Test(test) => test.run(),
         Task::Ci => ci::ci(),
+    };
+    if let Err(error) = done {
+        eprintln!("error: {error:#}");
+        return ExitCode::FAILURE;
     }
+    ExitCode::SUCCESS
 }

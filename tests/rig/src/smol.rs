@@ -147,12 +147,15 @@ impl SmolHost {
         Ok(())
     }
 
-    /// Takes one echo reply, if one has come; anything that ends in the sequence number counts.
-    fn receive_echo(&mut self) -> Option<u16> {
+    /// Whether the answer of this number is among what has come; requests of others, which smoltcp hands out as well, are thrown away.
+    fn has_answer(&mut self, sequence: u16) -> bool {
         let socket = self.sockets.get_mut::<icmp::Socket<'_>>(self.echo);
-        let (bytes, _) = socket.recv().ok()?;
-        let last = bytes.last_chunk::<2>()?;
-        Some(u16::from_be_bytes(*last))
+        let mut found = false;
+        while let Ok((bytes, _)) = socket.recv() {
+            let is_request = matches!(bytes.first(), Some(8 | 128));
+            found |= !is_request && bytes.ends_with(&sequence.to_be_bytes());
+        }
+        found
     }
 }
 
@@ -194,7 +197,7 @@ pub fn ping(
 ) -> anyhow::Result<bool> {
     let sequence = (from.epoch.elapsed().as_micros() & 0xffff) as u16;
     from.send_echo(to, sequence)?;
-    converse(&mut [from, other], patience, |hosts| Ok(hosts[0].receive_echo() == Some(sequence)))
+    converse(&mut [from, other], patience, |hosts| Ok(hosts[0].has_answer(sequence)))
 }
 
 /// Sends bytes over TCP from one host to the address `to` of the other.

@@ -33,6 +33,14 @@ impl Wire {
         Ok(Self { netns, socket })
     }
 
+    /// The same wire for one more host: both see all that comes.
+    ///
+    /// # Errors
+    /// The interface is gone.
+    pub fn share(&self) -> anyhow::Result<Self> {
+        Ok(Self { netns: self.netns.clone(), socket: self.tap()? })
+    }
+
     /// A second look at the same wire, which takes no frame from anybody.
     ///
     /// # Errors
