@@ -102,6 +102,11 @@ impl Node {
         self.log.text()
     }
 
+    /// The process of its agent, if one runs.
+    pub fn agent(&self) -> Option<u32> {
+        self.agent.as_ref().map(Child::id)
+    }
+
     /// Sends its agent a signal.
     ///
     /// # Errors

@@ -141,12 +141,13 @@ pub fn commands(cast: &Cast) -> String {
          \n  # alder's first server: its second one, and its third, behind a tag\n\
          \x20 {alder} ping 10.0.0.2\n  {alder} ping fd00::3\n\
          \n  # birch's first server hears nothing of that\n  {birch} tcpdump -eni eth0\n\
-         \n  # the edges\n  {one} {sillon} node show\n  {one} {sillon} node show fdb\n  {two} {sillon} node show drops --json\n\
+         \n  # the edges\n  {one} {sillon} node show --node edge1\n  {one} {sillon} node show fdb --node edge1\n  {two} {sillon} node show drops --json --node edge2\n\
          \n  # stop an agent: its edge goes on forwarding; take it down, and it does not\n\
-         \x20 {two} pkill -f edge2.toml\n  {two} {sillon} node flush\n",
+         \x20 kill {agent}\n  {two} {sillon} node flush --node edge2\n",
         alder = alder.nsenter(),
         birch = birch.nsenter(),
         one = one.netns.nsenter(),
         two = two.netns.nsenter(),
+        agent = two.agent().map_or_else(|| "PID".to_owned(), |pid| pid.to_string()),
     )
 }
