@@ -53,10 +53,12 @@ fn lay_out(fabric: &mut Fabric, ends: Ends) -> Vec<Pair> {
     let mut laid = Vec::new();
     for (index, one, two) in pairs() {
         let far = matches!(ends, Ends::Across(_)) as usize;
-        for edge in 0..=far {
-            let remote =
-                if let Ends::Across(family) = ends { vec![fabric.vtep(1 - edge, family)] } else { vec![] };
-            files[edge] = segment(files[edge].clone(), index, &remote);
+        for (edge, file) in files.iter_mut().enumerate().take(far + 1) {
+            let remote = match ends {
+                Ends::OneNode => vec![],
+                Ends::Across(family) => vec![fabric.vtep(1 - edge, family)],
+            };
+            *file = segment(file.clone(), index, &remote);
         }
         let name = format!("op{index}-lan");
         let ports = [format!("a{index}"), format!("b{index}")];

@@ -105,16 +105,27 @@ pub fn stream(from: &Wire, to: [u8; 6], arrives: &Wire, during: impl FnOnce()) -
             }
             arrived
         });
-        thread::sleep(SILENCE);
-        during();
-        thread::sleep(SILENCE);
-        stop.store(true, Ordering::Relaxed);
+        {
+            // Also where `during` panics: the scope waits for its threads.
+            let _stop = StopOnDrop(&stop);
+            thread::sleep(SILENCE);
+            during();
+            thread::sleep(SILENCE);
+        }
         let sent = sender.join().unwrap();
         let arrived = receiver.join().unwrap();
         let once: BTreeSet<u32> = arrived.iter().copied().collect();
         let lost = (0..sent).filter(|number| !once.contains(number)).collect();
         Stream { sent, lost, doubled: arrived.len() - once.len() }
     })
+}
+
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// The number of a frame of a stream.

@@ -73,15 +73,13 @@ impl Wire {
     ) -> anyhow::Result<Option<Frame>> {
         let end = Instant::now() + patience;
         loop {
-            match self.socket.receive(end.saturating_duration_since(Instant::now()))? {
-                Some(bytes) => {
-                    let frame = Frame(bytes);
-                    if is_it(&frame) {
-                        return Ok(Some(frame));
-                    }
-                }
-                None if Instant::now() >= end => return Ok(None),
-                None => {}
+            let left = end.saturating_duration_since(Instant::now());
+            let frame = self.socket.receive(left)?.map(Frame);
+            if frame.as_ref().is_some_and(&mut is_it) {
+                return Ok(frame);
+            }
+            if left.is_zero() {
+                return Ok(None);
             }
         }
     }
