@@ -1,0 +1,163 @@
+//! The commands of a node on a real kernel: what they refuse and why, what they print, and that they leave nothing behind.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
+
+mod common;
+
+use std::process::Output;
+
+use common::{comes, datagram, fabric, soon, stays_away};
+use sillon_rig::{Fabric, Family, KernelHost, Node, NodeFile, Underlay, frame::BROADCAST};
+
+/// `p0` in one segment, with a remote.
+fn file(fabric: &Fabric) -> NodeFile {
+    let file = fabric.file(0).port("p0", "access").segment("alder-lan", 100, "lan", &["10.99.0.2"]);
+    file.attach("alder-lan", "p0", "untagged")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout)
+}
+
+/// The agent refuses the file with exit code 2 and these words, and leaves nothing.
+fn refused(node: &Node, file: &NodeFile, words: &[&str]) {
+    node.write(file).unwrap();
+    let output = node.sillon(&["agent", "--config", &node.file()]).unwrap();
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(words.iter().all(|word| text.contains(word)), "{text} lacks one of {words:?}");
+    assert_eq!(left_behind(node), "", "something was left");
+}
+
+/// Maps, links and programs of a node.
+fn left_behind(node: &Node) -> String {
+    let pins = node.netns.run("find", &["/sys/fs/bpf/sillon", "-type", "f"]).unwrap_or_default();
+    let links = node.netns.run("ip", &["link"]).unwrap();
+    pins + if links.contains("xdp") { "xdp" } else { "" }
+}
+
+#[test]
+fn a_port_that_can_not_be_used_is_refused_with_the_reason() {
+    let fabric = fabric(Underlay::Direct);
+    let node = &fabric.edges[0];
+    refused(node, &file(&fabric), &["port p0", "no such interface"]);
+    let _wire = fabric.plug(0, "p0").unwrap();
+    node.netns.ip("link add br9 type bridge\nlink set p0 master br9").unwrap();
+    refused(node, &file(&fabric), &["port p0", "enslaved to br9", "nomaster"]);
+    node.netns.ip("link set p0 nomaster\nlink set p0 mtu 1400").unwrap();
+    refused(node, &file(&fabric), &["port p0", "MTU is 1400", "need 1500"]);
+    node.netns.ip("link set p0 mtu 1500\nlink set up0 mtu 1549").unwrap();
+    refused(node, &file(&fabric), &["port up0", "MTU is 1549", "need 1550"]);
+}
+
+#[test]
+fn a_port_of_another_node_is_refused_and_that_node_goes_on() {
+    let mut fabric = fabric(Underlay::Direct);
+    let wires = ["p0", "p1"].map(|port| fabric.plug(0, port).unwrap());
+    let both = file(&fabric).port("p1", "access").attach("alder-lan", "p1", "untagged");
+    fabric.edges[0].start(&both).unwrap();
+    let mut other = Node::new("other", fabric.edges[0].netns.clone(), fabric.binary());
+    let theirs = NodeFile::new("other", &[]).port("p0", "access").segment("birch-lan", 1, "lan", &[]);
+    other.arguments = vec!["--run-dir".to_owned(), "/run/other".to_owned()];
+    let error = other.start(&theirs.attach("birch-lan", "p0", "untagged")).unwrap_err().to_string();
+    assert!(error.contains("port p0") && error.contains("carries an XDP program"), "{error}");
+    wires[0].send(&datagram(1, BROADCAST, "still here")).unwrap();
+    assert!(comes(&wires[1], "still here"));
+}
+
+#[test]
+fn a_node_has_one_agent_and_is_not_flushed_under_it() {
+    let mut fabric = fabric(Underlay::Direct);
+    let _wire = fabric.plug(0, "p0").unwrap();
+    let file = file(&fabric);
+    fabric.edges[0].start(&file).unwrap();
+    let node = &fabric.edges[0];
+    let second = node.sillon(&["agent", "--config", &node.file()]).unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    assert!(said(&second).contains("an agent of this node runs"), "{}", said(&second));
+    let error = node.flush().unwrap_err().to_string();
+    assert!(error.contains("an agent of this node runs"), "{error}");
+    assert_eq!(node.show("ports").unwrap().len(), 2);
+}
+
+#[test]
+fn a_flush_takes_everything_down_and_a_start_brings_it_back() {
+    let mut fabric = fabric(Underlay::Direct);
+    let wires = ["p0", "p1"].map(|port| fabric.plug(0, port).unwrap());
+    let file = file(&fabric).port("p1", "access").attach("alder-lan", "p1", "untagged");
+    let features = |fabric: &Fabric| fabric.edges[0].netns.run("ethtool", &["-k", "p0"]).unwrap();
+    let before = features(&fabric);
+    for round in ["one", "two"] {
+        fabric.edges[0].start(&file).unwrap();
+        wires[0].send(&datagram(1, BROADCAST, round)).unwrap();
+        assert!(comes(&wires[1], round));
+        fabric.edges[0].stop().unwrap();
+        fabric.edges[0].flush().unwrap();
+        assert_eq!(left_behind(&fabric.edges[0]), "");
+        assert_eq!(features(&fabric), before, "features are as they were");
+        wires[0].send(&datagram(1, BROADCAST, "down")).unwrap();
+        assert!(stays_away(&wires[1], "down"));
+    }
+    let nothing = fabric.edges[0].flush().unwrap_err().to_string();
+    assert!(nothing.contains("there is no node"), "{nothing}");
+}
+
+#[test]
+fn generic_xdp_carries_the_same() {
+    let mut fabric = fabric(Underlay::Direct);
+    let wires = [0, 1].map(|edge| {
+        let wire = fabric.plug(edge, "p0").unwrap();
+        let file = fabric.file(edge).port("p0", "access");
+        let file = file.segment("alder-lan", 100, "lan", &[fabric.vtep(1 - edge, Family::V6)]);
+        fabric.edges[edge].arguments = vec!["--xdp-mode".to_owned(), "generic".to_owned()];
+        fabric.edges[edge].start(&file.attach("alder-lan", "p0", "untagged")).unwrap();
+        wire
+    });
+    let [one, two] = wires;
+    let one = KernelHost::new(one, "02:00:00:00:00:01", &["10.0.0.1/24"]).unwrap();
+    let two = KernelHost::new(two, "02:00:00:00:00:02", &["10.0.0.2/24"]).unwrap();
+    assert_eq!(one.ping("10.0.0.2", 5, 0.02).unwrap(), 5);
+    let transfer = two.transfer(&one, "10.0.0.1".parse().unwrap(), 1_000_000).unwrap();
+    assert!(transfer.intact, "{transfer:?}");
+    assert_eq!(fabric.edges[0].show("ports").unwrap()[0]["mode"], "generic");
+}
+
+#[test]
+fn what_is_shown_is_what_is_there() {
+    let mut fabric = fabric(Underlay::Direct);
+    let wire = fabric.plug(0, "p0").unwrap();
+    let file = file(&fabric);
+    fabric.edges[0].start(&file).unwrap();
+    wire.send(&datagram(1, BROADCAST, "one")).unwrap();
+    wire.send(&datagram(1, BROADCAST, "two").tagged(&[sillon_rig::Tag::c(9)])).unwrap();
+    let node = &fabric.edges[0];
+    assert!(soon(|| node.dropped("p0", "no-attachment").unwrap() == 1));
+    let port = node.show("ports").unwrap().into_iter().find(|port| port["name"] == "p0").unwrap();
+    let traffic = &port["attachments"][0]["traffic"];
+    assert_eq!((traffic["in_frames"].as_u64(), traffic["in_bytes"].as_u64()), (Some(1), Some(45)));
+    let remote = &node.show("remotes").unwrap()[0];
+    assert_eq!(
+        (remote["address"].as_str(), remote["traffic"]["out_frames"].as_u64()),
+        (Some("10.99.0.2"), Some(1))
+    );
+    let table = node.table("all").unwrap();
+    for word in ["p0", "untagged", "alder-lan", "alder", "02:00:00:00:00:01", "10.99.0.2", "no-attachment"] {
+        assert!(table.contains(word), "{table} lacks {word}");
+    }
+}
+
+#[test]
+fn a_node_that_is_not_there_is_named_with_those_that_are() {
+    let mut fabric = fabric(Underlay::Direct);
+    let none = said(&fabric.edges[0].sillon(&["node", "show"]).unwrap());
+    assert!(none.contains("there is no node under /sys/fs/bpf/sillon"), "{none}");
+    let file = fabric.file(0);
+    fabric.edges[0].start(&file).unwrap();
+    let output = fabric.edges[0].sillon(&["node", "show", "--node", "edge7"]).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("there are: edge1"), "{}", said(&output));
+    assert!(
+        fabric.edges[0].sillon(&["node", "show"]).unwrap().status.success(),
+        "the only node needs no name"
+    );
+}
