@@ -18,7 +18,32 @@ pub struct FloodKey {
     pub index: u32,
 }
 
-/// XDP metadata of a frame on its way to the flood.
+/// XDP metadata of a frame on its way to TC.
+///
+/// After generic XDP some kernels (6.18 is one) call TC with the frame at its payload, and with the metadata as far behind:
+/// they forget the length of the MAC header when they copy the frame to make headroom. The lead is there so that TC sees the
+/// whole of the handoff in both cases, and tells them apart by bytes that only XDP has written: as the lead is zero,
+/// [`Handoff::MAGIC`] stands at [`Note::BEHIND`] only when TC looks from [`ETHERNET`] bytes behind.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Note {
+    /// Zero.
+    pub lead: [u16; 8],
+    /// What XDP hands over; all zero for a frame that goes to the host.
+    pub handoff: Handoff,
+}
+
+impl Note {
+    /// Where the handoff is, in 16-bit words, when TC looks from the frame's first byte.
+    pub const AHEAD: usize = 8;
+    /// Where the handoff is, in 16-bit words, when TC looks from behind the MAC header.
+    pub const BEHIND: usize = Self::AHEAD - ETHERNET / 2;
+}
+
+/// Bytes of a MAC header.
+pub const ETHERNET: usize = 14;
+
+/// What the flood needs to know of a frame.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Handoff {
@@ -53,4 +78,4 @@ impl Handoff {
     pub const CARRIES_TAGS: u16 = 4;
 }
 
-pod!(FloodKey = 8, Handoff = 24);
+pod!(FloodKey = 8, Handoff = 24, Note = 40);

@@ -15,7 +15,7 @@ mod tunnel;
 
 pub use exit::Exit;
 pub use fdb::{FdbEntry, FdbKey, FdbUse};
-pub use flood::{FloodKey, Handoff, MASKED_ETHERTYPE};
+pub use flood::{ETHERNET, FloodKey, Handoff, MASKED_ETHERTYPE, Note};
 pub use reason::{DropKey, DropReason, ScopeKind};
 pub use tables::{
     Attachment, ClassKey, Counters, Encap, Label, NodeEntry, PortEntry, PortRecord, Role, Segment, Service,

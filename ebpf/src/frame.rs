@@ -8,7 +8,7 @@ use aya_ebpf::{
     },
     programs::XdpContext,
 };
-use sillon_abi::{DropReason, Handoff, Mac};
+use sillon_abi::{DropReason, Handoff, Mac, Note};
 
 /// What may be read from a frame: plain words with an alignment of at most two, which every frame has.
 ///
@@ -99,17 +99,17 @@ impl Frame {
 
     /// Leaves a note for TC in front of the frame.
     #[inline(always)]
-    pub fn leave_note(&self, note: Handoff) -> Result<(), DropReason> {
-        // SAFETY: as for `shift`; the comparison bounds the write. Metadata is 4-aligned, as is `Handoff`.
+    pub fn leave_note(&self, handoff: Handoff) -> Result<(), DropReason> {
+        // SAFETY: as for `shift`; the comparison bounds the write. Metadata is 4-aligned, as is `Note`.
         unsafe {
-            if bpf_xdp_adjust_meta(self.ctx, -(size_of::<Handoff>() as i32)) != 0 {
+            if bpf_xdp_adjust_meta(self.ctx, -(size_of::<Note>() as i32)) != 0 {
                 return Err(DropReason::NoHeadroom);
             }
             let (meta, data) = ((*self.ctx).data_meta as usize, (*self.ctx).data as usize);
-            if meta + size_of::<Handoff>() > data {
+            if meta + size_of::<Note>() > data {
                 return Err(DropReason::NoHeadroom);
             }
-            *(meta as *mut Handoff) = note;
+            *(meta as *mut Note) = Note { lead: [0; 8], handoff };
         }
         Ok(())
     }

@@ -8,14 +8,14 @@ use core::{ffi::c_void, mem::MaybeUninit};
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::__sk_buff,
+    bindings::{__sk_buff, bpf_hdr_start_off::BPF_HDR_START_MAC},
     helpers::generated::{
-        bpf_clone_redirect, bpf_skb_change_head, bpf_skb_load_bytes, bpf_skb_store_bytes, bpf_skb_vlan_pop,
-        bpf_skb_vlan_push,
+        bpf_clone_redirect, bpf_skb_change_head, bpf_skb_load_bytes, bpf_skb_load_bytes_relative,
+        bpf_skb_store_bytes, bpf_skb_vlan_pop, bpf_skb_vlan_push,
     },
     programs::TcContext,
 };
-use sillon_abi::{DropReason, Handoff, Mac, PathEntry, V4_OUTER, V6_OUTER};
+use sillon_abi::{DropReason, ETHERNET, Handoff, Mac, Note, PathEntry, V4_OUTER, V6_OUTER};
 
 use crate::{outer::Outer, parse::TAG};
 
@@ -70,18 +70,44 @@ impl Skb {
         unsafe { (*self.ctx).mark = mark };
     }
 
-    /// The note that XDP left, if it is one.
+    /// What XDP handed over, if it handed this frame over at all. From then on the frame starts at its MAC header.
     #[inline(always)]
-    pub fn note(self) -> Option<Handoff> {
+    pub fn take_handoff(self) -> Result<Option<Handoff>, DropReason> {
+        if let Some(handoff) = self.handoff_at(Note::BEHIND) {
+            self.start_at_mac_header()?;
+            return Ok(Some(handoff));
+        }
+        Ok(self.handoff_at(Note::AHEAD))
+    }
+
+    /// Reads a handoff some 16-bit words into the metadata.
+    #[inline(always)]
+    fn handoff_at(self, word: usize) -> Option<Handoff> {
+        const WORDS: usize = size_of::<Handoff>() / 2;
         // SAFETY: as above; the comparison bounds the read, metadata is 4-aligned, and any bytes are a `Handoff`.
         unsafe {
             let (meta, data) = ((*self.ctx).data_meta as usize, (*self.ctx).data as usize);
-            if meta + size_of::<Handoff>() > data {
+            if meta + size_of::<Note>() > data {
                 return None;
             }
-            let note = *(meta as *const Handoff);
-            (note.magic == Handoff::MAGIC).then_some(note)
+            let words = *(meta as *const [u16; WORDS]).byte_add(2 * word);
+            let handoff: Handoff = core::mem::transmute(words);
+            (handoff.magic == Handoff::MAGIC).then_some(handoff)
         }
+    }
+
+    /// Makes a frame that is at its payload start at its MAC header, as the kernel meant to (see [`Note`]).
+    #[inline(always)]
+    fn start_at_mac_header(self) -> Result<(), DropReason> {
+        let mut header = [0u16; ETHERNET / 2];
+        let into = (&raw mut header).cast();
+        // SAFETY: `header` is as long as we say; no packet reference is held across it. Growing by a MAC header makes the
+        // kernel take what is new for the MAC header, which it was before.
+        let done = unsafe {
+            bpf_skb_load_bytes_relative(self.ctx.cast(), 0, into, ETHERNET as u32, BPF_HDR_START_MAC) == 0
+                && bpf_skb_change_head(self.ctx, ETHERNET as u32, 0) == 0
+        };
+        if done { self.store(0, header) } else { Err(DropReason::NoHeadroom) }
     }
 
     #[inline(always)]

@@ -44,9 +44,11 @@ struct Copies {
 #[classifier]
 pub fn sillon_ingress(ctx: TcContext) -> i32 {
     let skb = Skb::new(&ctx);
-    let (scope, result) = match skb.note() {
-        Some(note) => (scope_of(&note), flood(skb, note)),
-        None => (Scope::port(skb.ifindex()), without_note(skb)),
+    let port = Scope::port(skb.ifindex());
+    let (scope, result) = match skb.take_handoff() {
+        Ok(Some(note)) => (scope_of(&note), flood(skb, note)),
+        Ok(None) => (port, without_note(skb)),
+        Err(reason) => (port, Err(reason)),
     };
     match result {
         Ok(action) => action,

@@ -17,7 +17,7 @@ use control::{Answer, Request, RunFiles};
 use reconciler::{ApplyError, Reconciler};
 use tokio::{
     net::UnixListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
     time::{MissedTickBehavior, interval, timeout},
 };
@@ -74,6 +74,23 @@ impl AgentError {
     }
 }
 
+/// The signals that an agent knows.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn catch() -> anyhow::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
 struct Agent {
     path: PathBuf,
     reconciler: Reconciler,
@@ -90,6 +107,8 @@ struct Agent {
 /// # Errors
 /// The file is wrong, a port can't be used, or the kernel refuses something at the start. Later, what fails is logged, and what is there stays.
 pub async fn run(options: Options) -> Result<(), AgentError> {
+    // First of all: a signal that comes before its handler would end the agent as a failure.
+    let mut signals = Signals::catch()?;
     let (config, warnings) = model::load(&options.config)?;
     for warning in warnings {
         warn!("{warning}");
@@ -106,7 +125,7 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
         Agent { path: options.config, reconciler, follower, snapshots, links, unreachable: BTreeSet::new() };
     agent.settle().await;
     println!("ready: node {name}, {} ports, XDP {:?}", agent.reconciler.config().ports.len(), options.mode);
-    agent.run(&listener).await?;
+    agent.run(&listener, &mut signals).await?;
     info!(node = name, "stopped; the node goes on forwarding");
     Ok(())
 }
@@ -127,17 +146,14 @@ fn watch_set(config: &NodeConfig) -> WatchSet {
 }
 
 impl Agent {
-    async fn run(&mut self, listener: &UnixListener) -> anyhow::Result<()> {
-        let mut hangup = signal(SignalKind::hangup())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+    async fn run(&mut self, listener: &UnixListener, signals: &mut Signals) -> anyhow::Result<()> {
         let mut ageing = interval(Duration::from_secs(1));
         ageing.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = terminate.recv() => return Ok(()),
-                _ = interrupt.recv() => return Ok(()),
-                _ = hangup.recv() => match self.reload(None).await {
+                _ = signals.terminate.recv() => return Ok(()),
+                _ = signals.interrupt.recv() => return Ok(()),
+                _ = signals.hangup.recv() => match self.reload(None).await {
                     Answer::Done { changes, .. } => info!(changes, "reloaded"),
                     Answer::BadInput(error) | Answer::Failed(error) => error!("not reloaded: {error}"),
                 },
