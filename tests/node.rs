@@ -87,10 +87,20 @@ fn a_flush_takes_everything_down_and_a_start_brings_it_back() {
     let file = file(&fabric).port("p1", "access").attach("alder-lan", "p1", "untagged");
     let features = |fabric: &Fabric| fabric.edges[0].netns.run("ethtool", &["-k", "p0"]).unwrap();
     let before = features(&fabric);
+    assert!(before.contains("rx-vlan-offload: on") && before.contains("tx-checksumming: on"), "{before}");
     for round in ["one", "two"] {
         fabric.edges[0].start(&file).unwrap();
         wires[0].send(&datagram(1, BROADCAST, round)).unwrap();
         assert!(comes(&wires[1], round));
+        let during = features(&fabric);
+        assert!(
+            during.contains("rx-vlan-offload: off") && during.contains("tx-checksumming: off"),
+            "{during}"
+        );
+        assert!(fabric.edges[0].log().contains("turned off, since XDP can't bear it"));
+        // An agent that finds them off must not take that for how they were.
+        fabric.edges[0].kill().unwrap();
+        fabric.edges[0].restart().unwrap();
         fabric.edges[0].stop().unwrap();
         fabric.edges[0].flush().unwrap();
         assert_eq!(left_behind(&fabric.edges[0]), "");

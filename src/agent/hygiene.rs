@@ -2,26 +2,39 @@
 
 use tracing::info;
 
-use crate::net::features::{self, FeatureError};
+use crate::net::{
+    NetlinkError,
+    features::{self, Features},
+};
 
-/// The features that we may turn off, in the order of their bits in a port's record. Only ever append: nodes remember the bits.
-const FEATURES: [&str; 16] = [
-    "rx-vlan-hw-parse",
-    "rx-vlan-stag-hw-parse",
-    "rx-lro",
-    "rx-gro-hw",
-    "tx-checksum-ip-generic",
-    "tx-checksum-ipv4",
-    "tx-checksum-ipv6",
-    "tx-checksum-sctp",
-    "tx-checksum-fcoe-crc",
-    "tx-vlan-hw-insert",
-    "tx-vlan-stag-hw-insert",
-    "rx-gro-list",
-    "rx-udp-gro-forwarding",
-    "tx-tcp-segmentation",
-    "tx-udp-segmentation",
-    "tx-scatter-gather",
+/// A feature that must be off.
+struct Feature {
+    name: &'static str,
+    /// Only where the other end of the "wire" is a kernel too, which takes the frame as the first left it.
+    veth_only: bool,
+}
+
+const fn on_any(name: &'static str) -> Feature {
+    Feature { name, veth_only: false }
+}
+
+const fn on_veth(name: &'static str) -> Feature {
+    Feature { name, veth_only: true }
+}
+
+/// In the order of their bits in a port's record. Only ever append: nodes remember the bits.
+///
+/// A tag that the device has taken off is a tag that XDP can't see, and merged frames are frames that XDP does not get. A veth hands
+/// its peer what hardware would have finished: a checksum to be filled in, a tag to be put in.
+const FEATURES: [Feature; 8] = [
+    on_any("rx-vlan-hw-parse"),
+    on_any("rx-vlan-stag-hw-parse"),
+    on_any("rx-lro"),
+    on_any("rx-gro-hw"),
+    on_veth("tx-checksum-ip-generic"),
+    on_veth("tx-checksum-sctp"),
+    on_veth("tx-vlan-hw-insert"),
+    on_veth("tx-vlan-stag-hw-insert"),
 ];
 
 /// A device's features could not be changed.
@@ -29,7 +42,16 @@ const FEATURES: [&str; 16] = [
 #[error("port {port}: {source}")]
 pub struct HygieneError {
     port: String,
-    source: FeatureError,
+    source: Refusal,
+}
+
+/// Why not.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    #[error("its driver keeps {} on, which XDP can't bear (`ethtool -k`); use a port of another device", .0.join(", "))]
+    Fixed(Vec<&'static str>),
 }
 
 /// Turns off what breaks XDP; returns it as bits.
@@ -38,11 +60,28 @@ pub struct HygieneError {
 /// The device refuses.
 pub async fn turn_off(port: &str, kind: Option<&str>) -> Result<u32, HygieneError> {
     let named = |source| HygieneError { port: port.to_owned(), source };
-    let changed = features::turn_off_for_xdp(port, kind).await.map_err(named)?;
-    if !changed.is_empty() {
-        info!(port, features = changed.join(","), "turned off, since XDP can't bear it");
+    let unbearable = unbearable(&read(port).await.map_err(named)?, kind == Some("veth"));
+    if unbearable.is_empty() {
+        return Ok(0);
     }
-    Ok(bits(&changed))
+    features::set(port, &unbearable, false).await.map_err(|error| named(error.into()))?;
+    let still = read(port).await.map_err(named)?;
+    let fixed: Vec<_> = unbearable.iter().copied().filter(|name| still.on.contains(*name)).collect();
+    if !fixed.is_empty() {
+        return Err(named(Refusal::Fixed(fixed)));
+    }
+    info!(port, features = unbearable.join(","), "turned off, since XDP can't bear it");
+    Ok(bits(&unbearable))
+}
+
+async fn read(port: &str) -> Result<Features, Refusal> {
+    Ok(features::read(port).await?)
+}
+
+/// Which features are on and must not be.
+fn unbearable(features: &Features, is_veth: bool) -> Vec<&'static str> {
+    let unbearable = FEATURES.iter().filter(|feature| is_veth || !feature.veth_only);
+    unbearable.map(|feature| feature.name).filter(|name| features.on.contains(*name)).collect()
 }
 
 /// Turns on again what these bits say.
@@ -55,26 +94,40 @@ pub async fn restore(port: &str, bits: u32) -> Result<(), HygieneError> {
         return Ok(());
     }
     info!(port, features = names.join(","), "turned on again");
-    features::restore(port, &names).await.map_err(|source| HygieneError { port: port.to_owned(), source })
+    features::set(port, &names, true)
+        .await
+        .map_err(|error| HygieneError { port: port.to_owned(), source: error.into() })
 }
 
-fn bits(names: &[String]) -> u32 {
-    let bit = |name: &String| FEATURES.iter().position(|feature| feature == name).map_or(0, |bit| 1 << bit);
-    names.iter().map(bit).fold(0, |bits, bit| bits | bit)
+fn bits(names: &[&str]) -> u32 {
+    let bits = (0..).zip(&FEATURES).filter(|(_, feature)| names.contains(&feature.name));
+    bits.fold(0, |bits, (bit, _)| bits | 1 << bit)
 }
 
-fn names(bits: u32) -> Vec<String> {
-    let set = FEATURES.iter().enumerate().filter(|(bit, _)| bits & (1 << bit) != 0);
-    set.map(|(_, name)| (*name).to_owned()).collect()
+fn names(bits: u32) -> Vec<&'static str> {
+    let set = (0..).zip(&FEATURES).filter(|(bit, _)| bits & (1 << bit) != 0);
+    set.map(|(_, feature)| feature.name).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn on(names: &[&str]) -> Features {
+        Features { on: names.iter().map(|name| (*name).to_owned()).collect() }
+    }
+
     #[test]
     fn features_survive_the_record() {
-        let off = vec!["rx-vlan-hw-parse".to_owned(), "tx-checksum-ip-generic".to_owned()];
+        let off = ["rx-vlan-hw-parse", "tx-checksum-ip-generic"];
         assert_eq!(names(bits(&off)), off);
+        assert_eq!(names(u32::MAX).len(), FEATURES.len());
+    }
+
+    #[test]
+    fn what_is_off_or_does_no_harm_stays_as_it_is() {
+        let features = on(&["rx-gro", "rx-lro", "tx-checksum-ip-generic"]);
+        assert_eq!(unbearable(&features, false), ["rx-lro"]);
+        assert_eq!(unbearable(&features, true), ["rx-lro", "tx-checksum-ip-generic"]);
     }
 }

@@ -250,17 +250,39 @@ impl Reconciler {
         let devices = devices(&config, links);
         let previous = self.maps.read()?;
         let mut wanted = compile::compile(&config, &devices, &previous, &self.sizes)?;
-        for (name, device) in &devices {
-            if let Entry::Vacant(record) = wanted.records.entry(device.ifindex) {
-                record.insert(self.prepare(name, links).await?);
-            }
-        }
+        self.prepare_new(&mut wanted.records, &devices, links).await?;
         let ops = diff::diff(&previous, &wanted);
         self.maps.apply(&ops)?;
         self.config = config;
         self.attach(&devices)?;
         self.release(&previous, &wanted, links).await?;
         Ok(ops.len())
+    }
+
+    /// Prepares the devices that have no record yet. When one can't be, those before it are as they were.
+    async fn prepare_new(
+        &self,
+        records: &mut BTreeMap<u32, PortRecord>,
+        devices: &BTreeMap<String, Device>,
+        links: &BTreeMap<String, Link>,
+    ) -> Result<(), ApplyError> {
+        let mut prepared = Vec::new();
+        for (name, device) in devices {
+            let Entry::Vacant(record) = records.entry(device.ifindex) else { continue };
+            match self.prepare(name, links).await {
+                Ok(made) => {
+                    prepared.push((name, made.features));
+                    record.insert(made);
+                }
+                Err(error) => {
+                    for (name, features) in prepared {
+                        hygiene::restore(name, features).await?;
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Turns off what breaks XDP on a device, and remembers it.

@@ -1,16 +1,183 @@
-//! x
+//! What a device does beside carrying frames (offloads), over ethtool netlink: `Documentation/networking/ethtool-netlink.rst`.
+//!
+//! The `ethtool` crate reads; it can't write features yet, so [`SetFeatures`] is that one message.
 
-/// x
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct FeatureError(String);
+use std::collections::BTreeSet;
 
-/// x
-pub async fn turn_off_for_xdp(_port: &str, _kind: Option<&str>) -> Result<Vec<String>, FeatureError> {
-    Ok(vec![])
+use ethtool::{EthtoolAttr, EthtoolError, EthtoolFeatureAttr, EthtoolFeatureBit, EthtoolHandle};
+use futures::{StreamExt, TryStreamExt};
+use netlink_packet_core::{
+    DecodeError, DefaultNla, Emitable, ErrorMessage, NLA_F_NESTED, NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage,
+    NetlinkPayload, ParseableParametrized,
+};
+use netlink_packet_generic::{GenlFamily, GenlHeader, GenlMessage};
+use nix::errno::Errno;
+use tokio::task::JoinHandle;
+
+use super::NetlinkError;
+
+/// The features of a device, by the names that `ethtool -k` and the kernel give them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Features {
+    /// Those that are on.
+    pub on: BTreeSet<String>,
 }
 
-/// x
-pub async fn restore(_port: &str, _names: &[String]) -> Result<(), FeatureError> {
+/// Reads a device's features. A device that is gone has none.
+///
+/// # Errors
+/// Netlink fails.
+pub async fn read(device: &str) -> Result<Features, NetlinkError> {
+    const DOING: &str = "reading a device's features";
+    let mut ethtool = Ethtool::connect()?;
+    let request = ethtool.handle.feature().get(Some(device)).execute().await;
+    let answers = match request {
+        Ok(stream) => stream.try_collect::<Vec<_>>().await,
+        Err(error) => Err(error),
+    };
+    let answers = match answers {
+        Ok(answers) => answers,
+        Err(EthtoolError::NetlinkError(error)) if is_gone(&error) => return Ok(Features::default()),
+        Err(EthtoolError::NetlinkError(error)) => {
+            return Err(NetlinkError::while_doing(DOING)(error.to_io()));
+        }
+        Err(error) => return Err(NetlinkError::while_doing(DOING)(error)),
+    };
+    let bits = answers.into_iter().flat_map(|answer| answer.payload.nlas).flat_map(active);
+    Ok(Features { on: bits.filter(|bit| bit.value).map(|bit| bit.name).collect() })
+}
+
+fn active(attribute: EthtoolAttr) -> Vec<EthtoolFeatureBit> {
+    match attribute {
+        EthtoolAttr::Feature(EthtoolFeatureAttr::Active(bits)) => bits,
+        _ => Vec::new(),
+    }
+}
+
+/// Turns features of a device on or off. What the driver makes of it, [`read`] tells. A device that is gone is as good as done.
+///
+/// # Errors
+/// Netlink fails, or the kernel refuses.
+pub async fn set(device: &str, names: &[&str], on: bool) -> Result<(), NetlinkError> {
+    const DOING: &str = "changing a device's features";
+    let mut ethtool = Ethtool::connect()?;
+    let mut message = NetlinkMessage::from(GenlMessage::from_payload(SetFeatures::new(device, names, on)));
+    message.header.flags = NLM_F_REQUEST | NLM_F_ACK;
+    let mut answers =
+        ethtool.handle.handle.request(message).await.map_err(NetlinkError::while_doing(DOING))?;
+    while let Some(answer) = answers.next().await {
+        match answer.map_err(NetlinkError::while_doing(DOING))?.payload {
+            NetlinkPayload::Error(error) if error.code.is_some() && !is_gone(&error) => {
+                return Err(NetlinkError::while_doing(DOING)(error.to_io()));
+            }
+            _ => {}
+        }
+    }
     Ok(())
+}
+
+fn is_gone(error: &ErrorMessage) -> bool {
+    error.to_io().raw_os_error() == Some(Errno::ENODEV as i32)
+}
+
+/// A connection, and the task that serves it.
+struct Ethtool {
+    handle: EthtoolHandle,
+    served: JoinHandle<()>,
+}
+
+impl Ethtool {
+    fn connect() -> Result<Self, NetlinkError> {
+        let (connection, handle, _) =
+            ethtool::new_connection().map_err(NetlinkError::while_doing("opening a socket"))?;
+        Ok(Self { handle, served: tokio::spawn(connection) })
+    }
+}
+
+impl Drop for Ethtool {
+    fn drop(&mut self) {
+        self.served.abort();
+    }
+}
+
+/// `ETHTOOL_MSG_FEATURES_SET`: a header that names the device, and the wanted features as a list of named bits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct SetFeatures {
+    attributes: Vec<DefaultNla>,
+}
+
+/// Numbers of `include/uapi/linux/ethtool_netlink.h`.
+mod uapi {
+    pub const MSG_FEATURES_SET: u8 = 12;
+    pub const HEADER_DEV_NAME: u16 = 2;
+    pub const HEADER_FLAGS: u16 = 3;
+    pub const FLAG_OMIT_REPLY: u32 = 2;
+    pub const FEATURES_HEADER: u16 = 1;
+    pub const FEATURES_WANTED: u16 = 3;
+    pub const BITSET_BITS: u16 = 3;
+    pub const BITSET_BITS_BIT: u16 = 1;
+    pub const BITSET_BIT_NAME: u16 = 2;
+    pub const BITSET_BIT_VALUE: u16 = 3;
+}
+
+impl SetFeatures {
+    fn new(device: &str, names: &[&str], on: bool) -> Self {
+        let header = nest(
+            uapi::FEATURES_HEADER,
+            &[
+                text(uapi::HEADER_DEV_NAME, device),
+                DefaultNla::new(uapi::HEADER_FLAGS, uapi::FLAG_OMIT_REPLY.to_ne_bytes().to_vec()),
+            ],
+        );
+        let bit = |name: &&str| {
+            let mut bit = vec![text(uapi::BITSET_BIT_NAME, name)];
+            bit.extend(on.then(|| DefaultNla::new(uapi::BITSET_BIT_VALUE, Vec::new())));
+            nest(uapi::BITSET_BITS_BIT, &bit)
+        };
+        let bits: Vec<DefaultNla> = names.iter().map(bit).collect();
+        let wanted = nest(uapi::FEATURES_WANTED, &[nest(uapi::BITSET_BITS, &bits)]);
+        Self { attributes: vec![header, wanted] }
+    }
+}
+
+fn nest(kind: u16, attributes: &[DefaultNla]) -> DefaultNla {
+    let mut bytes = vec![0; attributes.buffer_len()];
+    attributes.emit(&mut bytes);
+    DefaultNla::new(kind | NLA_F_NESTED, bytes)
+}
+
+/// A string as netlink has it, with its NUL.
+fn text(kind: u16, text: &str) -> DefaultNla {
+    DefaultNla::new(kind, [text.as_bytes(), b"\0"].concat())
+}
+
+impl GenlFamily for SetFeatures {
+    fn family_name() -> &'static str {
+        "ethtool"
+    }
+
+    fn command(&self) -> u8 {
+        uapi::MSG_FEATURES_SET
+    }
+
+    fn version(&self) -> u8 {
+        1
+    }
+}
+
+impl Emitable for SetFeatures {
+    fn buffer_len(&self) -> usize {
+        self.attributes.as_slice().buffer_len()
+    }
+
+    fn emit(&self, buffer: &mut [u8]) {
+        self.attributes.as_slice().emit(buffer);
+    }
+}
+
+/// Only an acknowledgement is asked for; should an answer come, it is not read.
+impl ParseableParametrized<[u8], GenlHeader> for SetFeatures {
+    fn parse_with_param(_: &[u8], _: GenlHeader) -> Result<Self, DecodeError> {
+        Ok(Self { attributes: Vec::new() })
+    }
 }
