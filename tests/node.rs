@@ -113,6 +113,35 @@ fn a_flush_takes_everything_down_and_a_start_brings_it_back() {
 }
 
 #[test]
+fn maps_that_are_not_ours_are_left_alone() {
+    let mut fabric = fabric(Underlay::Direct);
+    let wires = ["p0", "p1"].map(|port| fabric.plug(0, port).unwrap());
+    let file = file(&fabric).port("p1", "access").attach("alder-lan", "p1", "untagged");
+    fabric.edges[0].start(&file).unwrap();
+    fabric.edges[0].stop().unwrap();
+    let maps = "/sys/fs/bpf/sillon/edge1/v1/maps";
+    // Of another kind, and of another value size.
+    for (one, other) in [("NODE", "VNIS"), ("SEGMENTS", "LABELS")] {
+        let swap = format!("cd {maps} && mv {one} x && mv {other} {one} && mv x {other}");
+        let netns = fabric.edges[0].netns.clone();
+        netns.run("sh", &["-c", &swap]).unwrap();
+        let error = fabric.edges[0].start(&file).unwrap_err().to_string();
+        assert!(
+            error.contains("is not the map that this version makes") && error.contains("flush"),
+            "{error}"
+        );
+        assert!(
+            error.contains(&format!("{maps}/{one}")) || error.contains(&format!("{maps}/{other}")),
+            "{error}"
+        );
+        wires[0].send(&datagram(1, BROADCAST, one)).unwrap();
+        assert!(comes(&wires[1], one), "the node goes on forwarding");
+        netns.run("sh", &["-c", &swap]).unwrap();
+    }
+    fabric.edges[0].start(&file).unwrap();
+}
+
+#[test]
 fn generic_xdp_carries_the_same() {
     // Generic XDP leaves alone what was redirected since it was last received, and a flooded copy would keep that mark on a veth.
     let mut fabric = fabric(Underlay::Routed);

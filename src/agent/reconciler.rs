@@ -136,6 +136,8 @@ impl Reconciler {
         }
         pins.create()?;
         if takes_over {
+            // The loader would take whatever is pinned under the name.
+            Maps::open(&pins.maps())?;
             let is = Maps::sizes(&pins.maps())?;
             if is != sizes {
                 return Err(fixed("the size of the maps ([node] max_…)", &is, &sizes));

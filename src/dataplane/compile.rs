@@ -15,7 +15,7 @@ use sillon_abi::{
 
 use super::{
     sizes::Sizes,
-    tables::{Tables, padded},
+    tables::{LIST_STEP, Tables, padded},
 };
 use crate::model::{self, NodeConfig};
 
@@ -119,7 +119,7 @@ impl Compiler<'_> {
             vtep4: node.vtep4.map_or([0; 4], |ip| ip.octets()),
             vtep6: node.vtep6.map_or([0; 8], |ip| addr(ip.into()).0),
             next_uid: self.previous.node.next_uid.max(1),
-            next_list: self.previous.node.next_list.max(1),
+            next_list: self.previous.node.next_list.max(LIST_STEP),
         };
     }
 
@@ -275,7 +275,7 @@ impl Compiler<'_> {
                 Some(before) if self.previous.members(before) == members => before.list,
                 _ => {
                     let list = self.tables.node.next_list;
-                    self.tables.node.next_list = list.wrapping_add(1).max(1);
+                    self.tables.node.next_list = list.wrapping_add(LIST_STEP).max(LIST_STEP);
                     list
                 }
             };

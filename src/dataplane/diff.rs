@@ -1,8 +1,9 @@
-//! From the tables as they are to the tables as they should be, make before break.
+//! From the tables as they are to the tables as they should be: first down to what they have in common, then up to the new ones.
 //!
-//! The steps come in five stages: first what will be referred to, then the referrers, then referrers go, then (after every program that may
-//! still hold them has ended: [`Op::Barrier`]) what was learned of them, then what they referred to. So at each moment a frame goes only where
-//! the old or the new tables send it.
+//! Whoever leaves a segment must not reach who joins it, nor the other way round. So all that goes is gone (the referrers first, then,
+//! after every program that may still hold them has ended ([`Op::Barrier`]), what was learned of them, then what they referred to)
+//! before the first that is new comes. What stays is not touched meanwhile: each moment's tables send its frames where the old or the new
+//! ones do.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +12,7 @@ use sillon_abi::{
     TunnelEntry, TunnelKey,
 };
 
-use super::tables::Tables;
+use super::tables::{Tables, interim_list};
 
 /// One step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,60 +98,129 @@ fn removed<'a, K: Ord + Copy, V>(
 
 /// The steps from `old` to `new`; none where they are equal.
 pub fn diff(old: &Tables, new: &Tables) -> Vec<Op> {
-    let mut ops = Vec::new();
-    add_referred(old, new, &mut ops);
-    switch_referrers(old, new, &mut ops);
-    let mut last = Vec::new();
-    remove_referred(old, new, &mut last);
-    let gone: Vec<_> = removed(&old.classes, &new.classes, Op::RemoveClass)
-        .chain(removed(&old.tunnels, &new.tunnels, Op::RemoveTunnel))
-        .chain(removed(&old.vnis, &new.vnis, Op::RemoveVni))
-        .chain(removed(&old.ports, &new.ports, Op::RemovePort))
-        .collect();
-    let exits = new.exits();
-    let purge = old.exits().difference(&exits).next().is_some();
-    if !gone.is_empty() || !last.is_empty() || purge {
-        ops.extend(gone);
-        ops.push(Op::Barrier);
-        if purge {
-            ops.push(Op::PurgeFdb(exits));
+    let common = common(old, new);
+    let mut ops = narrow(old, &common);
+    ops.extend(widen(&common, new));
+    ops
+}
+
+/// What both have, as it is in `old`. Of the ids, those that are free in both.
+fn common(old: &Tables, new: &Tables) -> Tables {
+    let mut common = Tables {
+        node: NodeEntry { next_uid: new.node.next_uid, next_list: new.node.next_list, ..old.node },
+        ports: in_both(&old.ports, &new.ports, |old, new| old.role == new.role),
+        records: in_both(&old.records, &new.records, |_, _| true),
+        classes: in_both(&old.classes, &new.classes, u32::eq),
+        attachments: in_both(&old.attachments, &new.attachments, |_, _| true),
+        segments: in_both(&old.segments, &new.segments, |_, _| true),
+        labels: in_both(&old.labels, &new.labels, |_, _| true),
+        tunnels: in_both(&old.tunnels, &new.tunnels, |old, new| {
+            (old.segment, old.remote) == (new.segment, new.remote)
+        }),
+        vnis: in_both(&old.vnis, &new.vnis, u32::eq),
+        remotes: in_both(&old.remotes, &new.remotes, Addr::eq),
+        flood: BTreeMap::new(),
+        devices: &old.devices & &new.devices,
+    };
+    // Whoever is a leaf before or after is one in between: a frame of a root that is to be a leaf must not find a leaf that joins.
+    for (id, attachment) in &mut common.attachments {
+        attachment.leaf |= new.attachments.get(id).map_or(0, |new| new.leaf);
+    }
+    for (ifindex, port) in &mut common.ports {
+        if new.ports.get(ifindex).is_some_and(|new| new.whole != port.whole) {
+            port.whole = 0;
         }
-        ops.extend(last);
+    }
+    for (uid, segment) in &mut common.segments {
+        let Some(after) = new.segments.get(uid) else { continue };
+        let (before, after_members) = (old.members(segment), new.members(after));
+        let members: Vec<Exit> = before.iter().copied().filter(|exit| after_members.contains(exit)).collect();
+        if members == after_members {
+            segment.list = after.list;
+        } else if members != before {
+            segment.list = interim_list(after.list);
+        }
+        segment.members = u32::try_from(members.len()).unwrap_or(u32::MAX);
+        let list = segment.list;
+        common.flood.extend((0..).zip(members).map(|(index, exit)| (FloodKey { list, index }, exit)));
+    }
+    common
+}
+
+fn in_both<K: Ord + Copy, V: Copy>(
+    old: &BTreeMap<K, V>,
+    new: &BTreeMap<K, V>,
+    is_same: impl Fn(&V, &V) -> bool,
+) -> BTreeMap<K, V> {
+    let both = old.iter().filter(|(key, value)| new.get(key).is_some_and(|new| is_same(value, new)));
+    both.map(|(key, value)| (*key, *value)).collect()
+}
+
+/// From `old` to a part of it.
+fn narrow(old: &Tables, part: &Tables) -> Vec<Op> {
+    let mut ops = Vec::new();
+    if old.node != part.node {
+        ops.push(Op::SetNode(part.node));
+    }
+    ops.extend(set(&old.attachments, &part.attachments, |id, attachment| {
+        Op::SetAttachment(id, attachment, Freshness::Changed)
+    }));
+    ops.extend(set(&old.flood, &part.flood, Op::SetFlood));
+    ops.extend(set(&old.segments, &part.segments, Op::SetSegment));
+    ops.extend(set(&old.ports, &part.ports, Op::SetPort));
+    ops.extend(removed(&old.classes, &part.classes, Op::RemoveClass));
+    ops.extend(removed(&old.tunnels, &part.tunnels, Op::RemoveTunnel));
+    ops.extend(removed(&old.vnis, &part.vnis, Op::RemoveVni));
+    ops.extend(removed(&old.ports, &part.ports, Op::RemovePort));
+    let mut last = Vec::new();
+    let exits = part.exits();
+    if !old.exits().is_subset(&exits) {
+        last.push(Op::PurgeFdb(exits));
+    }
+    last.extend(removed(&old.attachments, &part.attachments, Op::RemoveAttachment));
+    last.extend(removed(&old.flood, &part.flood, Op::RemoveFlood));
+    last.extend(removed(&old.segments, &part.segments, Op::RemoveSegment));
+    last.extend(removed(&old.remotes, &part.remotes, Op::RemoveRemote));
+    last.extend(old.devices.difference(&part.devices).map(|ifindex| Op::RemoveDevice(*ifindex)));
+    last.extend(removed(&old.records, &part.records, Op::RemoveRecord));
+    if ops.iter().any(|op| !matches!(op, Op::SetNode(_))) || !last.is_empty() {
+        ops.push(Op::Barrier);
+    }
+    ops.extend(last);
+    ops
+}
+
+/// From a part of `new` to it.
+fn widen(part: &Tables, new: &Tables) -> Vec<Op> {
+    let mut ops = Vec::new();
+    if part.node != new.node {
+        ops.push(Op::SetNode(new.node));
+    }
+    add_referred(part, new, &mut ops);
+    ops.extend(set(&part.segments, &new.segments, Op::SetSegment));
+    ops.extend(set(&part.ports, &new.ports, Op::SetPort));
+    ops.extend(set(&part.tunnels, &new.tunnels, Op::SetTunnel));
+    ops.extend(set(&part.vnis, &new.vnis, Op::SetVni));
+    ops.extend(set(&part.classes, &new.classes, Op::SetClass));
+    let interim: Vec<Op> = removed(&part.flood, &new.flood, Op::RemoveFlood).collect();
+    if !interim.is_empty() {
+        ops.push(Op::Barrier);
+        ops.extend(interim);
     }
     ops
 }
 
-fn add_referred(old: &Tables, new: &Tables, ops: &mut Vec<Op>) {
-    if old.node != new.node {
-        ops.push(Op::SetNode(new.node));
-    }
-    ops.extend(set(&old.labels, &new.labels, Op::SetLabel));
+fn add_referred(part: &Tables, new: &Tables, ops: &mut Vec<Op>) {
+    ops.extend(set(&part.labels, &new.labels, Op::SetLabel));
     ops.extend(
-        new.segments.keys().filter(|uid| !old.segments.contains_key(uid)).map(|uid| Op::AddFdbUse(*uid)),
+        new.segments.keys().filter(|uid| !part.segments.contains_key(uid)).map(|uid| Op::AddFdbUse(*uid)),
     );
-    ops.extend(set(&old.remotes, &new.remotes, Op::SetRemote));
-    ops.extend(set(&old.records, &new.records, Op::SetRecord));
-    ops.extend(new.devices.difference(&old.devices).map(|ifindex| Op::AddDevice(*ifindex)));
-    ops.extend(set(&old.attachments, &new.attachments, |id, attachment| {
-        let freshness = if old.attachments.contains_key(&id) { Freshness::Changed } else { Freshness::New };
+    ops.extend(set(&part.remotes, &new.remotes, Op::SetRemote));
+    ops.extend(set(&part.records, &new.records, Op::SetRecord));
+    ops.extend(new.devices.difference(&part.devices).map(|ifindex| Op::AddDevice(*ifindex)));
+    ops.extend(set(&part.attachments, &new.attachments, |id, attachment| {
+        let freshness = if part.attachments.contains_key(&id) { Freshness::Changed } else { Freshness::New };
         Op::SetAttachment(id, attachment, freshness)
     }));
-    ops.extend(set(&old.flood, &new.flood, Op::SetFlood));
-}
-
-fn switch_referrers(old: &Tables, new: &Tables, ops: &mut Vec<Op>) {
-    ops.extend(set(&old.segments, &new.segments, Op::SetSegment));
-    ops.extend(set(&old.ports, &new.ports, Op::SetPort));
-    ops.extend(set(&old.tunnels, &new.tunnels, Op::SetTunnel));
-    ops.extend(set(&old.vnis, &new.vnis, Op::SetVni));
-    ops.extend(set(&old.classes, &new.classes, Op::SetClass));
-}
-
-fn remove_referred(old: &Tables, new: &Tables, ops: &mut Vec<Op>) {
-    ops.extend(removed(&old.attachments, &new.attachments, Op::RemoveAttachment));
-    ops.extend(removed(&old.flood, &new.flood, Op::RemoveFlood));
-    ops.extend(removed(&old.segments, &new.segments, Op::RemoveSegment));
-    ops.extend(removed(&old.remotes, &new.remotes, Op::RemoveRemote));
-    ops.extend(old.devices.difference(&new.devices).map(|ifindex| Op::RemoveDevice(*ifindex)));
-    ops.extend(removed(&old.records, &new.records, Op::RemoveRecord));
+    ops.extend(set(&part.flood, &new.flood, Op::SetFlood));
 }

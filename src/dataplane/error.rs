@@ -27,6 +27,18 @@ pub enum DataplaneError {
         /// What the kernel said.
         source: MapError,
     },
+    /// A pinned map that this version would make otherwise.
+    #[error(
+        "{path} is not the map that this version makes ({source}); nothing was changed. Take the node down with the binary \
+         that made it, or with `sillon node flush`, and start it again",
+        path = .path.display()
+    )]
+    OtherMap {
+        /// Where it is pinned.
+        path: PathBuf,
+        /// What is different.
+        source: MapError,
+    },
     /// There is no bpffs.
     #[error("{} is not on a bpffs; mount one with `mount -t bpf bpf /sys/fs/bpf`, or name one with --bpffs", .path.display())]
     NoBpffs {

@@ -56,12 +56,19 @@ impl<T> Named<T> for Result<T, MapError> {
     }
 }
 
+/// Opens a pinned map; the kernel says what it is, and that must be what we took it for.
 fn open<T: TryFrom<Map, Error = MapError>>(
     directory: &Path,
     name: &'static str,
-    kind: impl Fn(MapData) -> Map,
 ) -> Result<T, DataplaneError> {
-    MapData::from_pin(directory.join(name)).and_then(|data| kind(data).try_into()).named(name)
+    let path = directory.join(name);
+    let map = MapData::from_pin(&path).and_then(Map::from_map_data).and_then(TryInto::try_into);
+    map.map_err(|source| match source {
+        MapError::InvalidMapType { .. }
+        | MapError::InvalidKeySize { .. }
+        | MapError::InvalidValueSize { .. } => DataplaneError::OtherMap { path, source },
+        source => DataplaneError::Map { map: name, source },
+    })
 }
 
 /// Removes a key; that it is not there is as good.
@@ -92,25 +99,25 @@ impl Maps {
     /// One is missing or is not what it should be.
     pub fn open(directory: &Path) -> Result<Self, DataplaneError> {
         Ok(Self {
-            node: open(directory, map::NODE, Map::Array)?,
-            ports: open(directory, map::PORTS, Map::HashMap)?,
-            records: open(directory, map::PORT_RECORDS, Map::HashMap)?,
-            classes: open(directory, map::CLASSES, Map::HashMap)?,
-            attachments: open(directory, map::ATTACHMENTS, Map::Array)?,
-            segments: open(directory, map::SEGMENTS, Map::HashMap)?,
-            labels: open(directory, map::LABELS, Map::HashMap)?,
-            tunnels: open(directory, map::TUNNELS, Map::HashMap)?,
-            vnis: open(directory, map::VNIS, Map::HashMap)?,
-            remotes: open(directory, map::REMOTES, Map::Array)?,
-            paths: open(directory, map::PATHS, Map::Array)?,
-            fdb: open(directory, map::FDB, Map::HashMap)?,
-            fdb_use: open(directory, map::FDB_USE, Map::HashMap)?,
-            fdb_removed: open(directory, map::FDB_REMOVED, Map::HashMap)?,
-            flood: open(directory, map::FLOOD, Map::HashMap)?,
-            devices: open(directory, map::DEVICES, Map::DevMapHash)?,
-            attachment_counters: open(directory, map::ATTACHMENT_COUNTERS, Map::PerCpuArray)?,
-            remote_counters: open(directory, map::REMOTE_COUNTERS, Map::PerCpuArray)?,
-            drops: open(directory, map::DROPS, Map::PerCpuHashMap)?,
+            node: open(directory, map::NODE)?,
+            ports: open(directory, map::PORTS)?,
+            records: open(directory, map::PORT_RECORDS)?,
+            classes: open(directory, map::CLASSES)?,
+            attachments: open(directory, map::ATTACHMENTS)?,
+            segments: open(directory, map::SEGMENTS)?,
+            labels: open(directory, map::LABELS)?,
+            tunnels: open(directory, map::TUNNELS)?,
+            vnis: open(directory, map::VNIS)?,
+            remotes: open(directory, map::REMOTES)?,
+            paths: open(directory, map::PATHS)?,
+            fdb: open(directory, map::FDB)?,
+            fdb_use: open(directory, map::FDB_USE)?,
+            fdb_removed: open(directory, map::FDB_REMOVED)?,
+            flood: open(directory, map::FLOOD)?,
+            devices: open(directory, map::DEVICES)?,
+            attachment_counters: open(directory, map::ATTACHMENT_COUNTERS)?,
+            remote_counters: open(directory, map::REMOTE_COUNTERS)?,
+            drops: open(directory, map::DROPS)?,
         })
     }
 

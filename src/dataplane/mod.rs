@@ -14,4 +14,7 @@ pub mod sizes;
 pub mod tables;
 pub mod view;
 
+#[cfg(test)]
+mod properties;
+
 pub use error::DataplaneError;

@@ -52,6 +52,14 @@ impl Tables {
     }
 }
 
+/// By how much the ids of flood lists differ, so that each has an interim list.
+pub const LIST_STEP: u32 = 2;
+
+/// The list that a segment has on the way to list `id`: those members that it has before and after.
+pub const fn interim_list(id: u32) -> u32 {
+    id | 1
+}
+
 /// A name as the maps keep it, zero-padded. What does not fit is cut: names are checked at the edge.
 pub fn padded<const N: usize>(name: &str) -> [u8; N] {
     let mut bytes = [0; N];

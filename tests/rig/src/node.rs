@@ -82,8 +82,9 @@ impl Node {
         let mut child = command.spawn().with_context(|| self.binary.display().to_string())?;
         let (said, ready) = mpsc::channel();
         if let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) {
-            self.log.follow(out, Some(said));
-            self.log.follow(err, None);
+            // Both have it, so that it is disconnected only when all that was said is in the log.
+            self.log.follow(out, said.clone());
+            self.log.follow(err, said);
         }
         self.agent = Some(child);
         let end = Instant::now() + PATIENCE;
@@ -221,7 +222,7 @@ impl Log {
     }
 
     /// Reads until the other end is closed; `also` hears each line, too.
-    fn follow(&self, from: impl Read + Send + 'static, also: Option<Sender<String>>) {
+    fn follow(&self, from: impl Read + Send + 'static, also: Sender<String>) {
         let log = self.clone();
         thread::spawn(move || {
             for line in BufReader::new(from).lines().map_while(Result::ok) {
@@ -229,10 +230,8 @@ impl Log {
                 text.push_str(&line);
                 text.push('\n');
                 drop(text);
-                if let Some(also) = &also {
-                    // Nobody listens once the agent is ready.
-                    let _ = also.send(line);
-                }
+                // Nobody listens once the agent is ready.
+                let _ = also.send(line);
             }
         });
     }

@@ -1,0 +1,373 @@
+//! Properties of `compile` and `diff` together, on a model of the maps and of the programs' use of them.
+//!
+//! The model forwards as `ebpf/` does, step for step: what a frame is classified as may come from an earlier state of the maps than what
+//! it is delivered by, as long as no barrier lies between.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::{collection::vec, prelude::*};
+use sillon_abi::{Addr, Attachment, ClassKey, Exit, FloodKey, Segment, Service, TunnelKey};
+
+use super::{
+    compile::{Device, compile},
+    diff::{Op, diff},
+    sizes::Sizes,
+    tables::Tables,
+};
+use crate::model::{LeafRole, NodeConfig, testing::node_config};
+
+/// A frame as it comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Frame {
+    /// On a port, with an outer and an inner tag; the first says whether the outer one is an S-tag.
+    Tagged(u32, Option<(bool, u16)>, Option<u16>),
+    /// Out of a tunnel.
+    Tunnelled(TunnelKey),
+}
+
+/// Where a copy of it goes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Egress {
+    Port(ClassKey),
+    Tunnel(Addr, u32),
+}
+
+/// What the programs know of a frame once they know whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Origin {
+    ingress: Exit,
+    segment: u32,
+    vni: u32,
+    cross: Exit,
+    service: u8,
+    leaf: bool,
+}
+
+fn classify(tables: &Tables, frame: Frame) -> Option<Origin> {
+    match frame {
+        Frame::Tunnelled(key) => {
+            let tunnel = tables.tunnels.get(&key)?;
+            let ingress = Exit::remote(tunnel.remote);
+            let (segment, cross, service) = (tunnel.segment, tunnel.cross, tunnel.service);
+            Some(Origin { ingress, segment, vni: key.vni, cross, service, leaf: false })
+        }
+        Frame::Tagged(ifindex, outer, inner) => {
+            let (id, class) = class(tables, ifindex, outer, inner)?;
+            let entry = tables.attachments.get(&id).filter(|entry| entry.class == class)?;
+            let Attachment { segment, vni, cross, service, leaf, .. } = *entry;
+            Some(Origin { ingress: Exit::attachment(id), segment, vni, cross, service, leaf: leaf != 0 })
+        }
+    }
+}
+
+fn class(
+    tables: &Tables,
+    ifindex: u32,
+    outer: Option<(bool, u16)>,
+    inner: Option<u16>,
+) -> Option<(u32, ClassKey)> {
+    let port = tables.ports.get(&ifindex)?;
+    if port.whole != 0 {
+        return Some((port.whole, ClassKey::whole(ifindex)));
+    }
+    let find = |class| tables.classes.get(&class).map(|id| (*id, class));
+    match (outer, inner) {
+        (None, _) => find(ClassKey::untagged(ifindex)),
+        (Some((false, vid)), _) => find(ClassKey::dot1q(ifindex, vid)),
+        (Some((true, vid)), inner) => inner
+            .and_then(|inner| find(ClassKey::qinq(ifindex, vid, inner)))
+            .or_else(|| find(ClassKey::qinq(ifindex, vid, ClassKey::ANY))),
+    }
+}
+
+/// The maps, and what the programs may have learned so far.
+struct State {
+    tables: Tables,
+    learned: BTreeSet<(u32, Exit)>,
+}
+
+impl State {
+    fn settled(tables: &Tables) -> Self {
+        Self { learned: tables.exits(), tables: tables.clone() }
+    }
+
+    /// Where a frame that was classified in an earlier state may go by this one, be its destination known or not.
+    fn deliver(&self, origin: Origin) -> BTreeSet<Egress> {
+        let mut egress = BTreeSet::new();
+        if origin.service == Service::Line as u8 {
+            egress.extend(self.exit(origin, origin.cross, origin.vni));
+            return egress;
+        }
+        let known = self.learned.iter().filter(|(segment, _)| *segment == origin.segment);
+        egress.extend(known.filter_map(|(_, exit)| self.exit(origin, *exit, origin.vni)));
+        if let Some(segment) = self.tables.segments.get(&origin.segment) {
+            let members = self.tables.members(segment);
+            egress.extend(members.iter().filter_map(|exit| self.exit(origin, *exit, segment.vni)));
+        }
+        egress
+    }
+
+    fn exit(&self, origin: Origin, exit: Exit, vni: u32) -> Option<Egress> {
+        if exit.is_none() || exit == origin.ingress || exit.is_remote() && origin.ingress.is_remote() {
+            return None;
+        }
+        if exit.is_remote() {
+            return self.tables.remotes.get(&exit.id()).map(|addr| Egress::Tunnel(*addr, vni));
+        }
+        let attachment = self.tables.attachments.get(&exit.id())?;
+        let allowed = attachment.segment == origin.segment && !(origin.leaf && attachment.leaf != 0);
+        allowed.then_some(Egress::Port(attachment.class))
+    }
+
+    fn learn(&mut self, origins: &Origins) {
+        let learning = origins.keys().filter(|origin| origin.service != Service::Line as u8);
+        self.learned.extend(learning.map(|origin| (origin.segment, origin.ingress)));
+    }
+
+    fn take(&mut self, op: &Op) {
+        let Tables { node, ports, records, classes, attachments, segments, labels, .. } = &mut self.tables;
+        match op {
+            Op::SetNode(entry) => *node = *entry,
+            Op::SetLabel(uid, label) => drop(labels.insert(*uid, *label)),
+            Op::SetRemote(id, addr) => drop(self.tables.remotes.insert(*id, *addr)),
+            Op::SetAttachment(id, attachment, _) => drop(attachments.insert(*id, *attachment)),
+            Op::SetFlood(key, exit) => drop(self.tables.flood.insert(*key, *exit)),
+            Op::AddDevice(ifindex) => drop(self.tables.devices.insert(*ifindex)),
+            Op::SetRecord(ifindex, record) => drop(records.insert(*ifindex, *record)),
+            Op::SetSegment(uid, segment) => drop(segments.insert(*uid, *segment)),
+            Op::SetPort(ifindex, port) => drop(ports.insert(*ifindex, *port)),
+            Op::SetClass(class, id) => drop(classes.insert(*class, *id)),
+            Op::SetTunnel(key, entry) => drop(self.tables.tunnels.insert(*key, *entry)),
+            Op::SetVni(vni, uid) => drop(self.tables.vnis.insert(*vni, *uid)),
+            Op::RemoveClass(class) => drop(classes.remove(class)),
+            Op::RemoveTunnel(key) => drop(self.tables.tunnels.remove(key)),
+            Op::RemoveVni(vni) => drop(self.tables.vnis.remove(vni)),
+            Op::RemovePort(ifindex) => drop(ports.remove(ifindex)),
+            Op::AddFdbUse(_) | Op::Barrier => {}
+            Op::PurgeFdb(exits) => self.learned.retain(|learned| exits.contains(learned)),
+            Op::RemoveAttachment(id) => drop(attachments.remove(id)),
+            Op::RemoveSegment(uid) => {
+                segments.remove(uid);
+                labels.remove(uid);
+            }
+            Op::RemoveFlood(key) => drop(self.tables.flood.remove(key)),
+            Op::RemoveRemote(id) => drop(self.tables.remotes.remove(id)),
+            Op::RemoveDevice(ifindex) => drop(self.tables.devices.remove(ifindex)),
+            Op::RemoveRecord(ifindex) => drop(records.remove(ifindex)),
+        }
+    }
+}
+
+type Origins = BTreeMap<Origin, BTreeSet<Frame>>;
+
+/// Adds what each frame is classified as by these tables.
+fn classify_all(tables: &Tables, frames: &BTreeSet<Frame>, origins: &mut Origins) {
+    for frame in frames {
+        if let Some(origin) = classify(tables, *frame) {
+            origins.entry(origin).or_default().insert(*frame);
+        }
+    }
+}
+
+/// Where every frame may go that was classified so.
+fn reach(origins: &Origins, state: &State) -> BTreeSet<(Frame, Egress)> {
+    let mut reach = BTreeSet::new();
+    for (origin, frames) in origins {
+        for egress in state.deliver(*origin) {
+            reach.extend(frames.iter().map(|frame| (*frame, egress)));
+        }
+    }
+    reach
+}
+
+/// Where every frame may go when nothing changes.
+fn settled_reach(tables: &Tables, frames: &BTreeSet<Frame>) -> BTreeSet<(Frame, Egress)> {
+    let mut origins = Origins::new();
+    classify_all(tables, frames, &mut origins);
+    reach(&origins, &State::settled(tables))
+}
+
+/// Every kind of frame that one of the tables tells from the others.
+fn frames(all: &[&Tables]) -> BTreeSet<Frame> {
+    let mut frames = BTreeSet::new();
+    for ifindex in all.iter().flat_map(|tables| tables.ports.keys()) {
+        frames.insert(Frame::Tagged(*ifindex, None, None));
+        for (s_tag, vid) in [false, true].into_iter().flat_map(|s_tag| (1..=5).map(move |vid| (s_tag, vid))) {
+            let inner = [None, Some(1), Some(2), Some(3), Some(4), Some(5)];
+            frames.extend(inner.map(|inner| Frame::Tagged(*ifindex, Some((s_tag, vid)), inner)));
+        }
+    }
+    frames.extend(all.iter().flat_map(|tables| tables.tunnels.keys()).map(|key| Frame::Tunnelled(*key)));
+    frames
+}
+
+/// A configuration that differs from `config` here and there, as `dice` say: things are gone, moved and renumbered.
+fn changed(config: &NodeConfig, dice: &[u8]) -> NodeConfig {
+    let mut dice = dice.iter().copied().cycle();
+    let mut one_in = |n: u8| dice.next().is_some_and(|die| die % n == 0);
+    let mut config = config.clone();
+    for segment in &mut config.segments {
+        segment.remotes.retain(|_| !one_in(4));
+        if one_in(6) {
+            segment.mac_limit += 1;
+        }
+    }
+    if let [first, second, ..] = config.segments.as_mut_slice()
+        && one_in(4)
+    {
+        std::mem::swap(&mut first.vni, &mut second.vni);
+    }
+    let moved_to = config.segments.iter().find(|segment| segment.service == crate::model::Service::Lan);
+    for attachment in &mut config.attachments {
+        let is_tree = config.segments.iter().any(|segment| {
+            segment.name == attachment.segment && segment.service == crate::model::Service::Tree
+        });
+        if let Some(segment) = moved_to.filter(|_| one_in(5)) {
+            attachment.segment = segment.name.clone();
+            attachment.role = LeafRole::Root;
+        } else if is_tree && one_in(4) {
+            attachment.role = if attachment.role == LeafRole::Leaf { LeafRole::Root } else { LeafRole::Leaf };
+        }
+    }
+    config.attachments.retain(|_| !one_in(5));
+    config.segments.retain(|_| !one_in(7));
+    let names: BTreeSet<_> = config.segments.iter().map(|segment| segment.name.clone()).collect();
+    config.attachments.retain(|attachment| names.contains(&attachment.segment));
+    config
+}
+
+/// Devices of the ports; some are missing, some were made anew with another ifindex.
+fn devices(config: &NodeConfig, dice: &[u8]) -> BTreeMap<String, Device> {
+    let device = |(index, die): (u32, &u8)| match die % 8 {
+        0 => None,
+        1 => Some(20 + index),
+        _ => Some(10 + index),
+    };
+    let ports = config.ports.iter().zip((0..).zip(dice));
+    let devices = ports.filter_map(|(port, dice)| Some((port.name.to_string(), device(dice)?)));
+    devices.map(|(name, ifindex)| (name, Device { ifindex, mac: [2, 0, 0, 0, 0, ifindex as u8] })).collect()
+}
+
+/// A history of a node: configurations that follow one another, with the tables of each.
+fn history() -> impl Strategy<Value = Vec<Tables>> {
+    (node_config(), vec((vec(any::<u8>(), 61), vec(any::<u8>(), 8)), 1..=4)).prop_map(|(config, changes)| {
+        let mut history = vec![Tables::default()];
+        for (dice, ports) in changes {
+            let config = changed(&config, &dice);
+            let tables = compiled(&config, &devices(&config, &ports), &history[history.len() - 1]);
+            history.push(tables);
+        }
+        history
+    })
+}
+
+fn compiled(config: &NodeConfig, devices: &BTreeMap<String, Device>, previous: &Tables) -> Tables {
+    compile(config, devices, previous, &Sizes::from(config.node.limits)).unwrap()
+}
+
+/// Whatever an entry refers to is there.
+fn assert_no_dangling_reference(tables: &Tables) {
+    let is_there = |exit: &Exit| match exit.is_remote() {
+        true => tables.remotes.contains_key(&exit.id()),
+        false => tables.attachments.contains_key(&exit.id()),
+    };
+    for (class, id) in &tables.classes {
+        assert_eq!(tables.attachments[id].class, *class);
+    }
+    for (id, attachment) in &tables.attachments {
+        let segment: &Segment = &tables.segments[&attachment.segment];
+        assert_eq!((attachment.vni, attachment.service), (segment.vni, segment.service));
+        assert!(tables.devices.contains(&attachment.class.ifindex), "{id}");
+        assert!(attachment.cross.is_none() || is_there(&attachment.cross));
+    }
+    for (uid, segment) in &tables.segments {
+        assert!(*uid < tables.node.next_uid && tables.labels.contains_key(uid));
+        assert_eq!(tables.vnis[&segment.vni], *uid);
+        let members = tables.members(segment);
+        assert_eq!(members.len(), segment.members as usize);
+        assert!(members.iter().all(is_there));
+    }
+    for (key, tunnel) in &tables.tunnels {
+        assert_eq!((tunnel.key, tables.vnis[&key.vni]), (*key, tunnel.segment));
+        assert_eq!(tables.remotes[&tunnel.remote], key.source);
+        assert!(tunnel.cross.is_none() || is_there(&tunnel.cross));
+    }
+    let lists: BTreeSet<u32> = tables.segments.values().map(|segment| segment.list).collect();
+    let of_nobody = |key: &&FloodKey| !lists.contains(&key.list);
+    assert_eq!(tables.flood.keys().find(of_nobody), None);
+}
+
+proptest! {
+    #[test]
+    fn what_is_compiled_twice_stays_as_it_is(config in node_config(), dice in vec(any::<u8>(), 8)) {
+        let devices = devices(&config, &dice);
+        let once = compiled(&config, &devices, &Tables::default());
+        let twice = compiled(&config, &devices, &once);
+        prop_assert_eq!(diff(&once, &twice), []);
+        prop_assert_eq!(once, twice);
+    }
+
+    #[test]
+    fn tables_refer_only_to_what_is_there(history in history()) {
+        history.iter().for_each(assert_no_dangling_reference);
+    }
+
+    #[test]
+    fn a_uid_means_one_segment_for_ever(history in history()) {
+        let mut meant = BTreeMap::new();
+        for tables in &history {
+            for (uid, segment) in &tables.segments {
+                let means = (tables.labels[uid].segment, tables.labels[uid].operator, segment.vni, segment.service);
+                prop_assert_eq!(*meant.entry(*uid).or_insert(means), means);
+            }
+        }
+    }
+
+    #[test]
+    fn what_stays_keeps_its_id(history in history()) {
+        for pair in history.windows(2) {
+            let ids = |tables: &Tables| -> BTreeMap<(u32, ClassKey), u32> {
+                tables.attachments.iter().map(|(id, entry)| ((entry.segment, entry.class), *id)).collect()
+            };
+            let (old, new) = (ids(&pair[0]), ids(&pair[1]));
+            for (what, id) in &new {
+                prop_assert!(old.get(what).is_none_or(|before| before == id));
+                // Whoever still holds the id of something that goes must find nothing.
+                prop_assert!(old.contains_key(what) || !pair[0].attachments.contains_key(id));
+            }
+        }
+    }
+
+    #[test]
+    fn the_steps_lead_from_the_old_tables_to_the_new(history in history()) {
+        for pair in history.windows(2) {
+            let mut state = State::settled(&pair[0]);
+            diff(&pair[0], &pair[1]).iter().for_each(|op| state.take(op));
+            prop_assert_eq!(&state.tables, &pair[1]);
+            prop_assert!(state.learned.is_subset(&pair[1].exits()), "something is learned of what is gone");
+        }
+    }
+
+    #[test]
+    fn at_no_step_does_a_frame_go_where_neither_old_nor_new_would_send_it(history in history()) {
+        for pair in history.windows(2) {
+            let frames = frames(&[&pair[0], &pair[1]]);
+            let allowed = &settled_reach(&pair[0], &frames) | &settled_reach(&pair[1], &frames);
+            let mut state = State::settled(&pair[0]);
+            // Of all frames that a program may still be at work on.
+            let mut origins = Origins::new();
+            classify_all(&state.tables, &frames, &mut origins);
+            for op in diff(&pair[0], &pair[1]) {
+                if op == Op::Barrier {
+                    origins.clear();
+                }
+                state.take(&op);
+                classify_all(&state.tables, &frames, &mut origins);
+                state.learn(&origins);
+                if let Some(wrong) = reach(&origins, &state).difference(&allowed).next() {
+                    prop_assert!(false, "after {op:?}: {wrong:?}");
+                }
+            }
+        }
+    }
+}
