@@ -4,7 +4,10 @@
 
 mod common;
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use common::{Stream, comes, datagram, fabric, mac, soon, stays_away, stream};
 use nix::sys::signal::Signal;
@@ -12,6 +15,16 @@ use sillon_rig::{Fabric, Family, Frame, NodeFile, PacketSocket, Tag, Underlay, W
 
 /// Within this, a change of the underlay is in the maps.
 const FOLLOWED: Duration = Duration::from_millis(100);
+
+/// Waits until all that a node sends goes out of `uplink` to `neighbour` (a MAC).
+fn follows(fabric: &Fabric, uplink: &str, neighbour: &str) {
+    let way = format!("{uplink} via {neighbour} (16)");
+    assert!(soon(|| fabric.edges[0].table("remotes").unwrap().contains(&way)), "{way}");
+}
+
+fn text(mac: [u8; 6]) -> String {
+    mac.map(|octet| format!("{octet:02x}")).join(":")
+}
 
 /// A segment between `p0` of one edge and `p0` of the other.
 fn file(fabric: &Fabric, edge: usize, family: Family) -> NodeFile {
@@ -142,7 +155,7 @@ fn traffic_follows_a_route_without_a_loss() {
             for (way, closed) in [(1, 0), (0, 1), (1, 0)] {
                 // First the way that is to be left carries on; then it is closed, which nobody may notice any more.
                 edge.ip(&format!("route replace {to} via {} dev up{way}", via[way])).unwrap();
-                thread::sleep(FOLLOWED);
+                follows(&fabric, &format!("up{way}"), &text(routers[way].mac("edge0").unwrap()));
                 for (router, forwards) in [(way, "1"), (closed, "0")] {
                     routers[router].sysctl("net/ipv4/conf/all/forwarding", forwards).unwrap();
                     routers[router].sysctl("net/ipv6/conf/all/forwarding", forwards).unwrap();
@@ -155,6 +168,45 @@ fn traffic_follows_a_route_without_a_loss() {
         });
         nothing_lost(&format!("{family:?} route"), &stream);
     }
+}
+
+#[test]
+fn a_new_route_is_used_within_100_ms() {
+    let mut fabric = fabric(Underlay::Routed);
+    let wires = hosts(&mut fabric, Family::V4);
+    let taps = [0, 1]
+        .map(|router: usize| fabric.routers[router].enter(|| Ok(PacketSocket::open("edge0")?)).unwrap());
+    let mut took = Vec::new();
+    for way in [1, 0].into_iter().cycle().take(10) {
+        taps.iter().for_each(|tap| while tap.try_receive().unwrap().is_some() {});
+        let route = format!("route replace 10.99.0.2 via 10.98.{way}.2 dev up{way}");
+        fabric.edges[0].netns.ip(&route).unwrap();
+        let changed = Instant::now();
+        let is_ours = |bytes: Vec<u8>| Frame(bytes).contains(b"which way?");
+        while !std::iter::from_fn(|| taps[way].try_receive().unwrap()).any(is_ours) {
+            assert!(changed.elapsed() < common::PATIENCE, "route {way} is not used");
+            wires[0].send(&datagram(1, mac(2), "which way?")).unwrap();
+            thread::sleep(Duration::from_millis(1));
+        }
+        took.push(changed.elapsed());
+        thread::sleep(Duration::from_millis(20));
+    }
+    took.sort();
+    assert!(took[5] < FOLLOWED, "{took:?}");
+}
+
+#[test]
+fn a_smaller_underlay_mtu_is_obeyed() {
+    let mut fabric = fabric(Underlay::Direct);
+    let wires = hosts(&mut fabric, Family::V4);
+    let long = "long".repeat(300);
+    wires[0].send(&datagram(1, mac(2), &long)).unwrap();
+    assert!(comes(&wires[1], &long));
+    fabric.edges[0].netns.ip("route replace 10.99.0.2 dev up0 mtu 1100").unwrap();
+    assert!(soon(|| {
+        wires[0].send(&datagram(1, mac(2), &long)).unwrap();
+        fabric.edges[0].dropped("p0 untagged", "underlay-mtu").unwrap() > 0
+    }));
 }
 
 #[test]
@@ -182,31 +234,37 @@ fn flows_share_paths_of_equal_cost_and_move_when_one_breaks() {
     let [one, two] = flows("shared");
     assert!(one + two == 64 && one >= 12 && two >= 12, "{one} and {two} of 64 flows");
     fabric.edges[0].netns.ip("link set up0 down").unwrap();
-    thread::sleep(FOLLOWED);
+    follows(&fabric, "up1", &text(fabric.routers[1].mac("edge0").unwrap()));
     assert_eq!(flows("moved"), [0, 64]);
     assert_eq!(wires[1].drain().unwrap().iter().filter(|frame| frame.contains(b"moved")).count(), 64);
 }
 
 #[test]
-fn frames_go_to_a_neighbours_new_address_at_once() {
+fn a_neighbours_new_address_is_used_within_100_ms() {
     let mut fabric = fabric(Underlay::Direct);
     let wire = fabric.plug(0, "p0").unwrap();
     let file = file(&fabric, 0, Family::V4);
     fabric.edges[0].start(&file).unwrap();
     // No agent at the far edge: its end of the underlay shows what is on it.
     let tap = fabric.edges[1].netns.enter(|| Ok(PacketSocket::open("up0")?)).unwrap();
-    for host in [11, 12] {
-        let lladdr = mac(host).map(|octet| format!("{octet:02x}")).join(":");
-        fabric.edges[0]
-            .netns
-            .ip(&format!("neigh replace 10.99.0.2 lladdr {lladdr} dev up0 nud permanent"))
-            .unwrap();
-        thread::sleep(FOLLOWED);
-        wire.send(&datagram(1, BROADCAST, "whose?")).unwrap();
-        let is_ours = |bytes: &Vec<u8>| Frame(bytes.clone()).contains(b"whose?");
-        let frame = std::iter::from_fn(|| tap.receive(common::PATIENCE).unwrap()).find(is_ours).unwrap();
-        assert_eq!(frame[..6], mac(host));
+    let mut took = Vec::new();
+    for host in (11..=12).cycle().take(10) {
+        let change = format!("neigh replace 10.99.0.2 lladdr {} dev up0 nud permanent", text(mac(host)));
+        fabric.edges[0].netns.ip(&change).unwrap();
+        let changed = Instant::now();
+        while changed.elapsed() < common::PATIENCE {
+            wire.send(&datagram(1, BROADCAST, "whose?")).unwrap();
+            let is_ours = |bytes: &Vec<u8>| Frame(bytes.clone()).contains(b"whose?");
+            let frame = std::iter::from_fn(|| tap.receive(common::PATIENCE).unwrap()).find(is_ours).unwrap();
+            if frame[..6] == mac(host) {
+                break;
+            }
+        }
+        took.push(changed.elapsed());
     }
+    // The median: a single change may have to wait for the tests that run beside this one.
+    took.sort();
+    assert!(took[5] < FOLLOWED, "{took:?}");
 }
 
 #[test]
@@ -216,7 +274,7 @@ fn a_tunnel_follows_an_uplink_whose_address_changes() {
     fabric.edges[1].netns.ip("link set up0 address 02:99:00:00:00:02").unwrap();
     // The near edge hears of it by neighbour discovery, the far edge by netlink.
     fabric.edges[0].netns.ip("neigh replace fd99::2 lladdr 02:99:00:00:00:02 dev up0 nud reachable").unwrap();
-    thread::sleep(FOLLOWED);
+    follows(&fabric, "up0", "02:99:00:00:00:02");
     wires[0].send(&datagram(1, mac(2), "to the new address")).unwrap();
     assert!(comes(&wires[1], "to the new address"));
 }

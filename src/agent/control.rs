@@ -16,8 +16,10 @@ use tokio::{
 
 /// The longest request that is read, bytes: a path and its wrapping.
 const LONGEST: u64 = 16 * 1024;
-/// How long either side waits for the other.
+/// How long who asks waits for the answer.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long an agent, which does nothing else meanwhile, waits for who asks.
+const SHORT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What an agent can be told.
 #[derive(Debug, Serialize, Deserialize)]
@@ -112,7 +114,7 @@ fn at(path: &Path, error: &io::Error) -> anyhow::Error {
 pub async fn read(stream: &mut AsyncUnixStream) -> anyhow::Result<Request> {
     let mut line = String::new();
     let mut reader = AsyncBufReader::new(stream.take(LONGEST));
-    tokio::time::timeout(Duration::from_secs(1), reader.read_line(&mut line)).await??;
+    tokio::time::timeout(SHORT_PATIENCE, reader.read_line(&mut line)).await??;
     Ok(serde_json::from_str(&line)?)
 }
 
@@ -122,6 +124,6 @@ pub async fn read(stream: &mut AsyncUnixStream) -> anyhow::Result<Request> {
 /// Who asked is gone.
 pub async fn answer(stream: &mut AsyncUnixStream, answer: &Answer) -> anyhow::Result<()> {
     let line = serde_json::to_string(answer)? + "\n";
-    tokio::time::timeout(Duration::from_secs(1), stream.write_all(line.as_bytes())).await??;
+    tokio::time::timeout(SHORT_PATIENCE, stream.write_all(line.as_bytes())).await??;
     Ok(())
 }

@@ -381,6 +381,7 @@ async fn take_down(pins: &Pins) -> Result<Vec<String>, ApplyError> {
         // Of another version, or half made: what can be removed is.
         Err(_) => BTreeMap::new(),
     };
+    links::detach_all(pins)?;
     pins.remove()?;
     let mut restored = Vec::new();
     for record in records.values() {

@@ -13,6 +13,7 @@ use sillon_abi::Role;
 
 use super::{
     DataplaneError,
+    detach::detach_pinned,
     object::{EGRESS, INGRESS, Programs},
     pins::Pins,
 };
@@ -129,19 +130,36 @@ fn classifier(
 
 /// Takes the programs off a device, XDP first: what TC sees then has no note and dies there.
 ///
+/// When this returns, no program is on it any more.
+///
 /// # Errors
-/// A pin can't be removed.
+/// A link can't be detached, or its pin can't be removed.
 pub fn detach(pins: &Pins, ifindex: u32) -> Result<(), DataplaneError> {
     for kind in ["xdp", "ingress", "egress"] {
-        let path = pins.links().join(format!("{kind}-{ifindex}"));
-        match fs::remove_file(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                return Err(DataplaneError::Io { path, source });
-            }
-            _ => {}
-        }
+        detach_link(&pins.links().join(format!("{kind}-{ifindex}")))?;
     }
     Ok(())
+}
+
+/// As [`detach`], of every device.
+///
+/// # Errors
+/// See [`detach`].
+pub fn detach_all(pins: &Pins) -> Result<(), DataplaneError> {
+    let pinned = fs::read_dir(pins.links()).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = pinned.map(|entry| entry.path()).collect();
+    // XDP first here, too.
+    paths.sort_by_key(|path| !path.to_string_lossy().contains("/xdp-"));
+    paths.iter().try_for_each(|path| detach_link(path))
+}
+
+fn detach_link(path: &Path) -> Result<(), DataplaneError> {
+    let failed = |source| DataplaneError::Io { path: path.to_owned(), source };
+    detach_pinned(path).map_err(failed)?;
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Why a program could not be put on an interface.
