@@ -22,10 +22,13 @@ pub fn build() -> anyhow::Result<PathBuf> {
     Ok(binary())
 }
 
-/// A cargo command on the eBPF crate, as the object is built.
-pub fn ebpf(subcommand: &str) -> std::process::Command {
+/// The eBPF crates: what Sillon is, and what the benchmark needs.
+pub const EBPF: [&str; 2] = ["ebpf", "tests/rig/ebpf"];
+
+/// A cargo command on an eBPF crate, as its object is built.
+pub fn ebpf(folder: &str, subcommand: &str) -> std::process::Command {
     let mut command = cargo_of(NIGHTLY);
-    command.current_dir(root().join("ebpf")).arg(subcommand);
+    command.current_dir(root().join(folder)).arg(subcommand);
     command.args(["--quiet", "--release", "-Z", "build-std=core", "--target", TARGET]);
     command.arg("--target-dir").arg(root().join("target/bpf"));
     // The linker wants BTF for `bpf_loop`'s callback, and BTF is made from debug information.
@@ -36,5 +39,11 @@ pub fn ebpf(subcommand: &str) -> std::process::Command {
 
 /// Builds the eBPF object to where `build.rs` looks for it.
 pub fn object() -> anyhow::Result<()> {
-    run(&mut ebpf("build"))
+    run(&mut ebpf(EBPF[0], "build"))
+}
+
+/// Builds the benchmark's own eBPF object, and says where it is.
+pub fn rig_object() -> anyhow::Result<PathBuf> {
+    run(&mut ebpf(EBPF[1], "build"))?;
+    Ok(root().join("target/bpf").join(TARGET).join("release/sillon-rig"))
 }

@@ -1,9 +1,11 @@
 //! What a developer of Sillon can do: `cargo xtask --help`.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod build;
 mod ci;
 mod demo;
+mod fuzz;
 mod run;
 mod setup;
 mod test;
@@ -30,6 +32,10 @@ enum Task {
     Demo(demo::Demo),
     /// Build, and run all tests (needs root)
     Test(test::Test),
+    /// Build, and measure against a bare redirect and the kernel's bridge and VXLAN (needs root)
+    Bench(bench::Bench),
+    /// Feed random input to the parser, `compile` and `diff`
+    Fuzz(fuzz::Fuzz),
     /// Everything that must pass before a change lands
     Ci,
 }
@@ -40,7 +46,9 @@ Examples:
   cargo xtask demo --hold          and keep the rig, to try things in it
   cargo xtask test                 set up, build, run all tests
   cargo xtask test -- vlan         only the tests with `vlan` in their names
-  cargo xtask ci                   format, lint, test, docs";
+  cargo xtask bench                how fast it is, as ratios; also in target/bench.json
+  cargo xtask fuzz --cases 100000  much random input
+  cargo xtask ci                   format, lint, test, fuzz, docs";
 
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
@@ -48,6 +56,8 @@ fn main() -> ExitCode {
         Task::Build => build::build().map(drop),
         Task::Demo(demo) => demo.run(),
         Task::Test(test) => test.run(),
+        Task::Bench(bench) => bench.run(),
+        Task::Fuzz(fuzz) => fuzz.run(),
         Task::Ci => ci::ci(),
     };
     if let Err(error) = done {

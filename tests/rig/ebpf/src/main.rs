@@ -1,0 +1,85 @@
+//! The benchmark's own programs. Each is loaded for itself, with maps of its own.
+#![no_std]
+#![no_main]
+
+use aya_ebpf::{
+    bindings::xdp_action,
+    macros::{map, xdp},
+    maps::{Array, DevMap, PerCpuArray},
+    programs::XdpContext,
+};
+
+/// Bytes to the UDP source port: Ethernet and IPv4 headers.
+const SOURCE_PORT: usize = 14 + 20;
+/// The first of the generator's source ports; also in `load.rs`.
+const FIRST_PORT: u32 = 10_000;
+/// The ethertype IPv4.
+const IPV4: u16 = 0x0800;
+
+/// 0: how many flows the generator makes. 1: how long the frames are that the sink waits for.
+#[map]
+static SETTINGS: Array<u32> = Array::with_max_entries(2, 0);
+/// How many frames the generator has made.
+#[map]
+static MADE: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
+/// Where the bare redirect sends everything.
+#[map]
+static OUT: DevMap = DevMap::with_max_entries(1, 0);
+/// 0: frames of the generator that came to the sink whole. 1: all others.
+#[map]
+static CAME: PerCpuArray<u64> = PerCpuArray::with_max_entries(2, 0);
+
+/// A big-endian 16-bit field.
+#[inline(always)]
+fn field(ctx: &XdpContext, offset: usize) -> Option<*mut u16> {
+    let (start, end) = (ctx.data() + offset, ctx.data_end());
+    (start + 2 <= end).then_some(start as *mut u16)
+}
+
+/// Gives each frame the next flow's source port and sends it out.
+#[xdp]
+pub fn generate(ctx: XdpContext) -> u32 {
+    let (Some(flows), Some(made)) = (SETTINGS.get(0), MADE.get_ptr_mut(0)) else {
+        return xdp_action::XDP_ABORTED;
+    };
+    let Some(port) = field(&ctx, SOURCE_PORT) else { return xdp_action::XDP_ABORTED };
+    // SAFETY: a map value of this CPU, and a field whose bounds were checked.
+    unsafe {
+        let flow = if *flows == 0 { 0 } else { *made % *flows };
+        *made = (*made).wrapping_add(1);
+        *port = ((FIRST_PORT + flow) as u16).to_be();
+    }
+    xdp_action::XDP_TX
+}
+
+/// The least that an edge can do.
+#[xdp]
+pub fn forward(_ctx: XdpContext) -> u32 {
+    OUT.redirect(0, 0).unwrap_or(xdp_action::XDP_ABORTED)
+}
+
+/// Counts.
+#[xdp]
+pub fn sink(ctx: XdpContext) -> u32 {
+    let len = SETTINGS.get(1).copied().unwrap_or(0) as usize;
+    // SAFETY: the bounds were checked.
+    let value = |offset| field(&ctx, offset).map(|field| u16::from_be(unsafe { *field }));
+    let ours = ctx.data_end() - ctx.data() == len
+        && value(12) == Some(IPV4)
+        && value(SOURCE_PORT).is_some_and(|port| u32::from(port) >= FIRST_PORT);
+    if let Some(came) = CAME.get_ptr_mut(if ours { 0 } else { 1 }) {
+        // SAFETY: a map value of this CPU.
+        unsafe { *came += 1 };
+    }
+    xdp_action::XDP_DROP
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo) -> ! {
+    // Nothing here panics: the verifier would refuse a program that could reach this loop.
+    loop {}
+}

@@ -1,0 +1,192 @@
+//! The generator and the sink: the frames of a round, and what became of them.
+
+use std::{
+    fs,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use aya::{
+    Ebpf, EbpfLoader, TestRun, TestRunAttrs, TestRunOptions,
+    maps::{Array, PerCpuArray, PerCpuValues},
+    programs::{Xdp, XdpMode},
+    util::nr_cpus,
+};
+use etherparse::PacketBuilder;
+use nix::{
+    net::if_::if_nametoindex,
+    sched::{CpuSet, sched_setaffinity},
+    unistd::Pid,
+};
+use sillon_rig::{Netns, wire::INTERFACE};
+
+/// Frames that the generator hands to the device at once; the kernel's default, and a NAPI poll's budget.
+const BATCH: u32 = 64;
+/// What is still on its way when the generator is done comes within this.
+const STILL: Duration = Duration::from_millis(20);
+/// Ethernet, IPv4 and UDP.
+const HEADERS: usize = 14 + 20 + 8;
+
+/// A program of the benchmark's object on an interface; it is off when this is dropped.
+pub struct Attached {
+    ebpf: Ebpf,
+    program: &'static str,
+    ifindex: u32,
+}
+
+impl Attached {
+    /// Loads a program with maps of its own and attaches it.
+    ///
+    /// # Errors
+    /// The kernel refuses, or there is no such interface.
+    pub fn new(object: &Path, netns: &Netns, interface: &str, program: &'static str) -> anyhow::Result<Self> {
+        let bytes = fs::read(object).with_context(|| object.display().to_string())?;
+        netns.enter(|| {
+            let ifindex = if_nametoindex(interface).with_context(|| interface.to_owned())?;
+            let mut attached = Self { ebpf: EbpfLoader::new().load(&bytes)?, program, ifindex };
+            attached.program()?.load()?;
+            attached.program()?.attach_to_if_index(ifindex, XdpMode::Driver)?;
+            Ok(attached)
+        })
+    }
+
+    /// Loads a program that is only run, in the place of `ifindex`.
+    fn load(object: &Path, ifindex: u32, program: &'static str) -> anyhow::Result<Self> {
+        let bytes = fs::read(object).with_context(|| object.display().to_string())?;
+        let mut loaded = Self { ebpf: EbpfLoader::new().load(&bytes)?, program, ifindex };
+        loaded.program()?.load()?;
+        Ok(loaded)
+    }
+
+    fn program(&mut self) -> anyhow::Result<&mut Xdp> {
+        let program = self.ebpf.program_mut(self.program).context("the object is not the benchmark's")?;
+        Ok(program.try_into()?)
+    }
+
+    /// A map of this program.
+    pub fn map(&mut self, name: &str) -> anyhow::Result<&mut aya::maps::Map> {
+        self.ebpf.map_mut(name).with_context(|| format!("no map {name}"))
+    }
+
+    fn set(&mut self, setting: u32, value: u32) -> anyhow::Result<()> {
+        Ok(Array::try_from(self.map("SETTINGS")?)?.set(setting, value, 0)?)
+    }
+}
+
+/// What kind of frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Bytes, without FCS.
+    pub bytes: usize,
+    /// UDP flows, which differ in their source ports.
+    pub flows: u32,
+}
+
+/// What became of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Round {
+    /// Frames sent.
+    pub offered: u64,
+    /// Frames that came, as they were sent.
+    pub delivered: u64,
+    /// From the first frame sent to the last that came.
+    pub took: Duration,
+}
+
+impl Round {
+    /// Frames in a second.
+    pub fn rate(&self) -> f64 {
+        self.delivered as f64 / self.took.as_secs_f64()
+    }
+}
+
+/// Sends from one namespace, counts in another.
+pub struct Track {
+    from: Netns,
+    generator: Attached,
+    sink: Attached,
+}
+
+impl Track {
+    /// Between the `eth0` of two namespaces.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn new(object: &Path, from: &Netns, to: &Netns) -> anyhow::Result<Self> {
+        let ifindex = from.enter(|| Ok(if_nametoindex(INTERFACE)?))?;
+        let generator = Attached::load(object, ifindex, "generate")?;
+        Ok(Self { from: from.clone(), generator, sink: Attached::new(object, to, INTERFACE, "sink")? })
+    }
+
+    /// Sends so many frames, and waits for them.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn run(&mut self, load: Load, frames: u32) -> anyhow::Result<Round> {
+        self.generator.set(0, load.flows)?;
+        self.sink.set(1, u32::try_from(load.bytes)?)?;
+        self.forget()?;
+        let frame = frame(load)?;
+        let (from, generator) = (&self.from, &mut self.generator);
+        let started = Instant::now();
+        from.enter(|| generator.send(&frame, frames))?;
+        let (delivered, last) = self.wait()?;
+        Ok(Round { offered: frames.into(), delivered, took: last - started })
+    }
+
+    fn forget(&mut self) -> anyhow::Result<()> {
+        let mut came = PerCpuArray::<_, u64>::try_from(self.sink.map("CAME")?)?;
+        let cpus = nr_cpus().map_err(|(_, error)| error)?;
+        Ok(came.set(0, PerCpuValues::try_from(vec![0; cpus])?, 0)?)
+    }
+
+    /// How many came, and when the last one did.
+    fn wait(&mut self) -> anyhow::Result<(u64, Instant)> {
+        let came = PerCpuArray::<_, u64>::try_from(self.sink.map("CAME")?)?;
+        let count = || -> anyhow::Result<u64> { Ok(came.get(&0, 0)?.iter().sum()) };
+        let (mut before, mut last) = (count()?, Instant::now());
+        while last.elapsed() < STILL {
+            thread::sleep(Duration::from_micros(200));
+            let now = count()?;
+            if now != before {
+                (before, last) = (now, Instant::now());
+            }
+        }
+        Ok((before, last))
+    }
+}
+
+impl Attached {
+    /// Runs the program on copies of a frame, as if they had come in at its interface, and does what it says.
+    fn send(&mut self, frame: &[u8], count: u32) -> anyhow::Result<()> {
+        // Where the frames are made they are forwarded, too: one CPU for all, as one receive queue has.
+        let mut cpu = CpuSet::new();
+        cpu.set(0)?;
+        sched_setaffinity(Pid::from_raw(0), &cpu)?;
+        // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+        let context = [0, u32::try_from(frame.len())?, 0, self.ifindex, 0, 0];
+        let context: Vec<u8> = context.iter().flat_map(|word: &u32| word.to_ne_bytes()).collect();
+        let mut options = TestRunOptions::default();
+        options.data_in = Some(frame);
+        options.ctx_in = Some(&context);
+        options.repeat = count;
+        options.attrs = TestRunAttrs::new().xdp_live_frames(BATCH);
+        self.program()?.test_run(options)?;
+        Ok(())
+    }
+}
+
+/// From host 1 to host 2.
+fn frame(load: Load) -> anyhow::Result<Vec<u8>> {
+    let payload = vec![0; load.bytes.checked_sub(HEADERS).context("too short for a UDP datagram")?];
+    let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
+        .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
+        .udp(10_000, 9);
+    let mut frame = Vec::with_capacity(load.bytes);
+    builder.write(&mut frame, &payload)?;
+    // No checksum (RFC 768): the generator changes the source port.
+    frame[HEADERS - 2..HEADERS].fill(0);
+    Ok(frame)
+}
