@@ -168,11 +168,13 @@ impl Attached {
         // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
         let context = [0, u32::try_from(frame.len())?, 0, self.ifindex, 0, 0];
         let context: Vec<u8> = context.iter().flat_map(|word: &u32| word.to_ne_bytes()).collect();
-        let mut options = TestRunOptions::default();
-        options.data_in = Some(frame);
-        options.ctx_in = Some(&context);
-        options.repeat = count;
-        options.attrs = TestRunAttrs::new().xdp_live_frames(BATCH);
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            ctx_in: Some(&context),
+            repeat: count,
+            attrs: TestRunAttrs::new().xdp_live_frames(BATCH),
+            ..TestRunOptions::default()
+        };
         self.program()?.test_run(options)?;
         Ok(())
     }
