@@ -1,6 +1,6 @@
 //! What a device does beside carrying frames (offloads), over ethtool netlink: `Documentation/networking/ethtool-netlink.rst`.
 //!
-//! The `ethtool` crate reads; it can't write features yet, so [`SetFeatures`] is that one message.
+//! The `ethtool` crate reads; it can't write features yet, so `SetFeatures` is that one message.
 
 use std::collections::BTreeSet;
 
