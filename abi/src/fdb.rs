@@ -31,7 +31,7 @@ pub struct FdbEntry {
     pub exit: Exit,
     /// Zero.
     pub pad: u32,
-    /// When, in nanoseconds of `CLOCK_MONOTONIC_COARSE`; refreshed at most once a second.
+    /// When, in nanoseconds of `CLOCK_MONOTONIC_COARSE`; refreshed at most twice a second.
     pub seen: u64,
 }
 

@@ -25,6 +25,11 @@ pub use tunnel::{Addr, PATH_BUCKETS, PathEntry, RemoteEntry, TunnelEntry, Tunnel
 /// Version of every layout and meaning in this crate.
 pub const ABI_VERSION: u32 = 1;
 
+/// How high an ifindex may be, and one: ports are in an array, since that is asked for every frame.
+pub const PORT_SLOTS: u32 = 1 << 18;
+/// Epochs: the node's, and those of the segments, some of which may share one.
+pub const EPOCH_COUNT: u32 = 4096;
+
 /// Names of the pinned maps, as they stand under the node's bpffs directory.
 pub mod map {
     /// Names the map constants once, and lists them for whoever walks the pin directory.
@@ -38,7 +43,7 @@ pub mod map {
     names! {
         /// Array of one: [`crate::NodeEntry`].
         NODE,
-        /// Hash: ifindex → [`crate::PortEntry`].
+        /// Array: ifindex → [`crate::PortEntry`].
         PORTS,
         /// Hash: ifindex → [`crate::PortRecord`]; for userspace only.
         PORT_RECORDS,
@@ -64,6 +69,8 @@ pub mod map {
         FDB_USE,
         /// Hash: segment uid → FDB entries that the agent removed.
         FDB_REMOVED,
+        /// Array: the node's epoch (only the agent writes it), then segments' by uid (only the programs do).
+        EPOCHS,
         /// Hash: [`crate::FloodKey`] → [`crate::Exit`].
         FLOOD,
         /// Device hash: ifindex → ifindex, the devices that XDP may redirect to.

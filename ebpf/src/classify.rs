@@ -11,13 +11,14 @@
 use sillon_abi::{Attachment, ClassKey, DropReason, Exit, PortEntry};
 
 use crate::{
-    count::{self, Scope},
     frame::Frame,
     maps::{ATTACHMENTS, CLASSES},
     parse::{C_TPID, ETHERTYPE, S_TPID, TAG, is_tpid},
 };
 
 /// Whose a frame is, from whichever side it came, and how its segment treats it.
+#[derive(Clone, Copy)]
+#[repr(C)]
 pub struct Origin {
     pub ingress: Exit,
     pub segment: u32,
@@ -25,67 +26,71 @@ pub struct Origin {
     pub cross: Exit,
     pub fdb_limit: u32,
     pub vni: u32,
+    /// Bytes of the attachment's own tags.
+    pub lead: u32,
     pub mtu: u16,
+    /// PCP and DEI of the outermost of them.
+    pub priority: u16,
     pub service: u8,
     pub leaf: bool,
     /// DSCP for the outer header, in place.
     pub tos: u8,
-    /// Bytes of the attachment's own tags.
-    pub lead: usize,
-    /// PCP and DEI of the outermost of them.
-    pub priority: u16,
     /// Whether tags inside are the operator's business.
     pub transparent: bool,
-    /// ECN field of the outer header of a tunnel.
-    pub outer_ecn: u8,
+}
+
+impl Origin {
+    /// Bytes of the attachment's own tags. The mask changes nothing, and tells the verifier the bounds.
+    #[inline(always)]
+    pub fn lead(&self) -> usize {
+        self.lead as usize & (2 * TAG | TAG)
+    }
 }
 
 /// PCP and DEI in a tag control field.
 pub const PRIORITY: u16 = 0xf000;
 const VID: u16 = 0x0fff;
 
-/// What the tags say, and the attachment that they name.
+/// What the tags say. Of a frame with an S-tag and a C-tag it is not known yet how many of them are the attachment's.
+pub struct Tags {
+    pub key: ClassKey,
+    pub lead: usize,
+    pub priority: u16,
+}
+
+/// The attachment that the tags name, and how many bytes of them are its own.
 struct Class {
     id: u32,
     key: ClassKey,
     lead: usize,
-    priority: u16,
 }
 
 #[inline(always)]
-pub fn classify(frame: &Frame, port: &PortEntry, scope: &mut Scope) -> Result<Origin, DropReason> {
-    let ifindex = frame.ifindex();
-    let class = if port.whole != 0 {
-        Class { id: port.whole, key: ClassKey::whole(ifindex), lead: 0, priority: 0 }
-    } else {
-        find(frame, ifindex)?
-    };
+pub fn classify(port: &PortEntry, tags: &Tags) -> Result<Origin, DropReason> {
+    let class = find(port, tags)?;
     let attachment = ATTACHMENTS.get(class.id).ok_or(DropReason::StaleExit)?;
     // An element of the class table may be used anew for another key while we hold it: the attachment tells.
     if attachment.class != class.key || attachment.segment == 0 {
         return Err(DropReason::StaleExit);
     }
-    *scope = Scope::attachment(class.id);
-    count::received(Exit::attachment(class.id), frame.len());
-    Ok(origin(attachment, &class))
+    Ok(origin(attachment, &class, tags.priority))
 }
 
 #[inline(always)]
-fn origin(attachment: &Attachment, class: &Class) -> Origin {
+fn origin(attachment: &Attachment, class: &Class, priority: u16) -> Origin {
     Origin {
         ingress: Exit::attachment(class.id),
         segment: attachment.segment,
         cross: attachment.cross,
         fdb_limit: attachment.fdb_limit,
         vni: attachment.vni,
+        lead: class.lead as u32,
         mtu: attachment.mtu,
+        priority,
         service: attachment.service,
         leaf: attachment.leaf != 0,
         tos: attachment.tos,
-        lead: class.lead,
-        priority: class.priority,
         transparent: attachment.class.encap().is_transparent(),
-        outer_ecn: 0,
     }
 }
 
@@ -97,16 +102,33 @@ fn id_of(key: ClassKey) -> Option<u32> {
 }
 
 #[inline(always)]
-fn attached(key: ClassKey, lead: usize, priority: u16) -> Result<Class, DropReason> {
+fn find(port: &PortEntry, tags: &Tags) -> Result<Class, DropReason> {
+    let Tags { key, lead, .. } = *tags;
+    if port.whole != 0 {
+        return Ok(Class { id: port.whole, key, lead });
+    }
+    if let Some(id) = id_of(key) {
+        return Ok(Class { id, key, lead });
+    }
+    if lead != 2 * TAG {
+        return Err(DropReason::NoAttachment);
+    }
+    // No attachment has both tags; one may have the S-tag, whatever is inside.
+    let key = ClassKey { inner: ClassKey::ANY, ..key };
     let id = id_of(key).ok_or(DropReason::NoAttachment)?;
-    Ok(Class { id, key, lead, priority })
+    Ok(Class { id, key, lead: TAG })
 }
 
+/// Reads the tags, as far as they may be an attachment's.
 #[inline(always)]
-fn find(frame: &Frame, ifindex: u32) -> Result<Class, DropReason> {
+pub fn tags(frame: &Frame, port: &PortEntry) -> Result<Tags, DropReason> {
+    let ifindex = frame.ifindex();
+    if port.whole != 0 {
+        return Ok(Tags { key: ClassKey::whole(ifindex), lead: 0, priority: 0 });
+    }
     let tpid = frame.read_be16(ETHERTYPE)?;
     if !is_tpid(tpid) {
-        return attached(ClassKey::untagged(ifindex), 0, 0);
+        return Ok(Tags { key: ClassKey::untagged(ifindex), lead: 0, priority: 0 });
     }
     if tpid != C_TPID && tpid != S_TPID {
         return Err(DropReason::UnknownTpid);
@@ -114,24 +136,17 @@ fn find(frame: &Frame, ifindex: u32) -> Result<Class, DropReason> {
     let tci = frame.read_be16(ETHERTYPE + 2)?;
     let (vid, priority) = (tci & VID, tci & PRIORITY);
     if vid == VID {
-        Err(DropReason::ReservedVid)
-    } else if vid == 0 {
-        attached(ClassKey::untagged(ifindex), TAG, priority)
+        return Err(DropReason::ReservedVid);
+    }
+    let (key, lead) = if vid == 0 {
+        (ClassKey::untagged(ifindex), TAG)
     } else if tpid == C_TPID {
-        attached(ClassKey::dot1q(ifindex, vid), TAG, priority)
-    } else {
-        service_tagged(frame, ifindex, vid, priority)
-    }
-}
-
-#[inline(always)]
-fn service_tagged(frame: &Frame, ifindex: u32, vid: u16, priority: u16) -> Result<Class, DropReason> {
-    if frame.read_be16(ETHERTYPE + TAG)? == C_TPID {
+        (ClassKey::dot1q(ifindex, vid), TAG)
+    } else if frame.read_be16(ETHERTYPE + TAG)? == C_TPID {
         let inner = frame.read_be16(ETHERTYPE + TAG + 2)? & VID;
-        let key = ClassKey::qinq(ifindex, vid, inner);
-        if let Some(id) = id_of(key) {
-            return Ok(Class { id, key, lead: 2 * TAG, priority });
-        }
-    }
-    attached(ClassKey::qinq(ifindex, vid, ClassKey::ANY), TAG, priority)
+        (ClassKey::qinq(ifindex, vid, inner), 2 * TAG)
+    } else {
+        (ClassKey::qinq(ifindex, vid, ClassKey::ANY), TAG)
+    };
+    Ok(Tags { key, lead, priority })
 }

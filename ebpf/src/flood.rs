@@ -16,7 +16,7 @@ use crate::{
 pub fn hand_over(frame: &Frame, origin: &Origin, inner: &Inner) -> Result<u32, DropReason> {
     let flow = flow::of(frame, inner)?;
     let lifted = if inner.priority_tag { TAG } else { 0 };
-    let strip = origin.lead + lifted;
+    let strip = origin.lead() + lifted;
     if strip != 0 {
         frame.shift(strip as i32)?;
         frame.write(0, inner.dst)?;

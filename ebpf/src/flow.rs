@@ -22,13 +22,13 @@ const SCTP: u8 = 132;
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 #[inline(always)]
-fn mix(hash: u64, word: u64) -> u64 {
+pub fn mix(hash: u64, word: u64) -> u64 {
     let mixed = (hash ^ word).wrapping_mul(SPREAD);
     mixed ^ (mixed >> 29)
 }
 
 #[inline(always)]
-fn words(a: u16, b: u16, c: u16, d: u16) -> u64 {
+pub fn words(a: u16, b: u16, c: u16, d: u16) -> u64 {
     (a as u64) << 48 | (b as u64) << 32 | (c as u64) << 16 | d as u64
 }
 

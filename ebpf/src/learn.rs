@@ -8,13 +8,15 @@ use crate::{
     classify::Origin,
     maps::{FDB, FDB_REMOVED, FDB_USE},
     parse::Inner,
+    recall::{self, EPOCHS},
 };
 
 /// An entry is not written more often than this: a cache line that every frame writes would travel between CPUs.
-const REFRESH_NS: u64 = 1_000_000_000;
+const REFRESH_NS: u64 = 500_000_000;
 
+/// Returns whether the address is known to be where the frame came in.
 #[inline(always)]
-pub fn learn(origin: &Origin, inner: &Inner) {
+pub fn learn(origin: &Origin, inner: &Inner) -> bool {
     let key = FdbKey::new(origin.segment, inner.src);
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
@@ -25,25 +27,34 @@ pub fn learn(origin: &Origin, inner: &Inner) {
     unsafe {
         if (*entry).exit != origin.ingress {
             (*entry).exit = origin.ingress;
+            // Whoever remembers the old place must ask again.
+            if let Some(epoch) = EPOCHS.get_ptr_mut(recall::place_of(origin.segment)) {
+                add(epoch);
+            }
         }
         if now - (*entry).seen > REFRESH_NS {
             (*entry).seen = now;
         }
     }
+    true
 }
 
 #[inline(always)]
-fn insert(origin: &Origin, key: FdbKey, entry: FdbEntry) {
-    let Some(used) = FDB_USE.get_ptr_mut(origin.segment) else { return };
+fn insert(origin: &Origin, key: FdbKey, entry: FdbEntry) -> bool {
+    let Some(used) = FDB_USE.get_ptr_mut(origin.segment) else { return false };
     // SAFETY: aligned words, changed atomically.
     unsafe {
         let removed = FDB_REMOVED.get_ptr(origin.segment).map_or(0, |removed| *removed);
         let learned = &raw mut (*used).learned;
         if (*learned).wrapping_sub(removed) >= u64::from(origin.fdb_limit) {
             add(&raw mut (*used).refused);
-        } else if FDB.insert(key, entry, BPF_NOEXIST.into()).is_ok() {
+            return false;
+        }
+        let is_new = FDB.insert(key, entry, BPF_NOEXIST.into()).is_ok();
+        if is_new {
             add(learned);
         }
+        is_new
     }
 }
 

@@ -4,7 +4,7 @@
 
 use sillon_abi::{DropReason, Exit, Service};
 
-use crate::{classify::Origin, learn, parse::Inner};
+use crate::{classify::Origin, learn, parse::Inner, recall::Undecided};
 
 /// Where a frame goes.
 pub enum Route {
@@ -13,7 +13,7 @@ pub enum Route {
 }
 
 #[inline(always)]
-pub fn lookup(origin: &Origin, inner: &Inner) -> Result<Route, DropReason> {
+pub fn lookup(origin: &Origin, inner: &Inner, undecided: &Undecided) -> Result<Route, DropReason> {
     if origin.service == Service::Line as u8 {
         return if origin.cross.is_none() {
             Err(DropReason::LineIncomplete)
@@ -21,7 +21,8 @@ pub fn lookup(origin: &Origin, inner: &Inner) -> Result<Route, DropReason> {
             Ok(Route::To(origin.cross))
         };
     }
-    learn::learn(origin, inner);
+    let epoch = undecided.epoch(origin.segment);
+    let is_learned = learn::learn(origin, inner);
     if inner.dst.is_group() {
         return Ok(Route::Flood);
     }
@@ -31,6 +32,10 @@ pub fn lookup(origin: &Origin, inner: &Inner) -> Result<Route, DropReason> {
     }
     if exit.is_remote() && origin.ingress.is_remote() {
         return Err(DropReason::SplitHorizon);
+    }
+    // The frames of one that is not learned are counted.
+    if is_learned {
+        undecided.remember(epoch, origin, exit);
     }
     Ok(Route::To(exit))
 }

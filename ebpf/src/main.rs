@@ -1,8 +1,8 @@
 //! The kernel half of Sillon. Every frame takes the same steps, a file each:
 //!
 //! ```text
-//! parse → classify | tunnel → guard → learn → lookup → rewrite → deliver
-//!                                               └─ group address or miss → flood (TC)
+//! parse → recall | classify | tunnel → guard → learn → lookup → rewrite → deliver
+//!                                                        └─ group address or miss → flood (TC)
 //! ```
 //!
 //! `xdp.rs` and `tc.rs` are the entry points and read as that line does.
@@ -27,6 +27,7 @@ mod lookup;
 mod maps;
 mod outer;
 mod parse;
+mod recall;
 mod rewrite;
 mod skb;
 mod tc;

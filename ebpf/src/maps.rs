@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use sillon_abi::{
     Attachment, ClassKey, Counters, DropKey, Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Label, NodeEntry,
-    PathEntry, PortEntry, PortRecord, RemoteEntry, Segment, TunnelEntry, TunnelKey,
+    PORT_SLOTS, PathEntry, PortEntry, PortRecord, RemoteEntry, Segment, TunnelEntry, TunnelKey,
 };
 
 /// Elements are allocated as they come: a node's limits may be far above what it uses.
@@ -15,7 +15,7 @@ const NO_PREALLOC: u32 = aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 #[map]
 pub static NODE: Array<NodeEntry> = Array::pinned(1, 0);
 #[map]
-pub static PORTS: HashMap<u32, PortEntry> = HashMap::pinned(1024, NO_PREALLOC);
+pub static PORTS: Array<PortEntry> = Array::pinned(PORT_SLOTS, 0);
 #[map]
 pub static PORT_RECORDS: HashMap<u32, PortRecord> = HashMap::pinned(1024, NO_PREALLOC);
 #[map]

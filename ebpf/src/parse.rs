@@ -50,8 +50,8 @@ pub fn inner(frame: &Frame, origin: &Origin) -> Result<Inner, DropReason> {
         carried: 0,
         priority_tag: false,
         priority: origin.priority,
-        l3: ETHERTYPE + origin.lead + 2,
-        ethertype: frame.read_be16(ETHERTYPE + origin.lead)?,
+        l3: ETHERTYPE + origin.lead() + 2,
+        ethertype: frame.read_be16(ETHERTYPE + origin.lead())?,
     };
     if is_tpid(inner.ethertype) {
         if !origin.transparent {

@@ -38,7 +38,7 @@ pub fn to_attachment(
     len: usize,
 ) -> Result<usize, DropReason> {
     let encap = class.encap();
-    let mut strip = origin.lead;
+    let mut strip = origin.lead();
     if !encap.is_transparent() && inner.carried != 0 {
         if !inner.priority_tag {
             return Err(DropReason::NestedTag);
@@ -67,13 +67,13 @@ pub fn to_attachment(
 /// Whether the inner frame needs a priority tag of its own to keep PCP and DEI.
 #[inline(always)]
 pub fn needs_priority_tag(origin: &Origin, inner: &Inner) -> bool {
-    origin.lead != 0 && inner.carried == 0 && inner.priority != 0
+    origin.lead() != 0 && inner.carried == 0 && inner.priority != 0
 }
 
 /// Bytes of the inner frame in a tunnel.
 #[inline(always)]
 pub fn inner_len(origin: &Origin, inner: &Inner, len: usize) -> usize {
-    len - origin.lead + if needs_priority_tag(origin, inner) { TAG } else { 0 }
+    len - origin.lead() + if needs_priority_tag(origin, inner) { TAG } else { 0 }
 }
 
 /// Puts the frame into a tunnel.
@@ -87,7 +87,7 @@ pub fn to_tunnel(
 ) -> Result<(), DropReason> {
     let push = if needs_priority_tag(origin, inner) { TAG } else { 0 };
     let header = path.header_len as usize;
-    frame.shift(origin.lead as i32 - push as i32 - header as i32)?;
+    frame.shift(origin.lead() as i32 - push as i32 - header as i32)?;
     if header == V4_OUTER {
         // SAFETY: `at` checked that the bytes are there.
         unsafe { outer.write_v4(frame.at(0)?, path) };
@@ -102,7 +102,7 @@ pub fn to_tunnel(
 /// The inner addresses and priority tag, where they had to move.
 #[inline(always)]
 fn front(frame: &Frame, at: usize, origin: &Origin, inner: &Inner, push: usize) -> Result<(), DropReason> {
-    if origin.lead != push {
+    if origin.lead() != push {
         frame.write(at, inner.dst)?;
         frame.write(at + 6, inner.src)?;
     }

@@ -12,7 +12,7 @@ use sillon_abi::{Addr, DropReason, Exit, NodeEntry, PortEntry, TunnelEntry, Tunn
 
 use crate::{
     classify::Origin,
-    count::{self, Scope},
+    count::Scope,
     frame::Frame,
     maps::{NODE, TUNNELS, VNIS},
     outer::{LEAF, VXLAN_PORT},
@@ -41,9 +41,24 @@ struct Outer {
     ecn: u8,
 }
 
-/// Takes the outer header off, or says that the frame is not ours.
+/// A packet that is ours to take out of its tunnel.
+pub struct Packet {
+    pub key: TunnelKey,
+    /// Whether a leaf of a `tree` sent it.
+    pub leaf: bool,
+    /// ECN field of the outer header.
+    pub ecn: u8,
+    /// Where the inner frame begins.
+    pub header: usize,
+    /// Bytes of the inner frame.
+    pub len: usize,
+    /// Bytes behind it.
+    padding: usize,
+}
+
+/// Reads the outer header, or says that the frame is not ours.
 #[inline(always)]
-pub fn decapsulate(frame: &Frame, port: &PortEntry, scope: &mut Scope) -> Result<Option<Origin>, DropReason> {
+pub fn packet(frame: &Frame, port: &PortEntry) -> Result<Option<Packet>, DropReason> {
     let Ok(eth) = frame.read::<[u16; 7]>(0) else { return Ok(None) };
     let Some(node) = NODE.get(0) else { return Ok(None) };
     if [eth[0], eth[1], eth[2]] != port.mac.0 {
@@ -57,12 +72,21 @@ pub fn decapsulate(frame: &Frame, port: &PortEntry, scope: &mut Scope) -> Result
     let Some(outer) = outer else { return Ok(None) };
     let len = frame.len();
     let (key, leaf) = vxlan(frame, &outer, len)?;
-    let tunnel = find(&key, scope)?;
-    *scope = Scope::segment(tunnel.segment);
-    frame.trim(len - (outer.header - UDP_AND_VXLAN) - outer.payload)?;
-    frame.shift(outer.header as i32)?;
-    count::received(Exit::remote(tunnel.remote), outer.payload - UDP_AND_VXLAN);
-    Ok(Some(origin(tunnel, leaf, outer.ecn)))
+    Ok(Some(Packet {
+        key,
+        leaf,
+        ecn: outer.ecn,
+        header: outer.header,
+        len: outer.payload - UDP_AND_VXLAN,
+        padding: len - (outer.header - UDP_AND_VXLAN) - outer.payload,
+    }))
+}
+
+/// Takes the outer header off, and what is behind the inner frame.
+#[inline(always)]
+pub fn decapsulate(frame: &Frame, packet: &Packet) -> Result<(), DropReason> {
+    frame.trim(packet.padding)?;
+    frame.shift(packet.header as i32)
 }
 
 #[inline(always)]
@@ -144,11 +168,13 @@ fn vxlan(frame: &Frame, outer: &Outer, len: usize) -> Result<(TunnelKey, bool), 
     Ok((TunnelKey { vni, source: outer.source }, u16::from_be(udp[5]) & LEAF != 0))
 }
 
+/// Whose a packet is: its VNI and its source must belong together.
 #[inline(always)]
-fn find(key: &TunnelKey, scope: &mut Scope) -> Result<&'static TunnelEntry, DropReason> {
+pub fn classify(packet: &Packet, scope: &mut Scope) -> Result<Origin, DropReason> {
+    let key = &packet.key;
     // SAFETY: a map value, alive for the run of the program; `key` in it shows whether it is still ours.
     if let Some(tunnel) = TUNNELS.get_ptr(key).map(|tunnel| unsafe { &*tunnel }) {
-        return if tunnel.key == *key { Ok(tunnel) } else { Err(DropReason::StaleExit) };
+        return if tunnel.key == *key { Ok(origin(tunnel, packet.leaf)) } else { Err(DropReason::StaleExit) };
     }
     match VNIS.get_ptr(key.vni) {
         Some(segment) => {
@@ -161,20 +187,19 @@ fn find(key: &TunnelKey, scope: &mut Scope) -> Result<&'static TunnelEntry, Drop
 }
 
 #[inline(always)]
-fn origin(tunnel: &TunnelEntry, leaf: bool, outer_ecn: u8) -> Origin {
+fn origin(tunnel: &TunnelEntry, leaf: bool) -> Origin {
     Origin {
         ingress: Exit::remote(tunnel.remote),
         segment: tunnel.segment,
         cross: tunnel.cross,
         fdb_limit: tunnel.fdb_limit,
         vni: tunnel.key.vni,
+        lead: 0,
         mtu: tunnel.mtu,
+        priority: 0,
         service: tunnel.service,
         leaf: leaf && tunnel.service == sillon_abi::Service::Tree as u8,
         tos: 0,
-        lead: 0,
-        priority: 0,
         transparent: true,
-        outer_ecn,
     }
 }

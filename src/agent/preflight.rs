@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use sillon_abi::PORT_SLOTS;
+
 use crate::{
     model::{Encap, NodeConfig, PortRole, Segment},
     net::links::Link,
@@ -61,6 +63,13 @@ fn near(name: &str, links: &BTreeMap<String, Link>) -> String {
 }
 
 fn refuse(config: &NodeConfig, role: PortRole, link: &Link, known: &Known<'_>) -> Option<String> {
+    if link.ifindex >= PORT_SLOTS {
+        return Some(format!(
+            "its ifindex is {}, and must be below {PORT_SLOTS}; give it a lower one where it is made (`ip link add … index N`), or move it \
+             into a new network namespace",
+            link.ifindex
+        ));
+    }
     if let Some(master) = link.master {
         let master = known.links.values().find(|link| link.ifindex == master);
         let master = master.map_or("another device", |link| link.name.as_str());

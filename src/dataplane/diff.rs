@@ -51,9 +51,11 @@ pub enum Op {
     RemoveVni(u32),
     /// Forget a port.
     RemovePort(u32),
+    /// Let programs that begin after this recall nothing that was decided before it.
+    Forget,
     /// Wait until no program runs that began before this.
     Barrier,
-    /// Forget what was learned of all but these (segment uid, exit) pairs.
+    /// Forget what was learned of all but these (segment uid, exit) pairs, and what was decided by it.
     PurgeFdb(BTreeSet<(u32, Exit)>),
     /// Free an attachment's id.
     RemoveAttachment(u32),
@@ -184,7 +186,7 @@ fn narrow(old: &Tables, part: &Tables) -> Vec<Op> {
     last.extend(old.devices.difference(&part.devices).map(|ifindex| Op::RemoveDevice(*ifindex)));
     last.extend(removed(&old.records, &part.records, Op::RemoveRecord));
     if ops.iter().any(|op| !matches!(op, Op::SetNode(_))) || !last.is_empty() {
-        ops.push(Op::Barrier);
+        ops.extend([Op::Forget, Op::Barrier]);
     }
     ops.extend(last);
     ops
@@ -202,6 +204,9 @@ fn widen(part: &Tables, new: &Tables) -> Vec<Op> {
     ops.extend(set(&part.tunnels, &new.tunnels, Op::SetTunnel));
     ops.extend(set(&part.vnis, &new.vnis, Op::SetVni));
     ops.extend(set(&part.classes, &new.classes, Op::SetClass));
+    if !ops.is_empty() {
+        ops.push(Op::Forget);
+    }
     let interim: Vec<Op> = removed(&part.flood, &new.flood, Op::RemoveFlood).collect();
     if !interim.is_empty() {
         ops.push(Op::Barrier);

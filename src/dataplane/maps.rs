@@ -1,6 +1,10 @@
 //! The pinned maps, typed: read back as [`Tables`], changed by [`Op`]s.
 
-use std::{borrow::BorrowMut, collections::BTreeSet, path::Path};
+use std::{
+    borrow::BorrowMut,
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use aya::{
     Pod,
@@ -25,7 +29,7 @@ type Hash<K, V> = HashMap<MapData, K, V>;
 /// All maps of a node, opened from their pins.
 pub struct Maps {
     node: Array<MapData, NodeEntry>,
-    ports: Hash<u32, PortEntry>,
+    ports: Array<MapData, PortEntry>,
     records: Hash<u32, PortRecord>,
     classes: Hash<ClassKey, u32>,
     attachments: Array<MapData, Attachment>,
@@ -39,6 +43,7 @@ pub struct Maps {
     fdb_use: Hash<u32, FdbUse>,
     fdb_removed: Hash<u32, u64>,
     flood: Hash<FloodKey, Exit>,
+    epochs: Array<MapData, u64>,
     devices: DevMapHash<MapData>,
     attachment_counters: PerCpuArray<MapData, Counters>,
     remote_counters: PerCpuArray<MapData, Counters>,
@@ -114,6 +119,7 @@ impl Maps {
             fdb_use: open(directory, map::FDB_USE)?,
             fdb_removed: open(directory, map::FDB_REMOVED)?,
             flood: open(directory, map::FLOOD)?,
+            epochs: open(directory, map::EPOCHS)?,
             devices: open(directory, map::DEVICES)?,
             attachment_counters: open(directory, map::ATTACHMENT_COUNTERS)?,
             remote_counters: open(directory, map::REMOTE_COUNTERS)?,
@@ -128,10 +134,11 @@ impl Maps {
     pub fn read(&self) -> Result<Tables, DataplaneError> {
         let remotes: Vec<_> = ids(&self.remotes, map::REMOTES).collect::<Result<_, _>>()?;
         let attachments: Vec<_> = ids(&self.attachments, map::ATTACHMENTS).collect::<Result<_, _>>()?;
+        let records = self.records.iter().collect::<Result<_, _>>().named(map::PORT_RECORDS)?;
         Ok(Tables {
             node: self.node.get(&0, 0).named(map::NODE)?,
-            ports: self.ports.iter().collect::<Result<_, _>>().named(map::PORTS)?,
-            records: self.records.iter().collect::<Result<_, _>>().named(map::PORT_RECORDS)?,
+            ports: self.ports(&records)?,
+            records,
             classes: self.classes.iter().collect::<Result<_, _>>().named(map::CLASSES)?,
             attachments: attachments.into_iter().filter(|(_, entry)| entry.segment != 0).collect(),
             segments: self.segments.iter().collect::<Result<_, _>>().named(map::SEGMENTS)?,
@@ -146,6 +153,18 @@ impl Maps {
             flood: self.flood.iter().collect::<Result<_, _>>().named(map::FLOOD)?,
             devices: self.devices.keys().collect::<Result<BTreeSet<_>, _>>().named(map::DEVICES)?,
         })
+    }
+
+    /// The ports. Each has a record from before it is one until after.
+    fn ports(&self, records: &BTreeMap<u32, PortRecord>) -> Result<BTreeMap<u32, PortEntry>, DataplaneError> {
+        let mut ports = BTreeMap::new();
+        for ifindex in records.keys() {
+            let port = self.ports.get(ifindex, 0).named(map::PORTS)?;
+            if port.role != 0 {
+                ports.insert(*ifindex, port);
+            }
+        }
+        Ok(ports)
     }
 
     /// How large the maps are that are pinned.
@@ -197,14 +216,15 @@ impl Maps {
                 self.records.insert(ifindex, record, 0).named(map::PORT_RECORDS)
             }
             Op::SetSegment(uid, segment) => self.segments.insert(uid, segment, 0).named(map::SEGMENTS),
-            Op::SetPort(ifindex, port) => self.ports.insert(ifindex, port, 0).named(map::PORTS),
+            Op::SetPort(ifindex, port) => self.ports.set(*ifindex, *port, 0).named(map::PORTS),
             Op::SetClass(class, id) => self.classes.insert(class, id, 0).named(map::CLASSES),
             Op::SetTunnel(key, entry) => self.tunnels.insert(key, entry, 0).named(map::TUNNELS),
             Op::SetVni(vni, uid) => self.vnis.insert(vni, uid, 0).named(map::VNIS),
             Op::RemoveClass(class) => remove(&mut self.classes, class, map::CLASSES),
             Op::RemoveTunnel(key) => remove(&mut self.tunnels, key, map::TUNNELS),
             Op::RemoveVni(vni) => remove(&mut self.vnis, vni, map::VNIS),
-            Op::RemovePort(ifindex) => remove(&mut self.ports, ifindex, map::PORTS),
+            Op::RemovePort(ifindex) => self.ports.set(*ifindex, PortEntry::default(), 0).named(map::PORTS),
+            Op::Forget => self.forget(),
             Op::Barrier => barrier::wait_for_programs(),
             Op::PurgeFdb(exits) => self.purge_fdb(exits),
             Op::RemoveAttachment(id) => {
@@ -227,6 +247,12 @@ impl Maps {
                 remove(&mut self.records, ifindex, map::PORT_RECORDS)
             }
         }
+    }
+
+    /// Voids what the programs remember: see `ebpf/src/recall.rs`.
+    fn forget(&mut self) -> Result<(), DataplaneError> {
+        let epoch = self.epochs.get(&0, 0).named(map::EPOCHS)?;
+        self.epochs.set(0, epoch.wrapping_add(1), 0).named(map::EPOCHS)
     }
 
     fn set_attachment(
@@ -268,7 +294,8 @@ impl Maps {
     }
 
     fn purge_fdb(&mut self, exits: &BTreeSet<(u32, Exit)>) -> Result<(), DataplaneError> {
-        self.retain_fdb(|key, entry| exits.contains(&(key.segment, entry.exit))).map(drop)
+        self.retain_fdb(|key, entry| exits.contains(&(key.segment, entry.exit)))?;
+        self.forget()
     }
 
     /// Removes the FDB entries that `keep` does not want; returns how many.

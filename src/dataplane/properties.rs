@@ -143,7 +143,8 @@ impl State {
             Op::RemoveTunnel(key) => drop(self.tables.tunnels.remove(key)),
             Op::RemoveVni(vni) => drop(self.tables.vnis.remove(vni)),
             Op::RemovePort(ifindex) => drop(ports.remove(ifindex)),
-            Op::AddFdbUse(_) | Op::Barrier => {}
+            // What is under way and what is remembered is `Memory`'s.
+            Op::AddFdbUse(_) | Op::Forget | Op::Barrier => {}
             Op::PurgeFdb(exits) => self.learned.retain(|learned| exits.contains(learned)),
             Op::RemoveAttachment(id) => drop(attachments.remove(id)),
             Op::RemoveSegment(uid) => {
@@ -178,6 +179,53 @@ fn reach(origins: &Origins, state: &State) -> BTreeSet<(Frame, Egress)> {
         }
     }
     reach
+}
+
+/// What the programs may still go by besides the tables: what they were told before.
+#[derive(Default)]
+struct Memory {
+    /// What frames under way were classified as.
+    under_way: Origins,
+    /// Those of them that began after the last [`Op::Forget`], whose decisions will be remembered.
+    begun_since: Origins,
+    /// Decisions that a frame may recall which begins now.
+    remembered: BTreeSet<(Origin, Exit, Frame)>,
+    /// Decisions that a frame under way may have recalled.
+    recalled: BTreeSet<(Origin, Exit, Frame)>,
+}
+
+impl Memory {
+    fn take(&mut self, op: &Op) {
+        if matches!(op, Op::Forget | Op::PurgeFdb(_)) {
+            self.recalled.append(&mut self.remembered);
+            self.begun_since.clear();
+        }
+        if *op == Op::Barrier {
+            self.under_way.clear();
+            self.recalled.clear();
+        }
+    }
+
+    /// Frames begin, and decide.
+    fn go_on(&mut self, state: &State, frames: &BTreeSet<Frame>) {
+        classify_all(&state.tables, frames, &mut self.under_way);
+        classify_all(&state.tables, frames, &mut self.begun_since);
+        for (origin, frames) in &self.begun_since {
+            for (_, exit) in state.learned.iter().filter(|(segment, _)| *segment == origin.segment) {
+                if origin.service != Service::Line as u8 && state.exit(*origin, *exit, origin.vni).is_some() {
+                    self.remembered.extend(frames.iter().map(|frame| (*origin, *exit, *frame)));
+                }
+            }
+        }
+    }
+
+    /// Where frames go that recall a decision.
+    fn reach(&self, state: &State) -> BTreeSet<(Frame, Egress)> {
+        let decisions = self.remembered.iter().chain(&self.recalled);
+        decisions
+            .filter_map(|(origin, exit, frame)| Some((*frame, state.exit(*origin, *exit, origin.vni)?)))
+            .collect()
+    }
 }
 
 /// Where every frame may go when nothing changes.
@@ -354,20 +402,21 @@ proptest! {
             let frames = frames(&[&pair[0], &pair[1]]);
             let allowed = &settled_reach(&pair[0], &frames) | &settled_reach(&pair[1], &frames);
             let mut state = State::settled(&pair[0]);
-            // Of all frames that a program may still be at work on.
-            let mut origins = Origins::new();
-            classify_all(&state.tables, &frames, &mut origins);
+            let mut memory = Memory::default();
+            memory.go_on(&state, &frames);
             for op in diff(&pair[0], &pair[1]) {
-                if op == Op::Barrier {
-                    origins.clear();
-                }
+                memory.take(&op);
                 state.take(&op);
-                classify_all(&state.tables, &frames, &mut origins);
-                state.learn(&origins);
-                if let Some(wrong) = reach(&origins, &state).difference(&allowed).next() {
+                memory.go_on(&state, &frames);
+                state.learn(&memory.under_way);
+                let reach = &reach(&memory.under_way, &state) | &memory.reach(&state);
+                if let Some(wrong) = reach.difference(&allowed).next() {
                     prop_assert!(false, "after {op:?}: {wrong:?}");
                 }
             }
+            memory.take(&Op::Barrier);
+            let left = &memory.reach(&state) - &settled_reach(&pair[1], &frames);
+            prop_assert!(left.is_empty(), "remembered for longer: {left:?}");
         }
     }
 }

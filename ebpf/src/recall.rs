@@ -1,0 +1,153 @@
+//! What was decided lately: a known unicast flow (where it comes in, its tags or tunnel, its two addresses) is decided by looking
+//! things up once, and for a moment the decision is taken as it was. A frame that recalls a decision does what it would have done
+//! had it been under way since then, and not longer than that is allowed: a decision is void
+//!
+//! - once the node's epoch is another, which the agent counts up with every change, before it waits for programs that run;
+//! - once the segment's epoch is another, which an address that moves counts up at once;
+//! - after [`LIFETIME`], so that the FDB hears of those who talk.
+//!
+//! The epoch is read before anything is looked up: a decision that was made while things changed is void from the start.
+//! Each CPU remembers for itself, and forgets by chance what falls into the same slot: an operator with many flows makes
+//! others' frames slower by some lookups, and no worse.
+
+use aya_ebpf::{
+    helpers::generated::bpf_jiffies64,
+    macros::map,
+    maps::{Array, PerCpuArray},
+};
+use sillon_abi::{Addr, DropReason, EPOCH_COUNT, Exit};
+
+use crate::{
+    classify::{Origin, Tags},
+    flow::{mix, words},
+    frame::Frame,
+    parse::TAG,
+    tunnel::Packet,
+};
+
+/// Slots of a CPU; a power of two.
+const SLOTS: u32 = 4096;
+/// In jiffies: 50 to 500 ms.
+const LIFETIME: u64 = 50;
+
+/// Decisions by flow. Not pinned: programs that are new remember nothing.
+#[map]
+static DECISIONS: PerCpuArray<Decision> = PerCpuArray::with_max_entries(SLOTS, 0);
+/// The node's epoch, then those of segments by uid, which several may share.
+#[map]
+pub static EPOCHS: Array<u64> = Array::pinned(EPOCH_COUNT, 0);
+
+/// What tells flows apart.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct Flow {
+    /// Port and tags, or VNI.
+    place: u64,
+    /// The tunnel's source.
+    source: [u64; 2],
+    dst: u64,
+    src: u64,
+}
+
+#[repr(C)]
+struct Decision {
+    flow: Flow,
+    epoch: u64,
+    until: u64,
+    origin: Origin,
+    exit: Exit,
+    pad: u32,
+}
+
+const TUNNELLED: u64 = 1 << 63;
+const FROM_LEAF: u64 = 1 << 62;
+
+impl Flow {
+    #[inline(always)]
+    pub fn on_port(frame: &Frame, tags: &Tags) -> Result<Self, DropReason> {
+        let key = tags.key;
+        // No attachment's class has 0 and 1: it is a priority tag's.
+        let priority_tag = if key.outer == 0 && tags.lead == TAG { 1 } else { 0 };
+        let tags = u64::from(key.outer) << 16 | u64::from(key.inner | priority_tag);
+        Self::new(frame, 0, u64::from(key.ifindex) << 32 | tags, Addr([0; 8]))
+    }
+
+    #[inline(always)]
+    pub fn in_tunnel(frame: &Frame, packet: &Packet) -> Result<Self, DropReason> {
+        let leaf = if packet.leaf { FROM_LEAF } else { 0 };
+        // The mask changes nothing, and tells the verifier the bounds.
+        Self::new(frame, packet.header & 0x7f, TUNNELLED | leaf | u64::from(packet.key.vni), packet.key.source)
+    }
+
+    #[inline(always)]
+    fn new(frame: &Frame, at: usize, place: u64, Addr(ip): Addr) -> Result<Self, DropReason> {
+        let macs: [u16; 6] = frame.read(at)?;
+        Ok(Self {
+            place,
+            source: [words(ip[0], ip[1], ip[2], ip[3]), words(ip[4], ip[5], ip[6], ip[7])],
+            dst: words(0, macs[0], macs[1], macs[2]),
+            src: words(0, macs[3], macs[4], macs[5]),
+        })
+    }
+
+    #[inline(always)]
+    fn slot(&self) -> u32 {
+        let hash = mix(mix(mix(self.place, self.source[1]), self.dst), self.src);
+        (hash >> 40) as u32 & (SLOTS - 1)
+    }
+}
+
+#[inline(always)]
+fn epoch(index: u32) -> u64 {
+    // SAFETY: one aligned word, read at once.
+    EPOCHS.get_ptr(index).map_or(0, |epoch| unsafe { core::ptr::read_volatile(epoch) })
+}
+
+/// The place of a segment's epoch.
+#[inline(always)]
+pub fn place_of(segment: u32) -> u32 {
+    1 + segment % (EPOCH_COUNT - 1)
+}
+
+/// A flow on its way to a decision.
+pub struct Undecided {
+    flow: Flow,
+    node_epoch: u64,
+}
+
+impl Undecided {
+    /// To be called before anything is looked up.
+    #[inline(always)]
+    pub fn new(flow: Flow) -> Self {
+        Self { flow, node_epoch: epoch(0) }
+    }
+
+    /// The decision on this flow, if there is one that still holds.
+    #[inline(always)]
+    pub fn recall(&self) -> Option<(Origin, Exit)> {
+        // SAFETY: a map value of this CPU, which nothing else touches while we run.
+        let decision = DECISIONS.get_ptr(self.flow.slot()).map(|decision| unsafe { &*decision })?;
+        // SAFETY: a helper without arguments.
+        let now = unsafe { bpf_jiffies64() };
+        let holds = decision.flow == self.flow
+            && now <= decision.until
+            && decision.epoch == self.epoch(decision.origin.segment);
+        holds.then_some((decision.origin, decision.exit))
+    }
+
+    /// The sum of the node's and the segment's epoch: both only grow. To be asked before the FDB is.
+    #[inline(always)]
+    pub fn epoch(&self, segment: u32) -> u64 {
+        self.node_epoch.wrapping_add(epoch(place_of(segment)))
+    }
+
+    #[inline(always)]
+    pub fn remember(&self, epoch: u64, origin: &Origin, exit: Exit) {
+        let Some(decision) = DECISIONS.get_ptr_mut(self.flow.slot()) else { return };
+        // SAFETY: as for `recall`; and a helper without arguments.
+        unsafe {
+            let until = bpf_jiffies64() + LIFETIME;
+            *decision = Decision { flow: self.flow, epoch, until, origin: *origin, exit, pad: 0 };
+        }
+    }
+}
