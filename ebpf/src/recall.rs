@@ -76,7 +76,12 @@ impl Flow {
     pub fn in_tunnel(frame: &Frame, packet: &Packet) -> Result<Self, DropReason> {
         let leaf = if packet.leaf { FROM_LEAF } else { 0 };
         // The mask changes nothing, and tells the verifier the bounds.
-        Self::new(frame, packet.header & 0x7f, TUNNELLED | leaf | u64::from(packet.key.vni), packet.key.source)
+        Self::new(
+            frame,
+            packet.header & 0x7f,
+            TUNNELLED | leaf | u64::from(packet.key.vni),
+            packet.key.source,
+        )
     }
 
     #[inline(always)]
