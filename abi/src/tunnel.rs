@@ -28,14 +28,24 @@ impl Addr {
     }
 }
 
-/// A VNI and who sent it.
-#[repr(C)]
+/// A VNI and who sent it. Aligned, since the verifier wants words on the stack to be.
+#[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TunnelKey {
-    /// VNI, host order.
-    pub vni: u32,
     /// Outer source.
     pub source: Addr,
+    /// VNI, host order.
+    pub vni: u32,
+    /// Zero.
+    pub pad: u32,
+}
+
+impl TunnelKey {
+    /// The key of this VNI and source.
+    #[inline(always)]
+    pub const fn new(vni: u32, source: Addr) -> Self {
+        Self { vni, source, pad: 0 }
+    }
 }
 
 /// What a frame from a tunnel belongs to.
@@ -57,7 +67,7 @@ pub struct TunnelEntry {
     /// A [`crate::Service`].
     pub service: u8,
     /// Zero.
-    pub pad: u8,
+    pub pad: [u8; 5],
 }
 
 /// A remote VTEP, by id.
@@ -93,4 +103,4 @@ impl Default for PathEntry {
     }
 }
 
-pod!(Addr = 16, TunnelKey = 20, TunnelEntry = 40, RemoteEntry = 80, PathEntry = 84);
+pod!(Addr = 16, TunnelKey = 24, TunnelEntry = 48, RemoteEntry = 80, PathEntry = 84);

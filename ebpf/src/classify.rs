@@ -43,7 +43,7 @@ impl Origin {
     /// Bytes of the attachment's own tags. The mask changes nothing, and tells the verifier the bounds.
     #[inline(always)]
     pub fn lead(&self) -> usize {
-        self.lead as usize & (2 * TAG | TAG)
+        self.lead as usize & ((2 * TAG) | TAG)
     }
 }
 

@@ -68,8 +68,8 @@ impl Flow {
         let key = tags.key;
         // No attachment's class has 0 and 1: it is a priority tag's.
         let priority_tag = if key.outer == 0 && tags.lead == TAG { 1 } else { 0 };
-        let tags = u64::from(key.outer) << 16 | u64::from(key.inner | priority_tag);
-        Self::new(frame, 0, u64::from(key.ifindex) << 32 | tags, Addr([0; 8]))
+        let tags = (u64::from(key.outer) << 16) | u64::from(key.inner | priority_tag);
+        Self::new(frame, 0, (u64::from(key.ifindex) << 32) | tags, Addr([0; 8]))
     }
 
     #[inline(always)]

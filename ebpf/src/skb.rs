@@ -15,9 +15,12 @@ use aya_ebpf::{
     },
     programs::TcContext,
 };
-use sillon_abi::{DropReason, ETHERNET, Handoff, Mac, Note, PathEntry, V4_OUTER, V6_OUTER};
+use sillon_abi::{DropReason, ETHERNET, Handoff, Note, PathEntry, V4_OUTER, V6_OUTER};
 
 use crate::{outer::Outer, parse::TAG};
+
+/// Bytes of a frame's two addresses.
+const MACS: usize = 12;
 
 /// A frame at TC.
 #[derive(Clone, Copy)]
@@ -127,16 +130,6 @@ impl Skb {
         }
     }
 
-    #[inline(always)]
-    fn load(self, offset: usize) -> Result<[Mac; 2], DropReason> {
-        let mut macs = [Mac([0; 3]); 2];
-        // SAFETY: as for `store`.
-        match unsafe { bpf_skb_load_bytes(self.ctx.cast(), offset as u32, (&raw mut macs).cast(), 12) } {
-            0 => Ok(macs),
-            _ => Err(DropReason::Truncated),
-        }
-    }
-
     /// Gives the frame one more tag in front of those it has.
     #[inline(always)]
     pub fn push_tag(self, tpid: u16, tci: u16) -> Result<(), DropReason> {
@@ -170,8 +163,16 @@ impl Skb {
     /// With `TAG` bytes free in front of the addresses at `at + TAG`: moves them there and puts a tag behind them.
     #[inline(always)]
     pub fn tag_at(self, at: usize, tpid: u16, tci: u16) -> Result<(), DropReason> {
-        self.store(at, self.load(at + TAG)?)?;
-        self.store(at + 12, [tpid.to_be(), tci.to_be()])
+        let mut macs = MaybeUninit::<[u64; 2]>::uninit();
+        let bytes = macs.as_mut_ptr().cast();
+        // SAFETY: there is room for 12 bytes, and the helper fills them before they are stored.
+        unsafe {
+            if bpf_skb_load_bytes(self.ctx.cast(), (at + TAG) as u32, bytes, MACS as u32) != 0 {
+                return Err(DropReason::Truncated);
+            }
+            self.store_bytes(at, bytes, MACS)?;
+        }
+        self.store(at + MACS, [tpid.to_be(), tci.to_be()])
     }
 
     /// Writes the outer header over the front.

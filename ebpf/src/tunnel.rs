@@ -165,7 +165,7 @@ fn vxlan(frame: &Frame, outer: &Outer, len: usize) -> Result<(TunnelKey, bool), 
         return Err(DropReason::NoVniFlag);
     }
     let vni = u32::from(u16::from_be(udp[6])) << 8 | u32::from(u16::from_be(udp[7]) >> 8);
-    Ok((TunnelKey { vni, source: outer.source }, u16::from_be(udp[5]) & LEAF != 0))
+    Ok((TunnelKey::new(vni, outer.source), u16::from_be(udp[5]) & LEAF != 0))
 }
 
 /// Whose a packet is: its VNI and its source must belong together.

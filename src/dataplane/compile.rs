@@ -245,7 +245,7 @@ impl Compiler<'_> {
             let attached = exits.iter().copied().find(|exit| !exit.is_remote()).unwrap_or(Exit::NONE);
             for remote in exits.iter().filter(|exit| exit.is_remote()) {
                 let Some(source) = self.tables.remotes.get(&remote.id()) else { continue };
-                let key = TunnelKey { vni: segment.vni, source: *source };
+                let key = TunnelKey::new(segment.vni, *source);
                 let entry = TunnelEntry {
                     key,
                     segment: uid,
@@ -254,7 +254,7 @@ impl Compiler<'_> {
                     fdb_limit: segment.fdb_limit,
                     mtu: segment.mtu,
                     service: segment.service,
-                    pad: 0,
+                    pad: [0; 5],
                 };
                 self.tables.tunnels.insert(key, entry);
             }

@@ -32,8 +32,15 @@ pub fn ebpf(folder: &str, subcommand: &str) -> std::process::Command {
     command.args(["--quiet", "--release", "-Z", "build-std=core", "--target", TARGET]);
     command.arg("--target-dir").arg(root().join("target/bpf"));
     // The linker wants BTF for `bpf_loop`'s callback, and BTF is made from debug information.
-    let flags = format!("-Clinker={}\x1f-Clink-arg=--btf\x1f-Cdebuginfo=2", linker_path().display());
-    command.env("CARGO_ENCODED_RUSTFLAGS", flags);
+    // Frames are 2-aligned, and every architecture that we run on reads and writes words at any address.
+    let flags = [
+        &format!("-Clinker={}", linker_path().display()),
+        "-Cdebuginfo=2",
+        "-Ctarget-cpu=v3",
+        "-Ctarget-feature=+allows-misaligned-mem-access",
+        "-Clink-arg=--btf",
+    ];
+    command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     command
 }
 
