@@ -80,6 +80,26 @@ fn an_address_moves_between_ports_and_nodes() {
 }
 
 #[test]
+fn a_flow_that_was_decided_follows_an_address_that_moves() {
+    let mut fabric = fabric(Underlay::Direct);
+    let [near, far] = untagged(&mut fabric, "lan", [3, 1], None);
+    let places = [&near[0], &near[1], &far[0]];
+    // So fast that what was decided for the place before would hold still.
+    for step in 0..30 {
+        let place = places[step % 3];
+        place.send(&datagram(7, BROADCAST, &format!("here {step}."))).unwrap();
+        assert!(comes(&near[2], &format!("here {step}.")));
+        for frame in 0..3 {
+            let word = format!("to you {step}.{frame}.");
+            near[2].send(&datagram(8, mac(7), &word)).unwrap();
+            assert!(comes(place, &word), "{word}");
+        }
+    }
+    let strays = places.iter().flat_map(|place| place.drain().unwrap());
+    assert_eq!(strays.filter(|frame| frame.contains(b"to you")).count(), 0);
+}
+
+#[test]
 fn an_address_that_falls_silent_is_forgotten() {
     let mut fabric = fabric(Underlay::Direct);
     let [near, _] = untagged(&mut fabric, "lan", [3, 0], Some(("ageing", 2)));
@@ -172,6 +192,32 @@ fn leaves_of_a_tree_reach_roots_alone() {
     assert!(soon(|| fabric.edges[1].dropped("alder-tree", "leaf-to-leaf").unwrap() == 1));
     near[1].send(&datagram(1, mac(2), "leaf to root")).unwrap();
     assert!(comes(&near[0], "leaf to root"));
+}
+
+#[test]
+fn who_becomes_a_leaf_is_one_for_flows_that_were_decided() {
+    let mut fabric = fabric(Underlay::Direct);
+    let wires = ["p0", "p1"].map(|port| fabric.plug(0, port).unwrap());
+    let [roots, leaves] = ["\"root\"", "\"leaf\""].map(|role| {
+        let file = fabric.file(0).port("p0", "access").port("p1", "access");
+        let file = file.segment("alder-tree", 100, "tree", &[]);
+        let file = file.attach("alder-tree", "p0", "untagged").key("role", role);
+        file.attach("alder-tree", "p1", "untagged").key("role", role)
+    });
+    fabric.edges[0].start(&roots).unwrap();
+    wires[1].send(&datagram(2, BROADCAST, "hello")).unwrap();
+    assert!(comes(&wires[0], "hello"));
+    for round in 0..10 {
+        let word = format!("from root to root {round}.");
+        for _ in 0..3 {
+            wires[0].send(&datagram(1, mac(2), &word)).unwrap();
+            assert!(comes(&wires[1], &word));
+        }
+        fabric.edges[0].reload(&leaves).unwrap();
+        wires[0].send(&datagram(1, mac(2), "from leaf to leaf")).unwrap();
+        fabric.edges[0].reload(&roots).unwrap();
+    }
+    assert!(stays_away(&wires[1], "from leaf to leaf"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! things up once, and for a moment the decision is taken as it was. A frame that recalls a decision does what it would have done
 //! had it been under way since then, and not longer than that is allowed: a decision is void
 //!
-//! - once the node's epoch is another, which the agent counts up with every change, before it waits for programs that run;
+//! - once the node's epoch is another, which the agent counts up when it has purged the FDB, and at the end of every change;
 //! - once the segment's epoch is another, which an address that moves counts up at once;
 //! - after [`LIFETIME`], so that the FDB hears of those who talk.
 //!

@@ -186,7 +186,7 @@ fn narrow(old: &Tables, part: &Tables) -> Vec<Op> {
     last.extend(old.devices.difference(&part.devices).map(|ifindex| Op::RemoveDevice(*ifindex)));
     last.extend(removed(&old.records, &part.records, Op::RemoveRecord));
     if ops.iter().any(|op| !matches!(op, Op::SetNode(_))) || !last.is_empty() {
-        ops.extend([Op::Forget, Op::Barrier]);
+        ops.push(Op::Barrier);
     }
     ops.extend(last);
     ops

@@ -405,6 +405,10 @@ proptest! {
             let mut memory = Memory::default();
             memory.go_on(&state, &frames);
             for op in diff(&pair[0], &pair[1]) {
+                if let Op::SetFlood(key, _) = op {
+                    let is_read = |segment: &Segment| segment.list == key.list && key.index < segment.members;
+                    prop_assert!(!state.tables.segments.values().any(is_read), "a list that is read is written");
+                }
                 memory.take(&op);
                 state.take(&op);
                 memory.go_on(&state, &frames);
