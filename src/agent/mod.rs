@@ -124,7 +124,7 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
     let mut agent =
         Agent { path: options.config, reconciler, follower, snapshots, links, unreachable: BTreeSet::new() };
     agent.settle().await;
-    println!("ready: node {name}, {} ports, XDP {:?}", agent.reconciler.config().ports.len(), options.mode);
+    println!("ready: node {name}, {} ports, XDP {}", agent.reconciler.config().ports.len(), options.mode);
     agent.run(&listener, &mut signals).await?;
     info!(node = name, "stopped; the node goes on forwarding");
     Ok(())

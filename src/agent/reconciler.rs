@@ -305,7 +305,7 @@ impl Reconciler {
             let target = Target { name, ifindex: device.ifindex, role: role(port.role), mode: self.mode };
             links::attach(&self.pins, &mut self.programs, target)?;
             self.attached.insert(device.ifindex);
-            info!(port = name, ifindex = device.ifindex, mode = ?self.mode, "attached");
+            info!(port = name, ifindex = device.ifindex, mode = %self.mode, "attached");
         }
         Ok(())
     }

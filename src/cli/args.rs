@@ -41,6 +41,9 @@ pub enum Command {
     /// Check a configuration without touching the kernel
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
+    /// Prove that what a node's maps hold keeps its operators apart
+    #[command(after_help = VERIFY_EXAMPLES)]
+    Verify(VerifyArgs),
     /// Look at a node, or take it down
     #[command(arg_required_else_help = true)]
     Node(NodeArgs),
@@ -111,6 +114,17 @@ pub struct ReloadArgs {
 pub struct CheckArgs {
     /// The configuration to check (TOML)
     pub file: PathBuf,
+    /// Print JSON, for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `sillon verify`
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// Which node
+    #[command(flatten)]
+    pub which: WhichNode,
     /// Print JSON, for programs
     #[arg(long)]
     pub json: bool,
@@ -193,6 +207,7 @@ Examples:
   sillon check node.toml                   is this configuration right?
   sudo sillon agent --config node.toml     run the node that it describes
   sudo sillon node show                    what it does
+  sudo sillon verify                       is everything in it where it belongs?
   sudo sillon node show drops --json       what it dropped and why, for a program
   sudo sillon node flush                   take it down
 
@@ -220,6 +235,16 @@ Examples:
   sillon check node.toml --json | jq '.diagnostics[].message'
 
 Exits with 0 if the file is right (warnings are allowed), and with 2 if it is not.";
+
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  sudo sillon verify
+  sudo sillon verify --node edge1 --json | jq '.violations[]'
+
+It reads the maps that the programs use, whether an agent runs or not, and looks at every entry: each port and tag must lead
+to one segment, each VNI to one segment, and every FDB entry, flood list, line and tunnel must stay inside its segment.
+
+Exits with 0 if that is so, and with 1 if it is not.";
 
 const SHOW_EXAMPLES: &str = "\
 Examples:

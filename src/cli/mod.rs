@@ -9,6 +9,7 @@ pub mod check;
 pub mod node;
 mod output;
 mod tables;
+pub mod verify;
 
 use std::process::ExitCode;
 
@@ -31,6 +32,7 @@ pub fn main() -> ExitCode {
             (None, None) => Err(anyhow::anyhow!("sillon agent needs --config FILE")),
         },
         Command::Check(check) => check::check(check, output),
+        Command::Verify(args) => verify::verify(args, output),
         Command::Node(node) => match &node.command {
             NodeCommand::Show(show) => node::show(show, output),
             NodeCommand::Flush(flush) => node::flush(flush, output),

@@ -91,7 +91,7 @@ pub fn flush(args: &FlushArgs, output: Output) -> anyhow::Result<ExitCode> {
 }
 
 /// The node that is meant, which must have maps of this version.
-fn existing(which: &WhichNode) -> anyhow::Result<Pins> {
+pub(super) fn existing(which: &WhichNode) -> anyhow::Result<Pins> {
     let pins = chosen(which)?;
     if !pins.exists() {
         bail!("there is no node at {}{}", pins.root().display(), there_are());

@@ -56,7 +56,7 @@ fn list<T: ToString>(values: impl IntoIterator<Item = T>) -> Cell {
 pub fn ports(ports: &[PortView]) -> String {
     let mut sheet = Sheet::new("Ports", &["port", "ifindex", "role", "xdp", "mac", "attachments"]);
     for port in ports {
-        let mode = port.mode.map(|mode| format!("{mode:?}").to_lowercase());
+        let mode = port.mode.map(|mode| mode.to_string());
         sheet.row(vec![
             text(&port.name),
             number(port.ifindex),

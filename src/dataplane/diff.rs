@@ -103,6 +103,9 @@ pub fn diff(old: &Tables, new: &Tables) -> Vec<Op> {
     let common = common(old, new);
     let mut ops = narrow(old, &common);
     ops.extend(widen(&common, new));
+    if !ops.is_empty() {
+        ops.push(Op::Forget);
+    }
     ops
 }
 
@@ -204,9 +207,6 @@ fn widen(part: &Tables, new: &Tables) -> Vec<Op> {
     ops.extend(set(&part.tunnels, &new.tunnels, Op::SetTunnel));
     ops.extend(set(&part.vnis, &new.vnis, Op::SetVni));
     ops.extend(set(&part.classes, &new.classes, Op::SetClass));
-    if !ops.is_empty() {
-        ops.push(Op::Forget);
-    }
     let interim: Vec<Op> = removed(&part.flood, &new.flood, Op::RemoveFlood).collect();
     if !interim.is_empty() {
         ops.push(Op::Barrier);

@@ -28,6 +28,15 @@ pub enum Mode {
     Generic,
 }
 
+impl std::fmt::Display for Mode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        })
+    }
+}
+
 impl Mode {
     /// The number in a port's record.
     pub const fn number(self) -> u32 {
@@ -65,6 +74,13 @@ pub struct Target<'a> {
     pub role: Role,
     /// Where XDP runs on it.
     pub mode: Mode,
+}
+
+/// Whether all programs that a port needs are pinned on it.
+pub fn is_complete(pins: &Pins, ifindex: u32, role: u8) -> bool {
+    let kinds: &[&str] =
+        if role == Role::Uplink as u8 { &["xdp", "ingress"] } else { &["xdp", "ingress", "egress"] };
+    kinds.iter().all(|kind| pins.links().join(format!("{kind}-{ifindex}")).exists())
 }
 
 /// Whether the pipeline's link of a device is pinned.

@@ -8,11 +8,13 @@ pub mod diff;
 mod error;
 pub mod links;
 pub mod maps;
+pub mod names;
 pub mod object;
 pub mod paths;
 pub mod pins;
 pub mod sizes;
 pub mod tables;
+pub mod verify;
 pub mod view;
 
 #[cfg(test)]

@@ -6,13 +6,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::{collection::vec, prelude::*};
-use sillon_abi::{Addr, Attachment, ClassKey, Exit, FloodKey, Segment, Service, TunnelKey};
+use sillon_abi::{
+    Addr, Attachment, ClassKey, Exit, FdbEntry, FdbKey, FloodKey, RemoteEntry, Segment, Service, TunnelKey,
+};
 
 use super::{
     compile::{Device, compile},
     diff::{Op, diff},
     sizes::Sizes,
     tables::Tables,
+    verify::{Live, Violation, verify},
 };
 use crate::model::{LeafRole, NodeConfig, testing::node_config};
 
@@ -202,6 +205,7 @@ impl Memory {
         }
         if *op == Op::Barrier {
             self.under_way.clear();
+            self.begun_since.clear();
             self.recalled.clear();
         }
     }
@@ -345,7 +349,34 @@ fn assert_no_dangling_reference(tables: &Tables) {
     assert_eq!(tables.flood.keys().find(of_nobody), None);
 }
 
+/// A node that holds these tables, has learned an address at each exit, and reaches no remote.
+fn live(tables: &Tables) -> Live {
+    let mac = |number: usize| sillon_abi::Mac::new([2, 0, 0, 0, (number >> 8) as u8, number as u8]);
+    let fdb = tables.exits().into_iter().enumerate();
+    let entry = |exit| FdbEntry { exit, pad: 0, seen: 0 };
+    Live {
+        fdb: fdb.map(|(n, (uid, exit))| (FdbKey::new(uid, mac(n)), entry(exit))).collect(),
+        remotes: tables
+            .remotes
+            .iter()
+            .map(|(id, addr)| (*id, RemoteEntry { addr: *addr, ..RemoteEntry::default() }))
+            .collect(),
+        paths: BTreeMap::new(),
+        attached: tables.ports.keys().copied().collect(),
+        tables: tables.clone(),
+    }
+}
+
 proptest! {
+    #[test]
+    fn what_is_compiled_is_in_order(history in history()) {
+        for tables in &history {
+            let violations = verify(&live(tables)).violations;
+            let about_numbers = |violation: &&Violation| !violation.what.contains("more than its");
+            prop_assert_eq!(violations.iter().find(about_numbers), None);
+        }
+    }
+
     #[test]
     fn what_is_compiled_twice_stays_as_it_is(config in node_config(), dice in vec(any::<u8>(), 8)) {
         let devices = devices(&config, &dice);

@@ -4,13 +4,14 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
-use sillon_abi::{Addr, Attachment, ClassKey, Counters, DropReason, Encap, Exit, Role, ScopeKind, Service};
+use sillon_abi::{Attachment, Counters, DropReason, Exit, Role, ScopeKind, Service};
 
 use super::{
     DataplaneError,
     links::Mode,
     maps::Maps,
-    tables::{Tables, unpadded},
+    names::{Names, encap, ip},
+    tables::Tables,
 };
 
 /// Frames and bytes, in and out.
@@ -165,39 +166,16 @@ impl<'a> View<'a> {
         Ok(Self { maps, tables: maps.read()? })
     }
 
-    fn port_name(&self, ifindex: u32) -> String {
-        self.tables
-            .records
-            .get(&ifindex)
-            .map_or_else(|| format!("#{ifindex}"), |record| unpadded(&record.name))
-    }
-
-    fn segment_name(&self, uid: u32) -> String {
-        self.tables.labels.get(&uid).map_or_else(|| format!("#{uid}"), |label| unpadded(&label.segment))
-    }
-
-    fn operator(&self, uid: u32) -> String {
-        self.tables.labels.get(&uid).map_or_else(String::new, |label| unpadded(&label.operator))
-    }
-
-    fn exit_name(&self, exit: Exit) -> String {
-        if exit.is_remote() {
-            let remote = self.tables.remotes.get(&exit.id());
-            return remote.map_or_else(|| format!("remote #{}", exit.id()), |addr| ip(*addr).to_string());
-        }
-        let attachment = self.tables.attachments.get(&exit.id());
-        attachment.map_or_else(
-            || format!("attachment #{}", exit.id()),
-            |attachment| format!("{} {}", self.port_name(attachment.class.ifindex), encap(attachment.class)),
-        )
+    fn names(&self) -> Names<'_> {
+        Names(&self.tables)
     }
 
     fn attachment(&self, id: u32, attachment: &Attachment) -> Result<AttachmentView, DataplaneError> {
         let role = if attachment.leaf != 0 { "leaf" } else { "root" };
         Ok(AttachmentView {
-            segment: self.segment_name(attachment.segment),
-            operator: self.operator(attachment.segment),
-            port: self.port_name(attachment.class.ifindex),
+            segment: self.names().segment(attachment.segment),
+            operator: self.names().operator(attachment.segment),
+            port: self.names().port(attachment.class.ifindex),
             encap: encap(attachment.class),
             role: (attachment.service == Service::Tree as u8).then_some(role),
             traffic: self.maps.attachment_counters(id)?.into(),
@@ -220,7 +198,7 @@ impl<'a> View<'a> {
         let mut ports = Vec::new();
         for (ifindex, port) in &self.tables.ports {
             ports.push(PortView {
-                name: self.port_name(*ifindex),
+                name: self.names().port(*ifindex),
                 ifindex: *ifindex,
                 role: role(port.role),
                 mac: port.mac.to_string(),
@@ -242,8 +220,8 @@ impl<'a> View<'a> {
             let (used, removed) = self.maps.fdb_use(*uid)?;
             let tunnels = self.tables.tunnels.values().filter(|tunnel| tunnel.segment == *uid);
             segments.push(SegmentView {
-                name: self.segment_name(*uid),
-                operator: self.operator(*uid),
+                name: self.names().segment(*uid),
+                operator: self.names().operator(*uid),
                 vni: segment.vni,
                 service: service(segment.service),
                 mtu: segment.mtu,
@@ -269,10 +247,10 @@ impl<'a> View<'a> {
             .fdb()?
             .into_iter()
             .map(|(key, entry)| FdbView {
-                segment: self.segment_name(key.segment),
+                segment: self.names().segment(key.segment),
                 vni: self.tables.segments.get(&key.segment).map_or(0, |segment| segment.vni),
                 mac: key.mac.to_string(),
-                at: self.exit_name(entry.exit),
+                at: self.names().exit(entry.exit),
                 age: now.saturating_sub(entry.seen) / 1_000_000_000,
             })
             .collect();
@@ -299,7 +277,7 @@ impl<'a> View<'a> {
                 vnis: tunnels.map(|tunnel| tunnel.key.vni).collect(),
                 paths: ways
                     .map(|(path, share)| PathView {
-                        port: self.port_name(path.ifindex),
+                        port: self.names().port(path.ifindex),
                         next_hop: sillon_abi::Mac([path.header[0], path.header[1], path.header[2]])
                             .to_string(),
                         mtu: path.mtu,
@@ -322,12 +300,12 @@ impl<'a> View<'a> {
         for (key, frames) in self.maps.drops()? {
             let Some(reason) = DropReason::from_number(key.reason) else { continue };
             let (scope, name, segment) = if key.scope == ScopeKind::Port as u32 {
-                ("port", self.port_name(key.id), None)
+                ("port", self.names().port(key.id), None)
             } else if key.scope == ScopeKind::Attachment as u32 {
-                let segment = self.tables.attachments.get(&key.id).map(|at| self.segment_name(at.segment));
-                ("attachment", self.exit_name(Exit::attachment(key.id)), segment)
+                let segment = self.tables.attachments.get(&key.id).map(|at| self.names().segment(at.segment));
+                ("attachment", self.names().exit(Exit::attachment(key.id)), segment)
             } else {
-                let name = self.segment_name(key.id);
+                let name = self.names().segment(key.id);
                 ("segment", name.clone(), Some(name))
             };
             drops.push(DropView { scope, name, segment, reason: reason.name(), frames, help: reason.help() });
@@ -341,25 +319,6 @@ impl<'a> View<'a> {
 pub fn monotonic_ns() -> u64 {
     let Ok(now) = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE) else { return 0 };
     u64::try_from(now.tv_sec()).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec()).unwrap_or(0)
-}
-
-/// An address of the tables, as an IP address.
-pub fn ip(addr: Addr) -> IpAddr {
-    let mut octets = [0; 16];
-    for (pair, word) in octets.chunks_exact_mut(2).zip(addr.0) {
-        pair.copy_from_slice(&word.to_ne_bytes());
-    }
-    IpAddr::from(octets).to_canonical()
-}
-
-fn encap(class: ClassKey) -> String {
-    match class.encap() {
-        Encap::Untagged => "untagged".to_owned(),
-        Encap::Dot1q => format!("dot1q {}", class.outer_vid()),
-        Encap::QinqS => format!("qinq {}", class.outer_vid()),
-        Encap::QinqSC => format!("qinq {}.{}", class.outer_vid(), class.inner),
-        Encap::Port => "port".to_owned(),
-    }
 }
 
 fn role(number: u8) -> &'static str {

@@ -47,7 +47,12 @@ fn show(options: &Options) -> anyhow::Result<ExitCode> {
     println!("{}", report::paths(&worked));
     println!("{}", report::reached(&reached));
     println!("{}", report::drops(&cast)?);
-    let faults = report::faults(&worked, &reached);
+    let (proof, in_order) = report::proof(&cast)?;
+    println!("{proof}");
+    let mut faults = report::faults(&worked, &reached);
+    if !in_order {
+        faults.push("`sillon verify` found violations".to_owned());
+    }
     println!("{}", report::verdict(&faults));
     if options.hold {
         println!("{}", report::commands(&cast));

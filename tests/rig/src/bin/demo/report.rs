@@ -99,6 +99,18 @@ pub fn drops(cast: &Cast) -> anyhow::Result<String> {
     Ok(titled("What the edges dropped, and why", &drops))
 }
 
+/// What `sillon verify` says of the edges, and whether all is in order.
+pub fn proof(cast: &Cast) -> anyhow::Result<(String, bool)> {
+    let mut said = "\nWhat `sillon verify` says of what the edges' maps hold\n".to_owned();
+    let mut in_order = true;
+    for edge in &cast.fabric.edges {
+        let output = edge.sillon(&["verify", "--node", edge.name()])?;
+        said += &String::from_utf8_lossy(&output.stdout);
+        in_order &= output.status.success();
+    }
+    Ok((said.trim_end().to_owned(), in_order))
+}
+
 /// What is not as it should be.
 pub fn faults(worked: &[Worked], reached: &Reached) -> Vec<String> {
     let broken = worked.iter().filter(|path| !path.is_right());

@@ -1,0 +1,274 @@
+//! `sillon verify`: finds nothing on a node at work, and finds each entry that somebody else has written into a map.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
+
+mod common;
+
+use aya::{
+    Pod,
+    maps::{Array, HashMap, Map, MapData},
+};
+use common::{comes, datagram, fabric};
+use serde_json::Value;
+use sillon_abi::{
+    Attachment, ClassKey, Exit, FdbEntry, FdbKey, FloodKey, Label, NodeEntry, PathEntry, PortEntry,
+    RemoteEntry, Segment, TunnelEntry, TunnelKey, map,
+};
+use sillon_rig::{Fabric, Node, Tag, Underlay, Wire, frame::BROADCAST};
+
+/// Where the node's maps are.
+const MAPS: &str = "/sys/fs/bpf/sillon/edge1/v1/maps";
+
+/// alder and birch share a port and a remote; both have learned addresses.
+fn at_work() -> (Fabric, Vec<Wire>) {
+    let mut fabric = fabric(Underlay::Direct);
+    let wires: Vec<Wire> = ["p0", "p1"].into_iter().map(|port| fabric.plug(0, port).unwrap()).collect();
+    let file = fabric.file(0).port("p0", "access").port("p1", "access");
+    let file = file.segment("alder-lan", 100, "lan", &["10.99.0.2"]).segment(
+        "birch-lan",
+        200,
+        "lan",
+        &["10.99.0.2", "fd99::2"],
+    );
+    let file =
+        file.segment("cedar-line", 300, "line", &["10.99.0.2"]).segment("cedar-tree", 400, "tree", &[]);
+    let file = file.attach("alder-lan", "p0", "untagged").attach("alder-lan", "p1", "dot1q 1");
+    let file = file.attach("birch-lan", "p0", "dot1q 2").attach("birch-lan", "p1", "untagged");
+    let file = file
+        .attach("cedar-line", "p0", "qinq 3.4")
+        .attach("cedar-tree", "p1", "qinq 5")
+        .key("role", "\"leaf\"");
+    fabric.edges[0].start(&file).unwrap();
+    wires[0].send(&datagram(1, BROADCAST, "alder")).unwrap();
+    assert!(comes(&wires[1], "alder"));
+    wires[0].send(&datagram(1, BROADCAST, "birch").tagged(&[Tag::c(2)])).unwrap();
+    assert!(comes(&wires[1], "birch"));
+    (fabric, wires)
+}
+
+/// What `sillon verify --json` says; its exit code agrees with it.
+fn verified(node: &Node) -> Value {
+    let output = node.sillon(&["verify", "--json"]).unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let found = report["violations"].as_array().unwrap().len();
+    assert_eq!(output.status.code(), Some(i32::from(found > 0)), "{report:#}");
+    report
+}
+
+fn opened<M: TryFrom<Map, Error = aya::maps::MapError>>(name: &str) -> M {
+    let data = MapData::from_pin(format!("{MAPS}/{name}")).unwrap();
+    Map::from_map_data(data).unwrap().try_into().unwrap()
+}
+
+fn entries<K: Pod + Send, V: Pod + Send>(node: &Node, name: &str) -> Vec<(K, V)> {
+    node.netns.enter(|| Ok(opened::<HashMap<_, K, V>>(name).iter().collect::<Result<_, _>>()?)).unwrap()
+}
+
+fn element<V: Pod + Send>(node: &Node, name: &str, index: u32) -> V {
+    node.netns.enter(|| Ok(opened::<Array<_, V>>(name).get(&index, 0)?)).unwrap()
+}
+
+/// Writes something else into a hash, and back again.
+fn with_entry<K: Pod + Send + Sync, V: Pod + Send + Sync>(
+    node: &Node,
+    name: &'static str,
+    key: K,
+    value: V,
+    check: impl FnOnce(),
+) {
+    let write = |value: Option<V>| {
+        node.netns
+            .enter(|| {
+                let mut map = opened::<HashMap<_, K, V>>(name);
+                let before = map.get(&key, 0).ok();
+                match value {
+                    Some(value) => map.insert(key, value, 0)?,
+                    None => map.remove(&key)?,
+                }
+                Ok(before)
+            })
+            .unwrap()
+    };
+    let before = write(Some(value));
+    check();
+    write(before);
+}
+
+fn with_element<V: Pod + Send + Sync>(
+    node: &Node,
+    name: &'static str,
+    index: u32,
+    change: impl FnOnce(&mut V),
+    check: impl FnOnce(),
+) {
+    let before: V = element(node, name, index);
+    let mut value = before;
+    change(&mut value);
+    let write =
+        |value: V| node.netns.enter(|| Ok(opened::<Array<_, V>>(name).set(index, value, 0)?)).unwrap();
+    write(value);
+    check();
+    write(before);
+}
+
+/// The violation of a map that was written to: what it is about, a part of what is said, and the operators.
+fn expect(node: &Node, of: &str, words: &str, operators: &[&str]) {
+    let report = verified(node);
+    let found = report["violations"].as_array().unwrap().iter().any(|violation| {
+        let named = violation["operators"].as_array().unwrap();
+        violation["of"] == of
+            && violation["what"].as_str().unwrap().contains(words)
+            && operators.iter().all(|operator| named.iter().any(|name| name == operator))
+    });
+    assert!(found, "no violation of {of} with {words:?} and {operators:?} in {report:#}");
+}
+
+struct Ids {
+    alder: u32,
+    birch: u32,
+    /// alder's and birch's attachments on `p0`.
+    alder_p0: (u32, Attachment),
+    birch_p0: (u32, Attachment),
+    alder_segment: Segment,
+}
+
+fn ids(node: &Node) -> Ids {
+    let segments: Vec<(u32, Segment)> = entries(node, map::SEGMENTS);
+    let of_vni = |vni| *segments.iter().find(|(_, segment)| segment.vni == vni).unwrap();
+    let ((alder, alder_segment), (birch, _)) = (of_vni(100), of_vni(200));
+    let classes: Vec<(ClassKey, u32)> = entries(node, map::CLASSES);
+    let on_p0 = |uid, outer| {
+        let attachments = classes.iter().filter(|(class, _)| class.outer == outer);
+        let mut attachments =
+            attachments.map(|(_, id)| (*id, element::<Attachment>(node, map::ATTACHMENTS, *id)));
+        attachments.find(|(_, attachment)| attachment.segment == uid).unwrap()
+    };
+    Ids { alder, birch, alder_p0: on_p0(alder, 0), birch_p0: on_p0(birch, 2), alder_segment }
+}
+
+#[test]
+fn a_node_at_work_is_in_order() {
+    let (fabric, _wires) = at_work();
+    let report = verified(&fabric.edges[0]);
+    assert_eq!(report["violations"].as_array().unwrap().len(), 0, "{report:#}");
+    for (what, count) in
+        [("attachments", 6), ("segments", 4), ("FDB entries", 2), ("tunnel sources", 4), ("ports", 3)]
+    {
+        assert_eq!(report["checked"][what], count, "{what} in {report:#}");
+    }
+    let text = fabric.edges[0].sillon(&["verify"]).unwrap();
+    assert!(String::from_utf8_lossy(&text.stdout).contains("everything is where it belongs"));
+}
+
+#[test]
+fn what_leads_out_of_a_segment_is_found_in_each_map() {
+    let (fabric, _wires) = at_work();
+    let node = &fabric.edges[0];
+    let Ids { alder, birch, alder_p0, birch_p0, alder_segment } = ids(node);
+    let birchs = Exit::attachment(birch_p0.0);
+    with_entry(node, map::CLASSES, alder_p0.1.class, birch_p0.0, || {
+        expect(node, "classes", "p0 untagged", &["birch"]);
+    });
+    with_element(
+        node,
+        map::ATTACHMENTS,
+        alder_p0.0,
+        |one: &mut Attachment| one.segment = birch,
+        || {
+            expect(
+                node,
+                "flood lists",
+                "alder-lan leads to p0 untagged, which is of birch-lan",
+                &["alder", "birch"],
+            );
+        },
+    );
+    with_entry(node, map::VNIS, 100u32, birch, || expect(node, "VNIs", "VNI 100", &["alder", "birch"]));
+    let tunnels: Vec<(TunnelKey, TunnelEntry)> = entries(node, map::TUNNELS);
+    let (key, tunnel) = tunnels.into_iter().find(|(key, _)| key.vni == 100).unwrap();
+    with_entry(node, map::TUNNELS, key, TunnelEntry { segment: birch, ..tunnel }, || {
+        expect(node, "tunnel sources", "VNI 100 from 10.99.0.2 leads to birch-lan", &["alder", "birch"]);
+    });
+    let learned: Vec<(FdbKey, FdbEntry)> = entries(node, map::FDB);
+    let (key, entry) = learned.into_iter().find(|(key, _)| key.segment == alder).unwrap();
+    with_entry(node, map::FDB, key, FdbEntry { exit: birchs, ..entry }, || {
+        expect(
+            node,
+            "FDB",
+            "02:00:00:00:00:01 in alder-lan leads to p0 dot1q 2, which is of birch-lan",
+            &["alder", "birch"],
+        );
+    });
+    with_entry(node, map::FLOOD, FloodKey { list: alder_segment.list, index: 0 }, birchs, || {
+        expect(node, "flood lists", "the flood of alder-lan leads to p0 dot1q 2", &["alder", "birch"]);
+    });
+    with_element(
+        node,
+        map::PORTS,
+        alder_p0.1.class.ifindex,
+        |port: &mut PortEntry| port.whole = birch_p0.0,
+        || {
+            expect(node, "attachments", "no frame comes to the attachment p0 untagged", &["alder"]);
+        },
+    );
+    assert_eq!(verified(node)["violations"], Value::Array(Vec::new()), "all is as it was");
+}
+
+#[test]
+fn what_is_stale_or_dangling_is_found_in_each_map() {
+    let (fabric, _wires) = at_work();
+    let node = &fabric.edges[0];
+    let Ids { alder, alder_p0, alder_segment, .. } = ids(node);
+    let more = Segment { members: alder_segment.members + 1, ..alder_segment };
+    with_entry(node, map::SEGMENTS, alder, more, || expect(node, "flood lists", "has gaps", &["alder"]));
+    let other = Segment { mtu: 1400, ..alder_segment };
+    with_entry(node, map::SEGMENTS, alder, other, || {
+        expect(node, "attachments", "treats frames otherwise", &["alder"])
+    });
+    let nobody = FloodKey { list: 999, index: 0 };
+    with_entry(node, map::FLOOD, nobody, Exit::attachment(alder_p0.0), || {
+        expect(node, "flood lists", "of no segment's list", &[]);
+    });
+    let labels: Vec<(u32, Label)> = entries(node, map::LABELS);
+    with_entry(node, map::LABELS, 77u32, labels[0].1, || expect(node, "labels", "is not there", &[]));
+    with_element(
+        node,
+        map::NODE,
+        0,
+        |node: &mut NodeEntry| node.next_uid = 1,
+        || {
+            expect(node, "node", "will be given out again", &["alder"]);
+        },
+    );
+    with_element(
+        node,
+        map::REMOTES,
+        1,
+        |remote: &mut RemoteEntry| remote.addr.0[7] ^= 1,
+        || {
+            expect(node, "tunnel sources", "is counted for another remote", &[]);
+        },
+    );
+    let path = (1..8).find(|id| element::<PathEntry>(node, map::PATHS, *id).header_len != 0).unwrap();
+    with_element(
+        node,
+        map::PATHS,
+        path,
+        |path: &mut PathEntry| path.header[16] ^= 1,
+        || {
+            expect(node, "paths", "another destination", &[]);
+        },
+    );
+    with_element(
+        node,
+        map::PATHS,
+        path,
+        |path: &mut PathEntry| path.ifindex = alder_p0.1.class.ifindex,
+        || {
+            expect(node, "paths", "goes out of p0, which is no uplink", &[]);
+        },
+    );
+    node.netns.run("rm", &[&format!("{MAPS}/../links/ingress-{}", alder_p0.1.class.ifindex)]).unwrap();
+    let report = verified(node);
+    assert!(report["violations"].to_string().contains("port p0 has no program"), "{report:#}");
+}
