@@ -37,6 +37,17 @@ static DECISIONS: PerCpuArray<Decision> = PerCpuArray::with_max_entries(SLOTS, 0
 #[map]
 pub static EPOCHS: Array<u64> = Array::pinned(EPOCH_COUNT, 0);
 
+/// Whether anything is remembered: the loader writes 0 where the kernel may interrupt one program by another on the same CPU
+/// (PREEMPT_RT), which could leave halves of two decisions in one slot.
+#[unsafe(no_mangle)]
+static RECALL: u8 = 1;
+
+#[inline(always)]
+fn is_on() -> bool {
+    // SAFETY: a static, which the loader may have written before the program was loaded.
+    unsafe { core::ptr::read_volatile(&raw const RECALL) != 0 }
+}
+
 /// What tells flows apart.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
@@ -134,7 +145,8 @@ impl Undecided {
         let decision = DECISIONS.get_ptr(self.flow.slot()).map(|decision| unsafe { &*decision })?;
         // SAFETY: a helper without arguments.
         let now = unsafe { bpf_jiffies64() };
-        let holds = decision.flow == self.flow
+        let holds = is_on()
+            && decision.flow == self.flow
             && now <= decision.until
             && decision.epoch == self.epoch(decision.origin.segment);
         holds.then_some((decision.origin, decision.exit))

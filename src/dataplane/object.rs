@@ -1,6 +1,6 @@
 //! The eBPF object that was built into this binary, and the programs in it.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
@@ -27,6 +27,8 @@ impl Programs {
         }
         let mut loader = EbpfLoader::new();
         loader.default_map_pin_directory(maps).verifier_log_level(VerifierLogLevel::DEBUG);
+        let recall = u8::from(!is_realtime());
+        loader.override_global("RECALL", &recall, true);
         for name in map::ALL {
             if let Some(entries) = sizes.of(name) {
                 loader.map_max_entries(name, entries);
@@ -56,6 +58,11 @@ impl Programs {
         let program = self.0.program_mut(name).ok_or(DataplaneError::NoObject)?;
         Ok(program.try_into()?)
     }
+}
+
+/// Whether the kernel is one that interrupts softirqs (PREEMPT_RT): see `RECALL` in `ebpf/src/recall.rs`.
+fn is_realtime() -> bool {
+    fs::read("/sys/kernel/realtime").is_ok_and(|content| content.starts_with(b"1"))
 }
 
 /// The flood.
