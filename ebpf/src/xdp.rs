@@ -12,9 +12,9 @@ use crate::{
     guard,
     lookup::{self, Route},
     maps::PORTS,
-    parse,
+    parse, police,
     recall::{Flow, Undecided},
-    tunnel,
+    storm, tunnel,
 };
 
 #[xdp(frags)]
@@ -58,6 +58,7 @@ fn pipeline(frame: &Frame, scope: &mut Scope) -> Result<u32, DropReason> {
     let Arrival { origin, len, .. } = &arrival;
     let inner = parse::inner(frame, origin)?;
     guard::guard(origin, &inner, *len)?;
+    police::ingress(origin, *len)?;
     ecn::decapsulated(frame, &inner, arrival.outer_ecn)?;
     let route = match arrival.recalled {
         Some(exit) => Route::To(exit),
@@ -65,7 +66,10 @@ fn pipeline(frame: &Frame, scope: &mut Scope) -> Result<u32, DropReason> {
     };
     match route {
         Route::To(exit) => deliver::deliver(frame, origin, &inner, exit, *len),
-        Route::Flood => flood::hand_over(frame, origin, &inner),
+        Route::Flood => {
+            storm::allow(origin, &inner)?;
+            flood::hand_over(frame, origin, &inner)
+        }
     }
 }
 
