@@ -100,7 +100,7 @@ impl FromStr for ByteSize {
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whole = SIZES.iter().find(|(_, factor)| self.0 != 0 && self.0 % factor == 0);
+        let whole = SIZES.iter().find(|(_, factor)| self.0 != 0 && self.0.is_multiple_of(*factor));
         let (unit, factor) = whole.copied().unwrap_or(("B", 1));
         write!(f, "{} {unit}", self.0 / factor)
     }
@@ -125,7 +125,7 @@ fn quantity(text: &str, what: &str, units: &[Unit], help: &str) -> Result<u64, I
         None => return Err(wrong()),
     };
     let scaled = number * u128::from(factor);
-    if scaled % power != 0 {
+    if !scaled.is_multiple_of(power) {
         let smallest = units.iter().find(|(_, factor)| *factor == 1).map_or("", |(name, _)| name);
         return Err(InvalidValue::new(format_args!("{text:?} is not a whole number of {smallest}"), help));
     }
