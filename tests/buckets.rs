@@ -179,7 +179,10 @@ fn over_time_the_admitted_rate_is_the_configured_one() {
                 })
                 .count() as f64;
             let wanted = 10_000.0 + 16_000.0 / bytes as f64;
-            assert!((passed / wanted - 1.0).abs() < 0.002, "{bits} bit/s, {bytes} bytes: {passed} of {wanted}");
+            assert!(
+                (passed / wanted - 1.0).abs() < 0.002,
+                "{bits} bit/s, {bytes} bytes: {passed} of {wanted}"
+            );
         }
     }
 }
@@ -202,7 +205,10 @@ fn storm_limits_count_frames() {
     let start = 1 << 50;
     assert_eq!((0..5000).filter(|_| rate.take(&bucket, start, 1)).count(), 1000, "a second's worth at once");
     let each_ms = (1..=500).map(|ms| start + ticks(ms * 1_000_000));
-    assert_eq!(each_ms.filter(|now| (0..10).filter(|_| rate.take(&bucket, *now, 1)).count() == 1).count(), 500);
+    assert_eq!(
+        each_ms.filter(|now| (0..10).filter(|_| rate.take(&bucket, *now, 1)).count() == 1).count(),
+        500
+    );
     let idle = start + ticks(60_000_000_000);
     assert_eq!((0..5000).filter(|_| rate.take(&bucket, idle, 1)).count(), 1000, "never more");
 }

@@ -7,11 +7,12 @@ use anyhow::Context;
 use aya::{
     TestRun, TestRunOptions,
     programs::{
-        Xdp, XdpMode,
+        Xdp,
         links::{FdLink, PinnedLink},
         loaded_programs,
     },
 };
+use aya_obj::programs::XdpAttachType;
 use nix::{
     net::if_::if_nametoindex,
     sched::{CpuSet, sched_setaffinity},
@@ -42,7 +43,8 @@ impl Node {
             let id = FdLink::from(PinnedLink::from_pin(pin)?).info()?.program_id();
             let program = loaded_programs().flatten().find(|program| program.id() == id);
             let program = program.context("the port's program is gone")?;
-            let program = Xdp::from_program_info(program, Cow::Borrowed("sillon_xdp"), XdpMode::Driver)?;
+            let program =
+                Xdp::from_program_info(program, Cow::Borrowed("sillon_xdp"), XdpAttachType::Interface)?;
             Ok(Runner { netns: self.netns.clone(), program, ifindex })
         })
     }
