@@ -122,7 +122,7 @@ fn toml_syntax() {
 fn an_unknown_key_gets_a_suggestion() {
     let words = ["unknown key \"max_fbd\" in [node]", "did you mean \"max_fdb\"?"];
     refused(with("[node]", "[node]\nmax_fbd = 9"), "2:1", &words);
-    let words = ["unknown key \"links\"", "node, port, segment, attachment"];
+    let words = ["unknown key \"links\"", "node, port, profile, segment, attachment"];
     refused(and("[[links]]\n"), "20:3", &words);
 }
 

@@ -20,9 +20,12 @@ struct Words {
 const COMMITTED: Words = Words { rate: "cir", burst: "cbs" };
 const EXCESS: Words = Words { rate: "eir", burst: "ebs" };
 
+/// The largest frame of the segments with the smallest MTU.
+const LEAST: ByteSize = ByteSize(Segment::largest_frame(Segment::LEAST_MTU));
+
 pub(super) fn check(draft: &Draft, sink: &mut Sink) {
-    for profile in &draft.profiles {
-        if profile.readable && buckets(profile).all(|(_, bucket)| bucket.rate() == BitRate::ZERO) {
+    for profile in draft.profiles.iter().filter(|profile| profile.readable) {
+        if buckets(profile).all(|(_, bucket)| bucket.rate() == BitRate::ZERO) {
             sink.error(profile.at.clone(), "the profile lets nothing pass".to_owned(), "neither cir nor eir")
                 .help("add a line like: cir = \"100 Mbit/s\"");
         }
@@ -36,7 +39,7 @@ pub(super) fn check(draft: &Draft, sink: &mut Sink) {
             match profiles.get(name) {
                 None => unknown("profile", name, &profiles, sink),
                 Some(profile) => {
-                    if let Some(segment) = segment {
+                    if let Some(segment) = segment.filter(|_| profile.readable) {
                         check_use(name, profile, segment, sink);
                     }
                 }
@@ -60,12 +63,9 @@ fn check_bucket(words: Words, bucket: &BucketDraft, sink: &mut Sink) {
         }
         return;
     }
-    let least = Segment::largest_frame(Segment::LEAST_MTU);
-    if size.0 < least {
-        sink.error(at, format!("{key}: {size} holds no frame of any segment"), "").help(format!(
-            "write at least {least} B, or leave {key} out for {}",
-            Profile::default_burst(rate)
-        ));
+    if size < LEAST {
+        sink.error(at, format!("{key}: {size} holds no frame of any segment"), "")
+            .help(format!("write at least {}, or leave {key} out for {}", Profile::default_burst(rate)));
         return;
     }
     let lasts = Profile::burst_ms(rate, size);
@@ -83,8 +83,9 @@ fn check_use(name: &Spanned<String>, profile: &ProfileDraft, segment: &SegmentDr
     let largest = Segment::largest_frame(mtu);
     for (words, bucket) in buckets(profile) {
         let Some(burst) = bucket.burst.as_ref().filter(|_| bucket.rate() != BitRate::ZERO) else { continue };
-        let (size, key) = (burst.get_ref(), words.burst);
-        if size.0 < largest {
+        let (size, key) = (*burst.get_ref(), words.burst);
+        // Less than that was reported where it stands.
+        if size.0 < largest && size >= LEAST {
             let message = format!(
                 "profile {:?} does not fit: its {key} of {size} is less than the largest frame of the segment",
                 name.get_ref()
