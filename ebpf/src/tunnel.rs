@@ -8,12 +8,14 @@
 //!
 //! Between nodes, the lowest of the reserved bits behind the flags says "from a leaf of a `tree`" (sent in trees only).
 
-use sillon_abi::{Addr, DropReason, Exit, NodeEntry, PortEntry, TunnelEntry, TunnelKey, V4_OUTER, V6_OUTER};
+use sillon_abi::{
+    Addr, DropReason, Exit, Mac, NodeEntry, PortEntry, TunnelEntry, TunnelKey, V4_OUTER, V6_OUTER,
+};
 
 use crate::{
     classify::Origin,
     count::Scope,
-    frame::Frame,
+    frame::{Frame, Macs},
     maps::{NODE, TUNNELS, VNIS},
     outer::{LEAF, VXLAN_PORT},
     parse::{ETHERTYPE, IPV4, IPV6},
@@ -50,21 +52,25 @@ pub struct Packet {
     pub ecn: u8,
     /// Where the inner frame begins.
     pub header: usize,
+    /// Addresses of the inner frame.
+    pub macs: Macs,
     /// Bytes of the inner frame.
     pub len: usize,
     /// Bytes behind it.
-    padding: usize,
+    pub padding: usize,
 }
 
 /// Reads the outer header, or says that the frame is not ours.
 #[inline(always)]
 pub fn packet(frame: &Frame, port: &PortEntry) -> Result<Option<Packet>, DropReason> {
-    let Ok(eth) = frame.read::<[u16; 7]>(0) else { return Ok(None) };
+    let (Ok(dst), Ok(ethertype)) = (frame.read::<Mac>(0), frame.read_be16(ETHERTYPE)) else {
+        return Ok(None);
+    };
     let Some(node) = NODE.get(0) else { return Ok(None) };
-    if [eth[0], eth[1], eth[2]] != port.mac.0 {
+    if dst != port.mac {
         return Ok(None);
     }
-    let outer = match u16::from_be(eth[ETHERTYPE / 2]) {
+    let outer = match ethertype {
         IPV4 => ipv4(frame, node)?,
         IPV6 => ipv6(frame, node)?,
         _ => None,
@@ -77,16 +83,10 @@ pub fn packet(frame: &Frame, port: &PortEntry) -> Result<Option<Packet>, DropRea
         leaf,
         ecn: outer.ecn,
         header: outer.header,
+        macs: frame.read_macs(outer.header)?,
         len: outer.payload - UDP_AND_VXLAN,
         padding: len - (outer.header - UDP_AND_VXLAN) - outer.payload,
     }))
-}
-
-/// Takes the outer header off, and what is behind the inner frame.
-#[inline(always)]
-pub fn decapsulate(frame: &Frame, packet: &Packet) -> Result<(), DropReason> {
-    frame.trim(packet.padding)?;
-    frame.shift(packet.header as i32)
 }
 
 #[inline(always)]
@@ -174,7 +174,11 @@ pub fn classify(packet: &Packet, scope: &mut Scope) -> Result<Origin, DropReason
     let key = &packet.key;
     // SAFETY: a map value, alive for the run of the program; `key` in it shows whether it is still ours.
     if let Some(tunnel) = TUNNELS.get_ptr(key).map(|tunnel| unsafe { &*tunnel }) {
-        return if tunnel.key == *key { Ok(origin(tunnel, packet.leaf)) } else { Err(DropReason::StaleExit) };
+        return if tunnel.key == *key {
+            Ok(origin(tunnel, packet.header, packet.leaf))
+        } else {
+            Err(DropReason::StaleExit)
+        };
     }
     match VNIS.get_ptr(key.vni) {
         Some(segment) => {
@@ -187,16 +191,15 @@ pub fn classify(packet: &Packet, scope: &mut Scope) -> Result<Origin, DropReason
 }
 
 #[inline(always)]
-fn origin(tunnel: &TunnelEntry, leaf: bool) -> Origin {
+fn origin(tunnel: &TunnelEntry, header: usize, leaf: bool) -> Origin {
     Origin {
         ingress: Exit::remote(tunnel.remote),
         segment: tunnel.segment,
         cross: tunnel.cross,
         fdb_limit: tunnel.fdb_limit,
         vni: tunnel.key.vni,
-        lead: 0,
+        lead: header as u32,
         mtu: tunnel.mtu,
-        priority: 0,
         service: tunnel.service,
         leaf: leaf && tunnel.service == sillon_abi::Service::Tree as u8,
         tos: 0,
