@@ -91,19 +91,16 @@ pub fn packet(frame: &Frame, port: &PortEntry) -> Result<Option<Packet>, DropRea
 
 #[inline(always)]
 fn ipv4(frame: &Frame, node: &NodeEntry) -> Result<Option<Outer>, DropReason> {
-    let Ok(ip) = frame.read::<[u16; 10]>(ETH) else { return Ok(None) };
-    let [version, tos] = ip[0].to_ne_bytes();
-    let vtep = [
-        u16::from_ne_bytes([node.vtep4[0], node.vtep4[1]]),
-        u16::from_ne_bytes([node.vtep4[2], node.vtep4[3]]),
-    ];
-    if ip[4].to_ne_bytes()[1] != UDP || [ip[8], ip[9]] != vtep || vtep == [0, 0] {
+    let Ok(ip) = frame.read::<[u32; 5]>(ETH) else { return Ok(None) };
+    let vtep = u32::from_ne_bytes(node.vtep4);
+    if ip[2].to_ne_bytes()[1] != UDP || ip[4] != vtep || vtep == 0 {
         return Ok(None);
     }
-    let fragment = u16::from_be(ip[3]);
+    let fragment = u16::from_be(half(ip[1], 1));
     if fragment & FRAGMENT_OFFSET != 0 {
         return Ok(None);
     }
+    let [version, tos, ..] = ip[0].to_ne_bytes();
     let header = ((version & 0xf) as usize) * 4;
     if version >> 4 != 4 || header < IPV4_HEADER || !is_vxlan(frame, ETH + header) {
         return Ok(None);
@@ -111,16 +108,23 @@ fn ipv4(frame: &Frame, node: &NodeEntry) -> Result<Option<Outer>, DropReason> {
     if fragment & MORE_FRAGMENTS != 0 {
         return Err(DropReason::OuterFragment);
     }
-    let total = u16::from_be(ip[1]) as usize;
+    let total = u16::from_be(half(ip[0], 1)) as usize;
     if header != IPV4_HEADER || total < IPV4_HEADER || !sums_up(&ip) {
         return Err(DropReason::OuterMalformed);
     }
     Ok(Some(Outer {
-        source: Addr::v4(ip[6], ip[7]),
+        source: Addr::v4(half(ip[3], 0), half(ip[3], 1)),
         header: V4_OUTER,
         payload: total - IPV4_HEADER,
         ecn: tos & 3,
     }))
+}
+
+/// The first (0) or second (1) 16-bit field of a word of the header, as on the wire.
+#[inline(always)]
+fn half(word: u32, which: usize) -> u16 {
+    let [a, b, c, d] = word.to_ne_bytes();
+    u16::from_ne_bytes(if which == 0 { [a, b] } else { [c, d] })
 }
 
 #[inline(always)]
@@ -141,31 +145,33 @@ fn is_vxlan(frame: &Frame, udp: usize) -> bool {
     frame.read_be16(udp + 2) == Ok(VXLAN_PORT)
 }
 
-/// Whether an IPv4 header without options has the checksum that it should (RFC 1071).
+/// Whether an IPv4 header without options has the checksum that it should (RFC 1071, whose section 2 allows for sums of wider words).
 #[inline(always)]
-fn sums_up(ip: &[u16; 10]) -> bool {
-    let mut sum = 0u32;
+fn sums_up(ip: &[u32; 5]) -> bool {
+    let mut sum = 0u64;
     for word in ip {
-        sum += u32::from(*word);
+        sum += u64::from(*word);
     }
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
     sum == 0xffff
 }
 
 /// The VNI with its source, and whether a leaf sent the frame.
 #[inline(always)]
 fn vxlan(frame: &Frame, outer: &Outer, len: usize) -> Result<(TunnelKey, bool), DropReason> {
-    let udp: [u16; 8] = frame.read(outer.header - UDP_AND_VXLAN)?;
+    let [_, len_and_checksum, flags, vni]: [u32; 4] = frame.read(outer.header - UDP_AND_VXLAN)?;
     let whole = outer.payload >= SMALLEST && outer.header - UDP_AND_VXLAN + outer.payload <= len;
-    if !whole || u16::from_be(udp[2]) as usize != outer.payload {
+    if !whole || u16::from_be(half(len_and_checksum, 0)) as usize != outer.payload {
         return Err(DropReason::OuterMalformed);
     }
-    if udp[4].to_ne_bytes()[0] & VNI_IS_VALID == 0 {
+    if flags.to_ne_bytes()[0] & VNI_IS_VALID == 0 {
         return Err(DropReason::NoVniFlag);
     }
-    let vni = u32::from(u16::from_be(udp[6])) << 8 | u32::from(u16::from_be(udp[7]) >> 8);
-    Ok((TunnelKey::new(vni, outer.source), u16::from_be(udp[5]) & LEAF != 0))
+    let key = TunnelKey::new(u32::from_be(vni) >> 8, outer.source);
+    Ok((key, u16::from_be(half(flags, 1)) & LEAF != 0))
 }
 
 /// Whose a packet is: its VNI and its source must belong together.
