@@ -19,7 +19,12 @@ impl FdbKey {
     /// The key of `mac` in segment `segment`.
     #[inline(always)]
     pub const fn new(segment: u32, mac: Mac) -> Self {
-        Self { segment, mac, pad: 0 }
+        let [a, b, c] = [mac.0[0].to_ne_bytes(), mac.0[1].to_ne_bytes(), mac.0[2].to_ne_bytes()];
+        let words =
+            [segment, u32::from_ne_bytes([a[0], a[1], b[0], b[1]]), u32::from_ne_bytes([c[0], c[1], 0, 0])];
+        // SAFETY: the same twelve bytes. They are put together in aligned words, since the compiler would join the 16-bit
+        // ones into words at odd places of the stack, which the verifier refuses.
+        unsafe { core::mem::transmute(words) }
     }
 }
 

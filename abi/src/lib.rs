@@ -30,7 +30,7 @@ pub const ABI_VERSION: u32 = 2;
 /// How high an ifindex may be, and one: ports are in an array, since that is asked for every frame.
 pub const PORT_SLOTS: u32 = 1 << 18;
 /// Epochs: the node's, and those of the segments, some of which may share one.
-pub const EPOCH_COUNT: u32 = 4096;
+pub const EPOCH_COUNT: u32 = 1 + 4096;
 
 /// Names of the pinned maps, as they stand under the node's bpffs directory.
 pub mod map {

@@ -26,11 +26,9 @@ pub struct Origin {
     pub cross: Exit,
     pub fdb_limit: u32,
     pub vni: u32,
-    /// Bytes of the attachment's own tags.
+    /// Bytes of the attachment's own tags, or of the tunnel's header: what is not of the inner frame.
     pub lead: u32,
     pub mtu: u16,
-    /// PCP and DEI of the outermost of them.
-    pub priority: u16,
     pub service: u8,
     pub leaf: bool,
     /// DSCP for the outer header, in place.
@@ -39,14 +37,13 @@ pub struct Origin {
     pub transparent: bool,
     /// What guards look at the frame: [`Attachment::guards`].
     pub guards: u16,
-    pub pad: u16,
 }
 
 impl Origin {
-    /// Bytes of the attachment's own tags. The mask changes nothing, and tells the verifier the bounds.
+    /// `lead`. The mask changes nothing, and tells the verifier the bounds.
     #[inline(always)]
     pub fn lead(&self) -> usize {
-        self.lead as usize & ((2 * TAG) | TAG)
+        self.lead as usize & 0x7f
     }
 }
 
@@ -76,11 +73,11 @@ pub fn classify(port: &PortEntry, tags: &Tags) -> Result<Origin, DropReason> {
     if attachment.class != class.key || attachment.segment == 0 {
         return Err(DropReason::StaleExit);
     }
-    Ok(origin(attachment, &class, tags.priority))
+    Ok(origin(attachment, &class))
 }
 
 #[inline(always)]
-fn origin(attachment: &Attachment, class: &Class, priority: u16) -> Origin {
+fn origin(attachment: &Attachment, class: &Class) -> Origin {
     Origin {
         ingress: Exit::attachment(class.id),
         segment: attachment.segment,
@@ -89,13 +86,11 @@ fn origin(attachment: &Attachment, class: &Class, priority: u16) -> Origin {
         vni: attachment.vni,
         lead: class.lead as u32,
         mtu: attachment.mtu,
-        priority,
         service: attachment.service,
         leaf: attachment.leaf != 0,
         tos: attachment.tos,
         transparent: attachment.class.encap().is_transparent(),
         guards: attachment.guards,
-        pad: 0,
     }
 }
 

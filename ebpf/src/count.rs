@@ -44,28 +44,40 @@ pub fn dropped(scope: Scope, reason: DropReason) {
     }
 }
 
+/// # Safety
+/// `counters` must be a per-CPU value.
 #[inline(always)]
-fn counters(exit: Exit) -> Option<&'static mut Counters> {
-    let counters = if exit.is_remote() {
-        REMOTE_COUNTERS.get_ptr_mut(exit.id())
-    } else {
-        ATTACHMENT_COUNTERS.get_ptr_mut(exit.id())
-    };
-    // SAFETY: as above.
-    counters.map(|counters| unsafe { &mut *counters })
-}
-
-#[inline(always)]
-pub fn received(exit: Exit, bytes: usize) {
-    if let Some(counters) = counters(exit) {
+unsafe fn count_in(counters: Option<*mut Counters>, bytes: usize) {
+    if let Some(counters) = counters {
+        // SAFETY: XDP and TC of one CPU do not interrupt each other.
+        let counters = unsafe { &mut *counters };
         counters.in_frames += 1;
         counters.in_bytes += bytes as u64;
     }
 }
 
 #[inline(always)]
+pub fn received_on_port(ingress: Exit, bytes: usize) {
+    // SAFETY: it is.
+    unsafe { count_in(ATTACHMENT_COUNTERS.get_ptr_mut(ingress.id()), bytes) };
+}
+
+#[inline(always)]
+pub fn received_from_tunnel(ingress: Exit, bytes: usize) {
+    // SAFETY: it is.
+    unsafe { count_in(REMOTE_COUNTERS.get_ptr_mut(ingress.id()), bytes) };
+}
+
+#[inline(always)]
 pub fn sent(exit: Exit, bytes: usize) {
-    if let Some(counters) = counters(exit) {
+    let counters = if exit.is_remote() {
+        REMOTE_COUNTERS.get_ptr_mut(exit.id())
+    } else {
+        ATTACHMENT_COUNTERS.get_ptr_mut(exit.id())
+    };
+    if let Some(counters) = counters {
+        // SAFETY: a per-CPU value, and XDP and TC of one CPU do not interrupt each other.
+        let counters = unsafe { &mut *counters };
         counters.out_frames += 1;
         counters.out_bytes += bytes as u64;
     }

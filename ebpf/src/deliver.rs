@@ -58,7 +58,7 @@ fn to_remote(
     exit: Exit,
     len: usize,
 ) -> Result<u32, DropReason> {
-    let flow = flow::of(frame, inner)?;
+    let flow = flow::of(frame, inner);
     let path = outer::path(exit.id(), flow.hash).ok_or(DropReason::Unreachable)?;
     let inner_len = rewrite::inner_len(origin, inner, len);
     let header = path.header_len as usize;

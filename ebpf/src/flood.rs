@@ -10,18 +10,15 @@ use crate::{
     flow,
     frame::Frame,
     parse::{ETHERTYPE, Inner, TAG},
+    rewrite,
 };
 
 #[inline(always)]
 pub fn hand_over(frame: &Frame, origin: &Origin, inner: &Inner) -> Result<u32, DropReason> {
-    let flow = flow::of(frame, inner)?;
+    let flow = flow::of(frame, inner);
     let lifted = if inner.priority_tag { TAG } else { 0 };
     let strip = origin.lead() + lifted;
-    if strip != 0 {
-        frame.shift(strip as i32)?;
-        frame.write(0, inner.dst)?;
-        frame.write(6, inner.src)?;
-    }
+    rewrite::move_front(frame, inner, strip as i32)?;
     let ethertype: u16 = frame.read(ETHERTYPE)?;
     frame.write(ETHERTYPE, MASKED_ETHERTYPE.to_be())?;
     let mut flags = 0;

@@ -10,19 +10,47 @@ use aya_ebpf::{
 };
 use sillon_abi::{DropReason, Handoff, Mac, Note};
 
-/// What may be read from a frame: plain words with an alignment of at most two, which every frame has.
+/// What may be read from a frame and written to it: plain words, in network order, at any address.
 ///
 /// # Safety
-/// Any bit pattern must be a value, and the alignment at most 2.
+/// Any bit pattern must be a value, and there is no padding.
 pub unsafe trait Wire: Copy {}
 // SAFETY: integers and arrays of them.
 unsafe impl Wire for u8 {}
 // SAFETY: as above.
 unsafe impl Wire for u16 {}
 // SAFETY: as above.
-unsafe impl<const N: usize> Wire for [u16; N] {}
+unsafe impl Wire for u32 {}
+// SAFETY: as above.
+unsafe impl Wire for u64 {}
+// SAFETY: as above.
+unsafe impl<T: Wire, const N: usize> Wire for [T; N] {}
 // SAFETY: a transparent [u16; 3].
 unsafe impl Wire for Mac {}
+
+/// The two addresses at the front of a frame, destination first: twelve bytes that are read, compared, hashed and written in two
+/// words rather than in six.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct Macs {
+    pub head: u64,
+    pub tail: u32,
+}
+
+impl Macs {
+    #[inline(always)]
+    pub const fn dst(self) -> Mac {
+        Mac([self.head as u16, (self.head >> 16) as u16, (self.head >> 32) as u16])
+    }
+
+    #[inline(always)]
+    pub const fn src(self) -> Mac {
+        Mac([(self.head >> 48) as u16, self.tail as u16, (self.tail >> 16) as u16])
+    }
+}
+
+#[cfg(not(target_endian = "little"))]
+compile_error!("`Macs` takes words apart as a little-endian machine has them");
 
 /// A frame at XDP.
 pub struct Frame {
@@ -60,14 +88,38 @@ impl Frame {
 
     #[inline(always)]
     pub fn read<T: Wire>(&self, offset: usize) -> Result<T, DropReason> {
-        // SAFETY: `at` checked the bounds; `Wire` says that any bytes are a value and that two is alignment enough.
-        Ok(unsafe { *self.at(offset)? })
+        // SAFETY: `at` checked the bounds; `Wire` says that any bytes are a value.
+        Ok(unsafe { self.at::<T>(offset)?.read_unaligned() })
     }
 
     #[inline(always)]
     pub fn write<T: Wire>(&self, offset: usize, value: T) -> Result<(), DropReason> {
         // SAFETY: as for `read`.
-        unsafe { *self.at(offset)? = value };
+        unsafe { self.at::<T>(offset)?.write_unaligned(value) };
+        Ok(())
+    }
+
+    /// The addresses that stand at `offset`.
+    #[inline(always)]
+    pub fn read_macs(&self, offset: usize) -> Result<Macs, DropReason> {
+        let macs = self.at::<[u32; 3]>(offset)?;
+        // SAFETY: as for `read`: twelve bytes are there.
+        Ok(unsafe {
+            Macs {
+                head: macs.cast::<u64>().read_unaligned(),
+                tail: macs.cast::<u32>().add(2).read_unaligned(),
+            }
+        })
+    }
+
+    #[inline(always)]
+    pub fn write_macs(&self, offset: usize, value: Macs) -> Result<(), DropReason> {
+        let macs = self.at::<[u32; 3]>(offset)?;
+        // SAFETY: as for `read_macs`.
+        unsafe {
+            macs.cast::<u64>().write_unaligned(value.head);
+            macs.cast::<u32>().add(2).write_unaligned(value.tail);
+        }
         Ok(())
     }
 

@@ -4,19 +4,27 @@
 
 use sillon_abi::DropReason;
 
-use crate::{classify::Origin, parse::Inner};
+use crate::{classify::Origin, frame::Macs, parse::Inner};
 
+/// Of the addresses. What passed is not looked at again as long as its decision is recalled.
 #[inline(always)]
-pub fn guard(origin: &Origin, inner: &Inner, len: usize) -> Result<(), DropReason> {
-    if inner.src.is_group() {
+pub fn addresses(macs: Macs) -> Result<(), DropReason> {
+    let (dst, src) = (macs.dst(), macs.src());
+    if src.is_group() {
         return Err(DropReason::SourceGroup);
     }
-    if inner.src.is_zero() {
+    if src.is_zero() {
         return Err(DropReason::SourceZero);
     }
-    if inner.dst.is_link_local_control() {
+    if dst.is_link_local_control() {
         return Err(DropReason::LinkLocalControl);
     }
+    Ok(())
+}
+
+/// Of each frame.
+#[inline(always)]
+pub fn size(origin: &Origin, inner: &Inner, len: usize) -> Result<(), DropReason> {
     if len > inner.l3 + origin.mtu as usize {
         return Err(DropReason::TooBig);
     }

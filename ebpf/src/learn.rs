@@ -17,7 +17,7 @@ const REFRESH_NS: u64 = 500_000_000;
 /// Returns whether the address is known to be where the frame came in.
 #[inline(always)]
 pub fn learn(origin: &Origin, inner: &Inner) -> bool {
-    let key = FdbKey::new(origin.segment, inner.src);
+    let key = FdbKey::new(origin.segment, inner.macs.src());
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
     let Some(entry) = FDB.get_ptr_mut(key) else {
@@ -74,6 +74,6 @@ unsafe fn add(count: *mut u64) {
 #[inline(always)]
 pub fn find(segment: u32, inner: &Inner) -> Option<Exit> {
     // SAFETY: one aligned word, read at once.
-    FDB.get_ptr(FdbKey::new(segment, inner.dst))
+    FDB.get_ptr(FdbKey::new(segment, inner.macs.dst()))
         .map(|entry| unsafe { core::ptr::read_volatile(&raw const (*entry).exit) })
 }

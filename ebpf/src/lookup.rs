@@ -23,7 +23,7 @@ pub fn lookup(origin: &Origin, inner: &Inner, undecided: &Undecided) -> Result<R
     }
     let epoch = undecided.epoch(origin.segment);
     let is_learned = learn::learn(origin, inner);
-    if inner.dst.is_group() {
+    if inner.macs.dst().is_group() {
         return Ok(Route::Flood);
     }
     let Some(exit) = learn::find(origin.segment, inner) else { return Ok(Route::Flood) };

@@ -12,8 +12,6 @@ pub const VXLAN_PORT: u16 = 4789;
 /// In the reserved bits behind the VXLAN flags: from a leaf of a `tree`.
 pub const LEAF: u16 = 1;
 
-const V4_WORDS: usize = V4_OUTER / 2;
-const V6_WORDS: usize = V6_OUTER / 2;
 /// Outer source ports are of the dynamic range, 49152–65535.
 const SOURCE_PORTS: u16 = 49152;
 
@@ -38,47 +36,73 @@ pub fn path(remote: u32, hash: u32) -> Option<&'static PathEntry> {
     if id == 0 { None } else { PATHS.get(id) }
 }
 
+/// Copies the first `N` bytes of a path's header, in words as wide as there are: of what is only 2-aligned the compiler would
+/// copy two bytes at a time.
+///
+/// # Safety
+/// `to` must point to `N` writable bytes.
+#[inline(always)]
+unsafe fn copy<const N: usize>(to: *mut u16, path: &PathEntry) {
+    const { assert!(N % 8 == 2 || N % 8 == 6) };
+    let from = (&raw const path.header).cast::<u64>();
+    for word in 0..N / 8 {
+        // SAFETY: as the caller promises; the path's header is longer.
+        unsafe { to.cast::<u64>().add(word).write_unaligned(from.add(word).read_unaligned()) };
+    }
+    for word in N / 8 * 4..N / 2 {
+        // SAFETY: as above.
+        unsafe { to.add(word).write_unaligned(path.header[word]) };
+    }
+}
+
 impl Outer {
     /// UDP source port, length and zero checksum, and the VXLAN header, from word `at`.
-    #[inline(always)]
-    fn udp_and_vxlan(&self, header: &mut [u16], at: usize) {
-        header[at] = (SOURCE_PORTS | self.hash as u16 & !SOURCE_PORTS).to_be();
-        header[at + 2] = (self.inner as u16 + 16).to_be();
-        header[at + 5] = if self.leaf { LEAF.to_be() } else { 0 };
-        header[at + 6] = ((self.vni >> 8) as u16).to_be();
-        header[at + 7] = ((self.vni << 8) as u16).to_be();
-    }
-
+    ///
     /// # Safety
     /// `header` must point to as many writable bytes.
     #[inline(always)]
-    pub unsafe fn write_v4(&self, header: *mut [u16; V4_WORDS], path: &PathEntry) {
+    unsafe fn udp_and_vxlan(&self, header: *mut u16, at: usize) {
+        let words = [
+            (0, (SOURCE_PORTS | self.hash as u16 & !SOURCE_PORTS).to_be()),
+            (2, (self.inner as u16 + 16).to_be()),
+            (5, if self.leaf { LEAF.to_be() } else { 0 }),
+            (6, ((self.vni >> 8) as u16).to_be()),
+            (7, ((self.vni << 8) as u16).to_be()),
+        ];
+        for (word, value) in words {
+            // SAFETY: as the caller promises.
+            unsafe { header.add(at + word).write_unaligned(value) };
+        }
+    }
+
+    /// # Safety
+    /// `header` must point to [`V4_OUTER`] writable bytes.
+    #[inline(always)]
+    pub unsafe fn write_v4(&self, header: *mut u16, path: &PathEntry) {
         let total = self.inner as u32 + (V4_OUTER - 14) as u32;
         let sum = path.checksum + u32::from(self.tos) + total;
         let sum = (sum & 0xffff) + (sum >> 16);
         let sum = (sum & 0xffff) + (sum >> 16);
-        // SAFETY: as the caller promises; the path's header is longer.
-        let header = unsafe {
-            *header = *(&raw const path.header).cast::<[u16; V4_WORDS]>();
-            &mut *header
-        };
-        header[7] = (0x4500 | u16::from(self.tos)).to_be();
-        header[8] = (total as u16).to_be();
-        header[12] = (!(sum as u16)).to_be();
-        self.udp_and_vxlan(header, 17);
+        // SAFETY: as the caller promises.
+        unsafe {
+            copy::<V4_OUTER>(header, path);
+            header.add(7).write_unaligned((0x4500 | u16::from(self.tos)).to_be());
+            header.add(8).write_unaligned((total as u16).to_be());
+            header.add(12).write_unaligned((!(sum as u16)).to_be());
+            self.udp_and_vxlan(header, 17);
+        }
     }
 
     /// # Safety
-    /// `header` must point to as many writable bytes.
+    /// `header` must point to [`V6_OUTER`] writable bytes.
     #[inline(always)]
-    pub unsafe fn write_v6(&self, header: *mut [u16; V6_WORDS], path: &PathEntry) {
-        // SAFETY: as the caller promises; the path's header is longer.
-        let header = unsafe {
-            *header = *(&raw const path.header).cast::<[u16; V6_WORDS]>();
-            &mut *header
-        };
-        header[7] = (0x6000 | u16::from(self.tos) << 4).to_be();
-        header[9] = (self.inner as u16 + 16).to_be();
-        self.udp_and_vxlan(header, 27);
+    pub unsafe fn write_v6(&self, header: *mut u16, path: &PathEntry) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            copy::<V6_OUTER>(header, path);
+            header.add(7).write_unaligned((0x6000 | u16::from(self.tos) << 4).to_be());
+            header.add(9).write_unaligned((self.inner as u16 + 16).to_be());
+            self.udp_and_vxlan(header, 27);
+        }
     }
 }

@@ -4,11 +4,11 @@
 //! exit's wire would show a tag that the attachment does not own. The exception is one priority tag (VID 0) out of a
 //! tunnel, which is how PCP and DEI travel between nodes.
 
-use sillon_abi::{DropReason, Mac};
+use sillon_abi::DropReason;
 
 use crate::{
     classify::{Origin, PRIORITY},
-    frame::Frame,
+    frame::{Frame, Macs},
 };
 
 pub const C_TPID: u16 = 0x8100;
@@ -28,8 +28,9 @@ pub fn is_tpid(ethertype: u16) -> bool {
 
 /// What is known of the inner frame.
 pub struct Inner {
-    pub dst: Mac,
-    pub src: Mac,
+    pub macs: Macs,
+    /// Offset of the addresses: in front of the attachment's tags, or behind the tunnel's header.
+    pub start: usize,
     /// Tags behind the attachment's own, as far as we look (two).
     pub carried: usize,
     /// The only carried tag has VID 0.
@@ -43,13 +44,13 @@ pub struct Inner {
 }
 
 #[inline(always)]
-pub fn inner(frame: &Frame, origin: &Origin) -> Result<Inner, DropReason> {
+pub fn inner(frame: &Frame, origin: &Origin, macs: Macs, priority: u16) -> Result<Inner, DropReason> {
     let mut inner = Inner {
-        dst: frame.read(0)?,
-        src: frame.read(6)?,
+        macs,
+        start: if origin.ingress.is_remote() { origin.lead() } else { 0 },
         carried: 0,
         priority_tag: false,
-        priority: origin.priority,
+        priority,
         l3: ETHERTYPE + origin.lead() + 2,
         ethertype: frame.read_be16(ETHERTYPE + origin.lead())?,
     };

@@ -15,24 +15,24 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, PerCpuArray},
 };
-use sillon_abi::{Addr, DropReason, EPOCH_COUNT, Exit};
+use sillon_abi::{Addr, EPOCH_COUNT, Exit};
 
 use crate::{
     classify::{Origin, Tags},
-    flow::{mix, words},
-    frame::Frame,
+    flow::{SPREAD, words},
+    frame::Macs,
     parse::TAG,
     tunnel::Packet,
 };
 
-/// Slots of a CPU; a power of two.
-const SLOTS: u32 = 4096;
+/// Slots of a CPU, as a power of two.
+const SLOT_BITS: u32 = 12;
 /// In jiffies: 50 to 500 ms.
 const LIFETIME: u64 = 50;
 
 /// Decisions by flow. Not pinned: programs that are new remember nothing.
 #[map]
-static DECISIONS: PerCpuArray<Decision> = PerCpuArray::with_max_entries(SLOTS, 0);
+static DECISIONS: PerCpuArray<Decision> = PerCpuArray::with_max_entries(1 << SLOT_BITS, 0);
 /// The node's epoch, then those of segments by uid, which several may share.
 #[map]
 pub static EPOCHS: Array<u64> = Array::pinned(EPOCH_COUNT, 0);
@@ -56,17 +56,17 @@ pub struct Flow {
     place: u64,
     /// The tunnel's source.
     source: [u64; 2],
-    dst: u64,
-    src: u64,
+    macs: Macs,
 }
 
+/// What was decided on a flow.
 #[repr(C)]
-struct Decision {
+pub struct Decision {
     flow: Flow,
+    pub exit: Exit,
     epoch: u64,
     until: u64,
-    origin: Origin,
-    exit: Exit,
+    pub origin: Origin,
 }
 
 const TUNNELLED: u64 = 1 << 63;
@@ -74,41 +74,31 @@ const FROM_LEAF: u64 = 1 << 62;
 
 impl Flow {
     #[inline(always)]
-    pub fn on_port(frame: &Frame, tags: &Tags) -> Result<Self, DropReason> {
+    pub fn on_port(tags: &Tags, macs: Macs) -> Self {
         let key = tags.key;
         // No attachment's class has 0 and 1: it is a priority tag's.
         let priority_tag = if key.outer == 0 && tags.lead == TAG { 1 } else { 0 };
         let tags = (u64::from(key.outer) << 16) | u64::from(key.inner | priority_tag);
-        Self::new(frame, 0, (u64::from(key.ifindex) << 32) | tags, Addr([0; 8]))
+        Self { place: (u64::from(key.ifindex) << 32) | tags, source: [0; 2], macs }
     }
 
     #[inline(always)]
-    pub fn in_tunnel(frame: &Frame, packet: &Packet) -> Result<Self, DropReason> {
+    pub fn in_tunnel(packet: &Packet) -> Self {
         let leaf = if packet.leaf { FROM_LEAF } else { 0 };
-        // The mask changes nothing, and tells the verifier the bounds.
-        Self::new(
-            frame,
-            packet.header & 0x7f,
-            TUNNELLED | leaf | u64::from(packet.key.vni),
-            packet.key.source,
-        )
-    }
-
-    #[inline(always)]
-    fn new(frame: &Frame, at: usize, place: u64, Addr(ip): Addr) -> Result<Self, DropReason> {
-        let macs: [u16; 6] = frame.read(at)?;
-        Ok(Self {
-            place,
+        let Addr(ip) = packet.key.source;
+        Self {
+            place: TUNNELLED | leaf | u64::from(packet.key.vni),
             source: [words(ip[0], ip[1], ip[2], ip[3]), words(ip[4], ip[5], ip[6], ip[7])],
-            dst: words(0, macs[0], macs[1], macs[2]),
-            src: words(0, macs[3], macs[4], macs[5]),
-        })
+            macs: packet.macs,
+        }
     }
 
+    /// Two products that the CPU can form at once: every bit of either factor reaches the topmost bits of its product.
     #[inline(always)]
     fn slot(&self) -> u32 {
-        let hash = mix(mix(mix(self.place, self.source[1]), self.dst), self.src);
-        (hash >> 40) as u32 & (SLOTS - 1)
+        let addresses = self.macs.head.wrapping_mul(SPREAD);
+        let rest = self.place ^ self.source[1] ^ u64::from(self.macs.tail) << 17;
+        ((addresses ^ rest.wrapping_mul(SPREAD.rotate_left(32) | 1)) >> (64 - SLOT_BITS)) as u32
     }
 }
 
@@ -121,7 +111,9 @@ fn epoch(index: u32) -> u64 {
 /// The place of a segment's epoch.
 #[inline(always)]
 pub fn place_of(segment: u32) -> u32 {
-    1 + segment % (EPOCH_COUNT - 1)
+    const SEGMENTS: u32 = EPOCH_COUNT - 1;
+    const { assert!(SEGMENTS.is_power_of_two()) };
+    1 + (segment & (SEGMENTS - 1))
 }
 
 /// A flow on its way to a decision.
@@ -139,7 +131,7 @@ impl Undecided {
 
     /// The decision on this flow, if there is one that still holds.
     #[inline(always)]
-    pub fn recall(&self) -> Option<(Origin, Exit)> {
+    pub fn recall(&self) -> Option<&'static Decision> {
         // SAFETY: a map value of this CPU, which nothing else touches while we run.
         let decision = DECISIONS.get_ptr(self.flow.slot()).map(|decision| unsafe { &*decision })?;
         // SAFETY: a helper without arguments.
@@ -148,7 +140,7 @@ impl Undecided {
             && decision.flow == self.flow
             && now <= decision.until
             && decision.epoch == self.epoch(decision.origin.segment);
-        holds.then_some((decision.origin, decision.exit))
+        holds.then_some(decision)
     }
 
     /// The sum of the node's and the segment's epoch: both only grow. To be asked before the FDB is.
@@ -163,7 +155,7 @@ impl Undecided {
         // SAFETY: as for `recall`; and a helper without arguments.
         unsafe {
             let until = bpf_jiffies64() + LIFETIME;
-            *decision = Decision { flow: self.flow, epoch, until, origin: *origin, exit };
+            *decision = Decision { flow: self.flow, exit, epoch, until, origin: *origin };
         }
     }
 }

@@ -28,6 +28,13 @@ fn tag(frame: &Frame, offset: usize, tpid: u16, tci: u16) -> Result<(), DropReas
     frame.write(offset, [tpid.to_be(), tci.to_be()])
 }
 
+/// Takes `by` bytes off in front of the inner packet (or adds them), and puts the addresses at the front, unless they are there.
+#[inline(always)]
+pub fn move_front(frame: &Frame, inner: &Inner, by: i32) -> Result<(), DropReason> {
+    frame.shift(by)?;
+    if inner.start as i32 != by { frame.write_macs(0, inner.macs) } else { Ok(()) }
+}
+
 /// Gives the frame the tags of an attachment; returns its length then.
 #[inline(always)]
 pub fn to_attachment(
@@ -46,11 +53,7 @@ pub fn to_attachment(
         strip += TAG;
     }
     let push = pushed(encap);
-    if strip != push {
-        frame.shift(strip as i32 - push as i32)?;
-        frame.write(0, inner.dst)?;
-        frame.write(6, inner.src)?;
-    }
+    move_front(frame, inner, strip as i32 - push as i32)?;
     let outer = inner.priority | class.outer_vid();
     match encap {
         Encap::Untagged | Encap::Port => {}
@@ -88,23 +91,17 @@ pub fn to_tunnel(
     let push = if needs_priority_tag(origin, inner) { TAG } else { 0 };
     let header = path.header_len as usize;
     frame.shift(origin.lead() as i32 - push as i32 - header as i32)?;
-    if header == V4_OUTER {
+    let at = if header == V4_OUTER {
         // SAFETY: `at` checked that the bytes are there.
-        unsafe { outer.write_v4(frame.at(0)?, path) };
-        front(frame, V4_OUTER, origin, inner, push)
+        unsafe { outer.write_v4(frame.at::<[u16; V4_OUTER / 2]>(0)?.cast(), path) };
+        V4_OUTER
     } else {
         // SAFETY: as above.
-        unsafe { outer.write_v6(frame.at(0)?, path) };
-        front(frame, V6_OUTER, origin, inner, push)
-    }
-}
-
-/// The inner addresses and priority tag, where they had to move.
-#[inline(always)]
-fn front(frame: &Frame, at: usize, origin: &Origin, inner: &Inner, push: usize) -> Result<(), DropReason> {
+        unsafe { outer.write_v6(frame.at::<[u16; V6_OUTER / 2]>(0)?.cast(), path) };
+        V6_OUTER
+    };
     if origin.lead() != push {
-        frame.write(at, inner.dst)?;
-        frame.write(at + 6, inner.src)?;
+        frame.write_macs(at, inner.macs)?;
     }
     if push != 0 {
         tag(frame, at + ETHERTYPE, C_TPID, inner.priority)?;

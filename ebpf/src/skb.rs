@@ -178,14 +178,15 @@ impl Skb {
     /// Writes the outer header over the front.
     #[inline(always)]
     pub fn write_outer(self, outer: &Outer, path: &PathEntry) -> Result<(), DropReason> {
-        let mut header = MaybeUninit::<[u16; V6_OUTER / 2]>::uninit();
+        // Of 64-bit words: the verifier wants them aligned on the stack.
+        let mut header = MaybeUninit::<[u64; V6_OUTER.div_ceil(8)]>::uninit();
         // SAFETY: `header` is as long as the longer of the two, and each writes all of what is stored.
         unsafe {
             if path.header_len as usize == V4_OUTER {
                 outer.write_v4(header.as_mut_ptr().cast(), path);
                 self.store_bytes(0, header.as_ptr().cast(), V4_OUTER)
             } else {
-                outer.write_v6(header.as_mut_ptr(), path);
+                outer.write_v6(header.as_mut_ptr().cast(), path);
                 self.store_bytes(0, header.as_ptr().cast(), V6_OUTER)
             }
         }

@@ -18,9 +18,10 @@ const BROADCAST: Mac = Mac([0xffff; 3]);
 /// A frame that will be flooded.
 #[inline(always)]
 pub fn allow(origin: &Origin, inner: &Inner) -> Result<(), DropReason> {
-    let (kind, guard, reason) = if inner.dst == BROADCAST {
+    let dst = inner.macs.dst();
+    let (kind, guard, reason) = if dst == BROADCAST {
         (Storm::Broadcast, Attachment::STORM_BROADCAST, DropReason::StormBroadcast)
-    } else if inner.dst.is_group() {
+    } else if dst.is_group() {
         (Storm::Multicast, Attachment::STORM_MULTICAST, DropReason::StormMulticast)
     } else {
         (Storm::UnknownUnicast, Attachment::STORM_UNKNOWN_UNICAST, DropReason::StormUnknownUnicast)

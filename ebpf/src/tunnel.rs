@@ -8,12 +8,14 @@
 //!
 //! Between nodes, the lowest of the reserved bits behind the flags says "from a leaf of a `tree`" (sent in trees only).
 
-use sillon_abi::{Addr, DropReason, Exit, NodeEntry, PortEntry, TunnelEntry, TunnelKey, V4_OUTER, V6_OUTER};
+use sillon_abi::{
+    Addr, DropReason, Exit, Mac, NodeEntry, PortEntry, TunnelEntry, TunnelKey, V4_OUTER, V6_OUTER,
+};
 
 use crate::{
     classify::Origin,
     count::Scope,
-    frame::Frame,
+    frame::{Frame, Macs},
     maps::{NODE, TUNNELS, VNIS},
     outer::{LEAF, VXLAN_PORT},
     parse::{ETHERTYPE, IPV4, IPV6},
@@ -50,21 +52,25 @@ pub struct Packet {
     pub ecn: u8,
     /// Where the inner frame begins.
     pub header: usize,
+    /// Addresses of the inner frame.
+    pub macs: Macs,
     /// Bytes of the inner frame.
     pub len: usize,
     /// Bytes behind it.
-    padding: usize,
+    pub padding: usize,
 }
 
 /// Reads the outer header, or says that the frame is not ours.
 #[inline(always)]
 pub fn packet(frame: &Frame, port: &PortEntry) -> Result<Option<Packet>, DropReason> {
-    let Ok(eth) = frame.read::<[u16; 7]>(0) else { return Ok(None) };
+    let (Ok(dst), Ok(ethertype)) = (frame.read::<Mac>(0), frame.read_be16(ETHERTYPE)) else {
+        return Ok(None);
+    };
     let Some(node) = NODE.get(0) else { return Ok(None) };
-    if [eth[0], eth[1], eth[2]] != port.mac.0 {
+    if dst != port.mac {
         return Ok(None);
     }
-    let outer = match u16::from_be(eth[ETHERTYPE / 2]) {
+    let outer = match ethertype {
         IPV4 => ipv4(frame, node)?,
         IPV6 => ipv6(frame, node)?,
         _ => None,
@@ -77,33 +83,24 @@ pub fn packet(frame: &Frame, port: &PortEntry) -> Result<Option<Packet>, DropRea
         leaf,
         ecn: outer.ecn,
         header: outer.header,
+        macs: frame.read_macs(outer.header)?,
         len: outer.payload - UDP_AND_VXLAN,
         padding: len - (outer.header - UDP_AND_VXLAN) - outer.payload,
     }))
 }
 
-/// Takes the outer header off, and what is behind the inner frame.
-#[inline(always)]
-pub fn decapsulate(frame: &Frame, packet: &Packet) -> Result<(), DropReason> {
-    frame.trim(packet.padding)?;
-    frame.shift(packet.header as i32)
-}
-
 #[inline(always)]
 fn ipv4(frame: &Frame, node: &NodeEntry) -> Result<Option<Outer>, DropReason> {
-    let Ok(ip) = frame.read::<[u16; 10]>(ETH) else { return Ok(None) };
-    let [version, tos] = ip[0].to_ne_bytes();
-    let vtep = [
-        u16::from_ne_bytes([node.vtep4[0], node.vtep4[1]]),
-        u16::from_ne_bytes([node.vtep4[2], node.vtep4[3]]),
-    ];
-    if ip[4].to_ne_bytes()[1] != UDP || [ip[8], ip[9]] != vtep || vtep == [0, 0] {
+    let Ok(ip) = frame.read::<[u32; 5]>(ETH) else { return Ok(None) };
+    let vtep = u32::from_ne_bytes(node.vtep4);
+    if ip[2].to_ne_bytes()[1] != UDP || ip[4] != vtep || vtep == 0 {
         return Ok(None);
     }
-    let fragment = u16::from_be(ip[3]);
+    let fragment = u16::from_be(half(ip[1], 1));
     if fragment & FRAGMENT_OFFSET != 0 {
         return Ok(None);
     }
+    let [version, tos, ..] = ip[0].to_ne_bytes();
     let header = ((version & 0xf) as usize) * 4;
     if version >> 4 != 4 || header < IPV4_HEADER || !is_vxlan(frame, ETH + header) {
         return Ok(None);
@@ -111,16 +108,23 @@ fn ipv4(frame: &Frame, node: &NodeEntry) -> Result<Option<Outer>, DropReason> {
     if fragment & MORE_FRAGMENTS != 0 {
         return Err(DropReason::OuterFragment);
     }
-    let total = u16::from_be(ip[1]) as usize;
+    let total = u16::from_be(half(ip[0], 1)) as usize;
     if header != IPV4_HEADER || total < IPV4_HEADER || !sums_up(&ip) {
         return Err(DropReason::OuterMalformed);
     }
     Ok(Some(Outer {
-        source: Addr::v4(ip[6], ip[7]),
+        source: Addr::v4(half(ip[3], 0), half(ip[3], 1)),
         header: V4_OUTER,
         payload: total - IPV4_HEADER,
         ecn: tos & 3,
     }))
+}
+
+/// The first (0) or second (1) 16-bit field of a word of the header, as on the wire.
+#[inline(always)]
+fn half(word: u32, which: usize) -> u16 {
+    let [a, b, c, d] = word.to_ne_bytes();
+    u16::from_ne_bytes(if which == 0 { [a, b] } else { [c, d] })
 }
 
 #[inline(always)]
@@ -141,31 +145,33 @@ fn is_vxlan(frame: &Frame, udp: usize) -> bool {
     frame.read_be16(udp + 2) == Ok(VXLAN_PORT)
 }
 
-/// Whether an IPv4 header without options has the checksum that it should (RFC 1071).
+/// Whether an IPv4 header without options has the checksum that it should (RFC 1071, whose section 2 allows for sums of wider words).
 #[inline(always)]
-fn sums_up(ip: &[u16; 10]) -> bool {
-    let mut sum = 0u32;
+fn sums_up(ip: &[u32; 5]) -> bool {
+    let mut sum = 0u64;
     for word in ip {
-        sum += u32::from(*word);
+        sum += u64::from(*word);
     }
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
     sum == 0xffff
 }
 
 /// The VNI with its source, and whether a leaf sent the frame.
 #[inline(always)]
 fn vxlan(frame: &Frame, outer: &Outer, len: usize) -> Result<(TunnelKey, bool), DropReason> {
-    let udp: [u16; 8] = frame.read(outer.header - UDP_AND_VXLAN)?;
+    let [_, len_and_checksum, flags, vni]: [u32; 4] = frame.read(outer.header - UDP_AND_VXLAN)?;
     let whole = outer.payload >= SMALLEST && outer.header - UDP_AND_VXLAN + outer.payload <= len;
-    if !whole || u16::from_be(udp[2]) as usize != outer.payload {
+    if !whole || u16::from_be(half(len_and_checksum, 0)) as usize != outer.payload {
         return Err(DropReason::OuterMalformed);
     }
-    if udp[4].to_ne_bytes()[0] & VNI_IS_VALID == 0 {
+    if flags.to_ne_bytes()[0] & VNI_IS_VALID == 0 {
         return Err(DropReason::NoVniFlag);
     }
-    let vni = u32::from(u16::from_be(udp[6])) << 8 | u32::from(u16::from_be(udp[7]) >> 8);
-    Ok((TunnelKey::new(vni, outer.source), u16::from_be(udp[5]) & LEAF != 0))
+    let key = TunnelKey::new(u32::from_be(vni) >> 8, outer.source);
+    Ok((key, u16::from_be(half(flags, 1)) & LEAF != 0))
 }
 
 /// Whose a packet is: its VNI and its source must belong together.
@@ -174,7 +180,11 @@ pub fn classify(packet: &Packet, scope: &mut Scope) -> Result<Origin, DropReason
     let key = &packet.key;
     // SAFETY: a map value, alive for the run of the program; `key` in it shows whether it is still ours.
     if let Some(tunnel) = TUNNELS.get_ptr(key).map(|tunnel| unsafe { &*tunnel }) {
-        return if tunnel.key == *key { Ok(origin(tunnel, packet.leaf)) } else { Err(DropReason::StaleExit) };
+        return if tunnel.key == *key {
+            Ok(origin(tunnel, packet.header, packet.leaf))
+        } else {
+            Err(DropReason::StaleExit)
+        };
     }
     match VNIS.get_ptr(key.vni) {
         Some(segment) => {
@@ -187,22 +197,20 @@ pub fn classify(packet: &Packet, scope: &mut Scope) -> Result<Origin, DropReason
 }
 
 #[inline(always)]
-fn origin(tunnel: &TunnelEntry, leaf: bool) -> Origin {
+fn origin(tunnel: &TunnelEntry, header: usize, leaf: bool) -> Origin {
     Origin {
         ingress: Exit::remote(tunnel.remote),
         segment: tunnel.segment,
         cross: tunnel.cross,
         fdb_limit: tunnel.fdb_limit,
         vni: tunnel.key.vni,
-        lead: 0,
+        lead: header as u32,
         mtu: tunnel.mtu,
-        priority: 0,
         service: tunnel.service,
         leaf: leaf && tunnel.service == sillon_abi::Service::Tree as u8,
         tos: 0,
         transparent: true,
         // The node that it came in at has done it.
         guards: 0,
-        pad: 0,
     }
 }

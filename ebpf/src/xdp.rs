@@ -1,5 +1,7 @@
 //! The pipeline, on every port, at XDP.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 use sillon_abi::{DropReason, Exit, PortEntry, Role};
 
@@ -8,13 +10,14 @@ use crate::{
     count,
     count::Scope,
     deliver, ecn, flood,
-    frame::Frame,
+    frame::{Frame, Macs},
     guard,
     lookup::{self, Route},
     maps::PORTS,
     parse, police,
     recall::{Flow, Undecided},
-    storm, tunnel,
+    storm,
+    tunnel::{self, Packet},
 };
 
 #[xdp(frags)]
@@ -30,13 +33,16 @@ pub fn sillon_xdp(ctx: XdpContext) -> u32 {
     }
 }
 
-/// A frame out of its tunnel, and what is known of it.
-struct Arrival {
-    origin: Origin,
+/// A frame, and what is known of it.
+struct Arrival<'a> {
+    origin: &'a Origin,
+    macs: Macs,
+    /// PCP and DEI of its outermost tag.
+    priority: u16,
     /// Where its flow was found to go, if that still holds.
     recalled: Option<Exit>,
     undecided: Undecided,
-    /// Bytes.
+    /// Bytes, with all that is in front of the inner frame.
     len: usize,
     /// ECN field of the tunnel's outer header.
     outer_ecn: u8,
@@ -47,25 +53,32 @@ fn pipeline(frame: &Frame, scope: &mut Scope) -> Result<u32, DropReason> {
     // SAFETY: a map value, alive for the run of the program.
     let port = PORTS.get_ptr(frame.ifindex()).map(|port| unsafe { &*port });
     let port = port.filter(|port| port.role != 0).ok_or(DropReason::NoAttachment)?;
+    let mut fresh = MaybeUninit::uninit();
     let arrival = if port.role == Role::Uplink as u8 {
-        match from_tunnel(frame, port, scope)? {
+        match from_tunnel(frame, port, scope, &mut fresh)? {
             Some(arrival) => arrival,
             None => return Ok(flood::to_host(frame)),
         }
     } else {
-        from_port(frame, port, scope)?
+        from_port(frame, port, scope, &mut fresh)?
     };
-    let Arrival { origin, len, .. } = &arrival;
-    let inner = parse::inner(frame, origin)?;
-    guard::guard(origin, &inner, *len)?;
-    police::ingress(origin, *len)?;
+    let Arrival { origin, len, .. } = arrival;
+    let inner = parse::inner(frame, origin, arrival.macs, arrival.priority)?;
+    guard::size(origin, &inner, len)?;
     ecn::decapsulated(frame, &inner, arrival.outer_ecn)?;
     let route = match arrival.recalled {
-        Some(exit) => Route::To(exit),
-        None => lookup::lookup(origin, &inner, &arrival.undecided)?,
+        Some(exit) => {
+            police::ingress(origin, len)?;
+            Route::To(exit)
+        }
+        None => {
+            guard::addresses(arrival.macs)?;
+            police::ingress(origin, len)?;
+            lookup::lookup(origin, &inner, &arrival.undecided)?
+        }
     };
     match route {
-        Route::To(exit) => deliver::deliver(frame, origin, &inner, exit, *len),
+        Route::To(exit) => deliver::deliver(frame, origin, &inner, exit, len),
         Route::Flood => {
             storm::allow(origin, &inner)?;
             flood::hand_over(frame, origin, &inner)
@@ -74,31 +87,42 @@ fn pipeline(frame: &Frame, scope: &mut Scope) -> Result<u32, DropReason> {
 }
 
 #[inline(always)]
-fn from_port(frame: &Frame, port: &PortEntry, scope: &mut Scope) -> Result<Arrival, DropReason> {
+fn from_port<'a>(
+    frame: &Frame,
+    port: &PortEntry,
+    scope: &mut Scope,
+    fresh: &'a mut MaybeUninit<Origin>,
+) -> Result<Arrival<'a>, DropReason> {
     let len = frame.len();
     let tags = classify::tags(frame, port)?;
-    let undecided = Undecided::new(Flow::on_port(frame, &tags)?);
-    let (mut origin, recalled) = match undecided.recall() {
-        Some((origin, exit)) => (origin, Some(exit)),
-        None => (classify::classify(port, &tags)?, None),
+    let macs = frame.read_macs(0)?;
+    let undecided = Undecided::new(Flow::on_port(&tags, macs));
+    let (origin, recalled): (&Origin, _) = match undecided.recall() {
+        Some(decision) => (&decision.origin, Some(decision.exit)),
+        None => (fresh.write(classify::classify(port, &tags)?), None),
     };
-    // The frame's, not the flow's.
-    origin.priority = tags.priority;
     *scope = Scope::attachment(origin.ingress.id());
-    count::received(origin.ingress, len);
-    Ok(Arrival { origin, recalled, undecided, len, outer_ecn: 0 })
+    count::received_on_port(origin.ingress, len);
+    Ok(Arrival { origin, macs, priority: tags.priority, recalled, undecided, len, outer_ecn: 0 })
 }
 
 #[inline(always)]
-fn from_tunnel(frame: &Frame, port: &PortEntry, scope: &mut Scope) -> Result<Option<Arrival>, DropReason> {
+fn from_tunnel<'a>(
+    frame: &Frame,
+    port: &PortEntry,
+    scope: &mut Scope,
+    fresh: &'a mut MaybeUninit<Origin>,
+) -> Result<Option<Arrival<'a>>, DropReason> {
     let Some(packet) = tunnel::packet(frame, port)? else { return Ok(None) };
-    let undecided = Undecided::new(Flow::in_tunnel(frame, &packet)?);
-    let (origin, recalled) = match undecided.recall() {
-        Some((origin, exit)) => (origin, Some(exit)),
-        None => (tunnel::classify(&packet, scope)?, None),
+    let undecided = Undecided::new(Flow::in_tunnel(&packet));
+    let (origin, recalled): (&Origin, _) = match undecided.recall() {
+        Some(decision) => (&decision.origin, Some(decision.exit)),
+        None => (fresh.write(tunnel::classify(&packet, scope)?), None),
     };
     *scope = Scope::segment(origin.segment);
-    tunnel::decapsulate(frame, &packet)?;
-    count::received(origin.ingress, packet.len);
-    Ok(Some(Arrival { origin, recalled, undecided, len: packet.len, outer_ecn: packet.ecn }))
+    frame.trim(packet.padding)?;
+    count::received_from_tunnel(origin.ingress, packet.len);
+    let len = packet.header + packet.len;
+    let Packet { macs, ecn: outer_ecn, .. } = packet;
+    Ok(Some(Arrival { origin, macs, priority: 0, recalled, undecided, len, outer_ecn }))
 }

@@ -65,7 +65,7 @@ fn check_bucket(words: Words, bucket: &BucketDraft, sink: &mut Sink) {
     }
     if size < LEAST {
         sink.error(at, format!("{key}: {size} holds no frame of any segment"), "")
-            .help(format!("write at least {}, or leave {key} out for {}", Profile::default_burst(rate)));
+            .help(format!("write at least {LEAST}, or leave {key} out for {}", Profile::default_burst(rate)));
         return;
     }
     let lasts = Profile::burst_ms(rate, size);
