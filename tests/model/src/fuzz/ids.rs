@@ -1,0 +1,106 @@
+//! From the ids of the maps to the words of the model.
+
+use std::{collections::HashMap, net::IpAddr};
+
+use anyhow::Context;
+use sillon::{
+    dataplane::{
+        maps::Maps,
+        names::{encap, ip},
+        tables::{Tables, unpadded},
+    },
+    model::NodeConfig,
+};
+use sillon_abi::{DropReason, Exit, ScopeKind};
+
+use crate::forwarding::{Counts, Place, Scope, Traffic};
+
+/// What the ids of a configuration mean.
+#[derive(Debug, Default)]
+pub struct Ids {
+    devices: HashMap<u32, usize>,
+    attachments: HashMap<u32, usize>,
+    segments: HashMap<u32, usize>,
+    remotes: HashMap<u32, IpAddr>,
+}
+
+impl Ids {
+    /// Those of the tables that were made for `config`; `ifindexes` are the devices'.
+    pub fn new(config: &NodeConfig, tables: &Tables, ifindexes: &[u32], names: &[&str]) -> Self {
+        let devices: HashMap<u32, usize> = ifindexes.iter().copied().zip(0..).collect();
+        let attachment = |(id, entry): (&u32, &sillon_abi::Attachment)| {
+            let port = names[*devices.get(&entry.class.ifindex)?];
+            let is_it = |one: &sillon::model::Attachment| {
+                one.port.as_str() == port && one.encap.to_string() == encap(entry.class)
+            };
+            Some((*id, config.attachments.iter().position(is_it)?))
+        };
+        let segment = |(uid, label): (&u32, &sillon_abi::Label)| {
+            let name = unpadded(&label.segment);
+            Some((*uid, config.segments.iter().position(|segment| segment.name.as_str() == name)?))
+        };
+        Self {
+            attachments: tables.attachments.iter().filter_map(attachment).collect(),
+            segments: tables.labels.iter().filter_map(segment).collect(),
+            remotes: tables.remotes.iter().map(|(id, addr)| (*id, ip(*addr))).collect(),
+            devices,
+        }
+    }
+
+    /// A segment, by uid.
+    pub fn segment(&self, uid: u32) -> Option<usize> {
+        self.segments.get(&uid).copied()
+    }
+
+    /// Where a frame came in or goes out.
+    pub fn place(&self, exit: Exit) -> Option<Place> {
+        if exit.is_remote() {
+            Some(Place::Remote(*self.remotes.get(&exit.id())?))
+        } else {
+            Some(Place::Attachment(*self.attachments.get(&exit.id())?))
+        }
+    }
+
+    fn scope(&self, kind: u32, id: u32) -> Option<Scope> {
+        match kind {
+            kind if kind == ScopeKind::Port as u32 => Some(Scope::Port(*self.devices.get(&id)?)),
+            kind if kind == ScopeKind::Attachment as u32 => {
+                Some(Scope::Attachment(*self.attachments.get(&id)?))
+            }
+            _ => Some(Scope::Segment(self.segment(id)?)),
+        }
+    }
+
+    /// All that the maps count and know now.
+    ///
+    /// # Errors
+    /// A map can't be read, or has something in it that is not of this configuration.
+    pub fn counts(&self, maps: &Maps) -> anyhow::Result<Counts> {
+        let mut counts = Counts::default();
+        for (id, attachment) in &self.attachments {
+            counts.traffic.insert(Place::Attachment(*attachment), traffic(maps.attachment_counters(*id)?));
+        }
+        for (id, remote) in &self.remotes {
+            counts.traffic.insert(Place::Remote(*remote), traffic(maps.remote_counters(*id)?));
+        }
+        for (key, frames) in maps.drops()? {
+            let scope = self.scope(key.scope, key.id).with_context(|| format!("a drop for {key:?}"))?;
+            let reason = DropReason::from_number(key.reason).with_context(|| format!("{key:?}"))?;
+            counts.drops.insert((scope, reason), frames);
+        }
+        for (uid, segment) in &self.segments {
+            counts.refused.insert(*segment, maps.fdb_use(*uid)?.0.refused);
+        }
+        for (key, entry) in maps.fdb()? {
+            let segment = self.segment(key.segment).with_context(|| format!("FDB: {key:?}"))?;
+            let place = self.place(entry.exit).with_context(|| format!("FDB: {key:?} {entry:?}"))?;
+            counts.fdb.insert((segment, key.mac.octets()), place);
+        }
+        Ok(counts)
+    }
+}
+
+fn traffic(counters: sillon_abi::Counters) -> Traffic {
+    let sillon_abi::Counters { in_frames, in_bytes, out_frames, out_bytes } = counters;
+    Traffic { in_frames, in_bytes, out_frames, out_bytes }
+}
