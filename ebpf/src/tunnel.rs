@@ -127,7 +127,7 @@ fn ipv4(frame: &Frame, node: &NodeEntry) -> Result<Option<Outer>, DropReason> {
 fn ipv6(frame: &Frame, node: &NodeEntry) -> Result<Option<Outer>, DropReason> {
     let Ok(ip) = frame.read::<[u16; 20]>(ETH) else { return Ok(None) };
     let destination = [ip[12], ip[13], ip[14], ip[15], ip[16], ip[17], ip[18], ip[19]];
-    let is_udp = ip[3].to_ne_bytes()[0] == UDP;
+    let is_udp = ip[3].to_ne_bytes()[0] == UDP && ip[0].to_ne_bytes()[0] >> 4 == 6;
     if !is_udp || destination != node.vtep6 || node.vtep6 == [0; 8] || !is_vxlan(frame, ETH + IPV6_HEADER) {
         return Ok(None);
     }

@@ -89,7 +89,8 @@ fn bar(options: &Options) -> anyhow::Result<ProgressBar> {
         return Ok(ProgressBar::hidden());
     }
     let bar = ProgressBar::new(length.unwrap_or(0));
-    let template = if length.is_some() { "{bar:40} {elapsed}/{duration} {msg}" } else { "{spinner} {elapsed} {msg}" };
+    let template =
+        if length.is_some() { "{bar:40} {elapsed}/{duration} {msg}" } else { "{spinner} {elapsed} {msg}" };
     bar.set_style(ProgressStyle::with_template(template)?);
     Ok(bar)
 }

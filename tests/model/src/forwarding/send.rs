@@ -14,8 +14,7 @@ use sillon_abi::DropReason;
 use super::{
     Copy, Flood, Place,
     bridge::is_leaf,
-    ecn,
-    flow,
+    ecn, flow,
     frame::{C_TAG, Inner, S_TAG, Tag},
     node::{Arrival, Node, Way},
 };

@@ -54,8 +54,6 @@ impl<'a> Forge<'a> {
         if self.one_in(12) {
             self.garble(&mut bytes);
         }
-        let owner = isolation::owner(self.config, device, &bytes, true);
-        isolation::remark(&mut bytes, owner);
         if self.sent.len() == REMEMBERED {
             let at = self.rng.usize(..REMEMBERED);
             self.sent.swap_remove(at);
@@ -269,7 +267,8 @@ impl<'a> Forge<'a> {
             _ => {
                 for _ in 0..self.rng.usize(1..4) {
                     let at = self.rng.usize(..bytes.len().min(110));
-                    bytes[at] = if self.rng.bool() { self.rng.u8(..) } else { bytes[at] ^ 1 << self.rng.u8(..8) };
+                    bytes[at] =
+                        if self.rng.bool() { self.rng.u8(..) } else { bytes[at] ^ 1 << self.rng.u8(..8) };
                 }
             }
         }

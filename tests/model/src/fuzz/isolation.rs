@@ -45,7 +45,8 @@ fn marked(bytes: &[u8]) -> Option<Option<usize>> {
 
 /// Whose a frame at a device is, by what stands in it; `sent` if it goes into the node, and not out of it.
 pub fn owner(config: &NodeConfig, device: usize, bytes: &[u8], sent: bool) -> Option<usize> {
-    let name = if device < ACCESS { on_port(config, device, bytes) } else { return in_tunnel(config, bytes, sent) };
+    let name =
+        if device < ACCESS { on_port(config, device, bytes) } else { return in_tunnel(config, bytes, sent) };
     config.segments.iter().position(|segment| Some(segment.name.as_str()) == name)
 }
 
@@ -81,7 +82,8 @@ fn in_tunnel(config: &NodeConfig, bytes: &[u8], sent: bool) -> Option<usize> {
     let &[_, _, _, _, a, b, c, _, ..] = udp.payload() else { return None };
     let vni = u32::from_be_bytes([0, a, b, c]);
     let remote = if sent { source } else { destination };
-    let is_it = |segment: &sillon::model::Segment| segment.vni.get() == vni && segment.remotes.contains(&remote);
+    let is_it =
+        |segment: &sillon::model::Segment| segment.vni.get() == vni && segment.remotes.contains(&remote);
     config.segments.iter().position(is_it)
 }
 
@@ -95,6 +97,13 @@ pub fn holds(config: &NodeConfig, device: usize, bytes: &[u8]) -> Result<(), Str
     if of.is_some() && of == seen_as {
         return Ok(());
     }
-    let name = |segment: Option<usize>| segment.map_or("nobody", |one| config.segments[one].name.as_str());
-    Err(format!("ISOLATION: a frame of {} came out at {} as one of {}", name(of), DEVICES[device], name(seen_as)))
+    let name = |segment: Option<usize>| {
+        segment.and_then(|one| config.segments.get(one)).map_or("nobody", |one| one.name.as_str())
+    };
+    Err(format!(
+        "ISOLATION: a frame of {} came out at {} as one of {}",
+        name(of),
+        DEVICES[device],
+        name(seen_as)
+    ))
 }

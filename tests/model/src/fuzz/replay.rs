@@ -110,12 +110,17 @@ impl<'a> Pair<'a> {
 
     fn frame(&mut self, device: usize, how: How, bytes: &[u8]) -> Done {
         self.frames += 1;
+        let mut bytes = bytes.to_vec();
+        let owner = isolation::owner(&self.node.config, device, &bytes, true);
+        isolation::remark(&mut bytes, owner);
+        let bytes = &bytes[..];
         let verdict = self.node.receive(device, bytes);
         let done = match how {
             How::Run => {
                 let ran = self.bed.run(device, bytes)?;
-                compare::run(&verdict, bytes, &ran, self.bed.ids(), &mut self.flows)
-                    .map_err(|what| Divergence { what: format!("{what}\nthe model: {verdict:?}\nthe node: {ran:?}") })
+                compare::run(&verdict, bytes, &ran, self.bed.ids(), &mut self.flows).map_err(|what| {
+                    Divergence { what: format!("{what}\nmodel: {verdict:02x?}\nnode: {ran:02x?}") }
+                })
             }
             How::Wire => self.on_wire(device, bytes, &verdict)?,
         };
@@ -152,7 +157,10 @@ impl<'a> Pair<'a> {
             }
             let explains = |copy: &Copy| copy.explains(&bytes).is_some_and(|(way, _)| way == device);
             let Some(which) = copies.iter().position(explains) else {
-                return diverges(format!("at {} came {bytes:02x?}, and not one of {copies:?}", DEVICES[device]));
+                return diverges(format!(
+                    "at {} came {bytes:02x?}, and not one of {copies:?}",
+                    DEVICES[device]
+                ));
             };
             let copy = copies.remove(which);
             if let Err(what) = self.flows.holds(&copy, Some(device), &bytes) {
@@ -189,7 +197,10 @@ impl<'a> Pair<'a> {
             if let Some(frame) = self.bed.wire(device).drain()?.first() {
                 let isolation = isolation::holds(&self.node.config, device, &frame.0).err();
                 let isolation = isolation.unwrap_or_default();
-                return diverges(format!("at {} came what should not: {frame:?} {isolation}", DEVICES[device]));
+                return diverges(format!(
+                    "at {} came what should not: {frame:?} {isolation}",
+                    DEVICES[device]
+                ));
             }
         }
         let mut differences = Vec::new();

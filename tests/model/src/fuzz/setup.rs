@@ -19,8 +19,7 @@ pub const ACCESS: usize = 4;
 /// The node's limits: the maps are made once, for all configurations.
 const LIMITS: &str = "max_attachments = 32\nmax_fdb = 512\nmax_remotes = 8\nmax_segments = 8\n";
 /// Every remote that a segment may have.
-pub const REMOTES: [&str; 6] =
-    ["10.99.0.2", "10.99.0.3", "10.99.0.4", "fd99::2", "fd99::3", "fd99::4"];
+pub const REMOTES: [&str; 6] = ["10.99.0.2", "10.99.0.3", "10.99.0.4", "fd99::2", "fd99::3", "fd99::4"];
 /// The node's own addresses.
 pub const VTEPS: [&str; 2] = ["10.99.0.1", "fd99::1"];
 /// Few VIDs, so that ports share them and tags nest.
@@ -128,8 +127,7 @@ impl Draft {
 
     fn segment(&mut self, rng: &mut Rng, (name, operator): (&str, &str), vni: u32, service: Service) {
         let has = |remote: &&str| self.vteps.iter().any(|vtep| vtep.contains(':') == remote.contains(':'));
-        let mut remotes: Vec<&str> =
-            REMOTES.into_iter().filter(has).filter(|_| rng.u8(..3) == 0).collect();
+        let mut remotes: Vec<&str> = REMOTES.into_iter().filter(has).filter(|_| rng.u8(..3) == 0).collect();
         if service == Service::Line {
             remotes.truncate(rng.usize(..3));
         }
@@ -173,8 +171,7 @@ impl Draft {
             let count = rng.usize(..8).min(2).min(self.uplinks.len());
             let mut devices = self.uplinks.clone();
             rng.shuffle(&mut devices);
-            let way =
-                |device| Way { device, next_hop: [2, 0x99, 0, 0, device as u8, rng.u8(..)], mtu };
+            let way = |device| Way { device, next_hop: [2, 0x99, 0, 0, device as u8, rng.u8(..)], mtu };
             ways.insert(remote, devices.into_iter().take(count).map(way).collect());
         }
         ways
