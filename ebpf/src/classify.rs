@@ -31,6 +31,9 @@ pub struct Origin {
     pub mtu: u16,
     /// PCP and DEI of the outermost of them.
     pub priority: u16,
+    /// [`sillon_abi::Guards`].
+    pub guards: u16,
+    pub pad: u16,
     pub service: u8,
     pub leaf: bool,
     /// DSCP for the outer header, in place.
@@ -87,6 +90,8 @@ fn origin(attachment: &Attachment, class: &Class, priority: u16) -> Origin {
         lead: class.lead as u32,
         mtu: attachment.mtu,
         priority,
+        guards: attachment.guards,
+        pad: 0,
         service: attachment.service,
         leaf: attachment.leaf != 0,
         tos: attachment.tos,

@@ -29,6 +29,29 @@ impl Scope {
     }
 }
 
+/// Adds to a word that other CPUs change too; returns what it was.
+///
+/// # Safety
+/// `word` must point to an aligned word of a map value.
+#[inline(always)]
+pub unsafe fn add(word: *mut u64, by: u64) -> u64 {
+    // The integer atomics of `core::sync` are not offered for BPF, which has no compare-and-swap at its base level; this compiles to
+    // its atomic add.
+    // SAFETY: as the caller promises.
+    unsafe { core::intrinsics::atomic_xadd::<u64, u64, { core::intrinsics::AtomicOrdering::SeqCst }>(word, by) }
+}
+
+/// Writes `new` where `old` is, in one step; returns what was there, and whether it was done.
+///
+/// # Safety
+/// `word` must point to an aligned word of a map value.
+#[inline(always)]
+pub unsafe fn exchange(word: *mut u32, old: u32, new: u32) -> (u32, bool) {
+    use core::intrinsics::{AtomicOrdering::SeqCst, atomic_cxchg};
+    // SAFETY: as the caller promises.
+    unsafe { atomic_cxchg::<u32, { SeqCst }, { SeqCst }>(word, old, new) }
+}
+
 #[inline(never)]
 pub fn dropped(scope: Scope, reason: DropReason) {
     let key = DropKey { scope: scope.kind as u32, id: scope.id, reason: reason as u32 };

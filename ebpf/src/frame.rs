@@ -1,26 +1,32 @@
 //! The one place that touches packet memory at XDP. Offsets are bytes from the first of the frame's bytes.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
     EbpfContext,
     bindings::xdp_md,
     helpers::generated::{
-        bpf_xdp_adjust_head, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
+        bpf_xdp_adjust_head, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
     },
     programs::XdpContext,
 };
 use sillon_abi::{DropReason, Handoff, Mac, Note};
 
-/// What may be read from a frame: plain words with an alignment of at most two, which every frame has.
+/// What may be read from a frame and written to it: plain words, in network order, at any address.
 ///
 /// # Safety
-/// Any bit pattern must be a value, and the alignment at most 2.
+/// Any bit pattern must be a value, and there is no padding.
 pub unsafe trait Wire: Copy {}
 // SAFETY: integers and arrays of them.
 unsafe impl Wire for u8 {}
 // SAFETY: as above.
 unsafe impl Wire for u16 {}
 // SAFETY: as above.
-unsafe impl<const N: usize> Wire for [u16; N] {}
+unsafe impl Wire for u32 {}
+// SAFETY: as above.
+unsafe impl Wire for u64 {}
+// SAFETY: as above.
+unsafe impl<T: Wire, const N: usize> Wire for [T; N] {}
 // SAFETY: a transparent [u16; 3].
 unsafe impl Wire for Mac {}
 
@@ -60,14 +66,14 @@ impl Frame {
 
     #[inline(always)]
     pub fn read<T: Wire>(&self, offset: usize) -> Result<T, DropReason> {
-        // SAFETY: `at` checked the bounds; `Wire` says that any bytes are a value and that two is alignment enough.
-        Ok(unsafe { *self.at(offset)? })
+        // SAFETY: `at` checked the bounds; `Wire` says that any bytes are a value.
+        Ok(unsafe { self.at::<T>(offset)?.read_unaligned() })
     }
 
     #[inline(always)]
     pub fn write<T: Wire>(&self, offset: usize, value: T) -> Result<(), DropReason> {
         // SAFETY: as for `read`.
-        unsafe { *self.at(offset)? = value };
+        unsafe { self.at::<T>(offset)?.write_unaligned(value) };
         Ok(())
     }
 
@@ -75,6 +81,29 @@ impl Frame {
     #[inline(always)]
     pub fn read_be16(&self, offset: usize) -> Result<u16, DropReason> {
         Ok(u16::from_be(self.read(offset)?))
+    }
+
+    /// Reads at an offset that is not known until then, also behind the first piece of a frame in pieces. Slower than `read`.
+    #[inline(always)]
+    pub fn load<T: Wire>(&self, offset: usize) -> Result<T, DropReason> {
+        /// The verifier wants words on the stack aligned, and the compiler makes words of what is side by side.
+        #[repr(align(8))]
+        struct Aligned<T>(MaybeUninit<T>);
+        let mut value = Aligned(MaybeUninit::<T>::uninit());
+        let into = value.0.as_mut_ptr().cast();
+        // SAFETY: `value` is as long as we say, and filled where the helper says so; `Wire` says that any bytes are a value.
+        unsafe {
+            match bpf_xdp_load_bytes(self.ctx, offset as u32, into, size_of::<T>() as u32) {
+                0 => Ok(value.0.assume_init()),
+                _ => Err(DropReason::Truncated),
+            }
+        }
+    }
+
+    /// A 16-bit field in network order, read so.
+    #[inline(always)]
+    pub fn load_be16(&self, offset: usize) -> Result<u16, DropReason> {
+        Ok(u16::from_be(self.load(offset)?))
     }
 
     /// Takes `by` bytes off the front, or with a negative number puts as many undefined ones there.

@@ -10,7 +10,7 @@
 #![no_main]
 #![allow(
     internal_features,
-    reason = "an atomic add, which BPF has and `core::sync::atomic` does not offer for it"
+    reason = "atomic operations, which BPF has and `core::sync::atomic` does not offer for it"
 )]
 #![feature(core_intrinsics)]
 

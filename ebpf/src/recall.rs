@@ -67,7 +67,6 @@ struct Decision {
     until: u64,
     origin: Origin,
     exit: Exit,
-    pad: u32,
 }
 
 const TUNNELLED: u64 = 1 << 63;
@@ -164,7 +163,7 @@ impl Undecided {
         // SAFETY: as for `recall`; and a helper without arguments.
         unsafe {
             let until = bpf_jiffies64() + LIFETIME;
-            *decision = Decision { flow: self.flow, epoch, until, origin: *origin, exit, pad: 0 };
+            *decision = Decision { flow: self.flow, epoch, until, origin: *origin, exit };
         }
     }
 }

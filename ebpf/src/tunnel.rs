@@ -197,6 +197,8 @@ fn origin(tunnel: &TunnelEntry, leaf: bool) -> Origin {
         lead: 0,
         mtu: tunnel.mtu,
         priority: 0,
+        guards: tunnel.guards,
+        pad: 0,
         service: tunnel.service,
         leaf: leaf && tunnel.service == sillon_abi::Service::Tree as u8,
         tos: 0,

@@ -57,7 +57,8 @@ fn pipeline(frame: &Frame, scope: &mut Scope) -> Result<u32, DropReason> {
     };
     let Arrival { origin, len, .. } = &arrival;
     let inner = parse::inner(frame, origin)?;
-    guard::guard(origin, &inner, *len)?;
+    guard::addresses(origin, inner.dst, inner.src)?;
+    guard::packet(frame, origin, &inner, *len)?;
     ecn::decapsulated(frame, &inner, arrival.outer_ecn)?;
     let route = match arrival.recalled {
         Some(exit) => Route::To(exit),

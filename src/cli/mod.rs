@@ -27,6 +27,7 @@ pub fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Agent(agent) => match (&agent.command, &agent.run) {
             (Some(AgentCommand::Reload(reload)), _) => agent::reload(reload, output),
+            (Some(AgentCommand::Thaw(thaw)), _) => agent::thaw(thaw, output),
             (None, Some(run)) => agent::run(run, output),
             // clap asks for `--config` where there is no subcommand.
             (None, None) => Err(anyhow::anyhow!("sillon agent needs --config FILE")),

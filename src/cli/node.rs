@@ -16,6 +16,7 @@ use crate::{
         maps::Maps,
         pins::{DEFAULT_ROOT, Pins},
         view::{DropView, FdbView, PortView, RemoteView, SegmentView, View},
+        view_guards::GuardsView,
     },
 };
 
@@ -28,6 +29,7 @@ struct Everything {
     fdb: Vec<FdbView>,
     remotes: Vec<RemoteView>,
     drops: Vec<DropView>,
+    guards: Vec<GuardsView>,
 }
 
 /// Prints what a node holds.
@@ -50,6 +52,7 @@ fn json(view: &View<'_>, what: What, pins: &Pins, output: Output) -> anyhow::Res
         What::Fdb => output.say_json(&view.fdb()?),
         What::Remotes => output.say_json(&view.remotes()?),
         What::Drops => output.say_json(&view.drops()?),
+        What::Guards => output.say_json(&view.guards()?),
         What::All => output.say_json(&Everything {
             node: pins.name(),
             ports: view.ports()?,
@@ -57,6 +60,7 @@ fn json(view: &View<'_>, what: What, pins: &Pins, output: Output) -> anyhow::Res
             fdb: view.fdb()?,
             remotes: view.remotes()?,
             drops: view.drops()?,
+            guards: view.guards()?,
         }),
     }
 }
@@ -68,7 +72,8 @@ fn text(view: &View<'_>, what: What) -> anyhow::Result<String> {
         What::Fdb => tables::fdb(&view.fdb()?),
         What::Remotes => tables::remotes(&view.remotes()?),
         What::Drops => tables::drops(&view.drops()?),
-        What::All => [What::Ports, What::Segments, What::Fdb, What::Remotes, What::Drops]
+        What::Guards => tables::guards(&view.guards()?),
+        What::All => [What::Ports, What::Segments, What::Fdb, What::Remotes, What::Guards, What::Drops]
             .into_iter()
             .map(|what| text(view, what))
             .collect::<anyhow::Result<Vec<_>>>()?

@@ -4,7 +4,10 @@ use std::fmt::Display;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 
-use crate::dataplane::view::{AttachmentView, DropView, FdbView, PortView, RemoteView, SegmentView};
+use crate::dataplane::{
+    view::{AttachmentView, DropView, FdbView, PortView, RemoteView, SegmentView},
+    view_guards::GuardsView,
+};
 
 /// A table under a title, or one line if it has no rows.
 struct Sheet {
@@ -128,14 +131,15 @@ pub fn segments(segments: &[SegmentView]) -> String {
 
 /// The FDB.
 pub fn fdb(entries: &[FdbView]) -> String {
-    let mut sheet = Sheet::new("FDB", &["segment", "vni", "mac", "at", "age s"]);
+    let mut sheet = Sheet::new("FDB", &["segment", "vni", "mac", "at", "state", "age s"]);
     for entry in entries {
         sheet.row(vec![
             text(&entry.segment),
             number(entry.vni),
             text(&entry.mac),
             text(&entry.at),
-            number(entry.age),
+            text(entry.state),
+            entry.age.map_or_else(|| text("-"), number),
         ]);
     }
     sheet.text()
@@ -159,6 +163,47 @@ pub fn remotes(remotes: &[RemoteView]) -> String {
             number(remote.traffic.in_bytes),
             number(remote.traffic.out_frames),
             number(remote.traffic.out_bytes),
+        ]);
+    }
+    sheet.text()
+}
+
+/// What the operators of attachments may send.
+pub fn guards(guards: &[GuardsView]) -> String {
+    let mut sheet = Sheet::new(
+        "Guards",
+        &[
+            "port",
+            "encap",
+            "segment",
+            "operator",
+            "macs",
+            "limit",
+            "over",
+            "sticky",
+            "trusted",
+            "control",
+            "prefixes",
+            "ethertypes",
+            "dropped",
+        ],
+    );
+    for one in guards {
+        let dropped = one.dropped.iter().map(|(reason, frames)| format!("{reason}:{frames}"));
+        sheet.row(vec![
+            text(&one.port),
+            text(&one.encap),
+            text(&one.segment),
+            text(&one.operator),
+            if one.mac_limit.is_some() { number(one.macs) } else { list(&one.listed) },
+            one.mac_limit.map_or_else(|| text("listed"), number),
+            text(one.over_limit),
+            text(if one.sticky { "yes" } else { "no" }),
+            list(&one.trusted),
+            text(one.control),
+            list(&one.prefixes),
+            one.ethertypes.as_ref().map_or_else(|| text("any"), list),
+            list(dropped),
         ]);
     }
     sheet.text()

@@ -9,49 +9,60 @@ use std::{
 use aya::{
     Pod,
     maps::xdp::XdpMapError,
-    maps::{Array, DevMapHash, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues},
+    maps::{
+        Array, DevMapHash, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues,
+    },
     util::nr_cpus,
 };
 use sillon_abi::{
-    Addr, Attachment, ClassKey, Counters, DropKey, Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Label,
-    NodeEntry, PathEntry, PortEntry, PortRecord, RemoteEntry, Segment, TunnelEntry, TunnelKey, map,
+    Addr, Attachment, ClassKey, Counters, DropKey, EthertypeKey, Exit, FdbEntry, FdbKey, FdbUse, FloodKey,
+    Label, Mac, MacUse, NodeEntry, PathEntry, PortEntry, PortRecord, PrefixKey, RemoteEntry, Segment,
+    TunnelEntry, TunnelKey, map,
 };
 
 use super::{
     DataplaneError, barrier,
     diff::{Freshness, Op},
     sizes::Sizes,
-    tables::Tables,
+    tables::{Tables, unpadded},
 };
 
 type Hash<K, V> = HashMap<MapData, K, V>;
 
 /// All maps of a node, opened from their pins.
 pub struct Maps {
-    node: Array<MapData, NodeEntry>,
-    ports: Array<MapData, PortEntry>,
-    records: Hash<u32, PortRecord>,
-    classes: Hash<ClassKey, u32>,
-    attachments: Array<MapData, Attachment>,
-    segments: Hash<u32, Segment>,
-    labels: Hash<u32, Label>,
-    tunnels: Hash<TunnelKey, TunnelEntry>,
-    vnis: Hash<u32, u32>,
-    remotes: Array<MapData, RemoteEntry>,
-    paths: Array<MapData, PathEntry>,
-    fdb: Hash<FdbKey, FdbEntry>,
-    fdb_use: Hash<u32, FdbUse>,
-    fdb_removed: Hash<u32, u64>,
-    flood: Hash<FloodKey, Exit>,
-    epochs: Array<MapData, u64>,
-    devices: DevMapHash<MapData>,
-    attachment_counters: PerCpuArray<MapData, Counters>,
-    remote_counters: PerCpuArray<MapData, Counters>,
-    drops: PerCpuHashMap<MapData, DropKey, u64>,
+    pub(super) node: Array<MapData, NodeEntry>,
+    pub(super) ports: Array<MapData, PortEntry>,
+    pub(super) records: Hash<u32, PortRecord>,
+    pub(super) classes: Hash<ClassKey, u32>,
+    pub(super) attachments: Array<MapData, Attachment>,
+    pub(super) segments: Hash<u32, Segment>,
+    pub(super) labels: Hash<u32, Label>,
+    pub(super) tunnels: Hash<TunnelKey, TunnelEntry>,
+    pub(super) vnis: Hash<u32, u32>,
+    pub(super) remotes: Array<MapData, RemoteEntry>,
+    pub(super) paths: Array<MapData, PathEntry>,
+    pub(super) fdb: Hash<FdbKey, FdbEntry>,
+    pub(super) fdb_use: Hash<u32, FdbUse>,
+    pub(super) fdb_removed: Hash<u32, u64>,
+    pub(super) flood: Hash<FloodKey, Exit>,
+    pub(super) epochs: Array<MapData, u64>,
+    pub(super) devices: DevMapHash<MapData>,
+    pub(super) attachment_counters: PerCpuArray<MapData, Counters>,
+    pub(super) remote_counters: PerCpuArray<MapData, Counters>,
+    pub(super) drops: PerCpuHashMap<MapData, DropKey, u64>,
+    /// The FDB again, for what aya has no call for.
+    pub(super) fdb_data: MapData,
+    pub(super) macs: Hash<FdbKey, Exit>,
+    pub(super) mac_use: Array<MapData, MacUse>,
+    pub(super) mac_removed: Array<MapData, u64>,
+    pub(super) own_macs: Hash<Mac, u32>,
+    pub(super) prefixes: LpmTrie<MapData, PrefixKey, u32>,
+    pub(super) ethertypes: Hash<EthertypeKey, u32>,
 }
 
 /// Names the map in an error.
-trait Named<T> {
+pub(super) trait Named<T> {
     fn named(self, map: &'static str) -> Result<T, DataplaneError>;
 }
 
@@ -77,7 +88,7 @@ fn open<T: TryFrom<Map, Error = MapError>>(
 }
 
 /// Removes a key; that it is not there is as good.
-fn remove<T: BorrowMut<MapData>, K: Pod, V: Pod>(
+pub(super) fn remove<T: BorrowMut<MapData>, K: Pod, V: Pod>(
     map: &mut HashMap<T, K, V>,
     key: &K,
     name: &'static str,
@@ -124,6 +135,13 @@ impl Maps {
             attachment_counters: open(directory, map::ATTACHMENT_COUNTERS)?,
             remote_counters: open(directory, map::REMOTE_COUNTERS)?,
             drops: open(directory, map::DROPS)?,
+            fdb_data: MapData::from_pin(directory.join(map::FDB)).named(map::FDB)?,
+            macs: open(directory, map::MACS)?,
+            mac_use: open(directory, map::MAC_USE)?,
+            mac_removed: open(directory, map::MAC_REMOVED)?,
+            own_macs: open(directory, map::OWN_MACS)?,
+            prefixes: open(directory, map::PREFIXES)?,
+            ethertypes: open(directory, map::ETHERTYPES)?,
         })
     }
 
@@ -152,6 +170,10 @@ impl Maps {
                 .collect(),
             flood: self.flood.iter().collect::<Result<_, _>>().named(map::FLOOD)?,
             devices: self.devices.keys().collect::<Result<BTreeSet<_>, _>>().named(map::DEVICES)?,
+            macs: self.macs.iter().collect::<Result<_, _>>().named(map::MACS)?,
+            own_macs: self.own_macs.keys().collect::<Result<_, _>>().named(map::OWN_MACS)?,
+            prefixes: self.read_prefixes()?,
+            ethertypes: self.ethertypes.keys().collect::<Result<_, _>>().named(map::ETHERTYPES)?,
         })
     }
 
@@ -178,12 +200,13 @@ impl Maps {
                 .map(|info| info.max_entries())
                 .named(name)
         };
-        Ok(Sizes {
+        let sizes = Sizes {
             attachments: entries(map::ATTACHMENTS)?.saturating_sub(1),
             segments: entries(map::SEGMENTS)?,
             remotes: entries(map::REMOTES)?.saturating_sub(1),
-            fdb: entries(map::FDB)?,
-        })
+            fdb: 0,
+        };
+        Ok(Sizes { fdb: entries(map::FDB)?.saturating_sub(sizes.macs()), ..sizes })
     }
 
     /// Takes the steps in order.
@@ -246,11 +269,19 @@ impl Maps {
                 self.forget_drops(sillon_abi::ScopeKind::Port, *ifindex)?;
                 remove(&mut self.records, ifindex, map::PORT_RECORDS)
             }
+            Op::SetMac(key, exit) => self.set_mac(*key, *exit),
+            Op::RemoveMac(key) => self.remove_mac(key),
+            Op::AddOwnMac(mac) => self.own_macs.insert(mac, 0, 0).named(map::OWN_MACS),
+            Op::RemoveOwnMac(mac) => remove(&mut self.own_macs, mac, map::OWN_MACS),
+            Op::AddPrefix(length, key) => self.add_prefix(*length, *key),
+            Op::RemovePrefix(length, key) => self.remove_prefix(*length, *key),
+            Op::AddEthertype(key) => self.ethertypes.insert(key, 0, 0).named(map::ETHERTYPES),
+            Op::RemoveEthertype(key) => remove(&mut self.ethertypes, key, map::ETHERTYPES),
         }
     }
 
     /// Voids what the programs remember: see `ebpf/src/recall.rs`.
-    fn forget(&mut self) -> Result<(), DataplaneError> {
+    pub(super) fn forget(&mut self) -> Result<(), DataplaneError> {
         let epoch = self.epochs.get(&0, 0).named(map::EPOCHS)?;
         self.epochs.set(0, epoch.wrapping_add(1), 0).named(map::EPOCHS)
     }
@@ -263,6 +294,8 @@ impl Maps {
     ) -> Result<(), DataplaneError> {
         if freshness == Freshness::New {
             self.attachment_counters.set(id, zero()?, 0).named(map::ATTACHMENT_COUNTERS)?;
+            self.mac_removed.set(id, 0, 0).named(map::MAC_REMOVED)?;
+            self.mac_use.set(id, MacUse::default(), 0).named(map::MAC_USE)?;
         }
         self.attachments.set(id, *attachment, 0).named(map::ATTACHMENTS)
     }
@@ -293,37 +326,6 @@ impl Maps {
         Ok(())
     }
 
-    fn purge_fdb(&mut self, exits: &BTreeSet<(u32, Exit)>) -> Result<(), DataplaneError> {
-        self.retain_fdb(|key, entry| exits.contains(&(key.segment, entry.exit)))?;
-        self.forget()
-    }
-
-    /// Removes the FDB entries that `keep` does not want; returns how many.
-    ///
-    /// # Errors
-    /// The map can't be read or written.
-    pub fn retain_fdb(&mut self, keep: impl Fn(&FdbKey, &FdbEntry) -> bool) -> Result<u64, DataplaneError> {
-        let mut gone = Vec::new();
-        for entry in self.fdb.iter() {
-            let (key, entry) = entry.named(map::FDB)?;
-            if !keep(&key, &entry) {
-                gone.push(key);
-            }
-        }
-        let mut count = 0;
-        for key in gone {
-            // What is gone already was not ours to count.
-            if self.fdb.remove(&key).is_err() {
-                continue;
-            }
-            count += 1;
-            if let Ok(removed) = self.fdb_removed.get(&key.segment, 0) {
-                self.fdb_removed.insert(key.segment, removed + 1, 0).named(map::FDB_REMOVED)?;
-            }
-        }
-        Ok(count)
-    }
-
     /// The segments, by uid.
     ///
     /// # Errors
@@ -332,23 +334,12 @@ impl Maps {
         self.segments.iter().collect::<Result<_, _>>().named(map::SEGMENTS)
     }
 
-    /// The FDB.
+    /// The name of a segment.
     ///
     /// # Errors
     /// The map can't be read.
-    pub fn fdb(&self) -> Result<Vec<(FdbKey, FdbEntry)>, DataplaneError> {
-        self.fdb.iter().collect::<Result<_, _>>().named(map::FDB)
-    }
-
-    /// What the programs learned for each segment, and what was removed of it.
-    ///
-    /// # Errors
-    /// The map can't be read.
-    pub fn fdb_use(&self, uid: u32) -> Result<(FdbUse, u64), DataplaneError> {
-        Ok((
-            self.fdb_use.get(&uid, 0).named(map::FDB_USE)?,
-            self.fdb_removed.get(&uid, 0).named(map::FDB_REMOVED)?,
-        ))
+    pub fn label(&self, uid: u32) -> Result<String, DataplaneError> {
+        Ok(unpadded(&self.labels.get(&uid, 0).named(map::LABELS)?.segment))
     }
 
     /// Counters of an attachment, of all CPUs together.

@@ -3,21 +3,26 @@
 
 mod barrier;
 pub mod compile;
+mod compile_guards;
 mod detach;
 pub mod diff;
 mod error;
 pub mod links;
 pub mod maps;
+mod maps_fdb;
 pub mod names;
 pub mod object;
 pub mod paths;
 pub mod pins;
 pub mod sizes;
 pub mod tables;
+mod take;
 pub mod verify;
 pub mod view;
+pub mod view_guards;
 
 #[cfg(test)]
 mod properties;
 
 pub use error::DataplaneError;
+pub use maps_fdb::Walk;

@@ -158,6 +158,24 @@ impl State {
             Op::RemoveRemote(id) => drop(self.tables.remotes.remove(id)),
             Op::RemoveDevice(ifindex) => drop(self.tables.devices.remove(ifindex)),
             Op::RemoveRecord(ifindex) => drop(records.remove(ifindex)),
+            Op::SetMac(..) | Op::RemoveMac(_) | Op::AddOwnMac(_) | Op::RemoveOwnMac(_) => self.take_mac(op),
+            Op::AddPrefix(length, key) => drop(self.tables.prefixes.insert((*length, *key))),
+            Op::RemovePrefix(length, key) => drop(self.tables.prefixes.remove(&(*length, *key))),
+            Op::AddEthertype(key) => drop(self.tables.ethertypes.insert(*key)),
+            Op::RemoveEthertype(key) => drop(self.tables.ethertypes.remove(key)),
+        }
+    }
+}
+
+impl State {
+    fn take_mac(&mut self, op: &Op) {
+        let Tables { macs, own_macs, .. } = &mut self.tables;
+        match op {
+            Op::SetMac(key, exit) => drop(macs.insert(*key, *exit)),
+            Op::RemoveMac(key) => drop(macs.remove(key)),
+            Op::AddOwnMac(mac) => drop(own_macs.insert(*mac)),
+            Op::RemoveOwnMac(mac) => drop(own_macs.remove(mac)),
+            _ => {}
         }
     }
 }
@@ -353,7 +371,7 @@ fn assert_no_dangling_reference(tables: &Tables) {
 fn live(tables: &Tables) -> Live {
     let mac = |number: usize| sillon_abi::Mac::new([2, 0, 0, 0, (number >> 8) as u8, number as u8]);
     let fdb = tables.exits().into_iter().enumerate();
-    let entry = |exit| FdbEntry { exit, pad: 0, seen: 0 };
+    let entry = |exit| FdbEntry::learned(exit, 0);
     Live {
         fdb: fdb.map(|(n, (uid, exit))| (FdbKey::new(uid, mac(n)), entry(exit))).collect(),
         remotes: tables

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sillon_abi::{
-    Addr, Attachment, ClassKey, Exit, FloodKey, Label, NodeEntry, PortEntry, PortRecord, Segment,
-    TunnelEntry, TunnelKey,
+    Addr, Attachment, ClassKey, EthertypeKey, Exit, FdbKey, FloodKey, Label, Mac, NodeEntry, PortEntry,
+    PortRecord, PrefixKey, Segment, TunnelEntry, TunnelKey,
 };
 
 /// The configured tables of a node; not what the programs learn, nor the ways through the underlay.
@@ -34,6 +34,14 @@ pub struct Tables {
     pub flood: BTreeMap<FloodKey, Exit>,
     /// Ifindexes that XDP may redirect to.
     pub devices: BTreeSet<u32>,
+    /// Where the configured addresses of each segment are.
+    pub macs: BTreeMap<FdbKey, Exit>,
+    /// The node's own addresses.
+    pub own_macs: BTreeSet<Mac>,
+    /// Lengths and bits.
+    pub prefixes: BTreeSet<(u32, PrefixKey)>,
+    /// What attachments with a list may send.
+    pub ethertypes: BTreeSet<EthertypeKey>,
 }
 
 impl Tables {

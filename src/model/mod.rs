@@ -7,10 +7,14 @@
 
 mod diagnostic;
 mod encap;
+mod ethertype;
+mod guards;
 mod invalid;
+mod mac;
 mod name;
 mod node;
 mod parse;
+mod prefix;
 mod role;
 mod source;
 mod suggest;
@@ -21,10 +25,14 @@ mod vni;
 
 pub use diagnostic::{ConfigErrors, Diagnostic, Severity, Style};
 pub use encap::Encap;
+pub use ethertype::Ethertype;
+pub use guards::Guards;
 pub use invalid::InvalidValue;
+pub use mac::MacAddr;
 pub use name::{InterfaceName, Name};
-pub use node::{Attachment, Limits, Node, NodeConfig, Port, Segment};
+pub use node::{Attachment, Limits, Moves, Node, NodeConfig, Port, Segment};
 pub use parse::{MAX_FILE_BYTES, load, parse};
-pub use role::{LeafRole, PortRole, Service};
+pub use prefix::Prefix;
+pub use role::{Control, LeafRole, OverLimit, PortRole, Service, Trust};
 pub use vlan::VlanId;
 pub use vni::Vni;

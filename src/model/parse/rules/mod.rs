@@ -1,6 +1,7 @@
 //! The values of a file against each other: every rule that needs two of them.
 
 mod attachments;
+mod guards;
 mod tunnels;
 mod warnings;
 
@@ -25,6 +26,7 @@ pub(super) fn check(draft: &Draft, sink: &mut Sink) -> Option<NodeConfig> {
 
     tunnels::check(draft, sink);
     attachments::check(draft, sink);
+    guards::check(draft, sink);
     limits(draft, sink);
 
     let config = if sink.has_errors() { None } else { build(draft) }?;
@@ -122,6 +124,7 @@ fn build(draft: &Draft) -> Option<NodeConfig> {
             port: attachment.port.as_ref()?.get_ref().parse().ok()?,
             encap: *attachment.encap.as_ref()?.get_ref(),
             role: attachment.role.as_ref().map_or(LeafRole::Root, |role| *role.get_ref()),
+            guards: attachment.guards.build(),
         })
     });
     Some(NodeConfig {
@@ -143,5 +146,6 @@ fn build_segment(segment: &SegmentDraft, fdb: u32) -> Option<Segment> {
         ageing: segment.ageing,
         mac_limit: mac_limit(segment, fdb),
         dscp: segment.dscp.try_into().ok()?,
+        moves: segment.moves,
     })
 }
