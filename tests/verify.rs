@@ -17,7 +17,7 @@ use sillon_abi::{
 use sillon_rig::{Fabric, Node, Tag, Underlay, Wire, frame::BROADCAST};
 
 /// Where the node's maps are.
-const MAPS: &str = "/sys/fs/bpf/sillon/edge1/v1/maps";
+const MAPS: &str = "/sys/fs/bpf/sillon/edge1/v2/maps";
 
 /// alder and birch share a port and a remote; both have learned addresses.
 fn at_work() -> (Fabric, Vec<Wire>) {

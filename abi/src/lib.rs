@@ -9,6 +9,7 @@
 mod exit;
 mod fdb;
 mod flood;
+mod rate;
 mod reason;
 mod tables;
 mod tunnel;
@@ -16,6 +17,7 @@ mod tunnel;
 pub use exit::Exit;
 pub use fdb::{FdbEntry, FdbKey, FdbUse};
 pub use flood::{ETHERNET, FloodKey, Handoff, MASKED_ETHERTYPE, Note};
+pub use rate::{Colour, Colours, Meters, Profile, Rate, Rates, SMALLEST_CHARGE, Storm, Tally, Word, ticks};
 pub use reason::{DropKey, DropReason, ScopeKind};
 pub use tables::{
     Attachment, ClassKey, Counters, Encap, Label, NodeEntry, PortEntry, PortRecord, Role, Segment, Service,
@@ -23,7 +25,7 @@ pub use tables::{
 pub use tunnel::{Addr, PATH_BUCKETS, PathEntry, RemoteEntry, TunnelEntry, TunnelKey, V4_OUTER, V6_OUTER};
 
 /// Version of every layout and meaning in this crate.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// How high an ifindex may be, and one: ports are in an array, since that is asked for every frame.
 pub const PORT_SLOTS: u32 = 1 << 18;
@@ -77,6 +79,12 @@ pub mod map {
         DEVICES,
         /// Per-CPU array: attachment id → [`crate::Counters`].
         ATTACHMENT_COUNTERS,
+        /// Array: attachment id → [`crate::Rates`].
+        RATES,
+        /// Array: attachment id → [`crate::Meters`].
+        METERS,
+        /// Per-CPU array: attachment id → [`crate::Colours`].
+        COLOURS,
         /// Per-CPU array: remote id → [`crate::Counters`].
         REMOTE_COUNTERS,
         /// Per-CPU hash: [`crate::DropKey`] → frames.

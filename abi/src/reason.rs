@@ -88,6 +88,16 @@ reasons! {
     HostEgress = 27, "host-egress";
     /// A frame at TC that XDP has not classified.
     Unclassified = 28, "unclassified";
+    /// Red: beyond CIR and EIR of the bandwidth profile of the attachment that the frame came in at.
+    PolicedIngress = 29, "policed-ingress";
+    /// Red: beyond CIR and EIR of the bandwidth profile of the attachment that the frame should leave by.
+    PolicedEgress = 30, "policed-egress";
+    /// More broadcasts than the attachment may flood.
+    StormBroadcast = 31, "storm-broadcast";
+    /// More multicasts than the attachment may flood.
+    StormMulticast = 32, "storm-multicast";
+    /// More frames to addresses that are not known than the attachment may flood.
+    StormUnknownUnicast = 33, "storm-unknown-unicast";
 }
 
 /// What a drop is counted for.

@@ -191,7 +191,22 @@ pub struct Attachment {
     /// DSCP of the outer header, already shifted to its place in the traffic class.
     pub tos: u8,
     /// Zero.
-    pub pad: [u8; 3],
+    pub pad: u8,
+    /// Which guards look at its frames, so that those that it does not have cost it nothing: [`Attachment::POLICED_IN`] …
+    pub guards: u16,
+}
+
+impl Attachment {
+    /// In `guards`: it has a bandwidth profile for what comes from it.
+    pub const POLICED_IN: u16 = 1;
+    /// In `guards`: it has a bandwidth profile for what goes to it.
+    pub const POLICED_OUT: u16 = 1 << 1;
+    /// In `guards`: its broadcasts are limited.
+    pub const STORM_BROADCAST: u16 = 1 << 2;
+    /// In `guards`: its multicasts are limited.
+    pub const STORM_MULTICAST: u16 = 1 << 3;
+    /// In `guards`: its frames to unknown addresses are limited.
+    pub const STORM_UNKNOWN_UNICAST: u16 = 1 << 4;
 }
 
 /// A segment, by uid.

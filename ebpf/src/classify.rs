@@ -35,6 +35,9 @@ pub struct Origin {
     pub tos: u8,
     /// Whether tags inside are the operator's business.
     pub transparent: bool,
+    /// What guards look at the frame: [`Attachment::guards`].
+    pub guards: u16,
+    pub pad: u16,
 }
 
 impl Origin {
@@ -88,6 +91,8 @@ fn origin(attachment: &Attachment, class: &Class) -> Origin {
         leaf: attachment.leaf != 0,
         tos: attachment.tos,
         transparent: attachment.class.encap().is_transparent(),
+        guards: attachment.guards,
+        pad: 0,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     maps::{ATTACHMENTS, DEVICES},
     outer::{self, Outer},
     parse::Inner,
-    rewrite,
+    police, rewrite,
 };
 
 #[inline(always)]
@@ -46,6 +46,7 @@ fn to_attachment(
     }
     let class = attachment.class;
     let len = rewrite::to_attachment(frame, origin, inner, class, len)?;
+    police::egress(exit, attachment.guards, len)?;
     leave(exit, class.ifindex, len)
 }
 

@@ -1,8 +1,8 @@
 //! The kernel half of Sillon. Every frame takes the same steps, a file each:
 //!
 //! ```text
-//! parse → recall | classify | tunnel → guard → learn → lookup → rewrite → deliver
-//!                                                        └─ group address or miss → flood (TC)
+//! parse → recall | classify | tunnel → guard → police → learn → lookup → rewrite → police → deliver
+//!                                                                 └─ group address or miss → storm → flood (TC)
 //! ```
 //!
 //! `xdp.rs` and `tc.rs` are the entry points and read as that line does.
@@ -10,10 +10,11 @@
 #![no_main]
 #![allow(
     internal_features,
-    reason = "an atomic add, which BPF has and `core::sync::atomic` does not offer for it"
+    reason = "atomic add and compare-and-swap, which BPF has and `core::sync::atomic` does not offer for it"
 )]
 #![feature(core_intrinsics)]
 
+mod bucket;
 mod classify;
 mod count;
 mod deliver;
@@ -27,9 +28,11 @@ mod lookup;
 mod maps;
 mod outer;
 mod parse;
+mod police;
 mod recall;
 mod rewrite;
 mod skb;
+mod storm;
 mod tc;
 mod tunnel;
 mod xdp;

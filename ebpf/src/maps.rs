@@ -5,8 +5,9 @@ use aya_ebpf::{
     maps::{Array, DevMapHash, HashMap, PerCpuArray, PerCpuHashMap},
 };
 use sillon_abi::{
-    Attachment, ClassKey, Counters, DropKey, Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Label, NodeEntry,
-    PORT_SLOTS, PathEntry, PortEntry, PortRecord, RemoteEntry, Segment, TunnelEntry, TunnelKey,
+    Attachment, ClassKey, Colours, Counters, DropKey, Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Label,
+    Meters, NodeEntry, PORT_SLOTS, PathEntry, PortEntry, PortRecord, Rates, RemoteEntry, Segment,
+    TunnelEntry, TunnelKey,
 };
 
 /// Elements are allocated as they come: a node's limits may be far above what it uses.
@@ -47,6 +48,12 @@ pub static FLOOD: HashMap<FloodKey, Exit> = HashMap::pinned(1, NO_PREALLOC);
 pub static DEVICES: DevMapHash = DevMapHash::pinned(1024, 0);
 #[map]
 pub static ATTACHMENT_COUNTERS: PerCpuArray<Counters> = PerCpuArray::pinned(1, 0);
+#[map]
+pub static RATES: Array<Rates> = Array::pinned(1, 0);
+#[map]
+pub static METERS: Array<Meters> = Array::pinned(1, 0);
+#[map]
+pub static COLOURS: PerCpuArray<Colours> = PerCpuArray::pinned(1, 0);
 #[map]
 pub static REMOTE_COUNTERS: PerCpuArray<Counters> = PerCpuArray::pinned(1, 0);
 #[map]

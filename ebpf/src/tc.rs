@@ -22,6 +22,7 @@ use crate::{
     maps::{ATTACHMENTS, FLOOD, PORTS, SEGMENTS},
     outer::{self, Outer},
     parse::{C_TPID, ETHERTYPE, S_TPID, TAG},
+    police,
     skb::Skb,
 };
 
@@ -142,8 +143,10 @@ impl Copies {
             return Err(DropReason::NestedTag);
         }
         let pushed = self.push_tags(attachment)?;
+        let len = self.len + pushed * TAG;
         self.skb.set_mark(COPY_MARK);
-        let copied = self.skb.copy_to(attachment.class.ifindex);
+        let copied = police::egress(exit, attachment.guards, len)
+            .and_then(|()| self.skb.copy_to(attachment.class.ifindex));
         if pushed > 0 {
             self.skb.pop_tag()?;
         }
@@ -151,7 +154,7 @@ impl Copies {
             self.skb.pop_tag()?;
         }
         copied?;
-        count::sent(exit, self.len + pushed * TAG);
+        count::sent(exit, len);
         self.sent = true;
         Ok(())
     }

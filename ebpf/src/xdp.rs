@@ -14,8 +14,9 @@ use crate::{
     guard,
     lookup::{self, Route},
     maps::PORTS,
-    parse,
+    parse, police,
     recall::{Flow, Undecided},
+    storm,
     tunnel::{self, Packet},
 };
 
@@ -64,17 +65,21 @@ fn pipeline(frame: &Frame, scope: &mut Scope) -> Result<u32, DropReason> {
     let Arrival { origin, len, .. } = arrival;
     let inner = parse::inner(frame, origin, arrival.macs, arrival.priority)?;
     guard::size(origin, &inner, len)?;
+    if arrival.recalled.is_none() {
+        guard::addresses(arrival.macs)?;
+    }
+    police::ingress(origin, len)?;
     ecn::decapsulated(frame, &inner, arrival.outer_ecn)?;
     let route = match arrival.recalled {
         Some(exit) => Route::To(exit),
-        None => {
-            guard::addresses(arrival.macs)?;
-            lookup::lookup(origin, &inner, &arrival.undecided)?
-        }
+        None => lookup::lookup(origin, &inner, &arrival.undecided)?,
     };
     match route {
         Route::To(exit) => deliver::deliver(frame, origin, &inner, exit, len),
-        Route::Flood => flood::hand_over(frame, origin, &inner),
+        Route::Flood => {
+            storm::allow(origin, &inner)?;
+            flood::hand_over(frame, origin, &inner)
+        }
     }
 }
 

@@ -193,6 +193,8 @@ pub enum What {
     Fdb,
     /// The other nodes and the way to them
     Remotes,
+    /// What the attachments may send and be sent, and what became of it
+    Guards,
     /// How many frames were dropped, and why
     Drops,
     /// All of it
@@ -250,6 +252,7 @@ const SHOW_EXAMPLES: &str = "\
 Examples:
   sudo sillon node show
   sudo sillon node show fdb --node edge1
+  sudo sillon node show guards             bandwidth profiles with their colours, and storm control
   sudo sillon node show drops --json";
 
 const FLUSH_EXAMPLES: &str = "\

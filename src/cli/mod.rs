@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod args;
 pub mod check;
+mod limits;
 pub mod node;
 mod output;
 mod tables;

@@ -8,14 +8,14 @@ use serde::Serialize;
 use super::{
     Output, agent,
     args::{FlushArgs, ShowArgs, What, WhichNode},
-    exit, tables,
+    exit, limits, tables,
 };
 use crate::{
     agent::reconciler,
     dataplane::{
         maps::Maps,
         pins::{DEFAULT_ROOT, Pins},
-        view::{DropView, FdbView, PortView, RemoteView, SegmentView, View},
+        view::{DropView, FdbView, GuardView, PortView, RemoteView, SegmentView, View},
     },
 };
 
@@ -27,6 +27,7 @@ struct Everything {
     segments: Vec<SegmentView>,
     fdb: Vec<FdbView>,
     remotes: Vec<RemoteView>,
+    guards: Vec<GuardView>,
     drops: Vec<DropView>,
 }
 
@@ -49,6 +50,7 @@ fn json(view: &View<'_>, what: What, pins: &Pins, output: Output) -> anyhow::Res
         What::Segments => output.say_json(&view.segments()?),
         What::Fdb => output.say_json(&view.fdb()?),
         What::Remotes => output.say_json(&view.remotes()?),
+        What::Guards => output.say_json(&view.guards()?),
         What::Drops => output.say_json(&view.drops()?),
         What::All => output.say_json(&Everything {
             node: pins.name(),
@@ -56,6 +58,7 @@ fn json(view: &View<'_>, what: What, pins: &Pins, output: Output) -> anyhow::Res
             segments: view.segments()?,
             fdb: view.fdb()?,
             remotes: view.remotes()?,
+            guards: view.guards()?,
             drops: view.drops()?,
         }),
     }
@@ -67,8 +70,9 @@ fn text(view: &View<'_>, what: What) -> anyhow::Result<String> {
         What::Segments => tables::segments(&view.segments()?),
         What::Fdb => tables::fdb(&view.fdb()?),
         What::Remotes => tables::remotes(&view.remotes()?),
+        What::Guards => limits::limits(&view.guards()?),
         What::Drops => tables::drops(&view.drops()?),
-        What::All => [What::Ports, What::Segments, What::Fdb, What::Remotes, What::Drops]
+        What::All => [What::Ports, What::Segments, What::Fdb, What::Remotes, What::Guards, What::Drops]
             .into_iter()
             .map(|what| text(view, what))
             .collect::<anyhow::Result<Vec<_>>>()?

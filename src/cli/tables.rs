@@ -7,14 +7,14 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use crate::dataplane::view::{AttachmentView, DropView, FdbView, PortView, RemoteView, SegmentView};
 
 /// A table under a title, or one line if it has no rows.
-struct Sheet {
+pub(super) struct Sheet {
     title: &'static str,
     table: Table,
     rows: usize,
 }
 
 impl Sheet {
-    fn new(title: &'static str, header: &[&str]) -> Self {
+    pub(super) fn new(title: &'static str, header: &[&str]) -> Self {
         let mut table = Table::new();
         // Wrapped only on a terminal: a program that reads a pipe wants a line a row.
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
@@ -22,12 +22,12 @@ impl Sheet {
         Self { title, table, rows: 0 }
     }
 
-    fn row(&mut self, cells: Vec<Cell>) {
+    pub(super) fn row(&mut self, cells: Vec<Cell>) {
         self.table.add_row(cells);
         self.rows += 1;
     }
 
-    fn text(self) -> String {
+    pub(super) fn text(self) -> String {
         if self.rows == 0 {
             return format!("{}: none\n", self.title);
         }
@@ -35,15 +35,15 @@ impl Sheet {
     }
 }
 
-fn text(value: impl Display) -> Cell {
+pub(super) fn text(value: impl Display) -> Cell {
     Cell::new(value)
 }
 
-fn number(value: impl Display) -> Cell {
+pub(super) fn number(value: impl Display) -> Cell {
     Cell::new(value).set_alignment(CellAlignment::Right)
 }
 
-fn optional(value: Option<impl Display>) -> Cell {
+pub(super) fn optional(value: Option<impl Display>) -> Cell {
     value.map_or_else(|| text("-"), text)
 }
 

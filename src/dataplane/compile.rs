@@ -14,6 +14,7 @@ use sillon_abi::{
 };
 
 use super::{
+    rates,
     sizes::Sizes,
     tables::{LIST_STEP, Tables, padded},
 };
@@ -184,6 +185,7 @@ impl Compiler<'_> {
             let Some((uid, segment)) = self.segment(attachment.segment.as_str()) else { continue };
             let class = class(device.ifindex, attachment.encap);
             let Some(id) = previous.get(&(uid, class)).copied().or_else(|| free.next()) else { continue };
+            let rates = rates::of(attachment, self.config);
             let entry = Attachment {
                 segment: uid,
                 class,
@@ -194,9 +196,11 @@ impl Compiler<'_> {
                 service: segment.service,
                 leaf: u8::from(attachment.role == model::LeafRole::Leaf),
                 tos: segment.tos,
-                pad: [0; 3],
+                pad: 0,
+                guards: rates::guards(&rates),
             };
             self.tables.attachments.insert(id, entry);
+            self.tables.rates.insert(id, rates);
             if class.encap() != sillon_abi::Encap::Port {
                 self.tables.classes.insert(class, id);
             }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sillon_abi::{
-    Addr, Attachment, ClassKey, Exit, FloodKey, Label, NodeEntry, PortEntry, PortRecord, Segment,
+    Addr, Attachment, ClassKey, Exit, FloodKey, Label, NodeEntry, PortEntry, PortRecord, Rates, Segment,
     TunnelEntry, TunnelKey,
 };
 
@@ -25,7 +25,9 @@ pub enum Op {
     AddFdbUse(u32),
     /// Give a remote an id.
     SetRemote(u32, Addr),
-    /// Write an attachment; its counters start at zero if it is new.
+    /// Write what an attachment may send and be sent.
+    SetRates(u32, Rates),
+    /// Write an attachment; its counters start at zero and its buckets full if it is new.
     SetAttachment(u32, Attachment, Freshness),
     /// Write a place of a flood list.
     SetFlood(FloodKey, Exit),
@@ -57,7 +59,7 @@ pub enum Op {
     Barrier,
     /// Forget what was learned of all but these (segment uid, exit) pairs, and what was decided by it.
     PurgeFdb(BTreeSet<(u32, Exit)>),
-    /// Free an attachment's id.
+    /// Free an attachment's id; its limits and buckets go with it.
     RemoveAttachment(u32),
     /// Forget a segment, and its counts.
     RemoveSegment(u32),
@@ -117,6 +119,7 @@ fn common(old: &Tables, new: &Tables) -> Tables {
         records: in_both(&old.records, &new.records, |_, _| true),
         classes: in_both(&old.classes, &new.classes, u32::eq),
         attachments: in_both(&old.attachments, &new.attachments, |_, _| true),
+        rates: in_both(&old.rates, &new.rates, |_, _| true),
         segments: in_both(&old.segments, &new.segments, |_, _| true),
         labels: in_both(&old.labels, &new.labels, |_, _| true),
         tunnels: in_both(&old.tunnels, &new.tunnels, |old, new| {
@@ -223,6 +226,7 @@ fn add_referred(part: &Tables, new: &Tables, ops: &mut Vec<Op>) {
     ops.extend(set(&part.remotes, &new.remotes, Op::SetRemote));
     ops.extend(set(&part.records, &new.records, Op::SetRecord));
     ops.extend(new.devices.difference(&part.devices).map(|ifindex| Op::AddDevice(*ifindex)));
+    ops.extend(set(&part.rates, &new.rates, Op::SetRates));
     ops.extend(set(&part.attachments, &new.attachments, |id, attachment| {
         let freshness = if part.attachments.contains_key(&id) { Freshness::Changed } else { Freshness::New };
         Op::SetAttachment(id, attachment, freshness)

@@ -13,8 +13,9 @@ use aya::{
     util::nr_cpus,
 };
 use sillon_abi::{
-    Addr, Attachment, ClassKey, Counters, DropKey, Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Label,
-    NodeEntry, PathEntry, PortEntry, PortRecord, RemoteEntry, Segment, TunnelEntry, TunnelKey, map,
+    Addr, Attachment, ClassKey, Colours, Counters, DropKey, Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Label,
+    Meters, NodeEntry, PathEntry, PortEntry, PortRecord, Rates, RemoteEntry, Segment, Tally, TunnelEntry,
+    TunnelKey, map,
 };
 
 use super::{
@@ -45,6 +46,9 @@ pub struct Maps {
     flood: Hash<FloodKey, Exit>,
     epochs: Array<MapData, u64>,
     devices: DevMapHash<MapData>,
+    rates: Array<MapData, Rates>,
+    meters: Array<MapData, Meters>,
+    colours: PerCpuArray<MapData, Colours>,
     attachment_counters: PerCpuArray<MapData, Counters>,
     remote_counters: PerCpuArray<MapData, Counters>,
     drops: PerCpuHashMap<MapData, DropKey, u64>,
@@ -121,6 +125,9 @@ impl Maps {
             flood: open(directory, map::FLOOD)?,
             epochs: open(directory, map::EPOCHS)?,
             devices: open(directory, map::DEVICES)?,
+            rates: open(directory, map::RATES)?,
+            meters: open(directory, map::METERS)?,
+            colours: open(directory, map::COLOURS)?,
             attachment_counters: open(directory, map::ATTACHMENT_COUNTERS)?,
             remote_counters: open(directory, map::REMOTE_COUNTERS)?,
             drops: open(directory, map::DROPS)?,
@@ -134,13 +141,16 @@ impl Maps {
     pub fn read(&self) -> Result<Tables, DataplaneError> {
         let remotes: Vec<_> = ids(&self.remotes, map::REMOTES).collect::<Result<_, _>>()?;
         let attachments: Vec<_> = ids(&self.attachments, map::ATTACHMENTS).collect::<Result<_, _>>()?;
+        let attachments: BTreeMap<u32, Attachment> =
+            attachments.into_iter().filter(|(_, entry)| entry.segment != 0).collect();
         let records = self.records.iter().collect::<Result<_, _>>().named(map::PORT_RECORDS)?;
         Ok(Tables {
             node: self.node.get(&0, 0).named(map::NODE)?,
             ports: self.ports(&records)?,
             records,
             classes: self.classes.iter().collect::<Result<_, _>>().named(map::CLASSES)?,
-            attachments: attachments.into_iter().filter(|(_, entry)| entry.segment != 0).collect(),
+            rates: self.rates_of(attachments.keys())?,
+            attachments,
             segments: self.segments.iter().collect::<Result<_, _>>().named(map::SEGMENTS)?,
             labels: self.labels.iter().collect::<Result<_, _>>().named(map::LABELS)?,
             tunnels: self.tunnels.iter().collect::<Result<_, _>>().named(map::TUNNELS)?,
@@ -153,6 +163,13 @@ impl Maps {
             flood: self.flood.iter().collect::<Result<_, _>>().named(map::FLOOD)?,
             devices: self.devices.keys().collect::<Result<BTreeSet<_>, _>>().named(map::DEVICES)?,
         })
+    }
+
+    fn rates_of<'a>(
+        &self,
+        ids: impl Iterator<Item = &'a u32>,
+    ) -> Result<BTreeMap<u32, Rates>, DataplaneError> {
+        ids.map(|id| Ok((*id, self.rates.get(id, 0).named(map::RATES)?))).collect()
     }
 
     /// The ports. Each has a record from before it is one until after.
@@ -205,6 +222,7 @@ impl Maps {
             Op::SetRemote(id, addr) => {
                 self.set_remote(*id, RemoteEntry { addr: *addr, ..RemoteEntry::default() })
             }
+            Op::SetRates(id, rates) => self.rates.set(*id, *rates, 0).named(map::RATES),
             Op::SetAttachment(id, attachment, freshness) => self.set_attachment(*id, attachment, *freshness),
             Op::SetFlood(key, exit) => self.flood.insert(key, exit, 0).named(map::FLOOD),
             Op::AddDevice(ifindex) => match self.devices.insert(*ifindex, *ifindex, None, 0) {
@@ -227,10 +245,7 @@ impl Maps {
             Op::Forget => self.forget(),
             Op::Barrier => barrier::wait_for_programs(),
             Op::PurgeFdb(exits) => self.purge_fdb(exits),
-            Op::RemoveAttachment(id) => {
-                self.attachments.set(*id, Attachment::default(), 0).named(map::ATTACHMENTS)?;
-                self.forget_drops(sillon_abi::ScopeKind::Attachment, *id)
-            }
+            Op::RemoveAttachment(id) => self.remove_attachment(*id),
             Op::RemoveSegment(uid) => self.remove_segment(*uid),
             Op::RemoveFlood(key) => remove(&mut self.flood, key, map::FLOOD),
             Op::RemoveRemote(id) => self.set_remote(*id, RemoteEntry::default()),
@@ -263,8 +278,17 @@ impl Maps {
     ) -> Result<(), DataplaneError> {
         if freshness == Freshness::New {
             self.attachment_counters.set(id, zero()?, 0).named(map::ATTACHMENT_COUNTERS)?;
+            self.colours.set(id, zero()?, 0).named(map::COLOURS)?;
         }
         self.attachments.set(id, *attachment, 0).named(map::ATTACHMENTS)
+    }
+
+    /// Frees an id: last, so that whoever is interrupted finds the attachment again, and takes up where this was.
+    fn remove_attachment(&mut self, id: u32) -> Result<(), DataplaneError> {
+        self.rates.set(id, Rates::default(), 0).named(map::RATES)?;
+        self.meters.set(id, Meters::default(), 0).named(map::METERS)?;
+        self.forget_drops(sillon_abi::ScopeKind::Attachment, id)?;
+        self.attachments.set(id, Attachment::default(), 0).named(map::ATTACHMENTS)
     }
 
     fn remove_segment(&mut self, uid: u32) -> Result<(), DataplaneError> {
@@ -359,6 +383,23 @@ impl Maps {
         Ok(sum(&self.attachment_counters.get(&id, 0).named(map::ATTACHMENT_COUNTERS)?))
     }
 
+    /// What the profiles of an attachment made of its frames, of all CPUs together.
+    ///
+    /// # Errors
+    /// The map can't be read.
+    pub fn colours(&self, id: u32) -> Result<Colours, DataplaneError> {
+        let add = |sum: &mut Tally, one: &Tally| {
+            sum.frames += one.frames;
+            sum.bytes += one.bytes;
+        };
+        let values = self.colours.get(&id, 0).named(map::COLOURS)?;
+        Ok(values.iter().fold(Colours::default(), |mut sum, one| {
+            sum.ingress.iter_mut().zip(&one.ingress).for_each(|(sum, one)| add(sum, one));
+            sum.egress.iter_mut().zip(&one.egress).for_each(|(sum, one)| add(sum, one));
+            sum
+        }))
+    }
+
     /// Counters of a remote, of all CPUs together.
     ///
     /// # Errors
@@ -417,10 +458,10 @@ impl Maps {
     }
 }
 
-fn zero() -> Result<PerCpuValues<Counters>, DataplaneError> {
+fn zero<V: Pod + Default>() -> Result<PerCpuValues<V>, DataplaneError> {
     let io = |source| DataplaneError::Io { path: "/sys/devices/system/cpu/possible".into(), source };
     let cpus = nr_cpus().map_err(|(_, error)| io(error))?;
-    PerCpuValues::try_from(vec![Counters::default(); cpus]).map_err(io)
+    PerCpuValues::try_from(vec![V::default(); cpus]).map_err(io)
 }
 
 fn sum(values: &PerCpuValues<Counters>) -> Counters {

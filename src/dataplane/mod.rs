@@ -12,6 +12,7 @@ pub mod names;
 pub mod object;
 pub mod paths;
 pub mod pins;
+pub mod rates;
 pub mod sizes;
 pub mod tables;
 pub mod verify;

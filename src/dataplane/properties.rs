@@ -17,7 +17,7 @@ use super::{
     tables::Tables,
     verify::{Live, Violation, verify},
 };
-use crate::model::{LeafRole, NodeConfig, testing::node_config};
+use crate::model::{LeafRole, NodeConfig, StormControl, testing::node_config};
 
 /// A frame as it comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -133,6 +133,7 @@ impl State {
             Op::SetNode(entry) => *node = *entry,
             Op::SetLabel(uid, label) => drop(labels.insert(*uid, *label)),
             Op::SetRemote(id, addr) => drop(self.tables.remotes.insert(*id, *addr)),
+            Op::SetRates(id, rates) => drop(self.tables.rates.insert(*id, *rates)),
             Op::SetAttachment(id, attachment, _) => drop(attachments.insert(*id, *attachment)),
             Op::SetFlood(key, exit) => drop(self.tables.flood.insert(*key, *exit)),
             Op::AddDevice(ifindex) => drop(self.tables.devices.insert(*ifindex)),
@@ -149,7 +150,10 @@ impl State {
             // What is under way and what is remembered is `Memory`'s.
             Op::AddFdbUse(_) | Op::Forget | Op::Barrier => {}
             Op::PurgeFdb(exits) => self.learned.retain(|learned| exits.contains(learned)),
-            Op::RemoveAttachment(id) => drop(attachments.remove(id)),
+            Op::RemoveAttachment(id) => {
+                attachments.remove(id);
+                self.tables.rates.remove(id);
+            }
             Op::RemoveSegment(uid) => {
                 segments.remove(uid);
                 labels.remove(uid);
@@ -271,6 +275,12 @@ fn changed(config: &NodeConfig, dice: &[u8]) -> NodeConfig {
     }
     let moved_to = config.segments.iter().find(|segment| segment.service == crate::model::Service::Lan);
     for attachment in &mut config.attachments {
+        if one_in(5) {
+            std::mem::swap(&mut attachment.ingress, &mut attachment.egress);
+        }
+        if one_in(5) {
+            attachment.storm = StormControl::OFF;
+        }
         let is_tree = config.segments.iter().any(|segment| {
             segment.name == attachment.segment && segment.service == crate::model::Service::Tree
         });

@@ -32,7 +32,9 @@ impl Sizes {
         // Ids begin with 1, so an array has one place more.
         let entries = match name {
             map::CLASSES => self.attachments,
-            map::ATTACHMENTS | map::ATTACHMENT_COUNTERS => self.attachments.saturating_add(1),
+            map::ATTACHMENTS | map::ATTACHMENT_COUNTERS | map::RATES | map::METERS | map::COLOURS => {
+                self.attachments.saturating_add(1)
+            }
             map::SEGMENTS | map::LABELS | map::VNIS | map::FDB_USE | map::FDB_REMOVED => self.segments,
             map::TUNNELS => self.tunnels(),
             map::REMOTES | map::REMOTE_COUNTERS => self.remotes.saturating_add(1),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sillon_abi::{
-    Addr, Attachment, ClassKey, Exit, FloodKey, Label, NodeEntry, PortEntry, PortRecord, Segment,
+    Addr, Attachment, ClassKey, Exit, FloodKey, Label, NodeEntry, PortEntry, PortRecord, Rates, Segment,
     TunnelEntry, TunnelKey,
 };
 
@@ -20,6 +20,8 @@ pub struct Tables {
     pub classes: BTreeMap<ClassKey, u32>,
     /// By attachment id.
     pub attachments: BTreeMap<u32, Attachment>,
+    /// By attachment id, one of each.
+    pub rates: BTreeMap<u32, Rates>,
     /// By segment uid.
     pub segments: BTreeMap<u32, Segment>,
     /// By segment uid.

@@ -3,6 +3,8 @@
 //!
 //! It trusts the programs to do what they say (`tests/isolation.rs` holds them to it), and nothing of what wrote the maps.
 
+mod rates;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
@@ -74,6 +76,7 @@ pub fn verify(live: &Live) -> Report {
     verifier.ports();
     verifier.classes();
     verifier.attachments();
+    verifier.rates();
     verifier.segments();
     verifier.flood_lists();
     verifier.tunnels();

@@ -1,5 +1,7 @@
 //! A node as its maps tell it, for people and programs; the agent need not run.
 
+mod limits;
+
 use std::{collections::BTreeMap, net::IpAddr};
 
 use nix::time::{ClockId, clock_gettime};
@@ -13,6 +15,8 @@ use super::{
     names::{Names, encap, ip},
     tables::Tables,
 };
+
+pub use limits::{GuardView, LimitsView, ProfileView, StormLimitView, StormView, TallyView};
 
 /// Frames and bytes, in and out.
 #[derive(Debug, Default, Serialize)]

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::Serialize;
 
-use super::{Encap, InterfaceName, LeafRole, Name, PortRole, Service, Vni};
+use super::{Encap, InterfaceName, LeafRole, Name, PortRole, Profile, Service, StormControl, Vni};
 
 /// What one node shall do. [`super::load`] and [`super::parse()`] give only values that satisfy every rule that
 /// is told here; the lists are in the order of the file.
@@ -14,6 +14,8 @@ pub struct NodeConfig {
     pub node: Node,
     /// Its ports; no name twice.
     pub ports: Vec<Port>,
+    /// Its bandwidth profiles; no name twice.
+    pub profiles: Vec<Profile>,
     /// Its segments; no name and no VNI twice.
     pub segments: Vec<Segment>,
     /// Its attachments; no two overlap on a port.
@@ -92,6 +94,14 @@ impl Segment {
     pub const DEFAULT_AGEING: u32 = 300;
     /// The default of `mac_limit`, or `max_fdb` where that is less.
     pub const DEFAULT_MAC_LIMIT: u32 = 1024;
+    /// The least that `mtu` can be: what every IPv4 host takes (RFC 791 §3.1).
+    pub const LEAST_MTU: u16 = 576;
+
+    /// The largest frame of a segment of this MTU, in bytes without FCS: the packet, an Ethernet header, two tags of the attachment
+    /// and two of the operator.
+    pub const fn largest_frame(mtu: u16) -> u64 {
+        mtu as u64 + 14 + 4 * 4
+    }
 }
 
 /// One segment on one port under one encapsulation.
@@ -105,12 +115,23 @@ pub struct Attachment {
     pub encap: Encap,
     /// What it is in a `tree`; [`LeafRole::Root`] in any other service.
     pub role: LeafRole,
+    /// The name of one of [`NodeConfig::profiles`], for what comes from it: its bursts hold the segment's largest frame.
+    pub ingress: Option<Name>,
+    /// The same for what goes to it.
+    pub egress: Option<Name>,
+    /// How much of what comes from it may be flooded.
+    pub storm: StormControl,
 }
 
 impl NodeConfig {
     /// The port of this name.
     pub fn port(&self, name: &InterfaceName) -> Option<&Port> {
         self.ports.iter().find(|port| port.name == *name)
+    }
+
+    /// The bandwidth profile of this name.
+    pub fn profile(&self, name: &Name) -> Option<&Profile> {
+        self.profiles.iter().find(|profile| profile.name == *name)
     }
 
     /// The segment of this name.

@@ -26,12 +26,41 @@ pub(crate) fn encap(most: u16) -> impl Strategy<Value = Encap> {
     ]
 }
 
+/// A bandwidth profile that satisfies every rule for every MTU.
+fn profile(index: usize) -> impl Strategy<Value = Profile> {
+    // Below this, a megabyte takes longer than a burst may.
+    let bucket = (1_000_000..=BitRate::MAX.get(), Segment::largest_frame(9000)..1_000_000)
+        .prop_map(|(bits, bytes)| (BitRate::new(bits).unwrap(), ByteSize(bytes)));
+    let none = (BitRate::ZERO, ByteSize(0));
+    let any_bucket = prop_oneof![Just(none), bucket.clone()];
+    (bucket, any_bucket, any::<bool>()).prop_map(move |(some, any, is_committed)| {
+        let ((cir, cbs), (eir, ebs)) = if is_committed { (some, any) } else { (any, some) };
+        Profile { name: Name::new(&format!("profile-{index}")).unwrap(), cir, cbs, eir, ebs }
+    })
+}
+
+fn storm() -> impl Strategy<Value = StormControl> {
+    let limit = || prop::option::of(1..=StormControl::MAX);
+    (limit(), limit(), limit()).prop_map(|(broadcast, multicast, unknown)| StormControl {
+        broadcast,
+        multicast,
+        unknown,
+    })
+}
+
+/// What an attachment has besides its place: the numbers of its profiles, and its limits.
+type Limited = (Option<usize>, Option<usize>, StormControl);
+
 /// A configuration that satisfies every rule; it has up to 5 ports, 6 segments and 20 attachments.
 pub(crate) fn node_config() -> impl Strategy<Value = NodeConfig> {
     let ports = vec(select(PortRole::ALL), 0..=4);
-    let attachments = vec((any::<usize>(), any::<usize>(), encap(4), select(LeafRole::ALL)), 0..=20);
-    (node(), ports, vec(segment(), 0..=6), attachments).prop_map(|(node, roles, segments, attachments)| {
-        let mut config = NodeConfig { node, ports: Vec::new(), segments, attachments: Vec::new() };
+    let place = (any::<usize>(), any::<usize>(), encap(4), select(LeafRole::ALL));
+    let limited = (prop::option::of(0..2usize), prop::option::of(0..2usize), storm());
+    let attachments = vec((place, limited), 0..=20);
+    let profiles = (profile(0), profile(1)).prop_map(|(one, two)| vec![one, two]);
+    let parts = (node(), ports, profiles, vec(segment(), 0..=6), attachments);
+    parts.prop_map(|(node, roles, profiles, segments, attachments)| {
+        let mut config = NodeConfig { node, ports: Vec::new(), profiles, segments, attachments: Vec::new() };
         // The last one lets every segment have remotes.
         for (index, role) in roles.into_iter().chain([PortRole::Uplink]).enumerate() {
             config.ports.push(Port { name: InterfaceName::new(&format!("p{index}")).unwrap(), role });
@@ -45,11 +74,21 @@ pub(crate) fn node_config() -> impl Strategy<Value = NodeConfig> {
                 segment.remotes.truncate(2);
             }
         }
-        for (port, segment, encap, role) in attachments {
+        for ((port, segment, encap, role), limited) in attachments {
+            let before = config.attachments.len();
             attach(&mut config, port, segment, encap, role);
+            if let Some(attachment) = config.attachments.get_mut(before) {
+                limit(attachment, &config.profiles, limited);
+            }
         }
         config
     })
+}
+
+fn limit(attachment: &mut Attachment, profiles: &[Profile], (ingress, egress, storm): Limited) {
+    attachment.ingress = ingress.map(|index| profiles[index].name.clone());
+    attachment.egress = egress.map(|index| profiles[index].name.clone());
+    attachment.storm = storm;
 }
 
 /// Adds an attachment where no rule is against it.
@@ -68,7 +107,8 @@ fn attach(config: &mut NodeConfig, port: usize, segment: usize, encap: Encap, ro
     }
     let role = if segment.service == Service::Tree { role } else { LeafRole::Root };
     let (segment, port) = (segment.name.clone(), port.name.clone());
-    config.attachments.push(Attachment { segment, port, encap, role });
+    let storm = StormControl::default();
+    config.attachments.push(Attachment { segment, port, encap, role, ingress: None, egress: None, storm });
 }
 
 fn node() -> impl Strategy<Value = Node> {
@@ -125,12 +165,28 @@ pub(crate) fn to_toml(config: &NodeConfig) -> String {
         writeln!(out, "service = \"{service}\"\nremotes = {}\nmtu = {mtu}", list(remotes)).unwrap();
         writeln!(out, "ageing = {ageing}\nmac_limit = {mac_limit}\ndscp = {dscp}").unwrap();
     }
-    for Attachment { segment, port, encap, role } in &config.attachments {
+    for Profile { name, cir, cbs, eir, ebs } in &config.profiles {
+        writeln!(out, "\n[[profile]]\nname = \"{name}\"\ncir = \"{cir}\"\ncbs = \"{cbs}\"").unwrap();
+        writeln!(out, "eir = \"{eir}\"\nebs = \"{ebs}\"").unwrap();
+    }
+    for attachment in &config.attachments {
+        let Attachment { segment, port, encap, role, ingress, egress, storm } = attachment;
         writeln!(out, "\n[[attachment]]\nsegment = \"{segment}\"\nport = \"{port}\"\nencap = \"{encap}\"")
             .unwrap();
         if *role == LeafRole::Leaf {
             writeln!(out, "role = \"leaf\"").unwrap();
         }
+        for (key, profile) in [("ingress", ingress), ("egress", egress)] {
+            if let Some(profile) = profile {
+                writeln!(out, "{key} = \"{profile}\"").unwrap();
+            }
+        }
+        let limit =
+            |limit: &Option<u32>| limit.map_or_else(|| "\"off\"".to_owned(), |limit| limit.to_string());
+        let StormControl { broadcast, multicast, unknown } = storm;
+        let [broadcast, multicast, unknown] = [broadcast, multicast, unknown].map(limit);
+        writeln!(out, "storm = {{ broadcast = {broadcast}, multicast = {multicast}, unknown = {unknown} }}")
+            .unwrap();
     }
     out
 }
@@ -142,7 +198,7 @@ fn list(addresses: &[IpAddr]) -> String {
 
 /// Every rule again, pair by pair, in the plainest way.
 pub(crate) fn assert_every_rule(config: &NodeConfig) {
-    let NodeConfig { node, ports, segments, attachments } = config;
+    let NodeConfig { node, ports, profiles, segments, attachments } = config;
     let distinct = |count: usize, all: BTreeSet<String>| assert_eq!(all.len(), count, "{all:?}");
     distinct(ports.len(), ports.iter().map(|port| port.name.to_string()).collect());
     distinct(segments.len(), segments.iter().map(|segment| segment.name.to_string()).collect());
@@ -166,7 +222,20 @@ pub(crate) fn assert_every_rule(config: &NodeConfig) {
     }
     let macs: u64 = config.segments.iter().map(|segment| u64::from(segment.mac_limit)).sum();
     assert!(macs <= u64::from(node.limits.fdb));
+    distinct(profiles.len(), profiles.iter().map(|profile| profile.name.to_string()).collect());
+    for Profile { cir, cbs, eir, ebs, .. } in profiles {
+        assert!(cir.get() + eir.get() > 0);
+        for (rate, burst) in [(cir, cbs), (eir, ebs)] {
+            assert_eq!(rate.get() == 0, burst.0 == 0);
+            assert!(rate.get() == 0 || Profile::burst_ms(*rate, *burst) <= 10_000);
+        }
+    }
     for (index, one) in attachments.iter().enumerate() {
+        let largest = u64::from(config.segment(&one.segment).unwrap().mtu) + 30;
+        for name in [&one.ingress, &one.egress].into_iter().flatten() {
+            let Profile { cir, cbs, eir, ebs, .. } = config.profile(name).unwrap();
+            assert!((cir.get() == 0 || cbs.0 >= largest) && (eir.get() == 0 || ebs.0 >= largest));
+        }
         assert_ne!(config.port(&one.port).unwrap().role, PortRole::Uplink);
         assert!(config.segment(&one.segment).is_some());
         let mut before = attachments[..index].iter().filter(|two| two.port == one.port);

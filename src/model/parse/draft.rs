@@ -8,14 +8,18 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::super::node::Limits;
-use super::super::{Encap, InterfaceName, InvalidValue, LeafRole, Name, PortRole, Segment, Service, Vni};
+use super::super::{
+    Encap, InterfaceName, InvalidValue, LeafRole, Name, PortRole, Segment, Service, StormControl, Vni,
+};
 use super::fields::{Fields, number, number_within, text, type_of, word, wrong_type};
+use super::police::{self, ProfileDraft};
 use super::sink::Sink;
 
 /// A whole file.
 pub(super) struct Draft {
     pub node: Option<NodeDraft>,
     pub ports: Vec<PortDraft>,
+    pub profiles: Vec<ProfileDraft>,
     pub segments: Vec<SegmentDraft>,
     pub attachments: Vec<AttachmentDraft>,
 }
@@ -61,9 +65,12 @@ pub(super) struct AttachmentDraft {
     pub port: Option<Spanned<String>>,
     pub encap: Option<Spanned<Encap>>,
     pub role: Option<Spanned<LeafRole>>,
+    pub ingress: Option<Spanned<String>>,
+    pub egress: Option<Spanned<String>>,
+    pub storm: StormControl,
 }
 
-const TABLES: [&str; 4] = ["node", "port", "segment", "attachment"];
+const TABLES: [&str; 5] = ["node", "port", "profile", "segment", "attachment"];
 /// The most attachments, remotes and segments that a node can be told to have room for.
 const MOST: u32 = 1 << 20;
 /// The most addresses.
@@ -75,6 +82,7 @@ impl Draft {
         Self {
             node: read_node(&root, sink),
             ports: tables(&root, "port", "[[port]]", sink, read_port),
+            profiles: tables(&root, "profile", "[[profile]]", sink, police::read_profile),
             segments: tables(&root, "segment", "[[segment]]", sink, read_segment),
             attachments: tables(&root, "attachment", "[[attachment]]", sink, read_attachment),
         }
@@ -133,7 +141,7 @@ fn read_segment(at: Range<usize>, table: &DeTable<'_>, sink: &mut Sink) -> Segme
     let mut optional = |key, range, default| {
         fields.optional(sink, key, number_within(range)).map_or(default, Spanned::into_inner)
     };
-    let mtu = optional("mtu", 576..=9000, Segment::DEFAULT_MTU.into());
+    let mtu = optional("mtu", Segment::LEAST_MTU.into()..=9000, Segment::DEFAULT_MTU.into());
     let ageing = optional("ageing", 1..=1_000_000, Segment::DEFAULT_AGEING);
     let dscp = optional("dscp", 0..=63, 0);
     let any_vni = |value: &DeValue<'_>| {
@@ -155,13 +163,17 @@ fn read_segment(at: Range<usize>, table: &DeTable<'_>, sink: &mut Sink) -> Segme
 }
 
 fn read_attachment(at: Range<usize>, table: &DeTable<'_>, sink: &mut Sink) -> AttachmentDraft {
-    let fields = Fields::new("[[attachment]]", at, table, &["segment", "port", "encap", "role"], sink);
+    let known = ["segment", "port", "encap", "role", "ingress", "egress", "storm"];
+    let fields = Fields::new("[[attachment]]", at, table, &known, sink);
     AttachmentDraft {
         at: fields.at(),
         segment: fields.required(sink, "segment", "\"alder-lan\"", text),
         port: fields.required(sink, "port", "\"p0\"", text),
         encap: fields.required(sink, "encap", "\"untagged\"", word),
         role: fields.optional(sink, "role", word),
+        ingress: fields.optional(sink, "ingress", text),
+        egress: fields.optional(sink, "egress", text),
+        storm: police::read_storm(&fields, sink),
     }
 }
 
@@ -194,7 +206,7 @@ fn tables<T>(
 }
 
 /// The checked form of a name that was read as text.
-fn spelled<T: std::str::FromStr<Err = InvalidValue>>(
+pub(super) fn spelled<T: std::str::FromStr<Err = InvalidValue>>(
     written: &Spanned<String>,
     sink: &mut Sink,
 ) -> Option<T> {

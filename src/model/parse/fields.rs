@@ -109,7 +109,8 @@ fn checked<T>(
     }
 }
 
-fn report(sink: &mut Sink, at: Range<usize>, key: &str, invalid: &InvalidValue) {
+/// Reports a value that was refused.
+pub(super) fn report(sink: &mut Sink, at: Range<usize>, key: &str, invalid: &InvalidValue) {
     sink.error(at, format!("{key}: {invalid}"), "").help(invalid.help());
 }
 

@@ -43,6 +43,13 @@ impl NodeFile {
         self
     }
 
+    /// A bandwidth profile; its rates are keys.
+    #[must_use]
+    pub fn profile(mut self, name: &str) -> Self {
+        let _ = writeln!(self.text, "\n[[profile]]\nname = {name:?}");
+        self
+    }
+
     /// An attachment.
     #[must_use]
     pub fn attach(mut self, segment: &str, port: &str, encap: &str) -> Self {

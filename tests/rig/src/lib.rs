@@ -12,6 +12,7 @@ pub mod kernel;
 pub mod netns;
 pub mod node;
 pub mod packet;
+pub mod runner;
 pub mod smol;
 pub mod wire;
 
@@ -22,5 +23,6 @@ pub use kernel::KernelHost;
 pub use netns::{Mounts, Netns};
 pub use node::Node;
 pub use packet::PacketSocket;
+pub use runner::Runner;
 pub use smol::SmolHost;
 pub use wire::Wire;

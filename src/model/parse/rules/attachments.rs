@@ -46,19 +46,19 @@ pub(super) fn check(draft: &Draft, sink: &mut Sink) {
 }
 
 /// The ports or the segments of the file, by name.
-struct Known<'d, T> {
+pub(super) struct Known<'d, T> {
     by_name: HashMap<&'d str, &'d T>,
     some_unreadable: bool,
 }
 
 impl<'d, T> Known<'d, T> {
-    fn new(all: &'d [T], name: impl Fn(&'d T) -> Option<&'d Spanned<String>>) -> Self {
+    pub(super) fn new(all: &'d [T], name: impl Fn(&'d T) -> Option<&'d Spanned<String>>) -> Self {
         // The first of two of one name, which is the one that the other's error calls the first.
         let by_name = all.iter().rev().filter_map(|one| Some((name(one)?.get_ref().as_str(), one))).collect();
         Self { by_name, some_unreadable: all.iter().any(|one| name(one).is_none()) }
     }
 
-    fn get(&self, name: &Spanned<String>) -> Option<&'d T> {
+    pub(super) fn get(&self, name: &Spanned<String>) -> Option<&'d T> {
         self.by_name.get(name.get_ref().as_str()).copied()
     }
 }
@@ -79,7 +79,7 @@ fn check_port(name: &Spanned<String>, ports: &Known<'_, PortDraft>, sink: &mut S
 }
 
 /// Says nothing if the name of one of `known` could not be read: it may be the one that is meant.
-fn unknown<T>(what: &str, name: &Spanned<String>, known: &Known<'_, T>, sink: &mut Sink) {
+pub(super) fn unknown<T>(what: &str, name: &Spanned<String>, known: &Known<'_, T>, sink: &mut Sink) {
     if known.some_unreadable {
         return;
     }

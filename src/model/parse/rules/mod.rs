@@ -1,6 +1,7 @@
 //! The values of a file against each other: every rule that needs two of them.
 
 mod attachments;
+mod profiles;
 mod tunnels;
 mod warnings;
 
@@ -23,8 +24,17 @@ pub(super) fn check(draft: &Draft, sink: &mut Sink) -> Option<NodeConfig> {
     let vnis = draft.segments.iter().filter_map(|segment| segment.vni.as_ref());
     once(vnis, sink, |vni| format!("VNI {vni} is used twice"), "give each segment a VNI of its own");
 
+    let profiles = draft.profiles.iter().filter_map(|profile| profile.written.as_ref());
+    once(
+        profiles,
+        sink,
+        |name| format!("profile {name:?} is defined twice"),
+        "give each profile its own name",
+    );
+
     tunnels::check(draft, sink);
     attachments::check(draft, sink);
+    profiles::check(draft, sink);
     limits(draft, sink);
 
     let config = if sink.has_errors() { None } else { build(draft) }?;
@@ -122,11 +132,15 @@ fn build(draft: &Draft) -> Option<NodeConfig> {
             port: attachment.port.as_ref()?.get_ref().parse().ok()?,
             encap: *attachment.encap.as_ref()?.get_ref(),
             role: attachment.role.as_ref().map_or(LeafRole::Root, |role| *role.get_ref()),
+            ingress: profiles::named(attachment.ingress.as_ref())?,
+            egress: profiles::named(attachment.egress.as_ref())?,
+            storm: attachment.storm,
         })
     });
     Some(NodeConfig {
         node: Node { name: node.name.as_ref()?.get_ref().clone(), vtep4, vtep6, limits: node.limits },
         ports: ports.collect::<Option<_>>()?,
+        profiles: draft.profiles.iter().map(profiles::build).collect::<Option<_>>()?,
         segments: segments.collect::<Option<_>>()?,
         attachments: attachments.collect::<Option<_>>()?,
     })

@@ -1,0 +1,50 @@
+//! From what a file says of an attachment's bandwidth and storms to what the programs count by, and whether that agrees with itself.
+
+use sillon_abi::{Attachment, Profile, Rate, Rates};
+
+use crate::model::{self, NodeConfig, StormControl};
+
+/// Those of [`Attachment::guards`] that are about rates.
+pub const GUARDS: u16 = Attachment::POLICED_IN
+    | Attachment::POLICED_OUT
+    | Attachment::STORM_BROADCAST
+    | Attachment::STORM_MULTICAST
+    | Attachment::STORM_UNKNOWN_UNICAST;
+
+/// The limits of an attachment.
+pub fn of(attachment: &model::Attachment, config: &NodeConfig) -> Rates {
+    let profile = |name: &Option<model::Name>| {
+        name.as_ref().and_then(|name| config.profile(name)).map_or_else(Profile::default, |profile| Profile {
+            committed: Rate::bytes(profile.cir.get(), profile.cbs.0),
+            excess: Rate::bytes(profile.eir.get(), profile.ebs.0),
+        })
+    };
+    let StormControl { broadcast, multicast, unknown } = attachment.storm;
+    Rates {
+        ingress: profile(&attachment.ingress),
+        egress: profile(&attachment.egress),
+        storm: [broadcast, multicast, unknown].map(|limit| Rate::frames(limit.unwrap_or(0).into())),
+    }
+}
+
+/// The guards that an attachment with these limits has.
+pub fn guards(rates: &Rates) -> u16 {
+    let [broadcast, multicast, unknown] = rates.storm;
+    let guards = [
+        (Attachment::POLICED_IN, rates.ingress.is_some()),
+        (Attachment::POLICED_OUT, rates.egress.is_some()),
+        (Attachment::STORM_BROADCAST, broadcast.is_some()),
+        (Attachment::STORM_MULTICAST, multicast.is_some()),
+        (Attachment::STORM_UNKNOWN_UNICAST, unknown.is_some()),
+    ];
+    guards.into_iter().filter(|(_, is_on)| *is_on).fold(0, |guards, (guard, _)| guards | guard)
+}
+
+/// Whether each limit is what its rate makes of it.
+pub fn is_sound(rates: &Rates) -> bool {
+    let profiles = [rates.ingress, rates.egress];
+    let mut buckets = profiles.iter().flat_map(|profile| [profile.committed, profile.excess]);
+    let is_profile = |rate: Rate| rate == Rate::bytes(rate.rate, rate.size());
+    let is_limit = |rate: &Rate| *rate == Rate::frames(rate.rate);
+    buckets.all(is_profile) && rates.storm.iter().all(is_limit)
+}
