@@ -11,8 +11,8 @@ use aya::{
 use common::{comes, datagram, fabric};
 use serde_json::Value;
 use sillon_abi::{
-    Attachment, ClassKey, Exit, FdbEntry, FdbKey, FloodKey, Label, NodeEntry, PathEntry, PortEntry,
-    RemoteEntry, Segment, TunnelEntry, TunnelKey, map,
+    Attachment, ClassKey, Exit, FdbEntry, FdbKey, FloodKey, Label, NodeEntry, PathEntry, PortEntry, Rate,
+    Rates, RemoteEntry, Segment, TunnelEntry, TunnelKey, map,
 };
 use sillon_rig::{Fabric, Node, Tag, Underlay, Wire, frame::BROADCAST};
 
@@ -271,4 +271,43 @@ fn what_is_stale_or_dangling_is_found_in_each_map() {
     node.netns.run("rm", &[&format!("{MAPS}/../links/ingress-{}", alder_p0.1.class.ifindex)]).unwrap();
     let report = verified(node);
     assert!(report["violations"].to_string().contains("port p0 has no program"), "{report:#}");
+}
+
+#[test]
+fn limits_that_are_not_what_they_say_are_found() {
+    let (fabric, _wires) = at_work();
+    let node = &fabric.edges[0];
+    let (id, _) = ids(node).alder_p0;
+    let storms = "the attachment p0 untagged looks at other limits than it has";
+    with_element(
+        node,
+        map::RATES,
+        id,
+        |rates: &mut Rates| rates.storm[0] = Rate::default(),
+        || expect(node, "rates", storms, &["alder"]),
+    );
+    with_element(
+        node,
+        map::RATES,
+        id,
+        |rates: &mut Rates| rates.egress.excess = Rate::bytes(1_000_000, 10_000),
+        || expect(node, "rates", storms, &["alder"]),
+    );
+    with_element(
+        node,
+        map::ATTACHMENTS,
+        id,
+        |attachment: &mut Attachment| attachment.guards |= Attachment::POLICED_IN,
+        || expect(node, "rates", storms, &["alder"]),
+    );
+    let bucket = "a bucket of p0 untagged fills at another rate than it says";
+    let changes: [fn(&mut Rates); 3] = [
+        |rates| rates.storm[1].price /= 2,
+        |rates| rates.storm[2].depth += 1,
+        |rates| rates.ingress.committed = Rate { rate: 2_000_000, ..Rate::bytes(1_000_000, 10_000) },
+    ];
+    for change in changes {
+        with_element(node, map::RATES, id, change, || expect(node, "rates", bucket, &["alder"]));
+    }
+    assert_eq!(verified(node)["violations"], Value::Array(Vec::new()), "all is as it was");
 }
