@@ -74,7 +74,7 @@ impl Rate {
     /// Takes `amount` tokens out of the bucket, if it has as many.
     ///
     /// A race that was lost is run again, but not for ever: the verifier wants an end, and so does the frame. Who has lost
-    /// [`TRIES`] times has seen the bucket suffice each time, within the last moment: the frame passes, and is charged without
+    /// four times (`TRIES`) has seen the bucket suffice each time, within the last moment: the frame passes, and is charged without
     /// being asked again. So no frame is dropped for a lost race, and none is free: should that overdraw the bucket, by at most a
     /// frame of each other CPU, those that come next wait for it.
     #[inline(always)]
