@@ -131,7 +131,11 @@ fn ipv6(frame: &Frame, node: &NodeEntry) -> Result<Option<Outer>, DropReason> {
     if !is_udp || destination != node.vtep6 || node.vtep6 == [0; 8] || !is_vxlan(frame, ETH + IPV6_HEADER) {
         return Ok(None);
     }
-    let source = Addr([ip[4], ip[5], ip[6], ip[7], ip[8], ip[9], ip[10], ip[11]]);
+    let mut source = Addr([ip[4], ip[5], ip[6], ip[7], ip[8], ip[9], ip[10], ip[11]]);
+    if source.is_v4() {
+        // That is how the tables keep IPv4 remotes; on the wire it is nobody's address (RFC 6890 table 20).
+        source = Addr::default();
+    }
     let ecn = (u16::from_be(ip[0]) >> 4) as u8 & 3;
     Ok(Some(Outer { source, header: V6_OUTER, payload: u16::from_be(ip[2]) as usize, ecn }))
 }
