@@ -16,13 +16,15 @@ pub fn of(inner: &Inner) -> FlowKey {
         IPV4 if packet.len() >= 20 => {
             let is_fragment = u16::from_be_bytes([packet[6], packet[7]]) & 0x3fff != 0;
             let is_plain = packet[0] == 0x45 && !is_fragment;
-            (20, 12..20, if is_plain { packet[9] } else { 0 })
+            (20, 12..20, is_plain.then_some(packet[9]))
         }
-        IPV6 if packet.len() >= 40 => (40, 8..40, packet[6]),
+        IPV6 if packet.len() >= 40 => (40, 8..40, Some(packet[6])),
         _ => return key,
     };
     key.extend_from_slice(&packet[addresses]);
-    if WITH_PORTS.contains(&protocol)
+    // Whole packets need not go where fragments do.
+    key.push(u8::from(protocol.is_some()));
+    if protocol.is_some_and(|protocol| WITH_PORTS.contains(&protocol))
         && let Some(ports) = packet.get(header..header + 4)
     {
         key.extend_from_slice(ports);

@@ -7,7 +7,7 @@ use sillon_abi::DropReason;
 
 use super::{
     Copy, Counts, Flood, Place, Scope, Verdict, bridge, classify, ecn,
-    frame::{Inner, Mac},
+    frame::{C_TAG, Inner, Mac, S_TAG, be16},
     guard, send, tunnel,
 };
 
@@ -198,6 +198,15 @@ impl Node {
             self.counts.dropped(scope, DropReason::NoReceiver);
         }
         copies
+    }
+
+    /// The second look at a frame of the host's, at TC: the ethertype that stands in for others on the way there (`abi::MASKED_ETHERTYPE`) is
+    /// nobody's else. By then the kernel has lifted a tag.
+    pub fn pass_to_host(&mut self, device: usize, frame: &[u8]) {
+        let lifted = matches!(be16(frame, 12), Ok(C_TAG | S_TAG));
+        if be16(frame, if lifted { 16 } else { 12 }) == Ok(sillon_abi::MASKED_ETHERTYPE) {
+            self.counts.dropped(Scope::Port(device), DropReason::Unclassified);
+        }
     }
 
     /// In a tunnel, what is counted is the inner frame.

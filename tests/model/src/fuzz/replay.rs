@@ -56,6 +56,12 @@ fn diverges(what: impl Into<String>) -> Done {
     Ok(Err(Divergence { what: what.into() }))
 }
 
+/// Whether the far end of a wire can see a copy: its kernel drops tagged frames without two bytes behind the tag (`skb_vlan_untag`).
+fn is_capturable(copy: &Copy) -> bool {
+    let is_tagged = |bytes: &[u8]| matches!(bytes[12..14], [0x81, 0x00] | [0x88, 0xa8]);
+    copy.ways.iter().all(|(_, bytes)| bytes.len() >= 20 || !is_tagged(bytes))
+}
+
 fn devices() -> Vec<Device> {
     let device = |(device, name): (usize, &str)| Device { name: name.to_owned(), mac: mac(device) };
     DEVICES.into_iter().enumerate().map(device).collect()
@@ -135,11 +141,16 @@ impl<'a> Pair<'a> {
             anyhow::bail!("{} bytes are too many for a wire", bytes.len());
         }
         self.wired += 1;
-        let copies = match verdict {
+        let mut copies = match verdict {
             Verdict::Sent(copy) => vec![copy.clone()],
             Verdict::Flooded(flood) => self.node.flood(flood),
-            Verdict::Dropped(..) | Verdict::Host => vec![],
+            Verdict::Dropped(..) => vec![],
+            Verdict::Host => {
+                self.node.pass_to_host(device, bytes);
+                vec![]
+            }
         };
+        copies.retain(is_capturable);
         self.bed.send(device, bytes)?;
         self.receive(copies)
     }
