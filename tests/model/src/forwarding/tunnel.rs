@@ -98,7 +98,7 @@ fn ipv4(node: &Node, frame: &[u8]) -> Result<Option<Outer>, DropReason> {
 /// RFC 1071: the ones' complement sum of a header that has its checksum in it.
 fn sums_up(header: &[u8]) -> bool {
     let sum: u32 = header.chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
-    (sum % 0xffff == 0) && sum != 0
+    sum != 0 && sum.is_multiple_of(0xffff)
 }
 
 fn ipv6(node: &Node, frame: &[u8]) -> Option<Outer> {

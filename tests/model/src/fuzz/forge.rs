@@ -43,7 +43,7 @@ impl<'a> Forge<'a> {
     }
 
     /// The next frame, and the device that it comes in at.
-    pub fn next(&mut self) -> (usize, Vec<u8>) {
+    pub fn frame(&mut self) -> (usize, Vec<u8>) {
         let (device, mut bytes) = if !self.sent.is_empty() && self.one_in(4) {
             self.again()
         } else if self.one_in(3) {

@@ -204,14 +204,11 @@ impl<'a> Pair<'a> {
         if self.is_strict {
             thread::sleep(SILENCE);
         }
-        for device in 0..DEVICES.len() {
+        for (device, name) in DEVICES.into_iter().enumerate() {
             if let Some(frame) = self.bed.wire(device).drain()?.first() {
                 let isolation = isolation::holds(&self.node.config, device, &frame.0).err();
                 let isolation = isolation.unwrap_or_default();
-                return diverges(format!(
-                    "at {} came what should not: {frame:?} {isolation}",
-                    DEVICES[device]
-                ));
+                return diverges(format!("at {name} came what should not: {frame:?} {isolation}"));
             }
         }
         let mut differences = Vec::new();

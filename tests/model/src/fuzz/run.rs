@@ -118,7 +118,7 @@ fn one_case(
         let how = if rng.u32(..WIRED) == 0 { How::Wire } else { How::Run };
         for _ in 0..BATCH {
             let config = pair.node.config.clone();
-            let (device, bytes) = Forge::new(&mut rng, &config, &mut sent).next();
+            let (device, bytes) = Forge::new(&mut rng, &config, &mut sent).frame();
             let how = if bytes.len() > LONGEST_ON_WIRE { How::Run } else { how };
             if let Err(divergence) = act(&mut pair, Act::Frame { device, how, bytes })? {
                 return Ok(Some(divergence));
