@@ -51,25 +51,28 @@ fn fuzz(options: &Options) -> anyhow::Result<Report> {
     let shown = AtomicU64::new(0);
     let report = run(options, &|report: &Report| {
         let position = match options.frames {
-            Some(_) => report.frames,
+            Some(_) => report.tally.frames,
             None => started.elapsed().as_secs(),
         };
         if shown.swap(position, Ordering::Relaxed) != position {
             bar.set_position(position);
-            bar.set_message(format!("{} frames, {} cases", report.frames, report.cases));
+            bar.set_message(format!("{} frames, {} cases", report.tally.frames, report.cases));
         }
     })?;
     bar.finish_and_clear();
     let seconds = started.elapsed().as_secs_f64();
     println!(
         "{} frames in {} cases, {:.0} frames/s; {} of them over wires, where {} came out; seed {}",
-        report.frames,
+        report.tally.frames,
         report.cases,
-        report.frames as f64 / seconds,
-        report.wired,
-        report.seen,
+        report.tally.frames as f64 / seconds,
+        report.tally.wired,
+        report.tally.seen,
         options.seed
     );
+    for (end, frames) in &report.tally.ends {
+        println!("{frames:>12} {end}");
+    }
     if report.fleeting > 0 {
         println!("{} differences that did not come again, kept as fleeting-*.txt", report.fleeting);
     }

@@ -47,7 +47,7 @@ impl<'a> Forge<'a> {
         let (device, mut bytes) = if !self.sent.is_empty() && self.one_in(4) {
             self.again()
         } else if self.one_in(3) {
-            (self.rng.usize(ACCESS..DEVICES.len()), self.for_uplink())
+            self.on_uplink()
         } else {
             self.for_port()
         };
@@ -146,17 +146,23 @@ impl<'a> Forge<'a> {
         if self.one_in(12) {
             tags.push(self.tag());
         }
-        let plain = if self.one_in(24) { self.for_uplink() } else { self.plain() };
+        let plain = if self.one_in(24) { self.from_tunnel(ACCESS) } else { self.plain() };
         (device, tagged(&plain, &tags))
     }
 
-    /// What comes from the underlay: tunnels mostly.
-    fn for_uplink(&mut self) -> Vec<u8> {
-        if self.one_in(12) {
-            let mut plain = self.plain();
-            plain[..6].copy_from_slice(&mac(self.rng.usize(ACCESS..DEVICES.len())));
-            return plain;
-        }
+    fn on_uplink(&mut self) -> (usize, Vec<u8>) {
+        let device = self.rng.usize(ACCESS..DEVICES.len());
+        let bytes = if self.one_in(16) {
+            // BGP, SSH, and what wants to be taken for it.
+            [&mac(device)[..], &self.plain()[6..]].concat()
+        } else {
+            self.from_tunnel(device)
+        };
+        (device, bytes)
+    }
+
+    /// A tunnel to an uplink.
+    fn from_tunnel(&mut self, uplink: usize) -> Vec<u8> {
         let segment = match self.config.segments.len() {
             0 => None,
             count => Some(&self.config.segments[self.rng.usize(..count)]),
@@ -174,12 +180,12 @@ impl<'a> Forge<'a> {
             2 => (0..self.rng.usize(1..4)).map(|_| self.tag()).collect(),
             _ => vec![],
         };
-        self.tunnel(source, vni, &tagged(&plain, &tags))
+        self.tunnel(uplink, (source, vni), &tagged(&plain, &tags))
     }
 
     /// VXLAN around a frame, with a lie in it now and then.
-    fn tunnel(&mut self, source: IpAddr, vni: u32, inner: &[u8]) -> Vec<u8> {
-        let lie = if self.one_in(3) { self.rng.u8(..18) } else { u8::MAX };
+    fn tunnel(&mut self, uplink: usize, (source, vni): (IpAddr, u32), inner: &[u8]) -> Vec<u8> {
+        let lie = if self.one_in(4) { self.rng.u8(..15) } else { u8::MAX };
         let [_, a, b, c] = vni.to_be_bytes();
         let leaf = u8::from(self.one_in(4));
         let flags = match lie {
@@ -198,7 +204,6 @@ impl<'a> Forge<'a> {
         let checksum = if lie == 5 { 0xff } else { 0 };
         let udp = [self.rng.u8(..), self.rng.u8(..), p, q, l, m, checksum, checksum];
         let payload = [&udp[..], &vxlan, inner].concat();
-        let uplink = self.rng.usize(ACCESS..DEVICES.len());
         let to = if lie == 6 { self.mac(false) } else { mac(uplink) };
         let (ethertype, ip) = match source {
             IpAddr::V4(source) => (0x0800_u16, self.ipv4(source.octets(), &payload, lie)),

@@ -1,6 +1,6 @@
 //! Does acts on the bed and on the model, and compares.
 
-use std::{thread, time::Duration};
+use std::{collections::BTreeMap, thread, time::Duration};
 
 use anyhow::Context;
 use nix::{
@@ -44,12 +44,44 @@ pub struct Pair<'a> {
     flows: Flows,
     /// Whether to look for what should not come after each frame.
     is_strict: bool,
-    /// Frames that were done.
+    /// What was done so far.
+    pub tally: Tally,
+}
+
+/// What was done.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Frames.
     pub frames: u64,
     /// Those of them that were sent over a wire.
     pub wired: u64,
     /// Frames that came out of a wire, and were held against the isolation property.
     pub seen: u64,
+    /// How many frames met which end, by the verdict or the reason of the drop.
+    pub ends: BTreeMap<&'static str, u64>,
+}
+
+impl Tally {
+    /// Adds what another one has.
+    pub fn add(&mut self, other: &Self) {
+        self.frames += other.frames;
+        self.wired += other.wired;
+        self.seen += other.seen;
+        for (end, frames) in &other.ends {
+            *self.ends.entry(end).or_default() += frames;
+        }
+    }
+
+    fn met(&mut self, verdict: &Verdict) {
+        self.frames += 1;
+        let end = match verdict {
+            Verdict::Host => "passed to the host",
+            Verdict::Sent(_) => "sent to one place",
+            Verdict::Flooded(_) => "flooded",
+            Verdict::Dropped(_, reason) => reason.name(),
+        };
+        *self.ends.entry(end).or_default() += 1;
+    }
 }
 
 fn diverges(what: impl Into<String>) -> Done {
@@ -90,7 +122,7 @@ impl<'a> Pair<'a> {
             bed.wire(device).drain()?;
         }
         let node = Node::new(config, devices(), setup.ways);
-        Ok(Self { bed, node, flows: Flows::default(), is_strict, frames: 0, wired: 0, seen: 0 })
+        Ok(Self { bed, node, flows: Flows::default(), is_strict, tally: Tally::default() })
     }
 
     /// Does an act on both.
@@ -115,12 +147,12 @@ impl<'a> Pair<'a> {
     }
 
     fn frame(&mut self, device: usize, how: How, bytes: &[u8]) -> Done {
-        self.frames += 1;
         let mut bytes = bytes.to_vec();
         let owner = isolation::owner(&self.node.config, device, &bytes, true);
         isolation::remark(&mut bytes, owner);
         let bytes = &bytes[..];
         let verdict = self.node.receive(device, bytes);
+        self.tally.met(&verdict);
         let done = match how {
             How::Run => {
                 let ran = self.bed.run(device, bytes)?;
@@ -140,7 +172,7 @@ impl<'a> Pair<'a> {
         if bytes.len() > LONGEST_ON_WIRE {
             anyhow::bail!("{} bytes are too many for a wire", bytes.len());
         }
-        self.wired += 1;
+        self.tally.wired += 1;
         let mut copies = match verdict {
             Verdict::Sent(copy) => vec![copy.clone()],
             Verdict::Flooded(flood) => self.node.flood(flood),
@@ -162,7 +194,7 @@ impl<'a> Pair<'a> {
             let Some((device, bytes)) = self.next_of(&devices)? else {
                 return diverges(format!("nothing came out at {devices:?}, where {copy:?} should"));
             };
-            self.seen += 1;
+            self.tally.seen += 1;
             if let Err(what) = isolation::holds(&self.node.config, device, &bytes) {
                 return diverges(format!("{what}: {bytes:02x?}"));
             }
@@ -235,5 +267,5 @@ pub fn replay(bed: &mut Bed, case: &Case) -> anyhow::Result<Result<u64, (usize, 
             return Ok(Err((at, divergence)));
         }
     }
-    Ok(Ok(pair.frames))
+    Ok(Ok(pair.tally.frames))
 }

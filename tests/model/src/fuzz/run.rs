@@ -12,7 +12,7 @@ use super::{
     bed::{self, Bed, LONGEST_ON_WIRE},
     case::{Act, Case, How},
     forge::Forge,
-    replay::{Divergence, Pair},
+    replay::{Divergence, Pair, Tally},
     setup::World,
     shrink::shrink,
 };
@@ -43,11 +43,7 @@ pub struct Options {
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// Frames.
-    pub frames: u64,
-    /// Those of them that were sent over a wire.
-    pub wired: u64,
-    /// Frames that came out of a wire, and were held against the isolation property.
-    pub seen: u64,
+    pub tally: Tally,
     /// Cases.
     pub cases: u64,
     /// Divergences that did not come again when their case was replayed.
@@ -66,20 +62,16 @@ pub fn run(options: &Options, progress: &(dyn Fn(&Report) + Sync)) -> anyhow::Re
         let started = Instant::now();
         let mut report = Report::default();
         let is_over = |report: &Report| {
-            options.frames.is_some_and(|frames| report.frames >= frames)
+            options.frames.is_some_and(|frames| report.tally.frames >= frames)
                 || options.time.is_some_and(|time| started.elapsed() >= time)
         };
         while !is_over(&report) && report.divergence.is_none() {
             let seed = rng.u64(..);
             let mut case = Case::default();
             let mut here = report.clone();
-            let diverged = one_case(bed, seed, &mut case, |frames, wired, seen| {
-                here = Report {
-                    frames: report.frames + frames,
-                    wired: report.wired + wired,
-                    seen: report.seen + seen,
-                    ..report.clone()
-                };
+            let diverged = one_case(bed, seed, &mut case, |tally| {
+                here = report.clone();
+                here.tally.add(tally);
                 progress(&here);
                 is_over(&here)
             })?;
@@ -97,7 +89,7 @@ fn one_case(
     bed: &mut Bed,
     seed: u64,
     case: &mut Case,
-    mut is_over: impl FnMut(u64, u64, u64) -> bool,
+    mut is_over: impl FnMut(&Tally) -> bool,
 ) -> anyhow::Result<Option<Divergence>> {
     let mut rng = Rng::with_seed(seed);
     let world = World::new(&mut rng);
@@ -125,7 +117,7 @@ fn one_case(
             }
         }
         let done = pair.check()?;
-        if is_over(pair.frames, pair.wired, pair.seen) || done.is_err() {
+        if is_over(&pair.tally) || done.is_err() {
             return Ok(done.err());
         }
     }
