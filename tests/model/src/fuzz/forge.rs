@@ -146,7 +146,7 @@ impl<'a> Forge<'a> {
         if self.one_in(12) {
             tags.push(self.tag());
         }
-        let plain = if self.one_in(24) { self.from_tunnel(ACCESS) } else { self.plain() };
+        let plain = if self.one_in(24) { self.tunnelled_to(ACCESS) } else { self.plain() };
         (device, tagged(&plain, &tags))
     }
 
@@ -156,13 +156,13 @@ impl<'a> Forge<'a> {
             // BGP, SSH, and what wants to be taken for it.
             [&mac(device)[..], &self.plain()[6..]].concat()
         } else {
-            self.from_tunnel(device)
+            self.tunnelled_to(device)
         };
         (device, bytes)
     }
 
     /// A tunnel to an uplink.
-    fn from_tunnel(&mut self, uplink: usize) -> Vec<u8> {
+    fn tunnelled_to(&mut self, uplink: usize) -> Vec<u8> {
         let segment = match self.config.segments.len() {
             0 => None,
             count => Some(&self.config.segments[self.rng.usize(..count)]),

@@ -107,3 +107,64 @@ pub fn holds(config: &NodeConfig, device: usize, bytes: &[u8]) -> Result<(), Str
         name(seen_as)
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r#"
+[node]
+name = "fuzz"
+vtep = ["10.99.0.1"]
+[[port]]
+name = "p0"
+role = "access"
+[[port]]
+name = "up0"
+role = "uplink"
+[[segment]]
+name = "alder-lan"
+operator = "alder"
+vni = 1
+service = "lan"
+remotes = ["10.99.0.2"]
+[[segment]]
+name = "birch-lan"
+operator = "birch"
+vni = 2
+service = "lan"
+remotes = ["10.99.0.2"]
+[[attachment]]
+segment = "alder-lan"
+port = "p0"
+encap = "untagged"
+[[attachment]]
+segment = "birch-lan"
+port = "p0"
+encap = "dot1q 100"
+"#;
+
+    fn frame(tags: &[Tag], of: Option<usize>) -> Vec<u8> {
+        let macs = sillon_rig::frame::Macs { from: [2; 6], to: [0xff; 6] };
+        Frame::ethertype(macs, 0x0800, &mark(of)).tagged(tags).0
+    }
+
+    fn vxlan(vni: u8, of: Option<usize>) -> Vec<u8> {
+        let macs = sillon_rig::frame::Macs { from: [2; 6], to: [4; 6] };
+        let payload = [&[8, 0, 0, 0, 0, 0, vni, 0], &frame(&[], of)[..]].concat();
+        let ips = (IpAddr::from([10, 99, 0, 1]), IpAddr::from([10, 99, 0, 2]));
+        Frame::udp(macs, ips, (50_000, 4789), &payload).0
+    }
+
+    #[test]
+    fn a_frame_in_the_tags_or_the_vni_of_another_segment_is_noticed() {
+        let (config, _) = sillon::model::parse("isolation", FILE).unwrap();
+        let p0 = |tags: &[Tag], of| holds(&config, 0, &frame(tags, of));
+        assert!(p0(&[], Some(0)).is_ok() && p0(&[Tag::c(100)], Some(1)).is_ok());
+        assert!(p0(&[], Some(1)).is_err() && p0(&[Tag::c(100)], Some(0)).is_err());
+        assert!(p0(&[], None).is_err() && p0(&[Tag::c(7)], Some(0)).is_err());
+        let up0 = |vni, of| holds(&config, ACCESS, &vxlan(vni, of));
+        assert!(up0(1, Some(0)).is_ok() && up0(2, Some(1)).is_ok());
+        assert!(up0(1, Some(1)).is_err() && up0(2, Some(0)).is_err() && up0(3, Some(0)).is_err());
+    }
+}

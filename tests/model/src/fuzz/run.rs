@@ -18,7 +18,7 @@ use super::{
 };
 
 /// Frames between two comparisons of all that is counted.
-const BATCH: usize = 64;
+const BATCH: usize = 128;
 /// Batches of a case.
 const BATCHES: usize = 64;
 /// How many batches go over the wires: one in so many.
@@ -113,6 +113,7 @@ fn one_case(
             let (device, bytes) = Forge::new(&mut rng, &config, &mut sent).frame();
             let how = if bytes.len() > LONGEST_ON_WIRE { How::Run } else { how };
             if let Err(divergence) = act(&mut pair, Act::Frame { device, how, bytes })? {
+                is_over(&pair.tally);
                 return Ok(Some(divergence));
             }
         }
