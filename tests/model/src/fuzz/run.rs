@@ -137,6 +137,7 @@ fn keep(
     divergence: Divergence,
     report: &mut Report,
 ) -> anyhow::Result<()> {
+    std::fs::create_dir_all(&options.corpus).with_context(|| options.corpus.display().to_string())?;
     let Some((mut shrunk, divergence)) = shrink(bed, case)? else {
         report.fleeting += 1;
         let path = options.corpus.join(format!("fleeting-{:x}-{}.txt", options.seed, report.cases));
@@ -146,7 +147,6 @@ fn keep(
     };
     shrunk.about.clone_from(&divergence.what);
     let path = options.corpus.join(format!("{:x}-{}.txt", options.seed, report.cases));
-    std::fs::create_dir_all(&options.corpus).with_context(|| options.corpus.display().to_string())?;
     std::fs::write(&path, shrunk.text()).with_context(|| path.display().to_string())?;
     report.divergence = Some((divergence, path));
     Ok(())
