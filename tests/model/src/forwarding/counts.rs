@@ -1,6 +1,6 @@
 //! What is counted and learned, in the words of the configuration: the model's and the node's are compared as they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sillon_abi::DropReason;
 
@@ -30,6 +30,8 @@ pub struct Counts {
     pub refused: BTreeMap<usize, u64>,
     /// Where each address of each segment was last seen.
     pub fdb: BTreeMap<(usize, Mac), Place>,
+    /// What a node counts or knows of something that is not in its configuration. A model has none.
+    pub strange: BTreeSet<String>,
 }
 
 impl Counts {
@@ -64,6 +66,9 @@ impl Counts {
         compare("drops", &self.drops, &other.drops, &mut lines);
         compare("refused", &self.refused, &other.refused, &mut lines);
         compare("fdb", &self.fdb, &other.fdb, &mut lines);
+        lines.extend(
+            other.strange.difference(&self.strange).map(|what| format!("{what}, which is not configured")),
+        );
         lines
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{collections::HashMap, net::IpAddr};
 
-use anyhow::Context;
 use sillon::{
     dataplane::{
         maps::Maps,
@@ -74,7 +73,7 @@ impl Ids {
     /// All that the maps count and know now.
     ///
     /// # Errors
-    /// A map can't be read, or has something in it that is not of this configuration.
+    /// A map can't be read.
     pub fn counts(&self, maps: &Maps) -> anyhow::Result<Counts> {
         let mut counts = Counts::default();
         for (id, attachment) in &self.attachments {
@@ -84,17 +83,27 @@ impl Ids {
             counts.traffic.insert(Place::Remote(*remote), traffic(maps.remote_counters(*id)?));
         }
         for (key, frames) in maps.drops()? {
-            let scope = self.scope(key.scope, key.id).with_context(|| format!("a drop for {key:?}"))?;
-            let reason = DropReason::from_number(key.reason).with_context(|| format!("{key:?}"))?;
-            counts.drops.insert((scope, reason), frames);
+            match self.scope(key.scope, key.id).zip(DropReason::from_number(key.reason)) {
+                Some(drop) => {
+                    counts.drops.insert(drop, frames);
+                }
+                None => {
+                    counts.strange.insert(format!("a drop for {key:?}"));
+                }
+            }
         }
         for (uid, segment) in &self.segments {
             counts.refused.insert(*segment, maps.fdb_use(*uid)?.0.refused);
         }
         for (key, entry) in maps.fdb()? {
-            let segment = self.segment(key.segment).with_context(|| format!("FDB: {key:?}"))?;
-            let place = self.place(entry.exit).with_context(|| format!("FDB: {key:?} {entry:?}"))?;
-            counts.fdb.insert((segment, key.mac.octets()), place);
+            match self.segment(key.segment).zip(self.place(entry.exit)) {
+                Some((segment, place)) => {
+                    counts.fdb.insert((segment, key.mac.octets()), place);
+                }
+                None => {
+                    counts.strange.insert(format!("an FDB entry {key:?} {entry:?}"));
+                }
+            }
         }
         Ok(counts)
     }
