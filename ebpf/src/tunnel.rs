@@ -133,7 +133,7 @@ fn ipv6(frame: &Frame, node: &NodeEntry) -> Result<Option<Outer>, DropReason> {
     }
     let mut source = Addr([ip[4], ip[5], ip[6], ip[7], ip[8], ip[9], ip[10], ip[11]]);
     if source.is_v4() {
-        // That is how the tables keep IPv4 remotes; on the wire it is nobody's address (RFC 6890 table 20).
+        // That is how the tables keep IPv4 remotes; on the wire it is nobody's address (RFC 6890 section 2.2.3).
         source = Addr::default();
     }
     let ecn = (u16::from_be(ip[0]) >> 4) as u8 & 3;
