@@ -1,5 +1,5 @@
 //! A hash of the inner flow: it becomes the outer source port (RFC 7348 section 5) and chooses among equal paths. A packet's
-//! addresses, protocol and ports make its flow; a frame that is no IP has its MACs. Fragments hash by addresses alone, so that
+//! addresses and ports make its flow; a frame that is no IP has its MACs. Fragments hash by addresses alone, so that
 //! all of a packet take one way.
 
 use crate::{
@@ -35,14 +35,13 @@ pub fn words(a: u16, b: u16, c: u16, d: u16) -> u64 {
     (a as u64) << 48 | (b as u64) << 32 | (c as u64) << 16 | d as u64
 }
 
-/// Protocol and ports.
+/// Both ports; 0 where the protocol has none.
 #[inline(always)]
-fn transport(frame: &Frame, offset: usize, protocol: u8) -> u64 {
-    let ports = match protocol {
-        TCP | UDP | SCTP => frame.read::<u32>(offset).unwrap_or(0),
+fn ports(frame: &Frame, offset: usize, protocol: u8) -> u64 {
+    match protocol {
+        TCP | UDP | SCTP => frame.read::<u32>(offset).map_or(0, u64::from),
         _ => 0,
-    };
-    u64::from(protocol) << 32 | u64::from(ports)
+    }
 }
 
 #[inline(always)]
@@ -54,14 +53,13 @@ pub fn of(frame: &Frame, inner: &Inner) -> Flow {
         let [_, protocol, ..] = ip[2].to_ne_bytes();
         let is_whole = (ip[1] >> 16) as u16 & FRAGMENT == 0;
         let addresses = u64::from(ip[3]) << 32 | u64::from(ip[4]);
-        let transport =
-            if version == PLAIN && is_whole { transport(frame, inner.l3 + 20, protocol) } else { 0 };
-        (mix(mix(transport, SPREAD), addresses), tos & 3)
+        let ports = if version == PLAIN && is_whole { ports(frame, inner.l3 + 20, protocol) } else { 0 };
+        (mix(mix(ports, SPREAD), addresses), tos & 3)
     } else if inner.ethertype == IPV6
         && let Ok(ip) = frame.read::<[u64; 5]>(inner.l3)
     {
         let [_, traffic_class, .., next, _] = ip[0].to_ne_bytes();
-        let hash = mix(transport(frame, inner.l3 + 40, next), ip[1]);
+        let hash = mix(ports(frame, inner.l3 + 40, next), ip[1]);
         (mix(mix(mix(hash, ip[2]), ip[3]), ip[4]), traffic_class >> 4 & 3)
     } else {
         (mix(mix(u64::from(inner.ethertype), inner.macs.head), u64::from(inner.macs.tail)), 0)

@@ -131,11 +131,15 @@ fn half(word: u32, which: usize) -> u16 {
 fn ipv6(frame: &Frame, node: &NodeEntry) -> Result<Option<Outer>, DropReason> {
     let Ok(ip) = frame.read::<[u16; 20]>(ETH) else { return Ok(None) };
     let destination = [ip[12], ip[13], ip[14], ip[15], ip[16], ip[17], ip[18], ip[19]];
-    let is_udp = ip[3].to_ne_bytes()[0] == UDP;
+    let is_udp = ip[3].to_ne_bytes()[0] == UDP && ip[0].to_ne_bytes()[0] >> 4 == 6;
     if !is_udp || destination != node.vtep6 || node.vtep6 == [0; 8] || !is_vxlan(frame, ETH + IPV6_HEADER) {
         return Ok(None);
     }
-    let source = Addr([ip[4], ip[5], ip[6], ip[7], ip[8], ip[9], ip[10], ip[11]]);
+    let mut source = Addr([ip[4], ip[5], ip[6], ip[7], ip[8], ip[9], ip[10], ip[11]]);
+    if source.is_v4() {
+        // That is how the tables keep IPv4 remotes; on the wire it is nobody's address (RFC 6890 section 2.2.3).
+        source = Addr::default();
+    }
     let ecn = (u16::from_be(ip[0]) >> 4) as u8 & 3;
     Ok(Some(Outer { source, header: V6_OUTER, payload: u16::from_be(ip[2]) as usize, ecn }))
 }

@@ -64,18 +64,15 @@ fn pipeline(frame: &Frame, scope: &mut Scope) -> Result<u32, DropReason> {
     };
     let Arrival { origin, len, .. } = arrival;
     let inner = parse::inner(frame, origin, arrival.macs, arrival.priority)?;
+    if arrival.recalled.is_none() {
+        guard::addresses(arrival.macs)?;
+    }
     guard::size(origin, &inner, len)?;
     ecn::decapsulated(frame, &inner, arrival.outer_ecn)?;
+    police::ingress(origin, len)?;
     let route = match arrival.recalled {
-        Some(exit) => {
-            police::ingress(origin, len)?;
-            Route::To(exit)
-        }
-        None => {
-            guard::addresses(arrival.macs)?;
-            police::ingress(origin, len)?;
-            lookup::lookup(origin, &inner, &arrival.undecided)?
-        }
+        Some(exit) => Route::To(exit),
+        None => lookup::lookup(origin, &inner, &arrival.undecided)?,
     };
     match route {
         Route::To(exit) => deliver::deliver(frame, origin, &inner, exit, len),

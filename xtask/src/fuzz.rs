@@ -1,5 +1,6 @@
-//! Random input, within bounds: files for the parser, and histories of configurations for `compile` and `diff`.
+//! Random input: files for the parser, histories of configurations for `compile` and `diff`, and frames for the loaded programs.
 
+use anyhow::bail;
 use clap::Args;
 
 use crate::{
@@ -11,31 +12,64 @@ use crate::{
 /// `cargo xtask fuzz`
 #[derive(Debug, Args)]
 pub struct Fuzz {
-    /// Cases of each property
+    /// Cases of each property of parser, `compile` and `diff`
     #[arg(long, default_value_t = CASES)]
     cases: u32,
+    /// Frames through the loaded programs
+    #[arg(long, value_name = "N", conflicts_with = "time")]
+    frames: Option<u64>,
+    /// Send frames for so long, instead of so many
+    #[arg(long, value_name = "SECONDS")]
+    time: Option<u64>,
+    /// Make the frames that an earlier run with this seed made
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
 }
 
 /// Some twenty seconds.
 const CASES: u32 = 3000;
+/// Less than a minute.
+const FRAMES: u64 = 1_000_000;
 
 impl Default for Fuzz {
     fn default() -> Self {
-        Self { cases: CASES }
+        Self { cases: CASES, frames: None, time: None, seed: None }
     }
 }
 
 impl Fuzz {
-    /// Sets up, builds, and runs every property on that many cases, other ones each time. A case that fails is printed, made as small as
-    /// it gets, and kept under `proptest-regressions/`, from where it is tried first the next time.
+    /// Sets up, builds, and runs every property and the frames. A case that fails is made as small as it gets and kept, and tried first the
+    /// next time: those of properties under `proptest-regressions/`, those of frames under `tests/model/corpus/`.
     pub fn run(&self) -> anyhow::Result<()> {
         setup::setup()?;
+        if !setup::is_root() {
+            bail!("frames go through programs that are loaded: run `cargo xtask fuzz` as root");
+        }
         build::object()?;
+        self.properties()?;
+        self.programs()
+    }
+
+    fn properties(&self) -> anyhow::Result<()> {
         say(&format!("fuzz: {} cases of each property", self.cases));
         let properties = ["model::", "dataplane::properties"];
         run(cargo()
             .args(["test", "--quiet", "--release", "--package", "sillon", "--lib", "--"])
             .args(properties)
             .env("PROPTEST_CASES", self.cases.to_string()))
+    }
+
+    fn programs(&self) -> anyhow::Result<()> {
+        say("fuzz: frames through the loaded programs, held against the model");
+        let mut fuzz = cargo();
+        fuzz.args(["run", "--quiet", "--release", "--package", "sillon-model", "--bin", "sillon-fuzz", "--"]);
+        match (self.time, self.frames) {
+            (Some(seconds), _) => fuzz.arg("--time").arg(seconds.to_string()),
+            (None, frames) => fuzz.arg("--frames").arg(frames.unwrap_or(FRAMES).to_string()),
+        };
+        if let Some(seed) = self.seed {
+            fuzz.arg("--seed").arg(seed.to_string());
+        }
+        run(&mut fuzz)
     }
 }

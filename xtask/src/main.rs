@@ -34,7 +34,7 @@ enum Task {
     Test(test::Test),
     /// Build, and measure against a bare redirect and the kernel's bridge and VXLAN (needs root)
     Bench(bench::Bench),
-    /// Feed random input to the parser, `compile` and `diff`
+    /// Feed random input to the parser, `compile` and `diff`, and frames to the loaded programs (needs root)
     Fuzz(fuzz::Fuzz),
     /// Everything that must pass before a change lands
     Ci,
@@ -47,7 +47,7 @@ Examples:
   cargo xtask test                 set up, build, run all tests
   cargo xtask test -- vlan         only the tests with `vlan` in their names
   cargo xtask bench                how fast it is, as ratios; also in target/bench.json
-  cargo xtask fuzz --cases 100000  much random input
+  cargo xtask fuzz --time 3600     an hour of random frames; --seed N for those of an earlier run
   cargo xtask ci                   format, lint, test, fuzz, docs";
 
 fn main() -> ExitCode {

@@ -1,0 +1,99 @@
+//! `cargo xtask fuzz` runs it: random configurations and frames through the loaded programs, held against the model.
+
+use std::{
+    io::{IsTerminal, stderr},
+    path::PathBuf,
+    process::ExitCode,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
+use sillon_model::fuzz::run::{Options, Report, run};
+
+/// Runs random frames through the loaded programs and through the model, and compares; needs root
+#[derive(Debug, Parser)]
+struct Cli {
+    /// Stop after so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    time: Option<u64>,
+    /// Begin with this seed, as an earlier run printed it; a random one otherwise
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Stop after so many frames
+    #[arg(long, value_name = "N")]
+    frames: Option<u64>,
+    /// Keep cases in which node and model differ here
+    #[arg(long, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus"))]
+    corpus: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let seed = cli.seed.unwrap_or_else(|| fastrand::u64(..));
+    let time = cli.time.map(Duration::from_secs);
+    let options = Options { seed, frames: cli.frames, time, corpus: cli.corpus };
+    eprintln!("seed {seed}");
+    match fuzz(&options) {
+        Ok(report) if report.divergence.is_none() && report.fleeting == 0 => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn fuzz(options: &Options) -> anyhow::Result<Report> {
+    let started = Instant::now();
+    let bar = bar(options)?;
+    let shown = AtomicU64::new(0);
+    let report = run(options, &|report: &Report| {
+        let position = match options.frames {
+            Some(_) => report.tally.frames,
+            None => started.elapsed().as_secs(),
+        };
+        if shown.swap(position, Ordering::Relaxed) != position {
+            bar.set_position(position);
+            bar.set_message(format!("{} frames, {} cases", report.tally.frames, report.cases));
+        }
+    })?;
+    bar.finish_and_clear();
+    let seconds = started.elapsed().as_secs_f64();
+    println!(
+        "{} frames in {} cases, {:.0} frames/s; {} of them over wires, where {} came out; seed {}",
+        report.tally.frames,
+        report.cases,
+        report.tally.frames as f64 / seconds,
+        report.tally.wired,
+        report.tally.seen,
+        options.seed
+    );
+    for (end, frames) in &report.tally.ends {
+        println!("{frames:>12} {end}");
+    }
+    if report.fleeting > 0 {
+        println!("{} differences that did not come again, kept as fleeting-*.txt", report.fleeting);
+    }
+    match &report.divergence {
+        None => println!("the node did what the model says"),
+        Some((divergence, path)) => {
+            println!("the node differs from the model; kept as {}\n{}", path.display(), divergence.what);
+        }
+    }
+    Ok(report)
+}
+
+/// A bar on a terminal, and nothing elsewhere.
+fn bar(options: &Options) -> anyhow::Result<ProgressBar> {
+    let length = options.frames.or(options.time.map(|time| time.as_secs()));
+    if !stderr().is_terminal() {
+        return Ok(ProgressBar::hidden());
+    }
+    let bar = ProgressBar::new(length.unwrap_or(0));
+    let template =
+        if length.is_some() { "{bar:40} {elapsed}/{duration} {msg}" } else { "{spinner} {elapsed} {msg}" };
+    bar.set_style(ProgressStyle::with_template(template)?);
+    Ok(bar)
+}

@@ -1,0 +1,78 @@
+//! Where does a frame go? A `line` goes to its other point, and nothing is learned. In a `lan` or `tree` the source is learned where the frame
+//! came in, and the destination goes where it was last seen: never back, and never out of one tunnel into another (split horizon). A group
+//! address, or one that was not seen, goes to all.
+
+use sillon::model::Service;
+use sillon_abi::DropReason;
+
+use super::{
+    Flood, Place,
+    frame::Inner,
+    node::{Arrival, Node},
+};
+
+/// Where a frame goes; none is for many.
+///
+/// # Errors
+/// Nowhere.
+pub fn route(node: &mut Node, arrival: &Arrival, inner: &Inner) -> Result<Option<Place>, DropReason> {
+    if node.config.segments[arrival.segment].service == Service::Line {
+        return other_point(node, arrival).map(Some).ok_or(DropReason::LineIncomplete);
+    }
+    learn(node, arrival, inner);
+    if inner.is_for_group() {
+        return Ok(None);
+    }
+    let Some(to) = node.counts.fdb.get(&(arrival.segment, inner.dst)).copied() else { return Ok(None) };
+    if to == arrival.from {
+        return Err(DropReason::SameExit);
+    }
+    if let (Place::Remote(_), Place::Remote(_)) = (to, arrival.from) {
+        return Err(DropReason::SplitHorizon);
+    }
+    Ok(Some(to))
+}
+
+/// A segment at its limit learns no new address, but follows those that it has.
+fn learn(node: &mut Node, arrival: &Arrival, inner: &Inner) {
+    let key = (arrival.segment, inner.src);
+    let limit = node.config.segments[arrival.segment].mac_limit as usize;
+    if node.counts.fdb.contains_key(&key) || node.counts.learned(arrival.segment) < limit {
+        node.counts.fdb.insert(key, arrival.from);
+    } else {
+        *node.counts.refused.entry(arrival.segment).or_default() += 1;
+    }
+}
+
+/// All points of a segment.
+fn points(node: &Node, segment: usize) -> Vec<Place> {
+    let attachments = 0..node.config.attachments.len();
+    let attached = attachments.filter(|one| node.segment_of(*one) == Some(segment)).map(Place::Attachment);
+    let remotes = node.config.segments[segment].remotes.iter().copied().map(Place::Remote);
+    attached.chain(remotes).collect()
+}
+
+/// The other point of a line. Two remotes are no line through this node: split horizon.
+fn other_point(node: &Node, arrival: &Arrival) -> Option<Place> {
+    let others = points(node, arrival.segment).into_iter().filter(|point| *point != arrival.from);
+    others.into_iter().find(|point| may_reach(node, arrival.from, arrival.leaf, *point))
+}
+
+/// Whether what came from one point may go to another at all.
+fn may_reach(node: &Node, from: Place, from_leaf: bool, to: Place) -> bool {
+    match to {
+        Place::Remote(_) => matches!(from, Place::Attachment(_)),
+        Place::Attachment(attachment) => !(from_leaf && is_leaf(node, attachment)),
+    }
+}
+
+/// Whether an attachment is a leaf of a tree.
+pub fn is_leaf(node: &Node, attachment: usize) -> bool {
+    node.config.attachments[attachment].role == sillon::model::LeafRole::Leaf
+}
+
+/// Who gets a copy of a frame for many.
+pub fn receivers(node: &Node, flood: &Flood) -> Vec<Place> {
+    let others = points(node, flood.segment).into_iter().filter(|point| *point != flood.from);
+    others.filter(|point| may_reach(node, flood.from, flood.leaf, *point)).collect()
+}

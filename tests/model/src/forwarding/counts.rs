@@ -1,0 +1,122 @@
+//! What is counted and learned, in the words of the configuration: the model's and the node's are compared as they are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sillon_abi::DropReason;
+
+use super::{Place, Scope, frame::Mac};
+
+/// Frames and bytes, in and out: of the frame as it is on the port, or of the inner frame in a tunnel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Frames received.
+    pub in_frames: u64,
+    /// Bytes received.
+    pub in_bytes: u64,
+    /// Frames sent.
+    pub out_frames: u64,
+    /// Bytes sent.
+    pub out_bytes: u64,
+}
+
+/// All that a node counts and learns. What is zero is not in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// By attachment or remote.
+    pub traffic: BTreeMap<Place, Traffic>,
+    /// Dropped frames.
+    pub drops: BTreeMap<(Scope, DropReason), u64>,
+    /// Frames whose source was not learned since the segment had its share, by segment.
+    pub refused: BTreeMap<usize, u64>,
+    /// Where each address of each segment was last seen.
+    pub fdb: BTreeMap<(usize, Mac), Place>,
+    /// What a node counts or knows of something that is not in its configuration. A model has none.
+    pub strange: BTreeSet<String>,
+}
+
+impl Counts {
+    /// A frame of this length came in.
+    pub fn received(&mut self, from: Place, len: usize) {
+        let traffic = self.traffic.entry(from).or_default();
+        traffic.in_frames += 1;
+        traffic.in_bytes += len as u64;
+    }
+
+    /// A frame of this length left.
+    pub fn sent(&mut self, to: Place, len: usize) {
+        let traffic = self.traffic.entry(to).or_default();
+        traffic.out_frames += 1;
+        traffic.out_bytes += len as u64;
+    }
+
+    /// A frame was dropped.
+    pub fn dropped(&mut self, scope: Scope, reason: DropReason) {
+        *self.drops.entry((scope, reason)).or_default() += 1;
+    }
+
+    /// How many addresses a segment has.
+    pub fn learned(&self, segment: usize) -> usize {
+        self.fdb.keys().filter(|(of, _)| *of == segment).count()
+    }
+
+    /// What differs, a line each; empty where nothing does.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let mut lines = Vec::new();
+        compare("traffic", &self.traffic, &other.traffic, &mut lines);
+        compare("drops", &self.drops, &other.drops, &mut lines);
+        compare("refused", &self.refused, &other.refused, &mut lines);
+        compare("fdb", &self.fdb, &other.fdb, &mut lines);
+        lines.extend(
+            other.strange.difference(&self.strange).map(|what| format!("{what}, which is not configured")),
+        );
+        lines
+    }
+}
+
+fn compare<K: Ord + std::fmt::Debug, V: PartialEq + std::fmt::Debug>(
+    what: &str,
+    model: &BTreeMap<K, V>,
+    node: &BTreeMap<K, V>,
+    lines: &mut Vec<String>,
+) {
+    let only_node = node.keys().filter(|key| !model.contains_key(key));
+    for key in model.keys().chain(only_node) {
+        let (wanted, is) = (model.get(key), node.get(key));
+        if wanted != is {
+            lines.push(format!("{what} {key:?}: the model has {wanted:?}, the node {is:?}"));
+        }
+    }
+}
+
+impl std::ops::Sub for Traffic {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            in_frames: self.in_frames - before.in_frames,
+            in_bytes: self.in_bytes - before.in_bytes,
+            out_frames: self.out_frames - before.out_frames,
+            out_bytes: self.out_bytes - before.out_bytes,
+        }
+    }
+}
+
+impl Counts {
+    /// What was counted since `before`, and what is learned now.
+    #[must_use]
+    pub fn since(mut self, before: &Self) -> Self {
+        for (place, traffic) in &mut self.traffic {
+            *traffic = *traffic - before.traffic.get(place).copied().unwrap_or_default();
+        }
+        for (key, frames) in &mut self.drops {
+            *frames -= before.drops.get(key).copied().unwrap_or_default();
+        }
+        for (segment, frames) in &mut self.refused {
+            *frames -= before.refused.get(segment).copied().unwrap_or_default();
+        }
+        self.traffic.retain(|_, traffic| *traffic != Traffic::default());
+        self.drops.retain(|_, frames| *frames != 0);
+        self.refused.retain(|_, frames| *frames != 0);
+        self
+    }
+}

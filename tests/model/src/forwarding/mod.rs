@@ -1,0 +1,28 @@
+//! The forwarding model. A frame takes the steps of docs/architecture.md, a file each:
+//!
+//! ```text
+//! classify | tunnel → inner → guard → ecn → bridge ─┬─ known ────→ send
+//!                                                    └─ for many ─→ flood → send
+//! ```
+//!
+//! A frame is dropped for the first reason that it meets on this way. Nothing is remembered but the FDB: that the programs recall decisions must
+//! change nothing. What the documents leave open is left open here, too: which UDP source port and which of several paths a flow takes
+//! ([`flow`]).
+
+pub mod bridge;
+pub mod classify;
+pub mod counts;
+pub mod ecn;
+pub mod flow;
+pub mod frame;
+pub mod guard;
+pub mod node;
+pub mod outcome;
+pub mod send;
+#[cfg(test)]
+mod tests;
+pub mod tunnel;
+
+pub use counts::{Counts, Traffic};
+pub use node::{Device, Node, Way};
+pub use outcome::{Copy, Flood, Place, Scope, Verdict};

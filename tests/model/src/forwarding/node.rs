@@ -1,0 +1,218 @@
+//! A node: its configuration, its devices, its ways through the underlay, and what it has learned and counted.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use sillon::model::{NodeConfig, PortRole};
+use sillon_abi::DropReason;
+
+use super::{
+    Copy, Counts, Flood, Place, Scope, Verdict, bridge, classify, ecn,
+    frame::{C_TAG, Inner, Mac, S_TAG, be16},
+    guard, send, tunnel,
+};
+
+/// An interface of the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Its name.
+    pub name: String,
+    /// Its MAC.
+    pub mac: Mac,
+}
+
+/// A way to a remote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// The uplink, by its place in the node's devices.
+    pub device: usize,
+    /// The next hop's MAC.
+    pub next_hop: Mac,
+    /// Largest packet, bytes.
+    pub mtu: u16,
+}
+
+/// A node.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// What it shall do.
+    pub config: NodeConfig,
+    /// Its devices, whether they are ports or not.
+    pub devices: Vec<Device>,
+    /// The ways to each remote; none, or no entry, where it is out of reach.
+    pub ways: BTreeMap<IpAddr, Vec<Way>>,
+    /// What it has learned and counted.
+    pub counts: Counts,
+}
+
+/// A frame that was taken out of its tags or its tunnel.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// Its segment.
+    pub segment: usize,
+    /// Where it came in.
+    pub from: Place,
+    /// Whether that is a leaf of a tree.
+    pub leaf: bool,
+    /// PCP and DEI of the outermost of the tags that were taken off.
+    pub priority: u16,
+    /// Whether the frame may carry tags of the operator's own.
+    pub may_carry_tags: bool,
+    /// ECN field of the tunnel's outer header.
+    pub outer_ecn: u8,
+    /// Bytes that are counted for where it came in.
+    pub counted: usize,
+    /// The frame.
+    pub frame: Vec<u8>,
+}
+
+impl Arrival {
+    /// What a drop is counted for from here on.
+    pub const fn scope(&self) -> Scope {
+        match self.from {
+            Place::Attachment(attachment) => Scope::Attachment(attachment),
+            Place::Remote(_) => Scope::Segment(self.segment),
+        }
+    }
+}
+
+/// A drop on the way.
+type Dropped = (Scope, DropReason);
+
+impl Node {
+    /// A node that has not seen a frame yet.
+    pub fn new(config: NodeConfig, devices: Vec<Device>, ways: BTreeMap<IpAddr, Vec<Way>>) -> Self {
+        Self { config, devices, ways, counts: Counts::default() }
+    }
+
+    /// Another configuration is applied: what was learned stays where its segment and its place do, and is forgotten elsewhere. What was counted
+    /// is counted anew.
+    pub fn reconfigure(&mut self, config: NodeConfig, ways: BTreeMap<IpAddr, Vec<Way>>) {
+        let after = Self::new(config, self.devices.clone(), ways);
+        let fdb = self.counts.fdb.iter().filter_map(|((segment, mac), place)| {
+            let segment = self.same_segment(*segment, &after)?;
+            Some(((segment, *mac), self.same_place(*place, segment, &after)?))
+        });
+        let counts = Counts { fdb: fdb.collect(), ..Counts::default() };
+        *self = Self { counts, ..after };
+    }
+
+    /// A segment stays what it is as long as it is the same operator's, by name, VNI and service.
+    fn same_segment(&self, segment: usize, after: &Self) -> Option<usize> {
+        let before = &self.config.segments[segment];
+        let identity =
+            |one: &sillon::model::Segment| (one.name.clone(), one.operator.clone(), one.vni, one.service);
+        after.config.segments.iter().position(|one| identity(one) == identity(before))
+    }
+
+    fn same_place(&self, place: Place, segment: usize, after: &Self) -> Option<Place> {
+        match place {
+            Place::Remote(remote) => {
+                after.config.segments[segment].remotes.contains(&remote).then_some(place)
+            }
+            Place::Attachment(attachment) => {
+                let before = &self.config.attachments[attachment];
+                let is_it = |one: &sillon::model::Attachment| {
+                    (&one.segment, &one.port, one.encap) == (&before.segment, &before.port, before.encap)
+                };
+                after.config.attachments.iter().position(is_it).map(Place::Attachment)
+            }
+        }
+    }
+
+    /// The place of a segment in the configuration.
+    pub fn segment(&self, name: &str) -> Option<usize> {
+        self.config.segments.iter().position(|segment| segment.name.as_str() == name)
+    }
+
+    /// The segment of an attachment.
+    pub fn segment_of(&self, attachment: usize) -> Option<usize> {
+        self.segment(self.config.attachments.get(attachment)?.segment.as_str())
+    }
+
+    /// The device that an attachment is on.
+    pub fn device_of(&self, attachment: usize) -> Option<usize> {
+        let port = &self.config.attachments.get(attachment)?.port;
+        self.devices.iter().position(|device| device.name == port.as_str())
+    }
+
+    /// What becomes of a frame that comes in at a device. The copies of one for many are [`Self::flood`]'s.
+    pub fn receive(&mut self, device: usize, frame: &[u8]) -> Verdict {
+        self.pipeline(device, frame).unwrap_or_else(|(scope, reason)| {
+            self.counts.dropped(scope, reason);
+            Verdict::Dropped(scope, reason)
+        })
+    }
+
+    fn pipeline(&mut self, device: usize, frame: &[u8]) -> Result<Verdict, Dropped> {
+        let at_port = |reason| (Scope::Port(device), reason);
+        // A port that the configuration does not name carries nothing.
+        let role = self.role(device).ok_or(at_port(DropReason::NoAttachment))?;
+        let arrival = if role == PortRole::Uplink {
+            match tunnel::receive(self, device, frame)? {
+                Some(arrival) => arrival,
+                None => return Ok(Verdict::Host),
+            }
+        } else {
+            classify::classify(self, device, frame).map_err(at_port)?
+        };
+        self.counts.received(arrival.from, arrival.counted);
+        self.forward(&arrival).map_err(|reason| (arrival.scope(), reason))
+    }
+
+    fn role(&self, device: usize) -> Option<PortRole> {
+        let name = &self.devices.get(device)?.name;
+        Some(self.config.ports.iter().find(|port| port.name.as_str() == name)?.role)
+    }
+
+    fn forward(&mut self, arrival: &Arrival) -> Result<Verdict, DropReason> {
+        let mut inner = Inner::parse(&arrival.frame, arrival.may_carry_tags)?;
+        guard::check(&inner, self.config.segments[arrival.segment].mtu)?;
+        ecn::decapsulate(&mut inner, arrival.outer_ecn)?;
+        match bridge::route(self, arrival, &inner)? {
+            Some(to) => {
+                let copy = send::send(self, arrival, &inner, to)?;
+                self.count_sent(&copy);
+                Ok(Verdict::Sent(copy))
+            }
+            None => Ok(Verdict::Flooded(send::flood(arrival, &inner))),
+        }
+    }
+
+    /// The copies of a frame for many. Each that can't be made is a drop, and so is it if there is none.
+    pub fn flood(&mut self, flood: &Flood) -> Vec<Copy> {
+        let mut copies = Vec::new();
+        let scope = match flood.from {
+            Place::Attachment(attachment) => Scope::Attachment(attachment),
+            Place::Remote(_) => Scope::Segment(flood.segment),
+        };
+        for to in bridge::receivers(self, flood) {
+            match send::copy(self, flood, to) {
+                Ok(copy) => {
+                    self.count_sent(&copy);
+                    copies.push(copy);
+                }
+                Err(reason) => self.counts.dropped(scope, reason),
+            }
+        }
+        if copies.is_empty() {
+            self.counts.dropped(scope, DropReason::NoReceiver);
+        }
+        copies
+    }
+
+    /// The second look at a frame of the host's, at TC: the ethertype that stands in for others on the way there (`abi::MASKED_ETHERTYPE`) is
+    /// nobody's else. By then the kernel has lifted a tag.
+    pub fn pass_to_host(&mut self, device: usize, frame: &[u8]) {
+        let lifted = matches!(be16(frame, 12), Ok(C_TAG | S_TAG));
+        if be16(frame, if lifted { 16 } else { 12 }) == Ok(sillon_abi::MASKED_ETHERTYPE) {
+            self.counts.dropped(Scope::Port(device), DropReason::Unclassified);
+        }
+    }
+
+    /// In a tunnel, what is counted is the inner frame.
+    fn count_sent(&mut self, copy: &Copy) {
+        let Some((_, bytes)) = copy.ways.first() else { return };
+        let outer = copy.tunnelled.as_ref().map_or(0, |(source_port, _)| source_port + 16);
+        self.counts.sent(copy.to, bytes.len() - outer);
+    }
+}

@@ -1,0 +1,226 @@
+//! The model against the documents' own sentences: bytes are written out here, so that the model is not only compared with what it should find
+//! wrong.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use sillon_abi::DropReason;
+
+use super::{Copy, Device, Node, Place, Scope, Verdict, Way};
+
+const FILE: &str = r#"
+[node]
+name = "model"
+vtep = ["10.99.0.1"]
+
+[[port]]
+name = "p0"
+role = "access"
+
+[[port]]
+name = "p1"
+role = "handover"
+
+[[port]]
+name = "up0"
+role = "uplink"
+
+[[segment]]
+name = "alder-lan"
+operator = "alder"
+vni = 100
+service = "lan"
+remotes = ["10.99.0.2", "10.99.0.3"]
+mac_limit = 2
+dscp = 46
+
+[[segment]]
+name = "birch-tree"
+operator = "birch"
+vni = 200
+service = "tree"
+
+[[attachment]]
+segment = "alder-lan"
+port = "p0"
+encap = "untagged"
+
+[[attachment]]
+segment = "alder-lan"
+port = "p1"
+encap = "qinq 200.300"
+
+[[attachment]]
+segment = "birch-tree"
+port = "p0"
+encap = "dot1q 100"
+role = "leaf"
+
+[[attachment]]
+segment = "birch-tree"
+port = "p1"
+encap = "dot1q 101"
+role = "leaf"
+"#;
+
+const P0: usize = 0;
+const P1: usize = 1;
+const UP0: usize = 2;
+const A: [u8; 6] = [2, 0, 0, 0, 0, 1];
+const B: [u8; 6] = [2, 0, 0, 0, 0, 2];
+const ALL: [u8; 6] = [0xff; 6];
+const FAR: [u8; 4] = [10, 99, 0, 2];
+
+fn node() -> Node {
+    let (config, _) = sillon::model::parse("model", FILE).unwrap();
+    let names = ["p0", "p1", "up0"].into_iter().enumerate();
+    let devices = names.map(|(at, name)| Device { name: name.to_owned(), mac: [2, 9, 9, 9, 9, at as u8] });
+    let way = Way { device: UP0, next_hop: [2, 8, 8, 8, 8, 8], mtu: 1600 };
+    let ways = BTreeMap::from([(IpAddr::from(FAR), vec![way])]);
+    Node::new(config, devices.collect(), ways)
+}
+
+/// A frame with these words behind its addresses.
+fn frame(to: [u8; 6], from: [u8; 6], words: &[u16]) -> Vec<u8> {
+    let words: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
+    [&to[..], &from, &words].concat()
+}
+
+/// VXLAN to the node around a frame, with this TOS.
+fn tunnelled(source: [u8; 4], vni: u8, tos: u8, inner: &[u8]) -> Vec<u8> {
+    let udp = [&[0xc0, 0, 0x12, 0xb5][..], &(inner.len() as u16 + 16).to_be_bytes(), &[0, 0]].concat();
+    let vxlan = [8, 0, 0, 0, 0, 0, vni, 0];
+    let mut ip = etherparse::Ipv4Header::new(
+        inner.len() as u16 + 16,
+        64,
+        etherparse::IpNumber::UDP,
+        source,
+        [10, 99, 0, 1],
+    )
+    .unwrap();
+    ip.ecn = (tos & 3).try_into().unwrap();
+    ip.header_checksum = ip.calc_header_checksum();
+    let ethernet = frame([2, 9, 9, 9, 9, UP0 as u8], [2, 8, 8, 8, 8, 8], &[0x0800]);
+    [&ethernet[..], &ip.to_bytes(), &udp, &vxlan, inner].concat()
+}
+
+fn sent(verdict: Verdict) -> Copy {
+    match verdict {
+        Verdict::Sent(copy) => copy,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn known_unicast_leaves_in_the_tags_of_its_exit_with_its_priority() {
+    let mut node = node();
+    assert!(matches!(
+        node.receive(P1, &frame(ALL, B, &[0x88a8, 200, 0x8100, 300, 0x0800, 1])),
+        Verdict::Flooded(_)
+    ));
+    // A priority tag on an untagged attachment.
+    let copy = sent(node.receive(P0, &frame(B, A, &[0x8100, 0xb000, 0x0800, 7])));
+    assert_eq!(copy.to, Place::Attachment(1));
+    assert_eq!(copy.ways, [(P1, frame(B, A, &[0x88a8, 0xb000 | 200, 0x8100, 0xb000 | 300, 0x0800, 7]))]);
+}
+
+#[test]
+fn no_frame_falls_through_to_another_attachment() {
+    let mut node = node();
+    let at_port = |reason| Verdict::Dropped(Scope::Port(P0), reason);
+    assert_eq!(node.receive(P0, &frame(ALL, A, &[0x8100, 101, 0x0800])), at_port(DropReason::NoAttachment));
+    assert_eq!(node.receive(P0, &frame(ALL, A, &[0x88a8, 100, 0x0800])), at_port(DropReason::NoAttachment));
+    assert_eq!(node.receive(P0, &frame(ALL, A, &[0x9100, 100, 0x0800])), at_port(DropReason::UnknownTpid));
+    assert_eq!(node.receive(P0, &frame(ALL, A, &[0x8100, 4095, 0x0800])), at_port(DropReason::ReservedVid));
+    // Double tagging: the inner tag would name the other port's attachment.
+    let nested = Verdict::Dropped(Scope::Attachment(2), DropReason::NestedTag);
+    assert_eq!(node.receive(P0, &frame(ALL, A, &[0x8100, 100, 0x8100, 101, 0x0800])), nested);
+}
+
+#[test]
+fn a_flood_reaches_every_other_point_and_what_is_out_of_reach_is_counted() {
+    let mut node = node();
+    let Verdict::Flooded(flood) = node.receive(P0, &frame(ALL, A, &[0x0806, 5])) else { panic!("no flood") };
+    let copies = node.flood(&flood);
+    let to: Vec<Place> = copies.iter().map(|copy| copy.to).collect();
+    assert_eq!(to, [Place::Attachment(1), Place::Remote(FAR.into())]);
+    assert_eq!(node.counts.drops, BTreeMap::from([((Scope::Attachment(0), DropReason::Unreachable), 1)]));
+    // 14 + 20 + 8 + 8 bytes around 16; DSCP 46 (RFC 2474), DF, port 4789, VNI 100.
+    let (device, bytes) = &copies[1].ways[0];
+    assert_eq!((*device, bytes.len()), (UP0, 66));
+    assert_eq!(
+        bytes[..24],
+        *[
+            &frame([2, 8, 8, 8, 8, 8], [2, 9, 9, 9, 9, 2], &[0x0800])[..],
+            &[0x45, 184, 0, 52, 0, 0, 0x40, 0, 64, 17]
+        ]
+        .concat()
+    );
+    assert_eq!(bytes[26..34], [10, 99, 0, 1, 10, 99, 0, 2]);
+    assert_eq!(bytes[36..50], [0x12, 0xb5, 0, 32, 0, 0, 8, 0, 0, 0, 0, 0, 100, 0]);
+    assert_eq!(bytes[50..], frame(ALL, A, &[0x0806, 5]));
+}
+
+#[test]
+fn a_tunnel_is_of_its_vni_and_its_source_together() {
+    let mut node = node();
+    let inner = frame(ALL, B, &[0x0800, 1]);
+    let receive = |node: &mut Node, source, vni| node.receive(UP0, &tunnelled(source, vni, 0, &inner));
+    assert!(matches!(receive(&mut node, FAR, 100), Verdict::Flooded(_)));
+    let unknown = Verdict::Dropped(Scope::Segment(1), DropReason::UnknownSource);
+    assert_eq!(receive(&mut node, FAR, 200), unknown);
+    assert_eq!(receive(&mut node, FAR, 7), Verdict::Dropped(Scope::Port(UP0), DropReason::UnknownVni));
+    // To somebody else, it is the host's.
+    let mut other = tunnelled(FAR, 100, 0, &inner);
+    other[33] = 9;
+    assert_eq!(node.receive(UP0, &other), Verdict::Host);
+}
+
+#[test]
+fn what_came_out_of_a_tunnel_goes_into_none() {
+    let mut node = node();
+    node.receive(UP0, &tunnelled(FAR, 100, 0, &frame(ALL, B, &[0x0800])));
+    let from_third = tunnelled([10, 99, 0, 3], 100, 0, &frame(B, A, &[0x0800]));
+    let dropped = Verdict::Dropped(Scope::Segment(0), DropReason::SplitHorizon);
+    assert_eq!(node.receive(UP0, &from_third), dropped);
+}
+
+#[test]
+fn leaves_reach_no_leaf() {
+    let mut node = node();
+    let leaf = frame(ALL, A, &[0x8100, 100, 0x0800]);
+    let Verdict::Flooded(flood) = node.receive(P0, &leaf) else { panic!("no flood") };
+    assert_eq!(node.flood(&flood), []);
+    let to_leaf = frame(A, B, &[0x8100, 101, 0x0800]);
+    assert_eq!(node.receive(P1, &to_leaf), Verdict::Dropped(Scope::Attachment(3), DropReason::LeafToLeaf));
+}
+
+#[test]
+fn a_segment_with_its_share_learns_no_more_but_follows_a_move() {
+    let mut node = node();
+    for host in 1..=3 {
+        node.receive(P0, &frame(ALL, [2, 0, 0, 0, 0, host], &[0x0800]));
+    }
+    assert_eq!((node.counts.learned(0), node.counts.refused.get(&0)), (2, Some(&1)));
+    node.receive(P1, &frame(ALL, A, &[0x88a8, 200, 0x8100, 300, 0x0800]));
+    assert_eq!(node.counts.fdb.get(&(0, A)), Some(&Place::Attachment(1)));
+}
+
+/// A 20-byte IPv4 header with this TOS and a right checksum.
+fn packet(ecn: u8) -> Vec<u8> {
+    let mut ip = etherparse::Ipv4Header::new(0, 64, etherparse::IpNumber::UDP, [10; 4], [11; 4]).unwrap();
+    ip.ecn = ecn.try_into().unwrap();
+    ip.header_checksum = ip.calc_header_checksum();
+    ip.to_bytes().to_vec()
+}
+
+#[test]
+fn congestion_on_the_underlay_reaches_the_packet_with_a_right_checksum() {
+    let mut node = node();
+    let inner = |ecn| [frame(ALL, B, &[0x0800]), packet(ecn)].concat();
+    let Verdict::Flooded(flood) = node.receive(UP0, &tunnelled(FAR, 100, 3, &inner(2))) else {
+        panic!("no flood")
+    };
+    assert_eq!(flood.frame[14..], packet(3));
+    let lost = Verdict::Dropped(Scope::Segment(0), DropReason::EcnNotCapable);
+    assert_eq!(node.receive(UP0, &tunnelled(FAR, 100, 3, &inner(0))), lost);
+}

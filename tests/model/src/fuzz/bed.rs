@@ -1,0 +1,222 @@
+//! The test bed: a namespace with the node's devices, each with a wire to a namespace of its own, and the programs loaded and attached as the agent
+//! does it. There is no agent: what it would do on a reload is called here.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    mem::size_of,
+};
+
+use anyhow::Context;
+use aya::{TestRun, TestRunOptions};
+use nix::net::if_::if_nametoindex;
+use sillon::{
+    dataplane::{
+        compile::{self, Device},
+        diff,
+        links::{self, Mode, Target},
+        maps::Maps,
+        object::Programs,
+        paths::{self, NextHop, Vteps},
+        pins::Pins,
+        sizes::Sizes,
+        tables::padded,
+    },
+    model::NodeConfig,
+};
+use sillon_abi::{Handoff, Note, PortRecord, Role};
+use sillon_rig::{Mounts, Netns, Wire};
+
+use super::{
+    ids::Ids,
+    setup::{ACCESS, DEVICES, Setup, mac},
+};
+use crate::forwarding::Counts;
+
+/// MTU of the devices: no frame is too long for them.
+const MTU: u16 = 9600;
+/// Longest frame that a wire takes: its far end has less.
+pub const LONGEST_ON_WIRE: usize = 2900;
+/// Room for what a program puts in front of a frame.
+const GROWTH: usize = 512;
+
+/// `XDP_DROP`.
+pub const DROP: u32 = 1;
+/// `XDP_PASS`.
+pub const PASS: u32 = 2;
+/// `XDP_REDIRECT`.
+pub const REDIRECT: u32 = 4;
+
+/// What the program did with a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ran {
+    /// Its verdict.
+    pub action: u32,
+    /// The frame as it left it.
+    pub bytes: Vec<u8>,
+    /// What it told TC, if it told it anything.
+    pub note: Option<Handoff>,
+}
+
+/// The bed.
+pub struct Bed {
+    wires: Vec<Wire>,
+    ifindexes: Vec<u32>,
+    programs: Programs,
+    maps: Maps,
+    sizes: Sizes,
+    ids: Ids,
+    before: Counts,
+    out: Vec<u8>,
+}
+
+/// Makes a bed and does something in it, on a thread that is in the node's namespace; nothing of it is left.
+///
+/// # Errors
+/// We are not root, the kernel refuses, or `work` fails.
+pub fn with<T: Send>(work: impl FnOnce(&mut Bed) -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
+    let mounts = Mounts::new()?;
+    let netns = mounts.netns("fuzz")?;
+    netns.sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
+    let wires = DEVICES.into_iter().enumerate().map(|(device, name)| plug(&mounts, &netns, device, name));
+    let wires = wires.collect::<anyhow::Result<Vec<_>>>()?;
+    netns.enter(move || work(&mut Bed::load(wires)?))
+}
+
+fn plug(mounts: &Mounts, netns: &Netns, device: usize, name: &str) -> anyhow::Result<Wire> {
+    let wire = Wire::plug(netns, name, mounts.netns(name)?, MTU)?;
+    let mac = mac(device).map(|octet| format!("{octet:02x}")).join(":");
+    netns.ip(&format!("link set {name} address {mac}"))?;
+    // As `agent::hygiene` does.
+    let features = ["rxvlan", "rx-vlan-stag-hw-parse", "txvlan", "tx-vlan-stag-hw-insert", "tx"];
+    let off = features.iter().flat_map(|feature| [*feature, "off"]);
+    let arguments: Vec<&str> = ["-K", name].into_iter().chain(off).collect();
+    netns.run("ethtool", &arguments)?;
+    Ok(wire)
+}
+
+impl Bed {
+    fn load(wires: Vec<Wire>) -> anyhow::Result<Self> {
+        let pins = Pins::of_node("fuzz");
+        std::fs::create_dir_all(pins.root())?;
+        pins.create()?;
+        let sizes = Sizes::from(Setup::empty().config()?.node.limits);
+        let mut programs = Programs::load(&pins.maps(), &sizes)?;
+        let maps = Maps::open(&pins.maps())?;
+        let mut ifindexes = Vec::new();
+        for (device, name) in DEVICES.into_iter().enumerate() {
+            let ifindex = if_nametoindex(name)?;
+            let role = if device < ACCESS { Role::Access } else { Role::Uplink };
+            links::attach(&pins, &mut programs, Target { name, ifindex, role, mode: Mode::Native })?;
+            ifindexes.push(ifindex);
+        }
+        let (ids, before, out) = (Ids::default(), Counts::default(), Vec::new());
+        Ok(Self { wires, ifindexes, programs, maps, sizes, ids, before, out })
+    }
+
+    /// Brings the node to a configuration, as a reload does, and starts to count anew.
+    ///
+    /// # Errors
+    /// The kernel refuses a step.
+    pub fn configure(&mut self, setup: &Setup, config: &NodeConfig) -> anyhow::Result<()> {
+        let is_port = |name: &str| config.ports.iter().any(|port| port.name.as_str() == name);
+        let devices: BTreeMap<String, Device> = (0..DEVICES.len())
+            .filter(|device| is_port(DEVICES[*device]))
+            .map(|device| {
+                let entry = Device { ifindex: self.ifindexes[device], mac: mac(device) };
+                (DEVICES[device].to_owned(), entry)
+            })
+            .collect();
+        let previous = self.maps.read()?;
+        let mut wanted = compile::compile(config, &devices, &previous, &self.sizes)?;
+        for (name, device) in &devices {
+            if let Entry::Vacant(record) = wanted.records.entry(device.ifindex) {
+                record.insert(PortRecord { name: padded(name), features: 0, mode: Mode::Native.number() });
+            }
+        }
+        self.maps.apply(&diff::diff(&previous, &wanted))?;
+        self.find_ways(setup, config)?;
+        self.ids = Ids::new(config, &self.maps.read()?, &self.ifindexes, &DEVICES);
+        self.before = self.ids.counts(&self.maps)?;
+        Ok(())
+    }
+
+    fn find_ways(&mut self, setup: &Setup, config: &NodeConfig) -> anyhow::Result<()> {
+        let mut hops = BTreeMap::new();
+        for (remote, ways) in &setup.ways {
+            let hop = |way: &crate::forwarding::Way| NextHop {
+                ifindex: self.ifindexes[way.device],
+                src_mac: mac(way.device),
+                dst_mac: way.next_hop,
+                mtu: way.mtu.into(),
+            };
+            hops.insert(*remote, ways.iter().map(hop).collect());
+        }
+        let vteps = Vteps { v4: config.node.vtep4, v6: config.node.vtep6 };
+        paths::apply(&mut self.maps, vteps, &hops, self.sizes.paths())?;
+        Ok(())
+    }
+
+    /// What was counted since the last configuration, and what is learned.
+    ///
+    /// # Errors
+    /// A map can't be read.
+    pub fn counts(&self) -> anyhow::Result<Counts> {
+        Ok(self.ids.counts(&self.maps)?.since(&self.before))
+    }
+
+    /// What ids mean.
+    pub fn ids(&self) -> &Ids {
+        &self.ids
+    }
+
+    /// Runs the XDP program on a frame, as if it had come in at a device.
+    ///
+    /// # Errors
+    /// The kernel refuses: the frame is shorter than an Ethernet header, or longer than it can be.
+    pub fn run(&mut self, device: usize, frame: &[u8]) -> anyhow::Result<Ran> {
+        self.out.resize(frame.len() + GROWTH, 0);
+        // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+        let context = [0, u32::try_from(frame.len())?, 0, self.ifindexes[device], 0, 0];
+        let context: Vec<u8> = context.iter().flat_map(|word: &u32| word.to_ne_bytes()).collect();
+        let mut context_out = context.clone();
+        let result = self
+            .programs
+            .xdp()?
+            .test_run(TestRunOptions {
+                data_in: Some(frame),
+                data_out: Some(&mut self.out),
+                ctx_in: Some(&context),
+                ctx_out: Some(&mut context_out),
+                ..TestRunOptions::new()
+            })
+            .with_context(|| format!("{} bytes", frame.len()))?;
+        // What comes back begins with the metadata; `data` says how long that is.
+        let &[a, b, c, d, ..] = &context_out[..] else { anyhow::bail!("no context") };
+        let at = u32::from_ne_bytes([a, b, c, d]) as usize;
+        let bytes = self.out.get(at..result.data_size_out as usize).context("a frame out of bounds")?;
+        Ok(Ran { action: result.return_value, note: note(&self.out[..at]), bytes: bytes.to_vec() })
+    }
+
+    /// Sends a frame into a port.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn send(&self, device: usize, frame: &[u8]) -> anyhow::Result<()> {
+        Ok(self.wires[device].socket().send(frame)?)
+    }
+
+    /// The wire of a device.
+    pub fn wire(&self, device: usize) -> &Wire {
+        &self.wires[device]
+    }
+}
+
+/// What XDP tells TC, if it is anything: metadata without our mark is none.
+fn note(metadata: &[u8]) -> Option<Handoff> {
+    if metadata.len() < size_of::<Note>() {
+        return None;
+    }
+    // SAFETY: there are as many bytes; any bytes are a `Note` (it is plain data without padding), and it is read as unaligned.
+    let note: Note = unsafe { metadata.as_ptr().cast::<Note>().read_unaligned() };
+    (note.handoff.magic == Handoff::MAGIC).then_some(note.handoff)
+}

@@ -1,0 +1,115 @@
+//! From the ids of the maps to the words of the model.
+
+use std::{collections::HashMap, net::IpAddr};
+
+use sillon::{
+    dataplane::{
+        maps::Maps,
+        names::{encap, ip},
+        tables::{Tables, unpadded},
+    },
+    model::NodeConfig,
+};
+use sillon_abi::{DropReason, Exit, ScopeKind};
+
+use crate::forwarding::{Counts, Place, Scope, Traffic};
+
+/// What the ids of a configuration mean.
+#[derive(Debug, Default)]
+pub struct Ids {
+    devices: HashMap<u32, usize>,
+    attachments: HashMap<u32, usize>,
+    segments: HashMap<u32, usize>,
+    remotes: HashMap<u32, IpAddr>,
+}
+
+impl Ids {
+    /// Those of the tables that were made for `config`; `ifindexes` are the devices'.
+    pub fn new(config: &NodeConfig, tables: &Tables, ifindexes: &[u32], names: &[&str]) -> Self {
+        let devices: HashMap<u32, usize> = ifindexes.iter().copied().zip(0..).collect();
+        let attachment = |(id, entry): (&u32, &sillon_abi::Attachment)| {
+            let port = names[*devices.get(&entry.class.ifindex)?];
+            let is_it = |one: &sillon::model::Attachment| {
+                one.port.as_str() == port && one.encap.to_string() == encap(entry.class)
+            };
+            Some((*id, config.attachments.iter().position(is_it)?))
+        };
+        let segment = |(uid, label): (&u32, &sillon_abi::Label)| {
+            let name = unpadded(&label.segment);
+            Some((*uid, config.segments.iter().position(|segment| segment.name.as_str() == name)?))
+        };
+        Self {
+            attachments: tables.attachments.iter().filter_map(attachment).collect(),
+            segments: tables.labels.iter().filter_map(segment).collect(),
+            remotes: tables.remotes.iter().map(|(id, addr)| (*id, ip(*addr))).collect(),
+            devices,
+        }
+    }
+
+    /// A segment, by uid.
+    pub fn segment(&self, uid: u32) -> Option<usize> {
+        self.segments.get(&uid).copied()
+    }
+
+    /// Where a frame came in or goes out.
+    pub fn place(&self, exit: Exit) -> Option<Place> {
+        if exit.is_remote() {
+            Some(Place::Remote(*self.remotes.get(&exit.id())?))
+        } else {
+            Some(Place::Attachment(*self.attachments.get(&exit.id())?))
+        }
+    }
+
+    fn scope(&self, kind: u32, id: u32) -> Option<Scope> {
+        match kind {
+            kind if kind == ScopeKind::Port as u32 => Some(Scope::Port(*self.devices.get(&id)?)),
+            kind if kind == ScopeKind::Attachment as u32 => {
+                Some(Scope::Attachment(*self.attachments.get(&id)?))
+            }
+            _ => Some(Scope::Segment(self.segment(id)?)),
+        }
+    }
+
+    /// All that the maps count and know now.
+    ///
+    /// # Errors
+    /// A map can't be read.
+    pub fn counts(&self, maps: &Maps) -> anyhow::Result<Counts> {
+        let mut counts = Counts::default();
+        for (id, attachment) in &self.attachments {
+            counts.traffic.insert(Place::Attachment(*attachment), traffic(maps.attachment_counters(*id)?));
+        }
+        for (id, remote) in &self.remotes {
+            counts.traffic.insert(Place::Remote(*remote), traffic(maps.remote_counters(*id)?));
+        }
+        for (key, frames) in maps.drops()? {
+            match self.scope(key.scope, key.id).zip(DropReason::from_number(key.reason)) {
+                Some(drop) => {
+                    counts.drops.insert(drop, frames);
+                }
+                None => {
+                    counts.strange.insert(format!("a drop for {key:?}"));
+                }
+            }
+        }
+        for (uid, segment) in &self.segments {
+            counts.refused.insert(*segment, maps.fdb_use(*uid)?.0.refused);
+        }
+        for (key, entry) in maps.fdb()? {
+            match self.segment(key.segment).zip(self.place(entry.exit)) {
+                Some((segment, place)) => {
+                    counts.fdb.insert((segment, key.mac.octets()), place);
+                }
+                None => {
+                    counts.strange.insert(format!("an FDB entry {key:?} {entry:?}"));
+                }
+            }
+        }
+        Ok(counts)
+    }
+}
+
+fn traffic(counters: sillon_abi::Counters) -> Traffic {
+    let sillon_abi::Counters { in_frames, in_bytes, out_frames, out_bytes } = counters;
+    Traffic { in_frames, in_bytes, out_frames, out_bytes }
+}

@@ -1,0 +1,271 @@
+//! Does acts on the bed and on the model, and compares.
+
+use std::{collections::BTreeMap, thread, time::Duration};
+
+use anyhow::Context;
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    unistd::Pid,
+};
+use sillon::model::NodeConfig;
+
+use super::{
+    bed::{Bed, LONGEST_ON_WIRE},
+    case::{Act, Case, How},
+    compare::{self, Flows},
+    isolation,
+    setup::{DEVICES, Setup, mac},
+};
+use crate::forwarding::{Copy, Device, Node, Verdict};
+
+/// How long a frame may take that normally takes no time.
+const PATIENCE: Duration = Duration::from_millis(200);
+/// How long to wait for what should not come, where each frame is looked at by itself.
+const SILENCE: Duration = Duration::from_millis(2);
+/// What a kernel thread was left with is done after so many looks, this far apart.
+const LOOKS: u32 = 40;
+
+/// How the node differs from the model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Divergence {
+    /// What is wrong.
+    pub what: String,
+}
+
+/// What an act came to: a divergence is no failure of the fuzzer's own.
+pub type Done = anyhow::Result<Result<(), Divergence>>;
+
+/// A bed and a model that have done the same.
+pub struct Pair<'a> {
+    /// The bed.
+    pub bed: &'a mut Bed,
+    /// The model.
+    pub node: Node,
+    flows: Flows,
+    /// Whether to look for what should not come after each frame.
+    is_strict: bool,
+    /// What was done so far.
+    pub tally: Tally,
+}
+
+/// What was done.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Frames.
+    pub frames: u64,
+    /// Those of them that were sent over a wire.
+    pub wired: u64,
+    /// Frames that came out of a wire, and were held against the isolation property.
+    pub seen: u64,
+    /// How many frames met which end, by the verdict or the reason of the drop.
+    pub ends: BTreeMap<&'static str, u64>,
+}
+
+impl Tally {
+    /// Adds what another one has.
+    pub fn add(&mut self, other: &Self) {
+        self.frames += other.frames;
+        self.wired += other.wired;
+        self.seen += other.seen;
+        for (end, frames) in &other.ends {
+            *self.ends.entry(end).or_default() += frames;
+        }
+    }
+
+    fn met(&mut self, verdict: &Verdict) {
+        self.frames += 1;
+        let end = match verdict {
+            Verdict::Host => "passed to the host",
+            Verdict::Sent(_) => "sent to one place",
+            Verdict::Flooded(_) => "flooded",
+            Verdict::Dropped(_, reason) => reason.name(),
+        };
+        *self.ends.entry(end).or_default() += 1;
+    }
+}
+
+fn diverges(what: impl Into<String>) -> Done {
+    Ok(Err(Divergence { what: what.into() }))
+}
+
+/// Whether the far end of a wire can see a copy: its kernel drops tagged frames without two bytes behind the tag (`skb_vlan_untag`).
+fn is_capturable(copy: &Copy) -> bool {
+    let is_tagged = |bytes: &[u8]| matches!(bytes[12..14], [0x81, 0x00] | [0x88, 0xa8]);
+    copy.ways.iter().all(|(_, bytes)| bytes.len() >= 20 || !is_tagged(bytes))
+}
+
+fn devices() -> Vec<Device> {
+    let device = |(device, name): (usize, &str)| Device { name: name.to_owned(), mac: mac(device) };
+    DEVICES.into_iter().enumerate().map(device).collect()
+}
+
+/// Moves the calling thread to a CPU.
+///
+/// # Errors
+/// There is none of that number.
+pub fn move_to(cpu: usize) -> anyhow::Result<()> {
+    let mut cpus = CpuSet::new();
+    cpus.set(cpu)?;
+    sched_setaffinity(Pid::from_raw(0), &cpus).with_context(|| format!("CPU {cpu}"))
+}
+
+impl<'a> Pair<'a> {
+    /// Both as if nothing had happened yet.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn new(bed: &'a mut Bed, is_strict: bool) -> anyhow::Result<Self> {
+        let setup = Setup::empty();
+        let config = setup.config()?;
+        bed.configure(&setup, &config)?;
+        for device in 0..DEVICES.len() {
+            bed.wire(device).drain()?;
+        }
+        let node = Node::new(config, devices(), setup.ways);
+        Ok(Self { bed, node, flows: Flows::default(), is_strict, tally: Tally::default() })
+    }
+
+    /// Does an act on both.
+    ///
+    /// # Errors
+    /// It can't be done at all.
+    pub fn act(&mut self, act: &Act) -> Done {
+        match act {
+            Act::Configure(setup) => self.configure(setup)?,
+            Act::Cpu(cpu) => move_to(*cpu)?,
+            Act::Frame { device, how, bytes } => return self.frame(*device, *how, bytes),
+        }
+        Ok(Ok(()))
+    }
+
+    fn configure(&mut self, setup: &Setup) -> anyhow::Result<()> {
+        let config: NodeConfig = setup.config()?;
+        self.bed.configure(setup, &config)?;
+        self.node.reconfigure(config, setup.ways.clone());
+        self.flows = Flows::default();
+        Ok(())
+    }
+
+    fn frame(&mut self, device: usize, how: How, bytes: &[u8]) -> Done {
+        let mut bytes = bytes.to_vec();
+        let owner = isolation::owner(&self.node.config, device, &bytes, true);
+        isolation::remark(&mut bytes, owner);
+        let bytes = &bytes[..];
+        let verdict = self.node.receive(device, bytes);
+        self.tally.met(&verdict);
+        let done = match how {
+            How::Run => {
+                let ran = self.bed.run(device, bytes)?;
+                compare::run(&verdict, bytes, &ran, self.bed.ids(), &mut self.flows).map_err(|what| {
+                    Divergence { what: format!("{what}\nmodel: {verdict:02x?}\nnode: {ran:02x?}") }
+                })
+            }
+            How::Wire => self.on_wire(device, bytes, &verdict)?,
+        };
+        if done.is_err() || !self.is_strict {
+            return Ok(done);
+        }
+        self.check()
+    }
+
+    fn on_wire(&mut self, device: usize, bytes: &[u8], verdict: &Verdict) -> Done {
+        if bytes.len() > LONGEST_ON_WIRE {
+            anyhow::bail!("{} bytes are too many for a wire", bytes.len());
+        }
+        self.tally.wired += 1;
+        let mut copies = match verdict {
+            Verdict::Sent(copy) => vec![copy.clone()],
+            Verdict::Flooded(flood) => self.node.flood(flood),
+            Verdict::Dropped(..) => vec![],
+            Verdict::Host => {
+                self.node.pass_to_host(device, bytes);
+                vec![]
+            }
+        };
+        copies.retain(is_capturable);
+        self.bed.send(device, bytes)?;
+        self.receive(copies)
+    }
+
+    /// Takes the copies from the wires where they must come out.
+    fn receive(&mut self, mut copies: Vec<Copy>) -> Done {
+        while let Some(copy) = copies.first() {
+            let devices: Vec<usize> = copy.ways.iter().map(|(device, _)| *device).collect();
+            let Some((device, bytes)) = self.next_of(&devices)? else {
+                return diverges(format!("nothing came out at {devices:?}, where {copy:?} should"));
+            };
+            self.tally.seen += 1;
+            if let Err(what) = isolation::holds(&self.node.config, device, &bytes) {
+                return diverges(format!("{what}: {bytes:02x?}"));
+            }
+            let explains = |copy: &Copy| copy.explains(&bytes).is_some_and(|(way, _)| way == device);
+            let Some(which) = copies.iter().position(explains) else {
+                return diverges(format!(
+                    "at {} came {bytes:02x?}, and not one of {copies:?}",
+                    DEVICES[device]
+                ));
+            };
+            let copy = copies.remove(which);
+            if let Err(what) = self.flows.holds(&copy, Some(device), &bytes) {
+                return diverges(format!("{what}: {bytes:02x?}"));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// The next frame out of one of these devices.
+    fn next_of(&self, devices: &[usize]) -> anyhow::Result<Option<(usize, Vec<u8>)>> {
+        for look in 0..LOOKS {
+            for device in devices {
+                if let Some(bytes) = self.bed.wire(*device).socket().try_receive()? {
+                    return Ok(Some((*device, bytes)));
+                }
+            }
+            if look > 0 {
+                thread::sleep(PATIENCE / LOOKS);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Compares everything that is counted and learned, and looks for frames that should not have come out.
+    ///
+    /// # Errors
+    /// A map can't be read.
+    pub fn check(&mut self) -> Done {
+        if self.is_strict {
+            thread::sleep(SILENCE);
+        }
+        for (device, name) in DEVICES.into_iter().enumerate() {
+            if let Some(frame) = self.bed.wire(device).drain()?.first() {
+                let isolation = isolation::holds(&self.node.config, device, &frame.0).err();
+                let isolation = isolation.unwrap_or_default();
+                return diverges(format!("at {name} came what should not: {frame:?} {isolation}"));
+            }
+        }
+        let mut differences = Vec::new();
+        for _ in 0..LOOKS {
+            let counts = self.bed.counts()?;
+            differences = self.node.counts.differences(&counts);
+            if differences.is_empty() {
+                return Ok(Ok(()));
+            }
+            thread::sleep(SILENCE);
+        }
+        diverges(differences.join("\n"))
+    }
+}
+
+/// Replays a case, looking at each frame by itself; says how the node differs, and at which act.
+///
+/// # Errors
+/// It can't be done at all.
+pub fn replay(bed: &mut Bed, case: &Case) -> anyhow::Result<Result<u64, (usize, Divergence)>> {
+    let mut pair = Pair::new(bed, true)?;
+    for (at, act) in case.acts.iter().enumerate() {
+        if let Err(divergence) = pair.act(act).with_context(|| format!("act {at}"))? {
+            return Ok(Err((at, divergence)));
+        }
+    }
+    Ok(Ok(pair.tally.frames))
+}

@@ -1,0 +1,27 @@
+//! Every case in which the programs once differed from the model, or a test of the fuzzer found that they would, is tried again.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
+
+use std::{fs, path::Path};
+
+use sillon_model::fuzz::{bed, case::Case, replay::replay};
+
+#[test]
+fn no_difference_that_was_found_comes_back() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    let mut paths: Vec<_> = fs::read_dir(&corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    assert!(!paths.is_empty(), "{} is empty", corpus.display());
+    bed::with(|bed| {
+        for path in &paths {
+            let case = Case::parse(&fs::read_to_string(path)?)
+                .map_err(|error| error.context(path.display().to_string()))?;
+            match replay(bed, &case)? {
+                Ok(frames) => assert!(frames > 0, "{}: no frame", path.display()),
+                Err((act, divergence)) => panic!("{}: act {act}: {}", path.display(), divergence.what),
+            }
+        }
+        Ok(())
+    })
+    .unwrap();
+}

@@ -1,0 +1,33 @@
+//! The fuzzer's frames get everywhere: a run that meets only a few ends proves little.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
+
+use sillon_abi::DropReason;
+use sillon_model::fuzz::run::{Options, run};
+
+/// What a frame can't meet at XDP as long as tables and devices stay as they are, and what is met at TC, behind the verdict.
+const ELSEWHERE: [DropReason; 7] = [
+    DropReason::NoDevice,
+    DropReason::StaleExit,
+    DropReason::NoHeadroom,
+    DropReason::CopyFailed,
+    DropReason::NoReceiver,
+    DropReason::HostEgress,
+    DropReason::Unclassified,
+];
+
+#[test]
+fn random_frames_meet_every_end_and_the_node_does_what_the_model_says() {
+    let corpus = std::env::temp_dir();
+    let options = Options { seed: 1, frames: Some(100_000), time: None, corpus };
+    let report = run(&options, &|_| ()).unwrap();
+    if let Some((divergence, path)) = report.divergence {
+        panic!("{}: {}", path.display(), divergence.what);
+    }
+    let verdicts = ["passed to the host", "sent to one place", "flooded"];
+    let reasons = DropReason::ALL.iter().filter(|reason| !ELSEWHERE.contains(reason));
+    for end in reasons.map(|reason| reason.name()).chain(verdicts) {
+        assert!(report.tally.ends.contains_key(end), "no frame met {end}: {:?}", report.tally.ends);
+    }
+    assert!(report.tally.seen > 1000, "{} frames were seen on wires", report.tally.seen);
+}
