@@ -41,6 +41,17 @@ impl Frame {
         Self { ctx: ctx.as_ptr().cast() }
     }
 
+    /// The same in a function that has only its context.
+    #[inline(always)]
+    pub fn of(ctx: *mut xdp_md) -> Self {
+        Self { ctx }
+    }
+
+    #[inline(always)]
+    pub fn ctx(&self) -> *mut xdp_md {
+        self.ctx
+    }
+
     #[inline(always)]
     pub fn ifindex(&self) -> u32 {
         // SAFETY: the kernel gives a valid context for the run of the program.

@@ -10,7 +10,7 @@
 //! Neighbour discovery in fragments is dropped (`nd-fragment`, RFC 6980 section 5): nobody needs it, and it can't be looked into.
 
 use aya_ebpf::maps::lpm_trie::Key;
-use sillon_abi::{Addr, DropReason, Mac, PrefixKey};
+use sillon_abi::{Addr, DropReason, PrefixKey};
 
 use super::{
     inside::{ARP, Packet},
@@ -49,27 +49,13 @@ const OPTIONS: usize = 12;
 const TARGET: usize = 8;
 
 #[inline(always)]
-pub fn check(frame: &Frame, attachment: u32, src: Mac, packet: &Packet) -> Result<(), DropReason> {
-    let l3 = packet.l3 as u32;
-    let [a, b, c] = src.0.map(|word| u64::from(u16::from_be(word)));
-    let src = a << 32 | b << 16 | c;
-    verdict(match packet.ethertype {
-        ARP => reason(arp(frame, attachment, l3, src)),
-        IPV4 => reason(ipv4(frame, attachment, l3)),
-        IPV6 => reason(ipv6(frame, attachment, l3, src)),
-        _ => 0,
-    })
-}
-
-/// Results of functions of their own must fit a register.
-#[inline(always)]
-fn reason(result: Result<(), DropReason>) -> u32 {
-    result.map_or_else(|reason| reason as u32, |()| 0)
-}
-
-#[inline(always)]
-fn verdict(reason: u32) -> Result<(), DropReason> {
-    if reason == 0 { Ok(()) } else { Err(DropReason::from_number(reason).unwrap_or(DropReason::StaleExit)) }
+pub fn check(frame: &Frame, attachment: u32, src: u64, packet: &Packet) -> Result<(), DropReason> {
+    match packet.ethertype {
+        ARP => arp(frame, attachment, packet.l3, src),
+        IPV4 => ipv4(frame, attachment, packet.l3),
+        IPV6 => ipv6(frame, attachment, packet.l3, src),
+        _ => Ok(()),
+    }
 }
 
 /// Whether an attachment may have the address whose two halves these are, as on the wire.
@@ -86,9 +72,8 @@ fn may_have_v4(attachment: u32, addr: u32) -> bool {
     may_have(attachment, 0, (0xffff_0000_0000 | u64::from(u32::from_be(addr))).to_be())
 }
 
-#[inline(never)]
-fn arp(frame: &Frame, attachment: u32, l3: u32, src: u64) -> Result<(), DropReason> {
-    let l3 = l3 as usize;
+#[inline(always)]
+fn arp(frame: &Frame, attachment: u32, l3: usize, src: u64) -> Result<(), DropReason> {
     let head = u64::from_be(frame.load(l3)?);
     let sender_mac = u64::from_be(frame.load(l3 + ARP_OPERATION)?) & MAC;
     if head >> 16 != ARP_IPV4 || sender_mac != src {
@@ -101,9 +86,8 @@ fn arp(frame: &Frame, attachment: u32, l3: u32, src: u64) -> Result<(), DropReas
     if may_have_v4(attachment, speaks_for) { Ok(()) } else { Err(DropReason::ArpSpoofed) }
 }
 
-#[inline(never)]
-fn ipv4(frame: &Frame, attachment: u32, l3: u32) -> Result<(), DropReason> {
-    let l3 = l3 as usize;
+#[inline(always)]
+fn ipv4(frame: &Frame, attachment: u32, l3: usize) -> Result<(), DropReason> {
     let head = u64::from_be(frame.load(l3)?);
     let source: u32 = frame.load(l3 + 12)?;
     if source == 0 {
@@ -121,18 +105,18 @@ fn ipv4(frame: &Frame, attachment: u32, l3: u32) -> Result<(), DropReason> {
     if may_have_v4(attachment, source) { Ok(()) } else { Err(DropReason::AddressNotListed) }
 }
 
-#[inline(never)]
-fn ipv6(frame: &Frame, attachment: u32, l3: u32, src: u64) -> Result<(), DropReason> {
-    let [head, tail]: [u64; 2] = frame.load(l3 as usize + 8)?;
+#[inline(always)]
+fn ipv6(frame: &Frame, attachment: u32, l3: usize, src: u64) -> Result<(), DropReason> {
+    let [head, tail]: [u64; 2] = frame.load(l3 + 8)?;
     let is_unspecified = head | tail == 0;
     if !is_unspecified && !may_have(attachment, head, tail) {
         return Err(DropReason::AddressNotListed);
     }
-    let upper = ipv6::upper(frame, l3 as usize & 0xff)?;
+    let upper = ipv6::upper(frame, l3)?;
     if upper.protocol != ICMPV6 {
         return if is_unspecified { Err(DropReason::AddressNotListed) } else { Ok(()) };
     }
-    let kind: u8 = upper.read(frame, 0)?;
+    let [kind, _] = upper.head()?;
     if is_unspecified
         && !matches!(kind, ROUTER_SOLICITATION | NEIGHBOUR_SOLICITATION)
         && !LISTENER_REPORTS.contains(&kind)

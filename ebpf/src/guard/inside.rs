@@ -9,7 +9,7 @@ use sillon_abi::DropReason;
 
 use crate::{
     frame::Frame,
-    parse::{IPV4, IPV6, Inner, TAG, is_tpid},
+    parse::{IPV4, IPV6, TAG, is_tpid},
 };
 
 /// How many tags are looked through beyond the two that the pipeline knows of.
@@ -32,14 +32,14 @@ pub struct Packet {
 }
 
 #[inline(always)]
-pub fn packet(frame: &Frame, inner: &Inner) -> Result<Packet, DropReason> {
-    let (mut ethertype, mut l3) = (inner.ethertype, inner.l3);
+pub fn packet(frame: &Frame, ethertype: u16, l3: usize) -> Result<Packet, DropReason> {
+    // The mask changes nothing, and tells the verifier the bounds.
+    let (mut ethertype, mut l3) = (ethertype, l3 & 0xff);
     if is_tpid(ethertype) {
         l3 = behind_tags(frame, l3 as u32) as usize;
         if l3 < TAG {
             return Err(DropReason::Wrapped);
         }
-        // The mask changes nothing, and tells the verifier the bounds.
         l3 &= 0xff;
         ethertype = frame.load_be16(l3 - 2)?;
     }

@@ -5,7 +5,7 @@
 
 use sillon_abi::DropReason;
 
-use crate::frame::{Frame, Wire};
+use crate::frame::Frame;
 
 /// How many extension headers are followed.
 const HEADERS: usize = 8;
@@ -35,24 +35,24 @@ pub struct Upper {
     pub protocol: u8,
     /// Where its header starts.
     pub at: usize,
+    /// The first two bytes of its header, if they are there.
+    head: Option<u16>,
     /// Whether the packet is a first fragment.
     pub is_fragment: bool,
 }
 
 impl Upper {
-    /// Why a packet is dropped whose upper layer's header is not to be seen.
+    /// The first two bytes of its header; to be asked only for a protocol that has them.
     #[inline(always)]
-    pub fn cut_short(self) -> DropReason {
-        if self.is_fragment { DropReason::HeadlessFragment } else { DropReason::HeaderChain }
+    pub fn head(self) -> Result<[u8; 2], DropReason> {
+        self.head.map(u16::to_ne_bytes).ok_or(lost(self.is_fragment))
     }
+}
 
-    /// Reads its header, `offset` bytes in.
-    #[inline(always)]
-    pub fn read<T: Wire>(self, frame: &Frame, offset: usize) -> Result<T, DropReason> {
-        // The mask tells the verifier the bounds; what is beyond it is not in one piece anyway.
-        let read = frame.read((self.at + offset) & 0x7fff);
-        read.or_else(|_| frame.load(self.at + offset)).map_err(|_| self.cut_short())
-    }
+/// Why a packet is dropped whose headers end before it is known what it is.
+#[inline(always)]
+const fn lost(is_fragment: bool) -> DropReason {
+    if is_fragment { DropReason::HeadlessFragment } else { DropReason::HeaderChain }
 }
 
 #[inline(always)]
@@ -66,31 +66,48 @@ fn is_extension(header: u8) -> bool {
 /// The upper layer of the packet at `l3`.
 #[inline(always)]
 pub fn upper(frame: &Frame, l3: usize) -> Result<Upper, DropReason> {
-    let protocol: u8 = frame.read(l3 + NEXT)?;
+    // Two bytes: from how a single one's bounds are compared, the verifier learns nothing.
+    let [protocol, _] = frame.read::<u16>(l3 + NEXT)?.to_ne_bytes();
     if !is_extension(protocol) {
-        return Ok(Upper { protocol, at: l3 + HEADER, is_fragment: false });
+        let at = l3 + HEADER;
+        return Ok(Upper { protocol, at, head: frame.read(at).ok(), is_fragment: false });
     }
-    let followed = follow(frame, l3 as u32, protocol);
-    let (protocol, flags, at) = (followed as u8, (followed >> 8) as u8, (followed >> 16) as usize);
-    if flags & LOST != 0 {
-        return Err(Upper { protocol, at, is_fragment: flags & IS_FRAGMENT != 0 }.cut_short());
+    let mut found = Found { at: 0, head: 0 };
+    let followed = follow(frame, l3 as u32, protocol, &mut found);
+    let flags = (followed >> 8) as u8;
+    let is_fragment = flags & IS_FRAGMENT != 0;
+    if flags & IS_LOST != 0 {
+        return Err(lost(is_fragment));
     }
-    Ok(Upper { protocol, at, is_fragment: flags & IS_FRAGMENT != 0 })
+    Ok(Upper {
+        protocol: followed as u8,
+        at: found.at as usize,
+        head: (flags & HAS_HEAD != 0).then_some(found.head as u16),
+        is_fragment,
+    })
 }
 
 const IS_FRAGMENT: u8 = 1;
-const LOST: u8 = 2;
+const IS_LOST: u8 = 2;
+const HAS_HEAD: u8 = 4;
 
-/// A function of its own, since the BPF stack is small; so what it finds is in one word: protocol, flags, and where.
+/// Where the upper layer is, and the first two bytes of it.
+struct Found {
+    at: u64,
+    head: u64,
+}
+
+/// Returns protocol and flags in one word. A function of its own, since the BPF stack is small; and nothing that a caller decides on
+/// may be made of the offset, or the verifier would tell each way through the loop from all others.
 #[inline(never)]
-fn follow(frame: &Frame, l3: u32, next: u8) -> u32 {
+fn follow(frame: &Frame, l3: u32, next: u8, found: &mut Found) -> u32 {
     let mut at = l3 as usize + HEADER;
     let mut next = next;
     let mut flags = 0;
     for _ in 0..HEADERS {
         let Ok(header) = frame.load::<u32>(at).map(u32::from_be) else { break };
         let (then, length, offset) = ((header >> 24) as u8, (header >> 16) as u8, header as u16);
-        let length = match next {
+        at += match next {
             FRAGMENT => {
                 if offset & OFFSET != 0 {
                     return u32::from(NOTHING);
@@ -103,11 +120,15 @@ fn follow(frame: &Frame, l3: u32, next: u8) -> u32 {
             AUTHENTICATION => (usize::from(length) + 2) * 4,
             _ => (usize::from(length) + 1) * 8,
         };
-        at += length;
         next = then;
         if !is_extension(next) {
-            return u32::from(next) | u32::from(flags) << 8 | (at as u32) << 16;
+            found.at = at as u64;
+            if let Ok(head) = frame.load::<u16>(at) {
+                found.head = head.into();
+                flags |= HAS_HEAD;
+            }
+            return u32::from(next) | u32::from(flags) << 8;
         }
     }
-    u32::from(LOST | flags) << 8
+    u32::from(IS_LOST | flags) << 8
 }

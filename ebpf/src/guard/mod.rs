@@ -19,6 +19,7 @@ mod ipv6;
 pub mod mac;
 mod server;
 
+use aya_ebpf::bindings::xdp_md;
 use sillon_abi::{DropReason, Guards, Mac};
 
 use crate::{classify::Origin, frame::Frame, parse::Inner};
@@ -45,15 +46,51 @@ pub fn packet(frame: &Frame, origin: &Origin, inner: &Inner, len: usize) -> Resu
     if origin.guards & Guards::PACKET == 0 {
         return Ok(());
     }
-    let packet = inside::packet(frame, inner)?;
-    if origin.guards & Guards::ETHERTYPES != 0 {
-        ethertype::check(origin.ingress, packet.ethertype)?;
-    }
-    if origin.guards & (Guards::NO_DHCP_SERVER | Guards::NO_ROUTER) != 0 {
-        server::check(frame, origin.guards, &packet)?;
+    let what = u32::from(origin.guards) << 16 | u32::from(inner.ethertype);
+    let (attachment, l3) = (origin.ingress.id(), inner.l3 as u32);
+    if origin.guards & (Guards::PACKET & !Guards::PREFIXES) != 0 {
+        verdict(sillon_kinds(frame.ctx(), what, attachment, l3))?;
     }
     if origin.guards & Guards::PREFIXES != 0 {
-        address::check(frame, origin.ingress.id(), inner.src, &packet)?;
+        let [a, b, c] = inner.src.0.map(|word| u64::from(u16::from_be(word)));
+        verdict(sillon_addresses(frame.ctx(), what, attachment, l3, a << 32 | b << 16 | c))?;
     }
     Ok(())
+}
+
+/// What kind of packet it is, against `ethertype` and `server`. A global function, which the verifier walks through once and by itself:
+/// as a part of the pipeline it would be walked through for each way that leads there, and a million instructions are not enough
+/// for that. `what` is the guards and the ethertype.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sillon_kinds(ctx: *mut xdp_md, what: u32, attachment: u32, l3: u32) -> u32 {
+    let (frame, guards) = (Frame::of(ctx), (what >> 16) as u16);
+    let check = || {
+        let packet = inside::packet(&frame, what as u16, l3 as usize)?;
+        if guards & Guards::ETHERTYPES != 0 {
+            ethertype::check(attachment, packet.ethertype)?;
+        }
+        server::check(&frame, guards, &packet)
+    };
+    reason(check())
+}
+
+/// Whose addresses are in it, against `address`; `src` is the source address as a number. A global function for the same reason.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sillon_addresses(ctx: *mut xdp_md, what: u32, attachment: u32, l3: u32, src: u64) -> u32 {
+    let frame = Frame::of(ctx);
+    let packet = inside::packet(&frame, what as u16, l3 as usize);
+    reason(packet.and_then(|packet| address::check(&frame, attachment, src, &packet)))
+}
+
+/// Results of functions of their own must fit a register.
+#[inline(always)]
+fn reason(result: Result<(), DropReason>) -> u32 {
+    result.map_or_else(|reason| reason as u32, |()| 0)
+}
+
+#[inline(always)]
+fn verdict(reason: u32) -> Result<(), DropReason> {
+    if reason == 0 { Ok(()) } else { Err(DropReason::from_number(reason).unwrap_or(DropReason::StaleExit)) }
 }

@@ -54,13 +54,13 @@ fn over_ipv4(frame: &Frame, l3: usize) -> Result<(), DropReason> {
 fn over_ipv6(frame: &Frame, guards: u16, l3: usize) -> Result<(), DropReason> {
     let upper = ipv6::upper(frame, l3)?;
     if upper.protocol == ICMPV6 && guards & Guards::NO_ROUTER != 0 {
-        match upper.read::<u8>(frame, 0)? {
+        match upper.head()?[0] {
             ROUTER_ADVERTISEMENT => Err(DropReason::RouterAdvertisement),
             REDIRECT => Err(DropReason::IcmpRedirect),
             _ => Ok(()),
         }
     } else if upper.protocol == UDP && guards & Guards::NO_DHCP_SERVER != 0 {
-        match u16::from_be(upper.read(frame, 0)?) {
+        match u16::from_be_bytes(upper.head()?) {
             DHCPV6_SERVER => Err(DropReason::DhcpServer),
             _ => Ok(()),
         }
