@@ -78,10 +78,14 @@ fn file(fabric: &Fabric, edge: usize) -> NodeFile {
         file = file.port(&format!("p{port}"), "access");
     }
     for (name, vni, family) in SEGMENTS {
-        file = file.segment(name, vni, "lan", &[fabric.vtep(1 - edge, family)]);
+        // What guards drop is another matter: here they let through what they can.
+        file = file.segment(name, vni, "lan", &[fabric.vtep(1 - edge, family)]).key("move_limit", 0);
     }
     let here = PLACES.iter().filter(|place| place.edge == edge);
-    here.fold(file, |file, place| file.attach(place.segment, &format!("p{}", place.port), place.encap))
+    here.fold(file, |file, place| {
+        let file = file.attach(place.segment, &format!("p{}", place.port), place.encap);
+        file.key("over_limit", "\"forward\"").key("trusted", "[\"dhcp\", \"ra\"]")
+    })
 }
 
 /// Where frames enter.

@@ -142,7 +142,7 @@ fn common(old: &Tables, new: &Tables) -> Tables {
         remotes: in_both(&old.remotes, &new.remotes, Addr::eq),
         flood: BTreeMap::new(),
         devices: &old.devices & &new.devices,
-        own_macs: &old.own_macs & &new.own_macs,
+        own_macs: old.own_macs.clone(),
         // As long as the guards ask for them: an attachment that stays loses no frame while its lists change.
         macs: old.macs.clone(),
         prefixes: old.prefixes.clone(),
@@ -202,7 +202,6 @@ fn narrow(old: &Tables, part: &Tables) -> Vec<Op> {
     ops.extend(removed(&old.tunnels, &part.tunnels, Op::RemoveTunnel));
     ops.extend(removed(&old.vnis, &part.vnis, Op::RemoveVni));
     ops.extend(removed(&old.ports, &part.ports, Op::RemovePort));
-    ops.extend(old.own_macs.difference(&part.own_macs).map(|mac| Op::RemoveOwnMac(*mac)));
     let mut last = Vec::new();
     remove_lists(old, part, &mut last);
     let exits = part.exits();
@@ -245,6 +244,7 @@ fn widen(part: &Tables, new: &Tables) -> Vec<Op> {
 
 /// What one tables' guards list and the others' don't.
 fn remove_lists(from: &Tables, to: &Tables, ops: &mut Vec<Op>) {
+    ops.extend(from.own_macs.difference(&to.own_macs).map(|mac| Op::RemoveOwnMac(*mac)));
     ops.extend(removed(&from.macs, &to.macs, Op::RemoveMac));
     ops.extend(from.prefixes.difference(&to.prefixes).map(|(length, key)| Op::RemovePrefix(*length, *key)));
     ops.extend(from.ethertypes.difference(&to.ethertypes).map(|key| Op::RemoveEthertype(*key)));

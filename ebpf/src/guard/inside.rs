@@ -21,6 +21,9 @@ const LEAST_ETHERTYPE: u16 = 0x0600;
 const SNAP: u8 = 0xaa;
 const SNAP_GROUP: u8 = 0xab;
 const LLC_IP: u8 = 0x06;
+/// OUIs under which SNAP has an ethertype (RFC 1042, IEEE 802.1H); under others it has numbers of their owners'.
+const ETHERNET: u32 = 0;
+const BRIDGE_TUNNEL: u32 = 0xf8;
 /// Bytes of LLC and SNAP in front of the ethertype.
 const SNAP_ETHERTYPE: usize = 6;
 
@@ -63,6 +66,12 @@ fn behind_tags(frame: &Frame, at: u32) -> u32 {
     0
 }
 
+/// The OUI of a SNAP header; what is none where there is none to be seen.
+#[inline(always)]
+fn oui(frame: &Frame, at: usize) -> u32 {
+    frame.load::<u32>(at + 2).map_or(u32::MAX, |word| u32::from_be(word) & 0xff_ffff)
+}
+
 /// Whether an LLC header at `at` announces what hosts would take for a packet.
 #[inline(never)]
 fn hides_a_packet(frame: &Frame, at: u32) -> bool {
@@ -77,5 +86,6 @@ fn hides_a_packet(frame: &Frame, at: u32) -> bool {
     }
     // Whoever makes frames of 802.11 out of it looks at the ethertype alone, whatever the OUI.
     let Ok(ethertype) = frame.load_be16(at + SNAP_ETHERTYPE) else { return false };
-    ethertype < LEAST_ETHERTYPE || matches!(ethertype, IPV4 | IPV6 | ARP) || is_tpid(ethertype)
+    let is_nested = ethertype < LEAST_ETHERTYPE && matches!(oui(frame, at), ETHERNET | BRIDGE_TUNNEL);
+    is_nested || matches!(ethertype, IPV4 | IPV6 | ARP) || is_tpid(ethertype)
 }
