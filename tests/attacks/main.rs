@@ -8,6 +8,9 @@ mod common;
 mod frames;
 mod lan;
 
+mod addresses;
 mod control;
 mod macs;
+mod residue;
 mod servers;
+mod underlay;
