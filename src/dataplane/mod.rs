@@ -18,6 +18,7 @@ pub mod sizes;
 pub mod tables;
 mod take;
 pub mod verify;
+mod verify_guards;
 pub mod view;
 pub mod view_guards;
 

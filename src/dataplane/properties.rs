@@ -362,6 +362,11 @@ fn assert_no_dangling_reference(tables: &Tables) {
         assert_eq!(tables.remotes[&tunnel.remote], key.source);
         assert!(tunnel.cross.is_none() || is_there(&tunnel.cross));
     }
+    for (key, exit) in &tables.macs {
+        assert_eq!(tables.attachments[&exit.id()].segment, key.segment);
+    }
+    assert!(tables.prefixes.iter().all(|(_, key)| tables.attachments.contains_key(&key.attachment)));
+    assert!(tables.ethertypes.iter().all(|key| tables.attachments.contains_key(&key.attachment)));
     let lists: BTreeSet<u32> = tables.segments.values().map(|segment| segment.list).collect();
     let of_nobody = |key: &&FloodKey| !lists.contains(&key.list);
     assert_eq!(tables.flood.keys().find(of_nobody), None);
@@ -369,11 +374,14 @@ fn assert_no_dangling_reference(tables: &Tables) {
 
 /// A node that holds these tables, has learned an address at each exit, and reaches no remote.
 fn live(tables: &Tables) -> Live {
-    let mac = |number: usize| sillon_abi::Mac::new([2, 0, 0, 0, (number >> 8) as u8, number as u8]);
+    let mac = |number: usize| sillon_abi::Mac::new([2, 1, 0, 0, (number >> 8) as u8, number as u8]);
     let fdb = tables.exits().into_iter().enumerate();
     let entry = |exit| FdbEntry::learned(exit, 0);
     Live {
-        fdb: fdb.map(|(n, (uid, exit))| (FdbKey::new(uid, mac(n)), entry(exit))).collect(),
+        fdb: fdb
+            .map(|(n, (uid, exit))| (FdbKey::new(uid, mac(n)), entry(exit)))
+            .chain(tables.macs.iter().map(|(key, exit)| (*key, FdbEntry::configured(*exit))))
+            .collect(),
         remotes: tables
             .remotes
             .iter()

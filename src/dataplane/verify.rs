@@ -79,12 +79,13 @@ pub fn verify(live: &Live) -> Report {
     verifier.tunnels();
     verifier.ways();
     verifier.fdb();
+    verifier.guards();
     verifier.report
 }
 
-struct Verifier<'a> {
-    live: &'a Live,
-    tables: &'a Tables,
+pub(super) struct Verifier<'a> {
+    pub(super) live: &'a Live,
+    pub(super) tables: &'a Tables,
     report: Report,
 }
 
@@ -97,15 +98,15 @@ enum Stray {
 }
 
 impl<'a> Verifier<'a> {
-    fn names(&self) -> Names<'a> {
+    pub(super) fn names(&self) -> Names<'a> {
         Names(self.tables)
     }
 
-    fn checked(&mut self, what: &'static str, count: usize) {
+    pub(super) fn checked(&mut self, what: &'static str, count: usize) {
         self.report.checked.insert(what, count);
     }
 
-    fn violation(&mut self, of: &'static str, what: String, segments: &[u32]) {
+    pub(super) fn violation(&mut self, of: &'static str, what: String, segments: &[u32]) {
         let operators = segments.iter().map(|uid| self.names().operator(*uid));
         let operators = operators.filter(|operator| !operator.is_empty()).collect();
         self.report.violations.push(Violation { of, what, operators });
@@ -125,7 +126,7 @@ impl<'a> Verifier<'a> {
     }
 
     /// Tells of an exit that `whose` refers to and that is not of segment `uid`.
-    fn expect_own(&mut self, of: &'static str, whose: &str, exit: Exit, uid: u32) {
+    pub(super) fn expect_own(&mut self, of: &'static str, whose: &str, exit: Exit, uid: u32) {
         let (segment, exit_name) = (self.names().segment(uid), self.names().exit(exit));
         match self.belongs(exit, uid) {
             Ok(()) => {}
@@ -388,7 +389,8 @@ impl<'a> Verifier<'a> {
         self.checked("FDB entries", live.fdb.len());
         let mut counts: BTreeMap<u32, u32> = BTreeMap::new();
         for (key, entry) in &live.fdb {
-            *counts.entry(key.segment).or_default() += 1;
+            // What is configured is not of the share.
+            *counts.entry(key.segment).or_default() += u32::from(!entry.is_configured());
             let whose = format!("{} in {}", key.mac, self.names().segment(key.segment));
             if !self.tables.segments.contains_key(&key.segment) {
                 self.violation("FDB", format!("{whose} is of no segment"), &[key.segment]);

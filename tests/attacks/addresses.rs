@@ -46,12 +46,16 @@ fn arp_spoofing() {
         ("a question", arp(to_all(), 1, (own, ip4(PEER)), ip4(VICTIM))),
         ("gratuitous ARP", arp(to_all(), 1, (own, ip4(PEER)), ip4(PEER))),
         ("another's MAC", arp(to_all(), 2, (mac(PEER), ip4(ATTACKER)), ip4(VICTIM))),
-        ("somebody's probe", arp(to_all(), 1, (own, ip4(0)), ip4(VICTIM))),
+        ("somebody's probe", arp(to_all(), 1, (own, Ipv4Addr::UNSPECIFIED), ip4(VICTIM))),
     ];
     lan.is_stopped_by(&attack, OPEN, GUARDED, "arp-spoofed");
     passes(&lan, "an honest question", &arp(to_all(), 1, (own, ip4(ATTACKER)), ip4(VICTIM)));
     passes(&lan, "an honest answer", &arp(to_all(), 2, (own, Ipv4Addr::new(192, 0, 2, 77)), ip4(VICTIM)));
-    passes(&lan, "a probe (RFC 5227 section 2.1.1)", &arp(to_all(), 1, (own, ip4(0)), ip4(ATTACKER)));
+    passes(
+        &lan,
+        "a probe (RFC 5227 section 2.1.1)",
+        &arp(to_all(), 1, (own, Ipv4Addr::UNSPECIFIED), ip4(ATTACKER)),
+    );
 }
 
 /// CVE-2021-27853 again: ARP inspection is evaded as RA-Guard is.
@@ -75,8 +79,7 @@ fn source_address_spoofing() {
     let lan = Lan::new(OPEN);
     let udp = |from: IpAddr, to: IpAddr, ports| Frame::udp(to_all(), (from, to), ports, WORD);
     let dhcp_in_fragments = {
-        let mut frame = udp(v4(0).max([0, 0, 0, 0].into()), [255; 4].into(), (68, 67));
-        frame.0[14 + 12..14 + 16].fill(0);
+        let mut frame = udp([0; 4].into(), [255; 4].into(), (68, 67));
         frame.0[14 + 6] = 0x20;
         frame
     };
