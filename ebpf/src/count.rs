@@ -38,7 +38,9 @@ pub unsafe fn add(word: *mut u64, by: u64) -> u64 {
     // The integer atomics of `core::sync` are not offered for BPF, which has no compare-and-swap at its base level; this compiles to
     // its atomic add.
     // SAFETY: as the caller promises.
-    unsafe { core::intrinsics::atomic_xadd::<u64, u64, { core::intrinsics::AtomicOrdering::SeqCst }>(word, by) }
+    unsafe {
+        core::intrinsics::atomic_xadd::<u64, u64, { core::intrinsics::AtomicOrdering::SeqCst }>(word, by)
+    }
 }
 
 /// Writes `new` where `old` is, in one step; returns what was there, and whether it was done.

@@ -6,7 +6,8 @@ use aya_ebpf::{
     EbpfContext,
     bindings::xdp_md,
     helpers::generated::{
-        bpf_xdp_adjust_head, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
+        bpf_xdp_adjust_head, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
+        bpf_xdp_load_bytes,
     },
     programs::XdpContext,
 };

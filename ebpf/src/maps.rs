@@ -5,8 +5,9 @@ use aya_ebpf::{
     maps::{Array, DevMapHash, HashMap, LpmTrie, PerCpuArray, PerCpuHashMap},
 };
 use sillon_abi::{
-    Attachment, ClassKey, Counters, DropKey, EthertypeKey, Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Label, Mac,
-    MacUse, NodeEntry, PORT_SLOTS, PathEntry, PortEntry, PortRecord, PrefixKey, RemoteEntry, Segment, TunnelEntry, TunnelKey,
+    Attachment, ClassKey, Counters, DropKey, EthertypeKey, Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Label,
+    Mac, MacUse, NodeEntry, PORT_SLOTS, PathEntry, PortEntry, PortRecord, PrefixKey, RemoteEntry, Segment,
+    TunnelEntry, TunnelKey,
 };
 
 /// Elements are allocated as they come: a node's limits may be far above what it uses.

@@ -281,6 +281,9 @@ fn changed(config: &NodeConfig, dice: &[u8]) -> NodeConfig {
         if one_in(6) {
             segment.mac_limit += 1;
         }
+        if one_in(6) {
+            segment.moves.limit += 1;
+        }
     }
     if let [first, second, ..] = config.segments.as_mut_slice()
         && one_in(4)
@@ -295,8 +298,21 @@ fn changed(config: &NodeConfig, dice: &[u8]) -> NodeConfig {
         if let Some(segment) = moved_to.filter(|_| one_in(5)) {
             attachment.segment = segment.name.clone();
             attachment.role = LeafRole::Root;
+            // They may be another's there.
+            attachment.guards.macs.clear();
         } else if is_tree && one_in(4) {
             attachment.role = if attachment.role == LeafRole::Leaf { LeafRole::Root } else { LeafRole::Leaf };
+        }
+    }
+    for attachment in &mut config.attachments {
+        if one_in(4) {
+            attachment.guards.macs.pop_first();
+        }
+        if one_in(4) {
+            attachment.guards.prefixes.clear();
+        }
+        if one_in(4) {
+            attachment.guards.ethertypes = None;
         }
     }
     config.attachments.retain(|_| !one_in(5));

@@ -57,10 +57,7 @@ const fn lost(is_fragment: bool) -> DropReason {
 
 #[inline(always)]
 fn is_extension(header: u8) -> bool {
-    matches!(
-        header,
-        HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION | MOBILITY | HIP | SHIM6
-    )
+    matches!(header, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION | MOBILITY | HIP | SHIM6)
 }
 
 /// The upper layer of the packet at `l3`.
