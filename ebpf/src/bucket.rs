@@ -1,10 +1,12 @@
 //! Token buckets in maps, which all CPUs share. What they do is in the ABI crate, where userspace tests it (`abi/src/rate.rs`); here
 //! is how BPF reads, swaps and adds.
 
-use core::intrinsics::{AtomicOrdering::Relaxed, atomic_cxchg, atomic_xadd};
+use core::intrinsics::{AtomicOrdering::Relaxed, atomic_cxchg};
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use sillon_abi::{Word, ticks};
+
+use crate::count;
 
 /// A word of a map value.
 pub struct Bucket(*mut u64);
@@ -33,8 +35,8 @@ impl Word for Bucket {
 
     #[inline(always)]
     fn add(&self, by: u64) {
-        // SAFETY: as above.
-        unsafe { atomic_xadd::<u64, u64, { Relaxed }>(self.0, by) };
+        // SAFETY: an aligned word of a map value.
+        unsafe { count::add(self.0, by) };
     }
 }
 

@@ -1,6 +1,8 @@
 //! Counters. Every drop has one reason and is counted once, for the narrowest thing that is known by then.
 
-use aya_ebpf::bindings::BPF_NOEXIST;
+use core::intrinsics::{AtomicOrdering::Relaxed, atomic_xadd};
+
+use aya_ebpf::{bindings::BPF_NOEXIST, maps::PerCpuArray};
 use sillon_abi::{Counters, DropKey, DropReason, Exit, ScopeKind};
 
 use crate::maps::{ATTACHMENT_COUNTERS, DROPS, REMOTE_COUNTERS};
@@ -44,13 +46,27 @@ pub fn dropped(scope: Scope, reason: DropReason) {
     }
 }
 
+/// Adds to a count that several CPUs share.
+///
 /// # Safety
-/// `counters` must be a per-CPU value.
+/// `count` must point to an aligned word of a map value.
 #[inline(always)]
-unsafe fn count_in(counters: Option<*mut Counters>, bytes: usize) {
+pub unsafe fn add(count: *mut u64, by: u64) {
+    // `AtomicU64::fetch_add` is not offered for BPF, which has no compare-and-swap at its base level; this compiles to its
+    // atomic add.
+    // SAFETY: as the caller promises.
+    unsafe { atomic_xadd::<u64, u64, { Relaxed }>(count, by) };
+}
+
+#[inline(always)]
+fn counters(of: &PerCpuArray<Counters>, exit: Exit) -> Option<&'static mut Counters> {
+    // SAFETY: a per-CPU value, and XDP and TC of one CPU do not interrupt each other.
+    of.get_ptr_mut(exit.id()).map(|counters| unsafe { &mut *counters })
+}
+
+#[inline(always)]
+fn received(counters: Option<&mut Counters>, bytes: usize) {
     if let Some(counters) = counters {
-        // SAFETY: XDP and TC of one CPU do not interrupt each other.
-        let counters = unsafe { &mut *counters };
         counters.in_frames += 1;
         counters.in_bytes += bytes as u64;
     }
@@ -58,26 +74,22 @@ unsafe fn count_in(counters: Option<*mut Counters>, bytes: usize) {
 
 #[inline(always)]
 pub fn received_on_port(ingress: Exit, bytes: usize) {
-    // SAFETY: it is.
-    unsafe { count_in(ATTACHMENT_COUNTERS.get_ptr_mut(ingress.id()), bytes) };
+    received(counters(&ATTACHMENT_COUNTERS, ingress), bytes);
 }
 
 #[inline(always)]
 pub fn received_from_tunnel(ingress: Exit, bytes: usize) {
-    // SAFETY: it is.
-    unsafe { count_in(REMOTE_COUNTERS.get_ptr_mut(ingress.id()), bytes) };
+    received(counters(&REMOTE_COUNTERS, ingress), bytes);
 }
 
 #[inline(always)]
 pub fn sent(exit: Exit, bytes: usize) {
     let counters = if exit.is_remote() {
-        REMOTE_COUNTERS.get_ptr_mut(exit.id())
+        counters(&REMOTE_COUNTERS, exit)
     } else {
-        ATTACHMENT_COUNTERS.get_ptr_mut(exit.id())
+        counters(&ATTACHMENT_COUNTERS, exit)
     };
     if let Some(counters) = counters {
-        // SAFETY: a per-CPU value, and XDP and TC of one CPU do not interrupt each other.
-        let counters = unsafe { &mut *counters };
         counters.out_frames += 1;
         counters.out_bytes += bytes as u64;
     }

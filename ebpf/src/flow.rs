@@ -3,7 +3,7 @@
 //! all of a packet take one way.
 
 use crate::{
-    frame::Frame,
+    frame::{Frame, halves},
     parse::{IPV4, IPV6, Inner},
 };
 
@@ -51,9 +51,13 @@ pub fn of(frame: &Frame, inner: &Inner) -> Flow {
     {
         let [version, tos, ..] = ip[0].to_ne_bytes();
         let [_, protocol, ..] = ip[2].to_ne_bytes();
-        let is_whole = (ip[1] >> 16) as u16 & FRAGMENT == 0;
+        let [_, fragment] = halves(ip[1]);
         let addresses = u64::from(ip[3]) << 32 | u64::from(ip[4]);
-        let ports = if version == PLAIN && is_whole { ports(frame, inner.l3 + 20, protocol) } else { 0 };
+        let ports = if version == PLAIN && fragment & FRAGMENT == 0 {
+            ports(frame, inner.l3 + 20, protocol)
+        } else {
+            0
+        };
         (mix(mix(ports, SPREAD), addresses), tos & 3)
     } else if inner.ethertype == IPV6
         && let Ok(ip) = frame.read::<[u64; 5]>(inner.l3)

@@ -52,6 +52,13 @@ impl Macs {
 #[cfg(not(target_endian = "little"))]
 compile_error!("`Macs` takes words apart as a little-endian machine has them");
 
+/// The two 16-bit fields that a 32-bit word of a header has, all as on the wire.
+#[inline(always)]
+pub const fn halves(word: u32) -> [u16; 2] {
+    let [a, b, c, d] = word.to_ne_bytes();
+    [u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d])]
+}
+
 /// A frame at XDP.
 pub struct Frame {
     ctx: *mut xdp_md,

@@ -6,6 +6,7 @@ use sillon_abi::{Exit, FdbEntry, FdbKey};
 
 use crate::{
     classify::Origin,
+    count,
     maps::{FDB, FDB_REMOVED, FDB_USE},
     parse::Inner,
     recall::{self, EPOCHS},
@@ -29,7 +30,7 @@ pub fn learn(origin: &Origin, inner: &Inner) -> bool {
             (*entry).exit = origin.ingress;
             // Whoever remembers the old place must ask again.
             if let Some(epoch) = EPOCHS.get_ptr_mut(recall::place_of(origin.segment)) {
-                add(epoch);
+                count::add(epoch, 1);
             }
         }
         if now - (*entry).seen > REFRESH_NS {
@@ -47,27 +48,15 @@ fn insert(origin: &Origin, key: FdbKey, entry: FdbEntry) -> bool {
         let removed = FDB_REMOVED.get_ptr(origin.segment).map_or(0, |removed| *removed);
         let learned = &raw mut (*used).learned;
         if (*learned).wrapping_sub(removed) >= u64::from(origin.fdb_limit) {
-            add(&raw mut (*used).refused);
+            count::add(&raw mut (*used).refused, 1);
             return false;
         }
         let is_new = FDB.insert(key, entry, BPF_NOEXIST.into()).is_ok();
         if is_new {
-            add(learned);
+            count::add(learned, 1);
         }
         is_new
     }
-}
-
-/// # Safety
-/// `count` must point to an aligned word of a map value.
-#[inline(always)]
-unsafe fn add(count: *mut u64) {
-    // `AtomicU64::fetch_add` is not offered for BPF, which has no compare-and-swap at its base level; this compiles to its
-    // atomic add.
-    // SAFETY: as the caller promises.
-    unsafe {
-        core::intrinsics::atomic_xadd::<u64, u64, { core::intrinsics::AtomicOrdering::Relaxed }>(count, 1)
-    };
 }
 
 /// Where a frame's destination was last seen.

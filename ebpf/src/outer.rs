@@ -43,7 +43,7 @@ pub fn path(remote: u32, hash: u32) -> Option<&'static PathEntry> {
 /// `to` must point to `N` writable bytes.
 #[inline(always)]
 unsafe fn copy<const N: usize>(to: *mut u16, path: &PathEntry) {
-    const { assert!(N % 8 == 2 || N % 8 == 6) };
+    const { assert!(N.is_multiple_of(2) && N <= size_of::<[u16; 36]>()) };
     let from = (&raw const path.header).cast::<u64>();
     for word in 0..N / 8 {
         // SAFETY: as the caller promises; the path's header is longer.

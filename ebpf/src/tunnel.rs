@@ -15,7 +15,7 @@ use sillon_abi::{
 use crate::{
     classify::Origin,
     count::Scope,
-    frame::{Frame, Macs},
+    frame::{Frame, Macs, halves},
     maps::{NODE, TUNNELS, VNIS},
     outer::{LEAF, VXLAN_PORT},
     parse::{ETHERTYPE, IPV4, IPV6},
@@ -96,7 +96,7 @@ fn ipv4(frame: &Frame, node: &NodeEntry) -> Result<Option<Outer>, DropReason> {
     if ip[2].to_ne_bytes()[1] != UDP || ip[4] != vtep || vtep == 0 {
         return Ok(None);
     }
-    let fragment = u16::from_be(half(ip[1], 1));
+    let [_, fragment] = halves(ip[1]).map(u16::from_be);
     if fragment & FRAGMENT_OFFSET != 0 {
         return Ok(None);
     }
@@ -108,23 +108,18 @@ fn ipv4(frame: &Frame, node: &NodeEntry) -> Result<Option<Outer>, DropReason> {
     if fragment & MORE_FRAGMENTS != 0 {
         return Err(DropReason::OuterFragment);
     }
-    let total = u16::from_be(half(ip[0], 1)) as usize;
+    let [_, total] = halves(ip[0]);
+    let total = u16::from_be(total) as usize;
     if header != IPV4_HEADER || total < IPV4_HEADER || !sums_up(&ip) {
         return Err(DropReason::OuterMalformed);
     }
+    let source = halves(ip[3]);
     Ok(Some(Outer {
-        source: Addr::v4(half(ip[3], 0), half(ip[3], 1)),
+        source: Addr::v4(source[0], source[1]),
         header: V4_OUTER,
         payload: total - IPV4_HEADER,
         ecn: tos & 3,
     }))
-}
-
-/// The first (0) or second (1) 16-bit field of a word of the header, as on the wire.
-#[inline(always)]
-fn half(word: u32, which: usize) -> u16 {
-    let [a, b, c, d] = word.to_ne_bytes();
-    u16::from_ne_bytes(if which == 0 { [a, b] } else { [c, d] })
 }
 
 #[inline(always)]
@@ -168,14 +163,16 @@ fn sums_up(ip: &[u32; 5]) -> bool {
 fn vxlan(frame: &Frame, outer: &Outer, len: usize) -> Result<(TunnelKey, bool), DropReason> {
     let [_, len_and_checksum, flags, vni]: [u32; 4] = frame.read(outer.header - UDP_AND_VXLAN)?;
     let whole = outer.payload >= SMALLEST && outer.header - UDP_AND_VXLAN + outer.payload <= len;
-    if !whole || u16::from_be(half(len_and_checksum, 0)) as usize != outer.payload {
+    let [udp_len, _] = halves(len_and_checksum);
+    if !whole || u16::from_be(udp_len) as usize != outer.payload {
         return Err(DropReason::OuterMalformed);
     }
     if flags.to_ne_bytes()[0] & VNI_IS_VALID == 0 {
         return Err(DropReason::NoVniFlag);
     }
     let key = TunnelKey::new(u32::from_be(vni) >> 8, outer.source);
-    Ok((key, u16::from_be(half(flags, 1)) & LEAF != 0))
+    let [_, reserved] = halves(flags);
+    Ok((key, u16::from_be(reserved) & LEAF != 0))
 }
 
 /// Whose a packet is: its VNI and its source must belong together.

@@ -4,63 +4,19 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use sillon_abi::DropReason;
+use sillon_rig::NodeFile;
 
 use super::{Copy, Device, Node, Place, Scope, Verdict, Way};
 
-const FILE: &str = r#"
-[node]
-name = "model"
-vtep = ["10.99.0.1"]
-
-[[port]]
-name = "p0"
-role = "access"
-
-[[port]]
-name = "p1"
-role = "handover"
-
-[[port]]
-name = "up0"
-role = "uplink"
-
-[[segment]]
-name = "alder-lan"
-operator = "alder"
-vni = 100
-service = "lan"
-remotes = ["10.99.0.2", "10.99.0.3"]
-mac_limit = 2
-dscp = 46
-
-[[segment]]
-name = "birch-tree"
-operator = "birch"
-vni = 200
-service = "tree"
-
-[[attachment]]
-segment = "alder-lan"
-port = "p0"
-encap = "untagged"
-
-[[attachment]]
-segment = "alder-lan"
-port = "p1"
-encap = "qinq 200.300"
-
-[[attachment]]
-segment = "birch-tree"
-port = "p0"
-encap = "dot1q 100"
-role = "leaf"
-
-[[attachment]]
-segment = "birch-tree"
-port = "p1"
-encap = "dot1q 101"
-role = "leaf"
-"#;
+fn file() -> NodeFile {
+    let file = NodeFile::new("model", &["10.99.0.1"]);
+    let file = file.port("p0", "access").port("p1", "handover").port("up0", "uplink");
+    let file = file.segment("alder-lan", 100, "lan", &["10.99.0.2", "10.99.0.3"]);
+    let file = file.key("mac_limit", 2).key("dscp", 46).segment("birch-tree", 200, "tree", &[]);
+    let file = file.attach("alder-lan", "p0", "untagged").attach("alder-lan", "p1", "qinq 200.300");
+    let file = file.attach("birch-tree", "p0", "dot1q 100").key("role", "\"leaf\"");
+    file.attach("birch-tree", "p1", "dot1q 101").key("role", "\"leaf\"")
+}
 
 const P0: usize = 0;
 const P1: usize = 1;
@@ -71,7 +27,7 @@ const ALL: [u8; 6] = [0xff; 6];
 const FAR: [u8; 4] = [10, 99, 0, 2];
 
 fn node() -> Node {
-    let (config, _) = sillon::model::parse("model", FILE).unwrap();
+    let (config, _) = sillon::model::parse("model", file().text()).unwrap();
     let names = ["p0", "p1", "up0"].into_iter().enumerate();
     let devices = names.map(|(at, name)| Device { name: name.to_owned(), mac: [2, 9, 9, 9, 9, at as u8] });
     let way = Way { device: UP0, next_hop: [2, 8, 8, 8, 8, 8], mtu: 1600 };

@@ -110,39 +110,16 @@ pub fn holds(config: &NodeConfig, device: usize, bytes: &[u8]) -> Result<(), Str
 
 #[cfg(test)]
 mod tests {
+    use sillon_rig::NodeFile;
+
     use super::*;
 
-    const FILE: &str = r#"
-[node]
-name = "fuzz"
-vtep = ["10.99.0.1"]
-[[port]]
-name = "p0"
-role = "access"
-[[port]]
-name = "up0"
-role = "uplink"
-[[segment]]
-name = "alder-lan"
-operator = "alder"
-vni = 1
-service = "lan"
-remotes = ["10.99.0.2"]
-[[segment]]
-name = "birch-lan"
-operator = "birch"
-vni = 2
-service = "lan"
-remotes = ["10.99.0.2"]
-[[attachment]]
-segment = "alder-lan"
-port = "p0"
-encap = "untagged"
-[[attachment]]
-segment = "birch-lan"
-port = "p0"
-encap = "dot1q 100"
-"#;
+    fn file() -> NodeFile {
+        let remotes = &["10.99.0.2"];
+        let file = NodeFile::new("fuzz", &["10.99.0.1"]).port("p0", "access").port("up0", "uplink");
+        let file = file.segment("alder-lan", 1, "lan", remotes).segment("birch-lan", 2, "lan", remotes);
+        file.attach("alder-lan", "p0", "untagged").attach("birch-lan", "p0", "dot1q 100")
+    }
 
     fn frame(tags: &[Tag], of: Option<usize>) -> Vec<u8> {
         let macs = sillon_rig::frame::Macs { from: [2; 6], to: [0xff; 6] };
@@ -158,7 +135,7 @@ encap = "dot1q 100"
 
     #[test]
     fn a_frame_in_the_tags_or_the_vni_of_another_segment_is_noticed() {
-        let (config, _) = sillon::model::parse("isolation", FILE).unwrap();
+        let (config, _) = sillon::model::parse("isolation", file().text()).unwrap();
         let p0 = |tags: &[Tag], of| holds(&config, 0, &frame(tags, of));
         assert!(p0(&[], Some(0)).is_ok() && p0(&[Tag::c(100)], Some(1)).is_ok());
         assert!(p0(&[], Some(1)).is_err() && p0(&[Tag::c(100)], Some(0)).is_err());
