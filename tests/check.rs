@@ -180,6 +180,88 @@ fn a_number_outside_its_range() {
 }
 
 #[test]
+fn a_guard_that_is_none() {
+    for (line, words) in [
+        ("mac_limit = 0", &["mac_limit: 0 is outside"][..]),
+        (
+            "over_limit = \"pass\"",
+            &["over_limit: \"pass\" is not what can become of frames over the limit", "drop, forward"],
+        ),
+        ("macs = [\"02:00:00:00:00\"]", &["macs: \"02:00:00:00:00\" is not a MAC address"]),
+        ("macs = [\"03:00:00:00:00:01\"]", &["macs: 03:00:00:00:00:01 is a group address"]),
+        ("macs = [\"00:00:00:00:00:00\"]", &["macs: a MAC of zeros"]),
+        ("macs = []", &["macs: the list is empty", "without macs"]),
+        ("sticky = \"yes\"", &["sticky: wrong type: this is a string", "true or false"]),
+        (
+            "trusted = [\"dns\"]",
+            &["trusted: \"dns\" is not what an attachment can be trusted with", "dhcp, ra"],
+        ),
+        ("trusted = \"ra\"", &["trusted: wrong type: this is a string", "a list"]),
+        ("control = \"peer\"", &["control: \"peer\" is not supported"]),
+        ("control = \"tunel\"", &["did you mean \"tunnel\"?"]),
+        (
+            "prefixes = [\"10.0.0.1/24\"]",
+            &["prefixes: 10.0.0.1/24 has bits behind its length", "write 10.0.0.0/24"],
+        ),
+        ("prefixes = [\"10.0.0.1\"]", &["prefixes: \"10.0.0.1\" is not a prefix"]),
+        ("prefixes = [\"fd00::/129\"]", &["is longer than an address, which has 128 bits"]),
+        ("ethertypes = \"all\"", &["ethertypes: wrong type", "\"any\", or a list"]),
+        ("ethertypes = [\"ipv7\"]", &["ethertypes: \"ipv7\" is not an ethertype", "did you mean \"ipv"]),
+        ("ethertypes = [\"0x8100\"]", &["ethertypes: 0x8100 announces a VLAN tag"]),
+        ("ethertypes = [\"0x0100\"]", &["ethertypes: 0x0100 is a length"]),
+    ] {
+        let value = line.find('=').unwrap() + 3;
+        let is_in_list = line[value - 1..].starts_with("[\"");
+        refused(and(line), &format!("20:{}", if is_in_list { value + 1 } else { value }), words);
+    }
+    for (line, words) in [
+        ("move_limit = 65536", "move_limit: 65536 is outside 0–65535"),
+        ("move_window = 0", "move_window: 0 is outside 1–65535"),
+        ("freeze = 0", "freeze: 0 is outside 1–1000000"),
+    ] {
+        let column = line.find('=').unwrap() + 3;
+        refused(with("vni = 100", &format!("vni = 100\n{line}")), &format!("14:{column}"), &[words]);
+    }
+}
+
+#[test]
+fn guards_that_do_not_go_together() {
+    let macs = "macs = [\"02:00:00:00:00:01\"]\n";
+    for line in ["mac_limit = 5", "over_limit = \"forward\"", "sticky = true"] {
+        let (key, _) = line.split_once(' ').unwrap();
+        let place = format!("21:{}", key.len() + 4);
+        refused(
+            and(&format!("{macs}{line}")),
+            &place,
+            &[&format!("{key}: an attachment with macs learns no addresses")],
+        );
+    }
+    refused(
+        and("control = \"tunnel\""),
+        "20:11",
+        &["control: a lan tunnels no control frames", "this segment is a lan"],
+    );
+    let line = and("control = \"tunnel\"").replace("\"lan\"", "\"line\"");
+    assert_eq!(check(line, &[]).status.code(), Some(0));
+}
+
+#[test]
+fn one_mac_at_two_attachments_of_a_segment() {
+    let mac = "macs = [\"02:00:00:00:00:01\"]\n";
+    let second = "[[attachment]]\nsegment = \"alder-lan\"\nport = \"p0\"\nencap = \"dot1q 101\"\n";
+    let text = and(&format!("{mac}{second}{mac}"));
+    refused(
+        text,
+        "25:9",
+        &["02:00:00:00:00:01 is listed twice in segment \"alder-lan\"", "first here", "again here"],
+    );
+    // In two segments they are two addresses.
+    let other = "[[segment]]\nname = \"birch-lan\"\noperator = \"birch\"\nvni = 200\nservice = \"lan\"\n";
+    let text = and(&format!("{mac}{other}{}{mac}", second.replace("alder-lan", "birch-lan")));
+    assert_eq!(check(text, &[]).status.code(), Some(0));
+}
+
+#[test]
 fn a_word_that_is_none() {
     refused(with("access", "acess"), "6:8", &["\"acess\" is not a port role", "did you mean \"access\"?"]);
     refused(with("\"lan\"", "\"ring\""), "14:11", &["\"ring\" is not a service", "line, lan, tree"]);

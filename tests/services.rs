@@ -82,7 +82,7 @@ fn an_address_moves_between_ports_and_nodes() {
 #[test]
 fn a_flow_that_was_decided_follows_an_address_that_moves() {
     let mut fabric = fabric(Underlay::Direct);
-    let [near, far] = untagged(&mut fabric, "lan", [3, 1], None);
+    let [near, far] = untagged(&mut fabric, "lan", [3, 1], Some(("move_limit", 0)));
     let places = [&near[0], &near[1], &far[0]];
     // So fast that what was decided for the place before would hold still.
     for step in 0..30 {

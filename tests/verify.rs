@@ -11,8 +11,8 @@ use aya::{
 use common::{comes, datagram, fabric};
 use serde_json::Value;
 use sillon_abi::{
-    Attachment, ClassKey, Exit, FdbEntry, FdbKey, FloodKey, Label, NodeEntry, PathEntry, PortEntry, Rate,
-    Rates, RemoteEntry, Segment, TunnelEntry, TunnelKey, map,
+    Attachment, ClassKey, EthertypeKey, Exit, FdbEntry, FdbKey, FloodKey, Guards, Label, NodeEntry,
+    PathEntry, PortEntry, Rate, Rates, RemoteEntry, Segment, TunnelEntry, TunnelKey, map,
 };
 use sillon_rig::{Fabric, Node, Tag, Underlay, Wire, frame::BROADCAST};
 
@@ -32,7 +32,9 @@ fn at_work() -> (Fabric, Vec<Wire>) {
     );
     let file =
         file.segment("cedar-line", 300, "line", &["10.99.0.2"]).segment("cedar-tree", 400, "tree", &[]);
-    let file = file.attach("alder-lan", "p0", "untagged").attach("alder-lan", "p1", "dot1q 1");
+    let file = file.attach("alder-lan", "p0", "untagged").key("prefixes", "[\"10.0.0.0/24\"]");
+    let file = file.key("ethertypes", "[\"ipv4\", \"arp\"]");
+    let file = file.attach("alder-lan", "p1", "dot1q 1").key("macs", "[\"02:00:00:00:00:09\"]");
     let file = file.attach("birch-lan", "p0", "dot1q 2").attach("birch-lan", "p1", "untagged");
     let file = file
         .attach("cedar-line", "p0", "qinq 3.4")
@@ -151,9 +153,17 @@ fn a_node_at_work_is_in_order() {
     let (fabric, _wires) = at_work();
     let report = verified(&fabric.edges[0]);
     assert_eq!(report["violations"].as_array().unwrap().len(), 0, "{report:#}");
-    for (what, count) in
-        [("attachments", 6), ("segments", 4), ("FDB entries", 2), ("tunnel sources", 4), ("ports", 3)]
-    {
+    for (what, count) in [
+        ("attachments", 6),
+        ("segments", 4),
+        ("FDB entries", 3),
+        ("configured MACs", 1),
+        ("own MACs", 3),
+        ("prefixes", 2),
+        ("ethertypes", 2),
+        ("tunnel sources", 4),
+        ("ports", 3),
+    ] {
         assert_eq!(report["checked"][what], count, "{what} in {report:#}");
     }
     let text = fabric.edges[0].sillon(&["verify"]).unwrap();
@@ -297,7 +307,7 @@ fn limits_that_are_not_what_they_say_are_found() {
         node,
         map::ATTACHMENTS,
         id,
-        |attachment: &mut Attachment| attachment.guards |= Attachment::POLICED_IN,
+        |attachment: &mut Attachment| attachment.guards |= Guards::POLICED_IN,
         || expect(node, "rates", storms, &["alder"]),
     );
     let bucket = "a bucket of p0 untagged fills at another rate than it says";
@@ -309,5 +319,68 @@ fn limits_that_are_not_what_they_say_are_found() {
     for change in changes {
         with_element(node, map::RATES, id, change, || expect(node, "rates", bucket, &["alder"]));
     }
+    assert_eq!(verified(node)["violations"], Value::Array(Vec::new()), "all is as it was");
+}
+
+#[test]
+fn what_guards_do_not_say_is_found_in_each_map() {
+    let (fabric, _wires) = at_work();
+    let node = &fabric.edges[0];
+    let Ids { alder, alder_p0, birch_p0, .. } = ids(node);
+    let macs: Vec<(FdbKey, Exit)> = entries(node, map::MACS);
+    let (key, exit) = macs[0];
+    assert_eq!((macs.len(), key.segment), (1, alder));
+    with_entry(node, map::MACS, key, Exit::attachment(birch_p0.0), || {
+        expect(node, "configured MACs", "is configured, and the FDB has it otherwise", &["alder"]);
+        expect(node, "configured MACs", "leads to p0 dot1q 2, which is of birch-lan", &["alder", "birch"]);
+    });
+    with_entry(node, map::FDB, key, FdbEntry::learned(exit, u64::MAX), || {
+        expect(node, "configured MACs", "the FDB has it otherwise", &["alder"]);
+    });
+    let nobodys = FdbKey::new(alder, sillon_abi::Mac::new([2, 0, 0, 0, 0, 77]));
+    with_entry(node, map::FDB, nobodys, FdbEntry::configured(exit), || {
+        expect(node, "FDB", "02:00:00:00:00:4d in alder-lan is nobody's", &["alder"]);
+    });
+    let port: PortEntry = element(node, map::PORTS, alder_p0.1.class.ifindex);
+    let own = FdbKey::new(alder, port.mac);
+    with_entry(node, map::FDB, own, FdbEntry::learned(exit, u64::MAX), || {
+        expect(node, "FDB", "which is the node's own, was learned in alder-lan", &["alder"]);
+    });
+    with_element(
+        node,
+        map::NODE,
+        0,
+        |entry: &mut NodeEntry| entry.own_macs = 0,
+        || {
+            expect(node, "own MACs", "the MAC of port p0, is believed", &[]);
+        },
+    );
+    with_entry(node, map::OWN_MACS, sillon_abi::Mac::new([2, 0, 0, 0, 0, 88]), 0u32, || {
+        expect(node, "own MACs", "02:00:00:00:00:58 is no port's", &[]);
+    });
+    let ethertype = |attachment| EthertypeKey { attachment, ethertype: 0x88cc, pad: 0 };
+    with_entry(node, map::ETHERTYPES, ethertype(birch_p0.0), 0u32, || {
+        expect(node, "ethertypes", "those of p0 dot1q 2 are not asked for", &["birch"]);
+    });
+    with_entry(node, map::ETHERTYPES, ethertype(999), 0u32, || {
+        expect(node, "ethertypes", "1 of them are of no attachment", &[]);
+    });
+    let guards = |bit: u16| move |one: &mut Attachment| one.guards ^= bit;
+    for (bit, of, words) in [
+        (Guards::PREFIXES, "prefixes", "those of p0 untagged are not asked for"),
+        (Guards::FIXED_MACS, "configured MACs", "p0 untagged may have none at all"),
+        (Guards::CONTROL, "guards", "do not agree on what crosses it"),
+    ] {
+        with_element(node, map::ATTACHMENTS, alder_p0.0, guards(bit), || expect(node, of, words, &["alder"]));
+    }
+    with_element(
+        node,
+        map::ATTACHMENTS,
+        alder_p0.0,
+        |one: &mut Attachment| one.mac_limit = 0,
+        || {
+            expect(node, "FDB", "p0 untagged has 1 addresses, more than its 0", &["alder"]);
+        },
+    );
     assert_eq!(verified(node)["violations"], Value::Array(Vec::new()), "all is as it was");
 }

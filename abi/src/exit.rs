@@ -38,6 +38,12 @@ impl Exit {
         self.0 == 0
     }
 
+    /// The word itself, for who compares and swaps it.
+    #[inline(always)]
+    pub const fn word(self) -> u32 {
+        self.0
+    }
+
     /// The id of the attachment or remote.
     #[inline(always)]
     pub const fn id(self) -> u32 {

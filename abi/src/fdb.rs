@@ -34,10 +34,39 @@ impl FdbKey {
 pub struct FdbEntry {
     /// Where it was last seen.
     pub exit: Exit,
-    /// Zero.
-    pub pad: u32,
+    /// [`FdbEntry::CONFIGURED`] | [`FdbEntry::FROZEN`].
+    pub flags: u16,
+    /// How often it has moved since `since`.
+    pub moves: u16,
     /// When, in nanoseconds of `CLOCK_MONOTONIC_COARSE`; refreshed at most twice a second.
     pub seen: u64,
+    /// When the first of its moves was, or when it was frozen; the same clock.
+    pub since: u64,
+}
+
+impl FdbEntry {
+    /// In `flags`: it was configured, not learned. It does not move, age or count.
+    pub const CONFIGURED: u16 = 1;
+    /// In `flags`: it moved too often, and stays where it is for a while (RFC 7432 section 15.1).
+    pub const FROZEN: u16 = 2;
+
+    /// What was learned at `exit`, just now.
+    #[inline(always)]
+    pub const fn learned(exit: Exit, now: u64) -> Self {
+        Self { exit, flags: 0, moves: 0, seen: now, since: 0 }
+    }
+
+    /// What is configured for `exit`.
+    #[inline(always)]
+    pub const fn configured(exit: Exit) -> Self {
+        Self { exit, flags: Self::CONFIGURED, moves: 0, seen: 0, since: 0 }
+    }
+
+    /// Whether it was configured.
+    #[inline(always)]
+    pub const fn is_configured(&self) -> bool {
+        self.flags & Self::CONFIGURED != 0
+    }
 }
 
 /// How the kernel programs filled a segment's share of the FDB. Only they write it (atomically); what the agent removed
@@ -45,10 +74,10 @@ pub struct FdbEntry {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FdbUse {
-    /// Entries ever inserted.
+    /// Entries inserted.
     pub learned: u64,
     /// Frames that were forwarded without their source being learned, since the segment had its share.
     pub refused: u64,
 }
 
-pod!(FdbKey = 12, FdbEntry = 16, FdbUse = 16);
+pod!(FdbKey = 12, FdbEntry = 24, FdbUse = 16);

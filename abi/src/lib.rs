@@ -9,6 +9,7 @@
 mod exit;
 mod fdb;
 mod flood;
+mod guard;
 mod rate;
 mod reason;
 mod tables;
@@ -17,6 +18,7 @@ mod tunnel;
 pub use exit::Exit;
 pub use fdb::{FdbEntry, FdbKey, FdbUse};
 pub use flood::{ETHERNET, FloodKey, Handoff, MASKED_ETHERTYPE, Note};
+pub use guard::{EthertypeKey, Guards, MacUse, OverLimit, PrefixKey};
 pub use rate::{Colour, Colours, Meters, Profile, Rate, Rates, SMALLEST_CHARGE, Storm, Tally, Word, ticks};
 pub use reason::{DropKey, DropReason, ScopeKind};
 pub use tables::{
@@ -89,6 +91,19 @@ pub mod map {
         REMOTE_COUNTERS,
         /// Per-CPU hash: [`crate::DropKey`] → frames.
         DROPS,
+        /// Hash: [`crate::FdbKey`] → [`crate::Exit`], the addresses that are configured for an attachment; for userspace only,
+        /// the programs find them in the FDB.
+        MACS,
+        /// Array: attachment id → [`crate::MacUse`].
+        MAC_USE,
+        /// Array: attachment id → FDB entries that the agent removed.
+        MAC_REMOVED,
+        /// Hash: the node's own addresses.
+        OWN_MACS,
+        /// Longest-prefix trie: [`crate::PrefixKey`], what an attachment may have as source.
+        PREFIXES,
+        /// Hash: [`crate::EthertypeKey`], what an attachment may send.
+        ETHERTYPES,
     }
 }
 
@@ -138,6 +153,21 @@ impl Mac {
         self.0[0] | self.0[1] | self.0[2] == 0
     }
 
+    /// Whether this is 01-00-0C-CC-CC-CC or -CD, where Cisco's link protocols go (CDP, VTP, UDLD; PVST+).
+    #[inline(always)]
+    pub const fn is_cisco_control(self) -> bool {
+        self.0[0] == u16::from_ne_bytes([0x01, 0x00])
+            && self.0[1] == u16::from_ne_bytes([0x0c, 0xcc])
+            && (self.0[2] == u16::from_ne_bytes([0xcc, 0xcc])
+                || self.0[2] == u16::from_ne_bytes([0xcc, 0xcd]))
+    }
+
+    /// Its bit in [`NodeEntry::own_macs`].
+    #[inline(always)]
+    pub const fn own_bit(self) -> u32 {
+        1 << ((self.0[2] ^ (self.0[2] >> 8) ^ self.0[1]) & 31)
+    }
+
     /// Whether this is 01-80-C2-00-00-0x, which no bridge forwards (IEEE 802.1Q-2022 table 8-1).
     #[inline(always)]
     pub const fn is_link_local_control(self) -> bool {
@@ -174,5 +204,8 @@ mod tests {
         assert!(Mac::new([0x01, 0x80, 0xc2, 0, 0, 0x0e]).is_link_local_control());
         assert!(!Mac::new([0x01, 0x80, 0xc2, 0, 0, 0x10]).is_link_local_control());
         assert!(!Mac::new([0x01, 0x00, 0x5e, 0, 0, 0x0e]).is_link_local_control());
+        assert!(Mac::new([0x01, 0x00, 0x0c, 0xcc, 0xcc, 0xcc]).is_cisco_control());
+        assert!(Mac::new([0x01, 0x00, 0x0c, 0xcc, 0xcc, 0xcd]).is_cisco_control());
+        assert!(!Mac::new([0x01, 0x00, 0x0c, 0xcc, 0xcc, 0xce]).is_cisco_control());
     }
 }

@@ -46,7 +46,7 @@ reasons! {
     SourceGroup = 6, "source-group";
     /// The source address is zero.
     SourceZero = 7, "source-zero";
-    /// A link-local control frame (01-80-C2-00-00-0x), which no bridge forwards.
+    /// A link-local control frame (01-80-C2-00-00-0x, or Cisco's 01-00-0C-CC-CC-CC and -CD), which no bridge forwards.
     LinkLocalControl = 8, "link-local-control";
     /// The packet is larger than the segment's MTU.
     TooBig = 9, "too-big";
@@ -98,6 +98,42 @@ reasons! {
     StormMulticast = 32, "storm-multicast";
     /// More frames to addresses that are not known than the attachment may flood.
     StormUnknownUnicast = 33, "storm-unknown-unicast";
+    /// The source address is new, and the attachment has as many addresses as its `mac_limit`.
+    MacLimit = 34, "mac-limit";
+    /// The source address is none of those that are configured for the attachment.
+    MacNotListed = 35, "mac-not-listed";
+    /// The source address is configured for another attachment of the segment.
+    MacConfigured = 36, "mac-configured";
+    /// The source address was learned at a sticky attachment, and came from elsewhere.
+    MacSticky = 37, "mac-sticky";
+    /// The source address moved too often (RFC 7432 section 15.1), and came from elsewhere than where it was frozen.
+    MacFrozen = 38, "mac-frozen";
+    /// The source address is that of one of the node's own ports.
+    SourceIsNode = 39, "source-is-node";
+    /// A PAUSE or other MAC control frame (IEEE 802.3 annex 31B), which stops a link and belongs to no segment.
+    MacControl = 40, "mac-control";
+    /// A packet of a DHCP server, from an attachment that is not trusted for it.
+    DhcpServer = 41, "dhcp-server";
+    /// An IPv6 router advertisement, from an attachment that is not trusted for it.
+    RouterAdvertisement = 42, "router-advertisement";
+    /// An ICMPv6 redirect, from an attachment that is not trusted as a router.
+    IcmpRedirect = 43, "icmp-redirect";
+    /// A first fragment without the headers that say what it is (RFC 7113 section 2.1).
+    HeadlessFragment = 44, "headless-fragment";
+    /// IPv6 headers that could not be followed to the end: too many, or cut short.
+    HeaderChain = 45, "header-chain";
+    /// IP or ARP inside an LLC/SNAP header, or behind more tags than are looked through (CVE-2021-27853).
+    Wrapped = 46, "wrapped";
+    /// An IP source address that is in none of the attachment's prefixes.
+    AddressNotListed = 47, "address-not-listed";
+    /// ARP for an address that is in none of the attachment's prefixes, or for another MAC than the frame's.
+    ArpSpoofed = 48, "arp-spoofed";
+    /// Neighbour discovery for an address that is in none of the attachment's prefixes, or for another MAC than the frame's.
+    NdSpoofed = 49, "nd-spoofed";
+    /// Neighbour discovery in fragments (RFC 6980 section 5).
+    NdFragment = 50, "nd-fragment";
+    /// An ethertype that is not in the attachment's list.
+    EthertypeNotListed = 51, "ethertype-not-listed";
 }
 
 /// What a drop is counted for.

@@ -14,6 +14,8 @@ pub struct NodeEntry {
     pub next_uid: u32,
     /// The next flood list to give out; for userspace only.
     pub next_list: u32,
+    /// A bit ([`Mac::own_bit`]) for each of the node's own addresses: most others need not be looked up.
+    pub own_macs: u32,
 }
 
 /// What a port faces.
@@ -190,23 +192,12 @@ pub struct Attachment {
     pub leaf: u8,
     /// DSCP of the outer header, already shifted to its place in the traffic class.
     pub tos: u8,
-    /// Zero.
-    pub pad: u8,
-    /// Which guards look at its frames, so that those that it does not have cost it nothing: [`Attachment::POLICED_IN`] …
+    /// An [`crate::OverLimit`].
+    pub over_limit: u8,
+    /// Which guards look at its frames, so that those that it does not have cost it nothing: [`crate::Guards`].
     pub guards: u16,
-}
-
-impl Attachment {
-    /// In `guards`: it has a bandwidth profile for what comes from it.
-    pub const POLICED_IN: u16 = 1;
-    /// In `guards`: it has a bandwidth profile for what goes to it.
-    pub const POLICED_OUT: u16 = 1 << 1;
-    /// In `guards`: its broadcasts are limited.
-    pub const STORM_BROADCAST: u16 = 1 << 2;
-    /// In `guards`: its multicasts are limited.
-    pub const STORM_MULTICAST: u16 = 1 << 3;
-    /// In `guards`: its frames to unknown addresses are limited.
-    pub const STORM_UNKNOWN_UNICAST: u16 = 1 << 4;
+    /// FDB entries that it may have.
+    pub mac_limit: u32,
 }
 
 /// A segment, by uid.
@@ -229,6 +220,12 @@ pub struct Segment {
     pub ageing: u32,
     /// FDB entries that it may have.
     pub fdb_limit: u32,
+    /// The move of an address within `move_window` that freezes it; 0 where none does.
+    pub move_limit: u16,
+    /// Seconds in which moves count.
+    pub move_window: u16,
+    /// Seconds for which a frozen address stays.
+    pub freeze: u32,
 }
 
 /// Frames and bytes, in and out. Bytes are of the frame as it is on the port, without FCS.
@@ -246,12 +243,12 @@ pub struct Counters {
 }
 
 pod!(
-    NodeEntry = 28,
+    NodeEntry = 32,
     PortEntry = 12,
     PortRecord = 24,
     Label = 128,
     ClassKey = 8,
-    Attachment = 32,
-    Segment = 24,
+    Attachment = 36,
+    Segment = 32,
     Counters = 32,
 );

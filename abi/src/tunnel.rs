@@ -67,7 +67,11 @@ pub struct TunnelEntry {
     /// A [`crate::Service`].
     pub service: u8,
     /// Zero.
-    pub pad: [u8; 5],
+    pub pad: u8,
+    /// [`crate::Guards`].
+    pub guards: u16,
+    /// Zero.
+    pub pad2: u16,
 }
 
 /// A remote VTEP, by id.

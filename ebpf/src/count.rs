@@ -1,6 +1,9 @@
 //! Counters. Every drop has one reason and is counted once, for the narrowest thing that is known by then.
 
-use core::intrinsics::{AtomicOrdering::Relaxed, atomic_xadd};
+use core::intrinsics::{
+    AtomicOrdering::{Relaxed, SeqCst},
+    atomic_cxchg, atomic_xadd,
+};
 
 use aya_ebpf::{bindings::BPF_NOEXIST, maps::PerCpuArray};
 use sillon_abi::{Counters, DropKey, DropReason, Exit, ScopeKind};
@@ -46,16 +49,26 @@ pub fn dropped(scope: Scope, reason: DropReason) {
     }
 }
 
-/// Adds to a count that several CPUs share.
+/// Adds to a word that several CPUs change; returns what it was.
 ///
 /// # Safety
-/// `count` must point to an aligned word of a map value.
+/// `word` must point to an aligned word of a map value.
 #[inline(always)]
-pub unsafe fn add(count: *mut u64, by: u64) {
-    // `AtomicU64::fetch_add` is not offered for BPF, which has no compare-and-swap at its base level; this compiles to its
-    // atomic add.
+pub unsafe fn add(word: *mut u64, by: u64) -> u64 {
+    // The integer atomics of `core::sync` are not offered for BPF, which has no compare-and-swap at its base level; this
+    // compiles to its atomic add.
     // SAFETY: as the caller promises.
-    unsafe { atomic_xadd::<u64, u64, { Relaxed }>(count, by) };
+    unsafe { atomic_xadd::<u64, u64, { Relaxed }>(word, by) }
+}
+
+/// Writes `new` where `old` is, in one step; returns what was there, and whether it was done.
+///
+/// # Safety
+/// `word` must point to an aligned word of a map value.
+#[inline(always)]
+pub unsafe fn exchange(word: *mut u32, old: u32, new: u32) -> (u32, bool) {
+    // SAFETY: as the caller promises.
+    unsafe { atomic_cxchg::<u32, { SeqCst }, { SeqCst }>(word, old, new) }
 }
 
 #[inline(always)]

@@ -1,10 +1,13 @@
 //! The one place that touches packet memory at XDP. Offsets are bytes from the first of the frame's bytes.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
     EbpfContext,
     bindings::xdp_md,
     helpers::generated::{
         bpf_xdp_adjust_head, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
+        bpf_xdp_load_bytes,
     },
     programs::XdpContext,
 };
@@ -68,6 +71,17 @@ impl Frame {
     #[inline(always)]
     pub fn new(ctx: &XdpContext) -> Self {
         Self { ctx: ctx.as_ptr().cast() }
+    }
+
+    /// The same in a function that has only its context.
+    #[inline(always)]
+    pub fn of(ctx: *mut xdp_md) -> Self {
+        Self { ctx }
+    }
+
+    #[inline(always)]
+    pub fn ctx(&self) -> *mut xdp_md {
+        self.ctx
     }
 
     #[inline(always)]
@@ -134,6 +148,29 @@ impl Frame {
     #[inline(always)]
     pub fn read_be16(&self, offset: usize) -> Result<u16, DropReason> {
         Ok(u16::from_be(self.read(offset)?))
+    }
+
+    /// Reads at an offset that is not known until then, also behind the first piece of a frame in pieces. Slower than `read`.
+    #[inline(always)]
+    pub fn load<T: Wire>(&self, offset: usize) -> Result<T, DropReason> {
+        /// The verifier wants words on the stack aligned, and the compiler makes words of what is side by side.
+        #[repr(align(8))]
+        struct Aligned<T>(MaybeUninit<T>);
+        let mut value = Aligned(MaybeUninit::<T>::uninit());
+        let into = value.0.as_mut_ptr().cast();
+        // SAFETY: `value` is as long as we say, and filled where the helper says so; `Wire` says that any bytes are a value.
+        unsafe {
+            match bpf_xdp_load_bytes(self.ctx, offset as u32, into, size_of::<T>() as u32) {
+                0 => Ok(value.0.assume_init()),
+                _ => Err(DropReason::Truncated),
+            }
+        }
+    }
+
+    /// A 16-bit field in network order, read so.
+    #[inline(always)]
+    pub fn load_be16(&self, offset: usize) -> Result<u16, DropReason> {
+        Ok(u16::from_be(self.load(offset)?))
     }
 
     /// Takes `by` bytes off the front, or with a negative number puts as many undefined ones there.

@@ -4,7 +4,7 @@
 
 use sillon_abi::{DropReason, Exit, Service};
 
-use crate::{classify::Origin, learn, parse::Inner, recall::Undecided};
+use crate::{classify::Origin, guard::mac, learn, parse::Inner, recall::Undecided};
 
 /// Where a frame goes.
 pub enum Route {
@@ -15,6 +15,7 @@ pub enum Route {
 #[inline(always)]
 pub fn lookup(origin: &Origin, inner: &Inner, undecided: &Undecided) -> Result<Route, DropReason> {
     if origin.service == Service::Line as u8 {
+        mac::on_line(origin, inner.macs.src())?;
         return if origin.cross.is_none() {
             Err(DropReason::LineIncomplete)
         } else {
@@ -22,7 +23,7 @@ pub fn lookup(origin: &Origin, inner: &Inner, undecided: &Undecided) -> Result<R
         };
     }
     let epoch = undecided.epoch(origin.segment);
-    let is_learned = learn::learn(origin, inner);
+    let is_learned = learn::learn(origin, inner)?;
     if inner.macs.dst().is_group() {
         return Ok(Route::Flood);
     }

@@ -10,7 +10,7 @@
 #![no_main]
 #![allow(
     internal_features,
-    reason = "atomic add and compare-and-swap, which BPF has and `core::sync::atomic` does not offer for it"
+    reason = "atomic operations, which BPF has and `core::sync::atomic` does not offer for it"
 )]
 #![feature(core_intrinsics)]
 

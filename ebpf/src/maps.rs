@@ -2,12 +2,12 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, DevMapHash, HashMap, PerCpuArray, PerCpuHashMap},
+    maps::{Array, DevMapHash, HashMap, LpmTrie, PerCpuArray, PerCpuHashMap},
 };
 use sillon_abi::{
-    Attachment, ClassKey, Colours, Counters, DropKey, Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Label,
-    Meters, NodeEntry, PORT_SLOTS, PathEntry, PortEntry, PortRecord, Rates, RemoteEntry, Segment,
-    TunnelEntry, TunnelKey,
+    Attachment, ClassKey, Colours, Counters, DropKey, EthertypeKey, Exit, FdbEntry, FdbKey, FdbUse, FloodKey,
+    Label, Mac, MacUse, Meters, NodeEntry, PORT_SLOTS, PathEntry, PortEntry, PortRecord, PrefixKey, Rates,
+    RemoteEntry, Segment, TunnelEntry, TunnelKey,
 };
 
 /// Elements are allocated as they come: a node's limits may be far above what it uses.
@@ -58,3 +58,15 @@ pub static COLOURS: PerCpuArray<Colours> = PerCpuArray::pinned(1, 0);
 pub static REMOTE_COUNTERS: PerCpuArray<Counters> = PerCpuArray::pinned(1, 0);
 #[map]
 pub static DROPS: PerCpuHashMap<DropKey, u64> = PerCpuHashMap::pinned(1, NO_PREALLOC);
+#[map]
+pub static MACS: HashMap<FdbKey, Exit> = HashMap::pinned(1, NO_PREALLOC);
+#[map]
+pub static MAC_USE: Array<MacUse> = Array::pinned(1, 0);
+#[map]
+pub static MAC_REMOVED: Array<u64> = Array::pinned(1, 0);
+#[map]
+pub static OWN_MACS: HashMap<Mac, u32> = HashMap::pinned(PORT_SLOTS, NO_PREALLOC);
+#[map]
+pub static PREFIXES: LpmTrie<PrefixKey, u32> = LpmTrie::pinned(1, 0);
+#[map]
+pub static ETHERTYPES: HashMap<EthertypeKey, u32> = HashMap::pinned(1, NO_PREALLOC);

@@ -8,7 +8,7 @@
 //!
 //! An attachment without a profile has no bit in its `guards`, and costs a comparison.
 
-use sillon_abi::{Attachment, Colour, DropReason, Exit, SMALLEST_CHARGE, Tally};
+use sillon_abi::{Colour, DropReason, Exit, Guards, SMALLEST_CHARGE, Tally};
 
 use crate::{
     bucket::{self, Bucket},
@@ -19,7 +19,7 @@ use crate::{
 /// A frame from an attachment.
 #[inline(always)]
 pub fn ingress(origin: &Origin, len: usize) -> Result<(), DropReason> {
-    if origin.guards & Attachment::POLICED_IN != 0 && is_red(origin.ingress.id(), false, len as u32) {
+    if origin.guards & Guards::POLICED_IN != 0 && is_red(origin.ingress.id(), false, len as u32) {
         return Err(DropReason::PolicedIngress);
     }
     Ok(())
@@ -28,7 +28,7 @@ pub fn ingress(origin: &Origin, len: usize) -> Result<(), DropReason> {
 /// A frame, as long as it will be on the port, to an attachment with these `guards`.
 #[inline(always)]
 pub fn egress(exit: Exit, guards: u16, len: usize) -> Result<(), DropReason> {
-    if guards & Attachment::POLICED_OUT != 0 && is_red(exit.id(), true, len as u32) {
+    if guards & Guards::POLICED_OUT != 0 && is_red(exit.id(), true, len as u32) {
         return Err(DropReason::PolicedEgress);
     }
     Ok(())

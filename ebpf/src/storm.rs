@@ -4,7 +4,7 @@
 //!
 //! The node counts at which a frame comes in; what comes out of a tunnel was counted there. A `line` floods nothing.
 
-use sillon_abi::{Attachment, DropReason, Mac, Storm};
+use sillon_abi::{DropReason, Guards, Mac, Storm};
 
 use crate::{
     bucket::{self, Bucket},
@@ -20,11 +20,11 @@ const BROADCAST: Mac = Mac([0xffff; 3]);
 pub fn allow(origin: &Origin, inner: &Inner) -> Result<(), DropReason> {
     let dst = inner.macs.dst();
     let (kind, guard, reason) = if dst == BROADCAST {
-        (Storm::Broadcast, Attachment::STORM_BROADCAST, DropReason::StormBroadcast)
+        (Storm::Broadcast, Guards::STORM_BROADCAST, DropReason::StormBroadcast)
     } else if dst.is_group() {
-        (Storm::Multicast, Attachment::STORM_MULTICAST, DropReason::StormMulticast)
+        (Storm::Multicast, Guards::STORM_MULTICAST, DropReason::StormMulticast)
     } else {
-        (Storm::UnknownUnicast, Attachment::STORM_UNKNOWN_UNICAST, DropReason::StormUnknownUnicast)
+        (Storm::UnknownUnicast, Guards::STORM_UNKNOWN_UNICAST, DropReason::StormUnknownUnicast)
     };
     if origin.guards & guard != 0 && is_too_much(origin.ingress.id(), kind as u32) {
         return Err(reason);

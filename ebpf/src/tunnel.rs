@@ -211,7 +211,7 @@ fn origin(tunnel: &TunnelEntry, header: usize, leaf: bool) -> Origin {
         leaf: leaf && tunnel.service == sillon_abi::Service::Tree as u8,
         tos: 0,
         transparent: true,
-        // The node that it came in at has done it.
-        guards: 0,
+        // The node that it came in at has looked at the rest.
+        guards: tunnel.guards,
     }
 }

@@ -65,9 +65,9 @@ fn pipeline(frame: &Frame, scope: &mut Scope) -> Result<u32, DropReason> {
     let Arrival { origin, len, .. } = arrival;
     let inner = parse::inner(frame, origin, arrival.macs, arrival.priority)?;
     if arrival.recalled.is_none() {
-        guard::addresses(arrival.macs)?;
+        guard::addresses(origin, arrival.macs)?;
     }
-    guard::size(origin, &inner, len)?;
+    guard::packet(frame, origin, &inner, len)?;
     ecn::decapsulated(frame, &inner, arrival.outer_ecn)?;
     police::ingress(origin, len)?;
     let route = match arrival.recalled {

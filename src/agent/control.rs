@@ -27,6 +27,13 @@ const SHORT_PATIENCE: Duration = Duration::from_secs(5);
 pub enum Request {
     /// Apply this file, or its own one again.
     Reload(Option<PathBuf>),
+    /// Let frozen addresses of a segment move again, or only one of them.
+    Thaw {
+        /// The segment's name.
+        segment: String,
+        /// The address.
+        mac: Option<String>,
+    },
 }
 
 /// What became of it.

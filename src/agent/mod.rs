@@ -175,10 +175,22 @@ impl Agent {
     async fn serve(&mut self, mut stream: tokio::net::UnixStream) {
         let answer = match control::read(&mut stream).await {
             Ok(Request::Reload(path)) => self.reload(path).await,
+            Ok(Request::Thaw { segment, mac }) => self.thaw(&segment, mac.as_deref()),
             Err(error) => Answer::BadInput(format!("no request: {error}")),
         };
         if let Err(error) = control::answer(&mut stream, &answer).await {
             warn!(%error, "who asked is gone");
+        }
+    }
+
+    fn thaw(&mut self, segment: &str, mac: Option<&str>) -> Answer {
+        let mac = match mac.map(str::parse).transpose() {
+            Ok(mac) => mac,
+            Err(invalid) => return Answer::BadInput(format!("{invalid}")),
+        };
+        match self.reconciler.thaw(segment, mac) {
+            Ok(changes) => Answer::Done { changes, notes: Vec::new() },
+            Err(error) => Answer::Failed(format!("{error:#}")),
         }
     }
 

@@ -6,8 +6,9 @@ use std::{
     net::IpAddr,
 };
 
+use anyhow::Context;
 use nix::fcntl::Flock;
-use sillon_abi::{PortRecord, Role};
+use sillon_abi::{FdbEntry, FdbKey, Mac, PortRecord, Role};
 use tracing::{info, warn};
 
 use super::{
@@ -28,7 +29,7 @@ use crate::{
         tables::{Tables, padded, unpadded},
         view::monotonic_ns,
     },
-    model::{Limits, NodeConfig, PortRole},
+    model::{Limits, MacAddr, NodeConfig, PortRole},
     net::{links::Link, underlay::Snapshot},
 };
 
@@ -81,8 +82,17 @@ pub struct Reconciler {
     attached: BTreeSet<u32>,
     /// What each reachable remote's next hops are.
     hops: BTreeMap<IpAddr, Vec<NextHop>>,
+    /// The node's own addresses.
+    own_macs: BTreeSet<Mac>,
+    /// Addresses that were told of as frozen.
+    frozen: BTreeSet<FdbKey>,
+    /// How often it was asked to age the FDB.
+    ticks: u32,
     _lock: Option<Flock<File>>,
 }
+
+/// How many seconds pass from one time that the accounts of addresses are settled to the next.
+const SETTLE_TICKS: u32 = 10;
 
 impl From<Limits> for Sizes {
     fn from(limits: Limits) -> Self {
@@ -154,6 +164,9 @@ impl Reconciler {
             config: config.clone(),
             attached: BTreeSet::new(),
             hops: BTreeMap::new(),
+            own_macs: BTreeSet::new(),
+            frozen: BTreeSet::new(),
+            ticks: 0,
             _lock: None,
         };
         reconciler.check(&config, links)?;
@@ -255,6 +268,7 @@ impl Reconciler {
         self.prepare_new(&mut wanted.records, &devices, links).await?;
         let ops = diff::diff(&previous, &wanted);
         self.maps.apply(&ops)?;
+        self.own_macs.clone_from(&wanted.own_macs);
         self.config = config;
         self.attach(&devices)?;
         self.release(&previous, &wanted, links).await?;
@@ -330,11 +344,14 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Removes FDB entries that were not seen for their segment's ageing time.
+    /// Removes FDB entries that were not seen for their segment's ageing time, and says which addresses were frozen. To be called
+    /// each second.
     ///
     /// # Errors
     /// A map can't be read or written.
     pub fn age(&mut self) -> Result<u64, DataplaneError> {
+        self.ticks = self.ticks.wrapping_add(1);
+        let before = if self.ticks.is_multiple_of(SETTLE_TICKS) { Some(self.maps.mac_uses()?) } else { None };
         let ageing: BTreeMap<u32, u64> = self
             .maps
             .segments()?
@@ -342,11 +359,37 @@ impl Reconciler {
             .map(|(uid, segment)| (uid, u64::from(segment.ageing)))
             .collect();
         let now = monotonic_ns();
-        self.maps.retain_fdb(|key, entry| {
-            ageing
-                .get(&key.segment)
-                .is_some_and(|ageing| now.saturating_sub(entry.seen) < ageing * 1_000_000_000)
-        })
+        let own = &self.own_macs;
+        let walk = self.maps.retain_fdb(|key, entry| {
+            let is_young = |ageing: &u64| now.saturating_sub(entry.seen) < ageing * 1_000_000_000;
+            ageing.get(&key.segment).is_some_and(is_young) && !own.contains(&key.mac)
+        })?;
+        if let Some(before) = before {
+            self.maps.settle_accounts(&before, &walk)?;
+        }
+        for key in walk.frozen.difference(&self.frozen) {
+            let segment = self.maps.label(key.segment)?;
+            warn!(mac = %key.mac, segment, "moved too often: it stays where it is until it thaws");
+        }
+        self.frozen = walk.frozen;
+        Ok(walk.removed)
+    }
+
+    /// Forgets where frozen addresses of a segment are, or only one of them; returns how many.
+    ///
+    /// # Errors
+    /// There is no such segment, or a map can't be read or written.
+    pub fn thaw(&mut self, segment: &str, mac: Option<MacAddr>) -> anyhow::Result<usize> {
+        let tables = self.maps.read()?;
+        let uid = tables.labels.iter().find(|(_, label)| unpadded(&label.segment) == segment);
+        let (uid, _) = uid.with_context(|| format!("there is no segment {segment} on this node"))?;
+        let mac = mac.map(|mac| Mac::new(mac.octets()));
+        let is_meant = |key: &FdbKey, entry: &FdbEntry| {
+            key.segment == *uid && entry.flags & FdbEntry::FROZEN != 0 && mac.is_none_or(|mac| mac == key.mac)
+        };
+        let fdb = self.maps.fdb()?;
+        let keys = fdb.iter().filter(|(key, entry)| is_meant(key, entry)).map(|(key, _)| *key).collect();
+        Ok(self.maps.thaw(&keys)?)
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::Context;
 
 use super::{
     Output,
-    args::{ReloadArgs, RunArgs, XdpMode},
+    args::{ReloadArgs, RunArgs, ThawArgs, XdpMode},
     exit,
 };
 use crate::{
@@ -69,6 +69,24 @@ pub fn reload(args: &ReloadArgs, output: Output) -> anyhow::Result<ExitCode> {
             Ok(exit::wrong_input())
         }
         Answer::Failed(error) => anyhow::bail!("not reloaded: {error}"),
+    }
+}
+
+/// Makes a running agent forget where frozen addresses are.
+pub fn thaw(args: &ThawArgs, output: Output) -> anyhow::Result<ExitCode> {
+    let request =
+        Request::Thaw { segment: args.segment.to_string(), mac: args.mac.map(|mac| mac.to_string()) };
+    match RunFiles::new(&args.run_dir, args.node.as_str()).ask(&request)? {
+        Answer::Done { changes, .. } => {
+            let addresses = if changes == 1 { "address" } else { "addresses" };
+            output.say(&format!("thawed: {changes} {addresses}\n"))?;
+            Ok(exit::DONE)
+        }
+        Answer::BadInput(error) => {
+            output.complain(&format!("error: {error}\n"));
+            Ok(exit::wrong_input())
+        }
+        Answer::Failed(error) => anyhow::bail!("not thawed: {error}"),
     }
 }
 

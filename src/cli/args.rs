@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::model::Name;
+use crate::model::{MacAddr, Name};
 
 /// Carves isolated layer-2 segments for competing operators out of shared ports
 #[derive(Debug, Parser)]
@@ -92,6 +92,9 @@ pub enum AgentCommand {
     /// Make the running agent read its file again; what did not change loses no frame
     #[command(after_help = RELOAD_EXAMPLES)]
     Reload(ReloadArgs),
+    /// Let addresses move again that were frozen for moving too often
+    #[command(after_help = THAW_EXAMPLES)]
+    Thaw(ThawArgs),
 }
 
 /// `sillon agent reload`
@@ -104,6 +107,23 @@ pub struct ReloadArgs {
     /// The name of the node that is meant
     #[arg(long, value_name = "NAME", group = "which")]
     pub node: Option<Name>,
+    /// Where the agent's socket is
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUN_DIR)]
+    pub run_dir: PathBuf,
+}
+
+/// `sillon agent thaw`
+#[derive(Debug, Args)]
+pub struct ThawArgs {
+    /// The name of the node whose agent is meant
+    #[arg(long, value_name = "NAME")]
+    pub node: Name,
+    /// The segment
+    #[arg(long, value_name = "NAME")]
+    pub segment: Name,
+    /// Only this address; else all that are frozen there
+    #[arg(value_name = "MAC")]
+    pub mac: Option<MacAddr>,
     /// Where the agent's socket is
     #[arg(long, value_name = "DIR", default_value = DEFAULT_RUN_DIR)]
     pub run_dir: PathBuf,
@@ -230,6 +250,13 @@ Examples:
   sudo sillon agent reload --node edge1
 
 A file with an error changes nothing.";
+
+const THAW_EXAMPLES: &str = "\
+Examples:
+  sudo sillon agent thaw --node edge1 --segment alder-lan
+  sudo sillon agent thaw --node edge1 --segment alder-lan 02:00:00:00:00:01
+
+`sillon node show fdb` says which are frozen. They thaw by themselves after the segment's `freeze` seconds.";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:

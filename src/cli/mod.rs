@@ -6,7 +6,7 @@
 pub mod agent;
 pub mod args;
 pub mod check;
-mod limits;
+mod guards;
 pub mod node;
 mod output;
 mod tables;
@@ -28,6 +28,7 @@ pub fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Agent(agent) => match (&agent.command, &agent.run) {
             (Some(AgentCommand::Reload(reload)), _) => agent::reload(reload, output),
+            (Some(AgentCommand::Thaw(thaw)), _) => agent::thaw(thaw, output),
             (None, Some(run)) => agent::run(run, output),
             // clap asks for `--config` where there is no subcommand.
             (None, None) => Err(anyhow::anyhow!("sillon agent needs --config FILE")),

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{
     Output, agent,
     args::{FlushArgs, ShowArgs, What, WhichNode},
-    exit, limits, tables,
+    exit, guards, tables,
 };
 use crate::{
     agent::reconciler,
@@ -70,7 +70,7 @@ fn text(view: &View<'_>, what: What) -> anyhow::Result<String> {
         What::Segments => tables::segments(&view.segments()?),
         What::Fdb => tables::fdb(&view.fdb()?),
         What::Remotes => tables::remotes(&view.remotes()?),
-        What::Guards => limits::limits(&view.guards()?),
+        What::Guards => guards::guards(&view.guards()?),
         What::Drops => tables::drops(&view.drops()?),
         What::All => [What::Ports, What::Segments, What::Fdb, What::Remotes, What::Guards, What::Drops]
             .into_iter()

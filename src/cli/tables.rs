@@ -47,7 +47,7 @@ pub(super) fn optional(value: Option<impl Display>) -> Cell {
     value.map_or_else(|| text("-"), text)
 }
 
-fn list<T: ToString>(values: impl IntoIterator<Item = T>) -> Cell {
+pub(super) fn list<T: ToString>(values: impl IntoIterator<Item = T>) -> Cell {
     let values: Vec<String> = values.into_iter().map(|value| value.to_string()).collect();
     text(if values.is_empty() { "-".to_owned() } else { values.join(" ") })
 }
@@ -128,14 +128,15 @@ pub fn segments(segments: &[SegmentView]) -> String {
 
 /// The FDB.
 pub fn fdb(entries: &[FdbView]) -> String {
-    let mut sheet = Sheet::new("FDB", &["segment", "vni", "mac", "at", "age s"]);
+    let mut sheet = Sheet::new("FDB", &["segment", "vni", "mac", "at", "state", "age s"]);
     for entry in entries {
         sheet.row(vec![
             text(&entry.segment),
             number(entry.vni),
             text(&entry.mac),
             text(&entry.at),
-            number(entry.age),
+            text(entry.state),
+            entry.age.map_or_else(|| text("-"), number),
         ]);
     }
     sheet.text()

@@ -3,6 +3,8 @@
 //! Ids are kept for what stays, so that it is not touched. A segment's uid is never given out twice, whatever becomes of its VNI: what was
 //! learned under the old one is unreachable under the new.
 
+mod guards;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -16,7 +18,7 @@ use sillon_abi::{
 use super::{
     rates,
     sizes::Sizes,
-    tables::{LIST_STEP, Tables, padded},
+    tables::{LIST_STEP, Tables, padded, unpadded},
 };
 use crate::model::{self, NodeConfig};
 
@@ -67,6 +69,7 @@ pub fn compile(
     compiler.tunnels();
     compiler.flood_lists();
     compiler.ports();
+    guards::own_macs(&mut compiler.tables);
     check(&compiler.tables, sizes)?;
     Ok(compiler.tables)
 }
@@ -77,6 +80,9 @@ fn check(tables: &Tables, sizes: &Sizes) -> Result<(), CompileError> {
         ("segments", tables.segments.len(), sizes.segments),
         ("remotes", tables.remotes.len(), sizes.remotes),
         ("remotes of all segments together", tables.tunnels.len(), sizes.tunnels()),
+        ("configured MACs", tables.macs.len(), sizes.macs()),
+        ("prefixes", tables.prefixes.len(), sizes.guard_entries()),
+        ("listed ethertypes", tables.ethertypes.len(), sizes.guard_entries()),
     ];
     for (what, wanted, room) in counts {
         let room = room as usize;
@@ -121,6 +127,7 @@ impl Compiler<'_> {
             vtep6: node.vtep6.map_or([0; 8], |ip| addr(ip.into()).0),
             next_uid: self.previous.node.next_uid.max(1),
             next_list: self.previous.node.next_list.max(LIST_STEP),
+            own_macs: 0,
         };
     }
 
@@ -154,6 +161,9 @@ impl Compiler<'_> {
                 tos: segment.dscp << 2,
                 ageing: segment.ageing,
                 fdb_limit: segment.mac_limit,
+                move_limit: segment.moves.limit,
+                move_window: segment.moves.window,
+                freeze: segment.moves.freeze,
             };
             self.tables.segments.insert(uid, entry);
             self.tables.labels.insert(uid, label);
@@ -196,9 +206,11 @@ impl Compiler<'_> {
                 service: segment.service,
                 leaf: u8::from(attachment.role == model::LeafRole::Leaf),
                 tos: segment.tos,
-                pad: 0,
-                guards: rates::guards(&rates),
+                over_limit: guards::over_limit(attachment.guards.over_limit),
+                guards: guards::bits(self.config, attachment) | rates::guards(&rates),
+                mac_limit: attachment.guards.mac_limit,
             };
+            guards::lists(&mut self.tables, id, uid, &attachment.guards);
             self.tables.attachments.insert(id, entry);
             self.tables.rates.insert(id, rates);
             if class.encap() != sillon_abi::Encap::Port {
@@ -246,6 +258,11 @@ impl Compiler<'_> {
         for (uid, exits) in self.points() {
             let Some(segment) = self.tables.segments.get(&uid) else { continue };
             let is_line = segment.service == LINE;
+            let guards = self
+                .tables
+                .labels
+                .get(&uid)
+                .map_or(0, |label| guards::of_line(self.config, &unpadded(&label.segment)));
             let attached = exits.iter().copied().find(|exit| !exit.is_remote()).unwrap_or(Exit::NONE);
             for remote in exits.iter().filter(|exit| exit.is_remote()) {
                 let Some(source) = self.tables.remotes.get(&remote.id()) else { continue };
@@ -258,7 +275,9 @@ impl Compiler<'_> {
                     fdb_limit: segment.fdb_limit,
                     mtu: segment.mtu,
                     service: segment.service,
-                    pad: [0; 5],
+                    pad: 0,
+                    guards,
+                    pad2: 0,
                 };
                 self.tables.tunnels.insert(key, entry);
             }

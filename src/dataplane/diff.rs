@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sillon_abi::{
-    Addr, Attachment, ClassKey, Exit, FloodKey, Label, NodeEntry, PortEntry, PortRecord, Rates, Segment,
-    TunnelEntry, TunnelKey,
+    Addr, Attachment, ClassKey, EthertypeKey, Exit, FdbKey, FloodKey, Label, Mac, NodeEntry, PortEntry,
+    PortRecord, PrefixKey, Rates, Segment, TunnelEntry, TunnelKey,
 };
 
 use super::tables::{Tables, interim_list};
@@ -71,6 +71,22 @@ pub enum Op {
     RemoveDevice(u32),
     /// Forget a port's record.
     RemoveRecord(u32),
+    /// Configure an address for an attachment; what was learned of it goes.
+    SetMac(FdbKey, Exit),
+    /// No longer configure it.
+    RemoveMac(FdbKey),
+    /// Nobody may send from this address.
+    AddOwnMac(Mac),
+    /// It is no longer the node's.
+    RemoveOwnMac(Mac),
+    /// Allow a prefix.
+    AddPrefix(u32, PrefixKey),
+    /// No longer allow it.
+    RemovePrefix(u32, PrefixKey),
+    /// Allow an ethertype.
+    AddEthertype(EthertypeKey),
+    /// No longer allow it.
+    RemoveEthertype(EthertypeKey),
 }
 
 /// Whether an attachment's id is in use already.
@@ -129,7 +145,16 @@ fn common(old: &Tables, new: &Tables) -> Tables {
         remotes: in_both(&old.remotes, &new.remotes, Addr::eq),
         flood: BTreeMap::new(),
         devices: &old.devices & &new.devices,
+        own_macs: old.own_macs.clone(),
+        // As long as the guards ask for them: an attachment that stays loses no frame while its lists change.
+        macs: old.macs.clone(),
+        prefixes: old.prefixes.clone(),
+        ethertypes: old.ethertypes.clone(),
     };
+    let stays = |id: u32| new.attachments.contains_key(&id);
+    common.macs.retain(|_, exit| stays(exit.id()));
+    common.prefixes.retain(|(_, key)| stays(key.attachment));
+    common.ethertypes.retain(|key| stays(key.attachment));
     // Whoever is a leaf before or after is one in between: a frame of a root that is to be a leaf must not find a leaf that joins.
     for (id, attachment) in &mut common.attachments {
         attachment.leaf |= new.attachments.get(id).map_or(0, |new| new.leaf);
@@ -181,6 +206,7 @@ fn narrow(old: &Tables, part: &Tables) -> Vec<Op> {
     ops.extend(removed(&old.vnis, &part.vnis, Op::RemoveVni));
     ops.extend(removed(&old.ports, &part.ports, Op::RemovePort));
     let mut last = Vec::new();
+    remove_lists(old, part, &mut last);
     let exits = part.exits();
     if !old.exits().is_subset(&exits) {
         last.push(Op::PurgeFdb(exits));
@@ -210,12 +236,29 @@ fn widen(part: &Tables, new: &Tables) -> Vec<Op> {
     ops.extend(set(&part.tunnels, &new.tunnels, Op::SetTunnel));
     ops.extend(set(&part.vnis, &new.vnis, Op::SetVni));
     ops.extend(set(&part.classes, &new.classes, Op::SetClass));
-    let interim: Vec<Op> = removed(&part.flood, &new.flood, Op::RemoveFlood).collect();
+    let mut interim: Vec<Op> = removed(&part.flood, &new.flood, Op::RemoveFlood).collect();
+    remove_lists(part, new, &mut interim);
     if !interim.is_empty() {
         ops.push(Op::Barrier);
         ops.extend(interim);
     }
     ops
+}
+
+/// What one tables' guards list and the others' don't.
+fn remove_lists(from: &Tables, to: &Tables, ops: &mut Vec<Op>) {
+    ops.extend(from.own_macs.difference(&to.own_macs).map(|mac| Op::RemoveOwnMac(*mac)));
+    ops.extend(removed(&from.macs, &to.macs, Op::RemoveMac));
+    ops.extend(from.prefixes.difference(&to.prefixes).map(|(length, key)| Op::RemovePrefix(*length, *key)));
+    ops.extend(from.ethertypes.difference(&to.ethertypes).map(|key| Op::RemoveEthertype(*key)));
+}
+
+/// The other way round.
+fn add_lists(part: &Tables, new: &Tables, ops: &mut Vec<Op>) {
+    ops.extend(new.own_macs.difference(&part.own_macs).map(|mac| Op::AddOwnMac(*mac)));
+    ops.extend(new.prefixes.difference(&part.prefixes).map(|(length, key)| Op::AddPrefix(*length, *key)));
+    ops.extend(new.ethertypes.difference(&part.ethertypes).map(|key| Op::AddEthertype(*key)));
+    ops.extend(set(&part.macs, &new.macs, Op::SetMac));
 }
 
 fn add_referred(part: &Tables, new: &Tables, ops: &mut Vec<Op>) {
@@ -227,9 +270,15 @@ fn add_referred(part: &Tables, new: &Tables, ops: &mut Vec<Op>) {
     ops.extend(set(&part.records, &new.records, Op::SetRecord));
     ops.extend(new.devices.difference(&part.devices).map(|ifindex| Op::AddDevice(*ifindex)));
     ops.extend(set(&part.rates, &new.rates, Op::SetRates));
-    ops.extend(set(&part.attachments, &new.attachments, |id, attachment| {
-        let freshness = if part.attachments.contains_key(&id) { Freshness::Changed } else { Freshness::New };
+    let is_new = |id: &u32| !part.attachments.contains_key(id);
+    let (fresh, changed): (Vec<Op>, Vec<Op>) = set(&part.attachments, &new.attachments, |id, attachment| {
+        let freshness = if is_new(&id) { Freshness::New } else { Freshness::Changed };
         Op::SetAttachment(id, attachment, freshness)
-    }));
+    })
+    .partition(|op| matches!(op, Op::SetAttachment(_, _, Freshness::New)));
+    // A list refers to its attachment, and an attachment that stays to its list.
+    ops.extend(fresh);
+    add_lists(part, new, ops);
+    ops.extend(changed);
     ops.extend(set(&part.flood, &new.flood, Op::SetFlood));
 }

@@ -1,5 +1,7 @@
 //! The pinned maps, typed: read back as [`Tables`], changed by [`Op`]s.
 
+mod fdb;
+
 use std::{
     borrow::BorrowMut,
     collections::{BTreeMap, BTreeSet},
@@ -9,20 +11,24 @@ use std::{
 use aya::{
     Pod,
     maps::xdp::XdpMapError,
-    maps::{Array, DevMapHash, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues},
+    maps::{
+        Array, DevMapHash, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues,
+    },
     util::nr_cpus,
 };
 use sillon_abi::{
-    Addr, Attachment, ClassKey, Colours, Counters, DropKey, Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Label,
-    Meters, NodeEntry, PathEntry, PortEntry, PortRecord, Rates, RemoteEntry, Segment, Tally, TunnelEntry,
-    TunnelKey, map,
+    Addr, Attachment, ClassKey, Colours, Counters, DropKey, EthertypeKey, Exit, FdbEntry, FdbKey, FdbUse,
+    FloodKey, Label, Mac, MacUse, Meters, NodeEntry, PathEntry, PortEntry, PortRecord, PrefixKey, Rates,
+    RemoteEntry, Segment, Tally, TunnelEntry, TunnelKey, map,
 };
+
+pub use fdb::Walk;
 
 use super::{
     DataplaneError, barrier,
     diff::{Freshness, Op},
     sizes::Sizes,
-    tables::Tables,
+    tables::{Tables, unpadded},
 };
 
 type Hash<K, V> = HashMap<MapData, K, V>;
@@ -52,10 +58,18 @@ pub struct Maps {
     attachment_counters: PerCpuArray<MapData, Counters>,
     remote_counters: PerCpuArray<MapData, Counters>,
     drops: PerCpuHashMap<MapData, DropKey, u64>,
+    /// The FDB again, for what aya has no call for.
+    fdb_data: MapData,
+    macs: Hash<FdbKey, Exit>,
+    mac_use: Array<MapData, MacUse>,
+    mac_removed: Array<MapData, u64>,
+    own_macs: Hash<Mac, u32>,
+    prefixes: LpmTrie<MapData, PrefixKey, u32>,
+    ethertypes: Hash<EthertypeKey, u32>,
 }
 
 /// Names the map in an error.
-trait Named<T> {
+pub(super) trait Named<T> {
     fn named(self, map: &'static str) -> Result<T, DataplaneError>;
 }
 
@@ -81,7 +95,7 @@ fn open<T: TryFrom<Map, Error = MapError>>(
 }
 
 /// Removes a key; that it is not there is as good.
-fn remove<T: BorrowMut<MapData>, K: Pod, V: Pod>(
+pub(super) fn remove<T: BorrowMut<MapData>, K: Pod, V: Pod>(
     map: &mut HashMap<T, K, V>,
     key: &K,
     name: &'static str,
@@ -131,6 +145,13 @@ impl Maps {
             attachment_counters: open(directory, map::ATTACHMENT_COUNTERS)?,
             remote_counters: open(directory, map::REMOTE_COUNTERS)?,
             drops: open(directory, map::DROPS)?,
+            fdb_data: MapData::from_pin(directory.join(map::FDB)).named(map::FDB)?,
+            macs: open(directory, map::MACS)?,
+            mac_use: open(directory, map::MAC_USE)?,
+            mac_removed: open(directory, map::MAC_REMOVED)?,
+            own_macs: open(directory, map::OWN_MACS)?,
+            prefixes: open(directory, map::PREFIXES)?,
+            ethertypes: open(directory, map::ETHERTYPES)?,
         })
     }
 
@@ -162,6 +183,10 @@ impl Maps {
                 .collect(),
             flood: self.flood.iter().collect::<Result<_, _>>().named(map::FLOOD)?,
             devices: self.devices.keys().collect::<Result<BTreeSet<_>, _>>().named(map::DEVICES)?,
+            macs: self.macs.iter().collect::<Result<_, _>>().named(map::MACS)?,
+            own_macs: self.own_macs.keys().collect::<Result<_, _>>().named(map::OWN_MACS)?,
+            prefixes: self.read_prefixes()?,
+            ethertypes: self.ethertypes.keys().collect::<Result<_, _>>().named(map::ETHERTYPES)?,
         })
     }
 
@@ -195,12 +220,13 @@ impl Maps {
                 .map(|info| info.max_entries())
                 .named(name)
         };
-        Ok(Sizes {
+        let sizes = Sizes {
             attachments: entries(map::ATTACHMENTS)?.saturating_sub(1),
             segments: entries(map::SEGMENTS)?,
             remotes: entries(map::REMOTES)?.saturating_sub(1),
-            fdb: entries(map::FDB)?,
-        })
+            fdb: 0,
+        };
+        Ok(Sizes { fdb: entries(map::FDB)?.saturating_sub(sizes.macs()), ..sizes })
     }
 
     /// Takes the steps in order.
@@ -261,11 +287,19 @@ impl Maps {
                 self.forget_drops(sillon_abi::ScopeKind::Port, *ifindex)?;
                 remove(&mut self.records, ifindex, map::PORT_RECORDS)
             }
+            Op::SetMac(key, exit) => self.set_mac(*key, *exit),
+            Op::RemoveMac(key) => self.remove_mac(key),
+            Op::AddOwnMac(mac) => self.own_macs.insert(mac, 0, 0).named(map::OWN_MACS),
+            Op::RemoveOwnMac(mac) => remove(&mut self.own_macs, mac, map::OWN_MACS),
+            Op::AddPrefix(length, key) => self.add_prefix(*length, *key),
+            Op::RemovePrefix(length, key) => self.remove_prefix(*length, *key),
+            Op::AddEthertype(key) => self.ethertypes.insert(key, 0, 0).named(map::ETHERTYPES),
+            Op::RemoveEthertype(key) => remove(&mut self.ethertypes, key, map::ETHERTYPES),
         }
     }
 
     /// Voids what the programs remember: see `ebpf/src/recall.rs`.
-    fn forget(&mut self) -> Result<(), DataplaneError> {
+    pub(super) fn forget(&mut self) -> Result<(), DataplaneError> {
         let epoch = self.epochs.get(&0, 0).named(map::EPOCHS)?;
         self.epochs.set(0, epoch.wrapping_add(1), 0).named(map::EPOCHS)
     }
@@ -279,6 +313,8 @@ impl Maps {
         if freshness == Freshness::New {
             self.attachment_counters.set(id, zero()?, 0).named(map::ATTACHMENT_COUNTERS)?;
             self.colours.set(id, zero()?, 0).named(map::COLOURS)?;
+            self.mac_removed.set(id, 0, 0).named(map::MAC_REMOVED)?;
+            self.mac_use.set(id, MacUse::default(), 0).named(map::MAC_USE)?;
         }
         self.attachments.set(id, *attachment, 0).named(map::ATTACHMENTS)
     }
@@ -317,37 +353,6 @@ impl Maps {
         Ok(())
     }
 
-    fn purge_fdb(&mut self, exits: &BTreeSet<(u32, Exit)>) -> Result<(), DataplaneError> {
-        self.retain_fdb(|key, entry| exits.contains(&(key.segment, entry.exit)))?;
-        self.forget()
-    }
-
-    /// Removes the FDB entries that `keep` does not want; returns how many.
-    ///
-    /// # Errors
-    /// The map can't be read or written.
-    pub fn retain_fdb(&mut self, keep: impl Fn(&FdbKey, &FdbEntry) -> bool) -> Result<u64, DataplaneError> {
-        let mut gone = Vec::new();
-        for entry in self.fdb.iter() {
-            let (key, entry) = entry.named(map::FDB)?;
-            if !keep(&key, &entry) {
-                gone.push(key);
-            }
-        }
-        let mut count = 0;
-        for key in gone {
-            // What is gone already was not ours to count.
-            if self.fdb.remove(&key).is_err() {
-                continue;
-            }
-            count += 1;
-            if let Ok(removed) = self.fdb_removed.get(&key.segment, 0) {
-                self.fdb_removed.insert(key.segment, removed + 1, 0).named(map::FDB_REMOVED)?;
-            }
-        }
-        Ok(count)
-    }
-
     /// The segments, by uid.
     ///
     /// # Errors
@@ -356,23 +361,12 @@ impl Maps {
         self.segments.iter().collect::<Result<_, _>>().named(map::SEGMENTS)
     }
 
-    /// The FDB.
+    /// The name of a segment.
     ///
     /// # Errors
     /// The map can't be read.
-    pub fn fdb(&self) -> Result<Vec<(FdbKey, FdbEntry)>, DataplaneError> {
-        self.fdb.iter().collect::<Result<_, _>>().named(map::FDB)
-    }
-
-    /// What the programs learned for each segment, and what was removed of it.
-    ///
-    /// # Errors
-    /// The map can't be read.
-    pub fn fdb_use(&self, uid: u32) -> Result<(FdbUse, u64), DataplaneError> {
-        Ok((
-            self.fdb_use.get(&uid, 0).named(map::FDB_USE)?,
-            self.fdb_removed.get(&uid, 0).named(map::FDB_REMOVED)?,
-        ))
+    pub fn label(&self, uid: u32) -> Result<String, DataplaneError> {
+        Ok(unpadded(&self.labels.get(&uid, 0).named(map::LABELS)?.segment))
     }
 
     /// Counters of an attachment, of all CPUs together.

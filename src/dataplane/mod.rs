@@ -15,6 +15,7 @@ pub mod pins;
 pub mod rates;
 pub mod sizes;
 pub mod tables;
+mod take;
 pub mod verify;
 pub mod view;
 

@@ -162,6 +162,24 @@ impl State {
             Op::RemoveRemote(id) => drop(self.tables.remotes.remove(id)),
             Op::RemoveDevice(ifindex) => drop(self.tables.devices.remove(ifindex)),
             Op::RemoveRecord(ifindex) => drop(records.remove(ifindex)),
+            Op::SetMac(..) | Op::RemoveMac(_) | Op::AddOwnMac(_) | Op::RemoveOwnMac(_) => self.take_mac(op),
+            Op::AddPrefix(length, key) => drop(self.tables.prefixes.insert((*length, *key))),
+            Op::RemovePrefix(length, key) => drop(self.tables.prefixes.remove(&(*length, *key))),
+            Op::AddEthertype(key) => drop(self.tables.ethertypes.insert(*key)),
+            Op::RemoveEthertype(key) => drop(self.tables.ethertypes.remove(key)),
+        }
+    }
+}
+
+impl State {
+    fn take_mac(&mut self, op: &Op) {
+        let Tables { macs, own_macs, .. } = &mut self.tables;
+        match op {
+            Op::SetMac(key, exit) => drop(macs.insert(*key, *exit)),
+            Op::RemoveMac(key) => drop(macs.remove(key)),
+            Op::AddOwnMac(mac) => drop(own_macs.insert(*mac)),
+            Op::RemoveOwnMac(mac) => drop(own_macs.remove(mac)),
+            _ => {}
         }
     }
 }
@@ -267,6 +285,9 @@ fn changed(config: &NodeConfig, dice: &[u8]) -> NodeConfig {
         if one_in(6) {
             segment.mac_limit += 1;
         }
+        if one_in(6) {
+            segment.moves.limit += 1;
+        }
     }
     if let [first, second, ..] = config.segments.as_mut_slice()
         && one_in(4)
@@ -287,8 +308,21 @@ fn changed(config: &NodeConfig, dice: &[u8]) -> NodeConfig {
         if let Some(segment) = moved_to.filter(|_| one_in(5)) {
             attachment.segment = segment.name.clone();
             attachment.role = LeafRole::Root;
+            // They may be another's there.
+            attachment.guards.macs.clear();
         } else if is_tree && one_in(4) {
             attachment.role = if attachment.role == LeafRole::Leaf { LeafRole::Root } else { LeafRole::Leaf };
+        }
+    }
+    for attachment in &mut config.attachments {
+        if one_in(4) {
+            attachment.guards.macs.pop_first();
+        }
+        if one_in(4) {
+            attachment.guards.prefixes.clear();
+        }
+        if one_in(4) {
+            attachment.guards.ethertypes = None;
         }
     }
     config.attachments.retain(|_| !one_in(5));
@@ -354,6 +388,11 @@ fn assert_no_dangling_reference(tables: &Tables) {
         assert_eq!(tables.remotes[&tunnel.remote], key.source);
         assert!(tunnel.cross.is_none() || is_there(&tunnel.cross));
     }
+    for (key, exit) in &tables.macs {
+        assert_eq!(tables.attachments[&exit.id()].segment, key.segment);
+    }
+    assert!(tables.prefixes.iter().all(|(_, key)| tables.attachments.contains_key(&key.attachment)));
+    assert!(tables.ethertypes.iter().all(|key| tables.attachments.contains_key(&key.attachment)));
     let lists: BTreeSet<u32> = tables.segments.values().map(|segment| segment.list).collect();
     let of_nobody = |key: &&FloodKey| !lists.contains(&key.list);
     assert_eq!(tables.flood.keys().find(of_nobody), None);
@@ -361,11 +400,14 @@ fn assert_no_dangling_reference(tables: &Tables) {
 
 /// A node that holds these tables, has learned an address at each exit, and reaches no remote.
 fn live(tables: &Tables) -> Live {
-    let mac = |number: usize| sillon_abi::Mac::new([2, 0, 0, 0, (number >> 8) as u8, number as u8]);
+    let mac = |number: usize| sillon_abi::Mac::new([2, 1, 0, 0, (number >> 8) as u8, number as u8]);
     let fdb = tables.exits().into_iter().enumerate();
-    let entry = |exit| FdbEntry { exit, pad: 0, seen: 0 };
+    let entry = |exit| FdbEntry::learned(exit, 0);
     Live {
-        fdb: fdb.map(|(n, (uid, exit))| (FdbKey::new(uid, mac(n)), entry(exit))).collect(),
+        fdb: fdb
+            .map(|(n, (uid, exit))| (FdbKey::new(uid, mac(n)), entry(exit)))
+            .chain(tables.macs.iter().map(|(key, exit)| (*key, FdbEntry::configured(*exit))))
+            .collect(),
         remotes: tables
             .remotes
             .iter()

@@ -1,15 +1,8 @@
 //! From what a file says of an attachment's bandwidth and storms to what the programs count by, and whether that agrees with itself.
 
-use sillon_abi::{Attachment, Profile, Rate, Rates};
+use sillon_abi::{Guards, Profile, Rate, Rates};
 
 use crate::model::{self, NodeConfig, StormControl};
-
-/// Those of [`Attachment::guards`] that are about rates.
-pub const GUARDS: u16 = Attachment::POLICED_IN
-    | Attachment::POLICED_OUT
-    | Attachment::STORM_BROADCAST
-    | Attachment::STORM_MULTICAST
-    | Attachment::STORM_UNKNOWN_UNICAST;
 
 /// The limits of an attachment.
 pub fn of(attachment: &model::Attachment, config: &NodeConfig) -> Rates {
@@ -31,11 +24,11 @@ pub fn of(attachment: &model::Attachment, config: &NodeConfig) -> Rates {
 pub fn guards(rates: &Rates) -> u16 {
     let [broadcast, multicast, unknown] = rates.storm;
     let guards = [
-        (Attachment::POLICED_IN, rates.ingress.is_some()),
-        (Attachment::POLICED_OUT, rates.egress.is_some()),
-        (Attachment::STORM_BROADCAST, broadcast.is_some()),
-        (Attachment::STORM_MULTICAST, multicast.is_some()),
-        (Attachment::STORM_UNKNOWN_UNICAST, unknown.is_some()),
+        (Guards::POLICED_IN, rates.ingress.is_some()),
+        (Guards::POLICED_OUT, rates.egress.is_some()),
+        (Guards::STORM_BROADCAST, broadcast.is_some()),
+        (Guards::STORM_MULTICAST, multicast.is_some()),
+        (Guards::STORM_UNKNOWN_UNICAST, unknown.is_some()),
     ];
     guards.into_iter().filter(|(_, is_on)| *is_on).fold(0, |guards, (guard, _)| guards | guard)
 }

@@ -27,19 +27,36 @@ impl Sizes {
         self.remotes.saturating_mul(4).saturating_add(64)
     }
 
+    /// MACs that are configured for attachments.
+    pub const fn macs(&self) -> u32 {
+        self.attachments.saturating_mul(4).saturating_add(1024)
+    }
+
+    /// Prefixes of all attachments together, and as many ethertypes.
+    pub const fn guard_entries(&self) -> u32 {
+        self.attachments.saturating_mul(8).saturating_add(1024)
+    }
+
     /// Entries of a map; none where the object itself says.
     pub fn of(&self, name: &str) -> Option<u32> {
         // Ids begin with 1, so an array has one place more.
         let entries = match name {
             map::CLASSES => self.attachments,
-            map::ATTACHMENTS | map::ATTACHMENT_COUNTERS | map::RATES | map::METERS | map::COLOURS => {
-                self.attachments.saturating_add(1)
-            }
+            map::ATTACHMENTS
+            | map::ATTACHMENT_COUNTERS
+            | map::RATES
+            | map::METERS
+            | map::COLOURS
+            | map::MAC_USE
+            | map::MAC_REMOVED => self.attachments.saturating_add(1),
             map::SEGMENTS | map::LABELS | map::VNIS | map::FDB_USE | map::FDB_REMOVED => self.segments,
             map::TUNNELS => self.tunnels(),
             map::REMOTES | map::REMOTE_COUNTERS => self.remotes.saturating_add(1),
             map::PATHS => self.paths(),
-            map::FDB => self.fdb,
+            map::FDB => self.fdb.saturating_add(self.macs()),
+            map::MACS => self.macs(),
+            // Those of before and after a change stand side by side.
+            map::PREFIXES | map::ETHERTYPES => self.guard_entries().saturating_mul(2),
             // Old and new list of a segment stand side by side during a change.
             map::FLOOD => self.attachments.saturating_add(self.tunnels()).saturating_mul(2),
             map::DROPS => {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sillon_abi::{
-    Addr, Attachment, ClassKey, Exit, FloodKey, Label, NodeEntry, PortEntry, PortRecord, Rates, Segment,
-    TunnelEntry, TunnelKey,
+    Addr, Attachment, ClassKey, EthertypeKey, Exit, FdbKey, FloodKey, Label, Mac, NodeEntry, PortEntry,
+    PortRecord, PrefixKey, Rates, Segment, TunnelEntry, TunnelKey,
 };
 
 /// The configured tables of a node; not what the programs learn, nor the ways through the underlay.
@@ -36,6 +36,14 @@ pub struct Tables {
     pub flood: BTreeMap<FloodKey, Exit>,
     /// Ifindexes that XDP may redirect to.
     pub devices: BTreeSet<u32>,
+    /// Where the configured addresses of each segment are.
+    pub macs: BTreeMap<FdbKey, Exit>,
+    /// The node's own addresses.
+    pub own_macs: BTreeSet<Mac>,
+    /// Lengths and bits.
+    pub prefixes: BTreeSet<(u32, PrefixKey)>,
+    /// What attachments with a list may send.
+    pub ethertypes: BTreeSet<EthertypeKey>,
 }
 
 impl Tables {

@@ -3,6 +3,7 @@
 //!
 //! It trusts the programs to do what they say (`tests/isolation.rs` holds them to it), and nothing of what wrote the maps.
 
+mod guards;
 mod rates;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -82,6 +83,7 @@ pub fn verify(live: &Live) -> Report {
     verifier.tunnels();
     verifier.ways();
     verifier.fdb();
+    verifier.guards();
     verifier.report
 }
 
@@ -391,7 +393,8 @@ impl<'a> Verifier<'a> {
         self.checked("FDB entries", live.fdb.len());
         let mut counts: BTreeMap<u32, u32> = BTreeMap::new();
         for (key, entry) in &live.fdb {
-            *counts.entry(key.segment).or_default() += 1;
+            // What is configured is not of the share.
+            *counts.entry(key.segment).or_default() += u32::from(!entry.is_configured());
             let whose = format!("{} in {}", key.mac, self.names().segment(key.segment));
             if !self.tables.segments.contains_key(&key.segment) {
                 self.violation("FDB", format!("{whose} is of no segment"), &[key.segment]);

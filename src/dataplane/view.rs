@@ -1,12 +1,13 @@
 //! A node as its maps tell it, for people and programs; the agent need not run.
 
+mod guards;
 mod limits;
 
 use std::{collections::BTreeMap, net::IpAddr};
 
 use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
-use sillon_abi::{Attachment, Counters, DropReason, Exit, Role, ScopeKind, Service};
+use sillon_abi::{Attachment, Counters, DropReason, Exit, FdbEntry, Role, ScopeKind, Service};
 
 use super::{
     DataplaneError,
@@ -16,7 +17,8 @@ use super::{
     tables::Tables,
 };
 
-pub use limits::{GuardView, LimitsView, ProfileView, StormLimitView, StormView, TallyView};
+pub use guards::{GuardView, RulesView};
+pub use limits::{LimitsView, ProfileView, StormLimitView, StormView, TallyView};
 
 /// Frames and bytes, in and out.
 #[derive(Debug, Default, Serialize)]
@@ -108,8 +110,10 @@ pub struct FdbView {
     pub mac: String,
     /// Where it was last seen: port and encapsulation, or a remote.
     pub at: String,
-    /// Seconds since it was seen, to about a second.
-    pub age: u64,
+    /// Seconds since it was seen, to about a second; none where it is configured.
+    pub age: Option<u64>,
+    /// `learned`, `configured` or `frozen`.
+    pub state: &'static str,
 }
 
 /// A remote VTEP.
@@ -255,7 +259,8 @@ impl<'a> View<'a> {
                 vni: self.tables.segments.get(&key.segment).map_or(0, |segment| segment.vni),
                 mac: key.mac.to_string(),
                 at: self.names().exit(entry.exit),
-                age: now.saturating_sub(entry.seen) / 1_000_000_000,
+                age: (!entry.is_configured()).then(|| now.saturating_sub(entry.seen) / 1_000_000_000),
+                state: state(&entry),
             })
             .collect();
         entries.sort_by(|a, b| (&a.segment, &a.mac).cmp(&(&b.segment, &b.mac)));
@@ -323,6 +328,14 @@ impl<'a> View<'a> {
 pub fn monotonic_ns() -> u64 {
     let Ok(now) = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE) else { return 0 };
     u64::try_from(now.tv_sec()).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec()).unwrap_or(0)
+}
+
+fn state(entry: &FdbEntry) -> &'static str {
+    match entry.flags {
+        flags if flags & FdbEntry::CONFIGURED != 0 => "configured",
+        flags if flags & FdbEntry::FROZEN != 0 => "frozen",
+        _ => "learned",
+    }
 }
 
 fn role(number: u8) -> &'static str {

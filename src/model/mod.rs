@@ -7,11 +7,15 @@
 
 mod diagnostic;
 mod encap;
+mod ethertype;
+mod guards;
 mod invalid;
+mod mac;
 mod name;
 mod node;
 mod parse;
 mod police;
+mod prefix;
 mod quantity;
 mod role;
 mod source;
@@ -23,12 +27,16 @@ mod vni;
 
 pub use diagnostic::{ConfigErrors, Diagnostic, Severity, Style};
 pub use encap::Encap;
+pub use ethertype::Ethertype;
+pub use guards::Guards;
 pub use invalid::InvalidValue;
+pub use mac::MacAddr;
 pub use name::{InterfaceName, Name};
-pub use node::{Attachment, Limits, Node, NodeConfig, Port, Segment};
+pub use node::{Attachment, Limits, Moves, Node, NodeConfig, Port, Segment};
 pub use parse::{MAX_FILE_BYTES, load, parse};
 pub use police::{Profile, StormControl};
+pub use prefix::Prefix;
 pub use quantity::{BitRate, ByteSize};
-pub use role::{LeafRole, PortRole, Service};
+pub use role::{Control, LeafRole, OverLimit, PortRole, Service, Trust};
 pub use vlan::VlanId;
 pub use vni::Vni;

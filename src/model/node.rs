@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::Serialize;
 
-use super::{Encap, InterfaceName, LeafRole, Name, PortRole, Profile, Service, StormControl, Vni};
+use super::{Encap, Guards, InterfaceName, LeafRole, Name, PortRole, Profile, Service, StormControl, Vni};
 
 /// What one node shall do. [`super::load`] and [`super::parse()`] give only values that satisfy every rule that
 /// is told here; the lists are in the order of the file.
@@ -85,6 +85,26 @@ pub struct Segment {
     pub mac_limit: u32,
     /// The DSCP of the outer header (RFC 2474 §3): 0..=63.
     pub dscp: u8,
+    /// When a moving address is frozen.
+    pub moves: Moves,
+}
+
+/// When an address that moves too often is frozen where it is (RFC 7432 §15.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Moves {
+    /// The move that is one too many (`move_limit`); 0 where none is.
+    pub limit: u16,
+    /// Seconds in which moves count (`move_window`), from 1.
+    pub window: u16,
+    /// Seconds for which it stays frozen (`freeze`): 1..=1000000.
+    pub freeze: u32,
+}
+
+impl Default for Moves {
+    /// RFC 7432 §15.1: "M = 180 seconds", "N = 5".
+    fn default() -> Self {
+        Self { limit: 5, window: 180, freeze: 180 }
+    }
 }
 
 impl Segment {
@@ -121,6 +141,8 @@ pub struct Attachment {
     pub egress: Option<Name>,
     /// How much of what comes from it may be flooded.
     pub storm: StormControl,
+    /// What may be sent there.
+    pub guards: Guards,
 }
 
 impl NodeConfig {

@@ -85,6 +85,33 @@ words! {
     Leaf = "leaf",
 }
 
+words! {
+    /// What becomes of frames from one address more than an attachment may have.
+    OverLimit, "what can become of frames over the limit":
+    /// They are dropped.
+    Drop = "drop",
+    /// They are forwarded, and the address is not learned.
+    Forward = "forward",
+}
+
+words! {
+    /// What an attachment may be to the others of its segment.
+    Trust, "what an attachment can be trusted with":
+    /// A DHCP server or relay.
+    Dhcp = "dhcp",
+    /// A router, which advertises itself and redirects.
+    Ra = "ra",
+}
+
+words! {
+    /// What becomes of link-local control frames: BPDUs, LACP, LLDP, CDP and the like.
+    Control, "what can become of control frames":
+    /// They are dropped.
+    Drop = "drop",
+    /// A `line` carries them across, as a cable would.
+    Tunnel = "tunnel",
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

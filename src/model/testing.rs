@@ -56,7 +56,7 @@ pub(crate) fn node_config() -> impl Strategy<Value = NodeConfig> {
     let ports = vec(select(PortRole::ALL), 0..=4);
     let place = (any::<usize>(), any::<usize>(), encap(4), select(LeafRole::ALL));
     let limited = (prop::option::of(0..2usize), prop::option::of(0..2usize), storm());
-    let attachments = vec((place, limited), 0..=20);
+    let attachments = vec((place, limited, guards()), 0..=20);
     let profiles = (profile(0), profile(1)).prop_map(|(one, two)| vec![one, two]);
     let parts = (node(), ports, profiles, vec(segment(), 0..=6), attachments);
     parts.prop_map(|(node, roles, profiles, segments, attachments)| {
@@ -74,9 +74,9 @@ pub(crate) fn node_config() -> impl Strategy<Value = NodeConfig> {
                 segment.remotes.truncate(2);
             }
         }
-        for ((port, segment, encap, role), limited) in attachments {
+        for ((port, segment, encap, role), limited, guards) in attachments {
             let before = config.attachments.len();
-            attach(&mut config, port, segment, encap, role);
+            attach(&mut config, (port, segment), encap, role, guards);
             if let Some(attachment) = config.attachments.get_mut(before) {
                 limit(attachment, &config.profiles, limited);
             }
@@ -92,7 +92,8 @@ fn limit(attachment: &mut Attachment, profiles: &[Profile], (ingress, egress, st
 }
 
 /// Adds an attachment where no rule is against it.
-fn attach(config: &mut NodeConfig, port: usize, segment: usize, encap: Encap, role: LeafRole) {
+fn attach(config: &mut NodeConfig, at: (usize, usize), encap: Encap, role: LeafRole, guards: Guards) {
+    let (port, segment) = at;
     if config.segments.is_empty() {
         return;
     }
@@ -106,9 +107,50 @@ fn attach(config: &mut NodeConfig, port: usize, segment: usize, encap: Encap, ro
         return;
     }
     let role = if segment.service == Service::Tree { role } else { LeafRole::Root };
-    let (segment, port) = (segment.name.clone(), port.name.clone());
+    let (segment, port, service) = (segment.name.clone(), port.name.clone(), segment.service);
+    let mut guards = guards;
+    guards.macs.retain(|mac| {
+        !config.attachments.iter().any(|other| other.segment == segment && other.guards.macs.contains(mac))
+    });
+    if !guards.macs.is_empty() {
+        let Guards { mac_limit, over_limit, sticky, .. } = Guards::default();
+        guards = Guards { mac_limit, over_limit, sticky, ..guards };
+    }
+    if service != Service::Line {
+        guards.control = Control::Drop;
+    }
     let storm = StormControl::default();
-    config.attachments.push(Attachment { segment, port, encap, role, ingress: None, egress: None, storm });
+    let (ingress, egress) = (None, None);
+    config.attachments.push(Attachment { segment, port, encap, role, ingress, egress, storm, guards });
+}
+
+fn guards() -> impl Strategy<Value = Guards> {
+    let macs = prop::collection::btree_set(
+        (1..=9u8).prop_map(|last| MacAddr::new([2, 0, 0, 0, 0, last]).unwrap()),
+        0..=2,
+    );
+    let prefixes =
+        ["10.0.0.0/24", "10.0.0.1/32", "fd00::/64", "fe80::1/128"].map(|text| text.parse().unwrap());
+    let prefixes = prop::collection::btree_set(select(prefixes.to_vec()), 0..=2);
+    let ethertypes = ["ipv4", "arp", "ipv6", "0x8847"].map(|text| text.parse().unwrap());
+    let ethertypes = prop::option::of(prop::collection::btree_set(select(ethertypes.to_vec()), 1..=3));
+    let words = (
+        select(OverLimit::ALL),
+        select(Control::ALL),
+        prop::collection::btree_set(select(Trust::ALL), 0..=2),
+    );
+    (1..=100u32, macs, any::<bool>(), prefixes, ethertypes, words).prop_map(
+        |(mac_limit, macs, sticky, prefixes, ethertypes, (over_limit, control, trusted))| Guards {
+            mac_limit,
+            over_limit,
+            macs,
+            sticky,
+            trusted,
+            control,
+            prefixes,
+            ethertypes,
+        },
+    )
 }
 
 fn node() -> impl Strategy<Value = Node> {
@@ -129,9 +171,14 @@ fn segment() -> impl Strategy<Value = Segment> {
         false => IpAddr::from([0xfd99, 0, 0, 0, 0, 0, 0, u16::from(host)]),
     });
     let remotes = prop::collection::btree_set(remote, 0..=6);
-    let numbers = (1..16_777_200u32, 576..=9000u16, 1..=1_000_000u32, 1..=100u32, 0..=63u8);
+    let moves = (0..=9u16, 1..=999u16, 1..=999u32).prop_map(|(limit, window, freeze)| Moves {
+        limit,
+        window,
+        freeze,
+    });
+    let numbers = (1..16_777_200u32, 576..=9000u16, 1..=1_000_000u32, 1..=100u32, 0..=63u8, moves);
     (select(Service::ALL), select(&["alder", "birch", "cedar"]), remotes, numbers).prop_map(
-        |(service, operator, remotes, (vni, mtu, ageing, mac_limit, dscp))| Segment {
+        |(service, operator, remotes, (vni, mtu, ageing, mac_limit, dscp, moves))| Segment {
             name: Name::new("segment").unwrap(),
             operator: Name::new(operator).unwrap(),
             vni: Vni::new(vni).unwrap(),
@@ -141,6 +188,7 @@ fn segment() -> impl Strategy<Value = Segment> {
             ageing,
             mac_limit,
             dscp,
+            moves,
         },
     )
 }
@@ -160,17 +208,23 @@ pub(crate) fn to_toml(config: &NodeConfig) -> String {
         writeln!(out, "\n[[port]]\nname = \"{name}\"\nrole = \"{role}\"").unwrap();
     }
     for segment in &config.segments {
-        let Segment { name, operator, vni, service, remotes, mtu, ageing, mac_limit, dscp } = segment;
+        let Segment { name, operator, vni, service, remotes, mtu, ageing, mac_limit, dscp, moves } = segment;
         writeln!(out, "\n[[segment]]\nname = \"{name}\"\noperator = \"{operator}\"\nvni = {vni}").unwrap();
         writeln!(out, "service = \"{service}\"\nremotes = {}\nmtu = {mtu}", list(remotes)).unwrap();
         writeln!(out, "ageing = {ageing}\nmac_limit = {mac_limit}\ndscp = {dscp}").unwrap();
+        writeln!(
+            out,
+            "move_limit = {}\nmove_window = {}\nfreeze = {}",
+            moves.limit, moves.window, moves.freeze
+        )
+        .unwrap();
     }
     for Profile { name, cir, cbs, eir, ebs } in &config.profiles {
         writeln!(out, "\n[[profile]]\nname = \"{name}\"\ncir = \"{cir}\"\ncbs = \"{cbs}\"").unwrap();
         writeln!(out, "eir = \"{eir}\"\nebs = \"{ebs}\"").unwrap();
     }
     for attachment in &config.attachments {
-        let Attachment { segment, port, encap, role, ingress, egress, storm } = attachment;
+        let Attachment { segment, port, encap, role, ingress, egress, storm, guards } = attachment;
         writeln!(out, "\n[[attachment]]\nsegment = \"{segment}\"\nport = \"{port}\"\nencap = \"{encap}\"")
             .unwrap();
         if *role == LeafRole::Leaf {
@@ -187,12 +241,42 @@ pub(crate) fn to_toml(config: &NodeConfig) -> String {
         let [broadcast, multicast, unknown] = [broadcast, multicast, unknown].map(limit);
         writeln!(out, "storm = {{ broadcast = {broadcast}, multicast = {multicast}, unknown = {unknown} }}")
             .unwrap();
+        write_guards(&mut out, guards);
     }
     out
 }
 
-fn list(addresses: &[IpAddr]) -> String {
-    let quoted: Vec<_> = addresses.iter().map(|address| format!("\"{address}\"")).collect();
+/// Only what is not the default, since some keys can't be written together.
+fn write_guards(out: &mut String, guards: &Guards) {
+    let default = Guards::default();
+    let Guards { mac_limit, over_limit, macs, sticky, trusted, control, prefixes, ethertypes } = guards;
+    if *mac_limit != default.mac_limit {
+        writeln!(out, "mac_limit = {mac_limit}").unwrap();
+    }
+    if *over_limit != default.over_limit {
+        writeln!(out, "over_limit = \"{over_limit}\"").unwrap();
+    }
+    if *sticky {
+        writeln!(out, "sticky = true").unwrap();
+    }
+    if *control != default.control {
+        writeln!(out, "control = \"{control}\"").unwrap();
+    }
+    writeln!(out, "trusted = {}", list(trusted)).unwrap();
+    if !macs.is_empty() {
+        writeln!(out, "macs = {}", list(macs)).unwrap();
+    }
+    if !prefixes.is_empty() {
+        writeln!(out, "prefixes = {}", list(prefixes)).unwrap();
+    }
+    match ethertypes {
+        Some(ethertypes) => writeln!(out, "ethertypes = {}", list(ethertypes)).unwrap(),
+        None => writeln!(out, "ethertypes = \"any\"").unwrap(),
+    }
+}
+
+fn list<T: std::fmt::Display>(values: impl IntoIterator<Item = T>) -> String {
+    let quoted: Vec<_> = values.into_iter().map(|address| format!("\"{address}\"")).collect();
     format!("[{}]", quoted.join(", "))
 }
 
@@ -219,6 +303,15 @@ pub(crate) fn assert_every_rule(config: &NodeConfig) {
         assert!(segment.service == Service::Tree || here.clone().all(|one| one.role == LeafRole::Root));
         assert!((576..=9000).contains(&segment.mtu) && (1..=1_000_000).contains(&segment.ageing));
         assert!(segment.mac_limit >= 1 && segment.dscp <= 63);
+    }
+    let mut owned = BTreeSet::new();
+    for attachment in attachments {
+        let guards = &attachment.guards;
+        assert!(guards.macs.iter().all(|mac| owned.insert((&attachment.segment, mac))), "{attachment:?}");
+        assert!(guards.macs.is_empty() || !guards.sticky);
+        let is_line = config.segment(&attachment.segment).unwrap().service == Service::Line;
+        assert!(is_line || guards.control == Control::Drop);
+        assert!(guards.ethertypes.as_ref().is_none_or(|list| !list.is_empty()));
     }
     let macs: u64 = config.segments.iter().map(|segment| u64::from(segment.mac_limit)).sum();
     assert!(macs <= u64::from(node.limits.fdb));

@@ -1,5 +1,7 @@
 //! Whether the limits of the attachments are what their guards ask for.
 
+use sillon_abi::Guards;
+
 use super::Verifier;
 use crate::dataplane::rates;
 
@@ -10,7 +12,7 @@ impl Verifier<'_> {
         for (id, attachment) in &tables.attachments {
             let (name, uid) = (self.names().class(attachment.class), attachment.segment);
             let rates = tables.rates.get(id).copied().unwrap_or_default();
-            if attachment.guards & rates::GUARDS != rates::guards(&rates) {
+            if attachment.guards & Guards::RATES != rates::guards(&rates) {
                 let what =
                     format!("the attachment {name} looks at other limits than it has (profiles or storms)");
                 self.violation("rates", what, &[uid]);

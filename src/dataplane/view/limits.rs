@@ -1,28 +1,10 @@
-//! What the attachments may send and be sent, and what became of it.
-
-use std::collections::BTreeMap;
+//! How much the attachments may send and be sent, and what became of it.
 
 use serde::Serialize;
-use sillon_abi::{Colour, DropReason, Profile, ScopeKind, Storm, Tally};
+use sillon_abi::{Colour, DropReason, Profile, Storm, Tally};
 
-use super::View;
-use crate::dataplane::{DataplaneError, names::encap};
-
-/// The guards of an attachment.
-#[derive(Debug, Serialize)]
-pub struct GuardView {
-    /// Its segment's name.
-    pub segment: String,
-    /// Its segment's operator.
-    pub operator: String,
-    /// Port name.
-    pub port: String,
-    /// As in the configuration.
-    pub encap: String,
-    /// Bandwidth and storms.
-    #[serde(flatten)]
-    pub limits: LimitsView,
-}
+use super::{View, guards::Dropped};
+use crate::dataplane::DataplaneError;
 
 /// The limits of an attachment.
 #[derive(Debug, Serialize)]
@@ -104,40 +86,16 @@ impl ProfileView {
     }
 }
 
-/// How many frames were dropped at each attachment, for each reason.
-type Drops = BTreeMap<(u32, u32), u64>;
-
 impl View<'_> {
-    /// The guards of all attachments.
-    ///
-    /// # Errors
-    /// A map can't be read.
-    pub fn guards(&self) -> Result<Vec<GuardView>, DataplaneError> {
-        let drops = self.maps.drops()?.into_iter();
-        let drops = drops.filter(|(key, _)| key.scope == ScopeKind::Attachment as u32);
-        let drops: Drops = drops.map(|(key, frames)| ((key.id, key.reason), frames)).collect();
-        let mut guards = Vec::new();
-        for (id, attachment) in &self.tables.attachments {
-            guards.push(GuardView {
-                segment: self.names().segment(attachment.segment),
-                operator: self.names().operator(attachment.segment),
-                port: self.names().port(attachment.class.ifindex),
-                encap: encap(attachment.class),
-                limits: self.limits(*id, &drops)?,
-            });
-        }
-        guards.sort_by(|a, b| (&a.port, &a.encap).cmp(&(&b.port, &b.encap)));
-        Ok(guards)
-    }
-
-    fn limits(&self, id: u32, drops: &Drops) -> Result<LimitsView, DataplaneError> {
+    /// The limits of an attachment, of whose frames so many were dropped for each reason.
+    pub(super) fn limits(&self, id: u32, dropped: &Dropped) -> Result<LimitsView, DataplaneError> {
         let rates = self.tables.rates.get(&id).copied().unwrap_or_default();
         let colours = self.maps.colours(id)?;
         let storm = |kind: Storm, reason: DropReason| {
             let rate = rates.storm[kind as usize];
             StormLimitView {
                 limit: rate.is_some().then_some(rate.rate),
-                dropped: drops.get(&(id, reason as u32)).copied().unwrap_or(0),
+                dropped: dropped.get(reason.name()).copied().unwrap_or(0),
             }
         };
         Ok(LimitsView {

@@ -7,11 +7,12 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::super::node::Limits;
+use super::super::node::{Limits, Moves};
 use super::super::{
     Encap, InterfaceName, InvalidValue, LeafRole, Name, PortRole, Segment, Service, StormControl, Vni,
 };
 use super::fields::{Fields, number, number_within, text, type_of, word, wrong_type};
+use super::guards::{self, GuardsDraft};
 use super::police::{self, ProfileDraft};
 use super::sink::Sink;
 
@@ -56,6 +57,7 @@ pub(super) struct SegmentDraft {
     pub ageing: u32,
     pub mac_limit: Option<Spanned<u32>>,
     pub dscp: u32,
+    pub moves: Moves,
 }
 
 /// `[[attachment]]`
@@ -68,6 +70,7 @@ pub(super) struct AttachmentDraft {
     pub ingress: Option<Spanned<String>>,
     pub egress: Option<Spanned<String>>,
     pub storm: StormControl,
+    pub guards: GuardsDraft,
 }
 
 const TABLES: [&str; 5] = ["node", "port", "profile", "segment", "attachment"];
@@ -135,7 +138,20 @@ fn read_port(at: Range<usize>, table: &DeTable<'_>, sink: &mut Sink) -> PortDraf
 }
 
 fn read_segment(at: Range<usize>, table: &DeTable<'_>, sink: &mut Sink) -> SegmentDraft {
-    let known = ["name", "operator", "vni", "service", "remotes", "mtu", "ageing", "mac_limit", "dscp"];
+    let known = [
+        "name",
+        "operator",
+        "vni",
+        "service",
+        "remotes",
+        "mtu",
+        "ageing",
+        "mac_limit",
+        "dscp",
+        "move_limit",
+        "move_window",
+        "freeze",
+    ];
     let fields = Fields::new("[[segment]]", at, table, &known, sink);
     let written = fields.required(sink, "name", "\"alder-lan\"", text);
     let mut optional = |key, range, default| {
@@ -144,6 +160,13 @@ fn read_segment(at: Range<usize>, table: &DeTable<'_>, sink: &mut Sink) -> Segme
     let mtu = optional("mtu", Segment::LEAST_MTU.into()..=9000, Segment::DEFAULT_MTU.into());
     let ageing = optional("ageing", 1..=1_000_000, Segment::DEFAULT_AGEING);
     let dscp = optional("dscp", 0..=63, 0);
+    let moves = Moves::default();
+    // The ranges fit the types.
+    let mut short = |key, low, default: u16| {
+        u16::try_from(optional(key, low..=u16::MAX.into(), default.into())).unwrap_or(default)
+    };
+    let (limit, window) = (short("move_limit", 0, moves.limit), short("move_window", 1, moves.window));
+    let moves = Moves { limit, window, freeze: optional("freeze", 1..=1_000_000, moves.freeze) };
     let any_vni = |value: &DeValue<'_>| {
         let range = Vni::MIN.get()..=Vni::MAX.get();
         Vni::new(number(range, |number| Vni::refuse(number))(value)?)
@@ -159,11 +182,13 @@ fn read_segment(at: Range<usize>, table: &DeTable<'_>, sink: &mut Sink) -> Segme
         ageing,
         mac_limit: fields.optional(sink, "mac_limit", number_within(1..=MOST_FDB)),
         dscp,
+        moves,
     }
 }
 
 fn read_attachment(at: Range<usize>, table: &DeTable<'_>, sink: &mut Sink) -> AttachmentDraft {
-    let known = ["segment", "port", "encap", "role", "ingress", "egress", "storm"];
+    let own = ["segment", "port", "encap", "role", "ingress", "egress", "storm"];
+    let known = [&own[..], &guards::KEYS].concat();
     let fields = Fields::new("[[attachment]]", at, table, &known, sink);
     AttachmentDraft {
         at: fields.at(),
@@ -174,6 +199,7 @@ fn read_attachment(at: Range<usize>, table: &DeTable<'_>, sink: &mut Sink) -> At
         ingress: fields.optional(sink, "ingress", text),
         egress: fields.optional(sink, "egress", text),
         storm: police::read_storm(&fields, sink),
+        guards: GuardsDraft::read(&fields, sink),
     }
 }
 

@@ -140,6 +140,11 @@ pub(super) fn text(value: &DeValue<'_>) -> Result<String, InvalidValue> {
     value.as_str().map(str::to_owned).ok_or_else(|| wrong_type(value, "a string, in quotes"))
 }
 
+/// `true` or `false`.
+pub(super) fn flag(value: &DeValue<'_>) -> Result<bool, InvalidValue> {
+    value.as_bool().ok_or_else(|| wrong_type(value, "true or false, without quotes"))
+}
+
 /// A string that is a `T`.
 pub(super) fn word<T: FromStr<Err = InvalidValue>>(value: &DeValue<'_>) -> Result<T, InvalidValue> {
     value.as_str().ok_or_else(|| wrong_type(value, "a string, in quotes"))?.parse()

@@ -6,6 +6,7 @@
 
 mod draft;
 mod fields;
+mod guards;
 mod police;
 mod rules;
 mod sink;

@@ -1,6 +1,7 @@
 //! The values of a file against each other: every rule that needs two of them.
 
 mod attachments;
+mod guards;
 mod profiles;
 mod tunnels;
 mod warnings;
@@ -35,6 +36,7 @@ pub(super) fn check(draft: &Draft, sink: &mut Sink) -> Option<NodeConfig> {
     tunnels::check(draft, sink);
     attachments::check(draft, sink);
     profiles::check(draft, sink);
+    guards::check(draft, sink);
     limits(draft, sink);
 
     let config = if sink.has_errors() { None } else { build(draft) }?;
@@ -135,6 +137,7 @@ fn build(draft: &Draft) -> Option<NodeConfig> {
             ingress: profiles::named(attachment.ingress.as_ref())?,
             egress: profiles::named(attachment.egress.as_ref())?,
             storm: attachment.storm,
+            guards: attachment.guards.build(),
         })
     });
     Some(NodeConfig {
@@ -157,5 +160,6 @@ fn build_segment(segment: &SegmentDraft, fdb: u32) -> Option<Segment> {
         ageing: segment.ageing,
         mac_limit: mac_limit(segment, fdb),
         dscp: segment.dscp.try_into().ok()?,
+        moves: segment.moves,
     })
 }

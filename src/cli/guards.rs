@@ -1,14 +1,55 @@
-//! The limits of attachments as tables for people.
+//! The guards of attachments as tables for people.
 
-use super::tables::{Sheet, number, optional, text};
+use super::tables::{Sheet, list, number, optional, text};
 use crate::{
     dataplane::view::{GuardView, StormLimitView},
     model::{BitRate, ByteSize},
 };
 
-/// The bandwidth profiles and what they made of the frames, and below them the storm control.
-pub fn limits(guards: &[GuardView]) -> String {
-    format!("{}\n{}", profiles(guards), storms(guards))
+/// What may be sent, then the bandwidth profiles and what they made of the frames, then the storm control.
+pub fn guards(guards: &[GuardView]) -> String {
+    [rules(guards), profiles(guards), storms(guards)].join("\n")
+}
+
+fn rules(guards: &[GuardView]) -> String {
+    let mut sheet = Sheet::new(
+        "Guards",
+        &[
+            "port",
+            "encap",
+            "segment",
+            "operator",
+            "macs",
+            "limit",
+            "over",
+            "sticky",
+            "trusted",
+            "control",
+            "prefixes",
+            "ethertypes",
+            "dropped",
+        ],
+    );
+    for guard in guards {
+        let rules = &guard.rules;
+        let dropped = guard.dropped.iter().map(|(reason, frames)| format!("{reason}:{frames}"));
+        sheet.row(vec![
+            text(&guard.port),
+            text(&guard.encap),
+            text(&guard.segment),
+            text(&guard.operator),
+            if rules.mac_limit.is_some() { number(rules.macs) } else { list(&rules.listed) },
+            rules.mac_limit.map_or_else(|| text("listed"), number),
+            text(rules.over_limit),
+            text(if rules.sticky { "yes" } else { "no" }),
+            list(&rules.trusted),
+            text(rules.control),
+            list(&rules.prefixes),
+            rules.ethertypes.as_ref().map_or_else(|| text("any"), list),
+            list(dropped),
+        ]);
+    }
+    sheet.text()
 }
 
 fn profiles(guards: &[GuardView]) -> String {

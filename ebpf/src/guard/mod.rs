@@ -1,0 +1,101 @@
+//! What an operator may not send, and where the owner says so, what it may. In this order, each in a file of its own:
+//!
+//! - nobody sends from a group or zero address (IEEE 802.3 clause 3.2.3), or more than the segment's MTU;
+//! - `control`: link-local control frames belong to the link, and not to the segment;
+//! - `ethertype`: an attachment with a list sends nothing else;
+//! - `server`: DHCP servers and routers speak only where they are trusted;
+//! - `address`: an attachment with prefixes speaks for no address outside them;
+//! - `mac`: who may use which source address. It asks the FDB, so that `learn` calls it.
+//!
+//! A guard looks at frames where they enter the fabric, which is at an attachment. What comes out of a tunnel has been looked
+//! at by the node that it comes from; only whose its addresses are is asked again. `addresses` depends on nothing but the
+//! attachment and the two MACs: while a decision on them is recalled it need not be asked. `packet` is for each frame.
+
+mod address;
+mod control;
+mod ethertype;
+mod inside;
+mod ipv6;
+pub mod mac;
+mod server;
+
+use aya_ebpf::bindings::xdp_md;
+use sillon_abi::{DropReason, Guards};
+
+use crate::{
+    classify::Origin,
+    frame::{Frame, Macs},
+    parse::Inner,
+};
+
+/// What the two addresses say.
+#[inline(always)]
+pub fn addresses(origin: &Origin, macs: Macs) -> Result<(), DropReason> {
+    let (dst, src) = (macs.dst(), macs.src());
+    if src.is_group() {
+        return Err(DropReason::SourceGroup);
+    }
+    if src.is_zero() {
+        return Err(DropReason::SourceZero);
+    }
+    control::address(origin, dst)
+}
+
+/// What the packet says.
+#[inline(always)]
+pub fn packet(frame: &Frame, origin: &Origin, inner: &Inner, len: usize) -> Result<(), DropReason> {
+    control::ethertype(inner.ethertype)?;
+    if len > inner.l3 + origin.mtu as usize {
+        return Err(DropReason::TooBig);
+    }
+    if origin.guards & Guards::PACKET == 0 {
+        return Ok(());
+    }
+    let what = u32::from(origin.guards) << 16 | u32::from(inner.ethertype);
+    let (attachment, l3) = (origin.ingress.id(), inner.l3 as u32);
+    if origin.guards & (Guards::PACKET & !Guards::PREFIXES) != 0 {
+        verdict(sillon_kinds(frame.ctx(), what, attachment, l3))?;
+    }
+    if origin.guards & Guards::PREFIXES != 0 {
+        let [a, b, c] = inner.macs.src().0.map(|word| u64::from(u16::from_be(word)));
+        verdict(sillon_addresses(frame.ctx(), what, attachment, l3, a << 32 | b << 16 | c))?;
+    }
+    Ok(())
+}
+
+/// What kind of packet it is, against `ethertype` and `server`. A global function, which the verifier walks through once and by itself:
+/// as a part of the pipeline it would be walked through for each way that leads there, and a million instructions are not enough
+/// for that. `what` is the guards and the ethertype.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sillon_kinds(ctx: *mut xdp_md, what: u32, attachment: u32, l3: u32) -> u32 {
+    let (frame, guards) = (Frame::of(ctx), (what >> 16) as u16);
+    let check = || {
+        let packet = inside::packet(&frame, what as u16, l3 as usize)?;
+        if guards & Guards::ETHERTYPES != 0 {
+            ethertype::check(attachment, packet.ethertype)?;
+        }
+        server::check(&frame, guards, &packet)
+    };
+    reason(check())
+}
+
+/// Whose addresses are in it, against `address`; `src` is the source address as a number. A global function for the same reason.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sillon_addresses(ctx: *mut xdp_md, what: u32, attachment: u32, l3: u32, src: u64) -> u32 {
+    let frame = Frame::of(ctx);
+    let packet = inside::packet(&frame, what as u16, l3 as usize);
+    reason(packet.and_then(|packet| address::check(&frame, attachment, src, &packet)))
+}
+
+/// Results of functions of their own must fit a register.
+#[inline(always)]
+fn reason(result: Result<(), DropReason>) -> u32 {
+    result.map_or_else(|reason| reason as u32, |()| 0)
+}
+
+#[inline(always)]
+fn verdict(reason: u32) -> Result<(), DropReason> {
+    if reason == 0 { Ok(()) } else { Err(DropReason::from_number(reason).unwrap_or(DropReason::StaleExit)) }
+}

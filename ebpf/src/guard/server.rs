@@ -1,0 +1,70 @@
+//! Who gives out addresses and routes? DHCP servers and relays (UDP from port 67, or 547 for DHCPv6) are heard only from attachments that
+//! are `trusted` for "dhcp" (`dhcp-server`), and router advertisements (`router-advertisement`) and redirects
+//! (`icmp-redirect`) only from those that are for "ra": RA-Guard, RFC 6105, with the advice of RFC 7113.
+//!
+//! An advertisement hides behind extension headers, in fragments, behind tags and in LLC/SNAP: `ipv6` and `inside` look for it there.
+//! A first fragment that does not say what it is is dropped (`headless-fragment`), over IPv4 too.
+
+use sillon_abi::{DropReason, Guards};
+
+use super::{
+    inside::Packet,
+    ipv6::{self, ICMPV6, UDP},
+};
+use crate::{
+    frame::Frame,
+    parse::{IPV4, IPV6},
+};
+
+const DHCP_SERVER: u16 = 67;
+const DHCPV6_SERVER: u16 = 547;
+const ROUTER_ADVERTISEMENT: u8 = 134;
+const REDIRECT: u8 = 137;
+const MORE_FRAGMENTS: u16 = 0x2000;
+const FRAGMENT_OFFSET: u16 = 0x1fff;
+
+#[inline(always)]
+pub fn check(frame: &Frame, guards: u16, packet: &Packet) -> Result<(), DropReason> {
+    if packet.ethertype == IPV4 && guards & Guards::NO_DHCP_SERVER != 0 {
+        over_ipv4(frame, packet.l3)
+    } else if packet.ethertype == IPV6 {
+        over_ipv6(frame, guards, packet.l3)
+    } else {
+        Ok(())
+    }
+}
+
+#[inline(always)]
+fn over_ipv4(frame: &Frame, l3: usize) -> Result<(), DropReason> {
+    let ip: [u16; 5] = frame.read(l3)?;
+    let fragment = u16::from_be(ip[3]);
+    if ip[4].to_ne_bytes()[1] != UDP || fragment & FRAGMENT_OFFSET != 0 {
+        return Ok(());
+    }
+    let header = usize::from(ip[0].to_ne_bytes()[0] & 0xf) * 4;
+    match frame.read_be16(l3 + header) {
+        Ok(DHCP_SERVER) => Err(DropReason::DhcpServer),
+        Ok(_) => Ok(()),
+        Err(_) if fragment & MORE_FRAGMENTS != 0 => Err(DropReason::HeadlessFragment),
+        Err(reason) => Err(reason),
+    }
+}
+
+#[inline(always)]
+fn over_ipv6(frame: &Frame, guards: u16, l3: usize) -> Result<(), DropReason> {
+    let upper = ipv6::upper(frame, l3)?;
+    if upper.protocol == ICMPV6 && guards & Guards::NO_ROUTER != 0 {
+        match upper.head()?[0] {
+            ROUTER_ADVERTISEMENT => Err(DropReason::RouterAdvertisement),
+            REDIRECT => Err(DropReason::IcmpRedirect),
+            _ => Ok(()),
+        }
+    } else if upper.protocol == UDP && guards & Guards::NO_DHCP_SERVER != 0 {
+        match u16::from_be_bytes(upper.head()?) {
+            DHCPV6_SERVER => Err(DropReason::DhcpServer),
+            _ => Ok(()),
+        }
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,84 @@
+//! The guards' part of [`super::compile`].
+
+use std::net::IpAddr;
+
+use sillon_abi::{EthertypeKey, Exit, FdbKey, Guards, Mac, OverLimit, PrefixKey};
+
+use super::addr;
+use crate::dataplane::tables::Tables;
+use crate::model::{self, Control, NodeConfig, Prefix, Service, Trust};
+
+/// The bits of an attachment.
+pub fn bits(config: &NodeConfig, attachment: &model::Attachment) -> u16 {
+    let guards = &attachment.guards;
+    let mut bits = 0;
+    let mut set = |bit: u16, is_on: bool| bits |= if is_on { bit } else { 0 };
+    set(Guards::FIXED_MACS, !guards.macs.is_empty());
+    set(Guards::STICKY, guards.sticky);
+    set(Guards::NO_DHCP_SERVER, !guards.trusted.contains(&Trust::Dhcp));
+    set(Guards::NO_ROUTER, !guards.trusted.contains(&Trust::Ra));
+    set(Guards::PREFIXES, !guards.prefixes.is_empty());
+    set(Guards::ETHERTYPES, guards.ethertypes.is_some());
+    bits | of_line(config, attachment.segment.as_str())
+}
+
+/// The bits that all points of a `line` on this node have: both ends' frames are compared with what is configured for either, and
+/// control frames cross only where all let them.
+pub fn of_line(config: &NodeConfig, segment: &str) -> u16 {
+    let is_line =
+        config.segments.iter().any(|one| one.name.as_str() == segment && one.service == Service::Line);
+    if !is_line {
+        return 0;
+    }
+    let points = || config.attachments.iter().filter(|attachment| attachment.segment.as_str() == segment);
+    let mut bits = 0;
+    if points().any(|point| !point.guards.macs.is_empty()) {
+        bits |= Guards::LINE_MACS;
+    }
+    if points().all(|point| point.guards.control == Control::Tunnel) {
+        bits |= Guards::CONTROL;
+    }
+    bits
+}
+
+/// What the ABI calls it.
+pub const fn over_limit(over: model::OverLimit) -> u8 {
+    match over {
+        model::OverLimit::Drop => OverLimit::Drop as u8,
+        model::OverLimit::Forward => OverLimit::Forward as u8,
+    }
+}
+
+/// The lists of an attachment.
+pub fn lists(tables: &mut Tables, id: u32, segment: u32, guards: &model::Guards) {
+    for mac in &guards.macs {
+        tables.macs.insert(FdbKey::new(segment, Mac::new(mac.octets())), Exit::attachment(id));
+    }
+    for ethertype in guards.ethertypes.iter().flatten() {
+        tables.ethertypes.insert(EthertypeKey { attachment: id, ethertype: ethertype.get(), pad: 0 });
+    }
+    for prefix in &guards.prefixes {
+        tables.prefixes.insert(prefix_key(id, *prefix));
+    }
+    // Hosts can't do without link-local addresses, and choose them themselves (RFC 4862 section 5.3).
+    let lists_link_local = guards.prefixes.iter().any(|prefix| match prefix.address() {
+        IpAddr::V6(v6) => v6.segments()[0] & 0xffc0 == 0xfe80,
+        IpAddr::V4(_) => false,
+    });
+    if !guards.prefixes.is_empty() && !lists_link_local {
+        tables.prefixes.insert(prefix_key(id, Prefix::LINK_LOCAL));
+    }
+}
+
+/// A prefix as its key: length and bits.
+fn prefix_key(attachment: u32, prefix: Prefix) -> (u32, PrefixKey) {
+    let in_front = if prefix.address().is_ipv4() { 96 } else { 0 };
+    let length = PrefixKey::ID_BITS + in_front + u32::from(prefix.length());
+    (length, PrefixKey { attachment, addr: addr(prefix.address()) })
+}
+
+/// The node's own addresses, and their bits.
+pub fn own_macs(tables: &mut Tables) {
+    tables.own_macs = tables.ports.values().map(|port| port.mac).filter(|mac| !mac.is_zero()).collect();
+    tables.node.own_macs = tables.own_macs.iter().fold(0, |bits, mac| bits | mac.own_bit());
+}

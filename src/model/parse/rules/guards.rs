@@ -1,0 +1,68 @@
+//! The rules of guards: which of them go together, and that nobody's address is somebody else's as well.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::super::super::{Control, MacAddr, Service};
+use super::super::draft::{AttachmentDraft, Draft, SegmentDraft};
+use super::super::sink::Sink;
+
+pub(super) fn check(draft: &Draft, sink: &mut Sink) {
+    let mut owners: HashMap<(&str, MacAddr), Range<usize>> = HashMap::new();
+    let segments: HashMap<&str, &SegmentDraft> = draft
+        .segments
+        .iter()
+        .rev()
+        .filter_map(|segment| Some((segment.written.as_ref()?.get_ref().as_str(), segment)))
+        .collect();
+    for attachment in &draft.attachments {
+        one_policy(attachment, sink);
+        let Some(name) = attachment.segment.as_ref().map(|name| name.get_ref().as_str()) else { continue };
+        if let Some(segment) = segments.get(name) {
+            control(attachment, segment, sink);
+        }
+        for mac in &attachment.guards.macs {
+            if let Some(first) = owners.get(&(name, *mac.get_ref())) {
+                sink.error(
+                    mac.span(),
+                    format!("macs: {} is listed twice in segment {name:?}", mac.get_ref()),
+                    "again here",
+                )
+                .at(first.clone(), "first here")
+                .help("in a segment, an address is at one attachment");
+            } else {
+                owners.insert((name, *mac.get_ref()), mac.span());
+            }
+        }
+    }
+}
+
+/// An attachment with a list learns nothing, so that what is said of learning is not meant.
+fn one_policy(attachment: &AttachmentDraft, sink: &mut Sink) {
+    let guards = &attachment.guards;
+    let Some(first) = guards.macs.first() else { return };
+    let learning = [
+        ("mac_limit", guards.mac_limit.as_ref().map(toml::Spanned::span)),
+        ("over_limit", guards.over_limit.as_ref().map(toml::Spanned::span)),
+        ("sticky", guards.sticky.as_ref().filter(|sticky| *sticky.get_ref()).map(toml::Spanned::span)),
+    ];
+    for (key, place) in learning.into_iter().filter_map(|(key, place)| Some((key, place?))) {
+        sink.error(place, format!("{key}: an attachment with macs learns no addresses"), "given here")
+            .at(first.span(), "these are all that it has")
+            .help(format!("remove {key}, or macs"));
+    }
+}
+
+fn control(attachment: &AttachmentDraft, segment: &SegmentDraft, sink: &mut Sink) {
+    let (Some(control), Some(service)) = (&attachment.guards.control, &segment.service) else { return };
+    if *control.get_ref() == Control::Tunnel && *service.get_ref() != Service::Line {
+        let service_of = service.get_ref();
+        sink.error(
+            control.span(),
+            format!("control: a {service_of} tunnels no control frames"),
+            "given here",
+        )
+        .at(service.span(), format!("this segment is a {service_of}"))
+        .help("what speaks of a link can only cross a line; leave control out, or make the segment a line");
+    }
+}

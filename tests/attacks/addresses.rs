@@ -1,0 +1,197 @@
+//! Other people's IP addresses.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use sillon_rig::{
+    Frame, Tag,
+    frame::{BROADCAST, Macs},
+};
+
+use crate::{
+    common::{comes, mac, soon, stays_away, v4, v6},
+    frames::*,
+    lan::{ATTACKER, Keys, Lan, OFF, PEER, Setting, VICTIM},
+};
+
+const PREFIXES: Keys<'static> = &[("prefixes", "[\"10.0.0.2/32\", \"fd00::2/128\", \"192.0.2.0/24\"]")];
+const OPEN: Setting<'static> = Setting { encap: None, segment: &[], victim: &[], attacker: OFF };
+const GUARDED: Setting<'static> = Setting { attacker: PREFIXES, ..OPEN };
+
+fn to_all() -> Macs {
+    Macs { from: mac(ATTACKER), to: BROADCAST }
+}
+
+fn ip4(host: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, 0, host)
+}
+
+fn ip6(host: u8) -> Ipv6Addr {
+    Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, host.into())
+}
+
+/// A message that the guard must let through.
+fn passes(lan: &Lan, what: &str, frame: &Frame) {
+    lan.attacker.send(frame).unwrap();
+    assert!(comes(&lan.victim, "attack!"), "{what} is dropped: {:?}", lan.fabric.edges[0].show("drops"));
+}
+
+/// RFC 826 believes everybody; "ARP cache poisoning" (S. Whalen, 2001). An answer, a question and a gratuitous announcement (RFC 5227
+/// section 3) each make the victim send to the attacker what is for the peer.
+#[test]
+fn arp_spoofing() {
+    let lan = Lan::new(OPEN);
+    let own = mac(ATTACKER);
+    let attack = [
+        ("an answer", arp(to_all(), 2, (own, ip4(PEER)), ip4(VICTIM))),
+        ("a question", arp(to_all(), 1, (own, ip4(PEER)), ip4(VICTIM))),
+        ("gratuitous ARP", arp(to_all(), 1, (own, ip4(PEER)), ip4(PEER))),
+        ("another's MAC", arp(to_all(), 2, (mac(PEER), ip4(ATTACKER)), ip4(VICTIM))),
+        ("somebody's probe", arp(to_all(), 1, (own, Ipv4Addr::UNSPECIFIED), ip4(VICTIM))),
+    ];
+    lan.is_stopped_by(&attack, OPEN, GUARDED, "arp-spoofed");
+    passes(&lan, "an honest question", &arp(to_all(), 1, (own, ip4(ATTACKER)), ip4(VICTIM)));
+    passes(&lan, "an honest answer", &arp(to_all(), 2, (own, Ipv4Addr::new(192, 0, 2, 77)), ip4(VICTIM)));
+    passes(
+        &lan,
+        "a probe (RFC 5227 section 2.1.1)",
+        &arp(to_all(), 1, (own, Ipv4Addr::UNSPECIFIED), ip4(ATTACKER)),
+    );
+}
+
+/// CVE-2021-27853 again: ARP inspection is evaded as RA-Guard is.
+#[test]
+fn arp_spoofing_behind_tags_and_in_llc_snap() {
+    let (open, guarded) =
+        (Setting { encap: Some("port"), ..OPEN }, Setting { encap: Some("port"), ..GUARDED });
+    let lan = Lan::new(open);
+    let answer = arp(to_all(), 2, (mac(ATTACKER), ip4(PEER)), ip4(VICTIM));
+    let attack = [
+        ("one tag", answer.tagged(&[Tag::c(0)])),
+        ("three tags", answer.tagged(&[Tag::c(0), Tag::c(0), Tag::c(0)])),
+    ];
+    lan.is_stopped_by(&attack, open, guarded, "arp-spoofed");
+    lan.is_stopped_by(&[("LLC/SNAP", in_snap(&answer, [0; 3], 0))], open, guarded, "wrapped");
+}
+
+/// RFC 2827: packets with somebody else's source, for floods and for what trusts addresses.
+#[test]
+fn source_address_spoofing() {
+    let lan = Lan::new(OPEN);
+    let udp = |from: IpAddr, to: IpAddr, ports| Frame::udp(to_all(), (from, to), ports, WORD);
+    let dhcp_in_fragments = {
+        let mut frame = udp([0; 4].into(), [255; 4].into(), (68, 67));
+        frame.0[14 + 6] = 0x20;
+        frame
+    };
+    let attack = [
+        ("IPv4", udp(v4(PEER), v4(VICTIM), (1, 2))),
+        ("IPv6", udp(v6(PEER), v6(VICTIM), (1, 2))),
+        ("from nobody", udp([0; 4].into(), v4(VICTIM), (1, 2))),
+        ("from nobody over IPv6", udp(Ipv6Addr::UNSPECIFIED.into(), v6(VICTIM), (1, 2))),
+        ("from nobody, in fragments", dhcp_in_fragments),
+        ("a neighbour's number", udp(v6(3), v6(VICTIM), (1, 2))),
+    ];
+    lan.is_stopped_by(&attack, OPEN, GUARDED, "address-not-listed");
+    passes(&lan, "its own", &udp(v4(ATTACKER), v4(VICTIM), (1, 2)));
+    passes(&lan, "one of its prefix", &udp([192, 0, 2, 9].into(), v4(VICTIM), (1, 2)));
+    passes(&lan, "its own over IPv6", &udp(v6(ATTACKER), v6(VICTIM), (1, 2)));
+    passes(&lan, "a link-local one", &udp(link_local(7).into(), v6(VICTIM), (1, 2)));
+    passes(&lan, "a DHCP question", &udp([0; 4].into(), [255; 4].into(), (68, 67)));
+}
+
+/// RFC 3756 section 4.1.1: neighbour solicitation and advertisement spoofing; section 4.1.3: keeping others from their addresses by
+/// duplicate address detection.
+#[test]
+fn neighbour_discovery_spoofing() {
+    let lan = Lan::new(OPEN);
+    let message = |source, message: &[u8]| icmpv6(from_attacker(), source, &[], message);
+    let (own, own_mac) = (ip6(ATTACKER), Some(mac(ATTACKER)));
+    let attack = [
+        ("another's address", message(own, &neighbour(136, ip6(PEER), own_mac))),
+        ("another's MAC", message(own, &neighbour(136, own, Some(mac(PEER))))),
+        ("a question for another's MAC", message(own, &neighbour(135, ip6(VICTIM), Some(mac(PEER))))),
+        ("a duplicate", message(Ipv6Addr::UNSPECIFIED, &neighbour(135, ip6(VICTIM), None))),
+        (
+            "behind an extension header",
+            icmpv6(from_attacker(), own, &[options(DESTINATION, 1)], &neighbour(136, ip6(PEER), own_mac)),
+        ),
+    ];
+    lan.is_stopped_by(&attack, OPEN, GUARDED, "nd-spoofed");
+    let pieces = icmpv6(from_attacker(), own, &[fragment(0, true)], &neighbour(136, ip6(PEER), own_mac));
+    lan.is_stopped_by(&[("in fragments (RFC 6980)", pieces)], OPEN, GUARDED, "nd-fragment");
+    passes(&lan, "an honest answer", &message(own, &neighbour(136, own, own_mac)));
+    passes(&lan, "an honest question", &message(own, &neighbour(135, ip6(VICTIM), own_mac)));
+    passes(&lan, "the first of questions", &message(Ipv6Addr::UNSPECIFIED, &neighbour(135, own, None)));
+    passes(
+        &lan,
+        "one for a link-local address",
+        &message(Ipv6Addr::UNSPECIFIED, &neighbour(135, link_local(9), None)),
+    );
+}
+
+/// Where link-local addresses are listed, another's are another's.
+#[test]
+fn spoofing_of_a_listed_link_local_address() {
+    let keys: Keys<'_> = &[("prefixes", "[\"fd00::2/128\", \"fe80::2/128\"]")];
+    let lan = Lan::new(OPEN);
+    let udp = |host| Frame::udp(to_all(), (link_local(host).into(), v6(VICTIM)), (1, 2), WORD);
+    lan.is_stopped_by(
+        &[("another's", udp(1))],
+        OPEN,
+        Setting { attacker: keys, ..OPEN },
+        "address-not-listed",
+    );
+    passes(&lan, "its own", &udp(2));
+}
+
+/// What an exchange point lets its members send (RFC 7948 section 3 tells why): everything else is somebody's private protocol.
+#[test]
+fn unknown_ethertypes() {
+    let keys: Keys<'_> = &[("ethertypes", "[\"ipv4\", \"arp\", \"ipv6\"]")];
+    let lan = Lan::new(OPEN);
+    let attack = [
+        ("MPLS", Frame::ethertype(to_all(), 0x8847, WORD)),
+        ("PPPoE discovery", Frame::ethertype(to_all(), 0x8863, WORD)),
+        (
+            "Cisco ISL's length",
+            Frame::ethertype(to_all(), 60, &[&[0xfe, 0xfe, 3][..], WORD, &[0; 50]].concat()),
+        ),
+        ("an experiment", Frame::ethertype(to_all(), 0x88b5, WORD)),
+    ];
+    lan.is_stopped_by(&attack, OPEN, Setting { attacker: keys, ..OPEN }, "ethertype-not-listed");
+    passes(&lan, "IPv4", &Frame::udp(to_all(), (v4(ATTACKER), v4(VICTIM)), (1, 2), WORD));
+    passes(&lan, "ARP", &arp(to_all(), 1, (mac(ATTACKER), ip4(ATTACKER)), ip4(VICTIM)));
+}
+
+/// A list that changes, changes at once, and loses nothing of what it has before and after.
+#[test]
+fn what_stays_on_a_list_passes_while_it_changes() {
+    let lan = Lan::new(GUARDED);
+    let frame = |host| Frame::udp(to_all(), (v4(host), v4(VICTIM)), (1, 2), WORD);
+    let other: Keys<'_> = &[("prefixes", "[\"10.0.0.2/32\", \"10.0.0.9/32\"]")];
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let sent = std::thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            let mut sent = 0_u64;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                lan.attacker.send(&frame(ATTACKER)).unwrap();
+                sent += 1;
+                std::thread::sleep(std::time::Duration::from_micros(200));
+            }
+            sent
+        });
+        for _ in 0..5 {
+            for keys in [other, OFF, PREFIXES] {
+                lan.reload(Setting { attacker: keys, ..OPEN });
+            }
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        sender.join().unwrap()
+    });
+    assert!(sent > 500, "{sent}");
+    assert_eq!(lan.dropped("address-not-listed"), 0);
+    lan.attacker.send(&frame(9)).unwrap();
+    assert!(soon(|| lan.dropped("address-not-listed") == 1));
+    lan.victim.drain().unwrap();
+    assert!(stays_away(&lan.victim, "attack!"));
+}

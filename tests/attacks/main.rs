@@ -1,0 +1,16 @@
+//! The attack suite: a test an attack, named for it, with where it comes from. Each shows that the attack works where its guard is off, as far as
+//! it can be turned off, and that with the guard nothing of it arrives, while the victim's own traffic goes on.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod frames;
+mod lan;
+
+mod addresses;
+mod control;
+mod macs;
+mod residue;
+mod servers;
+mod underlay;
