@@ -106,7 +106,7 @@ fn take_share(segment: u32, limit: u32) -> bool {
     // SAFETY: aligned words of map values, changed atomically.
     unsafe {
         let removed = FDB_REMOVED.get_ptr(segment).map_or(0, |removed| *removed);
-        let before = count::add(&raw mut (*used).learned, 1);
+        let before = count::fetch_add(&raw mut (*used).learned, 1);
         if before.wrapping_sub(removed) < u64::from(limit) {
             return true;
         }
@@ -137,7 +137,7 @@ fn take_place(exit: Exit) -> Result<(), Learned> {
     // SAFETY: as above.
     unsafe {
         let removed = MAC_REMOVED.get(exit.id()).map_or(0, |removed| *removed);
-        let before = count::add(&raw mut (*used).held, 1);
+        let before = count::fetch_add(&raw mut (*used).held, 1);
         if before.wrapping_sub(removed) < u64::from(mac_limit) {
             return Ok(());
         }
