@@ -308,6 +308,25 @@ impl Reconciler {
         Ok(PortRecord { name: padded(name), features, mode: self.mode.number() })
     }
 
+    /// Turns off again what somebody has turned on since; flushing the node will restore that, too.
+    ///
+    /// # Errors
+    /// A device refuses, or a map can't be written.
+    pub async fn tend(&mut self, links: &BTreeMap<String, Link>) -> Result<(), ApplyError> {
+        for port in &self.config.ports {
+            let name = port.name.as_str();
+            let Some(link) = links.get(name).filter(|link| self.attached.contains(&link.ifindex)) else {
+                continue;
+            };
+            let features = hygiene::turn_off(name, link.kind.as_deref()).await?;
+            if features != 0 {
+                warn!(port = name, "somebody turned on what was off: frames may have lost their tags since");
+                self.maps.add_features(link.ifindex, features)?;
+            }
+        }
+        Ok(())
+    }
+
     fn attach(&mut self, devices: &BTreeMap<String, Device>) -> Result<(), DataplaneError> {
         self.attached.retain(|ifindex| devices.values().any(|device| device.ifindex == *ifindex));
         for port in &self.config.ports {

@@ -10,6 +10,7 @@ mod lan;
 
 mod addresses;
 mod control;
+mod hopping;
 mod macs;
 mod residue;
 mod servers;
