@@ -14,4 +14,5 @@ mod hopping;
 mod macs;
 mod residue;
 mod servers;
+mod storms;
 mod underlay;
