@@ -1,6 +1,7 @@
 //! The agent of one node: a reconciler that follows its file, the links, the routes and the neighbours. It is fail-static: when it ends, however it ends,
 //! the node goes on forwarding, and the next agent takes over what is there.
 
+mod budget;
 pub mod control;
 mod hygiene;
 mod preflight;

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
     fs::File,
     net::IpAddr,
+    time::Instant,
 };
 
 use anyhow::Context;
@@ -12,6 +13,7 @@ use sillon_abi::{FdbEntry, FdbKey, Mac, PortRecord, Role};
 use tracing::{info, warn};
 
 use super::{
+    budget::Budget,
     hygiene,
     preflight::{self, Known, Refusal},
 };
@@ -86,6 +88,8 @@ pub struct Reconciler {
     own_macs: BTreeSet<Mac>,
     /// Addresses that were told of as frozen.
     frozen: BTreeSet<FdbKey>,
+    /// How many of those are told of.
+    budget: Budget,
     /// How often it was asked to age the FDB.
     ticks: u32,
     _lock: Option<Flock<File>>,
@@ -166,6 +170,7 @@ impl Reconciler {
             hops: BTreeMap::new(),
             own_macs: BTreeSet::new(),
             frozen: BTreeSet::new(),
+            budget: Budget::default(),
             ticks: 0,
             _lock: None,
         };
@@ -386,12 +391,24 @@ impl Reconciler {
         if let Some(before) = before {
             self.maps.settle_accounts(&before, &walk)?;
         }
-        for key in walk.frozen.difference(&self.frozen) {
-            let segment = self.maps.label(key.segment)?;
-            warn!(mac = %key.mac, segment, "moved too often: it stays where it is until it thaws");
-        }
+        self.tell_frozen(&walk.frozen)?;
         self.frozen = walk.frozen;
         Ok(walk.removed)
+    }
+
+    /// Says which addresses were frozen since, within each operator's budget.
+    fn tell_frozen(&mut self, frozen: &BTreeSet<FdbKey>) -> Result<(), DataplaneError> {
+        let now = Instant::now();
+        for key in frozen.difference(&self.frozen) {
+            let (segment, operator) = self.maps.label(key.segment)?;
+            if self.budget.take(&operator, now) {
+                warn!(mac = %key.mac, segment, operator, "moved too often: it stays where it is until it thaws");
+            }
+        }
+        for (operator, addresses) in self.budget.untold(now) {
+            warn!(addresses, operator, "more that moved too often: see `sillon node show fdb`");
+        }
+        Ok(())
     }
 
     /// Forgets where frozen addresses of a segment are, or only one of them; returns how many.

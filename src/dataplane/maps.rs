@@ -371,12 +371,13 @@ impl Maps {
         self.segments.iter().collect::<Result<_, _>>().named(map::SEGMENTS)
     }
 
-    /// The name of a segment.
+    /// The names of a segment and of its operator.
     ///
     /// # Errors
     /// The map can't be read.
-    pub fn label(&self, uid: u32) -> Result<String, DataplaneError> {
-        Ok(unpadded(&self.labels.get(&uid, 0).named(map::LABELS)?.segment))
+    pub fn label(&self, uid: u32) -> Result<(String, String), DataplaneError> {
+        let label = self.labels.get(&uid, 0).named(map::LABELS)?;
+        Ok((unpadded(&label.segment), unpadded(&label.operator)))
     }
 
     /// Counters of an attachment, of all CPUs together.

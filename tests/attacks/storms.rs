@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use sillon_rig::{
-    Frame, Tag,
+    Frame, Tag, Underlay, Wire,
     frame::{BROADCAST, Macs},
 };
 
 use crate::{
-    common::{comes, datagram, mac, soon, stays_away, stream},
+    common::{SILENCE, comes, datagram, fabric, mac, soon, stays_away, stream},
     lan::{ATTACKER, Keys, Lan, OFF, PEER, Setting, VICTIM},
 };
 
@@ -134,4 +134,46 @@ fn covert_observation_of_unknown_unicast() {
     lan.peer.send(&datagram(PEER, mac(VICTIM), "secret")).unwrap();
     assert!(comes(&lan.victim, "secret") && stays_away(&lan.attacker, "secret"), "long after it has");
     lan.victim_is_reached();
+}
+
+/// Flooding of the owner's log (CWE-779): an operator that freezes hundreds of addresses would bury what happens to another.
+#[test]
+fn event_channel_flooding() {
+    const ADDRESSES: u16 = 300;
+    let mut fabric = fabric(Underlay::Direct);
+    let wires: Vec<Wire> =
+        ["p0", "p1", "p2", "p3"].into_iter().map(|port| fabric.plug(0, port).unwrap()).collect();
+    let file = fabric.file(0).segment("birch-lan", 200, "lan", &[]).key("move_limit", 3);
+    let file = file.segment("alder-lan", 100, "lan", &[]).key("move_limit", 3);
+    let ports = [("birch-lan", "p0"), ("birch-lan", "p1"), ("alder-lan", "p2"), ("alder-lan", "p3")];
+    let file = ports.into_iter().fold(file, |file, (segment, port)| {
+        file.port(port, "access")
+            .attach(segment, port, "untagged")
+            .key("mac_limit", 1000)
+            .key("storm", "\"off\"")
+    });
+    fabric.edges[0].start(&file).unwrap();
+    let from = |number: u16| {
+        let [high, low] = number.to_be_bytes();
+        Frame::ethertype(Macs { from: [2, 0xbb, 0, 0, high, low], to: BROADCAST }, 0x88b5, b"attack!")
+    };
+    let flap = |wires: &[Wire], numbers: std::ops::Range<u16>| {
+        for turn in 0..4 {
+            for number in numbers.clone() {
+                wires[turn % 2].send(&from(number)).unwrap();
+            }
+            std::thread::sleep(SILENCE);
+        }
+    };
+    flap(&wires[..2], 0..ADDRESSES);
+    flap(&wires[2..], 5000..5001);
+    let node = &fabric.edges[0];
+    let frozen = || node.show("fdb").unwrap().iter().filter(|row| row["state"] == "frozen").count();
+    assert!(soon(|| frozen() == usize::from(ADDRESSES) + 1), "{}", frozen());
+    let lines = |operator: &str| {
+        let word = format!("operator=\"{operator}\"");
+        node.log().lines().filter(|line| line.contains("moved too often") && line.contains(&word)).count()
+    };
+    assert!(soon(|| lines("alder") == 1), "alder's event is told of: {}", node.log());
+    assert!((5..=12).contains(&lines("birch")), "{} lines of birch's", lines("birch"));
 }
