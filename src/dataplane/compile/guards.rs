@@ -72,9 +72,9 @@ pub fn lists(tables: &mut Tables, id: u32, segment: u32, guards: &model::Guards)
 
 /// A prefix as its key: length and bits.
 fn prefix_key(attachment: u32, prefix: Prefix) -> (u32, PrefixKey) {
-    let in_front = if prefix.address().is_ipv4() { 96 } else { 0 };
+    let (in_front, family) = if prefix.address().is_ipv4() { (96, PrefixKey::IS_V4) } else { (0, 0) };
     let length = PrefixKey::ID_BITS + in_front + u32::from(prefix.length());
-    (length, PrefixKey { attachment, addr: addr(prefix.address()) })
+    (length, PrefixKey { of: attachment | family, addr: addr(prefix.address()) })
 }
 
 /// The node's own addresses, and their bits.
