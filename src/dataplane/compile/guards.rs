@@ -77,8 +77,9 @@ fn prefix_key(attachment: u32, prefix: Prefix) -> (u32, PrefixKey) {
     (length, PrefixKey { of: attachment | family, addr: addr(prefix.address()) })
 }
 
-/// The node's own addresses, and their bits.
+/// The node's own addresses, and their bits. They are nobody's, also where a file gives one to an attachment.
 pub fn own_macs(tables: &mut Tables) {
     tables.own_macs = tables.ports.values().map(|port| port.mac).filter(|mac| !mac.is_zero()).collect();
+    tables.macs.retain(|key, _| !tables.own_macs.contains(&key.mac));
     tables.node.own_macs = tables.own_macs.iter().fold(0, |bits, mac| bits | mac.own_bit());
 }
