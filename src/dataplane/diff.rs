@@ -153,7 +153,7 @@ fn common(old: &Tables, new: &Tables) -> Tables {
     };
     let stays = |id: u32| new.attachments.contains_key(&id);
     common.macs.retain(|_, exit| stays(exit.id()));
-    common.prefixes.retain(|(_, key)| stays(key.attachment));
+    common.prefixes.retain(|(_, key)| stays(key.attachment()));
     common.ethertypes.retain(|key| stays(key.attachment));
     // Whoever is a leaf before or after is one in between: a frame of a root that is to be a leaf must not find a leaf that joins.
     for (id, attachment) in &mut common.attachments {

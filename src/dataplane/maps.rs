@@ -289,7 +289,7 @@ impl Maps {
             }
             Op::SetMac(key, exit) => self.set_mac(*key, *exit),
             Op::RemoveMac(key) => self.remove_mac(key),
-            Op::AddOwnMac(mac) => self.own_macs.insert(mac, 0, 0).named(map::OWN_MACS),
+            Op::AddOwnMac(mac) => self.add_own_mac(mac),
             Op::RemoveOwnMac(mac) => remove(&mut self.own_macs, mac, map::OWN_MACS),
             Op::AddPrefix(length, key) => self.add_prefix(*length, *key),
             Op::RemovePrefix(length, key) => self.remove_prefix(*length, *key),

@@ -391,7 +391,7 @@ fn assert_no_dangling_reference(tables: &Tables) {
     for (key, exit) in &tables.macs {
         assert_eq!(tables.attachments[&exit.id()].segment, key.segment);
     }
-    assert!(tables.prefixes.iter().all(|(_, key)| tables.attachments.contains_key(&key.attachment)));
+    assert!(tables.prefixes.iter().all(|(_, key)| tables.attachments.contains_key(&key.attachment())));
     assert!(tables.ethertypes.iter().all(|key| tables.attachments.contains_key(&key.attachment)));
     let lists: BTreeSet<u32> = tables.segments.values().map(|segment| segment.list).collect();
     let of_nobody = |key: &&FloodKey| !lists.contains(&key.list);
