@@ -56,8 +56,9 @@ pub static METERS: Array<Meters> = Array::pinned(1, 0);
 pub static COLOURS: PerCpuArray<Colours> = PerCpuArray::pinned(1, 0);
 #[map]
 pub static REMOTE_COUNTERS: PerCpuArray<Counters> = PerCpuArray::pinned(1, 0);
+/// Allocated beforehand: what the kernel has at hand for programs is refilled later, and of a burst of new reasons some were not counted.
 #[map]
-pub static DROPS: PerCpuHashMap<DropKey, u64> = PerCpuHashMap::pinned(1, NO_PREALLOC);
+pub static DROPS: PerCpuHashMap<DropKey, u64> = PerCpuHashMap::pinned(1, 0);
 #[map]
 pub static MACS: HashMap<FdbKey, Exit> = HashMap::pinned(1, NO_PREALLOC);
 #[map]

@@ -47,7 +47,11 @@ pub fn chain(rng: &mut Rng, from: Sender<'_>) -> Packet {
     };
     let count = if rng.u8(..4) == 0 { rng.usize(6..11) } else { rng.usize(1..5) };
     // Nothing but options leads far: behind a fragment, or ESP, all is payload.
-    let kinds = if rng.bool() { &KINDS[..] } else { &[0, 43, 60, 139] };
+    let (count, kinds) = match rng.u8(..5) {
+        0 => (1, &[FRAGMENT][..]),
+        1 | 2 => (count, &KINDS[..]),
+        _ => (count, &[0, 43, 60, 139][..]),
+    };
     let kinds: Vec<u8> = (0..count).map(|_| pick(rng, kinds)).collect();
     let mut chain = Vec::new();
     for (index, kind) in kinds.iter().enumerate() {
