@@ -15,7 +15,7 @@ fn header(rng: &mut Rng, kind: u8, next: u8) -> Vec<u8> {
             let offset: u16 = match rng.u8(..6) {
                 // One that is alone (RFC 6946), a later one, and mostly the first.
                 0 => 0,
-                1 => rng.u16(..) | 8,
+                1 => pick(rng, &[8, 9, 0xfff8, 0xfff9]),
                 2 => pick(rng, &[2, 4, 6]),
                 _ => 1,
             };
