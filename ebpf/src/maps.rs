@@ -2,12 +2,12 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, DevMapHash, HashMap, LpmTrie, PerCpuArray, PerCpuHashMap},
+    maps::{Array, DevMapHash, HashMap, LpmTrie, PerCpuArray},
 };
 use sillon_abi::{
-    Attachment, ClassKey, Colours, Counters, DropKey, EthertypeKey, Exit, FdbEntry, FdbKey, FdbUse, FloodKey,
-    Label, Mac, MacUse, Meters, NodeEntry, PORT_SLOTS, PathEntry, PortEntry, PortRecord, PrefixKey, Rates,
-    RemoteEntry, Segment, TunnelEntry, TunnelKey,
+    Attachment, ClassKey, Colours, Counters, DropKey, Drops, EthertypeKey, Exit, FdbEntry, FdbKey, FdbUse,
+    FloodKey, Label, Mac, MacUse, Meters, NodeEntry, PORT_SLOTS, PathEntry, PortEntry, PortRecord, PrefixKey,
+    Rates, RemoteEntry, Segment, TunnelEntry, TunnelKey,
 };
 
 /// Elements are allocated as they come: a node's limits may be far above what it uses.
@@ -56,9 +56,8 @@ pub static METERS: Array<Meters> = Array::pinned(1, 0);
 pub static COLOURS: PerCpuArray<Colours> = PerCpuArray::pinned(1, 0);
 #[map]
 pub static REMOTE_COUNTERS: PerCpuArray<Counters> = PerCpuArray::pinned(1, 0);
-/// Allocated beforehand: what the kernel has at hand for programs is refilled later, and of a burst of new reasons some were not counted.
 #[map]
-pub static DROPS: PerCpuHashMap<DropKey, u64> = PerCpuHashMap::pinned(1, 0);
+pub static DROPS: HashMap<DropKey, Drops> = HashMap::pinned(1, NO_PREALLOC);
 #[map]
 pub static MACS: HashMap<FdbKey, Exit> = HashMap::pinned(1, NO_PREALLOC);
 #[map]

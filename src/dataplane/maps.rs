@@ -11,15 +11,13 @@ use std::{
 use aya::{
     Pod,
     maps::xdp::XdpMapError,
-    maps::{
-        Array, DevMapHash, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues,
-    },
+    maps::{Array, DevMapHash, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, PerCpuValues},
     util::nr_cpus,
 };
 use sillon_abi::{
-    Addr, Attachment, ClassKey, Colours, Counters, DropKey, EthertypeKey, Exit, FdbEntry, FdbKey, FdbUse,
-    FloodKey, Label, Mac, MacUse, Meters, NodeEntry, PathEntry, PortEntry, PortRecord, PrefixKey, Rates,
-    RemoteEntry, Segment, Tally, TunnelEntry, TunnelKey, map,
+    Addr, Attachment, ClassKey, Colours, Counters, DropKey, DropReason, Drops, EthertypeKey, Exit, FdbEntry,
+    FdbKey, FdbUse, FloodKey, Label, Mac, MacUse, Meters, NodeEntry, PathEntry, PortEntry, PortRecord,
+    PrefixKey, Rates, RemoteEntry, ScopeKind, Segment, Tally, TunnelEntry, TunnelKey, map,
 };
 
 pub use fdb::Walk;
@@ -57,7 +55,7 @@ pub struct Maps {
     colours: PerCpuArray<MapData, Colours>,
     attachment_counters: PerCpuArray<MapData, Counters>,
     remote_counters: PerCpuArray<MapData, Counters>,
-    drops: PerCpuHashMap<MapData, DropKey, u64>,
+    drops: Hash<DropKey, Drops>,
     /// The FDB again, for what aya has no call for.
     fdb_data: MapData,
     macs: Hash<FdbKey, Exit>,
@@ -242,6 +240,7 @@ impl Maps {
             Op::SetNode(entry) => self.node.set(0, *entry, 0).named(map::NODE),
             Op::SetLabel(uid, label) => self.labels.insert(uid, label, 0).named(map::LABELS),
             Op::AddFdbUse(uid) => {
+                self.count_drops(ScopeKind::Segment, *uid)?;
                 self.fdb_removed.insert(uid, 0, 0).named(map::FDB_REMOVED)?;
                 self.fdb_use.insert(uid, FdbUse::default(), 0).named(map::FDB_USE)
             }
@@ -257,6 +256,7 @@ impl Maps {
                 _ => Ok(()),
             },
             Op::SetRecord(ifindex, record) => {
+                self.count_drops(ScopeKind::Port, *ifindex)?;
                 self.records.insert(ifindex, record, 0).named(map::PORT_RECORDS)
             }
             Op::SetSegment(uid, segment) => self.segments.insert(uid, segment, 0).named(map::SEGMENTS),
@@ -284,7 +284,7 @@ impl Maps {
                 result => result.named(map::DEVICES),
             },
             Op::RemoveRecord(ifindex) => {
-                self.forget_drops(sillon_abi::ScopeKind::Port, *ifindex)?;
+                self.forget_drops(ScopeKind::Port, *ifindex)?;
                 remove(&mut self.records, ifindex, map::PORT_RECORDS)
             }
             Op::SetMac(key, exit) => self.set_mac(*key, *exit),
@@ -311,6 +311,8 @@ impl Maps {
         freshness: Freshness,
     ) -> Result<(), DataplaneError> {
         if freshness == Freshness::New {
+            self.forget_drops(ScopeKind::Attachment, id)?;
+            self.count_drops(ScopeKind::Attachment, id)?;
             self.attachment_counters.set(id, zero()?, 0).named(map::ATTACHMENT_COUNTERS)?;
             self.colours.set(id, zero()?, 0).named(map::COLOURS)?;
             self.mac_removed.set(id, 0, 0).named(map::MAC_REMOVED)?;
@@ -323,7 +325,7 @@ impl Maps {
     fn remove_attachment(&mut self, id: u32) -> Result<(), DataplaneError> {
         self.rates.set(id, Rates::default(), 0).named(map::RATES)?;
         self.meters.set(id, Meters::default(), 0).named(map::METERS)?;
-        self.forget_drops(sillon_abi::ScopeKind::Attachment, id)?;
+        self.forget_drops(ScopeKind::Attachment, id)?;
         self.attachments.set(id, Attachment::default(), 0).named(map::ATTACHMENTS)
     }
 
@@ -332,7 +334,7 @@ impl Maps {
         remove(&mut self.labels, &uid, map::LABELS)?;
         remove(&mut self.fdb_use, &uid, map::FDB_USE)?;
         remove(&mut self.fdb_removed, &uid, map::FDB_REMOVED)?;
-        self.forget_drops(sillon_abi::ScopeKind::Segment, uid)
+        self.forget_drops(ScopeKind::Segment, uid)
     }
 
     fn set_remote(&mut self, id: u32, entry: RemoteEntry) -> Result<(), DataplaneError> {
@@ -340,17 +342,19 @@ impl Maps {
         self.remotes.set(id, entry, 0).named(map::REMOTES)
     }
 
-    fn forget_drops(&mut self, scope: sillon_abi::ScopeKind, id: u32) -> Result<(), DataplaneError> {
-        for reason in sillon_abi::DropReason::ALL {
-            let key = DropKey { scope: scope as u32, id, reason: *reason as u32 };
-            match self.drops.remove(&key) {
-                Err(MapError::KeyNotFound) => {}
-                Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => {
-                }
-                result => result.named(map::DROPS)?,
+    /// Makes room for what will be dropped there. What is there already goes on.
+    fn count_drops(&mut self, scope: ScopeKind, id: u32) -> Result<(), DataplaneError> {
+        const NOEXIST: u64 = 1;
+        match self.drops.insert(DropKey { scope: scope as u32, id }, Drops::NONE, NOEXIST) {
+            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::EEXIST) => {
+                Ok(())
             }
+            result => result.named(map::DROPS),
         }
-        Ok(())
+    }
+
+    fn forget_drops(&mut self, scope: ScopeKind, id: u32) -> Result<(), DataplaneError> {
+        remove(&mut self.drops, &DropKey { scope: scope as u32, id }, map::DROPS)
     }
 
     /// Adds to what was turned off on a port.
@@ -413,17 +417,26 @@ impl Maps {
         Ok(sum(&self.remote_counters.get(&id, 0).named(map::REMOTE_COUNTERS)?))
     }
 
-    /// Dropped frames, of all CPUs together.
+    /// Where and why frames were dropped, and how many.
     ///
     /// # Errors
     /// The map can't be read.
-    pub fn drops(&self) -> Result<Vec<(DropKey, u64)>, DataplaneError> {
+    pub fn drops(&self) -> Result<Vec<(DropKey, DropReason, u64)>, DataplaneError> {
         let mut drops = Vec::new();
         for entry in self.drops.iter() {
-            let (key, counts) = entry.named(map::DROPS)?;
-            drops.push((key, counts.iter().sum()));
+            let (key, Drops(counts)) = entry.named(map::DROPS)?;
+            let counts = DropReason::ALL.iter().map(|reason| (key, *reason, counts[*reason as usize]));
+            drops.extend(counts.filter(|(_, _, frames)| *frames > 0));
         }
         Ok(drops)
+    }
+
+    /// Where drops are counted.
+    ///
+    /// # Errors
+    /// The map can't be read.
+    pub fn drop_keys(&self) -> Result<BTreeSet<DropKey>, DataplaneError> {
+        self.drops.keys().collect::<Result<_, _>>().named(map::DROPS)
     }
 
     /// The remotes with their paths.

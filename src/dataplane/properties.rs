@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::{collection::vec, prelude::*};
 use sillon_abi::{
-    Addr, Attachment, ClassKey, Exit, FdbEntry, FdbKey, FloodKey, RemoteEntry, Segment, Service, TunnelKey,
+    Addr, Attachment, ClassKey, DropKey, Exit, FdbEntry, FdbKey, FloodKey, RemoteEntry, Segment, Service,
+    TunnelKey,
 };
 
 use super::{
@@ -403,6 +404,9 @@ fn live(tables: &Tables) -> Live {
     let mac = |number: usize| sillon_abi::Mac::new([2, 1, 0, 0, (number >> 8) as u8, number as u8]);
     let fdb = tables.exits().into_iter().enumerate();
     let entry = |exit| FdbEntry::learned(exit, 0);
+    let ifindexes: Vec<u32> = tables.records.keys().copied().collect();
+    let attachments: Vec<u32> = tables.attachments.keys().copied().collect();
+    let segments: Vec<u32> = tables.segments.keys().copied().collect();
     Live {
         fdb: fdb
             .map(|(n, (uid, exit))| (FdbKey::new(uid, mac(n)), entry(exit)))
@@ -415,6 +419,10 @@ fn live(tables: &Tables) -> Live {
             .collect(),
         paths: BTreeMap::new(),
         attached: tables.ports.keys().copied().collect(),
+        drops: [(1, &ifindexes), (2, &attachments), (3, &segments)]
+            .into_iter()
+            .flat_map(|(scope, ids)| ids.iter().map(move |id| DropKey { scope, id: *id }))
+            .collect(),
         tables: tables.clone(),
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! It trusts the programs to do what they say (`tests/isolation.rs` holds them to it), and nothing of what wrote the maps.
 
+mod drops;
 mod guards;
 mod rates;
 
@@ -10,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use sillon_abi::{
-    ClassKey, Exit, FdbEntry, FdbKey, PathEntry, RemoteEntry, Role, Service, V4_OUTER, V6_OUTER,
+    ClassKey, DropKey, Exit, FdbEntry, FdbKey, PathEntry, RemoteEntry, Role, Service, V4_OUTER, V6_OUTER,
 };
 
 use super::{
@@ -34,6 +35,8 @@ pub struct Live {
     pub paths: BTreeMap<u32, PathEntry>,
     /// Ifindexes of the ports whose programs are pinned.
     pub attached: BTreeSet<u32>,
+    /// Where drops are counted.
+    pub drops: BTreeSet<DropKey>,
 }
 
 impl Live {
@@ -47,7 +50,14 @@ impl Live {
             tables.ports.iter().filter(|(ifindex, port)| links::is_complete(pins, **ifindex, port.role));
         let attached = ports.map(|(ifindex, _)| *ifindex).collect();
         let paths = maps.paths()?.into_iter().collect();
-        Ok(Self { fdb: maps.fdb()?, remotes: maps.remotes()?, paths, attached, tables })
+        Ok(Self {
+            fdb: maps.fdb()?,
+            remotes: maps.remotes()?,
+            paths,
+            attached,
+            drops: maps.drop_keys()?,
+            tables,
+        })
     }
 }
 
@@ -85,6 +95,7 @@ pub fn verify(live: &Live) -> Report {
     verifier.ways();
     verifier.fdb();
     verifier.guards();
+    verifier.drops();
     verifier.report
 }
 
