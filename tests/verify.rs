@@ -57,9 +57,13 @@ fn verified(node: &Node) -> Value {
     report
 }
 
+/// What the first edge has pinned under this name.
+fn pin(name: &str) -> String {
+    format!("/sys/fs/bpf/sillon/edge1/v{ABI_VERSION}/{name}")
+}
+
 fn opened<M: TryFrom<Map, Error = aya::maps::MapError>>(name: &str) -> M {
-    let pin = format!("/sys/fs/bpf/sillon/edge1/v{ABI_VERSION}/maps/{name}");
-    let data = MapData::from_pin(pin).unwrap();
+    let data = MapData::from_pin(pin(&format!("maps/{name}"))).unwrap();
     Map::from_map_data(data).unwrap().try_into().unwrap()
 }
 
@@ -280,7 +284,7 @@ fn what_is_stale_or_dangling_is_found_in_each_map() {
             expect(node, "paths", "goes out of p0, which is no uplink", &[]);
         },
     );
-    node.netns.run("rm", &[&format!("{MAPS}/../links/ingress-{}", alder_p0.1.class.ifindex)]).unwrap();
+    node.netns.run("rm", &[&pin(&format!("links/ingress-{}", alder_p0.1.class.ifindex))]).unwrap();
     let report = verified(node);
     assert!(report["violations"].to_string().contains("port p0 has no program"), "{report:#}");
 }
