@@ -40,8 +40,8 @@ impl Guards {
     /// Link-local control frames are carried across.
     pub const CONTROL: u16 = 1 << 15;
 
-    /// The guards that look into packets.
-    pub const PACKET: u16 = Self::NO_DHCP_SERVER | Self::NO_ROUTER | Self::PREFIXES | Self::ETHERTYPES;
+    /// The guards that ask what kind of packet it is.
+    pub const KINDS: u16 = Self::NO_DHCP_SERVER | Self::NO_ROUTER | Self::ETHERTYPES;
 }
 
 /// What becomes of frames whose source is new on an attachment that has had its share of addresses.

@@ -26,7 +26,16 @@ fn rogue_dhcp_server() {
     let macs = Macs { from: mac(ATTACKER), to: BROADCAST };
     let offer = Frame::udp(macs, (v4(ATTACKER), [255; 4].into()), (67, 68), WORD);
     let advertise = Frame::udp(from_attacker(), (v6(ATTACKER), v6(VICTIM)), (547, 546), WORD);
-    lan.is_stopped_by(&[("an offer", offer), ("an advertisement", advertise)], OPEN, GUARDED, "dhcp-server");
+    // Not every client asks which port an offer comes from.
+    let odd_offer = Frame::udp(macs, (v4(ATTACKER), [255; 4].into()), (1067, 68), WORD);
+    let odd_advertise = Frame::udp(from_attacker(), (v6(ATTACKER), v6(VICTIM)), (1547, 546), WORD);
+    let attack = [
+        ("an offer", offer),
+        ("an advertisement", advertise),
+        ("an offer from another port", odd_offer),
+        ("an advertisement from another port", odd_advertise),
+    ];
+    lan.is_stopped_by(&attack, OPEN, GUARDED, "dhcp-server");
     // Who is trusted is heard.
     let answer = Frame::udp(
         Macs { from: mac(VICTIM), to: BROADCAST },

@@ -122,7 +122,7 @@ fn ipv6(frame: &Frame, attachment: u32, l3: usize, src: u64) -> Result<(), DropR
     if upper.protocol != ICMPV6 {
         return if is_unspecified { Err(DropReason::AddressNotListed) } else { Ok(()) };
     }
-    let [kind, _] = upper.head()?;
+    let [kind, ..] = upper.head()?;
     if is_unspecified
         && !matches!(kind, ROUTER_SOLICITATION | NEIGHBOUR_SOLICITATION)
         && !LISTENER_REPORTS.contains(&kind)

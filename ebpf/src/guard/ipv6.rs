@@ -35,17 +35,17 @@ pub struct Upper {
     pub protocol: u8,
     /// Where its header starts.
     pub at: usize,
-    /// The first two bytes of its header, if they are there.
-    head: Option<u16>,
+    /// The first four bytes of its header, if they are there.
+    head: Option<u32>,
     /// Whether the packet is a first fragment.
     pub is_fragment: bool,
 }
 
 impl Upper {
-    /// The first two bytes of its header; to be asked only for a protocol that has them.
+    /// The first four bytes of its header; to be asked only for a protocol that has them.
     #[inline(always)]
-    pub fn head(self) -> Result<[u8; 2], DropReason> {
-        self.head.map(u16::to_ne_bytes).ok_or(lost(self.is_fragment))
+    pub fn head(self) -> Result<[u8; 4], DropReason> {
+        self.head.map(u32::to_ne_bytes).ok_or(lost(self.is_fragment))
     }
 }
 
@@ -79,7 +79,7 @@ pub fn upper(frame: &Frame, l3: usize) -> Result<Upper, DropReason> {
     Ok(Upper {
         protocol: followed as u8,
         at: found.at as usize,
-        head: (flags & HAS_HEAD != 0).then_some(found.head as u16),
+        head: (flags & HAS_HEAD != 0).then_some(found.head as u32),
         is_fragment,
     })
 }
@@ -88,7 +88,7 @@ const IS_FRAGMENT: u8 = 1;
 const IS_LOST: u8 = 2;
 const HAS_HEAD: u8 = 4;
 
-/// Where the upper layer is, and the first two bytes of it.
+/// Where the upper layer is, and the first four bytes of it.
 struct Found {
     at: u64,
     head: u64,
@@ -120,7 +120,7 @@ fn follow(frame: &Frame, l3: u32, next: u8, found: &mut Found) -> u32 {
         next = then;
         if !is_extension(next) {
             found.at = at as u64;
-            if let Ok(head) = frame.load::<u16>(at) {
+            if let Ok(head) = frame.load::<u32>(at) {
                 found.head = head.into();
                 flags |= HAS_HEAD;
             }

@@ -48,28 +48,41 @@ pub fn packet(frame: &Frame, origin: &Origin, inner: &Inner, len: usize) -> Resu
     if len > inner.l3 + origin.mtu as usize {
         return Err(DropReason::TooBig);
     }
-    if origin.guards & Guards::PACKET == 0 {
+    kind(frame, origin, inner)?;
+    if origin.guards & Guards::PREFIXES == 0 {
         return Ok(());
     }
-    let what = u32::from(origin.guards) << 16 | u32::from(inner.ethertype);
-    let (attachment, l3) = (origin.ingress.id(), inner.l3 as u32);
+    let [a, b, c] = inner.macs.src().0.map(|word| u64::from(u16::from_be(word)));
+    let src = a << 32 | b << 16 | c;
+    verdict(sillon_addresses(frame.ctx(), what(origin, inner), origin.ingress.id(), inner.l3 as u32, src))
+}
+
+/// What the packet is.
+#[inline(always)]
+fn kind(frame: &Frame, origin: &Origin, inner: &Inner) -> Result<(), DropReason> {
+    if origin.guards & Guards::KINDS == 0 {
+        return Ok(());
+    }
     let has_list = origin.guards & Guards::ETHERTYPES != 0;
     if inner.ethertype == IPV4 && !has_list {
         // Most frames by far: without a call.
-        server::over_ipv4(frame, origin.guards, inner.l3)?;
+        server::over_ipv4(frame, origin.guards, inner.l3)
     } else if has_list || inside::may_hide(inner.ethertype) {
-        verdict(sillon_kinds(frame.ctx(), what, attachment, l3))?;
+        verdict(sillon_kinds(frame.ctx(), what(origin, inner), origin.ingress.id(), inner.l3 as u32))
+    } else {
+        Ok(())
     }
-    if origin.guards & Guards::PREFIXES != 0 {
-        let [a, b, c] = inner.macs.src().0.map(|word| u64::from(u16::from_be(word)));
-        verdict(sillon_addresses(frame.ctx(), what, attachment, l3, a << 32 | b << 16 | c))?;
-    }
-    Ok(())
+}
+
+/// The guards and the ethertype, for functions that take no more than five words.
+#[inline(always)]
+fn what(origin: &Origin, inner: &Inner) -> u32 {
+    u32::from(origin.guards) << 16 | u32::from(inner.ethertype)
 }
 
 /// What kind of packet it is, against `ethertype` and `server`. A global function, which the verifier walks through once and by itself:
 /// as a part of the pipeline it would be walked through for each way that leads there, and a million instructions are not enough
-/// for that. `what` is the guards and the ethertype.
+/// for that. See [`what`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sillon_kinds(ctx: *mut xdp_md, what: u32, attachment: u32, l3: u32) -> u32 {

@@ -1,4 +1,4 @@
-//! Who gives out addresses and routes? DHCP servers and relays (UDP from port 67, or 547 for DHCPv6) are heard only from attachments that
+//! Who gives out addresses and routes? DHCP servers and relays (UDP from port 67 or to 68; from 547 or to 546 for DHCPv6) are heard only from attachments that
 //! are `trusted` for "dhcp" (`dhcp-server`), and router advertisements (`router-advertisement`) and redirects
 //! (`icmp-redirect`) only from those that are for "ra": RA-Guard, RFC 6105, with the advice of RFC 7113.
 //!
@@ -12,12 +12,14 @@ use super::{
     ipv6::{self, ICMPV6, UDP},
 };
 use crate::{
-    frame::Frame,
+    frame::{Frame, halves},
     parse::{IPV4, IPV6},
 };
 
 const DHCP_SERVER: u16 = 67;
+const DHCP_CLIENT: u16 = 68;
 const DHCPV6_SERVER: u16 = 547;
+const DHCPV6_CLIENT: u16 = 546;
 const ROUTER_ADVERTISEMENT: u8 = 134;
 const REDIRECT: u8 = 137;
 const MORE_FRAGMENTS: u16 = 0x2000;
@@ -45,12 +47,20 @@ pub fn over_ipv4(frame: &Frame, guards: u16, l3: usize) -> Result<(), DropReason
         return Ok(());
     }
     let header = usize::from(ip[0].to_ne_bytes()[0] & 0xf) * 4;
-    match frame.read_be16(l3 + header) {
-        Ok(DHCP_SERVER) => Err(DropReason::DhcpServer),
+    match frame.read::<u32>(l3 + header) {
+        Ok(ports) if is_servers(ports, DHCP_SERVER, DHCP_CLIENT) => Err(DropReason::DhcpServer),
         Ok(_) => Ok(()),
         Err(_) if fragment & MORE_FRAGMENTS != 0 => Err(DropReason::HeadlessFragment),
         Err(reason) => Err(reason),
     }
+}
+
+/// Whether these ports are those of a packet from a server or relay, or of one to a client: some clients don't ask where from
+/// (RFC 7610 section 4).
+#[inline(always)]
+fn is_servers(ports: u32, server: u16, client: u16) -> bool {
+    let [from, to] = halves(ports).map(u16::from_be);
+    from == server || to == client
 }
 
 #[inline(always)]
@@ -63,10 +73,8 @@ fn over_ipv6(frame: &Frame, guards: u16, l3: usize) -> Result<(), DropReason> {
             _ => Ok(()),
         }
     } else if upper.protocol == UDP && guards & Guards::NO_DHCP_SERVER != 0 {
-        match u16::from_be_bytes(upper.head()?) {
-            DHCPV6_SERVER => Err(DropReason::DhcpServer),
-            _ => Ok(()),
-        }
+        let ports = u32::from_ne_bytes(upper.head()?);
+        if is_servers(ports, DHCPV6_SERVER, DHCPV6_CLIENT) { Err(DropReason::DhcpServer) } else { Ok(()) }
     } else {
         Ok(())
     }

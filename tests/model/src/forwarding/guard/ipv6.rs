@@ -32,12 +32,12 @@ pub struct Upper<'a> {
 }
 
 impl<'a> Upper<'a> {
-    /// Its header, whose first two bytes say what it is.
+    /// Its header, whose first four bytes say what it is.
     ///
     /// # Errors
     /// They are not there.
     pub fn header(&self) -> Result<&'a [u8], DropReason> {
-        if self.bytes.len() < 2 { Err(lost(self.is_first_fragment)) } else { Ok(self.bytes) }
+        if self.bytes.len() < 4 { Err(lost(self.is_first_fragment)) } else { Ok(self.bytes) }
     }
 }
 

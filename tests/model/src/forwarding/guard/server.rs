@@ -12,7 +12,9 @@ use super::{
 
 pub const UDP: u8 = 17;
 const DHCP_SERVER: u16 = 67;
+const DHCP_CLIENT: u16 = 68;
 const DHCPV6_SERVER: u16 = 547;
+const DHCPV6_CLIENT: u16 = 546;
 pub const ROUTER_ADVERTISEMENT: u8 = 134;
 pub const REDIRECT: u8 = 137;
 /// "More fragments" and the offset, in IPv4's seventh and eighth byte.
@@ -38,10 +40,11 @@ fn over_ipv4(packet: &[u8]) -> Result<(), DropReason> {
         return Ok(());
     }
     let header = usize::from(packet[0] & 0xf) * 4;
-    match be16(packet, header) {
-        Ok(DHCP_SERVER) => Err(DropReason::DhcpServer),
-        Err(_) if fragment & MORE != 0 => Err(DropReason::HeadlessFragment),
-        result => result.map(|_| ()),
+    match (be16(packet, header), be16(packet, header + 2)) {
+        (Ok(DHCP_SERVER), Ok(_)) | (Ok(_), Ok(DHCP_CLIENT)) => Err(DropReason::DhcpServer),
+        (Ok(_), Ok(_)) => Ok(()),
+        _ if fragment & MORE != 0 => Err(DropReason::HeadlessFragment),
+        _ => Err(DropReason::Truncated),
     }
 }
 
@@ -53,10 +56,13 @@ fn over_ipv6(guards: &Guards, packet: &[u8]) -> Result<(), DropReason> {
             REDIRECT => Err(DropReason::IcmpRedirect),
             _ => Ok(()),
         },
-        Some(UDP) if !trusts(guards, Trust::Dhcp) => match be16(upper.header()?, 0)? {
-            DHCPV6_SERVER => Err(DropReason::DhcpServer),
-            _ => Ok(()),
-        },
+        Some(UDP) if !trusts(guards, Trust::Dhcp) => {
+            let ports = upper.header()?;
+            match (be16(ports, 0)?, be16(ports, 2)?) {
+                (DHCPV6_SERVER, _) | (_, DHCPV6_CLIENT) => Err(DropReason::DhcpServer),
+                _ => Ok(()),
+            }
+        }
         _ => Ok(()),
     }
 }

@@ -82,8 +82,8 @@ fn an_advertisement_is_found_behind_eight_headers_and_dropped_behind_nine() {
 fn a_first_fragment_says_what_it_is() {
     let fragment = |payload: &[u8]| guarded(&[], &ipv6(source([0xfe, 0x80], 1), &[44], 58, payload));
     assert_eq!(fragment(&[]), Some(DropReason::HeadlessFragment));
-    assert_eq!(fragment(&[137, 0]), Some(DropReason::IcmpRedirect));
-    assert_eq!(fragment(&[128, 0]), None);
+    assert_eq!(fragment(&[137, 0, 0, 0]), Some(DropReason::IcmpRedirect));
+    assert_eq!(fragment(&[128, 0, 0, 0]), None);
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn neighbour_discovery_speaks_for_the_attachments_own() {
     assert_eq!(sent(nobody, &[], &message(135, own, 14, B)), None);
     assert_eq!(sent(nobody, &[], &message(135, other, 14, B)), Some(DropReason::NdSpoofed));
     assert_eq!(sent(own, &[44], &message(135, own, 1, A)), Some(DropReason::NdFragment));
-    assert_eq!(sent(nobody, &[], &[128, 0]), Some(DropReason::AddressNotListed));
+    assert_eq!(sent(nobody, &[], &[128, 0, 0, 0]), Some(DropReason::AddressNotListed));
 }
 
 #[test]
