@@ -83,6 +83,7 @@ fn check(tables: &Tables, sizes: &Sizes) -> Result<(), CompileError> {
         ("configured MACs", tables.macs.len(), sizes.macs()),
         ("prefixes", tables.prefixes.len(), sizes.guard_entries()),
         ("listed ethertypes", tables.ethertypes.len(), sizes.guard_entries()),
+        ("configured bindings", tables.bindings.len(), sizes.guard_entries()),
     ];
     for (what, wanted, room) in counts {
         let room = room as usize;
@@ -211,6 +212,7 @@ impl Compiler<'_> {
                 mac_limit: attachment.guards.mac_limit,
             };
             guards::lists(&mut self.tables, id, uid, &attachment.guards);
+            guards::bindings(&mut self.tables, id, uid, &attachment.bindings);
             self.tables.attachments.insert(id, entry);
             self.tables.rates.insert(id, rates);
             if class.encap() != sillon_abi::Encap::Port {
@@ -262,7 +264,7 @@ impl Compiler<'_> {
                 .tables
                 .labels
                 .get(&uid)
-                .map_or(0, |label| guards::of_line(self.config, &unpadded(&label.segment)));
+                .map_or(0, |label| guards::of_segment(self.config, &unpadded(&label.segment)));
             let attached = exits.iter().copied().find(|exit| !exit.is_remote()).unwrap_or(Exit::NONE);
             for remote in exits.iter().filter(|exit| exit.is_remote()) {
                 let Some(source) = self.tables.remotes.get(&remote.id()) else { continue };

@@ -3,6 +3,7 @@
 //!
 //! It trusts the programs to do what they say (`tests/isolation.rs` holds them to it), and nothing of what wrote the maps.
 
+mod bindings;
 mod guards;
 mod rates;
 
@@ -10,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use sillon_abi::{
-    ClassKey, Exit, FdbEntry, FdbKey, PathEntry, RemoteEntry, Role, Segment, Service, V4_OUTER, V6_OUTER,
+    Binding, BindingKey, ClassKey, Exit, FdbEntry, FdbKey, PathEntry, RemoteEntry, Role, Segment, Service, V4_OUTER, V6_OUTER,
 };
 
 use super::{
@@ -28,6 +29,8 @@ pub struct Live {
     pub tables: Tables,
     /// What was learned.
     pub fdb: Vec<(FdbKey, FdbEntry)>,
+    /// What was heard of who has which address.
+    pub bindings: Vec<(BindingKey, Binding)>,
     /// The remotes with their paths, by id.
     pub remotes: Vec<(u32, RemoteEntry)>,
     /// The paths, by id.
@@ -47,7 +50,8 @@ impl Live {
             tables.ports.iter().filter(|(ifindex, port)| links::is_complete(pins, **ifindex, port.role));
         let attached = ports.map(|(ifindex, _)| *ifindex).collect();
         let paths = maps.paths()?.into_iter().collect();
-        Ok(Self { fdb: maps.fdb()?, remotes: maps.remotes()?, paths, attached, tables })
+        let (fdb, bindings, remotes) = (maps.fdb()?, maps.bindings()?, maps.remotes()?);
+        Ok(Self { fdb, bindings, remotes, paths, attached, tables })
     }
 }
 
@@ -84,6 +88,7 @@ pub fn verify(live: &Live) -> Report {
     verifier.ways();
     verifier.fdb();
     verifier.guards();
+    verifier.bindings();
     verifier.report
 }
 

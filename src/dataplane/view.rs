@@ -1,5 +1,6 @@
 //! A node as its maps tell it, for people and programs; the agent need not run.
 
+mod bindings;
 mod guards;
 mod limits;
 
@@ -7,7 +8,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
-use sillon_abi::{Attachment, Counters, DropReason, Exit, FdbEntry, Role, ScopeKind, Service};
+use sillon_abi::{Answers, Attachment, Counters, DropReason, Exit, FdbEntry, Role, ScopeKind, Service};
 
 use super::{
     DataplaneError,
@@ -17,6 +18,7 @@ use super::{
     tables::Tables,
 };
 
+pub use bindings::BindingView;
 pub use guards::{GuardView, RulesView};
 pub use limits::{LimitsView, ProfileView, StormLimitView, StormView, TallyView};
 
@@ -57,6 +59,15 @@ pub struct PortView {
     pub attachments: Vec<AttachmentView>,
 }
 
+/// Questions that were answered for others.
+#[derive(Debug, Serialize)]
+pub struct AnswersView {
+    /// ARP requests.
+    pub arp: u64,
+    /// IPv6 neighbour solicitations.
+    pub nd: u64,
+}
+
 /// An attachment.
 #[derive(Debug, Serialize)]
 pub struct AttachmentView {
@@ -72,6 +83,8 @@ pub struct AttachmentView {
     pub role: Option<&'static str>,
     /// What it carried.
     pub traffic: Traffic,
+    /// Its questions that were answered for others.
+    pub answered: AnswersView,
 }
 
 /// A segment.
@@ -93,6 +106,12 @@ pub struct SegmentView {
     pub mac_limit: u32,
     /// Frames whose source was not learned, since the segment had its share.
     pub macs_refused: u64,
+    /// Whether its nodes answer ARP and neighbour discovery; none where it has no point here.
+    pub suppress: Option<bool>,
+    /// Addresses of which it was heard who has them.
+    pub bindings: u64,
+    /// Claims that were not kept, since the segment had its share.
+    pub bindings_refused: u64,
     /// Its attachments on this node.
     pub attachments: Vec<AttachmentView>,
     /// Its remotes.
@@ -180,6 +199,7 @@ impl<'a> View<'a> {
 
     fn attachment(&self, id: u32, attachment: &Attachment) -> Result<AttachmentView, DataplaneError> {
         let role = if attachment.leaf != 0 { "leaf" } else { "root" };
+        let Answers { arp, nd } = self.maps.answers(id)?;
         Ok(AttachmentView {
             segment: self.names().segment(attachment.segment),
             operator: self.names().operator(attachment.segment),
@@ -187,6 +207,7 @@ impl<'a> View<'a> {
             encap: encap(attachment.class),
             role: (attachment.service == Service::Tree as u8).then_some(role),
             traffic: self.maps.attachment_counters(id)?.into(),
+            answered: AnswersView { arp, nd },
         })
     }
 
@@ -226,6 +247,7 @@ impl<'a> View<'a> {
         let mut segments = Vec::new();
         for (uid, segment) in &self.tables.segments {
             let (used, removed) = self.maps.fdb_use(*uid)?;
+            let (bound, unbound) = self.maps.binding_use(*uid)?;
             let tunnels = self.tables.tunnels.values().filter(|tunnel| tunnel.segment == *uid);
             segments.push(SegmentView {
                 name: self.names().segment(*uid),
@@ -236,12 +258,21 @@ impl<'a> View<'a> {
                 macs: used.learned.saturating_sub(removed),
                 mac_limit: segment.fdb_limit,
                 macs_refused: used.refused,
+                suppress: self.suppresses(*uid),
+                bindings: bound.learned.saturating_sub(unbound),
+                bindings_refused: bound.refused,
                 attachments: self.attachments(|attachment| attachment.segment == *uid)?,
                 remotes: tunnels.map(|tunnel| ip(tunnel.key.source)).collect(),
             });
         }
         segments.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(segments)
+    }
+
+    fn suppresses(&self, uid: u32) -> Option<bool> {
+        let is_of = |(segment, _): &(u32, Exit)| *segment == uid;
+        let is_here = self.tables.exits().iter().any(is_of);
+        is_here.then(|| self.tables.claimants().iter().any(is_of))
     }
 
     /// The FDB.

@@ -1,8 +1,10 @@
 //! The guards' part of [`super::compile`].
 
-use std::net::IpAddr;
+use std::collections::BTreeSet;
 
-use sillon_abi::{EthertypeKey, Exit, FdbKey, Guards, Mac, OverLimit, PrefixKey};
+use sillon_abi::{
+    Binding, BindingKey, Claim, EthertypeKey, Exit, FdbKey, Guards, Mac, OverLimit, PrefixKey,
+};
 
 use super::addr;
 use crate::dataplane::tables::Tables;
@@ -19,19 +21,18 @@ pub fn bits(config: &NodeConfig, attachment: &model::Attachment) -> u16 {
     set(Guards::NO_ROUTER, !guards.trusted.contains(&Trust::Ra));
     set(Guards::PREFIXES, !guards.prefixes.is_empty());
     set(Guards::ETHERTYPES, guards.ethertypes.is_some());
-    bits | of_line(config, attachment.segment.as_str())
+    bits | of_segment(config, attachment.segment.as_str())
 }
 
-/// The bits that all points of a `line` on this node have: both ends' frames are compared with what is configured for either, and
-/// control frames cross only where all let them.
-pub fn of_line(config: &NodeConfig, segment: &str) -> u16 {
-    let is_line =
-        config.segments.iter().any(|one| one.name.as_str() == segment && one.service == Service::Line);
-    if !is_line {
-        return 0;
+/// The bits that all points of a segment on this node have. In a `line`, both ends' frames are compared with what is configured for
+/// either, and control frames cross only where all let them.
+pub fn of_segment(config: &NodeConfig, segment: &str) -> u16 {
+    let Some(of) = config.segments.iter().find(|one| one.name.as_str() == segment) else { return 0 };
+    let mut bits = if of.suppress { Guards::SUPPRESS } else { 0 };
+    if of.service != Service::Line {
+        return bits;
     }
     let points = || config.attachments.iter().filter(|attachment| attachment.segment.as_str() == segment);
-    let mut bits = 0;
     if points().any(|point| !point.guards.macs.is_empty()) {
         bits |= Guards::LINE_MACS;
     }
@@ -61,12 +62,19 @@ pub fn lists(tables: &mut Tables, id: u32, segment: u32, guards: &model::Guards)
         tables.prefixes.insert(prefix_key(id, *prefix));
     }
     // Hosts can't do without link-local addresses, and choose them themselves (RFC 4862 section 5.3).
-    let lists_link_local = guards.prefixes.iter().any(|prefix| match prefix.address() {
-        IpAddr::V6(v6) => v6.segments()[0] & 0xffc0 == 0xfe80,
-        IpAddr::V4(_) => false,
-    });
+    let lists_link_local = guards.prefixes.iter().any(|prefix| prefix.is_link_local());
     if !guards.prefixes.is_empty() && !lists_link_local {
         tables.prefixes.insert(prefix_key(id, Prefix::LINK_LOCAL));
+    }
+}
+
+/// Whose addresses are configured at an attachment. Nobody else has them, so that what is said of them replaces what a cache has.
+pub fn bindings(tables: &mut Tables, id: u32, segment: u32, bindings: &BTreeSet<model::Binding>) {
+    for binding in bindings {
+        let router = if binding.is_router() { Claim::ROUTER } else { 0 };
+        let claim = Claim { mac: Mac::new(binding.mac().octets()), flags: Claim::OVERRIDE | router };
+        let entry = Binding { claim, exit: Exit::attachment(id), segment, seen: 0 };
+        tables.bindings.insert(BindingKey::new(segment, addr(binding.address())), entry);
     }
 }
 

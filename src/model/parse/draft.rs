@@ -9,9 +9,9 @@ use toml::de::{DeTable, DeValue};
 
 use super::super::node::{Limits, Moves};
 use super::super::{
-    Encap, InterfaceName, InvalidValue, LeafRole, Name, PortRole, Segment, Service, StormControl, Vni,
+    Binding, Encap, InterfaceName, InvalidValue, LeafRole, Name, PortRole, Segment, Service, StormControl, Vni,
 };
-use super::fields::{Fields, number, number_within, text, type_of, word, wrong_type};
+use super::fields::{Fields, flag, number, number_within, text, type_of, word, wrong_type};
 use super::guards::{self, GuardsDraft};
 use super::police::{self, ProfileDraft};
 use super::sink::Sink;
@@ -58,6 +58,7 @@ pub(super) struct SegmentDraft {
     pub mac_limit: Option<Spanned<u32>>,
     pub dscp: u32,
     pub moves: Moves,
+    pub suppress: Option<Spanned<bool>>,
 }
 
 /// `[[attachment]]`
@@ -71,6 +72,7 @@ pub(super) struct AttachmentDraft {
     pub egress: Option<Spanned<String>>,
     pub storm: StormControl,
     pub guards: GuardsDraft,
+    pub bindings: Vec<Spanned<Binding>>,
 }
 
 const TABLES: [&str; 5] = ["node", "port", "profile", "segment", "attachment"];
@@ -151,6 +153,7 @@ fn read_segment(at: Range<usize>, table: &DeTable<'_>, sink: &mut Sink) -> Segme
         "move_limit",
         "move_window",
         "freeze",
+        "suppress",
     ];
     let fields = Fields::new("[[segment]]", at, table, &known, sink);
     let written = fields.required(sink, "name", "\"alder-lan\"", text);
@@ -183,11 +186,12 @@ fn read_segment(at: Range<usize>, table: &DeTable<'_>, sink: &mut Sink) -> Segme
         mac_limit: fields.optional(sink, "mac_limit", number_within(1..=MOST_FDB)),
         dscp,
         moves,
+        suppress: fields.optional(sink, "suppress", flag),
     }
 }
 
 fn read_attachment(at: Range<usize>, table: &DeTable<'_>, sink: &mut Sink) -> AttachmentDraft {
-    let own = ["segment", "port", "encap", "role", "ingress", "egress", "storm"];
+    let own = ["segment", "port", "encap", "role", "ingress", "egress", "storm", "bindings"];
     let known = [&own[..], &guards::KEYS].concat();
     let fields = Fields::new("[[attachment]]", at, table, &known, sink);
     AttachmentDraft {
@@ -200,6 +204,7 @@ fn read_attachment(at: Range<usize>, table: &DeTable<'_>, sink: &mut Sink) -> At
         egress: fields.optional(sink, "egress", text),
         storm: police::read_storm(&fields, sink),
         guards: GuardsDraft::read(&fields, sink),
+        bindings: fields.list(sink, "bindings", word),
     }
 }
 
