@@ -76,11 +76,13 @@ fn text(view: &View<'_>, what: What) -> anyhow::Result<String> {
         What::Remotes => tables::remotes(&view.remotes()?),
         What::Guards => guards::guards(&view.guards()?),
         What::Drops => tables::drops(&view.drops()?),
-        What::All => [What::Ports, What::Segments, What::Fdb, What::Bindings, What::Remotes, What::Guards, What::Drops]
-            .into_iter()
-            .map(|what| text(view, what))
-            .collect::<anyhow::Result<Vec<_>>>()?
-            .join("\n"),
+        What::All => {
+            [What::Ports, What::Segments, What::Fdb, What::Bindings, What::Remotes, What::Guards, What::Drops]
+                .into_iter()
+                .map(|what| text(view, what))
+                .collect::<anyhow::Result<Vec<_>>>()?
+                .join("\n")
+        }
     })
 }
 

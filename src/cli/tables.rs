@@ -4,7 +4,9 @@ use std::fmt::Display;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 
-use crate::dataplane::view::{AttachmentView, BindingView, DropView, FdbView, PortView, RemoteView, SegmentView};
+use crate::dataplane::view::{
+    AttachmentView, BindingView, DropView, FdbView, PortView, RemoteView, SegmentView,
+};
 
 /// A table under a title, or one line if it has no rows.
 pub(super) struct Sheet {
@@ -68,7 +70,19 @@ pub fn ports(ports: &[PortView]) -> String {
     }
     let mut attached = Sheet::new(
         "Attachments",
-        &["port", "encap", "segment", "operator", "role", "in frames", "in bytes", "out frames", "out bytes", "arp answered", "nd answered"],
+        &[
+            "port",
+            "encap",
+            "segment",
+            "operator",
+            "role",
+            "in frames",
+            "in bytes",
+            "out frames",
+            "out bytes",
+            "arp answered",
+            "nd answered",
+        ],
     );
     for attachment in ports.iter().flat_map(|port| &port.attachments) {
         attached.row(attachment_row(attachment));

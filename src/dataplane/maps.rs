@@ -18,9 +18,9 @@ use aya::{
     util::nr_cpus,
 };
 use sillon_abi::{
-    Addr, Answers, Attachment, Binding, BindingKey, ClassKey, Colours, Counters, DropKey, EthertypeKey, Exit, FdbEntry, FdbKey, FdbUse,
-    FloodKey, Label, Mac, MacUse, Meters, NodeEntry, PathEntry, PortEntry, PortRecord, PrefixKey, Rates,
-    RemoteEntry, Segment, Tally, TunnelEntry, TunnelKey, map,
+    Addr, Answers, Attachment, Binding, BindingKey, ClassKey, Colours, Counters, DropKey, EthertypeKey, Exit,
+    FdbEntry, FdbKey, FdbUse, FloodKey, Label, Mac, MacUse, Meters, NodeEntry, PathEntry, PortEntry,
+    PortRecord, PrefixKey, Rates, RemoteEntry, Segment, Tally, TunnelEntry, TunnelKey, map,
 };
 
 pub use fdb::Walk;

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::{collection::vec, prelude::*};
 use sillon_abi::{
-    Addr, Attachment, Binding, BindingKey, ClassKey, Exit, FdbEntry, FdbKey, FloodKey, Guards, RemoteEntry, Segment, Service, TunnelKey,
+    Addr, Attachment, Binding, BindingKey, ClassKey, Exit, FdbEntry, FdbKey, FloodKey, Guards, RemoteEntry,
+    Segment, Service, TunnelKey,
 };
 
 use super::{

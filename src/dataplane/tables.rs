@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sillon_abi::{
-    Addr, Attachment, Binding, BindingKey, ClassKey, EthertypeKey, Exit, FdbKey, FloodKey,
-    Guards, Label, Mac, NodeEntry, PortEntry,
-    PortRecord, PrefixKey, Rates, Segment, TunnelEntry, TunnelKey,
+    Addr, Attachment, Binding, BindingKey, ClassKey, EthertypeKey, Exit, FdbKey, FloodKey, Guards, Label,
+    Mac, NodeEntry, PortEntry, PortRecord, PrefixKey, Rates, Segment, TunnelEntry, TunnelKey,
 };
 
 /// The configured tables of a node; not what the programs learn, nor the ways through the underlay.

@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use sillon_abi::{
-    Binding, BindingKey, ClassKey, Exit, FdbEntry, FdbKey, PathEntry, RemoteEntry, Role, Segment, Service, V4_OUTER, V6_OUTER,
+    Binding, BindingKey, ClassKey, Exit, FdbEntry, FdbKey, PathEntry, RemoteEntry, Role, Segment, Service,
+    V4_OUTER, V6_OUTER,
 };
 
 use super::{

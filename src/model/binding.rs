@@ -16,7 +16,8 @@ pub struct Binding {
     is_router: bool,
 }
 
-const EXAMPLE: &str = "write an address and a MAC, like \"10.0.0.1 02:00:00:00:00:01\" or \"fd00::1 02:00:00:00:00:01 router\"";
+const EXAMPLE: &str =
+    "write an address and a MAC, like \"10.0.0.1 02:00:00:00:00:01\" or \"fd00::1 02:00:00:00:00:01 router\"";
 
 impl Binding {
     /// Checks that the address is one that a host may have.
@@ -98,11 +99,9 @@ mod tests {
 
     #[test]
     fn there_is_one_spelling_of_a_binding() {
-        for good in [
-            "10.0.0.1 02:00:00:00:00:01",
-            "fd00::1 02:00:00:00:00:01",
-            "fe80::1 02:00:00:00:00:01 router",
-        ] {
+        for good in
+            ["10.0.0.1 02:00:00:00:00:01", "fd00::1 02:00:00:00:00:01", "fe80::1 02:00:00:00:00:01 router"]
+        {
             assert_eq!(good.parse::<Binding>().unwrap().to_string(), good);
         }
         for bad in [
@@ -121,8 +120,16 @@ mod tests {
 
     #[test]
     fn only_an_address_that_a_host_may_have_is_bound() {
-        for bad in ["0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "::", "::1", "ff02::1", "::ffff:10.0.0.1"]
-        {
+        for bad in [
+            "0.0.0.0",
+            "127.0.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "ff02::1",
+            "::ffff:10.0.0.1",
+        ] {
             let error = format!("{bad} 02:00:00:00:00:01").parse::<Binding>().unwrap_err();
             assert!(error.to_string().contains("which no host has"), "{error}");
         }

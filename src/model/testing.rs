@@ -144,11 +144,7 @@ fn attach(config: &mut NodeConfig, at: (usize, usize), encap: Encap, role: LeafR
 }
 
 /// Whether no rule is against it.
-fn may_bind<'a>(
-    guards: &Guards,
-    mut others: impl Iterator<Item = &'a Attachment>,
-    binding: Binding,
-) -> bool {
+fn may_bind<'a>(guards: &Guards, mut others: impl Iterator<Item = &'a Attachment>, binding: Binding) -> bool {
     let is_in = |prefix: &Prefix| prefix.contains(binding.address());
     let implied = !guards.prefixes.iter().any(|prefix| prefix.is_link_local()) && is_in(&Prefix::LINK_LOCAL);
     let allowed = guards.prefixes.is_empty() || implied || guards.prefixes.iter().any(is_in);
@@ -261,7 +257,8 @@ pub(crate) fn to_toml(config: &NodeConfig) -> String {
         writeln!(out, "\n[[port]]\nname = \"{name}\"\nrole = \"{role}\"").unwrap();
     }
     for segment in &config.segments {
-        let Segment { name, operator, vni, service, remotes, mtu, ageing, mac_limit, dscp, moves, suppress } = segment;
+        let Segment { name, operator, vni, service, remotes, mtu, ageing, mac_limit, dscp, moves, suppress } =
+            segment;
         writeln!(out, "\n[[segment]]\nname = \"{name}\"\noperator = \"{operator}\"\nvni = {vni}").unwrap();
         writeln!(out, "service = \"{service}\"\nremotes = {}\nmtu = {mtu}", list(remotes)).unwrap();
         writeln!(out, "ageing = {ageing}\nmac_limit = {mac_limit}\ndscp = {dscp}").unwrap();

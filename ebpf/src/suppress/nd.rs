@@ -26,45 +26,89 @@ const PSEUDO: u64 = 32 + 58;
 const SOLICITED_NODE: Ip = Ip { head: 0xff02 << 48, tail: 0x0000_0001_ff00_0000 };
 const LOW_24: u64 = 0xff_ffff;
 
-/// An IPv6 header and 32 bytes of ICMPv6, in words, as numbers.
-type Packet = [u64; 9];
+/// An IPv6 header and 32 bytes of ICMPv6, in words. They are read where they are: the stack has no room for them.
+#[derive(Clone, Copy)]
+struct Packet(*mut [u64; WORDS]);
+
+const WORDS: usize = 9;
+/// Places of words.
+const SOURCE: usize = 1;
+const DESTINATION: usize = 3;
+const ICMP: usize = 5;
+const TARGET: usize = 6;
+const OPTION: usize = 8;
+
+impl Packet {
+    #[inline(always)]
+    fn word(self, place: usize) -> u64 {
+        // SAFETY: `Frame::at` has compared that all of the words are there; `place` is one of the above.
+        u64::from_be(unsafe { self.0.cast::<u64>().add(place).read_unaligned() })
+    }
+
+    #[inline(always)]
+    fn set(self, place: usize, word: u64) {
+        // SAFETY: as above.
+        unsafe { self.0.cast::<u64>().add(place).write_unaligned(word.to_be()) };
+    }
+
+    #[inline(always)]
+    fn address(self, place: usize) -> Ip {
+        Ip { head: self.word(place), tail: self.word(place + 1) }
+    }
+
+    #[inline(always)]
+    fn set_address(self, place: usize, ip: Ip) {
+        self.set(place, ip.head);
+        self.set(place + 1, ip.tail);
+    }
+
+    /// The ones' complement sum of what the checksum covers (RFC 1071).
+    #[inline(always)]
+    fn sum(self) -> u16 {
+        let mut sum = PSEUDO;
+        for place in SOURCE..WORDS {
+            let word = self.word(place);
+            sum += (word & 0xffff_ffff) + (word >> 32);
+        }
+        let sum = (sum & 0xffff_ffff) + (sum >> 32);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        sum as u16
+    }
+}
 
 #[inline(always)]
 pub fn answer(frame: &Frame, l3: usize, speaker: Speaker) -> Result<(), GoesOn> {
-    let packet: Packet = frame.load(l3).map_err(|_| GoesOn)?;
-    let [head, source_head, source_tail, to_head, to_tail, icmp, target_head, target_tail, option] =
-        packet.map(u64::from_be);
-    let (source, target) =
-        (Ip { head: source_head, tail: source_tail }, Ip { head: target_head, tail: target_tail });
-    if head >> 60 != VERSION >> 60 || head as u32 != HEAD as u32 || !is_a_hosts(source) || !is_a_hosts(target)
-    {
+    let packet = Packet(frame.at(l3).map_err(|_| GoesOn)?);
+    let head = packet.word(0);
+    let is_one = head >> 60 == VERSION >> 60 && head as u32 == HEAD as u32;
+    if !is_one || !is_a_hosts(packet.address(SOURCE)) || !is_a_hosts(packet.address(TARGET)) {
         return Err(GoesOn);
     }
-    let words = [source_head, source_tail, to_head, to_tail, icmp, target_head, target_tail, option];
-    if sum(words) != 0xffff {
+    if packet.sum() != 0xffff {
         return Err(GoesOn);
     }
+    let (icmp, option) = (packet.word(ICMP), packet.word(OPTION));
     // Type and code.
     match icmp >> 48 {
         kind if kind == ADVERTISEMENT << 8 => {
-            let is_for_all = to_head >> 56 == 0xff;
+            let is_for_all = packet.word(DESTINATION) >> 56 == 0xff;
             if option == TARGET_OPTION | speaker.mac && !(is_for_all && icmp & SOLICITED != 0) {
-                advertised(&speaker, target, icmp);
+                advertised(&speaker, packet.address(TARGET), icmp);
             }
             Err(GoesOn)
         }
-        kind if kind == SOLICITATION << 8 => {
-            if option != SOURCE_OPTION | speaker.mac {
+        kind if kind == SOLICITATION << 8 && option == SOURCE_OPTION | speaker.mac => {
+            bindings::hear(&speaker, packet.address(SOURCE), 0, Weight::HINT);
+            let Ip { head, tail } = packet.address(DESTINATION);
+            let group = SOLICITED_NODE.tail | packet.word(TARGET + 1) & LOW_24;
+            if !speaker.may_ask || head != SOLICITED_NODE.head || tail != group {
                 return Err(GoesOn);
             }
-            bindings::hear(&speaker, source, 0, Weight::HINT);
-            let group = SOLICITED_NODE.tail | target_tail & LOW_24;
-            let is_question = (to_head, to_tail) == (SOLICITED_NODE.head, group);
-            if !speaker.may_ask || !is_question {
-                return Err(GoesOn);
-            }
-            let (owner, flags) = bindings::owner(&speaker, target).ok_or(GoesOn)?;
-            reply(frame, l3, speaker.mac, source, target, (owner, flags))
+            let (owner, flags) = bindings::owner(&speaker, packet.address(TARGET)).ok_or(GoesOn)?;
+            turn(packet, owner, flags);
+            frame.store(0, &addresses(speaker.mac, owner)).map_err(|_| GoesOn)
         }
         _ => Err(GoesOn),
     }
@@ -84,15 +128,9 @@ fn advertised(speaker: &Speaker, target: Ip, icmp: u64) {
     bindings::hear(speaker, target, flags, weight);
 }
 
+/// Turns a solicitation into the advertisement that answers it.
 #[inline(always)]
-fn reply(
-    frame: &Frame,
-    l3: usize,
-    asker: u64,
-    source: Ip,
-    target: Ip,
-    (owner, flags): (u64, u16),
-) -> Result<(), GoesOn> {
+fn turn(packet: Packet, owner: u64, flags: u16) {
     let mut icmp = ADVERTISEMENT << 56 | SOLICITED;
     if flags & Claim::ROUTER != 0 {
         icmp |= ROUTER;
@@ -100,36 +138,12 @@ fn reply(
     if flags & Claim::OVERRIDE != 0 {
         icmp |= OVERRIDE;
     }
-    let option = TARGET_OPTION | owner;
-    let words = [target.head, target.tail, source.head, source.tail, icmp, target.head, target.tail, option];
-    icmp |= u64::from(!sum(words)) << 32;
-    let packet: Packet = [
-        VERSION | HEAD,
-        target.head,
-        target.tail,
-        source.head,
-        source.tail,
-        icmp,
-        target.head,
-        target.tail,
-        option,
-    ];
-    frame.store(l3, &packet.map(u64::to_be)).map_err(|_| GoesOn)?;
-    frame.store(0, &addresses(asker, owner)).map_err(|_| GoesOn)
-}
-
-/// The ones' complement sum of these words and the rest of the pseudo-header (RFC 1071).
-#[inline(always)]
-fn sum(words: [u64; 8]) -> u16 {
-    let mut sum = PSEUDO;
-    for word in words {
-        sum += (word & 0xffff_ffff) + (word >> 32);
-    }
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    sum as u16
+    packet.set(0, VERSION | HEAD);
+    packet.set_address(DESTINATION, packet.address(SOURCE));
+    packet.set_address(SOURCE, packet.address(TARGET));
+    packet.set(OPTION, TARGET_OPTION | owner);
+    packet.set(ICMP, icmp);
+    packet.set(ICMP, icmp | u64::from(!packet.sum()) << 32);
 }
 
 /// Whether a host may have this address: not a group's, nor ::, ::1, or one that means IPv4 (of ::/64 there are no others).

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sillon_abi::{
-    Binding, BindingKey, Claim, EthertypeKey, Exit, FdbKey, Guards, Mac, OverLimit, PrefixKey,
-};
+use sillon_abi::{Binding, BindingKey, Claim, EthertypeKey, Exit, FdbKey, Guards, Mac, OverLimit, PrefixKey};
 
 use super::addr;
 use crate::dataplane::tables::Tables;

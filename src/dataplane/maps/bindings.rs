@@ -70,9 +70,8 @@ impl Maps {
     /// The map can't be read.
     pub fn answers(&self, id: u32) -> Result<Answers, DataplaneError> {
         let values = self.answers.get(&id, 0).named(map::ANSWERS)?;
-        Ok(values.iter().fold(Answers::default(), |sum, one| Answers {
-            arp: sum.arp + one.arp,
-            nd: sum.nd + one.nd,
-        }))
+        Ok(values
+            .iter()
+            .fold(Answers::default(), |sum, one| Answers { arp: sum.arp + one.arp, nd: sum.nd + one.nd }))
     }
 }

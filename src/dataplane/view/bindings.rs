@@ -47,7 +47,8 @@ impl View<'_> {
             state,
         };
         let fixed = &self.tables.bindings;
-        let mut bindings: Vec<_> = fixed.iter().map(|(key, one)| view(key, one, None, "configured")).collect();
+        let mut bindings: Vec<_> =
+            fixed.iter().map(|(key, one)| view(key, one, None, "configured")).collect();
         // What is configured counts, also in the moment in which something else is still there.
         for (key, one) in self.maps.bindings()?.iter().filter(|(key, _)| !fixed.contains_key(key)) {
             let age = now.saturating_sub(one.seen) / 1_000_000_000;

@@ -9,7 +9,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::super::node::{Limits, Moves};
 use super::super::{
-    Binding, Encap, InterfaceName, InvalidValue, LeafRole, Name, PortRole, Segment, Service, StormControl, Vni,
+    Binding, Encap, InterfaceName, InvalidValue, LeafRole, Name, PortRole, Segment, Service, StormControl,
+    Vni,
 };
 use super::fields::{Fields, flag, number, number_within, text, type_of, word, wrong_type};
 use super::guards::{self, GuardsDraft};

@@ -70,11 +70,8 @@ fn suppressing(attachment: &AttachmentDraft, segment: &SegmentDraft, sink: &mut 
     }
     let at = segment.suppress.as_ref().map(Spanned::span);
     let at = at.or_else(|| segment.written.as_ref().map(Spanned::span));
-    let error = sink.error(
-        first.span(),
-        "bindings: nothing is answered in this segment".to_owned(),
-        "given here",
-    );
+    let error =
+        sink.error(first.span(), "bindings: nothing is answered in this segment".to_owned(), "given here");
     let error = match at {
         Some(at) => error.at(at, "it does not suppress"),
         None => error,
@@ -102,7 +99,12 @@ fn prefixes(attachment: &AttachmentDraft, binding: &Spanned<Binding>, sink: &mut
 }
 
 /// A MAC that is configured is at the attachment for which it is.
-fn macs(attachment: &AttachmentDraft, binding: &Spanned<Binding>, listed: Option<&Range<usize>>, sink: &mut Sink) {
+fn macs(
+    attachment: &AttachmentDraft,
+    binding: &Spanned<Binding>,
+    listed: Option<&Range<usize>>,
+    sink: &mut Sink,
+) {
     let (macs, mac) = (&attachment.guards.macs, binding.get_ref().mac());
     if macs.iter().any(|own| *own.get_ref() == mac) {
         return;
