@@ -249,7 +249,7 @@ fn no_kind_of_frame_gets_more_through_than_another() {
     };
     let ipv6 = [&[0x60, 0, 0, 0, 0, 8, 44, 64][..], &[0; 32], &[17, 0, 0, 9, 0, 0, 0, 1]].concat();
     let kinds = [
-        ("an Ethernet header and nothing else", Frame::ethertype(macs, 0x0800, &[]).0, 60),
+        ("an Ethernet header and nothing else", Frame::ethertype(macs, 0x88b6, &[]).0, 60),
         ("less than Ethernet's minimum", frame(30), 60),
         ("the minimum", frame(60), 60),
         ("the first fragment", ipv4([0x20, 0]), 60),

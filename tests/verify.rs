@@ -11,7 +11,7 @@ use aya::{
 use common::{comes, datagram, fabric};
 use serde_json::Value;
 use sillon_abi::{
-    Attachment, ClassKey, EthertypeKey, Exit, FdbEntry, FdbKey, FloodKey, Guards, Label, NodeEntry,
+    Attachment, ClassKey, EthertypeKey, Exit, FdbEntry, FdbKey, FloodKey, Guards, Label, Mac, NodeEntry,
     PathEntry, PortEntry, Rate, Rates, RemoteEntry, Segment, TunnelEntry, TunnelKey, map,
 };
 use sillon_rig::{Fabric, Node, Tag, Underlay, Wire, frame::BROADCAST};
@@ -200,7 +200,8 @@ fn what_leads_out_of_a_segment_is_found_in_each_map() {
         expect(node, "tunnel sources", "VNI 100 from 10.99.0.2 leads to birch-lan", &["alder", "birch"]);
     });
     let learned: Vec<(FdbKey, FdbEntry)> = entries(node, map::FDB);
-    let (key, entry) = learned.into_iter().find(|(key, _)| key.segment == alder).unwrap();
+    let host = FdbKey::new(alder, Mac::new([2, 0, 0, 0, 0, 1]));
+    let (key, entry) = learned.into_iter().find(|(key, _)| *key == host).unwrap();
     with_entry(node, map::FDB, key, FdbEntry { exit: birchs, ..entry }, || {
         expect(
             node,
@@ -337,7 +338,7 @@ fn what_guards_do_not_say_is_found_in_each_map() {
     with_entry(node, map::FDB, key, FdbEntry::learned(exit, u64::MAX), || {
         expect(node, "configured MACs", "the FDB has it otherwise", &["alder"]);
     });
-    let nobodys = FdbKey::new(alder, sillon_abi::Mac::new([2, 0, 0, 0, 0, 77]));
+    let nobodys = FdbKey::new(alder, Mac::new([2, 0, 0, 0, 0, 77]));
     with_entry(node, map::FDB, nobodys, FdbEntry::configured(exit), || {
         expect(node, "FDB", "02:00:00:00:00:4d in alder-lan is nobody's", &["alder"]);
     });
@@ -355,7 +356,7 @@ fn what_guards_do_not_say_is_found_in_each_map() {
             expect(node, "own MACs", "the MAC of port p0, is believed", &[]);
         },
     );
-    with_entry(node, map::OWN_MACS, sillon_abi::Mac::new([2, 0, 0, 0, 0, 88]), 0u32, || {
+    with_entry(node, map::OWN_MACS, Mac::new([2, 0, 0, 0, 0, 88]), 0u32, || {
         expect(node, "own MACs", "02:00:00:00:00:58 is no port's", &[]);
     });
     let ethertype = |attachment| EthertypeKey { attachment, ethertype: 0x88cc, pad: 0 };

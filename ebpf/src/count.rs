@@ -52,16 +52,27 @@ pub fn dropped(scope: Scope, reason: DropReason) {
     }
 }
 
+/// Adds to a word that several CPUs change.
+///
+/// # Safety
+/// `word` must point to an aligned word of a map value.
+#[inline(always)]
+pub unsafe fn add(word: *mut u64, by: u64) {
+    // The integer atomics of `core::sync` are not offered for BPF, which has no compare-and-swap at its base level; this
+    // compiles to its atomic add.
+    // SAFETY: as the caller promises.
+    unsafe { atomic_xadd::<u64, u64, { Relaxed }>(word, by) };
+}
+
 /// Adds to a word that several CPUs change; returns what it was.
 ///
 /// # Safety
 /// `word` must point to an aligned word of a map value.
 #[inline(always)]
-pub unsafe fn add(word: *mut u64, by: u64) -> u64 {
-    // The integer atomics of `core::sync` are not offered for BPF, which has no compare-and-swap at its base level; this
-    // compiles to its atomic add.
+pub unsafe fn fetch_add(word: *mut u64, by: u64) -> u64 {
+    // Not relaxed: LLVM makes of that the instruction that adds and fetches nothing, whoever uses the result.
     // SAFETY: as the caller promises.
-    unsafe { atomic_xadd::<u64, u64, { Relaxed }>(word, by) }
+    unsafe { atomic_xadd::<u64, u64, { SeqCst }>(word, by) }
 }
 
 /// Writes `new` where `old` is, in one step; returns what was there, and whether it was done.

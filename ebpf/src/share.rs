@@ -13,7 +13,7 @@ pub fn take(used: &HashMap<u32, FdbUse>, removed: &HashMap<u32, u64>, segment: u
     // SAFETY: aligned words of map values, changed atomically.
     unsafe {
         let removed = removed.get_ptr(segment).map_or(0, |removed| *removed);
-        let before = count::add(&raw mut (*used).learned, 1);
+        let before = count::fetch_add(&raw mut (*used).learned, 1);
         if before.wrapping_sub(removed) < u64::from(limit) {
             return true;
         }

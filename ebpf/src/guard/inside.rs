@@ -27,6 +27,12 @@ const BRIDGE_TUNNEL: u32 = 0xf8;
 /// Bytes of LLC and SNAP in front of the ethertype.
 const SNAP_ETHERTYPE: usize = 6;
 
+/// Whether there is more to a frame than its ethertype says, or headers of headers.
+#[inline(always)]
+pub fn may_hide(ethertype: u16) -> bool {
+    ethertype == IPV6 || ethertype < LEAST_ETHERTYPE || is_tpid(ethertype)
+}
+
 /// The packet in a frame.
 pub struct Packet {
     pub ethertype: u16,

@@ -113,7 +113,7 @@ fn take_place(exit: Exit) -> Result<(), Learned> {
     // SAFETY: aligned words of map values, changed atomically.
     unsafe {
         let removed = MAC_REMOVED.get(exit.id()).map_or(0, |removed| *removed);
-        let before = count::add(&raw mut (*used).held, 1);
+        let before = count::fetch_add(&raw mut (*used).held, 1);
         if before.wrapping_sub(removed) < u64::from(mac_limit) {
             return Ok(());
         }

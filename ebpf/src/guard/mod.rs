@@ -25,7 +25,7 @@ use sillon_abi::{DropReason, Guards};
 use crate::{
     classify::Origin,
     frame::{Frame, Macs},
-    parse::Inner,
+    parse::{IPV4, Inner},
 };
 
 /// What the two addresses say.
@@ -53,7 +53,11 @@ pub fn packet(frame: &Frame, origin: &Origin, inner: &Inner, len: usize) -> Resu
     }
     let what = u32::from(origin.guards) << 16 | u32::from(inner.ethertype);
     let (attachment, l3) = (origin.ingress.id(), inner.l3 as u32);
-    if origin.guards & (Guards::PACKET & !Guards::PREFIXES) != 0 {
+    let has_list = origin.guards & Guards::ETHERTYPES != 0;
+    if inner.ethertype == IPV4 && !has_list {
+        // Most frames by far: without a call.
+        server::over_ipv4(frame, origin.guards, inner.l3)?;
+    } else if has_list || inside::may_hide(inner.ethertype) {
         verdict(sillon_kinds(frame.ctx(), what, attachment, l3))?;
     }
     if origin.guards & Guards::PREFIXES != 0 {

@@ -25,8 +25,8 @@ const FRAGMENT_OFFSET: u16 = 0x1fff;
 
 #[inline(always)]
 pub fn check(frame: &Frame, guards: u16, packet: &Packet) -> Result<(), DropReason> {
-    if packet.ethertype == IPV4 && guards & Guards::NO_DHCP_SERVER != 0 {
-        over_ipv4(frame, packet.l3)
+    if packet.ethertype == IPV4 {
+        over_ipv4(frame, guards, packet.l3)
     } else if packet.ethertype == IPV6 {
         over_ipv6(frame, guards, packet.l3)
     } else {
@@ -35,7 +35,10 @@ pub fn check(frame: &Frame, guards: u16, packet: &Packet) -> Result<(), DropReas
 }
 
 #[inline(always)]
-fn over_ipv4(frame: &Frame, l3: usize) -> Result<(), DropReason> {
+pub fn over_ipv4(frame: &Frame, guards: u16, l3: usize) -> Result<(), DropReason> {
+    if guards & Guards::NO_DHCP_SERVER == 0 {
+        return Ok(());
+    }
     let ip: [u16; 5] = frame.read(l3)?;
     let fragment = u16::from_be(ip[3]);
     if ip[4].to_ne_bytes()[1] != UDP || fragment & FRAGMENT_OFFSET != 0 {
