@@ -3,14 +3,14 @@
 use sillon_rig::{KernelHost, Tag};
 
 use crate::{
-    common::{comes, datagram, mac, soon, stays_away},
+    common::{PATIENCE, comes, datagram, mac, soon, stays_away},
     frames::*,
     lan::{Lan, PLAN, Plan},
 };
 
 /// Hosts 2 and 4 have said who they are.
-fn introduced(plan: Plan<'_>, arguments: &[&str]) -> Lan {
-    let lan = Lan::with_arguments(plan, arguments);
+fn introduced(plan: Plan<'_>) -> Lan {
+    let lan = Lan::new(plan);
     for host in [2, 4] {
         lan.says(host, &announces(host, host));
         lan.says(host, &advertises(host, host, OVERRIDE));
@@ -32,7 +32,7 @@ fn all_is_answered(lan: &Lan) {
 
 #[test]
 fn a_known_host_is_answered_for_and_nobody_else_hears_of_it() {
-    let lan = introduced(PLAN, &[]);
+    let lan = introduced(PLAN);
     let sent = |lan: &Lan| {
         let ports = lan.fabric.edges[0].show("ports").unwrap();
         let port = ports.iter().find(|port| port["name"] == "p0").unwrap();
@@ -49,13 +49,29 @@ fn a_known_host_is_answered_for_and_nobody_else_hears_of_it() {
 #[test]
 fn on_a_tagged_port_the_answer_has_the_tags_of_the_question() {
     for encap in ["dot1q 100", "qinq 200.300", "qinq 200"] {
-        all_is_answered(&introduced(Plan { encap, ..PLAN }, &[]));
+        all_is_answered(&introduced(Plan { encap, ..PLAN }));
     }
+}
+
+/// A priority tag is none of the attachment's (IEEE 802.1Q clause 6.9.1), and comes back as it came.
+#[test]
+fn a_priority_tag_stays() {
+    let lan = introduced(PLAN);
+    lan.settle();
+    for (question, answer) in
+        [(asks(1, 2), replies(2, 1)), (solicits(1, 2), advertises_to(2, 2, 1, OVERRIDE))]
+    {
+        let tags = [Tag::c(0).with_priority(6, true)];
+        lan.send(1, &question.tagged(&tags));
+        let heard = lan.wire(1).expect(PATIENCE, is_about_neighbours).unwrap();
+        assert_eq!(heard, Some(answer.tagged(&tags)));
+    }
+    assert_eq!(lan.wire(2).drain().unwrap().into_iter().find(is_about_neighbours), None);
 }
 
 #[test]
 fn a_whole_port_is_answered_beside_its_tags() {
-    let lan = introduced(Plan { encap: "port", ..PLAN }, &[]);
+    let lan = introduced(Plan { encap: "port", ..PLAN });
     all_is_answered(&lan);
     // What is inside the operator's own VLAN is another network, and so is what is heard there.
     let vlan = |frame: sillon_rig::Frame| frame.tagged(&[Tag::c(7)]);
@@ -65,15 +81,23 @@ fn a_whole_port_is_answered_beside_its_tags() {
     assert_eq!(lan.owner(0, ip4(3)), None);
 }
 
+/// On one edge: generic XDP does not see floods of another one in the same kernel (docs/architecture.md).
 #[test]
 fn generic_xdp_answers_as_well() {
-    all_is_answered(&introduced(PLAN, &["--xdp-mode", "generic"]));
-    all_is_answered(&introduced(Plan { encap: "dot1q 100", ..PLAN }, &["--xdp-mode", "generic"]));
+    for encap in ["untagged", "dot1q 100"] {
+        let lan = Lan::with_arguments(Plan { encap, ..PLAN }, &["--xdp-mode", "generic"]);
+        for frame in [announces(2, 2), advertises(2, 2, OVERRIDE)] {
+            lan.send(2, &frame);
+            assert!(lan.hears(1, &frame) && lan.hears(3, &frame));
+        }
+        lan.is_answered(1, &asks(1, 2), &replies(2, 1));
+        lan.is_answered(1, &solicits(1, 2), &advertises_to(2, 2, 1, OVERRIDE));
+    }
 }
 
 #[test]
 fn without_suppression_all_is_flooded_and_nothing_kept() {
-    let lan = introduced(Plan { segment: &[], ..PLAN }, &[]);
+    let lan = introduced(Plan { segment: &[], ..PLAN });
     lan.is_flooded(1, &asks(1, 2));
     lan.is_flooded(1, &solicits(1, 2));
     assert!(lan.bindings(0).is_empty());
@@ -128,11 +152,13 @@ fn answers_count_for_the_profile_of_who_asks() {
         wires[0].send(&asks(1, 2)).unwrap();
     }
     assert!(soon(|| fabric.edges[0].dropped("p0 untagged", "policed-egress").unwrap() > 100));
-    let answered = wires[0].drain().unwrap().len() as u64;
+    let heard = wires[0].drain().unwrap();
+    let answered = heard.iter().filter(|frame| is_about_neighbours(frame)).count() as u64;
     let ports = fabric.edges[0].show("ports").unwrap();
     let port = ports.iter().find(|port| port["name"] == "p0").unwrap();
     assert_eq!(port["attachments"][0]["answered"]["arp"].as_u64(), Some(answered));
-    assert!(wires[1].drain().unwrap().is_empty(), "what is not sent is not flooded instead");
+    let flooded = wires[1].drain().unwrap().into_iter().find(is_about_neighbours);
+    assert_eq!(flooded, None, "what is not sent is not flooded instead");
 }
 
 /// Kernels take the answers for what they are: they reach each other without their questions being heard.
@@ -168,7 +194,7 @@ fn kernels_believe_the_answers() {
 /// The answer is for who asked: the flow of other frames between the same two is not touched.
 #[test]
 fn other_frames_go_their_way() {
-    let lan = introduced(PLAN, &[]);
+    let lan = introduced(PLAN);
     lan.greets(1);
     lan.send(1, &datagram(1, mac(2), "to you"));
     assert!(comes(lan.wire(2), "to you"));

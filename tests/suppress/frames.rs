@@ -148,8 +148,14 @@ pub fn detects_duplicates(host: u8, address: u8) -> Frame {
     Message { ips: (Ipv6Addr::UNSPECIFIED, message.ips.1), option: None, ..message }.frame()
 }
 
-/// Whether it is ARP, or IPv6 (whose only packets in these tests are of neighbour discovery).
+/// Whether it is ARP, or ICMPv6 directly behind its header and of these two kinds, be it right or not.
 pub fn is_about_neighbours(frame: &Frame) -> bool {
-    let packet = frame.popped(frame.tags().len());
-    matches!(packet.0.get(12..14), Some([0x08, 0x06] | [0x86, 0xdd]))
+    let Frame(packet) = frame.popped(frame.tags().len());
+    let is_nd =
+        packet.get(20) == Some(&58) && matches!(packet.get(54), Some(&(SOLICITATION | ADVERTISEMENT)));
+    match packet.get(12..14) {
+        Some([0x08, 0x06]) => true,
+        Some([0x86, 0xdd]) => is_nd,
+        _ => false,
+    }
 }

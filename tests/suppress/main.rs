@@ -11,4 +11,5 @@ mod answered;
 mod believed;
 mod configured;
 mod left_alone;
+mod proof;
 mod residue;

@@ -60,6 +60,8 @@ pub(super) struct SegmentDraft {
     pub dscp: u32,
     pub moves: Moves,
     pub suppress: Option<Spanned<bool>>,
+    /// Whether it is not known what `suppress` is to be.
+    pub suppress_unreadable: bool,
 }
 
 /// `[[attachment]]`
@@ -171,6 +173,7 @@ fn read_segment(at: Range<usize>, table: &DeTable<'_>, sink: &mut Sink) -> Segme
     };
     let (limit, window) = (short("move_limit", 0, moves.limit), short("move_window", 1, moves.window));
     let moves = Moves { limit, window, freeze: optional("freeze", 1..=1_000_000, moves.freeze) };
+    let suppress = fields.optional(sink, "suppress", flag);
     let any_vni = |value: &DeValue<'_>| {
         let range = Vni::MIN.get()..=Vni::MAX.get();
         Vni::new(number(range, |number| Vni::refuse(number))(value)?)
@@ -187,7 +190,8 @@ fn read_segment(at: Range<usize>, table: &DeTable<'_>, sink: &mut Sink) -> Segme
         mac_limit: fields.optional(sink, "mac_limit", number_within(1..=MOST_FDB)),
         dscp,
         moves,
-        suppress: fields.optional(sink, "suppress", flag),
+        suppress_unreadable: suppress.is_none() && fields.get("suppress").is_some(),
+        suppress,
     }
 }
 

@@ -65,7 +65,7 @@ fn line(segment: &SegmentDraft, sink: &mut Sink) {
 
 fn suppressing(attachment: &AttachmentDraft, segment: &SegmentDraft, sink: &mut Sink) {
     let Some(first) = attachment.bindings.first() else { return };
-    if segment.suppress.as_ref().is_some_and(|suppress| *suppress.get_ref()) {
+    if segment.suppress_unreadable || segment.suppress.as_ref().is_some_and(|suppress| *suppress.get_ref()) {
         return;
     }
     let at = segment.suppress.as_ref().map(Spanned::span);
