@@ -49,10 +49,11 @@ fn write<K: Pod + Sync, V: Pod + Sync>(node: &Node, name: &str, key: &K, value: 
     node.netns
         .enter(|| {
             let mut map = opened::<HashMap<_, K, V>>(name);
-            Ok(match value {
+            match value {
                 Some(value) => map.insert(key, value, 0)?,
                 None => map.remove(key)?,
-            })
+            }
+            Ok(())
         })
         .unwrap();
 }

@@ -121,7 +121,7 @@ unsafe fn heard_again(key: &BindingKey, known: *mut Binding, mut binding: Bindin
         return;
     }
     // Not in place, since the element may be another's by now. If the agent has removed it, it is heard anew the next time.
-    let _ = BINDINGS.insert(key, &binding, BPF_EXIST.into());
+    let _ = BINDINGS.insert(key, binding, BPF_EXIST.into());
 }
 
 /// The MAC to answer with, and its flags.
