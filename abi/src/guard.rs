@@ -68,19 +68,33 @@ pub struct MacUse {
     pub refused: u64,
 }
 
-/// An address at an attachment, as the key of a prefix: of the prefix's length count the bits of `attachment`, and then those of
-/// `addr`, where an IPv4 address has 96 bits in front.
+/// An address at an attachment, as the key of a prefix: of the prefix's length count the bits of `of`, and then those of
+/// `addr`, where an IPv4 address has 96 bits in front. The family is a part of `of`: an attachment that may have `::/0` has no IPv4
+/// address by it, and 10.0.0.0/24 none in the clothes of IPv6 (`::ffff:10.0.0.1`).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PrefixKey {
-    /// Attachment id.
-    pub attachment: u32,
+    /// Attachment id, with [`PrefixKey::IS_V4`] where the address is IPv4.
+    pub of: u32,
     /// The address.
     pub addr: Addr,
 }
 
 impl PrefixKey {
-    /// Bits of the attachment's id, which is always matched in full.
+    /// In `of`: the address is IPv4. Ids of attachments are less.
+    pub const IS_V4: u32 = 1 << 31;
+
+    /// Attachment id.
+    pub const fn attachment(&self) -> u32 {
+        self.of & !Self::IS_V4
+    }
+
+    /// Whether it is an IPv4 address.
+    pub const fn is_v4(&self) -> bool {
+        self.of & Self::IS_V4 != 0
+    }
+
+    /// Bits of the attachment's id and the family, which are always matched in full.
     pub const ID_BITS: u32 = 32;
     /// Bits of a whole key.
     pub const BITS: u32 = Self::ID_BITS + 128;

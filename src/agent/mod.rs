@@ -1,6 +1,7 @@
 //! The agent of one node: a reconciler that follows its file, the links, the routes and the neighbours. It is fail-static: when it ends, however it ends,
 //! the node goes on forwarding, and the next agent takes over what is there.
 
+mod budget;
 pub mod control;
 mod hygiene;
 mod preflight;
@@ -100,6 +101,8 @@ struct Agent {
     links: BTreeMap<String, Link>,
     /// Remotes that were told of as unreachable.
     unreachable: BTreeSet<IpAddr>,
+    /// What was told of the ports' features, and is still so.
+    trouble: Option<String>,
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -121,8 +124,15 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
     let listener = files.listen()?;
     let (follower, snapshots) =
         Follower::spawn(watch_set(reconciler.config())).await.map_err(anyhow::Error::from)?;
-    let mut agent =
-        Agent { path: options.config, reconciler, follower, snapshots, links, unreachable: BTreeSet::new() };
+    let mut agent = Agent {
+        path: options.config,
+        reconciler,
+        follower,
+        snapshots,
+        links,
+        unreachable: BTreeSet::new(),
+        trouble: None,
+    };
     agent.settle().await;
     println!("ready: node {name}, {} ports, XDP {}", agent.reconciler.config().ports.len(), options.mode);
     agent.run(&listener, &mut signals).await?;
@@ -147,8 +157,8 @@ fn watch_set(config: &NodeConfig) -> WatchSet {
 
 impl Agent {
     async fn run(&mut self, listener: &UnixListener, signals: &mut Signals) -> anyhow::Result<()> {
-        let mut ageing = interval(Duration::from_secs(1));
-        ageing.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut second = interval(Duration::from_secs(1));
+        second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = signals.terminate.recv() => return Ok(()),
@@ -165,11 +175,20 @@ impl Agent {
                     Ok(()) => self.follow_underlay().await,
                     Err(_) => anyhow::bail!("lost the kernel's link, route and neighbour events; start the agent again"),
                 },
-                _ = ageing.tick() => if let Err(error) = self.reconciler.age() {
-                    warn!(%error, "FDB entries could not be aged");
-                },
+                _ = second.tick() => self.each_second().await,
             }
         }
+    }
+
+    async fn each_second(&mut self) {
+        if let Err(error) = self.reconciler.age() {
+            warn!(%error, "FDB entries could not be aged");
+        }
+        let trouble = self.reconciler.tend(&self.links).await.err().map(|error| error.to_string());
+        if let Some(error) = trouble.as_ref().filter(|_| trouble != self.trouble) {
+            error!(error, "a port is not as XDP needs it");
+        }
+        self.trouble = trouble;
     }
 
     async fn serve(&mut self, mut stream: tokio::net::UnixStream) {

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
     fs::File,
     net::IpAddr,
+    time::Instant,
 };
 
 use anyhow::Context;
@@ -12,6 +13,7 @@ use sillon_abi::{BindingKey, FdbEntry, FdbKey, Mac, PortRecord, Role};
 use tracing::{info, warn};
 
 use super::{
+    budget::Budget,
     hygiene,
     preflight::{self, Known, Refusal},
 };
@@ -88,6 +90,8 @@ pub struct Reconciler {
     fixed_bindings: BTreeSet<BindingKey>,
     /// Addresses that were told of as frozen.
     frozen: BTreeSet<FdbKey>,
+    /// How many of those are told of.
+    budget: Budget,
     /// How often it was asked to age the FDB.
     ticks: u32,
     _lock: Option<Flock<File>>,
@@ -169,6 +173,7 @@ impl Reconciler {
             own_macs: BTreeSet::new(),
             fixed_bindings: BTreeSet::new(),
             frozen: BTreeSet::new(),
+            budget: Budget::default(),
             ticks: 0,
             _lock: None,
         };
@@ -312,6 +317,25 @@ impl Reconciler {
         Ok(PortRecord { name: padded(name), features, mode: self.mode.number() })
     }
 
+    /// Turns off again what somebody has turned on since; flushing the node will restore that, too.
+    ///
+    /// # Errors
+    /// A device refuses, or a map can't be written.
+    pub async fn tend(&mut self, links: &BTreeMap<String, Link>) -> Result<(), ApplyError> {
+        for port in &self.config.ports {
+            let name = port.name.as_str();
+            let Some(link) = links.get(name).filter(|link| self.attached.contains(&link.ifindex)) else {
+                continue;
+            };
+            let features = hygiene::turn_off(name, link.kind.as_deref()).await?;
+            if features != 0 {
+                warn!(port = name, "somebody turned on what was off: frames may have lost their tags since");
+                self.maps.add_features(link.ifindex, features)?;
+            }
+        }
+        Ok(())
+    }
+
     fn attach(&mut self, devices: &BTreeMap<String, Device>) -> Result<(), DataplaneError> {
         self.attached.retain(|ifindex| devices.values().any(|device| device.ifindex == *ifindex));
         for port in &self.config.ports {
@@ -371,10 +395,7 @@ impl Reconciler {
         if let Some(before) = before {
             self.maps.settle_accounts(&before, &walk)?;
         }
-        for key in walk.frozen.difference(&self.frozen) {
-            let segment = self.maps.label(key.segment)?;
-            warn!(mac = %key.mac, segment, "moved too often: it stays where it is until it thaws");
-        }
+        self.tell_frozen(&walk.frozen)?;
         self.frozen = walk.frozen;
         let silent = self.age_bindings(&ageing, now)?;
         Ok(walk.removed + silent)
@@ -387,6 +408,21 @@ impl Reconciler {
             let is_young = |ageing: &u64| now.saturating_sub(binding.seen) < ageing * 1_000_000_000;
             ageing.get(&key.segment).is_some_and(is_young) && !fixed.contains(key)
         })
+    }
+
+    /// Says which addresses were frozen since, within each operator's budget.
+    fn tell_frozen(&mut self, frozen: &BTreeSet<FdbKey>) -> Result<(), DataplaneError> {
+        let now = Instant::now();
+        for key in frozen.difference(&self.frozen) {
+            let (segment, operator) = self.maps.label(key.segment)?;
+            if self.budget.take(&operator, now) {
+                warn!(mac = %key.mac, segment, operator, "moved too often: it stays where it is until it thaws");
+            }
+        }
+        for (operator, addresses) in self.budget.untold(now) {
+            warn!(addresses, operator, "more that moved too often: see `sillon node show fdb`");
+        }
+        Ok(())
     }
 
     /// Forgets where frozen addresses of a segment are, or only one of them; returns how many.

@@ -140,10 +140,10 @@ pub fn diff(old: &Tables, new: &Tables) -> Vec<Op> {
 
 /// Whoever was heard before, and would be heard to say the same now.
 fn believed(old: &Tables, new: &Tables) -> BTreeSet<(u32, Exit)> {
-    fn by_attachment(tables: &Tables) -> BTreeMap<u32, BTreeSet<(u32, Addr)>> {
-        let mut prefixes: BTreeMap<u32, BTreeSet<(u32, Addr)>> = BTreeMap::new();
+    fn by_attachment(tables: &Tables) -> BTreeMap<u32, BTreeSet<(u32, PrefixKey)>> {
+        let mut prefixes: BTreeMap<u32, BTreeSet<(u32, PrefixKey)>> = BTreeMap::new();
         for (length, key) in &tables.prefixes {
-            prefixes.entry(key.attachment).or_default().insert((*length, key.addr));
+            prefixes.entry(key.attachment()).or_default().insert((*length, *key));
         }
         prefixes
     }
@@ -184,7 +184,7 @@ fn common(old: &Tables, new: &Tables) -> Tables {
     };
     let stays = |id: u32| new.attachments.contains_key(&id);
     common.macs.retain(|_, exit| stays(exit.id()));
-    common.prefixes.retain(|(_, key)| stays(key.attachment));
+    common.prefixes.retain(|(_, key)| stays(key.attachment()));
     common.ethertypes.retain(|key| stays(key.attachment));
     common.bindings.retain(|_, binding| stays(binding.exit.id()));
     // Whoever is a leaf before or after is one in between: a frame of a root that is to be a leaf must not find a leaf that joins.

@@ -307,7 +307,7 @@ impl Maps {
             }
             Op::SetMac(key, exit) => self.set_mac(*key, *exit),
             Op::RemoveMac(key) => self.remove_mac(key),
-            Op::AddOwnMac(mac) => self.own_macs.insert(mac, 0, 0).named(map::OWN_MACS),
+            Op::AddOwnMac(mac) => self.add_own_mac(mac),
             Op::RemoveOwnMac(mac) => remove(&mut self.own_macs, mac, map::OWN_MACS),
             Op::AddPrefix(length, key) => self.add_prefix(*length, *key),
             Op::RemovePrefix(length, key) => self.remove_prefix(*length, *key),
@@ -378,6 +378,16 @@ impl Maps {
         Ok(())
     }
 
+    /// Adds to what was turned off on a port.
+    ///
+    /// # Errors
+    /// The map can't be read or written.
+    pub fn add_features(&mut self, ifindex: u32, features: u32) -> Result<(), DataplaneError> {
+        let record = self.records.get(&ifindex, 0).named(map::PORT_RECORDS)?;
+        let record = PortRecord { features: record.features | features, ..record };
+        self.records.insert(ifindex, record, 0).named(map::PORT_RECORDS)
+    }
+
     /// The segments, by uid.
     ///
     /// # Errors
@@ -386,12 +396,13 @@ impl Maps {
         self.segments.iter().collect::<Result<_, _>>().named(map::SEGMENTS)
     }
 
-    /// The name of a segment.
+    /// The names of a segment and of its operator.
     ///
     /// # Errors
     /// The map can't be read.
-    pub fn label(&self, uid: u32) -> Result<String, DataplaneError> {
-        Ok(unpadded(&self.labels.get(&uid, 0).named(map::LABELS)?.segment))
+    pub fn label(&self, uid: u32) -> Result<(String, String), DataplaneError> {
+        let label = self.labels.get(&uid, 0).named(map::LABELS)?;
+        Ok((unpadded(&label.segment), unpadded(&label.operator)))
     }
 
     /// Counters of an attachment, of all CPUs together.

@@ -427,7 +427,7 @@ fn assert_no_dangling_reference(tables: &Tables) {
         assert_eq!((attachment.segment, binding.segment), (key.segment, key.segment));
         assert!(attachment.guards & Guards::SUPPRESS != 0);
     }
-    assert!(tables.prefixes.iter().all(|(_, key)| tables.attachments.contains_key(&key.attachment)));
+    assert!(tables.prefixes.iter().all(|(_, key)| tables.attachments.contains_key(&key.attachment())));
     assert!(tables.ethertypes.iter().all(|key| tables.attachments.contains_key(&key.attachment)));
     let lists: BTreeSet<u32> = tables.segments.values().map(|segment| segment.list).collect();
     let of_nobody = |key: &&FloodKey| !lists.contains(&key.list);

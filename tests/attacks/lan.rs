@@ -70,6 +70,13 @@ impl Lan {
         self.fabric.edges[0].reload(&file(&self.fabric, 0, setting)).unwrap();
     }
 
+    /// The same with a bandwidth profile: its name, CIR and CBS.
+    pub fn reload_limited(&self, setting: Setting<'_>, (name, cir, cbs): (&str, &str, &str)) {
+        let file = file(&self.fabric, 0, setting).profile(name);
+        let file = file.key("cir", format_args!("\"{cir}\"")).key("cbs", format_args!("\"{cbs}\""));
+        self.fabric.edges[0].reload(&file).unwrap();
+    }
+
     /// How many of the attacker's frames were dropped for this reason.
     pub fn dropped(&self, reason: &str) -> u64 {
         self.fabric.edges[0].dropped("p1 untagged", reason).unwrap()

@@ -10,7 +10,9 @@ mod lan;
 
 mod addresses;
 mod control;
+mod hopping;
 mod macs;
 mod residue;
 mod servers;
+mod storms;
 mod underlay;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use sillon_rig::{
-    Fabric, Frame, PacketSocket, Tag, Underlay, Wire,
+    Fabric, Frame, PacketSocket, Underlay, Wire,
     frame::{BROADCAST, Macs},
 };
 
@@ -215,38 +215,4 @@ fn frames_of_impossible_sizes() {
     bench.send(&whole);
     assert!(comes(&bench.alder, "attack!"), "the node goes on");
     assert!(bench.fabric.edges[0].sillon(&["verify"]).unwrap().status.success());
-}
-
-/// VLAN hopping (double tagging: CAPEC-133 and its kin; S. Rouiller, "Virtual LAN security", 2003): every stack of up to three tags, of every TPID that
-/// anybody uses and the VIDs of others, out of one operator's access port.
-#[test]
-fn vlan_hopping() {
-    let mut fabric = fabric(Underlay::Direct);
-    let [shared, birch, cedar] = ["p0", "p1", "p2"].map(|port| fabric.plug(0, port).unwrap());
-    let file = ["p0", "p1", "p2"].into_iter().fold(fabric.file(0), |file, port| file.port(port, "access"));
-    let file = file.segment("alder-lan", 100, "lan", &[]).segment("birch-lan", 200, "lan", &[]).segment(
-        "cedar-lan",
-        300,
-        "lan",
-        &[],
-    );
-    let file = file.attach("alder-lan", "p0", "dot1q 10").attach("birch-lan", "p1", "untagged");
-    let file = file.attach("cedar-lan", "p2", "dot1q 20").attach("birch-lan", "p2", "dot1q 30");
-    fabric.edges[0].start(&file).unwrap();
-    let mut stacks = vec![vec![]];
-    for _ in 0..3 {
-        let longer = stacks.iter().flat_map(|stack: &Vec<Tag>| {
-            let tags = [0x8100, 0x88a8, 0x9100]
-                .into_iter()
-                .flat_map(|tpid| [0, 10, 20, 30, 4095].map(|vid| Tag { tpid, ..Tag::c(vid) }));
-            tags.map(|tag| [&stack[..], &[tag]].concat()).collect::<Vec<_>>()
-        });
-        stacks.extend(longer.collect::<Vec<_>>());
-    }
-    for stack in &stacks {
-        shared.send(&datagram(7, BROADCAST, "attack!").tagged(stack)).unwrap();
-    }
-    assert!(stays_away(&birch, "attack!") && stays_away(&cedar, "attack!"), "{} stacks", stacks.len());
-    birch.send(&datagram(8, BROADCAST, "to birch's other port")).unwrap();
-    assert!(comes(&cedar, "to birch's other port"));
 }

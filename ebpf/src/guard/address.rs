@@ -58,18 +58,24 @@ pub fn check(frame: &Frame, attachment: u32, src: u64, packet: &Packet) -> Resul
     }
 }
 
-/// Whether an attachment may have the address whose two halves these are, as on the wire.
-#[inline(never)]
+/// Whether an attachment may have the IPv6 address whose two halves these are, as on the wire.
+#[inline(always)]
 fn may_have(attachment: u32, head: u64, tail: u64) -> bool {
-    // SAFETY: both are sixteen bytes, and any are an address.
-    let addr: Addr = unsafe { core::mem::transmute([head, tail]) };
-    PREFIXES.get(Key::new(PrefixKey::BITS, PrefixKey { attachment, addr })).is_some()
+    is_listed(attachment, head, tail)
 }
 
 /// The same of an IPv4 address.
 #[inline(always)]
 fn may_have_v4(attachment: u32, addr: u32) -> bool {
-    may_have(attachment, 0, (0xffff_0000_0000 | u64::from(u32::from_be(addr))).to_be())
+    is_listed(attachment | PrefixKey::IS_V4, 0, (0xffff_0000_0000 | u64::from(u32::from_be(addr))).to_be())
+}
+
+/// A function of its own, which has the key at an aligned place.
+#[inline(never)]
+fn is_listed(of: u32, head: u64, tail: u64) -> bool {
+    // SAFETY: both are sixteen bytes, and any are an address.
+    let addr: Addr = unsafe { core::mem::transmute([head, tail]) };
+    PREFIXES.get(Key::new(PrefixKey::BITS, PrefixKey { of, addr })).is_some()
 }
 
 #[inline(always)]

@@ -78,11 +78,11 @@ pub fn on_line(origin: &Origin, src: Mac) -> Result<(), DropReason> {
 /// Learns an address that is not in the FDB.
 #[inline(never)]
 pub fn learn(key: &FdbKey, ingress: Exit, guards: u16, fdb_limit: u32, now: u64) -> Learned {
-    if guards & Guards::FIXED_MACS != 0 {
-        return Learned::dropped(DropReason::MacNotListed);
-    }
     if is_own(key.mac) {
         return Learned::dropped(DropReason::SourceIsNode);
+    }
+    if guards & Guards::FIXED_MACS != 0 {
+        return Learned::dropped(DropReason::MacNotListed);
     }
     if let Err(refused) = take_place(ingress) {
         return refused;
@@ -152,11 +152,17 @@ pub unsafe fn moved(entry: *mut FdbEntry, segment: u32, ingress: Exit, guards: u
         return Learned::dropped(DropReason::MacSticky);
     }
     // SAFETY: as above.
-    if unsafe { is_held(entry, segment, now) } {
+    if unsafe { is_frozen(entry, segment, now) } {
         return Learned::dropped(DropReason::MacFrozen);
     }
+    // Before it is counted: what finds no place is no move.
     if let Err(refused) = take_place(ingress) {
         return refused;
+    }
+    // SAFETY: as above.
+    if unsafe { is_one_too_many(entry, segment, now) } {
+        give_place(ingress);
+        return Learned::dropped(DropReason::MacFrozen);
     }
     // SAFETY: as above.
     let (_, won) = unsafe { count::exchange((&raw mut (*entry).exit).cast(), exit.word(), ingress.word()) };
@@ -175,23 +181,33 @@ fn is_sticky(exit: Exit) -> bool {
         && ATTACHMENTS.get(exit.id()).is_some_and(|attachment| attachment.guards & Guards::STICKY != 0)
 }
 
-/// Whether an address that would move stays where it is, since it is frozen or becomes so by this move. Two CPUs may count two moves as
-/// one: then it is frozen a move later.
+/// Whether an address is frozen; one that was, and is no longer, has not moved yet.
 #[inline(always)]
-unsafe fn is_held(entry: *mut FdbEntry, segment: u32, now: u64) -> bool {
+unsafe fn is_frozen(entry: *mut FdbEntry, segment: u32, now: u64) -> bool {
     let Some(rules) = SEGMENTS.get_ptr(segment) else { return false };
     // SAFETY: map values; each field is one word.
     unsafe {
-        let Segment { move_limit, move_window, freeze, .. } = *rules;
-        let age = now.wrapping_sub((*entry).since);
-        if (*entry).flags & FdbEntry::FROZEN != 0 {
-            if age < u64::from(freeze) * SECOND {
-                return true;
-            }
-            (*entry).flags = 0;
-            (*entry).moves = 0;
+        if (*entry).flags & FdbEntry::FROZEN == 0 {
+            return false;
         }
-        if (*entry).moves == 0 || age > u64::from(move_window) * SECOND {
+        if now.wrapping_sub((*entry).since) < u64::from((*rules).freeze) * SECOND {
+            return true;
+        }
+        (*entry).flags = 0;
+        (*entry).moves = 0;
+    }
+    false
+}
+
+/// Counts a move, and whether it freezes the address, which then is not moved. Two CPUs may count two moves as one: then it is frozen a
+/// move later.
+#[inline(always)]
+unsafe fn is_one_too_many(entry: *mut FdbEntry, segment: u32, now: u64) -> bool {
+    let Some(rules) = SEGMENTS.get_ptr(segment) else { return false };
+    // SAFETY: map values; each field is one word.
+    unsafe {
+        let Segment { move_limit, move_window, .. } = *rules;
+        if (*entry).moves == 0 || now.wrapping_sub((*entry).since) > u64::from(move_window) * SECOND {
             (*entry).since = now;
             (*entry).moves = 0;
         }

@@ -78,13 +78,14 @@ pub fn bindings(tables: &mut Tables, id: u32, segment: u32, bindings: &BTreeSet<
 
 /// A prefix as its key: length and bits.
 fn prefix_key(attachment: u32, prefix: Prefix) -> (u32, PrefixKey) {
-    let in_front = if prefix.address().is_ipv4() { 96 } else { 0 };
+    let (in_front, family) = if prefix.address().is_ipv4() { (96, PrefixKey::IS_V4) } else { (0, 0) };
     let length = PrefixKey::ID_BITS + in_front + u32::from(prefix.length());
-    (length, PrefixKey { attachment, addr: addr(prefix.address()) })
+    (length, PrefixKey { of: attachment | family, addr: addr(prefix.address()) })
 }
 
-/// The node's own addresses, and their bits.
+/// The node's own addresses, and their bits. They are nobody's, also where a file gives one to an attachment.
 pub fn own_macs(tables: &mut Tables) {
     tables.own_macs = tables.ports.values().map(|port| port.mac).filter(|mac| !mac.is_zero()).collect();
+    tables.macs.retain(|key, _| !tables.own_macs.contains(&key.mac));
     tables.node.own_macs = tables.own_macs.iter().fold(0, |bits, mac| bits | mac.own_bit());
 }

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 
 use aya::maps::MapError;
 use aya::maps::lpm_trie::Key;
-use sillon_abi::{Exit, FdbEntry, FdbKey, FdbUse, MacUse, PrefixKey, map};
+use sillon_abi::{Exit, FdbEntry, FdbKey, FdbUse, Mac, MacUse, PrefixKey, map};
 
 use super::{Maps, Named, remove};
 use crate::dataplane::{DataplaneError, take};
@@ -85,6 +85,12 @@ impl Maps {
                 result => return result.named(map::FDB),
             }
         }
+    }
+
+    /// Nobody may send from this address any more; what was learned of it goes.
+    pub(super) fn add_own_mac(&mut self, mac: &Mac) -> Result<(), DataplaneError> {
+        self.own_macs.insert(mac, 0, 0).named(map::OWN_MACS)?;
+        self.retain_fdb(|key, _| key.mac != *mac).map(|_| ())
     }
 
     pub(super) fn remove_mac(&mut self, key: &FdbKey) -> Result<(), DataplaneError> {

@@ -88,16 +88,15 @@ impl Verifier<'_> {
 /// What is asked of the tables for each binding.
 struct Known {
     claimants: BTreeSet<(u32, Exit)>,
-    /// Lengths and bits, by attachment.
-    prefixes: BTreeMap<u32, Vec<(u32, u128)>>,
+    /// Lengths and prefixes, by attachment.
+    prefixes: BTreeMap<u32, Vec<(u32, PrefixKey)>>,
 }
 
 impl Known {
     fn new(tables: &Tables) -> Self {
-        let mut prefixes: BTreeMap<u32, Vec<(u32, u128)>> = BTreeMap::new();
+        let mut prefixes: BTreeMap<u32, Vec<(u32, PrefixKey)>> = BTreeMap::new();
         for (length, key) in &tables.prefixes {
-            let length = length.saturating_sub(PrefixKey::ID_BITS);
-            prefixes.entry(key.attachment).or_default().push((length, bits(key.addr)));
+            prefixes.entry(key.attachment()).or_default().push((*length, *key));
         }
         Self { claimants: tables.claimants(), prefixes }
     }
@@ -105,7 +104,10 @@ impl Known {
     /// Whether an exit's prefixes let it have an address; what has none may have any.
     fn may_have(&self, exit: Exit, addr: Addr) -> bool {
         let prefixes = self.prefixes.get(&exit.id()).filter(|_| !exit.is_remote());
-        let is_in = |(length, prefix): &(u32, u128)| (prefix ^ bits(addr)).leading_zeros() >= *length;
+        let is_in = |(length, key): &(u32, PrefixKey)| {
+            let same = (bits(key.addr) ^ bits(addr)).leading_zeros() + PrefixKey::ID_BITS;
+            key.is_v4() == addr.is_v4() && same >= *length
+        };
         prefixes.is_none_or(|prefixes| prefixes.iter().any(is_in))
     }
 }

@@ -96,7 +96,11 @@ impl Verifier<'_> {
         for (id, attachment) in &tables.attachments {
             let name = self.names().class(attachment.class);
             let has = [
-                (Guards::PREFIXES, "prefixes", tables.prefixes.iter().any(|(_, key)| key.attachment == *id)),
+                (
+                    Guards::PREFIXES,
+                    "prefixes",
+                    tables.prefixes.iter().any(|(_, key)| key.attachment() == *id),
+                ),
                 (Guards::ETHERTYPES, "ethertypes", tables.ethertypes.iter().any(|key| key.attachment == *id)),
                 (
                     Guards::FIXED_MACS,
@@ -121,7 +125,7 @@ impl Verifier<'_> {
             }
         }
         let is_there = |id: u32| tables.attachments.contains_key(&id);
-        let prefixes = tables.prefixes.iter().filter(|(_, key)| !is_there(key.attachment)).count();
+        let prefixes = tables.prefixes.iter().filter(|(_, key)| !is_there(key.attachment())).count();
         let ethertypes = tables.ethertypes.iter().filter(|key| !is_there(key.attachment)).count();
         for (of, count) in [("prefixes", prefixes), ("ethertypes", ethertypes)] {
             if count > 0 {

@@ -105,7 +105,7 @@ impl View<'_> {
         let (used, removed) = self.maps.mac_use(id)?;
         let trusted = [(Guards::NO_DHCP_SERVER, "dhcp"), (Guards::NO_ROUTER, "ra")];
         let own = self.tables.macs.iter().filter(|(_, exit)| **exit == Exit::attachment(id));
-        let prefixes = self.tables.prefixes.iter().filter(|(_, key)| key.attachment == id);
+        let prefixes = self.tables.prefixes.iter().filter(|(_, key)| key.attachment() == id);
         let ethertypes = self.tables.ethertypes.iter().filter(|key| key.attachment == id);
         Ok(RulesView {
             macs: used.held.saturating_sub(removed),
@@ -125,9 +125,11 @@ impl View<'_> {
 
 /// As the configuration spells it.
 fn prefix(length: u32, key: PrefixKey) -> String {
-    let address = ip(key.addr);
-    let in_front = PrefixKey::ID_BITS + if matches!(address, IpAddr::V4(_)) { 96 } else { 0 };
-    format!("{address}/{}", length.saturating_sub(in_front))
+    let (address, in_front) = match ip(key.addr) {
+        IpAddr::V4(v4) if !key.is_v4() => (IpAddr::from(v4.to_ipv6_mapped()), 0),
+        address => (address, if key.is_v4() { 96 } else { 0 }),
+    };
+    format!("{address}/{}", length.saturating_sub(PrefixKey::ID_BITS + in_front))
 }
 
 fn ethertype(number: u16) -> String {

@@ -8,22 +8,26 @@ use sillon_abi::DropReason;
 use super::{
     Flood, Place,
     frame::Inner,
+    guard::mac,
     node::{Arrival, Node},
 };
 
 /// Where a frame goes; none is for many.
 ///
 /// # Errors
-/// Nowhere.
+/// Nowhere, or its source may not be there.
 pub fn route(node: &mut Node, arrival: &Arrival, inner: &Inner) -> Result<Option<Place>, DropReason> {
+    mac::check(node, arrival, inner.src)?;
     if node.config.segments[arrival.segment].service == Service::Line {
         return other_point(node, arrival).map(Some).ok_or(DropReason::LineIncomplete);
     }
-    learn(node, arrival, inner);
+    mac::learn(node, arrival, inner.src)?;
     if inner.is_for_group() {
         return Ok(None);
     }
-    let Some(to) = node.counts.fdb.get(&(arrival.segment, inner.dst)).copied() else { return Ok(None) };
+    let Some(to) = node.counts.fdb.get(&(arrival.segment, inner.dst)).map(|address| address.place) else {
+        return Ok(None);
+    };
     if to == arrival.from {
         return Err(DropReason::SameExit);
     }
@@ -31,17 +35,6 @@ pub fn route(node: &mut Node, arrival: &Arrival, inner: &Inner) -> Result<Option
         return Err(DropReason::SplitHorizon);
     }
     Ok(Some(to))
-}
-
-/// A segment at its limit learns no new address, but follows those that it has.
-fn learn(node: &mut Node, arrival: &Arrival, inner: &Inner) {
-    let key = (arrival.segment, inner.src);
-    let limit = node.config.segments[arrival.segment].mac_limit as usize;
-    if node.counts.fdb.contains_key(&key) || node.counts.learned(arrival.segment) < limit {
-        node.counts.fdb.insert(key, arrival.from);
-    } else {
-        *node.counts.refused.entry(arrival.segment).or_default() += 1;
-    }
 }
 
 /// All points of a segment.

@@ -19,6 +19,29 @@ pub struct Traffic {
     pub out_bytes: u64,
 }
 
+/// How the FDB came to an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// It is configured.
+    Configured,
+    /// It was seen.
+    Learned {
+        /// How often it has moved.
+        moves: u16,
+        /// Whether that was too often.
+        is_frozen: bool,
+    },
+}
+
+/// Where an address is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The place.
+    pub place: Place,
+    /// Why there.
+    pub held: Held,
+}
+
 /// All that a node counts and learns. What is zero is not in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -26,10 +49,13 @@ pub struct Counts {
     pub traffic: BTreeMap<Place, Traffic>,
     /// Dropped frames.
     pub drops: BTreeMap<(Scope, DropReason), u64>,
-    /// Frames whose source was not learned since the segment had its share, by segment.
-    pub refused: BTreeMap<usize, u64>,
-    /// Where each address of each segment was last seen.
-    pub fdb: BTreeMap<(usize, Mac), Place>,
+    /// Frames whose source was not learned since a segment or an attachment had its share.
+    pub refused: BTreeMap<Scope, u64>,
+    /// Where each address of each segment is.
+    pub fdb: BTreeMap<(usize, Mac), Address>,
+    /// How many addresses each segment and attachment is said to have learned, by the accounts that a node keeps. A model counts: see
+    /// [`Self::shares`].
+    pub accounts: BTreeMap<Scope, u64>,
     /// What a node counts or knows of something that is not in its configuration. A model has none.
     pub strange: BTreeSet<String>,
 }
@@ -54,9 +80,40 @@ impl Counts {
         *self.drops.entry((scope, reason)).or_default() += 1;
     }
 
-    /// How many addresses a segment has.
+    /// A frame's source was not learned.
+    pub fn refused(&mut self, scope: Scope) {
+        *self.refused.entry(scope).or_default() += 1;
+    }
+
+    /// What was learned: segments and places.
+    fn all_learned(&self) -> impl Iterator<Item = (usize, Place)> {
+        let is_learned = |address: &Address| address.held != Held::Configured;
+        self.fdb
+            .iter()
+            .filter(move |(_, address)| is_learned(address))
+            .map(|((segment, _), address)| (*segment, address.place))
+    }
+
+    /// How many addresses a segment has learned.
     pub fn learned(&self, segment: usize) -> usize {
-        self.fdb.keys().filter(|(of, _)| *of == segment).count()
+        self.all_learned().filter(|(of, _)| *of == segment).count()
+    }
+
+    /// How many addresses were learned at a place.
+    pub fn learned_at(&self, place: Place) -> usize {
+        self.all_learned().filter(|(_, at)| *at == place).count()
+    }
+
+    /// How many addresses each segment and attachment has learned.
+    pub fn shares(&self) -> BTreeMap<Scope, u64> {
+        let mut shares = BTreeMap::new();
+        for (segment, place) in self.all_learned() {
+            *shares.entry(Scope::Segment(segment)).or_default() += 1;
+            if let Place::Attachment(attachment) = place {
+                *shares.entry(Scope::Attachment(attachment)).or_default() += 1;
+            }
+        }
+        shares
     }
 
     /// What differs, a line each; empty where nothing does.
@@ -66,6 +123,7 @@ impl Counts {
         compare("drops", &self.drops, &other.drops, &mut lines);
         compare("refused", &self.refused, &other.refused, &mut lines);
         compare("fdb", &self.fdb, &other.fdb, &mut lines);
+        compare("account", &self.shares(), &other.accounts, &mut lines);
         lines.extend(
             other.strange.difference(&self.strange).map(|what| format!("{what}, which is not configured")),
         );
@@ -111,8 +169,8 @@ impl Counts {
         for (key, frames) in &mut self.drops {
             *frames -= before.drops.get(key).copied().unwrap_or_default();
         }
-        for (segment, frames) in &mut self.refused {
-            *frames -= before.refused.get(segment).copied().unwrap_or_default();
+        for (scope, frames) in &mut self.refused {
+            *frames -= before.refused.get(scope).copied().unwrap_or_default();
         }
         self.traffic.retain(|_, traffic| *traffic != Traffic::default());
         self.drops.retain(|_, frames| *frames != 0);

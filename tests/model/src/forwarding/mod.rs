@@ -1,8 +1,8 @@
 //! The forwarding model. A frame takes the steps of docs/architecture.md, a file each:
 //!
 //! ```text
-//! classify | tunnel → inner → guard → ecn → bridge ─┬─ known ────→ send
-//!                                                    └─ for many ─→ flood → send
+//! classify | tunnel → inner → guard → ecn → bridge (guard::mac) ─┬─ known ────→ send
+//!                                                                └─ for many ─→ flood → send
 //! ```
 //!
 //! A frame is dropped for the first reason that it meets on this way. Nothing is remembered but the FDB: that the programs recall decisions must
@@ -23,6 +23,6 @@ pub mod send;
 mod tests;
 pub mod tunnel;
 
-pub use counts::{Counts, Traffic};
+pub use counts::{Address, Counts, Held, Traffic};
 pub use node::{Device, Node, Way};
 pub use outcome::{Copy, Flood, Place, Scope, Verdict};

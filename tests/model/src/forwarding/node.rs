@@ -6,7 +6,9 @@ use sillon::model::{NodeConfig, PortRole};
 use sillon_abi::DropReason;
 
 use super::{
-    Copy, Counts, Flood, Place, Scope, Verdict, bridge, classify, ecn,
+    Copy, Counts, Flood, Place, Scope, Verdict, bridge, classify,
+    counts::{Address, Held},
+    ecn,
     frame::{C_TAG, Inner, Mac, S_TAG, be16},
     guard, send, tunnel,
 };
@@ -81,19 +83,23 @@ type Dropped = (Scope, DropReason);
 impl Node {
     /// A node that has not seen a frame yet.
     pub fn new(config: NodeConfig, devices: Vec<Device>, ways: BTreeMap<IpAddr, Vec<Way>>) -> Self {
-        Self { config, devices, ways, counts: Counts::default() }
+        let counts = Counts { fdb: guard::mac::configured(&config, &devices), ..Counts::default() };
+        Self { config, devices, ways, counts }
     }
 
     /// Another configuration is applied: what was learned stays where its segment and its place do, and is forgotten elsewhere. What was counted
-    /// is counted anew.
+    /// is counted anew. What is configured now is no longer learned, and what was is forgotten.
     pub fn reconfigure(&mut self, config: NodeConfig, ways: BTreeMap<IpAddr, Vec<Way>>) {
-        let after = Self::new(config, self.devices.clone(), ways);
-        let fdb = self.counts.fdb.iter().filter_map(|((segment, mac), place)| {
+        let mut after = Self::new(config, self.devices.clone(), ways);
+        let stays = |((segment, mac), address): (&(usize, Mac), &Address)| {
             let segment = self.same_segment(*segment, &after)?;
-            Some(((segment, *mac), self.same_place(*place, segment, &after)?))
-        });
-        let counts = Counts { fdb: fdb.collect(), ..Counts::default() };
-        *self = Self { counts, ..after };
+            let place = self.same_place(address.place, segment, &after)?;
+            let may_stay = address.held != Held::Configured && guard::mac::may_stay(&after, segment, *mac);
+            may_stay.then_some(((segment, *mac), Address { place, ..*address }))
+        };
+        let learned: Vec<_> = self.counts.fdb.iter().filter_map(stays).collect();
+        after.counts.fdb.extend(learned);
+        *self = after;
     }
 
     /// A segment stays what it is as long as it is the same operator's, by name, VNI and service.
@@ -166,7 +172,7 @@ impl Node {
 
     fn forward(&mut self, arrival: &Arrival) -> Result<Verdict, DropReason> {
         let mut inner = Inner::parse(&arrival.frame, arrival.may_carry_tags)?;
-        guard::check(&inner, self.config.segments[arrival.segment].mtu)?;
+        guard::check(self, arrival, &inner)?;
         ecn::decapsulate(&mut inner, arrival.outer_ecn)?;
         match bridge::route(self, arrival, &inner)? {
             Some(to) => {

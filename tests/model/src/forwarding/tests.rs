@@ -156,9 +156,9 @@ fn a_segment_with_its_share_learns_no_more_but_follows_a_move() {
     for host in 1..=3 {
         node.receive(P0, &frame(ALL, [2, 0, 0, 0, 0, host], &[0x0800]));
     }
-    assert_eq!((node.counts.learned(0), node.counts.refused.get(&0)), (2, Some(&1)));
+    assert_eq!((node.counts.learned(0), node.counts.refused.get(&Scope::Segment(0))), (2, Some(&1)));
     node.receive(P1, &frame(ALL, A, &[0x88a8, 200, 0x8100, 300, 0x0800]));
-    assert_eq!(node.counts.fdb.get(&(0, A)), Some(&Place::Attachment(1)));
+    assert_eq!(node.counts.fdb[&(0, A)].place, Place::Attachment(1));
 }
 
 /// A 20-byte IPv4 header with this TOS and a right checksum.

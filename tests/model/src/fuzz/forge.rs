@@ -7,13 +7,12 @@ use fastrand::Rng;
 use sillon::model::{Encap, NodeConfig};
 
 use super::{
+    guards::{HOSTS, host},
     isolation::{self, MARK},
-    packets::{ipv4_checksum, packet},
+    packets::{Sender, ipv4_checksum, packet},
     setup::{ACCESS, DEVICES, REMOTES, VIDS, VTEPS, mac},
 };
 
-/// Hosts of a segment: few, so that they meet, and move.
-const HOSTS: u8 = 8;
 /// Frames that are sent again.
 const REMEMBERED: usize = 48;
 /// Longest frame.
@@ -78,12 +77,13 @@ impl<'a> Forge<'a> {
         match self.rng.u8(..24) {
             0 => [0; 6],
             1 => mac(self.rng.usize(..DEVICES.len())),
+            2 if self.rng.bool() => [1, 0, 0x0c, 0xcc, 0xcc, self.rng.u8(0xcc..0xcf)],
             2 => [1, 0x80, 0xc2, 0, 0, self.rng.u8(..0x12)],
             3 => std::array::from_fn(|_| self.rng.u8(..)),
             4..8 if !is_source => [0xff; 6],
             8 => [0x33, 0x33, 0, 0, 0, self.rng.u8(..2)],
             9 if !is_source => [1, 0, 0x5e, 0, 0, 1],
-            _ => [2, 0, 0, 0, 0, self.rng.u8(..HOSTS)],
+            _ => host(self.rng.u8(..HOSTS)),
         }
     }
 
@@ -92,7 +92,8 @@ impl<'a> Forge<'a> {
         let mut body = isolation::mark(None).to_vec();
         let room = self.rng.usize(..48);
         body.resize(MARK + room, 0xa5);
-        let (ethertype, mut packet) = packet(self.rng, &body);
+        let (dst, src) = (self.mac(false), self.mac(true));
+        let (ethertype, mut packet) = packet(self.rng, Sender { mac: src, mark: &body });
         if self.one_in(16) {
             // Around what segments carry and paths take.
             let edge = self.pick(&[576, 600, 1400, 1500, 1500, 1570, 9000]);
@@ -101,7 +102,7 @@ impl<'a> Forge<'a> {
         } else if self.one_in(16) {
             packet.resize(self.pick(&[575, 576, 577, 1400, 1401, 1500, 1501]).max(packet.len()), 0x5a);
         }
-        [&self.mac(false)[..], &self.mac(true), &ethertype.to_be_bytes(), &packet].concat()
+        [&dst[..], &src, &ethertype.to_be_bytes(), &packet].concat()
     }
 
     fn priority(&mut self) -> u16 {
@@ -113,18 +114,27 @@ impl<'a> Forge<'a> {
         (self.pick(&TPIDS), vid | self.priority())
     }
 
+    /// Tags of the operator's own; now and then about as many as the guards look through, mostly priority tags.
+    fn carried(&mut self) -> Vec<(u16, u16)> {
+        if self.one_in(4) {
+            let count = self.rng.usize(3..9);
+            return (0..count).map(|_| if self.one_in(8) { self.tag() } else { (0x8100, 0) }).collect();
+        }
+        (0..self.rng.usize(..4)).map(|_| self.tag()).collect()
+    }
+
     /// The tags of an encapsulation.
     fn tags_of(&mut self, encap: Encap) -> Vec<(u16, u16)> {
         match encap {
             Encap::Untagged if self.one_in(4) => vec![(self.pick(&TPIDS[..4]), self.priority())],
             Encap::Untagged => vec![],
             Encap::Port if self.rng.bool() => vec![],
-            Encap::Port => (0..self.rng.usize(..4)).map(|_| self.tag()).collect(),
+            Encap::Port => self.carried(),
             Encap::Dot1q(vid) => vec![(0x8100, vid.get() | self.priority())],
             Encap::QinqS(s) => {
                 let own = (0x88a8, s.get() | self.priority());
-                let carried = if self.rng.bool() { 0 } else { self.rng.usize(..4) };
-                [own].into_iter().chain((0..carried).map(|_| self.tag())).collect()
+                let carried = if self.rng.bool() { vec![] } else { self.carried() };
+                [own].into_iter().chain(carried).collect()
             }
             Encap::QinqSC { s, c } => {
                 vec![(0x88a8, s.get() | self.priority()), (0x8100, c.get() | self.priority())]

@@ -10,9 +10,9 @@ use sillon::{
     },
     model::NodeConfig,
 };
-use sillon_abi::{DropReason, Exit, ScopeKind};
+use sillon_abi::{DropReason, Exit, FdbEntry, ScopeKind};
 
-use crate::forwarding::{Counts, Place, Scope, Traffic};
+use crate::forwarding::{Address, Counts, Held, Place, Scope, Traffic};
 
 /// What the ids of a configuration mean.
 #[derive(Debug, Default)]
@@ -93,12 +93,20 @@ impl Ids {
             }
         }
         for (uid, segment) in &self.segments {
-            counts.refused.insert(*segment, maps.fdb_use(*uid)?.0.refused);
+            let (used, removed) = maps.fdb_use(*uid)?;
+            counts.refused.insert(Scope::Segment(*segment), used.refused);
+            counts.accounts.insert(Scope::Segment(*segment), used.learned.wrapping_sub(removed));
         }
+        for (id, attachment) in &self.attachments {
+            let (used, removed) = maps.mac_use(*id)?;
+            counts.refused.insert(Scope::Attachment(*attachment), used.refused);
+            counts.accounts.insert(Scope::Attachment(*attachment), used.held.wrapping_sub(removed));
+        }
+        counts.accounts.retain(|_, count| *count != 0);
         for (key, entry) in maps.fdb()? {
             match self.segment(key.segment).zip(self.place(entry.exit)) {
                 Some((segment, place)) => {
-                    counts.fdb.insert((segment, key.mac.octets()), place);
+                    counts.fdb.insert((segment, key.mac.octets()), Address { place, held: held(&entry) });
                 }
                 None => {
                     counts.strange.insert(format!("an FDB entry {key:?} {entry:?}"));
@@ -107,6 +115,13 @@ impl Ids {
         }
         Ok(counts)
     }
+}
+
+fn held(entry: &FdbEntry) -> Held {
+    if entry.is_configured() {
+        return Held::Configured;
+    }
+    Held::Learned { moves: entry.moves, is_frozen: entry.flags & FdbEntry::FROZEN != 0 }
 }
 
 fn traffic(counters: sillon_abi::Counters) -> Traffic {

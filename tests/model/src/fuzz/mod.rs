@@ -8,6 +8,7 @@ pub mod bed;
 pub mod case;
 pub mod compare;
 pub mod forge;
+pub mod guards;
 pub mod ids;
 pub mod isolation;
 pub mod packets;

@@ -10,6 +10,7 @@ use anyhow::Context;
 use fastrand::Rng;
 use sillon::model::{Encap, NodeConfig, Service};
 
+use super::guards;
 use crate::forwarding::Way;
 
 /// The devices of the bed: the first are for operators, the last two face the underlay.
@@ -135,19 +136,21 @@ impl Draft {
         let mtu = rng.choice([576, 1400, 1500, 1500, 9000]).unwrap_or(1500);
         let limit = rng.choice([1, 2, 4, 64]).unwrap_or(64);
         let dscp = rng.choice([0, 0, 10, 46, 63]).unwrap_or(0);
+        let moves = guards::moves(rng);
         let _ = write!(
             self.text,
             "\n[[segment]]\nname = {name:?}\noperator = {operator:?}\nvni = {vni}\nservice = \"{service}\"\n\
-             remotes = {remotes:?}\nmtu = {mtu}\nmac_limit = {limit}\ndscp = {dscp}\n"
+             remotes = {remotes:?}\nmtu = {mtu}\nmac_limit = {limit}\ndscp = {dscp}\n{moves}"
         );
         let points = match service {
             Service::Line => 2 - remotes.len(),
             _ => rng.usize(..5),
         };
-        (0..points).for_each(|_| self.attach(rng, name, service));
+        let mut macs = BTreeSet::new();
+        (0..points).for_each(|_| self.attach(rng, name, service, &mut macs));
     }
 
-    fn attach(&mut self, rng: &mut Rng, segment: &str, service: Service) {
+    fn attach(&mut self, rng: &mut Rng, segment: &str, service: Service, macs: &mut BTreeSet<[u8; 6]>) {
         let Some(port) = rng.choice(&self.ports).copied() else { return };
         let encap = encap(rng);
         if self.taken.iter().any(|(other, taken)| *other == port && taken.overlaps(&encap)) {
@@ -163,6 +166,7 @@ impl Draft {
         if service == Service::Tree && rng.bool() {
             self.text += "role = \"leaf\"\n";
         }
+        self.text += &guards::lines(rng, service, macs);
     }
 
     /// Ways of equal cost have one MTU: which of them a flow takes is open, whether it gets through is not.

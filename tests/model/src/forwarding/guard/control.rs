@@ -1,0 +1,33 @@
+//! Control frames speak of a link, and in a segment there is none: those to 01-80-C2-00-00-00 to -0F, which no bridge forwards (IEEE 802.1Q table
+//! 8-1), and Cisco's. Only a `line` whose attachments all say `control = "tunnel"` is a link that carries them. PAUSE and other MAC control
+//! (ethertype 0x8808, IEEE 802.3 annex 31) is carried by none.
+
+use sillon::model::{Control, Service};
+use sillon_abi::DropReason;
+
+use super::super::{
+    frame::{Inner, Mac},
+    node::Node,
+};
+
+const MAC_CONTROL: u16 = 0x8808;
+/// CDP, VTP and UDLD; PVST+.
+const CISCO: [Mac; 2] = [[0x01, 0x00, 0x0c, 0xcc, 0xcc, 0xcc], [0x01, 0x00, 0x0c, 0xcc, 0xcc, 0xcd]];
+
+/// Whether a frame is none, or may cross all the same.
+pub fn check(node: &Node, segment: usize, inner: &Inner) -> Result<(), DropReason> {
+    let is_link_local = inner.dst[..5] == [0x01, 0x80, 0xc2, 0, 0] && inner.dst[5] < 0x10;
+    if (is_link_local || CISCO.contains(&inner.dst)) && !is_tunnelled(node, segment) {
+        return Err(DropReason::LinkLocalControl);
+    }
+    if inner.ethertype == MAC_CONTROL {
+        return Err(DropReason::MacControl);
+    }
+    Ok(())
+}
+
+fn is_tunnelled(node: &Node, segment: usize) -> bool {
+    let segment = &node.config.segments[segment];
+    let mut points = node.config.attachments.iter().filter(|one| one.segment == segment.name);
+    segment.service == Service::Line && points.all(|point| point.guards.control == Control::Tunnel)
+}
