@@ -109,7 +109,7 @@ fn a_file_that_is_not_there_or_not_a_file_is_refused() {
 fn an_over_large_file_is_refused_without_reading_all_of_it() {
     let output = run(&"/dev/zero".into(), &[]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("larger than 8 MiB"));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("larger than 64 MiB"));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     path::PathBuf,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use control::{Answer, Request, RunFiles};
@@ -33,6 +33,8 @@ use crate::{
     },
 };
 
+/// As many times as long as looking through the FDB takes passes until the next time: a large one must not keep the agent from the underlay.
+const REST: u32 = 20;
 /// How long a starting agent waits for neighbours to answer.
 const SETTLING: Duration = Duration::from_secs(1);
 
@@ -101,6 +103,8 @@ struct Agent {
     links: BTreeMap<String, Link>,
     /// Remotes that were told of as unreachable.
     unreachable: BTreeSet<IpAddr>,
+    /// The next time to look through the FDB.
+    next_ageing: Instant,
     /// What was told of the ports' features, and is still so.
     trouble: Option<String>,
 }
@@ -131,6 +135,7 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
         snapshots,
         links,
         unreachable: BTreeSet::new(),
+        next_ageing: Instant::now(),
         trouble: None,
     };
     agent.settle().await;
@@ -181,8 +186,12 @@ impl Agent {
     }
 
     async fn each_second(&mut self) {
-        if let Err(error) = self.reconciler.age() {
-            warn!(%error, "FDB entries could not be aged");
+        let now = Instant::now();
+        if now >= self.next_ageing {
+            if let Err(error) = self.reconciler.age() {
+                warn!(%error, "FDB entries could not be aged");
+            }
+            self.next_ageing = now + now.elapsed() * REST;
         }
         let trouble = self.reconciler.tend(&self.links).await.err().map(|error| error.to_string());
         if let Some(error) = trouble.as_ref().filter(|_| trouble != self.trouble) {

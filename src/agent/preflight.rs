@@ -1,11 +1,14 @@
 //! What must be true of a port before the programs go on it. Pure: links in, refusals out, all that there are.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use sillon_abi::PORT_SLOTS;
 
 use crate::{
-    model::{Encap, NodeConfig, PortRole, Segment},
+    model::{Encap, Name, NodeConfig, PortRole, Segment},
     net::links::Link,
 };
 
@@ -100,28 +103,26 @@ fn refuse(config: &NodeConfig, role: PortRole, link: &Link, known: &Known<'_>) -
 /// one tag; what an encapsulation has beyond that counts.
 fn needed_mtu(config: &NodeConfig, role: PortRole, port: &str) -> u32 {
     if role == PortRole::Uplink {
+        let carry_tags = config.attachments.iter().filter(|attachment| attachment.encap.is_transparent());
+        let carry_tags: BTreeSet<&Name> = carry_tags.map(|attachment| &attachment.segment).collect();
         let segments = config.segments.iter().filter(|segment| !segment.remotes.is_empty());
-        return segments.map(|segment| on_uplink(config, segment)).max().unwrap_or(0);
+        let needed = segments.map(|segment| on_uplink(segment, carry_tags.contains(&segment.name)));
+        return needed.max().unwrap_or(0);
     }
+    let mtus: BTreeMap<&Name, u16> =
+        config.segments.iter().map(|segment| (&segment.name, segment.mtu)).collect();
     let attachments = config.attachments.iter().filter(|attachment| attachment.port.as_str() == port);
-    attachments
-        .filter_map(|attachment| {
-            let segment = config.segment(&attachment.segment)?;
-            let beyond =
-                if matches!(attachment.encap, Encap::QinqS(_) | Encap::QinqSC { .. }) { TAG } else { 0 };
-            Some(u32::from(segment.mtu) + beyond)
-        })
-        .max()
-        .unwrap_or(0)
+    let needed = attachments.filter_map(|attachment| {
+        let mtu = mtus.get(&attachment.segment)?;
+        let beyond = if matches!(attachment.encap, Encap::QinqS(_) | Encap::QinqSC { .. }) { TAG } else { 0 };
+        Some(u32::from(*mtu) + beyond)
+    });
+    needed.max().unwrap_or(0)
 }
 
 /// A transparent attachment's frames have a tag inside the tunnel.
-fn on_uplink(config: &NodeConfig, segment: &Segment) -> u32 {
+fn on_uplink(segment: &Segment, carries_tags: bool) -> u32 {
     let overhead =
         if segment.remotes.iter().any(|remote| remote.is_ipv6()) { V6_OVERHEAD } else { V4_OVERHEAD };
-    let carries_tags = config
-        .attachments
-        .iter()
-        .any(|attachment| attachment.segment == segment.name && attachment.encap.is_transparent());
     u32::from(segment.mtu) + overhead + if carries_tags { TAG } else { 0 }
 }

@@ -60,7 +60,8 @@ pub fn compile(
     previous: &Tables,
     sizes: &Sizes,
 ) -> Result<Tables, CompileError> {
-    let mut compiler = Compiler { config, devices, previous, tables: Tables::default() };
+    let named = Named::new(config);
+    let mut compiler = Compiler { config, named, devices, previous, tables: Tables::default() };
     compiler.node();
     compiler.segments();
     compiler.remotes();
@@ -113,8 +114,31 @@ fn free_ids(taken: impl IntoIterator<Item = u32>) -> impl Iterator<Item = u32> {
     (1..).filter(move |id| !taken.contains(id))
 }
 
+/// What the file's names mean: attachments have many of them.
+struct Named<'a> {
+    segments: BTreeMap<&'a model::Name, &'a model::Segment>,
+    profiles: BTreeMap<&'a model::Name, &'a model::Profile>,
+    /// The guards that all points of a segment have.
+    shared: BTreeMap<&'a str, u16>,
+}
+
+impl<'a> Named<'a> {
+    fn new(config: &'a NodeConfig) -> Self {
+        Self {
+            segments: config.segments.iter().map(|segment| (&segment.name, segment)).collect(),
+            profiles: config.profiles.iter().map(|profile| (&profile.name, profile)).collect(),
+            shared: guards::of_segments(config),
+        }
+    }
+
+    fn shared(&self, segment: &str) -> u16 {
+        self.shared.get(segment).copied().unwrap_or(0)
+    }
+}
+
 struct Compiler<'a> {
     config: &'a NodeConfig,
+    named: Named<'a>,
     devices: &'a BTreeMap<String, Device>,
     previous: &'a Tables,
     tables: Tables,
@@ -193,10 +217,11 @@ impl Compiler<'_> {
         let mut free = free_ids(self.previous.attachments.keys().copied());
         for attachment in &self.config.attachments {
             let Some(device) = self.devices.get(attachment.port.as_str()) else { continue };
-            let Some((uid, segment)) = self.segment(attachment.segment.as_str()) else { continue };
+            let Some((uid, segment)) = self.segment(&attachment.segment) else { continue };
             let class = class(device.ifindex, attachment.encap);
             let Some(id) = previous.get(&(uid, class)).copied().or_else(|| free.next()) else { continue };
-            let rates = rates::of(attachment, self.config);
+            let rates = rates::of(attachment, &self.named.profiles);
+            let shared = self.named.shared(attachment.segment.as_str());
             let entry = Attachment {
                 segment: uid,
                 class,
@@ -208,7 +233,7 @@ impl Compiler<'_> {
                 leaf: u8::from(attachment.role == model::LeafRole::Leaf),
                 tos: segment.tos,
                 over_limit: guards::over_limit(attachment.guards.over_limit),
-                guards: guards::bits(self.config, attachment) | rates::guards(&rates),
+                guards: guards::bits(&attachment.guards) | shared | rates::guards(&rates),
                 mac_limit: attachment.guards.mac_limit,
             };
             guards::lists(&mut self.tables, id, uid, &attachment.guards);
@@ -221,8 +246,8 @@ impl Compiler<'_> {
         }
     }
 
-    fn segment(&self, name: &str) -> Option<(u32, Segment)> {
-        let vni = self.config.segments.iter().find(|segment| segment.name.as_str() == name)?.vni.get();
+    fn segment(&self, name: &model::Name) -> Option<(u32, Segment)> {
+        let vni = self.named.segments.get(name)?.vni.get();
         let uid = *self.tables.vnis.get(&vni)?;
         Some((uid, *self.tables.segments.get(&uid)?))
     }
@@ -260,11 +285,8 @@ impl Compiler<'_> {
         for (uid, exits) in self.points() {
             let Some(segment) = self.tables.segments.get(&uid) else { continue };
             let is_line = segment.service == LINE;
-            let guards = self
-                .tables
-                .labels
-                .get(&uid)
-                .map_or(0, |label| guards::of_segment(self.config, &unpadded(&label.segment)));
+            let label = self.tables.labels.get(&uid);
+            let guards = label.map_or(0, |label| self.named.shared(&unpadded(&label.segment)));
             let attached = exits.iter().copied().find(|exit| !exit.is_remote()).unwrap_or(Exit::NONE);
             for remote in exits.iter().filter(|exit| exit.is_remote()) {
                 let Some(source) = self.tables.remotes.get(&remote.id()) else { continue };

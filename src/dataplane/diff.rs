@@ -12,7 +12,7 @@ use sillon_abi::{
     NodeEntry, PortEntry, PortRecord, PrefixKey, Rates, Segment, TunnelEntry, TunnelKey,
 };
 
-use super::tables::{Tables, interim_list};
+use super::tables::{Lists, Tables, interim_list};
 
 /// One step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,18 +140,11 @@ pub fn diff(old: &Tables, new: &Tables) -> Vec<Op> {
 
 /// Whoever was heard before, and would be heard to say the same now.
 fn believed(old: &Tables, new: &Tables) -> BTreeSet<(u32, Exit)> {
-    fn by_attachment(tables: &Tables) -> BTreeMap<u32, BTreeSet<(u32, PrefixKey)>> {
-        let mut prefixes: BTreeMap<u32, BTreeSet<(u32, PrefixKey)>> = BTreeMap::new();
-        for (length, key) in &tables.prefixes {
-            prefixes.entry(key.attachment()).or_default().insert((*length, *key));
-        }
-        prefixes
-    }
-    let (before, after) = (by_attachment(old), by_attachment(new));
+    let (before, after) = (Lists::of(old).prefixes, Lists::of(new).prefixes);
     let is_as_free = |id: u32| match (before.get(&id), after.get(&id)) {
         (_, None) => true,
         (None, Some(_)) => false,
-        (Some(before), Some(after)) => before.is_subset(after),
+        (Some(before), Some(after)) => before.iter().all(|prefix| after.contains(prefix)),
     };
     let claimants = new.claimants().into_iter();
     claimants.filter(|(_, exit)| exit.is_remote() || is_as_free(exit.id())).collect()

@@ -67,8 +67,7 @@ pub struct Maps {
     own_macs: Hash<Mac, u32>,
     prefixes: LpmTrie<MapData, PrefixKey, u32>,
     ethertypes: Hash<EthertypeKey, u32>,
-    bindings: Hash<BindingKey, Binding>,
-    /// The same again.
+    /// A hash of [`BindingKey`] and [`Binding`].
     bindings_data: MapData,
     fixed_bindings: Hash<BindingKey, Binding>,
     binding_use: Hash<u32, FdbUse>,
@@ -160,8 +159,11 @@ impl Maps {
             own_macs: open(directory, map::OWN_MACS)?,
             prefixes: open(directory, map::PREFIXES)?,
             ethertypes: open(directory, map::ETHERTYPES)?,
-            bindings: open(directory, map::BINDINGS)?,
-            bindings_data: MapData::from_pin(directory.join(map::BINDINGS)).named(map::BINDINGS)?,
+            bindings_data: {
+                // Opened as what it should be, for the check alone.
+                open::<Hash<BindingKey, Binding>>(directory, map::BINDINGS)?;
+                MapData::from_pin(directory.join(map::BINDINGS)).named(map::BINDINGS)?
+            },
             fixed_bindings: open(directory, map::FIXED_BINDINGS)?,
             binding_use: open(directory, map::BINDING_USE)?,
             binding_removed: open(directory, map::BINDING_REMOVED)?,

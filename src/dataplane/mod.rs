@@ -13,9 +13,9 @@ pub mod object;
 pub mod paths;
 pub mod pins;
 pub mod rates;
+mod raw;
 pub mod sizes;
 pub mod tables;
-mod take;
 pub mod verify;
 pub mod view;
 

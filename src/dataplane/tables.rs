@@ -73,6 +73,34 @@ impl Tables {
     }
 }
 
+/// What the guards list for each attachment, by its id.
+#[derive(Debug, Default)]
+pub struct Lists {
+    /// Configured addresses.
+    pub macs: BTreeMap<u32, Vec<Mac>>,
+    /// Prefixes, with their lengths.
+    pub prefixes: BTreeMap<u32, Vec<(u32, PrefixKey)>>,
+    /// Ethertypes.
+    pub ethertypes: BTreeMap<u32, Vec<u16>>,
+}
+
+impl Lists {
+    /// Sorts out what the tables list.
+    pub fn of(tables: &Tables) -> Self {
+        let mut lists = Self::default();
+        for (key, exit) in tables.macs.iter().filter(|(_, exit)| !exit.is_remote()) {
+            lists.macs.entry(exit.id()).or_default().push(key.mac);
+        }
+        for (length, key) in &tables.prefixes {
+            lists.prefixes.entry(key.attachment()).or_default().push((*length, *key));
+        }
+        for key in &tables.ethertypes {
+            lists.ethertypes.entry(key.attachment).or_default().push(key.ethertype);
+        }
+        lists
+    }
+}
+
 /// By how much the ids of flood lists differ, so that each has an interim list.
 pub const LIST_STEP: u32 = 2;
 

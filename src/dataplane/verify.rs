@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use sillon_abi::{
-    Binding, BindingKey, ClassKey, Exit, FdbEntry, FdbKey, PathEntry, RemoteEntry, Role, Segment, Service,
-    V4_OUTER, V6_OUTER,
+    Binding, BindingKey, ClassKey, Exit, FdbEntry, FdbKey, PathEntry, RemoteEntry, Role, Service, V4_OUTER,
+    V6_OUTER,
 };
 
 use super::{
@@ -78,7 +78,8 @@ pub struct Report {
 
 /// Checks everything.
 pub fn verify(live: &Live) -> Report {
-    let mut verifier = Verifier { live, tables: &live.tables, report: Report::default() };
+    let tables = &live.tables;
+    let mut verifier = Verifier { live, tables, exits: tables.exits(), report: Report::default() };
     verifier.ports();
     verifier.classes();
     verifier.attachments();
@@ -96,6 +97,8 @@ pub fn verify(live: &Live) -> Report {
 struct Verifier<'a> {
     live: &'a Live,
     tables: &'a Tables,
+    /// Where frames of each segment may come from and go to.
+    exits: BTreeSet<(u32, Exit)>,
     report: Report,
 }
 
@@ -131,8 +134,7 @@ impl<'a> Verifier<'a> {
                 None => Err(Stray::ToNone),
             };
         }
-        let mut tunnels = self.tables.tunnels.values().filter(|tunnel| tunnel.remote == exit.id());
-        if tunnels.any(|tunnel| tunnel.segment == uid) { Ok(()) } else { Err(Stray::ToNone) }
+        if self.exits.contains(&(uid, exit)) { Ok(()) } else { Err(Stray::ToNone) }
     }
 
     /// Tells of an exit that `whose` refers to and that is not of segment `uid`.
@@ -294,6 +296,7 @@ impl<'a> Verifier<'a> {
     fn flood_lists(&mut self) {
         let tables = self.tables;
         self.checked("flood list entries", tables.flood.len());
+        let points = self.points();
         let mut reached = 0;
         for (uid, segment) in &tables.segments {
             let members = tables.members(segment);
@@ -302,7 +305,8 @@ impl<'a> Verifier<'a> {
             if members.len() != segment.members as usize {
                 self.violation("flood lists", format!("{whose} has gaps"), &[*uid]);
             }
-            if members.iter().collect::<BTreeSet<_>>().len() != members.len() {
+            let reaches: BTreeSet<&Exit> = members.iter().collect();
+            if reaches.len() != members.len() {
                 self.violation(
                     "flood lists",
                     format!("{whose} sends more than one copy to one place"),
@@ -310,8 +314,9 @@ impl<'a> Verifier<'a> {
                 );
             }
             members.iter().for_each(|exit| self.expect_own("flood lists", &whose, *exit, *uid));
-            for exit in self.points_of(*uid, segment).into_iter().filter(|exit| !members.contains(exit)) {
-                let what = format!("{whose} leaves out {}", self.names().exit(exit));
+            let points = points.get(uid).map_or(&[][..], Vec::as_slice);
+            for exit in points.iter().filter(|exit| !reaches.contains(exit)) {
+                let what = format!("{whose} leaves out {}", self.names().exit(*exit));
                 self.violation("flood lists", what, &[*uid]);
             }
         }
@@ -321,13 +326,16 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    /// What a flood should reach.
-    fn points_of(&self, uid: u32, segment: &Segment) -> Vec<Exit> {
-        if segment.service == Service::Line as u8 {
-            return Vec::new();
+    /// What the flood of each segment should reach.
+    fn points(&self) -> BTreeMap<u32, Vec<Exit>> {
+        let mut points: BTreeMap<u32, Vec<Exit>> = BTreeMap::new();
+        for (uid, exit) in self.exits.iter().copied() {
+            let service = self.tables.segments.get(&uid).map_or(0, |segment| segment.service);
+            if service != Service::Line as u8 {
+                points.entry(uid).or_default().push(exit);
+            }
         }
-        let exits = self.tables.exits();
-        exits.into_iter().filter(|(of, _)| *of == uid).map(|(_, exit)| exit).collect()
+        points
     }
 
     fn tunnels(&mut self) {

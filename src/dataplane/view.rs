@@ -4,7 +4,10 @@ mod bindings;
 mod guards;
 mod limits;
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
@@ -244,6 +247,9 @@ impl<'a> View<'a> {
     /// # Errors
     /// A map can't be read.
     pub fn segments(&self) -> Result<Vec<SegmentView>, DataplaneError> {
+        let uids =
+            |exits: BTreeSet<(u32, Exit)>| exits.into_iter().map(|(uid, _)| uid).collect::<BTreeSet<_>>();
+        let (points, suppressing) = (uids(self.tables.exits()), uids(self.tables.claimants()));
         let mut segments = Vec::new();
         for (uid, segment) in &self.tables.segments {
             let (used, removed) = self.maps.fdb_use(*uid)?;
@@ -258,7 +264,7 @@ impl<'a> View<'a> {
                 macs: used.learned.saturating_sub(removed),
                 mac_limit: segment.fdb_limit,
                 macs_refused: used.refused,
-                suppress: self.suppresses(*uid),
+                suppress: points.contains(uid).then(|| suppressing.contains(uid)),
                 bindings: bound.learned.saturating_sub(unbound),
                 bindings_refused: bound.refused,
                 attachments: self.attachments(|attachment| attachment.segment == *uid)?,
@@ -267,12 +273,6 @@ impl<'a> View<'a> {
         }
         segments.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(segments)
-    }
-
-    fn suppresses(&self, uid: u32) -> Option<bool> {
-        let is_of = |(segment, _): &(u32, Exit)| *segment == uid;
-        let is_here = self.tables.exits().iter().any(is_of);
-        is_here.then(|| self.tables.claimants().iter().any(is_of))
     }
 
     /// The FDB.

@@ -1,6 +1,6 @@
 //! The guards' part of [`super::compile`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sillon_abi::{Binding, BindingKey, Claim, EthertypeKey, Exit, FdbKey, Guards, Mac, OverLimit, PrefixKey};
 
@@ -8,9 +8,8 @@ use super::addr;
 use crate::dataplane::tables::Tables;
 use crate::model::{self, Control, NodeConfig, Prefix, Service, Trust};
 
-/// The bits of an attachment.
-pub fn bits(config: &NodeConfig, attachment: &model::Attachment) -> u16 {
-    let guards = &attachment.guards;
+/// The bits of an attachment by itself.
+pub fn bits(guards: &model::Guards) -> u16 {
     let mut bits = 0;
     let mut set = |bit: u16, is_on: bool| bits |= if is_on { bit } else { 0 };
     set(Guards::FIXED_MACS, !guards.macs.is_empty());
@@ -19,23 +18,30 @@ pub fn bits(config: &NodeConfig, attachment: &model::Attachment) -> u16 {
     set(Guards::NO_ROUTER, !guards.trusted.contains(&Trust::Ra));
     set(Guards::PREFIXES, !guards.prefixes.is_empty());
     set(Guards::ETHERTYPES, guards.ethertypes.is_some());
-    bits | of_segment(config, attachment.segment.as_str())
+    bits
 }
 
-/// The bits that all points of a segment on this node have. In a `line`, both ends' frames are compared with what is configured for
-/// either, and control frames cross only where all let them.
-pub fn of_segment(config: &NodeConfig, segment: &str) -> u16 {
-    let Some(of) = config.segments.iter().find(|one| one.name.as_str() == segment) else { return 0 };
-    let mut bits = if of.suppress { Guards::SUPPRESS } else { 0 };
-    if of.service != Service::Line {
-        return bits;
-    }
-    let points = || config.attachments.iter().filter(|attachment| attachment.segment.as_str() == segment);
-    if points().any(|point| !point.guards.macs.is_empty()) {
-        bits |= Guards::LINE_MACS;
-    }
-    if points().all(|point| point.guards.control == Control::Tunnel) {
-        bits |= Guards::CONTROL;
+/// The bits that all points of a segment on this node have, by its name, where there are any.
+pub fn of_segments(config: &NodeConfig) -> BTreeMap<&str, u16> {
+    let mut bits = of_lines(config);
+    let suppressing = config.segments.iter().filter(|segment| segment.suppress);
+    bits.extend(suppressing.map(|segment| (segment.name.as_str(), Guards::SUPPRESS)));
+    bits
+}
+
+/// Those of a `line`, which never suppresses: both ends' frames are compared with what is configured for either, and control frames
+/// cross only where all let them.
+fn of_lines(config: &NodeConfig) -> BTreeMap<&str, u16> {
+    let lines = config.segments.iter().filter(|segment| segment.service == Service::Line);
+    let mut bits: BTreeMap<&str, u16> = lines.map(|line| (line.name.as_str(), Guards::CONTROL)).collect();
+    for attachment in &config.attachments {
+        let Some(bits) = bits.get_mut(attachment.segment.as_str()) else { continue };
+        if !attachment.guards.macs.is_empty() {
+            *bits |= Guards::LINE_MACS;
+        }
+        if attachment.guards.control != Control::Tunnel {
+            *bits &= !Guards::CONTROL;
+        }
     }
     bits
 }

@@ -1,12 +1,13 @@
 //! Who was heard to have which address: the programs write it, and the agent removes it and keeps its own account of that.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::os::fd::AsFd;
 
 use sillon_abi::{Answers, Binding, BindingKey, Exit, FdbUse, map};
 
 use super::{Maps, Named};
-use crate::dataplane::{DataplaneError, take};
+use crate::dataplane::{DataplaneError, raw};
 
 impl Maps {
     /// Forgets who has which address, but for what was heard at these (segment uid, exit) pairs.
@@ -22,19 +23,14 @@ impl Maps {
         &mut self,
         keep: impl Fn(&BindingKey, &Binding) -> bool,
     ) -> Result<u64, DataplaneError> {
-        let mut gone = Vec::new();
-        for entry in self.bindings.iter() {
-            let (key, binding) = entry.named(map::BINDINGS)?;
-            if !keep(&key, &binding) {
-                gone.push(key);
-            }
-        }
+        let heard = self.bindings()?;
+        let gone = heard.iter().filter(|(key, binding)| !keep(key, binding)).map(|(key, _)| key);
         let mut removed: BTreeMap<u32, u64> = BTreeMap::new();
-        for key in &gone {
+        for key in gone {
             // SAFETY: the map is a hash of just these, which was asked for when it was opened.
             #[allow(unsafe_code)]
-            let taken: Option<Binding> = unsafe { take::take(self.bindings_data.fd().as_fd(), key) }
-                .map_err(|source| DataplaneError::Io { path: map::BINDINGS.into(), source })?;
+            let taken: Option<Binding> =
+                unsafe { raw::take(self.bindings_data.fd().as_fd(), key) }.map_err(refused)?;
             *removed.entry(key.segment).or_default() += u64::from(taken.is_some());
         }
         for (segment, count) in &removed {
@@ -50,7 +46,9 @@ impl Maps {
     /// # Errors
     /// The map can't be read.
     pub fn bindings(&self) -> Result<Vec<(BindingKey, Binding)>, DataplaneError> {
-        self.bindings.iter().collect::<Result<_, _>>().named(map::BINDINGS)
+        // SAFETY: as above.
+        #[allow(unsafe_code)]
+        unsafe { raw::entries(self.bindings_data.fd().as_fd()) }.map_err(refused)
     }
 
     /// What was heard in a segment, and what was removed of it.
@@ -74,4 +72,8 @@ impl Maps {
             .iter()
             .fold(Answers::default(), |sum, one| Answers { arp: sum.arp + one.arp, nd: sum.nd + one.nd }))
     }
+}
+
+fn refused(source: io::Error) -> DataplaneError {
+    DataplaneError::Io { path: map::BINDINGS.into(), source }
 }

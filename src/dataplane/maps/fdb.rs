@@ -2,6 +2,7 @@
 //! its own account of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::os::fd::AsFd;
 
 use aya::maps::MapError;
@@ -9,7 +10,7 @@ use aya::maps::lpm_trie::Key;
 use sillon_abi::{Exit, FdbEntry, FdbKey, FdbUse, Mac, MacUse, PrefixKey, map};
 
 use super::{Maps, Named, remove};
-use crate::dataplane::{DataplaneError, take};
+use crate::dataplane::{DataplaneError, raw};
 
 /// What a walk through the FDB found.
 #[derive(Debug, Default)]
@@ -36,8 +37,7 @@ impl Maps {
     pub fn retain_fdb(&mut self, keep: impl Fn(&FdbKey, &FdbEntry) -> bool) -> Result<Walk, DataplaneError> {
         let mut gone = Vec::new();
         let mut walk = Walk::default();
-        for entry in self.fdb.iter() {
-            let (key, entry) = entry.named(map::FDB)?;
+        for (key, entry) in self.fdb()? {
             if entry.is_configured() {
                 continue;
             }
@@ -60,8 +60,8 @@ impl Maps {
     fn take_learned(&mut self, key: &FdbKey) -> Result<bool, DataplaneError> {
         // SAFETY: the FDB is a hash of just these, which was asked for when it was opened.
         #[allow(unsafe_code)]
-        let taken: Option<FdbEntry> = unsafe { take::take(self.fdb_data.fd().as_fd(), key) }
-            .map_err(|source| DataplaneError::Io { path: map::FDB.into(), source })?;
+        let taken: Option<FdbEntry> =
+            unsafe { raw::take(self.fdb_data.fd().as_fd(), key) }.map_err(refused)?;
         let Some(entry) = taken.filter(|entry| !entry.is_configured()) else { return Ok(false) };
         if let Ok(removed) = self.fdb_removed.get(&key.segment, 0) {
             self.fdb_removed.insert(key.segment, removed + 1, 0).named(map::FDB_REMOVED)?;
@@ -162,7 +162,9 @@ impl Maps {
     /// # Errors
     /// The map can't be read.
     pub fn fdb(&self) -> Result<Vec<(FdbKey, FdbEntry)>, DataplaneError> {
-        self.fdb.iter().collect::<Result<_, _>>().named(map::FDB)
+        // SAFETY: as for `take_learned`.
+        #[allow(unsafe_code)]
+        unsafe { raw::entries(self.fdb_data.fd().as_fd()) }.map_err(refused)
     }
 
     /// What the programs learned for each segment, and what was removed of it.
@@ -194,4 +196,8 @@ impl Maps {
             result => result.named(map::PREFIXES),
         }
     }
+}
+
+fn refused(source: io::Error) -> DataplaneError {
+    DataplaneError::Io { path: map::FDB.into(), source }
 }

@@ -6,7 +6,10 @@ use std::net::IpAddr;
 use sillon_abi::{Addr, Binding, BindingKey, Exit, Guards, PrefixKey, Service};
 
 use super::Verifier;
-use crate::dataplane::{names::ip, tables::Tables};
+use crate::dataplane::{
+    names::ip,
+    tables::{Lists, Tables},
+};
 
 const HEARD: &str = "bindings";
 const CONFIGURED: &str = "configured bindings";
@@ -94,11 +97,7 @@ struct Known {
 
 impl Known {
     fn new(tables: &Tables) -> Self {
-        let mut prefixes: BTreeMap<u32, Vec<(u32, PrefixKey)>> = BTreeMap::new();
-        for (length, key) in &tables.prefixes {
-            prefixes.entry(key.attachment()).or_default().push((*length, *key));
-        }
-        Self { claimants: tables.claimants(), prefixes }
+        Self { claimants: tables.claimants(), prefixes: Lists::of(tables).prefixes }
     }
 
     /// Whether an exit's prefixes let it have an address; what has none may have any.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use sillon_abi::{Exit, FdbEntry, FdbKey, Guards, Service};
 
 use super::Verifier;
+use crate::dataplane::tables::Lists;
 
 impl Verifier<'_> {
     pub(super) fn guards(&mut self) {
@@ -93,20 +94,13 @@ impl Verifier<'_> {
         let tables = self.tables;
         self.checked("prefixes", tables.prefixes.len());
         self.checked("ethertypes", tables.ethertypes.len());
+        let lists = Lists::of(tables);
         for (id, attachment) in &tables.attachments {
             let name = self.names().class(attachment.class);
             let has = [
-                (
-                    Guards::PREFIXES,
-                    "prefixes",
-                    tables.prefixes.iter().any(|(_, key)| key.attachment() == *id),
-                ),
-                (Guards::ETHERTYPES, "ethertypes", tables.ethertypes.iter().any(|key| key.attachment == *id)),
-                (
-                    Guards::FIXED_MACS,
-                    "configured MACs",
-                    tables.macs.values().any(|exit| *exit == Exit::attachment(*id)),
-                ),
+                (Guards::PREFIXES, "prefixes", lists.prefixes.contains_key(id)),
+                (Guards::ETHERTYPES, "ethertypes", lists.ethertypes.contains_key(id)),
+                (Guards::FIXED_MACS, "configured MACs", lists.macs.contains_key(id)),
             ];
             for (bit, of, is_there) in has {
                 match (attachment.guards & bit != 0, is_there) {
@@ -124,10 +118,10 @@ impl Verifier<'_> {
                 }
             }
         }
-        let is_there = |id: u32| tables.attachments.contains_key(&id);
-        let prefixes = tables.prefixes.iter().filter(|(_, key)| !is_there(key.attachment())).count();
-        let ethertypes = tables.ethertypes.iter().filter(|key| !is_there(key.attachment)).count();
-        for (of, count) in [("prefixes", prefixes), ("ethertypes", ethertypes)] {
+        let is_left = |id: &u32| !tables.attachments.contains_key(id);
+        let prefixes = lists.prefixes.iter().filter(|(id, _)| is_left(id)).map(|(_, list)| list.len());
+        let ethertypes = lists.ethertypes.iter().filter(|(id, _)| is_left(id)).map(|(_, list)| list.len());
+        for (of, count) in [("prefixes", prefixes.sum::<usize>()), ("ethertypes", ethertypes.sum())] {
             if count > 0 {
                 self.violation(of, format!("{count} of them are of no attachment"), &[]);
             }

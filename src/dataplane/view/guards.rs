@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::Serialize;
-use sillon_abi::{Attachment, DropReason, Exit, Guards, OverLimit, PrefixKey, ScopeKind};
+use sillon_abi::{Attachment, DropReason, Guards, OverLimit, PrefixKey, ScopeKind};
 
 use super::{View, limits::LimitsView};
 use crate::dataplane::{
     DataplaneError,
     names::{encap, ip},
+    tables::Lists,
 };
 
 /// The guards of an attachment.
@@ -83,6 +84,7 @@ impl View<'_> {
                 dropped.entry(key.id).or_default().insert(reason.name(), frames);
             }
         }
+        let lists = Lists::of(&self.tables);
         let mut guards = Vec::new();
         for (id, attachment) in &self.tables.attachments {
             let dropped = dropped.remove(id).unwrap_or_default();
@@ -91,7 +93,7 @@ impl View<'_> {
                 operator: self.names().operator(attachment.segment),
                 port: self.names().port(attachment.class.ifindex),
                 encap: encap(attachment.class),
-                rules: self.rules(*id, attachment)?,
+                rules: self.rules(*id, attachment, &lists)?,
                 limits: self.limits(*id, &dropped)?,
                 dropped,
             });
@@ -100,25 +102,25 @@ impl View<'_> {
         Ok(guards)
     }
 
-    fn rules(&self, id: u32, attachment: &Attachment) -> Result<RulesView, DataplaneError> {
+    fn rules(&self, id: u32, attachment: &Attachment, lists: &Lists) -> Result<RulesView, DataplaneError> {
         let has = |bit: u16| attachment.guards & bit != 0;
         let (used, removed) = self.maps.mac_use(id)?;
         let trusted = [(Guards::NO_DHCP_SERVER, "dhcp"), (Guards::NO_ROUTER, "ra")];
-        let own = self.tables.macs.iter().filter(|(_, exit)| **exit == Exit::attachment(id));
-        let prefixes = self.tables.prefixes.iter().filter(|(_, key)| key.attachment() == id);
-        let ethertypes = self.tables.ethertypes.iter().filter(|key| key.attachment == id);
+        let macs = lists.macs.get(&id).into_iter().flatten();
+        let prefixes = lists.prefixes.get(&id).into_iter().flatten();
+        let ethertypes = lists.ethertypes.get(&id).into_iter().flatten();
         Ok(RulesView {
             macs: used.held.saturating_sub(removed),
             mac_limit: (!has(Guards::FIXED_MACS)).then_some(attachment.mac_limit),
             over_limit: if attachment.over_limit == OverLimit::Drop as u8 { "drop" } else { "forward" },
             macs_refused: used.refused,
-            listed: own.map(|(key, _)| key.mac.to_string()).collect(),
+            listed: macs.map(ToString::to_string).collect(),
             sticky: has(Guards::STICKY),
             trusted: trusted.into_iter().filter(|(bit, _)| !has(*bit)).map(|(_, name)| name).collect(),
             control: if has(Guards::CONTROL) { "tunnel" } else { "drop" },
             prefixes: prefixes.map(|(length, key)| prefix(*length, *key)).collect(),
             ethertypes: has(Guards::ETHERTYPES)
-                .then(|| ethertypes.map(|key| ethertype(key.ethertype)).collect()),
+                .then(|| ethertypes.map(|number| ethertype(*number)).collect()),
         })
     }
 }

@@ -24,7 +24,7 @@ use self::sink::Sink;
 use super::{ConfigErrors, Diagnostic, NodeConfig};
 
 /// A file larger than this is refused: it is a mistake, and reading it would only cost memory.
-pub const MAX_FILE_BYTES: u64 = 8 << 20;
+pub const MAX_FILE_BYTES: u64 = 64 << 20;
 /// Beyond this size only the first syntax error is reported: garbage has one in every few bytes.
 const RECOVERABLE_BYTES: usize = 1 << 20;
 
