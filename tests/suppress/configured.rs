@@ -23,6 +23,8 @@ fn what_is_configured_is_answered_and_never_moves() {
     for host in [3, 4] {
         lan.says(host, &announces(host, 2));
         lan.says(host, &advertises(host, 2, OVERRIDE));
+        // That of host 1, which asked: others' claims are not even kept.
+        assert_eq!(lan.fabric.edges[0].show("segments").unwrap()[0]["bindings"], 1);
         lan.is_answered(1, &asks(1, 2), &replies(2, 1));
         lan.is_answered(1, &solicits(1, 2), &advertises_to(2, 2, 1, ROUTER | OVERRIDE));
     }
