@@ -13,9 +13,9 @@
 //! for there. The frame is turned into the answer and goes back; it is counted and policed as any other that is sent there.
 //!
 //! **What goes on as before**, unheard and unanswered: probes (ARP from 0.0.0.0, RFC 5227 section 2.1.1; solicitations from ::, RFC 4862
-//! section 5.4), which only the owner must answer; unicast questions, which ask whether the owner is still there (RFC 1122 section 2.3.2.1,
-//! RFC 4861 section 7.3); what is malformed; what has options besides the link-layer address (SEND, RFC 3971, asks for signatures);
-//! and what is inside tags of the operator. Announcements (ARP whose sender is the target) are heard, and flooded.
+//! section 5.4), which only the owner must answer; what is malformed; what has options besides the link-layer address (SEND, RFC
+//! 3971, asks for signatures); and what is inside tags of the operator. Heard, but not answered: announcements (ARP whose sender is
+//! the target), and unicast questions, which ask whether the owner is still there (RFC 1122 section 2.3.2.1, RFC 4861 section 7.3).
 
 mod arp;
 mod bindings;
