@@ -119,7 +119,7 @@ fn maps_that_are_not_ours_are_left_alone() {
     let file = file(&fabric).port("p1", "access").attach("alder-lan", "p1", "untagged");
     fabric.edges[0].start(&file).unwrap();
     fabric.edges[0].stop().unwrap();
-    let maps = "/sys/fs/bpf/sillon/edge1/v2/maps";
+    let maps = format!("/sys/fs/bpf/sillon/edge1/v{}/maps", sillon_abi::ABI_VERSION);
     // Of another kind, and of another value size.
     for (one, other) in [("NODE", "VNIS"), ("SEGMENTS", "LABELS")] {
         let swap = format!("cd {maps} && mv {one} x && mv {other} {one} && mv x {other}");

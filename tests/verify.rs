@@ -11,13 +11,11 @@ use aya::{
 use common::{comes, datagram, fabric};
 use serde_json::Value;
 use sillon_abi::{
-    Attachment, ClassKey, EthertypeKey, Exit, FdbEntry, FdbKey, FloodKey, Guards, Label, Mac, NodeEntry,
-    PathEntry, PortEntry, Rate, Rates, RemoteEntry, Segment, TunnelEntry, TunnelKey, map,
+    ABI_VERSION, Attachment, ClassKey, DropKey, Drops, EthertypeKey, Exit, FdbEntry, FdbKey, FloodKey,
+    Guards, Label, Mac, NodeEntry, PathEntry, PortEntry, Rate, Rates, RemoteEntry, ScopeKind, Segment,
+    TunnelEntry, TunnelKey, map,
 };
 use sillon_rig::{Fabric, Node, Tag, Underlay, Wire, frame::BROADCAST};
-
-/// Where the node's maps are.
-const MAPS: &str = "/sys/fs/bpf/sillon/edge1/v2/maps";
 
 /// alder and birch share a port and a remote; both have learned addresses.
 fn at_work() -> (Fabric, Vec<Wire>) {
@@ -57,8 +55,13 @@ fn verified(node: &Node) -> Value {
     report
 }
 
+/// What the first edge has pinned under this name.
+fn pin(name: &str) -> String {
+    format!("/sys/fs/bpf/sillon/edge1/v{ABI_VERSION}/{name}")
+}
+
 fn opened<M: TryFrom<Map, Error = aya::maps::MapError>>(name: &str) -> M {
-    let data = MapData::from_pin(format!("{MAPS}/{name}")).unwrap();
+    let data = MapData::from_pin(pin(&format!("maps/{name}"))).unwrap();
     Map::from_map_data(data).unwrap().try_into().unwrap()
 }
 
@@ -279,7 +282,7 @@ fn what_is_stale_or_dangling_is_found_in_each_map() {
             expect(node, "paths", "goes out of p0, which is no uplink", &[]);
         },
     );
-    node.netns.run("rm", &[&format!("{MAPS}/../links/ingress-{}", alder_p0.1.class.ifindex)]).unwrap();
+    node.netns.run("rm", &[&pin(&format!("links/ingress-{}", alder_p0.1.class.ifindex))]).unwrap();
     let report = verified(node);
     assert!(report["violations"].to_string().contains("port p0 has no program"), "{report:#}");
 }
@@ -320,6 +323,41 @@ fn limits_that_are_not_what_they_say_are_found() {
     for change in changes {
         with_element(node, map::RATES, id, change, || expect(node, "rates", bucket, &["alder"]));
     }
+    assert_eq!(verified(node)["violations"], Value::Array(Vec::new()), "all is as it was");
+}
+
+#[test]
+fn drops_that_would_not_be_counted_are_found() {
+    let (fabric, _wires) = at_work();
+    let node = &fabric.edges[0];
+    let (id, entry) = ids(node).alder_p0;
+    let keys = [
+        (ScopeKind::Attachment, id, "p0 untagged", &["alder"][..]),
+        (ScopeKind::Segment, entry.segment, "alder-lan", &["alder"][..]),
+        (ScopeKind::Port, entry.class.ifindex, "p0", &[][..]),
+    ];
+    for (scope, id, name, operators) in keys {
+        let key = DropKey { scope: scope as u32, id };
+        let taken = |node: &Node, remove: bool| {
+            let edit = || {
+                let mut map = opened::<HashMap<_, DropKey, Drops>>(map::DROPS);
+                if remove {
+                    map.remove(&key)?
+                } else {
+                    map.insert(key, Drops::NONE, 0)?
+                }
+                Ok(())
+            };
+            node.netns.enter(edit).unwrap();
+        };
+        taken(node, true);
+        expect(node, "drop counters", &format!("what is dropped at {name} is not counted"), operators);
+        taken(node, false);
+    }
+    let nobodys = DropKey { scope: ScopeKind::Attachment as u32, id: 999 };
+    with_entry(node, map::DROPS, nobodys, Drops::NONE, || {
+        expect(node, "drop counters", "#999 is not there", &[])
+    });
     assert_eq!(verified(node)["violations"], Value::Array(Vec::new()), "all is as it was");
 }
 

@@ -22,14 +22,14 @@ pub use fdb::{FdbEntry, FdbKey, FdbUse};
 pub use flood::{ETHERNET, FloodKey, Handoff, MASKED_ETHERTYPE, Note};
 pub use guard::{EthertypeKey, Guards, MacUse, OverLimit, PrefixKey};
 pub use rate::{Colour, Colours, Meters, Profile, Rate, Rates, SMALLEST_CHARGE, Storm, Tally, Word, ticks};
-pub use reason::{DropKey, DropReason, ScopeKind};
+pub use reason::{DropKey, DropReason, Drops, ScopeKind};
 pub use tables::{
     Attachment, ClassKey, Counters, Encap, Label, NodeEntry, PortEntry, PortRecord, Role, Segment, Service,
 };
 pub use tunnel::{Addr, PATH_BUCKETS, PathEntry, RemoteEntry, TunnelEntry, TunnelKey, V4_OUTER, V6_OUTER};
 
 /// Version of every layout and meaning in this crate.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// How high an ifindex may be, and one: ports are in an array, since that is asked for every frame.
 pub const PORT_SLOTS: u32 = 1 << 18;
@@ -91,7 +91,7 @@ pub mod map {
         COLOURS,
         /// Per-CPU array: remote id → [`crate::Counters`].
         REMOTE_COUNTERS,
-        /// Per-CPU hash: [`crate::DropKey`] → frames.
+        /// Hash: [`crate::DropKey`] → [`crate::Drops`].
         DROPS,
         /// Hash: [`crate::FdbKey`] → [`crate::Exit`], the addresses that are configured for an attachment; for userspace only,
         /// the programs find them in the FDB.

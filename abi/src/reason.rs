@@ -148,7 +148,7 @@ pub enum ScopeKind {
     Segment = 3,
 }
 
-/// What was dropped where, and why.
+/// Where something was dropped.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DropKey {
@@ -156,11 +156,24 @@ pub struct DropKey {
     pub scope: u32,
     /// Ifindex, attachment id or segment uid.
     pub id: u32,
-    /// A [`DropReason`].
-    pub reason: u32,
 }
 
-pod!(DropKey = 12);
+/// How many frames were dropped there, by the number of the [`DropReason`]. Userspace makes the entry together with what it is for, so that
+/// a program always finds it, and nobody's drops leave no room for another's. Several CPUs count in it (atomically).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drops(pub [u64; Self::PLACES]);
+
+impl Drops {
+    /// One more than the highest number of a reason may be.
+    pub const PLACES: usize = 64;
+    /// None.
+    pub const NONE: Self = Self([0; Self::PLACES]);
+}
+
+const _: () = assert!(DropReason::ALL.len() < Drops::PLACES);
+
+pod!(DropKey = 8, Drops = 512);
 
 #[cfg(test)]
 mod tests {

@@ -2,11 +2,11 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, DevMapHash, HashMap, LpmTrie, PerCpuArray, PerCpuHashMap},
+    maps::{Array, DevMapHash, HashMap, LpmTrie, PerCpuArray},
 };
 use sillon_abi::{
-    Answers, Attachment, Binding, BindingKey, ClassKey, Colours, Counters, DropKey, EthertypeKey, Exit,
-    FdbEntry, FdbKey, FdbUse, FloodKey, Label, Mac, MacUse, Meters, NodeEntry, PORT_SLOTS, PathEntry,
+    Answers, Attachment, Binding, BindingKey, ClassKey, Colours, Counters, DropKey, Drops, EthertypeKey,
+    Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Label, Mac, MacUse, Meters, NodeEntry, PORT_SLOTS, PathEntry,
     PortEntry, PortRecord, PrefixKey, Rates, RemoteEntry, Segment, TunnelEntry, TunnelKey,
 };
 
@@ -57,7 +57,7 @@ pub static COLOURS: PerCpuArray<Colours> = PerCpuArray::pinned(1, 0);
 #[map]
 pub static REMOTE_COUNTERS: PerCpuArray<Counters> = PerCpuArray::pinned(1, 0);
 #[map]
-pub static DROPS: PerCpuHashMap<DropKey, u64> = PerCpuHashMap::pinned(1, NO_PREALLOC);
+pub static DROPS: HashMap<DropKey, Drops> = HashMap::pinned(1, NO_PREALLOC);
 #[map]
 pub static MACS: HashMap<FdbKey, Exit> = HashMap::pinned(1, NO_PREALLOC);
 #[map]

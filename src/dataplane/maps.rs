@@ -12,15 +12,14 @@ use std::{
 use aya::{
     Pod,
     maps::xdp::XdpMapError,
-    maps::{
-        Array, DevMapHash, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues,
-    },
+    maps::{Array, DevMapHash, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, PerCpuValues},
     util::nr_cpus,
 };
 use sillon_abi::{
-    Addr, Answers, Attachment, Binding, BindingKey, ClassKey, Colours, Counters, DropKey, EthertypeKey, Exit,
-    FdbEntry, FdbKey, FdbUse, FloodKey, Label, Mac, MacUse, Meters, NodeEntry, PathEntry, PortEntry,
-    PortRecord, PrefixKey, Rates, RemoteEntry, Segment, Tally, TunnelEntry, TunnelKey, map,
+    Addr, Answers, Attachment, Binding, BindingKey, ClassKey, Colours, Counters, DropKey, DropReason, Drops,
+    EthertypeKey, Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Label, Mac, MacUse, Meters, NodeEntry, PathEntry,
+    PortEntry, PortRecord, PrefixKey, Rates, RemoteEntry, ScopeKind, Segment, Tally, TunnelEntry, TunnelKey,
+    map,
 };
 
 pub use fdb::Walk;
@@ -58,7 +57,7 @@ pub struct Maps {
     colours: PerCpuArray<MapData, Colours>,
     attachment_counters: PerCpuArray<MapData, Counters>,
     remote_counters: PerCpuArray<MapData, Counters>,
-    drops: PerCpuHashMap<MapData, DropKey, u64>,
+    drops: Hash<DropKey, Drops>,
     /// The FDB again, for what aya has no call for.
     fdb_data: MapData,
     macs: Hash<FdbKey, Exit>,
@@ -259,6 +258,7 @@ impl Maps {
             Op::SetNode(entry) => self.node.set(0, *entry, 0).named(map::NODE),
             Op::SetLabel(uid, label) => self.labels.insert(uid, label, 0).named(map::LABELS),
             Op::AddFdbUse(uid) => {
+                self.count_drops(ScopeKind::Segment, *uid)?;
                 self.fdb_removed.insert(uid, 0, 0).named(map::FDB_REMOVED)?;
                 self.fdb_use.insert(uid, FdbUse::default(), 0).named(map::FDB_USE)?;
                 self.binding_removed.insert(uid, 0, 0).named(map::BINDING_REMOVED)?;
@@ -276,6 +276,7 @@ impl Maps {
                 _ => Ok(()),
             },
             Op::SetRecord(ifindex, record) => {
+                self.count_drops(ScopeKind::Port, *ifindex)?;
                 self.records.insert(ifindex, record, 0).named(map::PORT_RECORDS)
             }
             Op::SetSegment(uid, segment) => self.segments.insert(uid, segment, 0).named(map::SEGMENTS),
@@ -304,7 +305,7 @@ impl Maps {
                 result => result.named(map::DEVICES),
             },
             Op::RemoveRecord(ifindex) => {
-                self.forget_drops(sillon_abi::ScopeKind::Port, *ifindex)?;
+                self.forget_drops(ScopeKind::Port, *ifindex)?;
                 remove(&mut self.records, ifindex, map::PORT_RECORDS)
             }
             Op::SetMac(key, exit) => self.set_mac(*key, *exit),
@@ -335,6 +336,8 @@ impl Maps {
         freshness: Freshness,
     ) -> Result<(), DataplaneError> {
         if freshness == Freshness::New {
+            self.forget_drops(ScopeKind::Attachment, id)?;
+            self.count_drops(ScopeKind::Attachment, id)?;
             self.attachment_counters.set(id, zero()?, 0).named(map::ATTACHMENT_COUNTERS)?;
             self.colours.set(id, zero()?, 0).named(map::COLOURS)?;
             self.answers.set(id, zero()?, 0).named(map::ANSWERS)?;
@@ -348,7 +351,7 @@ impl Maps {
     fn remove_attachment(&mut self, id: u32) -> Result<(), DataplaneError> {
         self.rates.set(id, Rates::default(), 0).named(map::RATES)?;
         self.meters.set(id, Meters::default(), 0).named(map::METERS)?;
-        self.forget_drops(sillon_abi::ScopeKind::Attachment, id)?;
+        self.forget_drops(ScopeKind::Attachment, id)?;
         self.attachments.set(id, Attachment::default(), 0).named(map::ATTACHMENTS)
     }
 
@@ -359,7 +362,7 @@ impl Maps {
         remove(&mut self.fdb_removed, &uid, map::FDB_REMOVED)?;
         remove(&mut self.binding_use, &uid, map::BINDING_USE)?;
         remove(&mut self.binding_removed, &uid, map::BINDING_REMOVED)?;
-        self.forget_drops(sillon_abi::ScopeKind::Segment, uid)
+        self.forget_drops(ScopeKind::Segment, uid)
     }
 
     fn set_remote(&mut self, id: u32, entry: RemoteEntry) -> Result<(), DataplaneError> {
@@ -367,17 +370,19 @@ impl Maps {
         self.remotes.set(id, entry, 0).named(map::REMOTES)
     }
 
-    fn forget_drops(&mut self, scope: sillon_abi::ScopeKind, id: u32) -> Result<(), DataplaneError> {
-        for reason in sillon_abi::DropReason::ALL {
-            let key = DropKey { scope: scope as u32, id, reason: *reason as u32 };
-            match self.drops.remove(&key) {
-                Err(MapError::KeyNotFound) => {}
-                Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => {
-                }
-                result => result.named(map::DROPS)?,
+    /// Makes room for what will be dropped there. What is there already goes on.
+    fn count_drops(&mut self, scope: ScopeKind, id: u32) -> Result<(), DataplaneError> {
+        const NOEXIST: u64 = 1;
+        match self.drops.insert(DropKey { scope: scope as u32, id }, Drops::NONE, NOEXIST) {
+            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::EEXIST) => {
+                Ok(())
             }
+            result => result.named(map::DROPS),
         }
-        Ok(())
+    }
+
+    fn forget_drops(&mut self, scope: ScopeKind, id: u32) -> Result<(), DataplaneError> {
+        remove(&mut self.drops, &DropKey { scope: scope as u32, id }, map::DROPS)
     }
 
     /// Adds to what was turned off on a port.
@@ -440,17 +445,26 @@ impl Maps {
         Ok(sum(&self.remote_counters.get(&id, 0).named(map::REMOTE_COUNTERS)?))
     }
 
-    /// Dropped frames, of all CPUs together.
+    /// Where and why frames were dropped, and how many.
     ///
     /// # Errors
     /// The map can't be read.
-    pub fn drops(&self) -> Result<Vec<(DropKey, u64)>, DataplaneError> {
+    pub fn drops(&self) -> Result<Vec<(DropKey, DropReason, u64)>, DataplaneError> {
         let mut drops = Vec::new();
         for entry in self.drops.iter() {
-            let (key, counts) = entry.named(map::DROPS)?;
-            drops.push((key, counts.iter().sum()));
+            let (key, Drops(counts)) = entry.named(map::DROPS)?;
+            let counts = DropReason::ALL.iter().map(|reason| (key, *reason, counts[*reason as usize]));
+            drops.extend(counts.filter(|(_, _, frames)| *frames > 0));
         }
         Ok(drops)
+    }
+
+    /// Where drops are counted.
+    ///
+    /// # Errors
+    /// The map can't be read.
+    pub fn drop_keys(&self) -> Result<BTreeSet<DropKey>, DataplaneError> {
+        self.drops.keys().collect::<Result<_, _>>().named(map::DROPS)
     }
 
     /// The remotes with their paths.

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::{collection::vec, prelude::*};
 use sillon_abi::{
-    Addr, Attachment, Binding, BindingKey, ClassKey, Exit, FdbEntry, FdbKey, FloodKey, Guards, RemoteEntry,
-    Segment, Service, TunnelKey,
+    Addr, Attachment, Binding, BindingKey, ClassKey, DropKey, Exit, FdbEntry, FdbKey, FloodKey, Guards,
+    RemoteEntry, Segment, Service, TunnelKey,
 };
 
 use super::{
@@ -447,6 +447,9 @@ fn live(tables: &Tables) -> Live {
     let heard = heard.enumerate().map(|(n, (segment, exit))| {
         (BindingKey::new(segment, address(n)), Binding { claim, exit, segment, seen: 0 })
     });
+    let ifindexes: Vec<u32> = tables.records.keys().copied().collect();
+    let attachments: Vec<u32> = tables.attachments.keys().copied().collect();
+    let segments: Vec<u32> = tables.segments.keys().copied().collect();
     Live {
         bindings: heard.collect(),
         fdb: fdb
@@ -460,6 +463,10 @@ fn live(tables: &Tables) -> Live {
             .collect(),
         paths: BTreeMap::new(),
         attached: tables.ports.keys().copied().collect(),
+        drops: [(1, &ifindexes), (2, &attachments), (3, &segments)]
+            .into_iter()
+            .flat_map(|(scope, ids)| ids.iter().map(move |id| DropKey { scope, id: *id }))
+            .collect(),
         tables: tables.clone(),
     }
 }

@@ -2,6 +2,9 @@
 
 use sillon_abi::map;
 
+/// The most ports of a node; there can hardly be more devices.
+const PORTS: u32 = 4096;
+
 /// A node's limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
@@ -67,9 +70,7 @@ impl Sizes {
             map::PREFIXES | map::ETHERTYPES | map::FIXED_BINDINGS => self.guard_entries().saturating_mul(2),
             // Old and new list of a segment stand side by side during a change.
             map::FLOOD => self.attachments.saturating_add(self.tunnels()).saturating_mul(2),
-            map::DROPS => {
-                (self.attachments.saturating_add(self.segments)).saturating_mul(8).saturating_add(4096)
-            }
+            map::DROPS => self.attachments.saturating_add(self.segments).saturating_add(PORTS),
             _ => return None,
         };
         Some(entries.max(1))

@@ -4,6 +4,7 @@
 //! It trusts the programs to do what they say (`tests/isolation.rs` holds them to it), and nothing of what wrote the maps.
 
 mod bindings;
+mod drops;
 mod guards;
 mod rates;
 
@@ -11,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use sillon_abi::{
-    Binding, BindingKey, ClassKey, Exit, FdbEntry, FdbKey, PathEntry, RemoteEntry, Role, Service, V4_OUTER,
-    V6_OUTER,
+    Binding, BindingKey, ClassKey, DropKey, Exit, FdbEntry, FdbKey, PathEntry, RemoteEntry, Role, Service,
+    V4_OUTER, V6_OUTER,
 };
 
 use super::{
@@ -38,6 +39,8 @@ pub struct Live {
     pub paths: BTreeMap<u32, PathEntry>,
     /// Ifindexes of the ports whose programs are pinned.
     pub attached: BTreeSet<u32>,
+    /// Where drops are counted.
+    pub drops: BTreeSet<DropKey>,
 }
 
 impl Live {
@@ -51,8 +54,15 @@ impl Live {
             tables.ports.iter().filter(|(ifindex, port)| links::is_complete(pins, **ifindex, port.role));
         let attached = ports.map(|(ifindex, _)| *ifindex).collect();
         let paths = maps.paths()?.into_iter().collect();
-        let (fdb, bindings, remotes) = (maps.fdb()?, maps.bindings()?, maps.remotes()?);
-        Ok(Self { fdb, bindings, remotes, paths, attached, tables })
+        Ok(Self {
+            fdb: maps.fdb()?,
+            bindings: maps.bindings()?,
+            remotes: maps.remotes()?,
+            paths,
+            attached,
+            drops: maps.drop_keys()?,
+            tables,
+        })
     }
 }
 
@@ -91,6 +101,7 @@ pub fn verify(live: &Live) -> Report {
     verifier.fdb();
     verifier.guards();
     verifier.bindings();
+    verifier.drops();
     verifier.report
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
-use sillon_abi::{Answers, Attachment, Counters, DropReason, Exit, FdbEntry, Role, ScopeKind, Service};
+use sillon_abi::{Answers, Attachment, Counters, Exit, FdbEntry, Role, ScopeKind, Service};
 
 use super::{
     DataplaneError,
@@ -337,8 +337,7 @@ impl<'a> View<'a> {
     /// A map can't be read.
     pub fn drops(&self) -> Result<Vec<DropView>, DataplaneError> {
         let mut drops = Vec::new();
-        for (key, frames) in self.maps.drops()? {
-            let Some(reason) = DropReason::from_number(key.reason) else { continue };
+        for (key, reason, frames) in self.maps.drops()? {
             let (scope, name, segment) = if key.scope == ScopeKind::Port as u32 {
                 ("port", self.names().port(key.id), None)
             } else if key.scope == ScopeKind::Attachment as u32 {

@@ -5,16 +5,13 @@ use aya::{
     maps::{Array, HashMap, Map, MapData},
 };
 use serde_json::Value;
-use sillon_abi::{Addr, Attachment, Binding, BindingKey, Claim, Exit, Guards, Segment, map};
+use sillon_abi::{ABI_VERSION, Addr, Attachment, Binding, BindingKey, Claim, Exit, Guards, Segment, map};
 use sillon_rig::{Fabric, Node, Underlay, Wire};
 
 use crate::{
     common::{fabric, soon},
     frames::*,
 };
-
-/// Where the node's maps are.
-const MAPS: &str = "/sys/fs/bpf/sillon/edge1/v2/maps";
 
 /// alder and birch suppress, and have said who they are; cedar does not.
 fn at_work() -> (Fabric, [Wire; 2]) {
@@ -37,7 +34,7 @@ fn at_work() -> (Fabric, [Wire; 2]) {
 }
 
 fn opened<M: TryFrom<Map, Error = aya::maps::MapError>>(name: &str) -> M {
-    let data = MapData::from_pin(format!("{MAPS}/{name}")).unwrap();
+    let data = MapData::from_pin(format!("/sys/fs/bpf/sillon/edge1/v{ABI_VERSION}/maps/{name}")).unwrap();
     Map::from_map_data(data).unwrap().try_into().unwrap()
 }
 

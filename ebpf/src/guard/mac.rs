@@ -1,14 +1,14 @@
 //! Who may use which source address? The FDB says where each is; these are the rules by which it changes.
 //!
+//! - The node's own addresses are nobody's (`source-is-node`).
 //! - An address that is *configured* for an attachment is nobody else's in the segment: a frame with it from elsewhere, also out of a tunnel,
 //!   is dropped (`mac-configured`). It can't be moved, frozen or aged.
 //! - An attachment with a list has no other addresses (`mac-not-listed`).
-//! - The node's own addresses are nobody's (`source-is-node`).
 //! - An attachment learns as many as its `mac_limit`; frames from one more are dropped (`mac-limit`), or forwarded without being
 //!   learned. So nobody fills a segment's share for its other attachments.
 //! - An address that was learned at a *sticky* attachment stays there until it ages (`mac-sticky`).
 //! - Others move with their frames. One that moves too often is frozen where it is, for a while (`mac-frozen`): RFC 7432 section 15.1. The
-//!   move that is one too many is not made.
+//!   move that is one too many is not made. A frame that finds no place at a full attachment is no move.
 //!
 //! What is counted is counted before it is done and taken back if it fails, so that two CPUs never exceed a limit together. A move is
 //! made by compare-and-swap: of two CPUs that move one address, one does.

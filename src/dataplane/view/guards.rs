@@ -78,9 +78,8 @@ impl View<'_> {
     /// A map can't be read.
     pub fn guards(&self) -> Result<Vec<GuardView>, DataplaneError> {
         let mut dropped: BTreeMap<u32, Dropped> = BTreeMap::new();
-        for (key, frames) in self.maps.drops()? {
-            let reason = DropReason::from_number(key.reason).filter(|reason| is_guards(*reason));
-            if let Some(reason) = reason.filter(|_| key.scope == ScopeKind::Attachment as u32) {
+        for (key, reason, frames) in self.maps.drops()? {
+            if key.scope == ScopeKind::Attachment as u32 && is_guards(reason) {
                 dropped.entry(key.id).or_default().insert(reason.name(), frames);
             }
         }

@@ -70,26 +70,26 @@ fn sent(verdict: Verdict) -> Copy {
 fn known_unicast_leaves_in_the_tags_of_its_exit_with_its_priority() {
     let mut node = node();
     assert!(matches!(
-        node.receive(P1, &frame(ALL, B, &[0x88a8, 200, 0x8100, 300, 0x0800, 1])),
+        node.receive(P1, &frame(ALL, B, &[0x88a8, 200, 0x8100, 300, 0x88b5, 1])),
         Verdict::Flooded(_)
     ));
     // A priority tag on an untagged attachment.
-    let copy = sent(node.receive(P0, &frame(B, A, &[0x8100, 0xb000, 0x0800, 7])));
+    let copy = sent(node.receive(P0, &frame(B, A, &[0x8100, 0xb000, 0x88b5, 7])));
     assert_eq!(copy.to, Place::Attachment(1));
-    assert_eq!(copy.ways, [(P1, frame(B, A, &[0x88a8, 0xb000 | 200, 0x8100, 0xb000 | 300, 0x0800, 7]))]);
+    assert_eq!(copy.ways, [(P1, frame(B, A, &[0x88a8, 0xb000 | 200, 0x8100, 0xb000 | 300, 0x88b5, 7]))]);
 }
 
 #[test]
 fn no_frame_falls_through_to_another_attachment() {
     let mut node = node();
     let at_port = |reason| Verdict::Dropped(Scope::Port(P0), reason);
-    assert_eq!(node.receive(P0, &frame(ALL, A, &[0x8100, 101, 0x0800])), at_port(DropReason::NoAttachment));
-    assert_eq!(node.receive(P0, &frame(ALL, A, &[0x88a8, 100, 0x0800])), at_port(DropReason::NoAttachment));
-    assert_eq!(node.receive(P0, &frame(ALL, A, &[0x9100, 100, 0x0800])), at_port(DropReason::UnknownTpid));
-    assert_eq!(node.receive(P0, &frame(ALL, A, &[0x8100, 4095, 0x0800])), at_port(DropReason::ReservedVid));
+    assert_eq!(node.receive(P0, &frame(ALL, A, &[0x8100, 101, 0x88b5])), at_port(DropReason::NoAttachment));
+    assert_eq!(node.receive(P0, &frame(ALL, A, &[0x88a8, 100, 0x88b5])), at_port(DropReason::NoAttachment));
+    assert_eq!(node.receive(P0, &frame(ALL, A, &[0x9100, 100, 0x88b5])), at_port(DropReason::UnknownTpid));
+    assert_eq!(node.receive(P0, &frame(ALL, A, &[0x8100, 4095, 0x88b5])), at_port(DropReason::ReservedVid));
     // Double tagging: the inner tag would name the other port's attachment.
     let nested = Verdict::Dropped(Scope::Attachment(2), DropReason::NestedTag);
-    assert_eq!(node.receive(P0, &frame(ALL, A, &[0x8100, 100, 0x8100, 101, 0x0800])), nested);
+    assert_eq!(node.receive(P0, &frame(ALL, A, &[0x8100, 100, 0x8100, 101, 0x88b5])), nested);
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_flood_reaches_every_other_point_and_what_is_out_of_reach_is_counted() {
 #[test]
 fn a_tunnel_is_of_its_vni_and_its_source_together() {
     let mut node = node();
-    let inner = frame(ALL, B, &[0x0800, 1]);
+    let inner = frame(ALL, B, &[0x88b5, 1]);
     let receive = |node: &mut Node, source, vni| node.receive(UP0, &tunnelled(source, vni, 0, &inner));
     assert!(matches!(receive(&mut node, FAR, 100), Verdict::Flooded(_)));
     let unknown = Verdict::Dropped(Scope::Segment(1), DropReason::UnknownSource);
@@ -134,8 +134,8 @@ fn a_tunnel_is_of_its_vni_and_its_source_together() {
 #[test]
 fn what_came_out_of_a_tunnel_goes_into_none() {
     let mut node = node();
-    node.receive(UP0, &tunnelled(FAR, 100, 0, &frame(ALL, B, &[0x0800])));
-    let from_third = tunnelled([10, 99, 0, 3], 100, 0, &frame(B, A, &[0x0800]));
+    node.receive(UP0, &tunnelled(FAR, 100, 0, &frame(ALL, B, &[0x88b5])));
+    let from_third = tunnelled([10, 99, 0, 3], 100, 0, &frame(B, A, &[0x88b5]));
     let dropped = Verdict::Dropped(Scope::Segment(0), DropReason::SplitHorizon);
     assert_eq!(node.receive(UP0, &from_third), dropped);
 }
@@ -143,10 +143,10 @@ fn what_came_out_of_a_tunnel_goes_into_none() {
 #[test]
 fn leaves_reach_no_leaf() {
     let mut node = node();
-    let leaf = frame(ALL, A, &[0x8100, 100, 0x0800]);
+    let leaf = frame(ALL, A, &[0x8100, 100, 0x88b5]);
     let Verdict::Flooded(flood) = node.receive(P0, &leaf) else { panic!("no flood") };
     assert_eq!(node.flood(&flood), []);
-    let to_leaf = frame(A, B, &[0x8100, 101, 0x0800]);
+    let to_leaf = frame(A, B, &[0x8100, 101, 0x88b5]);
     assert_eq!(node.receive(P1, &to_leaf), Verdict::Dropped(Scope::Attachment(3), DropReason::LeafToLeaf));
 }
 
@@ -154,10 +154,10 @@ fn leaves_reach_no_leaf() {
 fn a_segment_with_its_share_learns_no_more_but_follows_a_move() {
     let mut node = node();
     for host in 1..=3 {
-        node.receive(P0, &frame(ALL, [2, 0, 0, 0, 0, host], &[0x0800]));
+        node.receive(P0, &frame(ALL, [2, 0, 0, 0, 0, host], &[0x88b5]));
     }
     assert_eq!((node.counts.learned(0), node.counts.refused.get(&Scope::Segment(0))), (2, Some(&1)));
-    node.receive(P1, &frame(ALL, A, &[0x88a8, 200, 0x8100, 300, 0x0800]));
+    node.receive(P1, &frame(ALL, A, &[0x88a8, 200, 0x8100, 300, 0x88b5]));
     assert_eq!(node.counts.fdb[&(0, A)].place, Place::Attachment(1));
 }
 

@@ -128,8 +128,9 @@ impl Bed {
             .collect();
         let previous = self.maps.read()?;
         let mut wanted = compile::compile(config, &devices, &previous, &self.sizes)?;
-        for (name, device) in &devices {
-            if let Entry::Vacant(record) = wanted.records.entry(device.ifindex) {
+        // The programs are on every device all the time, and whoever has them has a record.
+        for (name, ifindex) in DEVICES.into_iter().zip(&self.ifindexes) {
+            if let Entry::Vacant(record) = wanted.records.entry(*ifindex) {
                 record.insert(PortRecord { name: padded(name), features: 0, mode: Mode::Native.number() });
             }
         }

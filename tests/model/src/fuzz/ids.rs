@@ -10,7 +10,7 @@ use sillon::{
     },
     model::NodeConfig,
 };
-use sillon_abi::{DropReason, Exit, FdbEntry, ScopeKind};
+use sillon_abi::{Exit, FdbEntry, ScopeKind};
 
 use crate::forwarding::{Address, Counts, Held, Place, Scope, Traffic};
 
@@ -82,10 +82,10 @@ impl Ids {
         for (id, remote) in &self.remotes {
             counts.traffic.insert(Place::Remote(*remote), traffic(maps.remote_counters(*id)?));
         }
-        for (key, frames) in maps.drops()? {
-            match self.scope(key.scope, key.id).zip(DropReason::from_number(key.reason)) {
-                Some(drop) => {
-                    counts.drops.insert(drop, frames);
+        for (key, reason, frames) in maps.drops()? {
+            match self.scope(key.scope, key.id) {
+                Some(scope) => {
+                    counts.drops.insert((scope, reason), frames);
                 }
                 None => {
                     counts.strange.insert(format!("a drop for {key:?}"));

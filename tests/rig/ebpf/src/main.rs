@@ -11,14 +11,17 @@ use aya_ebpf::{
 
 /// Bytes to the UDP source port: Ethernet and IPv4 headers.
 const SOURCE_PORT: usize = 14 + 20;
+/// The last two bytes of the destination address.
+const STATION: usize = 4;
 /// The first of the generator's source ports; also in `load.rs`.
 const FIRST_PORT: u32 = 10_000;
 /// The ethertype IPv4.
 const IPV4: u16 = 0x0800;
 
-/// 0: how many flows the generator makes. 1: how long the frames are that the sink waits for.
+/// 0: how many flows the generator makes. 1: how long the frames are that the sink waits for. 2: to how many stations the generator
+/// sends; none for the one that the frame is for.
 #[map]
-static SETTINGS: Array<u32> = Array::with_max_entries(2, 0);
+static SETTINGS: Array<u32> = Array::with_max_entries(3, 0);
 /// How many frames the generator has made.
 #[map]
 static MADE: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
@@ -36,16 +39,23 @@ fn field(ctx: &XdpContext, offset: usize) -> Option<*mut u16> {
     (start + 2 <= end).then_some(start as *mut u16)
 }
 
-/// Gives each frame the next flow's source port and sends it out.
+/// Gives each frame the next flow's source port and the next station's address, and sends it out.
 #[xdp]
 pub fn generate(ctx: XdpContext) -> u32 {
-    let (Some(flows), Some(made)) = (SETTINGS.get(0), MADE.get_ptr_mut(0)) else {
+    let (Some(flows), Some(stations), Some(made)) =
+        (SETTINGS.get(0), SETTINGS.get(2), MADE.get_ptr_mut(0))
+    else {
         return xdp_action::XDP_ABORTED;
     };
-    let Some(port) = field(&ctx, SOURCE_PORT) else { return xdp_action::XDP_ABORTED };
+    let (Some(port), Some(station)) = (field(&ctx, SOURCE_PORT), field(&ctx, STATION)) else {
+        return xdp_action::XDP_ABORTED;
+    };
     // SAFETY: a map value of this CPU, and a field whose bounds were checked.
     unsafe {
         let flow = if *flows == 0 { 0 } else { *made % *flows };
+        if *stations != 0 {
+            *station = ((*made % *stations) as u16).to_be();
+        }
         *made = (*made).wrapping_add(1);
         *port = ((FIRST_PORT + flow) as u16).to_be();
     }

@@ -10,6 +10,8 @@ mod inside;
 mod ipv6;
 pub mod mac;
 mod server;
+#[cfg(test)]
+mod tests;
 
 use sillon::model::{Guards, Trust};
 use sillon_abi::DropReason;

@@ -15,7 +15,7 @@ fn header(rng: &mut Rng, kind: u8, next: u8) -> Vec<u8> {
             let offset: u16 = match rng.u8(..6) {
                 // One that is alone (RFC 6946), a later one, and mostly the first.
                 0 => 0,
-                1 => rng.u16(..) | 8,
+                1 => pick(rng, &[8, 9, 0xfff8, 0xfff9]),
                 2 => pick(rng, &[2, 4, 6]),
                 _ => 1,
             };
@@ -47,7 +47,11 @@ pub fn chain(rng: &mut Rng, from: Sender<'_>) -> Packet {
     };
     let count = if rng.u8(..4) == 0 { rng.usize(6..11) } else { rng.usize(1..5) };
     // Nothing but options leads far: behind a fragment, or ESP, all is payload.
-    let kinds = if rng.bool() { &KINDS[..] } else { &[0, 43, 60, 139] };
+    let (count, kinds) = match rng.u8(..5) {
+        0 => (1, &[FRAGMENT][..]),
+        1 | 2 => (count, &KINDS[..]),
+        _ => (count, &[0, 43, 60, 139][..]),
+    };
     let kinds: Vec<u8> = (0..count).map(|_| pick(rng, kinds)).collect();
     let mut chain = Vec::new();
     for (index, kind) in kinds.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! What is compared: three times the same line of veths, `generator – edge – underlay – edge – sink`.
+//! What is compared: each time the same line of veths, `generator – edge – underlay – edge – sink`.
 
 use std::{path::Path, thread, time::Duration};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, bail, ensure};
 use aya::maps::DevMap;
 use nix::net::if_::if_nametoindex;
 use sillon_rig::{
-    Fabric, Family, Frame, Underlay, Wire,
+    Fabric, Family, Frame, NodeFile, Underlay, Wire,
     frame::{BROADCAST, Macs},
     kernel,
 };
@@ -16,21 +16,22 @@ use crate::load::{Attached, Track};
 /// One of them.
 pub struct Contender {
     /// What it is called.
-    pub name: &'static str,
+    pub name: String,
     /// Its generator and sink.
     pub track: Track,
     _alive: Alive,
 }
 
 /// What ends when it is dropped.
-struct Alive {
-    _fabric: Fabric,
-    _wires: [Wire; 2],
-    _programs: Vec<Attached>,
+pub(crate) struct Alive {
+    pub _fabric: Fabric,
+    /// The first two are the generator's and the sink's.
+    pub _wires: Vec<Wire>,
+    pub _programs: Vec<Attached>,
 }
 
 /// The agents', and the kernel's bridges'.
-const VNI: u32 = 100;
+pub(crate) const VNI: u32 = 100;
 
 /// One `XDP_REDIRECT` on each edge, and nothing else.
 ///
@@ -47,14 +48,33 @@ pub fn bare(object: &Path, sillon: &Path) -> anyhow::Result<Contender> {
         netns.enter(|| Ok(DevMap::try_from(program.map("OUT")?)?.set(0, to, None, 0)?))?;
         programs.push(program);
     }
-    contender("bare redirect", object, Alive { _fabric: fabric, _wires: wires, _programs: programs })
+    contender("bare redirect", object, Alive { _fabric: fabric, _wires: wires.into(), _programs: programs })
 }
 
-/// Two edges of ours.
+/// Two edges of ours, with what a file has that says nothing of guards.
 ///
 /// # Errors
 /// An agent does not start, or does not learn.
 pub fn sillon(object: &Path, sillon: &Path) -> anyhow::Result<Contender> {
+    ours("sillon", object, sillon, |file| file)
+}
+
+/// The same without the guards that are on by default.
+///
+/// # Errors
+/// As for [`sillon()`].
+pub fn unguarded(object: &Path, sillon: &Path) -> anyhow::Result<Contender> {
+    ours("without guards", object, sillon, |file| {
+        file.key("trusted", "[\"dhcp\", \"ra\"]").key("storm", "\"off\"")
+    })
+}
+
+fn ours(
+    name: &str,
+    object: &Path,
+    sillon: &Path,
+    guards: impl Fn(NodeFile) -> NodeFile,
+) -> anyhow::Result<Contender> {
     let mut fabric = Fabric::new(Underlay::Direct, sillon)?;
     let wires = [fabric.plug(0, "p0")?, fabric.plug(1, "p0")?];
     for edge in [0, 1] {
@@ -62,14 +82,14 @@ pub fn sillon(object: &Path, sillon: &Path) -> anyhow::Result<Contender> {
         let file = fabric.file(edge).port("p0", "access").segment("bench-lan", VNI, "lan", &[remote]);
         // The sink says nothing more once it is known.
         let file = file.key("ageing", 1_000_000).attach("bench-lan", "p0", "untagged");
-        fabric.edges[edge].start(&file)?;
+        fabric.edges[edge].start(&guards(file))?;
     }
     introduce(&wires)?;
     for edge in &fabric.edges {
         let known = edge.show("fdb")?.len();
         ensure!(known == 2, "{} knows {known} MACs, not the generator's and the sink's", edge.name());
     }
-    contender("sillon", object, Alive { _fabric: fabric, _wires: wires, _programs: Vec::new() })
+    contender(name, object, Alive { _fabric: fabric, _wires: wires.into(), _programs: Vec::new() })
 }
 
 /// The kernel's bridge and VXLAN device on each edge.
@@ -88,17 +108,17 @@ pub fn kernel(object: &Path, sillon: &Path) -> anyhow::Result<Contender> {
     }
     let Ok(wires) = <[Wire; 2]>::try_from(wires) else { bail!("two edges have two wires") };
     introduce(&wires)?;
-    contender("kernel bridge", object, Alive { _fabric: fabric, _wires: wires, _programs: Vec::new() })
+    contender("kernel bridge", object, Alive { _fabric: fabric, _wires: wires.into(), _programs: Vec::new() })
 }
 
-fn contender(name: &'static str, object: &Path, alive: Alive) -> anyhow::Result<Contender> {
-    let [from, to] = &alive._wires;
-    let track = Track::new(object, &from.netns, &to.netns).context(name)?;
-    Ok(Contender { name, track, _alive: alive })
+pub(crate) fn contender(name: &str, object: &Path, alive: Alive) -> anyhow::Result<Contender> {
+    let [from, to, ..] = &alive._wires[..] else { bail!("two hosts are measured") };
+    let track = Track::new(object, &from.netns, &to.netns).with_context(|| name.to_owned())?;
+    Ok(Contender { name: name.to_owned(), track, _alive: alive })
 }
 
 /// Lets both ends be learned: the load is known unicast.
-fn introduce(wires: &[Wire; 2]) -> anyhow::Result<()> {
+pub(crate) fn introduce(wires: &[Wire; 2]) -> anyhow::Result<()> {
     let patience = Duration::from_secs(5);
     for (number, (from, to)) in (1..).zip([(&wires[0], &wires[1]), (&wires[1], &wires[0])]) {
         let macs = Macs { from: [2, 0, 0, 0, 0, number], to: BROADCAST };

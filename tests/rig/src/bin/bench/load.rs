@@ -82,6 +82,14 @@ pub struct Load {
     pub bytes: usize,
     /// UDP flows, which differ in their source ports.
     pub flows: u32,
+    /// Stations that they go to in turn, [`station`] 0 and up; 0 for the sink's own address.
+    pub stations: u16,
+}
+
+/// The address of a station; the generator writes its last two bytes.
+pub const fn station(number: u16) -> [u8; 6] {
+    let [high, low] = number.to_be_bytes();
+    [2, 0, 0, 1, high, low]
 }
 
 /// What became of them.
@@ -126,6 +134,7 @@ impl Track {
     /// The kernel refuses.
     pub fn run(&mut self, load: Load, frames: u32) -> anyhow::Result<Round> {
         self.generator.set(0, load.flows)?;
+        self.generator.set(2, load.stations.into())?;
         self.sink.set(1, u32::try_from(load.bytes)?)?;
         self.forget()?;
         let frame = frame(load)?;
@@ -183,7 +192,8 @@ impl Attached {
 /// From host 1 to host 2.
 fn frame(load: Load) -> anyhow::Result<Vec<u8>> {
     let payload = vec![0; load.bytes.checked_sub(HEADERS).context("too short for a UDP datagram")?];
-    let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
+    let to = if load.stations == 0 { [2, 0, 0, 0, 0, 2] } else { station(0) };
+    let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], to)
         .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
         .udp(10_000, 9);
     let mut frame = Vec::with_capacity(load.bytes);

@@ -1,6 +1,8 @@
 //! How fast Sillon is: known unicast through two edges, against a bare redirect and against the kernel's bridge and VXLAN, in one run.
 
 mod contender;
+mod crowd;
+mod curve;
 mod load;
 mod report;
 
@@ -8,8 +10,10 @@ use std::{fs, path::PathBuf, process::ExitCode, time::Instant};
 
 use clap::Parser;
 use contender::Contender;
+use curve::Curve;
 use load::{Load, Round};
 use report::Report;
+use serde_json::json;
 
 /// Measures Sillon in a rig of network namespaces; needs root. `cargo xtask bench` runs it.
 #[derive(Debug, Parser)]
@@ -20,6 +24,9 @@ struct Options {
     /// About how long a round takes, in milliseconds
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(10..=60_000))]
     milliseconds: u32,
+    /// Leave out the curve: how much longer a frame takes where the node has 100 000 attachments and a million addresses
+    #[arg(long)]
+    no_curve: bool,
     /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
@@ -36,10 +43,10 @@ struct Options {
 
 /// What is measured: small and large frames, one flow and many.
 const LOADS: [Load; 4] = [
-    Load { bytes: 64, flows: 1 },
-    Load { bytes: 64, flows: 256 },
-    Load { bytes: 1400, flows: 1 },
-    Load { bytes: 1400, flows: 256 },
+    Load { bytes: 64, flows: 1, stations: 0 },
+    Load { bytes: 64, flows: 256, stations: 0 },
+    Load { bytes: 1400, flows: 1, stations: 0 },
+    Load { bytes: 1400, flows: 256, stations: 0 },
 ];
 
 /// The rounds of one kind of load: for each round, what became of it with each contender.
@@ -62,10 +69,11 @@ fn main() -> ExitCode {
 fn measure(options: &Options) -> anyhow::Result<bool> {
     let started = Instant::now();
     let step = |what: &str| eprintln!("[{:5.1} s] {what}", started.elapsed().as_secs_f32());
-    step("three rigs: a bare redirect, Sillon, and the kernel's bridge and VXLAN");
+    step("four rigs: a bare redirect, Sillon with and without guards, and the kernel's bridge and VXLAN");
     let mut contenders = vec![
         contender::bare(&options.object, &options.sillon)?,
         contender::sillon(&options.object, &options.sillon)?,
+        contender::unguarded(&options.object, &options.sillon)?,
         contender::kernel(&options.object, &options.sillon)?,
     ];
     let mut measured = Vec::new();
@@ -73,15 +81,28 @@ fn measure(options: &Options) -> anyhow::Result<bool> {
         step(&format!("{} bytes, flows: {}", load.bytes, load.flows));
         measured.push(rounds(&mut contenders, load, options)?);
     }
+    let names: Vec<_> = contenders.iter().map(|contender| contender.name.clone()).collect();
+    drop(contenders);
+    let curve = if options.no_curve { None } else { Some(Curve::measure(options, &step)?) };
     step("done");
-    let names: Vec<_> = contenders.iter().map(|contender| contender.name).collect();
     let report = Report::new(&names, &measured);
-    let json = serde_json::to_string_pretty(&report.json())?;
+    let json = json!({
+        "speed": report.json(),
+        "curve": curve.as_ref().map(Curve::json),
+    });
+    let json = serde_json::to_string_pretty(&json)?;
     if let Some(path) = &options.out {
         fs::write(path, format!("{json}\n"))?;
     }
-    println!("{}", if options.json { json } else { report.table() });
-    Ok(report.is_met())
+    if options.json {
+        println!("{json}");
+    } else {
+        println!("{}", report.table());
+        if let Some(curve) = &curve {
+            println!("\n{}", curve.table());
+        }
+    }
+    Ok(report.is_met() && curve.is_none_or(|curve| curve.is_met()))
 }
 
 /// Interleaved: whatever else the machine does meanwhile meets all contenders alike.
