@@ -17,8 +17,6 @@ use sillon_abi::{
 };
 use sillon_rig::{Fabric, Node, Tag, Underlay, Wire, frame::BROADCAST};
 
-/// Where the node's maps are.
-
 /// alder and birch share a port and a remote; both have learned addresses.
 fn at_work() -> (Fabric, Vec<Wire>) {
     let mut fabric = fabric(Underlay::Direct);

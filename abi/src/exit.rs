@@ -44,6 +44,12 @@ impl Exit {
         self.0
     }
 
+    /// The exit in such a word.
+    #[inline(always)]
+    pub const fn from_word(word: u32) -> Self {
+        Self(word)
+    }
+
     /// The id of the attachment or remote.
     #[inline(always)]
     pub const fn id(self) -> u32 {

@@ -69,14 +69,14 @@ impl FdbEntry {
     }
 }
 
-/// How the kernel programs filled a segment's share of the FDB. Only they write it (atomically); what the agent removed
+/// How the kernel programs filled a segment's share of the FDB, or of the bindings. Only they write it (atomically); what the agent removed
 /// again stands in a map of its own, so that no count is lost to a race. A segment has `learned - removed` entries.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FdbUse {
     /// Entries inserted.
     pub learned: u64,
-    /// Frames that were forwarded without their source being learned, since the segment had its share.
+    /// Frames that were forwarded without their source (or whose address it is) being learned, since the segment had its share.
     pub refused: u64,
 }
 

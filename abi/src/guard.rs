@@ -23,6 +23,9 @@ impl Guards {
         | Self::STORM_MULTICAST
         | Self::STORM_UNKNOWN_UNICAST;
 
+    /// ARP and neighbour discovery are listened to and, at attachments, answered. All points of a segment have it or none.
+    pub const SUPPRESS: u16 = 1 << 5;
+
     /// Only addresses that are configured for the attachment may be sources.
     pub const FIXED_MACS: u16 = 1 << 8;
     /// An address that was learned here does not move away.

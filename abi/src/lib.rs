@@ -6,6 +6,7 @@
 //! pin path, so that a program never reads maps that another version left.
 #![no_std]
 
+mod binding;
 mod exit;
 mod fdb;
 mod flood;
@@ -15,6 +16,7 @@ mod reason;
 mod tables;
 mod tunnel;
 
+pub use binding::{Answers, Binding, BindingKey, Claim};
 pub use exit::Exit;
 pub use fdb::{FdbEntry, FdbKey, FdbUse};
 pub use flood::{ETHERNET, FloodKey, Handoff, MASKED_ETHERTYPE, Note};
@@ -104,6 +106,16 @@ pub mod map {
         PREFIXES,
         /// Hash: [`crate::EthertypeKey`], what an attachment may send.
         ETHERTYPES,
+        /// Hash: [`crate::BindingKey`] → [`crate::Binding`], what the programs heard.
+        BINDINGS,
+        /// Hash: the same, what is configured; only the agent writes it.
+        FIXED_BINDINGS,
+        /// Hash: segment uid → [`crate::FdbUse`], of `BINDINGS`.
+        BINDING_USE,
+        /// Hash: segment uid → entries of `BINDINGS` that the agent removed.
+        BINDING_REMOVED,
+        /// Per-CPU array: attachment id → [`crate::Answers`].
+        ANSWERS,
     }
 }
 

@@ -218,7 +218,7 @@ pub struct Segment {
     pub tos: u8,
     /// Seconds after which an FDB entry that was not seen is removed; for userspace only.
     pub ageing: u32,
-    /// FDB entries that it may have.
+    /// FDB entries that it may have, and as many bindings.
     pub fdb_limit: u32,
     /// The move of an address within `move_window` that freezes it; 0 where none does.
     pub move_limit: u16,

@@ -8,7 +8,10 @@ use core::intrinsics::{
 use aya_ebpf::maps::PerCpuArray;
 use sillon_abi::{Counters, DropKey, DropReason, Drops, Exit, ScopeKind};
 
-use crate::maps::{ATTACHMENT_COUNTERS, DROPS, REMOTE_COUNTERS};
+use crate::{
+    maps::{ANSWERS, ATTACHMENT_COUNTERS, DROPS, REMOTE_COUNTERS},
+    suppress::Question,
+};
 
 /// What a drop would be counted for at this point of the pipeline.
 #[derive(Clone, Copy)]
@@ -113,5 +116,19 @@ pub fn sent(exit: Exit, bytes: usize) {
     if let Some(counters) = counters {
         counters.out_frames += 1;
         counters.out_bytes += bytes as u64;
+    }
+}
+
+/// A question of an attachment that was answered.
+#[inline(always)]
+pub fn answered(attachment: u32, question: Question) {
+    if let Some(answers) = ANSWERS.get_ptr_mut(attachment) {
+        // SAFETY: a per-CPU value, and XDP and TC of one CPU do not interrupt each other.
+        unsafe {
+            match question {
+                Question::Arp => (*answers).arp += 1,
+                Question::Neighbour => (*answers).nd += 1,
+            }
+        }
     }
 }

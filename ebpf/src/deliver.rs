@@ -12,6 +12,7 @@ use crate::{
     outer::{self, Outer},
     parse::Inner,
     police, rewrite,
+    suppress::Question,
 };
 
 #[inline(always)]
@@ -74,6 +75,15 @@ fn to_remote(
     };
     rewrite::to_tunnel(frame, origin, inner, &outer, path)?;
     leave(exit, path.ifindex, inner_len)
+}
+
+/// Out of where it came from, tags and all: a frame that has become the answer to itself.
+#[inline(always)]
+pub fn back(frame: &Frame, origin: &Origin, question: Question, len: usize) -> Result<u32, DropReason> {
+    police::egress(origin.ingress, origin.guards, len)?;
+    let action = leave(origin.ingress, frame.ifindex(), len)?;
+    count::answered(origin.ingress.id(), question);
+    Ok(action)
 }
 
 #[inline(always)]

@@ -7,7 +7,7 @@ use sillon_abi::{DropReason, Exit, FdbKey, Guards};
 use crate::{classify::Origin, guard::mac, maps::FDB, parse::Inner};
 
 /// An entry is not written more often than this: a cache line that every frame writes would travel between CPUs.
-const REFRESH_NS: u64 = 500_000_000;
+pub const REFRESH_NS: u64 = 500_000_000;
 
 /// Returns whether the address is known to be where the frame came in.
 #[inline(always)]

@@ -1,8 +1,9 @@
 //! The kernel half of Sillon. Every frame takes the same steps, a file each:
 //!
 //! ```text
-//! parse → recall | classify | tunnel → guard → police → learn → lookup → rewrite → police → deliver
-//!                                                                 └─ group address or miss → storm → flood (TC)
+//! parse → recall | classify | tunnel → guard → police → learn → lookup → suppress → rewrite → police → deliver
+//!                                                                    │    └─ group address or miss → storm → flood (TC)
+//!                                                                    └─ answered → police → back
 //! ```
 //!
 //! `xdp.rs` and `tc.rs` are the entry points and read as that line does.
@@ -31,8 +32,10 @@ mod parse;
 mod police;
 mod recall;
 mod rewrite;
+mod share;
 mod skb;
 mod storm;
+mod suppress;
 mod tc;
 mod tunnel;
 mod xdp;

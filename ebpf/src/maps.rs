@@ -5,9 +5,9 @@ use aya_ebpf::{
     maps::{Array, DevMapHash, HashMap, LpmTrie, PerCpuArray},
 };
 use sillon_abi::{
-    Attachment, ClassKey, Colours, Counters, DropKey, Drops, EthertypeKey, Exit, FdbEntry, FdbKey, FdbUse,
-    FloodKey, Label, Mac, MacUse, Meters, NodeEntry, PORT_SLOTS, PathEntry, PortEntry, PortRecord, PrefixKey,
-    Rates, RemoteEntry, Segment, TunnelEntry, TunnelKey,
+    Answers, Attachment, Binding, BindingKey, ClassKey, Colours, Counters, DropKey, Drops, EthertypeKey,
+    Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Label, Mac, MacUse, Meters, NodeEntry, PORT_SLOTS, PathEntry,
+    PortEntry, PortRecord, PrefixKey, Rates, RemoteEntry, Segment, TunnelEntry, TunnelKey,
 };
 
 /// Elements are allocated as they come: a node's limits may be far above what it uses.
@@ -70,3 +70,13 @@ pub static OWN_MACS: HashMap<Mac, u32> = HashMap::pinned(PORT_SLOTS, NO_PREALLOC
 pub static PREFIXES: LpmTrie<PrefixKey, u32> = LpmTrie::pinned(1, 0);
 #[map]
 pub static ETHERTYPES: HashMap<EthertypeKey, u32> = HashMap::pinned(1, NO_PREALLOC);
+#[map]
+pub static BINDINGS: HashMap<BindingKey, Binding> = HashMap::pinned(1, NO_PREALLOC);
+#[map]
+pub static FIXED_BINDINGS: HashMap<BindingKey, Binding> = HashMap::pinned(1, NO_PREALLOC);
+#[map]
+pub static BINDING_USE: HashMap<u32, FdbUse> = HashMap::pinned(1, NO_PREALLOC);
+#[map]
+pub static BINDING_REMOVED: HashMap<u32, u64> = HashMap::pinned(1, NO_PREALLOC);
+#[map]
+pub static ANSWERS: PerCpuArray<Answers> = PerCpuArray::pinned(1, 0);

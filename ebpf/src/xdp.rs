@@ -16,7 +16,7 @@ use crate::{
     maps::PORTS,
     parse, police,
     recall::{Flow, Undecided},
-    storm,
+    storm, suppress,
     tunnel::{self, Packet},
 };
 
@@ -74,6 +74,9 @@ fn pipeline(frame: &Frame, scope: &mut Scope) -> Result<u32, DropReason> {
         Some(exit) => Route::To(exit),
         None => lookup::lookup(origin, &inner, &arrival.undecided)?,
     };
+    if let Some(question) = suppress::answer(frame, origin, &inner) {
+        return deliver::back(frame, origin, question, len);
+    }
     match route {
         Route::To(exit) => deliver::deliver(frame, origin, &inner, exit, len),
         Route::Flood => {

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context;
 use nix::fcntl::Flock;
-use sillon_abi::{FdbEntry, FdbKey, Mac, PortRecord, Role};
+use sillon_abi::{BindingKey, FdbEntry, FdbKey, Mac, PortRecord, Role};
 use tracing::{info, warn};
 
 use super::{
@@ -86,6 +86,8 @@ pub struct Reconciler {
     hops: BTreeMap<IpAddr, Vec<NextHop>>,
     /// The node's own addresses.
     own_macs: BTreeSet<Mac>,
+    /// Addresses whose bindings are configured.
+    fixed_bindings: BTreeSet<BindingKey>,
     /// Addresses that were told of as frozen.
     frozen: BTreeSet<FdbKey>,
     /// How many of those are told of.
@@ -169,6 +171,7 @@ impl Reconciler {
             attached: BTreeSet::new(),
             hops: BTreeMap::new(),
             own_macs: BTreeSet::new(),
+            fixed_bindings: BTreeSet::new(),
             frozen: BTreeSet::new(),
             budget: Budget::default(),
             ticks: 0,
@@ -274,6 +277,7 @@ impl Reconciler {
         let ops = diff::diff(&previous, &wanted);
         self.maps.apply(&ops)?;
         self.own_macs.clone_from(&wanted.own_macs);
+        self.fixed_bindings = wanted.bindings.keys().copied().collect();
         self.config = config;
         self.attach(&devices)?;
         self.release(&previous, &wanted, links).await?;
@@ -368,7 +372,7 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Removes FDB entries that were not seen for their segment's ageing time, and says which addresses were frozen. To be called
+    /// Removes FDB entries and bindings that were not seen for their segment's ageing time, and says which addresses were frozen. To be called
     /// each second.
     ///
     /// # Errors
@@ -393,7 +397,17 @@ impl Reconciler {
         }
         self.tell_frozen(&walk.frozen)?;
         self.frozen = walk.frozen;
-        Ok(walk.removed)
+        let silent = self.age_bindings(&ageing, now)?;
+        Ok(walk.removed + silent)
+    }
+
+    /// Removes bindings that were not heard again for as long, or are configured by now.
+    fn age_bindings(&mut self, ageing: &BTreeMap<u32, u64>, now: u64) -> Result<u64, DataplaneError> {
+        let fixed = &self.fixed_bindings;
+        self.maps.retain_bindings(|key, binding| {
+            let is_young = |ageing: &u64| now.saturating_sub(binding.seen) < ageing * 1_000_000_000;
+            ageing.get(&key.segment).is_some_and(is_young) && !fixed.contains(key)
+        })
     }
 
     /// Says which addresses were frozen since, within each operator's budget.

@@ -211,6 +211,8 @@ pub enum What {
     Segments,
     /// The addresses that were learned
     Fdb,
+    /// Who has which IP address, in segments that answer ARP and neighbour discovery
+    Bindings,
     /// The other nodes and the way to them
     Remotes,
     /// What the attachments may send and be sent, and what became of it
@@ -271,7 +273,7 @@ Examples:
   sudo sillon verify --node edge1 --json | jq '.violations[]'
 
 It reads the maps that the programs use, whether an agent runs or not, and looks at every entry: each port and tag must lead
-to one segment, each VNI to one segment, and every FDB entry, flood list, line and tunnel must stay inside its segment.
+to one segment, each VNI to one segment, and every FDB entry, binding, flood list, line and tunnel must stay inside its segment.
 
 Exits with 0 if that is so, and with 1 if it is not.";
 
@@ -279,6 +281,7 @@ const SHOW_EXAMPLES: &str = "\
 Examples:
   sudo sillon node show
   sudo sillon node show fdb --node edge1
+  sudo sillon node show bindings           whom ARP and neighbour discovery are answered for
   sudo sillon node show guards             bandwidth profiles with their colours, and storm control
   sudo sillon node show drops --json";
 

@@ -15,7 +15,7 @@ use crate::{
     dataplane::{
         maps::Maps,
         pins::{DEFAULT_ROOT, Pins},
-        view::{DropView, FdbView, GuardView, PortView, RemoteView, SegmentView, View},
+        view::{BindingView, DropView, FdbView, GuardView, PortView, RemoteView, SegmentView, View},
     },
 };
 
@@ -26,6 +26,7 @@ struct Everything {
     ports: Vec<PortView>,
     segments: Vec<SegmentView>,
     fdb: Vec<FdbView>,
+    bindings: Vec<BindingView>,
     remotes: Vec<RemoteView>,
     guards: Vec<GuardView>,
     drops: Vec<DropView>,
@@ -49,6 +50,7 @@ fn json(view: &View<'_>, what: What, pins: &Pins, output: Output) -> anyhow::Res
         What::Ports => output.say_json(&view.ports()?),
         What::Segments => output.say_json(&view.segments()?),
         What::Fdb => output.say_json(&view.fdb()?),
+        What::Bindings => output.say_json(&view.bindings()?),
         What::Remotes => output.say_json(&view.remotes()?),
         What::Guards => output.say_json(&view.guards()?),
         What::Drops => output.say_json(&view.drops()?),
@@ -57,6 +59,7 @@ fn json(view: &View<'_>, what: What, pins: &Pins, output: Output) -> anyhow::Res
             ports: view.ports()?,
             segments: view.segments()?,
             fdb: view.fdb()?,
+            bindings: view.bindings()?,
             remotes: view.remotes()?,
             guards: view.guards()?,
             drops: view.drops()?,
@@ -69,14 +72,17 @@ fn text(view: &View<'_>, what: What) -> anyhow::Result<String> {
         What::Ports => tables::ports(&view.ports()?),
         What::Segments => tables::segments(&view.segments()?),
         What::Fdb => tables::fdb(&view.fdb()?),
+        What::Bindings => tables::bindings(&view.bindings()?),
         What::Remotes => tables::remotes(&view.remotes()?),
         What::Guards => guards::guards(&view.guards()?),
         What::Drops => tables::drops(&view.drops()?),
-        What::All => [What::Ports, What::Segments, What::Fdb, What::Remotes, What::Guards, What::Drops]
-            .into_iter()
-            .map(|what| text(view, what))
-            .collect::<anyhow::Result<Vec<_>>>()?
-            .join("\n"),
+        What::All => {
+            [What::Ports, What::Segments, What::Fdb, What::Bindings, What::Remotes, What::Guards, What::Drops]
+                .into_iter()
+                .map(|what| text(view, what))
+                .collect::<anyhow::Result<Vec<_>>>()?
+                .join("\n")
+        }
     })
 }
 

@@ -4,7 +4,9 @@ use std::fmt::Display;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 
-use crate::dataplane::view::{AttachmentView, DropView, FdbView, PortView, RemoteView, SegmentView};
+use crate::dataplane::view::{
+    AttachmentView, BindingView, DropView, FdbView, PortView, RemoteView, SegmentView,
+};
 
 /// A table under a title, or one line if it has no rows.
 pub(super) struct Sheet {
@@ -68,7 +70,19 @@ pub fn ports(ports: &[PortView]) -> String {
     }
     let mut attached = Sheet::new(
         "Attachments",
-        &["port", "encap", "segment", "operator", "role", "in frames", "in bytes", "out frames", "out bytes"],
+        &[
+            "port",
+            "encap",
+            "segment",
+            "operator",
+            "role",
+            "in frames",
+            "in bytes",
+            "out frames",
+            "out bytes",
+            "arp answered",
+            "nd answered",
+        ],
     );
     for attachment in ports.iter().flat_map(|port| &port.attachments) {
         attached.row(attachment_row(attachment));
@@ -87,6 +101,8 @@ fn attachment_row(attachment: &AttachmentView) -> Vec<Cell> {
         number(attachment.traffic.in_bytes),
         number(attachment.traffic.out_frames),
         number(attachment.traffic.out_bytes),
+        number(attachment.answered.arp),
+        number(attachment.answered.nd),
     ]
 }
 
@@ -102,6 +118,9 @@ pub fn segments(segments: &[SegmentView]) -> String {
             "mtu",
             "macs",
             "limit",
+            "refused",
+            "suppress",
+            "bindings",
             "refused",
             "attachments",
             "remotes",
@@ -119,6 +138,9 @@ pub fn segments(segments: &[SegmentView]) -> String {
             number(segment.macs),
             number(segment.mac_limit),
             number(segment.macs_refused),
+            optional(segment.suppress.map(|suppress| if suppress { "yes" } else { "no" })),
+            number(segment.bindings),
+            number(segment.bindings_refused),
             list(attachments),
             list(&segment.remotes),
         ]);
@@ -137,6 +159,25 @@ pub fn fdb(entries: &[FdbView]) -> String {
             text(&entry.at),
             text(entry.state),
             entry.age.map_or_else(|| text("-"), number),
+        ]);
+    }
+    sheet.text()
+}
+
+/// Who has which address.
+pub fn bindings(bindings: &[BindingView]) -> String {
+    let mut sheet =
+        Sheet::new("Bindings", &["segment", "vni", "address", "mac", "at", "router", "state", "age s"]);
+    for binding in bindings {
+        sheet.row(vec![
+            text(&binding.segment),
+            number(binding.vni),
+            text(binding.address),
+            text(&binding.mac),
+            text(&binding.at),
+            text(if binding.router { "yes" } else { "-" }),
+            text(binding.state),
+            binding.age.map_or_else(|| text("-"), number),
         ]);
     }
     sheet.text()

@@ -84,6 +84,7 @@ fn check(tables: &Tables, sizes: &Sizes) -> Result<(), CompileError> {
         ("configured MACs", tables.macs.len(), sizes.macs()),
         ("prefixes", tables.prefixes.len(), sizes.guard_entries()),
         ("listed ethertypes", tables.ethertypes.len(), sizes.guard_entries()),
+        ("configured bindings", tables.bindings.len(), sizes.guard_entries()),
     ];
     for (what, wanted, room) in counts {
         let room = room as usize;
@@ -117,8 +118,8 @@ fn free_ids(taken: impl IntoIterator<Item = u32>) -> impl Iterator<Item = u32> {
 struct Named<'a> {
     segments: BTreeMap<&'a model::Name, &'a model::Segment>,
     profiles: BTreeMap<&'a model::Name, &'a model::Profile>,
-    /// The guards that all points of a `line` have.
-    lines: BTreeMap<&'a str, u16>,
+    /// The guards that all points of a segment have.
+    shared: BTreeMap<&'a str, u16>,
 }
 
 impl<'a> Named<'a> {
@@ -126,12 +127,12 @@ impl<'a> Named<'a> {
         Self {
             segments: config.segments.iter().map(|segment| (&segment.name, segment)).collect(),
             profiles: config.profiles.iter().map(|profile| (&profile.name, profile)).collect(),
-            lines: guards::of_lines(config),
+            shared: guards::of_segments(config),
         }
     }
 
-    fn line(&self, segment: &str) -> u16 {
-        self.lines.get(segment).copied().unwrap_or(0)
+    fn shared(&self, segment: &str) -> u16 {
+        self.shared.get(segment).copied().unwrap_or(0)
     }
 }
 
@@ -220,7 +221,7 @@ impl Compiler<'_> {
             let class = class(device.ifindex, attachment.encap);
             let Some(id) = previous.get(&(uid, class)).copied().or_else(|| free.next()) else { continue };
             let rates = rates::of(attachment, &self.named.profiles);
-            let of_line = self.named.line(attachment.segment.as_str());
+            let shared = self.named.shared(attachment.segment.as_str());
             let entry = Attachment {
                 segment: uid,
                 class,
@@ -232,10 +233,11 @@ impl Compiler<'_> {
                 leaf: u8::from(attachment.role == model::LeafRole::Leaf),
                 tos: segment.tos,
                 over_limit: guards::over_limit(attachment.guards.over_limit),
-                guards: guards::bits(&attachment.guards) | of_line | rates::guards(&rates),
+                guards: guards::bits(&attachment.guards) | shared | rates::guards(&rates),
                 mac_limit: attachment.guards.mac_limit,
             };
             guards::lists(&mut self.tables, id, uid, &attachment.guards);
+            guards::bindings(&mut self.tables, id, uid, &attachment.bindings);
             self.tables.attachments.insert(id, entry);
             self.tables.rates.insert(id, rates);
             if class.encap() != sillon_abi::Encap::Port {
@@ -284,7 +286,7 @@ impl Compiler<'_> {
             let Some(segment) = self.tables.segments.get(&uid) else { continue };
             let is_line = segment.service == LINE;
             let label = self.tables.labels.get(&uid);
-            let guards = label.map_or(0, |label| self.named.line(&unpadded(&label.segment)));
+            let guards = label.map_or(0, |label| self.named.shared(&unpadded(&label.segment)));
             let attached = exits.iter().copied().find(|exit| !exit.is_remote()).unwrap_or(Exit::NONE);
             for remote in exits.iter().filter(|exit| exit.is_remote()) {
                 let Some(source) = self.tables.remotes.get(&remote.id()) else { continue };

@@ -8,11 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sillon_abi::{
-    Addr, Attachment, ClassKey, EthertypeKey, Exit, FdbKey, FloodKey, Label, Mac, NodeEntry, PortEntry,
-    PortRecord, PrefixKey, Rates, Segment, TunnelEntry, TunnelKey,
+    Addr, Attachment, Binding, BindingKey, ClassKey, EthertypeKey, Exit, FdbKey, FloodKey, Label, Mac,
+    NodeEntry, PortEntry, PortRecord, PrefixKey, Rates, Segment, TunnelEntry, TunnelKey,
 };
 
-use super::tables::{Tables, interim_list};
+use super::tables::{Lists, Tables, interim_list};
 
 /// One step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub enum Op {
     SetNode(NodeEntry),
     /// Write a name.
     SetLabel(u32, Label),
-    /// Start to account for a segment's FDB entries.
+    /// Start to account for a segment's FDB entries and bindings.
     AddFdbUse(u32),
     /// Give a remote an id.
     SetRemote(u32, Addr),
@@ -59,6 +59,8 @@ pub enum Op {
     Barrier,
     /// Forget what was learned of all but these (segment uid, exit) pairs, and what was decided by it.
     PurgeFdb(BTreeSet<(u32, Exit)>),
+    /// Forget who was heard to have which address, but for what was heard at these.
+    PurgeBindings(BTreeSet<(u32, Exit)>),
     /// Free an attachment's id; its limits and buckets go with it.
     RemoveAttachment(u32),
     /// Forget a segment, and its counts.
@@ -87,6 +89,10 @@ pub enum Op {
     AddEthertype(EthertypeKey),
     /// No longer allow it.
     RemoveEthertype(EthertypeKey),
+    /// Configure whose an address is.
+    SetBinding(BindingKey, Binding),
+    /// No longer configure it.
+    RemoveBinding(BindingKey),
 }
 
 /// Whether an attachment's id is in use already.
@@ -124,7 +130,24 @@ pub fn diff(old: &Tables, new: &Tables) -> Vec<Op> {
     if !ops.is_empty() {
         ops.push(Op::Forget);
     }
+    let believed = believed(old, new);
+    if !common.claimants().is_subset(&believed) {
+        // What recalls a decision listens as it did before, until that is forgotten.
+        ops.extend([Op::Barrier, Op::PurgeBindings(believed)]);
+    }
     ops
+}
+
+/// Whoever was heard before, and would be heard to say the same now.
+fn believed(old: &Tables, new: &Tables) -> BTreeSet<(u32, Exit)> {
+    let (before, after) = (Lists::of(old).prefixes, Lists::of(new).prefixes);
+    let is_as_free = |id: u32| match (before.get(&id), after.get(&id)) {
+        (_, None) => true,
+        (None, Some(_)) => false,
+        (Some(before), Some(after)) => before.iter().all(|prefix| after.contains(prefix)),
+    };
+    let claimants = new.claimants().into_iter();
+    claimants.filter(|(_, exit)| exit.is_remote() || is_as_free(exit.id())).collect()
 }
 
 /// What both have, as it is in `old`. Of the ids, those that are free in both.
@@ -150,11 +173,13 @@ fn common(old: &Tables, new: &Tables) -> Tables {
         macs: old.macs.clone(),
         prefixes: old.prefixes.clone(),
         ethertypes: old.ethertypes.clone(),
+        bindings: in_both(&old.bindings, &new.bindings, Binding::eq),
     };
     let stays = |id: u32| new.attachments.contains_key(&id);
     common.macs.retain(|_, exit| stays(exit.id()));
     common.prefixes.retain(|(_, key)| stays(key.attachment()));
     common.ethertypes.retain(|key| stays(key.attachment));
+    common.bindings.retain(|_, binding| stays(binding.exit.id()));
     // Whoever is a leaf before or after is one in between: a frame of a root that is to be a leaf must not find a leaf that joins.
     for (id, attachment) in &mut common.attachments {
         attachment.leaf |= new.attachments.get(id).map_or(0, |new| new.leaf);
@@ -211,6 +236,11 @@ fn narrow(old: &Tables, part: &Tables) -> Vec<Op> {
     if !old.exits().is_subset(&exits) {
         last.push(Op::PurgeFdb(exits));
     }
+    let claimants = part.claimants();
+    if !old.claimants().is_subset(&claimants) {
+        // Claims are heard also of who recalls a decision, which the last step voids for those that begin after it.
+        last.extend([Op::Barrier, Op::PurgeBindings(claimants)]);
+    }
     last.extend(removed(&old.attachments, &part.attachments, Op::RemoveAttachment));
     last.extend(removed(&old.flood, &part.flood, Op::RemoveFlood));
     last.extend(removed(&old.segments, &part.segments, Op::RemoveSegment));
@@ -251,6 +281,7 @@ fn remove_lists(from: &Tables, to: &Tables, ops: &mut Vec<Op>) {
     ops.extend(removed(&from.macs, &to.macs, Op::RemoveMac));
     ops.extend(from.prefixes.difference(&to.prefixes).map(|(length, key)| Op::RemovePrefix(*length, *key)));
     ops.extend(from.ethertypes.difference(&to.ethertypes).map(|key| Op::RemoveEthertype(*key)));
+    ops.extend(removed(&from.bindings, &to.bindings, Op::RemoveBinding));
 }
 
 /// The other way round.
@@ -259,6 +290,7 @@ fn add_lists(part: &Tables, new: &Tables, ops: &mut Vec<Op>) {
     ops.extend(new.prefixes.difference(&part.prefixes).map(|(length, key)| Op::AddPrefix(*length, *key)));
     ops.extend(new.ethertypes.difference(&part.ethertypes).map(|key| Op::AddEthertype(*key)));
     ops.extend(set(&part.macs, &new.macs, Op::SetMac));
+    ops.extend(set(&part.bindings, &new.bindings, Op::SetBinding));
 }
 
 fn add_referred(part: &Tables, new: &Tables, ops: &mut Vec<Op>) {

@@ -1,5 +1,6 @@
 //! The pinned maps, typed: read back as [`Tables`], changed by [`Op`]s.
 
+mod bindings;
 mod fdb;
 
 use std::{
@@ -15,9 +16,10 @@ use aya::{
     util::nr_cpus,
 };
 use sillon_abi::{
-    Addr, Attachment, ClassKey, Colours, Counters, DropKey, DropReason, Drops, EthertypeKey, Exit, FdbEntry,
-    FdbKey, FdbUse, FloodKey, Label, Mac, MacUse, Meters, NodeEntry, PathEntry, PortEntry, PortRecord,
-    PrefixKey, Rates, RemoteEntry, ScopeKind, Segment, Tally, TunnelEntry, TunnelKey, map,
+    Addr, Answers, Attachment, Binding, BindingKey, ClassKey, Colours, Counters, DropKey, DropReason, Drops,
+    EthertypeKey, Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Label, Mac, MacUse, Meters, NodeEntry, PathEntry,
+    PortEntry, PortRecord, PrefixKey, Rates, RemoteEntry, ScopeKind, Segment, Tally, TunnelEntry, TunnelKey,
+    map,
 };
 
 pub use fdb::Walk;
@@ -64,6 +66,12 @@ pub struct Maps {
     own_macs: Hash<Mac, u32>,
     prefixes: LpmTrie<MapData, PrefixKey, u32>,
     ethertypes: Hash<EthertypeKey, u32>,
+    /// A hash of [`BindingKey`] and [`Binding`].
+    bindings_data: MapData,
+    fixed_bindings: Hash<BindingKey, Binding>,
+    binding_use: Hash<u32, FdbUse>,
+    binding_removed: Hash<u32, u64>,
+    answers: PerCpuArray<MapData, Answers>,
 }
 
 /// Names the map in an error.
@@ -150,6 +158,15 @@ impl Maps {
             own_macs: open(directory, map::OWN_MACS)?,
             prefixes: open(directory, map::PREFIXES)?,
             ethertypes: open(directory, map::ETHERTYPES)?,
+            bindings_data: {
+                // Opened as what it should be, for the check alone.
+                open::<Hash<BindingKey, Binding>>(directory, map::BINDINGS)?;
+                MapData::from_pin(directory.join(map::BINDINGS)).named(map::BINDINGS)?
+            },
+            fixed_bindings: open(directory, map::FIXED_BINDINGS)?,
+            binding_use: open(directory, map::BINDING_USE)?,
+            binding_removed: open(directory, map::BINDING_REMOVED)?,
+            answers: open(directory, map::ANSWERS)?,
         })
     }
 
@@ -185,6 +202,7 @@ impl Maps {
             own_macs: self.own_macs.keys().collect::<Result<_, _>>().named(map::OWN_MACS)?,
             prefixes: self.read_prefixes()?,
             ethertypes: self.ethertypes.keys().collect::<Result<_, _>>().named(map::ETHERTYPES)?,
+            bindings: self.fixed_bindings.iter().collect::<Result<_, _>>().named(map::FIXED_BINDINGS)?,
         })
     }
 
@@ -242,7 +260,9 @@ impl Maps {
             Op::AddFdbUse(uid) => {
                 self.count_drops(ScopeKind::Segment, *uid)?;
                 self.fdb_removed.insert(uid, 0, 0).named(map::FDB_REMOVED)?;
-                self.fdb_use.insert(uid, FdbUse::default(), 0).named(map::FDB_USE)
+                self.fdb_use.insert(uid, FdbUse::default(), 0).named(map::FDB_USE)?;
+                self.binding_removed.insert(uid, 0, 0).named(map::BINDING_REMOVED)?;
+                self.binding_use.insert(uid, FdbUse::default(), 0).named(map::BINDING_USE)
             }
             Op::SetRemote(id, addr) => {
                 self.set_remote(*id, RemoteEntry { addr: *addr, ..RemoteEntry::default() })
@@ -271,6 +291,7 @@ impl Maps {
             Op::Forget => self.forget(),
             Op::Barrier => barrier::wait_for_programs(),
             Op::PurgeFdb(exits) => self.purge_fdb(exits),
+            Op::PurgeBindings(exits) => self.purge_bindings(exits),
             Op::RemoveAttachment(id) => self.remove_attachment(*id),
             Op::RemoveSegment(uid) => self.remove_segment(*uid),
             Op::RemoveFlood(key) => remove(&mut self.flood, key, map::FLOOD),
@@ -295,6 +316,10 @@ impl Maps {
             Op::RemovePrefix(length, key) => self.remove_prefix(*length, *key),
             Op::AddEthertype(key) => self.ethertypes.insert(key, 0, 0).named(map::ETHERTYPES),
             Op::RemoveEthertype(key) => remove(&mut self.ethertypes, key, map::ETHERTYPES),
+            Op::SetBinding(key, binding) => {
+                self.fixed_bindings.insert(key, binding, 0).named(map::FIXED_BINDINGS)
+            }
+            Op::RemoveBinding(key) => remove(&mut self.fixed_bindings, key, map::FIXED_BINDINGS),
         }
     }
 
@@ -315,6 +340,7 @@ impl Maps {
             self.count_drops(ScopeKind::Attachment, id)?;
             self.attachment_counters.set(id, zero()?, 0).named(map::ATTACHMENT_COUNTERS)?;
             self.colours.set(id, zero()?, 0).named(map::COLOURS)?;
+            self.answers.set(id, zero()?, 0).named(map::ANSWERS)?;
             self.mac_removed.set(id, 0, 0).named(map::MAC_REMOVED)?;
             self.mac_use.set(id, MacUse::default(), 0).named(map::MAC_USE)?;
         }
@@ -334,6 +360,8 @@ impl Maps {
         remove(&mut self.labels, &uid, map::LABELS)?;
         remove(&mut self.fdb_use, &uid, map::FDB_USE)?;
         remove(&mut self.fdb_removed, &uid, map::FDB_REMOVED)?;
+        remove(&mut self.binding_use, &uid, map::BINDING_USE)?;
+        remove(&mut self.binding_removed, &uid, map::BINDING_REMOVED)?;
         self.forget_drops(ScopeKind::Segment, uid)
     }
 

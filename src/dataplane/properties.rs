@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::{collection::vec, prelude::*};
 use sillon_abi::{
-    Addr, Attachment, ClassKey, DropKey, Exit, FdbEntry, FdbKey, FloodKey, RemoteEntry, Segment, Service,
-    TunnelKey,
+    Addr, Attachment, Binding, BindingKey, ClassKey, DropKey, Exit, FdbEntry, FdbKey, FloodKey, Guards,
+    RemoteEntry, Segment, Service, TunnelKey,
 };
 
 use super::{
@@ -45,6 +45,7 @@ struct Origin {
     cross: Exit,
     service: u8,
     leaf: bool,
+    guards: u16,
 }
 
 fn classify(tables: &Tables, frame: Frame) -> Option<Origin> {
@@ -53,13 +54,15 @@ fn classify(tables: &Tables, frame: Frame) -> Option<Origin> {
             let tunnel = tables.tunnels.get(&key)?;
             let ingress = Exit::remote(tunnel.remote);
             let (segment, cross, service) = (tunnel.segment, tunnel.cross, tunnel.service);
-            Some(Origin { ingress, segment, vni: key.vni, cross, service, leaf: false })
+            let (vni, guards) = (key.vni, tunnel.guards);
+            Some(Origin { ingress, segment, vni, cross, service, leaf: false, guards })
         }
         Frame::Tagged(ifindex, outer, inner) => {
             let (id, class) = class(tables, ifindex, outer, inner)?;
             let entry = tables.attachments.get(&id).filter(|entry| entry.class == class)?;
-            let Attachment { segment, vni, cross, service, leaf, .. } = *entry;
-            Some(Origin { ingress: Exit::attachment(id), segment, vni, cross, service, leaf: leaf != 0 })
+            let Attachment { segment, vni, cross, service, leaf, guards, .. } = *entry;
+            let (ingress, leaf) = (Exit::attachment(id), leaf != 0);
+            Some(Origin { ingress, segment, vni, cross, service, leaf, guards })
         }
     }
 }
@@ -88,11 +91,13 @@ fn class(
 struct State {
     tables: Tables,
     learned: BTreeSet<(u32, Exit)>,
+    /// Where something was heard that the programs may answer from.
+    heard: BTreeSet<(u32, Exit)>,
 }
 
 impl State {
     fn settled(tables: &Tables) -> Self {
-        Self { learned: tables.exits(), tables: tables.clone() }
+        Self { learned: tables.exits(), heard: tables.claimants(), tables: tables.clone() }
     }
 
     /// Where a frame that was classified in an earlier state may go by this one, be its destination known or not.
@@ -128,6 +133,15 @@ impl State {
         self.learned.extend(learning.map(|origin| (origin.segment, origin.ingress)));
     }
 
+    /// Frames under way, and those that recall a decision, are heard. Of a segment that is gone there is no account.
+    fn hear(&mut self, memory: &Memory) {
+        let recalled = memory.remembered.iter().chain(&memory.recalled).map(|(origin, _, _)| origin);
+        let speakers = memory.under_way.keys().chain(recalled);
+        let heard = speakers.filter(|origin| origin.guards & Guards::SUPPRESS != 0);
+        let heard = heard.filter(|origin| self.tables.segments.contains_key(&origin.segment));
+        self.heard.extend(heard.map(|origin| (origin.segment, origin.ingress)));
+    }
+
     fn take(&mut self, op: &Op) {
         let Tables { node, ports, records, classes, attachments, segments, labels, .. } = &mut self.tables;
         match op {
@@ -150,6 +164,7 @@ impl State {
             Op::RemovePort(ifindex) => drop(ports.remove(ifindex)),
             // What is under way and what is remembered is `Memory`'s.
             Op::AddFdbUse(_) | Op::Forget | Op::Barrier => {}
+            Op::PurgeBindings(exits) => self.heard.retain(|heard| exits.contains(heard)),
             Op::PurgeFdb(exits) => self.learned.retain(|learned| exits.contains(learned)),
             Op::RemoveAttachment(id) => {
                 attachments.remove(id);
@@ -168,6 +183,8 @@ impl State {
             Op::RemovePrefix(length, key) => drop(self.tables.prefixes.remove(&(*length, *key))),
             Op::AddEthertype(key) => drop(self.tables.ethertypes.insert(*key)),
             Op::RemoveEthertype(key) => drop(self.tables.ethertypes.remove(key)),
+            Op::SetBinding(key, binding) => drop(self.tables.bindings.insert(*key, *binding)),
+            Op::RemoveBinding(key) => drop(self.tables.bindings.remove(key)),
         }
     }
 }
@@ -289,6 +306,9 @@ fn changed(config: &NodeConfig, dice: &[u8]) -> NodeConfig {
         if one_in(6) {
             segment.moves.limit += 1;
         }
+        if one_in(5) && segment.service != crate::model::Service::Line {
+            segment.suppress = !segment.suppress;
+        }
     }
     if let [first, second, ..] = config.segments.as_mut_slice()
         && one_in(4)
@@ -311,6 +331,7 @@ fn changed(config: &NodeConfig, dice: &[u8]) -> NodeConfig {
             attachment.role = LeafRole::Root;
             // They may be another's there.
             attachment.guards.macs.clear();
+            attachment.bindings.clear();
         } else if is_tree && one_in(4) {
             attachment.role = if attachment.role == LeafRole::Leaf { LeafRole::Root } else { LeafRole::Leaf };
         }
@@ -318,6 +339,9 @@ fn changed(config: &NodeConfig, dice: &[u8]) -> NodeConfig {
     for attachment in &mut config.attachments {
         if one_in(4) {
             attachment.guards.macs.pop_first();
+        }
+        if one_in(4) {
+            attachment.bindings.pop_first();
         }
         if one_in(4) {
             attachment.guards.prefixes.clear();
@@ -330,6 +354,12 @@ fn changed(config: &NodeConfig, dice: &[u8]) -> NodeConfig {
     config.segments.retain(|_| !one_in(7));
     let names: BTreeSet<_> = config.segments.iter().map(|segment| segment.name.clone()).collect();
     config.attachments.retain(|attachment| names.contains(&attachment.segment));
+    let suppresses = |name: &crate::model::Name| {
+        config.segments.iter().any(|segment| segment.name == *name && segment.suppress)
+    };
+    for attachment in config.attachments.iter_mut().filter(|one| !suppresses(&one.segment)) {
+        attachment.bindings.clear();
+    }
     config
 }
 
@@ -392,6 +422,11 @@ fn assert_no_dangling_reference(tables: &Tables) {
     for (key, exit) in &tables.macs {
         assert_eq!(tables.attachments[&exit.id()].segment, key.segment);
     }
+    for (key, binding) in &tables.bindings {
+        let attachment = &tables.attachments[&binding.exit.id()];
+        assert_eq!((attachment.segment, binding.segment), (key.segment, key.segment));
+        assert!(attachment.guards & Guards::SUPPRESS != 0);
+    }
     assert!(tables.prefixes.iter().all(|(_, key)| tables.attachments.contains_key(&key.attachment())));
     assert!(tables.ethertypes.iter().all(|key| tables.attachments.contains_key(&key.attachment)));
     let lists: BTreeSet<u32> = tables.segments.values().map(|segment| segment.list).collect();
@@ -404,10 +439,19 @@ fn live(tables: &Tables) -> Live {
     let mac = |number: usize| sillon_abi::Mac::new([2, 1, 0, 0, (number >> 8) as u8, number as u8]);
     let fdb = tables.exits().into_iter().enumerate();
     let entry = |exit| FdbEntry::learned(exit, 0);
+    let address = |number: usize| Addr([0xfd, 0, 0, 0, 0, 0, 0, number as u16]);
+    let heard = tables.claimants().into_iter().filter(|(_, exit)| {
+        exit.is_remote() || tables.attachments[&exit.id()].guards & Guards::PREFIXES == 0
+    });
+    let claim = sillon_abi::Claim { mac: mac(1), flags: 0 };
+    let heard = heard.enumerate().map(|(n, (segment, exit))| {
+        (BindingKey::new(segment, address(n)), Binding { claim, exit, segment, seen: 0 })
+    });
     let ifindexes: Vec<u32> = tables.records.keys().copied().collect();
     let attachments: Vec<u32> = tables.attachments.keys().copied().collect();
     let segments: Vec<u32> = tables.segments.keys().copied().collect();
     Live {
+        bindings: heard.collect(),
         fdb: fdb
             .map(|(n, (uid, exit))| (FdbKey::new(uid, mac(n)), entry(exit)))
             .chain(tables.macs.iter().map(|(key, exit)| (*key, FdbEntry::configured(*exit))))
@@ -504,6 +548,7 @@ proptest! {
                 state.take(&op);
                 memory.go_on(&state, &frames);
                 state.learn(&memory.under_way);
+                state.hear(&memory);
                 let reach = &reach(&memory.under_way, &state) | &memory.reach(&state);
                 if let Some(wrong) = reach.difference(&allowed).next() {
                     prop_assert!(false, "after {op:?}: {wrong:?}");
@@ -512,6 +557,8 @@ proptest! {
             memory.take(&Op::Barrier);
             let left = &memory.reach(&state) - &settled_reach(&pair[1], &frames);
             prop_assert!(left.is_empty(), "remembered for longer: {left:?}");
+            let left = &state.heard - &pair[1].claimants();
+            prop_assert!(left.is_empty(), "answered from what is gone: {left:?}");
         }
     }
 }

@@ -35,7 +35,7 @@ impl Sizes {
         self.attachments.saturating_mul(4).saturating_add(1024)
     }
 
-    /// Prefixes of all attachments together, and as many ethertypes.
+    /// Prefixes of all attachments together, and as many ethertypes and configured bindings.
     pub const fn guard_entries(&self) -> u32 {
         self.attachments.saturating_mul(8).saturating_add(1024)
     }
@@ -51,15 +51,23 @@ impl Sizes {
             | map::METERS
             | map::COLOURS
             | map::MAC_USE
-            | map::MAC_REMOVED => self.attachments.saturating_add(1),
-            map::SEGMENTS | map::LABELS | map::VNIS | map::FDB_USE | map::FDB_REMOVED => self.segments,
+            | map::MAC_REMOVED
+            | map::ANSWERS => self.attachments.saturating_add(1),
+            map::SEGMENTS
+            | map::LABELS
+            | map::VNIS
+            | map::FDB_USE
+            | map::FDB_REMOVED
+            | map::BINDING_USE
+            | map::BINDING_REMOVED => self.segments,
             map::TUNNELS => self.tunnels(),
             map::REMOTES | map::REMOTE_COUNTERS => self.remotes.saturating_add(1),
             map::PATHS => self.paths(),
             map::FDB => self.fdb.saturating_add(self.macs()),
             map::MACS => self.macs(),
+            map::BINDINGS => self.fdb,
             // Those of before and after a change stand side by side.
-            map::PREFIXES | map::ETHERTYPES => self.guard_entries().saturating_mul(2),
+            map::PREFIXES | map::ETHERTYPES | map::FIXED_BINDINGS => self.guard_entries().saturating_mul(2),
             // Old and new list of a segment stand side by side during a change.
             map::FLOOD => self.attachments.saturating_add(self.tunnels()).saturating_mul(2),
             map::DROPS => self.attachments.saturating_add(self.segments).saturating_add(PORTS),

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sillon_abi::{
-    Addr, Attachment, ClassKey, EthertypeKey, Exit, FdbKey, FloodKey, Label, Mac, NodeEntry, PortEntry,
-    PortRecord, PrefixKey, Rates, Segment, TunnelEntry, TunnelKey,
+    Addr, Attachment, Binding, BindingKey, ClassKey, EthertypeKey, Exit, FdbKey, FloodKey, Guards, Label,
+    Mac, NodeEntry, PortEntry, PortRecord, PrefixKey, Rates, Segment, TunnelEntry, TunnelKey,
 };
 
 /// The configured tables of a node; not what the programs learn, nor the ways through the underlay.
@@ -44,6 +44,8 @@ pub struct Tables {
     pub prefixes: BTreeSet<(u32, PrefixKey)>,
     /// What attachments with a list may send.
     pub ethertypes: BTreeSet<EthertypeKey>,
+    /// Whose the configured addresses of hosts are.
+    pub bindings: BTreeMap<BindingKey, Binding>,
 }
 
 impl Tables {
@@ -59,6 +61,15 @@ impl Tables {
             self.attachments.iter().map(|(id, attachment)| (attachment.segment, Exit::attachment(*id)));
         let tunnelled = self.tunnels.values().map(|tunnel| (tunnel.segment, Exit::remote(tunnel.remote)));
         attached.chain(tunnelled).collect()
+    }
+
+    /// Where it is heard who has which address: those of [`Self::exits`] whose segment suppresses.
+    pub fn claimants(&self) -> BTreeSet<(u32, Exit)> {
+        let hears = |guards: u16| guards & Guards::SUPPRESS != 0;
+        let attached = self.attachments.iter().filter(|(_, attachment)| hears(attachment.guards));
+        let attached = attached.map(|(id, attachment)| (attachment.segment, Exit::attachment(*id)));
+        let tunnelled = self.tunnels.values().filter(|tunnel| hears(tunnel.guards));
+        attached.chain(tunnelled.map(|tunnel| (tunnel.segment, Exit::remote(tunnel.remote)))).collect()
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! It trusts the programs to do what they say (`tests/isolation.rs` holds them to it), and nothing of what wrote the maps.
 
+mod bindings;
 mod drops;
 mod guards;
 mod rates;
@@ -11,7 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use sillon_abi::{
-    ClassKey, DropKey, Exit, FdbEntry, FdbKey, PathEntry, RemoteEntry, Role, Service, V4_OUTER, V6_OUTER,
+    Binding, BindingKey, ClassKey, DropKey, Exit, FdbEntry, FdbKey, PathEntry, RemoteEntry, Role, Service,
+    V4_OUTER, V6_OUTER,
 };
 
 use super::{
@@ -29,6 +31,8 @@ pub struct Live {
     pub tables: Tables,
     /// What was learned.
     pub fdb: Vec<(FdbKey, FdbEntry)>,
+    /// What was heard of who has which address.
+    pub bindings: Vec<(BindingKey, Binding)>,
     /// The remotes with their paths, by id.
     pub remotes: Vec<(u32, RemoteEntry)>,
     /// The paths, by id.
@@ -52,6 +56,7 @@ impl Live {
         let paths = maps.paths()?.into_iter().collect();
         Ok(Self {
             fdb: maps.fdb()?,
+            bindings: maps.bindings()?,
             remotes: maps.remotes()?,
             paths,
             attached,
@@ -95,6 +100,7 @@ pub fn verify(live: &Live) -> Report {
     verifier.ways();
     verifier.fdb();
     verifier.guards();
+    verifier.bindings();
     verifier.drops();
     verifier.report
 }

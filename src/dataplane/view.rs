@@ -1,13 +1,17 @@
 //! A node as its maps tell it, for people and programs; the agent need not run.
 
+mod bindings;
 mod guards;
 mod limits;
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
-use sillon_abi::{Attachment, Counters, Exit, FdbEntry, Role, ScopeKind, Service};
+use sillon_abi::{Answers, Attachment, Counters, Exit, FdbEntry, Role, ScopeKind, Service};
 
 use super::{
     DataplaneError,
@@ -17,6 +21,7 @@ use super::{
     tables::Tables,
 };
 
+pub use bindings::BindingView;
 pub use guards::{GuardView, RulesView};
 pub use limits::{LimitsView, ProfileView, StormLimitView, StormView, TallyView};
 
@@ -57,6 +62,15 @@ pub struct PortView {
     pub attachments: Vec<AttachmentView>,
 }
 
+/// Questions that were answered for others.
+#[derive(Debug, Serialize)]
+pub struct AnswersView {
+    /// ARP requests.
+    pub arp: u64,
+    /// IPv6 neighbour solicitations.
+    pub nd: u64,
+}
+
 /// An attachment.
 #[derive(Debug, Serialize)]
 pub struct AttachmentView {
@@ -72,6 +86,8 @@ pub struct AttachmentView {
     pub role: Option<&'static str>,
     /// What it carried.
     pub traffic: Traffic,
+    /// Its questions that were answered for others.
+    pub answered: AnswersView,
 }
 
 /// A segment.
@@ -93,6 +109,12 @@ pub struct SegmentView {
     pub mac_limit: u32,
     /// Frames whose source was not learned, since the segment had its share.
     pub macs_refused: u64,
+    /// Whether its nodes answer ARP and neighbour discovery; none where it has no point here.
+    pub suppress: Option<bool>,
+    /// Addresses of which it was heard who has them.
+    pub bindings: u64,
+    /// Claims that were not kept, since the segment had its share.
+    pub bindings_refused: u64,
     /// Its attachments on this node.
     pub attachments: Vec<AttachmentView>,
     /// Its remotes.
@@ -180,6 +202,7 @@ impl<'a> View<'a> {
 
     fn attachment(&self, id: u32, attachment: &Attachment) -> Result<AttachmentView, DataplaneError> {
         let role = if attachment.leaf != 0 { "leaf" } else { "root" };
+        let Answers { arp, nd } = self.maps.answers(id)?;
         Ok(AttachmentView {
             segment: self.names().segment(attachment.segment),
             operator: self.names().operator(attachment.segment),
@@ -187,6 +210,7 @@ impl<'a> View<'a> {
             encap: encap(attachment.class),
             role: (attachment.service == Service::Tree as u8).then_some(role),
             traffic: self.maps.attachment_counters(id)?.into(),
+            answered: AnswersView { arp, nd },
         })
     }
 
@@ -223,9 +247,13 @@ impl<'a> View<'a> {
     /// # Errors
     /// A map can't be read.
     pub fn segments(&self) -> Result<Vec<SegmentView>, DataplaneError> {
+        let uids =
+            |exits: BTreeSet<(u32, Exit)>| exits.into_iter().map(|(uid, _)| uid).collect::<BTreeSet<_>>();
+        let (points, suppressing) = (uids(self.tables.exits()), uids(self.tables.claimants()));
         let mut segments = Vec::new();
         for (uid, segment) in &self.tables.segments {
             let (used, removed) = self.maps.fdb_use(*uid)?;
+            let (bound, unbound) = self.maps.binding_use(*uid)?;
             let tunnels = self.tables.tunnels.values().filter(|tunnel| tunnel.segment == *uid);
             segments.push(SegmentView {
                 name: self.names().segment(*uid),
@@ -236,6 +264,9 @@ impl<'a> View<'a> {
                 macs: used.learned.saturating_sub(removed),
                 mac_limit: segment.fdb_limit,
                 macs_refused: used.refused,
+                suppress: points.contains(uid).then(|| suppressing.contains(uid)),
+                bindings: bound.learned.saturating_sub(unbound),
+                bindings_refused: bound.refused,
                 attachments: self.attachments(|attachment| attachment.segment == *uid)?,
                 remotes: tunnels.map(|tunnel| ip(tunnel.key.source)).collect(),
             });

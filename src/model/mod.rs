@@ -5,6 +5,7 @@
 //! Nothing here touches the kernel.
 #![forbid(unsafe_code)]
 
+mod binding;
 mod diagnostic;
 mod encap;
 mod ethertype;
@@ -25,6 +26,7 @@ pub(crate) mod testing;
 mod vlan;
 mod vni;
 
+pub use binding::Binding;
 pub use diagnostic::{ConfigErrors, Diagnostic, Severity, Style};
 pub use encap::Encap;
 pub use ethertype::Ethertype;

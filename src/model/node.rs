@@ -1,10 +1,13 @@
 //! The desired state of one node, as values that were checked.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::Serialize;
 
-use super::{Encap, Guards, InterfaceName, LeafRole, Name, PortRole, Profile, Service, StormControl, Vni};
+use super::{
+    Binding, Encap, Guards, InterfaceName, LeafRole, Name, PortRole, Profile, Service, StormControl, Vni,
+};
 
 /// What one node shall do. [`super::load`] and [`super::parse()`] give only values that satisfy every rule that
 /// is told here; the lists are in the order of the file.
@@ -87,6 +90,8 @@ pub struct Segment {
     pub dscp: u8,
     /// When a moving address is frozen.
     pub moves: Moves,
+    /// Whether its nodes answer ARP and neighbour discovery; not in a `line`.
+    pub suppress: bool,
 }
 
 /// When an address that moves too often is frozen where it is (RFC 7432 §15.1).
@@ -143,6 +148,9 @@ pub struct Attachment {
     pub storm: StormControl,
     /// What may be sent there.
     pub guards: Guards,
+    /// Addresses of hosts there, to be answered for; only where the segment suppresses. No two of a segment have one address, and the guards
+    /// would let each be claimed there.
+    pub bindings: BTreeSet<Binding>,
 }
 
 impl NodeConfig {

@@ -49,6 +49,24 @@ impl Prefix {
         Ok(Self { address, length })
     }
 
+    /// Whether an address is in it.
+    pub fn contains(self, address: IpAddr) -> bool {
+        let differs = match (self.address, address) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => u128::from(u32::from(own) ^ u32::from(other)) << 96,
+            (IpAddr::V6(own), IpAddr::V6(other)) => u128::from(own) ^ u128::from(other),
+            _ => return false,
+        };
+        differs.leading_zeros() >= u32::from(self.length)
+    }
+
+    /// Whether it is of link-local IPv6 addresses.
+    pub const fn is_link_local(self) -> bool {
+        match self.address {
+            IpAddr::V6(v6) => v6.segments()[0] & 0xffc0 == 0xfe80,
+            IpAddr::V4(_) => false,
+        }
+    }
+
     /// Its first address.
     pub const fn address(self) -> IpAddr {
         self.address
@@ -102,6 +120,18 @@ mod tests {
         assert_eq!(wrong.help(), "write 10.0.0.0/24, or 10.0.0.1/32 for the one address");
         let wrong = "fd00::1/64".parse::<Prefix>().unwrap_err();
         assert_eq!(wrong.help(), "write fd00::/64, or fd00::1/128 for the one address");
+    }
+
+    #[test]
+    fn an_address_is_in_a_prefix_of_its_own_family() {
+        let contains = |prefix: &str, address: &str| {
+            prefix.parse::<Prefix>().unwrap().contains(address.parse().unwrap())
+        };
+        assert!(contains("10.0.0.0/24", "10.0.0.255") && !contains("10.0.0.0/24", "10.0.1.0"));
+        assert!(contains("0.0.0.0/0", "10.0.0.1") && contains("10.0.0.1/32", "10.0.0.1"));
+        assert!(!contains("10.0.0.1/32", "10.0.0.2") && !contains("::/0", "10.0.0.1"));
+        assert!(contains("fd00::/64", "fd00::1") && !contains("fd00::/64", "fd00:0:0:1::1"));
+        assert!(contains("::/0", "fd00::1") && !contains("fd00::1/128", "fd00::2"));
     }
 
     #[test]

@@ -50,13 +50,15 @@ fn storm() -> impl Strategy<Value = StormControl> {
 
 /// What an attachment has besides its place: the numbers of its profiles, and its limits.
 type Limited = (Option<usize>, Option<usize>, StormControl);
+/// What it may send, and who is there.
+type Guarded = (Guards, BTreeSet<Binding>);
 
 /// A configuration that satisfies every rule; it has up to 5 ports, 6 segments and 20 attachments.
 pub(crate) fn node_config() -> impl Strategy<Value = NodeConfig> {
     let ports = vec(select(PortRole::ALL), 0..=4);
     let place = (any::<usize>(), any::<usize>(), encap(4), select(LeafRole::ALL));
     let limited = (prop::option::of(0..2usize), prop::option::of(0..2usize), storm());
-    let attachments = vec((place, limited, guards()), 0..=20);
+    let attachments = vec((place, limited, (guards(), bindings())), 0..=20);
     let profiles = (profile(0), profile(1)).prop_map(|(one, two)| vec![one, two]);
     let parts = (node(), ports, profiles, vec(segment(), 0..=6), attachments);
     parts.prop_map(|(node, roles, profiles, segments, attachments)| {
@@ -72,11 +74,12 @@ pub(crate) fn node_config() -> impl Strategy<Value = NodeConfig> {
             segment.remotes.retain(|remote| if remote.is_ipv4() { vtep4 } else { vtep6 });
             if segment.service == Service::Line {
                 segment.remotes.truncate(2);
+                segment.suppress = false;
             }
         }
-        for ((port, segment, encap, role), limited, guards) in attachments {
+        for ((port, segment, encap, role), limited, guarded) in attachments {
             let before = config.attachments.len();
-            attach(&mut config, (port, segment), encap, role, guards);
+            attach(&mut config, (port, segment), encap, role, guarded);
             if let Some(attachment) = config.attachments.get_mut(before) {
                 limit(attachment, &config.profiles, limited);
             }
@@ -92,7 +95,7 @@ fn limit(attachment: &mut Attachment, profiles: &[Profile], (ingress, egress, st
 }
 
 /// Adds an attachment where no rule is against it.
-fn attach(config: &mut NodeConfig, at: (usize, usize), encap: Encap, role: LeafRole, guards: Guards) {
+fn attach(config: &mut NodeConfig, at: (usize, usize), encap: Encap, role: LeafRole, guarded: Guarded) {
     let (port, segment) = at;
     if config.segments.is_empty() {
         return;
@@ -107,8 +110,9 @@ fn attach(config: &mut NodeConfig, at: (usize, usize), encap: Encap, role: LeafR
         return;
     }
     let role = if segment.service == Service::Tree { role } else { LeafRole::Root };
+    let suppresses = segment.suppress;
     let (segment, port, service) = (segment.name.clone(), port.name.clone(), segment.service);
-    let mut guards = guards;
+    let (mut guards, mut bindings) = guarded;
     guards.macs.retain(|mac| {
         !config.attachments.iter().any(|other| other.segment == segment && other.guards.macs.contains(mac))
     });
@@ -119,9 +123,53 @@ fn attach(config: &mut NodeConfig, at: (usize, usize), encap: Encap, role: LeafR
     if service != Service::Line {
         guards.control = Control::Drop;
     }
+    let others = || config.attachments.iter().filter(|other| other.segment == segment);
+    bindings.retain(|binding| suppresses && may_bind(&guards, others(), *binding));
+    // Those that came before may have bound a MAC that is listed here.
+    guards.macs.retain(|mac| !others().any(|other| other.bindings.iter().any(|bound| bound.mac() == *mac)));
+    bindings.retain(|binding| guards.macs.is_empty() || guards.macs.contains(&binding.mac()));
     let storm = StormControl::default();
     let (ingress, egress) = (None, None);
-    config.attachments.push(Attachment { segment, port, encap, role, ingress, egress, storm, guards });
+    config.attachments.push(Attachment {
+        segment,
+        port,
+        encap,
+        role,
+        ingress,
+        egress,
+        storm,
+        guards,
+        bindings,
+    });
+}
+
+/// Whether no rule is against it.
+fn may_bind<'a>(guards: &Guards, mut others: impl Iterator<Item = &'a Attachment>, binding: Binding) -> bool {
+    let is_in = |prefix: &Prefix| prefix.contains(binding.address());
+    let implied = !guards.prefixes.iter().any(|prefix| prefix.is_link_local()) && is_in(&Prefix::LINK_LOCAL);
+    let allowed = guards.prefixes.is_empty() || implied || guards.prefixes.iter().any(is_in);
+    let taken = |other: &Attachment| {
+        other.guards.macs.contains(&binding.mac())
+            || other.bindings.iter().any(|bound| bound.address() == binding.address())
+    };
+    allowed && !others.any(taken)
+}
+
+/// No two for one address.
+fn bindings() -> impl Strategy<Value = BTreeSet<Binding>> {
+    let address = prop_oneof![
+        (1..=9u8).prop_map(|host| IpAddr::from([10, 0, 0, host])),
+        (1..=9u16).prop_map(|host| IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, host])),
+        (1..=3u16).prop_map(|host| IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, host])),
+    ];
+    let whose = ((1..=9u8), any::<bool>());
+    prop::collection::btree_map(address, whose, 0..=3).prop_map(|bindings| {
+        let bind = |(address, (last, is_router)): (IpAddr, (u8, bool))| {
+            let mac = MacAddr::new([2, 0, 0, 0, 0, last]).unwrap();
+            Binding::new(address, mac, is_router && address.is_ipv6()).unwrap()
+        };
+        bindings.into_iter().map(bind).collect()
+    })
 }
 
 fn guards() -> impl Strategy<Value = Guards> {
@@ -177,8 +225,8 @@ fn segment() -> impl Strategy<Value = Segment> {
         freeze,
     });
     let numbers = (1..16_777_200u32, 576..=9000u16, 1..=1_000_000u32, 1..=100u32, 0..=63u8, moves);
-    (select(Service::ALL), select(&["alder", "birch", "cedar"]), remotes, numbers).prop_map(
-        |(service, operator, remotes, (vni, mtu, ageing, mac_limit, dscp, moves))| Segment {
+    (select(Service::ALL), select(&["alder", "birch", "cedar"]), remotes, numbers, any::<bool>()).prop_map(
+        |(service, operator, remotes, (vni, mtu, ageing, mac_limit, dscp, moves), suppress)| Segment {
             name: Name::new("segment").unwrap(),
             operator: Name::new(operator).unwrap(),
             vni: Vni::new(vni).unwrap(),
@@ -189,6 +237,7 @@ fn segment() -> impl Strategy<Value = Segment> {
             mac_limit,
             dscp,
             moves,
+            suppress,
         },
     )
 }
@@ -208,7 +257,8 @@ pub(crate) fn to_toml(config: &NodeConfig) -> String {
         writeln!(out, "\n[[port]]\nname = \"{name}\"\nrole = \"{role}\"").unwrap();
     }
     for segment in &config.segments {
-        let Segment { name, operator, vni, service, remotes, mtu, ageing, mac_limit, dscp, moves } = segment;
+        let Segment { name, operator, vni, service, remotes, mtu, ageing, mac_limit, dscp, moves, suppress } =
+            segment;
         writeln!(out, "\n[[segment]]\nname = \"{name}\"\noperator = \"{operator}\"\nvni = {vni}").unwrap();
         writeln!(out, "service = \"{service}\"\nremotes = {}\nmtu = {mtu}", list(remotes)).unwrap();
         writeln!(out, "ageing = {ageing}\nmac_limit = {mac_limit}\ndscp = {dscp}").unwrap();
@@ -218,13 +268,16 @@ pub(crate) fn to_toml(config: &NodeConfig) -> String {
             moves.limit, moves.window, moves.freeze
         )
         .unwrap();
+        if *suppress {
+            writeln!(out, "suppress = true").unwrap();
+        }
     }
     for Profile { name, cir, cbs, eir, ebs } in &config.profiles {
         writeln!(out, "\n[[profile]]\nname = \"{name}\"\ncir = \"{cir}\"\ncbs = \"{cbs}\"").unwrap();
         writeln!(out, "eir = \"{eir}\"\nebs = \"{ebs}\"").unwrap();
     }
     for attachment in &config.attachments {
-        let Attachment { segment, port, encap, role, ingress, egress, storm, guards } = attachment;
+        let Attachment { segment, port, encap, role, ingress, egress, storm, guards, bindings } = attachment;
         writeln!(out, "\n[[attachment]]\nsegment = \"{segment}\"\nport = \"{port}\"\nencap = \"{encap}\"")
             .unwrap();
         if *role == LeafRole::Leaf {
@@ -242,6 +295,9 @@ pub(crate) fn to_toml(config: &NodeConfig) -> String {
         writeln!(out, "storm = {{ broadcast = {broadcast}, multicast = {multicast}, unknown = {unknown} }}")
             .unwrap();
         write_guards(&mut out, guards);
+        if !bindings.is_empty() {
+            writeln!(out, "bindings = {}", list(bindings)).unwrap();
+        }
     }
     out
 }
@@ -312,6 +368,7 @@ pub(crate) fn assert_every_rule(config: &NodeConfig) {
         let is_line = config.segment(&attachment.segment).unwrap().service == Service::Line;
         assert!(is_line || guards.control == Control::Drop);
         assert!(guards.ethertypes.as_ref().is_none_or(|list| !list.is_empty()));
+        assert_bindings(config, attachment);
     }
     let macs: u64 = config.segments.iter().map(|segment| u64::from(segment.mac_limit)).sum();
     assert!(macs <= u64::from(node.limits.fdb));
@@ -333,5 +390,22 @@ pub(crate) fn assert_every_rule(config: &NodeConfig) {
         assert!(config.segment(&one.segment).is_some());
         let mut before = attachments[..index].iter().filter(|two| two.port == one.port);
         assert!(!before.any(|two| two.encap.overlaps(&one.encap)), "{one:?}");
+    }
+}
+
+/// The rules of an attachment's bindings.
+fn assert_bindings(config: &NodeConfig, attachment: &Attachment) {
+    let segment = config.segment(&attachment.segment).unwrap();
+    assert!(!segment.suppress || segment.service != Service::Line);
+    assert!(segment.suppress || attachment.bindings.is_empty());
+    let of_segment = config.attachments.iter().filter(|other| other.segment == attachment.segment);
+    for binding in &attachment.bindings {
+        let here = of_segment.clone().flat_map(|other| &other.bindings);
+        assert_eq!(here.filter(|other| other.address() == binding.address()).count(), 1, "{binding}");
+        let mut others = of_segment.clone().filter(|other| !std::ptr::eq(*other, attachment));
+        assert!(!others.any(|other| other.guards.macs.contains(&binding.mac())), "{binding}");
+        assert!(may_bind(&attachment.guards, std::iter::empty(), *binding), "{binding}");
+        let macs = &attachment.guards.macs;
+        assert!(macs.is_empty() || macs.contains(&binding.mac()), "{binding}");
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     count,
     maps::{ATTACHMENTS, FDB, FDB_REMOVED, FDB_USE, MAC_REMOVED, MAC_USE, NODE, OWN_MACS, SEGMENTS},
     recall::{self, EPOCHS},
+    share,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -86,42 +87,17 @@ pub fn learn(key: &FdbKey, ingress: Exit, guards: u16, fdb_limit: u32, now: u64)
     if let Err(refused) = take_place(ingress) {
         return refused;
     }
-    if !take_share(key.segment, fdb_limit) {
+    if !share::take(&FDB_USE, &FDB_REMOVED, key.segment, fdb_limit) {
         give_place(ingress);
         return Learned::NO;
     }
     if FDB.insert(key, FdbEntry::learned(ingress, now), BPF_NOEXIST.into()).is_err() {
         // Another CPU was first, or the map is full.
         give_place(ingress);
-        give_share(key.segment);
+        share::give(&FDB_USE, key.segment);
         return Learned::NO;
     }
     Learned::YES
-}
-
-/// Takes one of the segment's FDB entries.
-#[inline(always)]
-fn take_share(segment: u32, limit: u32) -> bool {
-    let Some(used) = FDB_USE.get_ptr_mut(segment) else { return false };
-    // SAFETY: aligned words of map values, changed atomically.
-    unsafe {
-        let removed = FDB_REMOVED.get_ptr(segment).map_or(0, |removed| *removed);
-        let before = count::fetch_add(&raw mut (*used).learned, 1);
-        if before.wrapping_sub(removed) < u64::from(limit) {
-            return true;
-        }
-        count::add(&raw mut (*used).learned, u64::MAX);
-        count::add(&raw mut (*used).refused, 1);
-    }
-    false
-}
-
-#[inline(always)]
-fn give_share(segment: u32) {
-    if let Some(used) = FDB_USE.get_ptr_mut(segment) {
-        // SAFETY: as above.
-        unsafe { count::add(&raw mut (*used).learned, u64::MAX) };
-    }
 }
 
 /// Takes one of an attachment's FDB entries; tunnels have no limit of their own.
@@ -134,7 +110,7 @@ fn take_place(exit: Exit) -> Result<(), Learned> {
         return Err(Learned::NO);
     };
     let Attachment { mac_limit, over_limit, .. } = *attachment;
-    // SAFETY: as above.
+    // SAFETY: aligned words of map values, changed atomically.
     unsafe {
         let removed = MAC_REMOVED.get(exit.id()).map_or(0, |removed| *removed);
         let before = count::fetch_add(&raw mut (*used).held, 1);

@@ -1,8 +1,8 @@
 //! The guards' part of [`super::compile`].
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::collections::{BTreeMap, BTreeSet};
 
-use sillon_abi::{EthertypeKey, Exit, FdbKey, Guards, Mac, OverLimit, PrefixKey};
+use sillon_abi::{Binding, BindingKey, Claim, EthertypeKey, Exit, FdbKey, Guards, Mac, OverLimit, PrefixKey};
 
 use super::addr;
 use crate::dataplane::tables::Tables;
@@ -21,9 +21,17 @@ pub fn bits(guards: &model::Guards) -> u16 {
     bits
 }
 
-/// The bits that all points of a `line` on this node have, by its name: both ends' frames are compared with what is configured for
-/// either, and control frames cross only where all let them.
-pub fn of_lines(config: &NodeConfig) -> BTreeMap<&str, u16> {
+/// The bits that all points of a segment on this node have, by its name, where there are any.
+pub fn of_segments(config: &NodeConfig) -> BTreeMap<&str, u16> {
+    let mut bits = of_lines(config);
+    let suppressing = config.segments.iter().filter(|segment| segment.suppress);
+    bits.extend(suppressing.map(|segment| (segment.name.as_str(), Guards::SUPPRESS)));
+    bits
+}
+
+/// Those of a `line`, which never suppresses: both ends' frames are compared with what is configured for either, and control frames
+/// cross only where all let them.
+fn of_lines(config: &NodeConfig) -> BTreeMap<&str, u16> {
     let lines = config.segments.iter().filter(|segment| segment.service == Service::Line);
     let mut bits: BTreeMap<&str, u16> = lines.map(|line| (line.name.as_str(), Guards::CONTROL)).collect();
     for attachment in &config.attachments {
@@ -58,12 +66,19 @@ pub fn lists(tables: &mut Tables, id: u32, segment: u32, guards: &model::Guards)
         tables.prefixes.insert(prefix_key(id, *prefix));
     }
     // Hosts can't do without link-local addresses, and choose them themselves (RFC 4862 section 5.3).
-    let lists_link_local = guards.prefixes.iter().any(|prefix| match prefix.address() {
-        IpAddr::V6(v6) => v6.segments()[0] & 0xffc0 == 0xfe80,
-        IpAddr::V4(_) => false,
-    });
+    let lists_link_local = guards.prefixes.iter().any(|prefix| prefix.is_link_local());
     if !guards.prefixes.is_empty() && !lists_link_local {
         tables.prefixes.insert(prefix_key(id, Prefix::LINK_LOCAL));
+    }
+}
+
+/// Whose addresses are configured at an attachment. Nobody else has them, so that what is said of them replaces what a cache has.
+pub fn bindings(tables: &mut Tables, id: u32, segment: u32, bindings: &BTreeSet<model::Binding>) {
+    for binding in bindings {
+        let router = if binding.is_router() { Claim::ROUTER } else { 0 };
+        let claim = Claim { mac: Mac::new(binding.mac().octets()), flags: Claim::OVERRIDE | router };
+        let entry = Binding { claim, exit: Exit::attachment(id), segment, seen: 0 };
+        tables.bindings.insert(BindingKey::new(segment, addr(binding.address())), entry);
     }
 }
 

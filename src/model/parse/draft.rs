@@ -9,9 +9,10 @@ use toml::de::{DeTable, DeValue};
 
 use super::super::node::{Limits, Moves};
 use super::super::{
-    Encap, InterfaceName, InvalidValue, LeafRole, Name, PortRole, Segment, Service, StormControl, Vni,
+    Binding, Encap, InterfaceName, InvalidValue, LeafRole, Name, PortRole, Segment, Service, StormControl,
+    Vni,
 };
-use super::fields::{Fields, number, number_within, text, type_of, word, wrong_type};
+use super::fields::{Fields, flag, number, number_within, text, type_of, word, wrong_type};
 use super::guards::{self, GuardsDraft};
 use super::police::{self, ProfileDraft};
 use super::sink::Sink;
@@ -58,6 +59,9 @@ pub(super) struct SegmentDraft {
     pub mac_limit: Option<Spanned<u32>>,
     pub dscp: u32,
     pub moves: Moves,
+    pub suppress: Option<Spanned<bool>>,
+    /// Whether it is not known what `suppress` is to be.
+    pub suppress_unreadable: bool,
 }
 
 /// `[[attachment]]`
@@ -71,6 +75,7 @@ pub(super) struct AttachmentDraft {
     pub egress: Option<Spanned<String>>,
     pub storm: StormControl,
     pub guards: GuardsDraft,
+    pub bindings: Vec<Spanned<Binding>>,
 }
 
 const TABLES: [&str; 5] = ["node", "port", "profile", "segment", "attachment"];
@@ -151,6 +156,7 @@ fn read_segment(at: Range<usize>, table: &DeTable<'_>, sink: &mut Sink) -> Segme
         "move_limit",
         "move_window",
         "freeze",
+        "suppress",
     ];
     let fields = Fields::new("[[segment]]", at, table, &known, sink);
     let written = fields.required(sink, "name", "\"alder-lan\"", text);
@@ -167,6 +173,7 @@ fn read_segment(at: Range<usize>, table: &DeTable<'_>, sink: &mut Sink) -> Segme
     };
     let (limit, window) = (short("move_limit", 0, moves.limit), short("move_window", 1, moves.window));
     let moves = Moves { limit, window, freeze: optional("freeze", 1..=1_000_000, moves.freeze) };
+    let suppress = fields.optional(sink, "suppress", flag);
     let any_vni = |value: &DeValue<'_>| {
         let range = Vni::MIN.get()..=Vni::MAX.get();
         Vni::new(number(range, |number| Vni::refuse(number))(value)?)
@@ -183,11 +190,13 @@ fn read_segment(at: Range<usize>, table: &DeTable<'_>, sink: &mut Sink) -> Segme
         mac_limit: fields.optional(sink, "mac_limit", number_within(1..=MOST_FDB)),
         dscp,
         moves,
+        suppress_unreadable: suppress.is_none() && fields.get("suppress").is_some(),
+        suppress,
     }
 }
 
 fn read_attachment(at: Range<usize>, table: &DeTable<'_>, sink: &mut Sink) -> AttachmentDraft {
-    let own = ["segment", "port", "encap", "role", "ingress", "egress", "storm"];
+    let own = ["segment", "port", "encap", "role", "ingress", "egress", "storm", "bindings"];
     let known = [&own[..], &guards::KEYS].concat();
     let fields = Fields::new("[[attachment]]", at, table, &known, sink);
     AttachmentDraft {
@@ -200,6 +209,7 @@ fn read_attachment(at: Range<usize>, table: &DeTable<'_>, sink: &mut Sink) -> At
         egress: fields.optional(sink, "egress", text),
         storm: police::read_storm(&fields, sink),
         guards: GuardsDraft::read(&fields, sink),
+        bindings: fields.list(sink, "bindings", word),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The values of a file against each other: every rule that needs two of them.
 
 mod attachments;
+mod bindings;
 mod guards;
 mod profiles;
 mod tunnels;
@@ -37,6 +38,7 @@ pub(super) fn check(draft: &Draft, sink: &mut Sink) -> Option<NodeConfig> {
     attachments::check(draft, sink);
     profiles::check(draft, sink);
     guards::check(draft, sink);
+    bindings::check(draft, sink);
     limits(draft, sink);
 
     let config = if sink.has_errors() { None } else { build(draft) }?;
@@ -138,6 +140,7 @@ fn build(draft: &Draft) -> Option<NodeConfig> {
             egress: profiles::named(attachment.egress.as_ref())?,
             storm: attachment.storm,
             guards: attachment.guards.build(),
+            bindings: attachment.bindings.iter().map(|binding| *binding.get_ref()).collect(),
         })
     });
     Some(NodeConfig {
@@ -161,5 +164,6 @@ fn build_segment(segment: &SegmentDraft, fdb: u32) -> Option<Segment> {
         mac_limit: mac_limit(segment, fdb),
         dscp: segment.dscp.try_into().ok()?,
         moves: segment.moves,
+        suppress: segment.suppress.as_ref().is_some_and(|suppress| *suppress.get_ref()),
     })
 }

@@ -1,0 +1,79 @@
+//! Who was heard to have which address: the programs write it, and the agent removes it and keeps its own account of that.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::os::fd::AsFd;
+
+use sillon_abi::{Answers, Binding, BindingKey, Exit, FdbUse, map};
+
+use super::{Maps, Named};
+use crate::dataplane::{DataplaneError, raw};
+
+impl Maps {
+    /// Forgets who has which address, but for what was heard at these (segment uid, exit) pairs.
+    pub(super) fn purge_bindings(&mut self, exits: &BTreeSet<(u32, Exit)>) -> Result<(), DataplaneError> {
+        self.retain_bindings(|key, binding| exits.contains(&(key.segment, binding.exit))).map(drop)
+    }
+
+    /// Forgets what was heard and `keep` does not want; returns how much that was.
+    ///
+    /// # Errors
+    /// The map can't be read or written.
+    pub fn retain_bindings(
+        &mut self,
+        keep: impl Fn(&BindingKey, &Binding) -> bool,
+    ) -> Result<u64, DataplaneError> {
+        let heard = self.bindings()?;
+        let gone = heard.iter().filter(|(key, binding)| !keep(key, binding)).map(|(key, _)| key);
+        let mut removed: BTreeMap<u32, u64> = BTreeMap::new();
+        for key in gone {
+            // SAFETY: the map is a hash of just these, which was asked for when it was opened.
+            #[allow(unsafe_code)]
+            let taken: Option<Binding> =
+                unsafe { raw::take(self.bindings_data.fd().as_fd(), key) }.map_err(refused)?;
+            *removed.entry(key.segment).or_default() += u64::from(taken.is_some());
+        }
+        for (segment, count) in &removed {
+            if let Ok(before) = self.binding_removed.get(segment, 0) {
+                self.binding_removed.insert(segment, before + count, 0).named(map::BINDING_REMOVED)?;
+            }
+        }
+        Ok(removed.values().sum())
+    }
+
+    /// What was heard.
+    ///
+    /// # Errors
+    /// The map can't be read.
+    pub fn bindings(&self) -> Result<Vec<(BindingKey, Binding)>, DataplaneError> {
+        // SAFETY: as above.
+        #[allow(unsafe_code)]
+        unsafe { raw::entries(self.bindings_data.fd().as_fd()) }.map_err(refused)
+    }
+
+    /// What was heard in a segment, and what was removed of it.
+    ///
+    /// # Errors
+    /// The map can't be read.
+    pub fn binding_use(&self, uid: u32) -> Result<(FdbUse, u64), DataplaneError> {
+        Ok((
+            self.binding_use.get(&uid, 0).named(map::BINDING_USE)?,
+            self.binding_removed.get(&uid, 0).named(map::BINDING_REMOVED)?,
+        ))
+    }
+
+    /// Questions of an attachment that were answered, of all CPUs together.
+    ///
+    /// # Errors
+    /// The map can't be read.
+    pub fn answers(&self, id: u32) -> Result<Answers, DataplaneError> {
+        let values = self.answers.get(&id, 0).named(map::ANSWERS)?;
+        Ok(values
+            .iter()
+            .fold(Answers::default(), |sum, one| Answers { arp: sum.arp + one.arp, nd: sum.nd + one.nd }))
+    }
+}
+
+fn refused(source: io::Error) -> DataplaneError {
+    DataplaneError::Io { path: map::BINDINGS.into(), source }
+}

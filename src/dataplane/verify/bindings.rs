@@ -1,0 +1,119 @@
+//! The bindings' part of [`super::verify`]: who answers for an address is of the address's segment, and may have it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use sillon_abi::{Addr, Binding, BindingKey, Exit, Guards, PrefixKey, Service};
+
+use super::Verifier;
+use crate::dataplane::{
+    names::ip,
+    tables::{Lists, Tables},
+};
+
+const HEARD: &str = "bindings";
+const CONFIGURED: &str = "configured bindings";
+
+impl Verifier<'_> {
+    pub(super) fn bindings(&mut self) {
+        let (live, tables) = (self.live, self.tables);
+        self.checked(HEARD, live.bindings.len());
+        self.checked(CONFIGURED, tables.bindings.len());
+        let known = Known::new(tables);
+        let mut counts: BTreeMap<u32, u32> = BTreeMap::new();
+        for (key, binding) in &live.bindings {
+            *counts.entry(key.segment).or_default() += 1;
+            self.binding(HEARD, key, binding, &known);
+        }
+        for (key, binding) in &tables.bindings {
+            self.binding(CONFIGURED, key, binding, &known);
+            if binding.exit.is_remote() {
+                let what = format!("{} is configured for a remote", self.whose(key));
+                self.violation(CONFIGURED, what, &[key.segment]);
+            }
+        }
+        for (uid, segment) in &tables.segments {
+            let has = counts.get(uid).copied().unwrap_or(0);
+            if has > segment.fdb_limit {
+                let name = self.names().segment(*uid);
+                let what = format!("{name} has {has} bindings, more than its {}", segment.fdb_limit);
+                self.violation(HEARD, what, &[*uid]);
+            }
+        }
+        self.suppression();
+    }
+
+    fn whose(&self, key: &BindingKey) -> String {
+        format!("{} in {}", ip(key.addr), self.names().segment(key.segment))
+    }
+
+    fn binding(&mut self, of: &'static str, key: &BindingKey, binding: &Binding, known: &Known) {
+        let (whose, uid, mac) = (self.whose(key), key.segment, binding.claim.mac);
+        if !self.tables.segments.contains_key(&uid) {
+            self.violation(of, format!("{whose} is of no segment"), &[uid]);
+            return;
+        }
+        if binding.segment != uid {
+            let other = self.names().segment(binding.segment);
+            self.violation(of, format!("{whose} has the entry of {other}"), &[uid, binding.segment]);
+        }
+        if mac.is_group() || mac.is_zero() {
+            self.violation(of, format!("{whose} is at {mac}, which is no station's address"), &[uid]);
+        }
+        self.expect_own(of, &whose, binding.exit, uid);
+        if self.belongs(binding.exit, uid).is_ok() && !known.claimants.contains(&(uid, binding.exit)) {
+            self.violation(of, format!("{whose} is in a segment that answers nothing"), &[uid]);
+        }
+        if !known.may_have(binding.exit, key.addr) {
+            let name = self.names().exit(binding.exit);
+            self.violation(of, format!("{whose} is at {name}, which may not have it"), &[uid]);
+        }
+    }
+
+    /// All points of a segment listen, or none does; those of a line do not.
+    fn suppression(&mut self) {
+        let tables = self.tables;
+        let points = tables.attachments.values().map(|one| (one.segment, one.service, one.guards));
+        let tunnels = tables.tunnels.values().map(|one| (one.segment, one.service, one.guards));
+        let mut segments: BTreeMap<u32, bool> = BTreeMap::new();
+        for (uid, service, guards) in points.chain(tunnels) {
+            let hears = guards & Guards::SUPPRESS != 0;
+            let is_line = service == Service::Line as u8;
+            if hears && is_line || *segments.entry(uid).or_insert(hears) != hears {
+                let what =
+                    format!("the points of {} do not agree on what is answered", self.names().segment(uid));
+                self.violation("guards", what, &[uid]);
+            }
+        }
+    }
+}
+
+/// What is asked of the tables for each binding.
+struct Known {
+    claimants: BTreeSet<(u32, Exit)>,
+    /// Lengths and prefixes, by attachment.
+    prefixes: BTreeMap<u32, Vec<(u32, PrefixKey)>>,
+}
+
+impl Known {
+    fn new(tables: &Tables) -> Self {
+        Self { claimants: tables.claimants(), prefixes: Lists::of(tables).prefixes }
+    }
+
+    /// Whether an exit's prefixes let it have an address; what has none may have any.
+    fn may_have(&self, exit: Exit, addr: Addr) -> bool {
+        let prefixes = self.prefixes.get(&exit.id()).filter(|_| !exit.is_remote());
+        let is_in = |(length, key): &(u32, PrefixKey)| {
+            let same = (bits(key.addr) ^ bits(addr)).leading_zeros() + PrefixKey::ID_BITS;
+            key.is_v4() == addr.is_v4() && same >= *length
+        };
+        prefixes.is_none_or(|prefixes| prefixes.iter().any(is_in))
+    }
+}
+
+fn bits(addr: Addr) -> u128 {
+    match ip(addr) {
+        IpAddr::V4(v4) => u128::from(v4.to_ipv6_mapped()),
+        IpAddr::V6(v6) => u128::from(v6),
+    }
+}
