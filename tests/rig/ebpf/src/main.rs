@@ -42,8 +42,7 @@ fn field(ctx: &XdpContext, offset: usize) -> Option<*mut u16> {
 /// Gives each frame the next flow's source port and the next station's address, and sends it out.
 #[xdp]
 pub fn generate(ctx: XdpContext) -> u32 {
-    let (Some(flows), Some(stations), Some(made)) =
-        (SETTINGS.get(0), SETTINGS.get(2), MADE.get_ptr_mut(0))
+    let (Some(flows), Some(stations), Some(made)) = (SETTINGS.get(0), SETTINGS.get(2), MADE.get_ptr_mut(0))
     else {
         return xdp_action::XDP_ABORTED;
     };
