@@ -8,7 +8,7 @@ use sillon_rig::{
 };
 
 use crate::{
-    common::{comes, mac, soon, stays_away, v4, v6},
+    common::{PATIENCE, SILENCE, comes, mac, soon, stays_away, v4, v6},
     frames::*,
     lan::{ATTACKER, Keys, Lan, OFF, PEER, Setting, VICTIM},
 };
@@ -194,4 +194,58 @@ fn what_stays_on_a_list_passes_while_it_changes() {
     assert!(soon(|| lan.dropped("address-not-listed") == 1));
     lan.victim.drain().unwrap();
     assert!(stays_away(&lan.victim, "attack!"));
+}
+
+/// The proxy as a weapon (RFC 9161 section 6.1 warns of it): one false claim, and the fabric itself answers everybody's questions with it,
+/// and goes on when the liar is silent. With prefixes the claim is not heard, and where the address is configured nobody's is; the answer is
+/// the owner's address, and nobody else hears the question.
+#[test]
+fn proxy_abuse() {
+    const SUPPRESSED: Setting<'static> = Setting { segment: &[("suppress", "true")], ..OPEN };
+    const PREFIXES: Keys<'static> = &[("prefixes", "[\"10.0.0.2/32\"]")];
+    const BOUND: Keys<'static> = &[("bindings", "[\"10.0.0.3 02:00:00:00:00:03\"]")];
+    let lie = arp(to_all(), 2, (mac(ATTACKER), ip4(VICTIM)), ip4(PEER));
+    let truth = arp(to_all(), 2, (mac(VICTIM), ip4(VICTIM)), ip4(PEER));
+    let question = {
+        let mut question = arp(to_all(), 1, (mac(PEER), ip4(PEER)), ip4(VICTIM));
+        question.0[..6].copy_from_slice(&BROADCAST);
+        question.0[6..12].copy_from_slice(&mac(PEER));
+        question
+    };
+    // Whose address the peer is told.
+    let told = |lan: &Lan| {
+        lan.peer.drain().unwrap();
+        lan.peer.send(&question).unwrap();
+        let is_answer = |frame: &Frame| frame.0[12..14] == [8, 6] && frame.0[20..22] == [0, 2];
+        let answer = lan.peer.expect(PATIENCE, is_answer).unwrap()?;
+        Some(<[u8; 6]>::try_from(&answer.0[22..28]).unwrap())
+    };
+    let said = |lan: &Lan, victim: bool| {
+        let (wire, frame, from) =
+            if victim { (&lan.victim, &truth, VICTIM) } else { (&lan.attacker, &lie, ATTACKER) };
+        let mut frame = frame.clone();
+        frame.0[..6].copy_from_slice(&BROADCAST);
+        frame.0[6..12].copy_from_slice(&mac(from));
+        wire.send(&frame).unwrap();
+        assert!(lan.far.expect(PATIENCE, |came| came.0[6..12] == mac(from)).unwrap().is_some() || !victim);
+    };
+    let lan = Lan::new(SUPPRESSED);
+    lan.introduce();
+    said(&lan, true);
+    assert_eq!(told(&lan), Some(mac(VICTIM)));
+    said(&lan, false);
+    assert_eq!(told(&lan), Some(mac(ATTACKER)), "it works without the guard");
+    drop(lan);
+    for setting in [Setting { attacker: PREFIXES, ..SUPPRESSED }, Setting { victim: BOUND, ..SUPPRESSED }] {
+        let lan = Lan::new(setting);
+        lan.introduce();
+        said(&lan, true);
+        said(&lan, false);
+        assert_eq!(told(&lan), Some(mac(VICTIM)));
+        lan.far.drain().unwrap();
+        assert_eq!(told(&lan), Some(mac(VICTIM)));
+        let asked = lan.far.expect(SILENCE, |frame| frame.0[20..22] == [0, 1]).unwrap();
+        assert_eq!(asked, None, "the question goes no further");
+        lan.victim_is_reached();
+    }
 }
