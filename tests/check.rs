@@ -197,7 +197,6 @@ fn a_guard_that_is_none() {
             &["trusted: \"dns\" is not what an attachment can be trusted with", "dhcp, ra"],
         ),
         ("trusted = \"ra\"", &["trusted: wrong type: this is a string", "a list"]),
-        ("control = \"peer\"", &["control: \"peer\" is not supported"]),
         ("control = \"tunel\"", &["did you mean \"tunnel\"?"]),
         (
             "prefixes = [\"10.0.0.1/24\"]",
@@ -243,6 +242,10 @@ fn guards_that_do_not_go_together() {
     );
     let line = and("control = \"tunnel\"").replace("\"lan\"", "\"line\"");
     assert_eq!(check(line, &[]).status.code(), Some(0));
+    let peer = and("control = \"peer\"");
+    refused(&peer, "20:11", &["with \"peer\", the attachment has no tag", "these frames have one"]);
+    let untagged = peer.replace("\"dot1q 100\"", "\"untagged\"");
+    assert_eq!(check(untagged, &[]).status.code(), Some(0));
 }
 
 #[test]

@@ -404,6 +404,13 @@ fn what_guards_do_not_say_is_found_in_each_map() {
     with_entry(node, map::ETHERTYPES, ethertype(999), 0u32, || {
         expect(node, "ethertypes", "1 of them are of no attachment", &[]);
     });
+    with_element(
+        node,
+        map::PORTS,
+        alder_p0.1.class.ifindex,
+        |port: &mut PortEntry| port.flags = PortEntry::PEERS,
+        || expect(node, "ports", "p0 lets out other control frames", &[]),
+    );
     let guards = |bit: u16| move |one: &mut Attachment| one.guards ^= bit;
     for (bit, of, words) in [
         (Guards::PREFIXES, "prefixes", "those of p0 untagged are not asked for"),

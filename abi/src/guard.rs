@@ -26,6 +26,8 @@ impl Guards {
     /// ARP and neighbour discovery are listened to and, at attachments, answered. All points of a segment have it or none.
     pub const SUPPRESS: u16 = 1 << 5;
 
+    /// Link-local control frames are for the node's own stack.
+    pub const PEER: u16 = 1 << 6;
     /// Only addresses that are configured for the attachment may be sources.
     pub const FIXED_MACS: u16 = 1 << 8;
     /// An address that was learned here does not move away.

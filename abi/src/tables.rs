@@ -40,8 +40,13 @@ pub struct PortEntry {
     pub mac: Mac,
     /// A [`Role`].
     pub role: u8,
-    /// Zero.
-    pub pad: u8,
+    /// [`PortEntry::PEERS`].
+    pub flags: u8,
+}
+
+impl PortEntry {
+    /// In `flags`: an attachment of it has [`crate::Guards::PEER`], so that the node's own stack may answer.
+    pub const PEERS: u8 = 1;
 }
 
 /// What userspace remembers of a port.

@@ -44,6 +44,18 @@ pub fn hand_over(frame: &Frame, origin: &Origin, inner: &Inner) -> Result<u32, D
     Ok(xdp_action::XDP_PASS)
 }
 
+/// Passes a control frame of an attachment to the host's own stack, past the flood.
+#[inline(always)]
+pub fn to_peer(frame: &Frame, origin: &Origin) -> Result<u32, DropReason> {
+    frame.leave_note(Handoff {
+        magic: Handoff::MAGIC,
+        ingress: origin.ingress,
+        flags: Handoff::FOR_HOST,
+        ..Handoff::default()
+    })?;
+    Ok(xdp_action::XDP_PASS)
+}
+
 /// Passes a frame to the host's own stack, with a note that says so: a note that somebody else left must not speak for it.
 #[inline(always)]
 pub fn to_host(frame: &Frame) -> u32 {

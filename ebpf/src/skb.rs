@@ -15,7 +15,7 @@ use aya_ebpf::{
     },
     programs::TcContext,
 };
-use sillon_abi::{DropReason, ETHERNET, Handoff, Note, PathEntry, V4_OUTER, V6_OUTER};
+use sillon_abi::{DropReason, ETHERNET, Handoff, Mac, Note, PathEntry, V4_OUTER, V6_OUTER};
 
 use crate::{outer::Outer, parse::TAG};
 
@@ -52,6 +52,16 @@ impl Skb {
     pub fn protocol(self) -> u16 {
         // SAFETY: as above.
         unsafe { (*self.ctx).protocol as u16 }
+    }
+
+    /// The destination address.
+    #[inline(always)]
+    pub fn destination(self) -> Option<Mac> {
+        // SAFETY: as above; the comparison bounds the read, and any bytes are an address.
+        unsafe {
+            let (data, end) = ((*self.ctx).data as usize, (*self.ctx).data_end as usize);
+            if data + size_of::<Mac>() > end { None } else { Some((data as *const Mac).read_unaligned()) }
+        }
     }
 
     /// Whether the kernel holds a tag of the frame beside the data.

@@ -15,10 +15,13 @@ use aya_ebpf::{
     macros::classifier,
     programs::TcContext,
 };
-use sillon_abi::{Attachment, DropReason, Encap, Exit, FloodKey, Handoff, MASKED_ETHERTYPE, Role, Segment};
+use sillon_abi::{
+    Attachment, DropReason, Encap, Exit, FloodKey, Handoff, MASKED_ETHERTYPE, PortEntry, Role, Segment,
+};
 
 use crate::{
     count::{self, Scope},
+    guard::control,
     maps::{ATTACHMENTS, FLOOD, PORTS, SEGMENTS},
     outer::{self, Outer},
     parse::{C_TPID, ETHERTYPE, S_TPID, TAG},
@@ -67,8 +70,21 @@ pub fn sillon_egress(ctx: TcContext) -> i32 {
         skb.set_mark(0);
         return TC_ACT_UNSPEC;
     }
+    if is_for_peer(skb) {
+        return TC_ACT_UNSPEC;
+    }
     count::dropped(Scope::port(skb.ifindex()), DropReason::HostEgress);
     TC_ACT_SHOT
+}
+
+/// Whether a frame of the node's own stack is a control frame, on a port where that takes part in them.
+#[inline(always)]
+fn is_for_peer(skb: Skb) -> bool {
+    // SAFETY: a map value, alive for the run of the program.
+    let flags = PORTS.get_ptr(skb.ifindex()).map_or(0, |port| unsafe { (*port).flags });
+    flags & PortEntry::PEERS != 0
+        && !skb.has_lifted_tag()
+        && skb.destination().is_some_and(control::is_control)
 }
 
 #[inline(always)]
@@ -93,6 +109,9 @@ fn flood(skb: Skb, note: Handoff) -> Result<i32, DropReason> {
     // A tag beside the data is one that XDP has not seen: the sender's device put it there (a veth with VLAN offload).
     if skb.has_lifted_tag() {
         return Err(DropReason::NestedTag);
+    }
+    if note.flags & Handoff::FOR_HOST != 0 {
+        return Ok(TC_ACT_UNSPEC);
     }
     // SAFETY: a map value, alive for the run of the program.
     let segment =

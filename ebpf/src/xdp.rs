@@ -83,6 +83,10 @@ fn pipeline(frame: &Frame, scope: &mut Scope) -> Result<u32, DropReason> {
             storm::allow(origin, &inner)?;
             flood::hand_over(frame, origin, &inner)
         }
+        Route::Host => {
+            storm::allow(origin, &inner)?;
+            flood::to_peer(frame, origin)
+        }
     }
 }
 

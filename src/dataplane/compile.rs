@@ -11,8 +11,8 @@ use std::{
 };
 
 use sillon_abi::{
-    Addr, Attachment, ClassKey, Exit, FloodKey, Label, NodeEntry, PortEntry, Role, Segment, TunnelEntry,
-    TunnelKey,
+    Addr, Attachment, ClassKey, Exit, FloodKey, Guards, Label, NodeEntry, PortEntry, Role, Segment,
+    TunnelEntry, TunnelKey,
 };
 
 use super::{
@@ -333,6 +333,9 @@ impl Compiler<'_> {
     }
 
     fn ports(&mut self) {
+        let attachments = self.tables.attachments.values();
+        let peers = attachments.filter(|attachment| attachment.guards & Guards::PEER != 0);
+        let peers: BTreeSet<u32> = peers.map(|attachment| attachment.class.ifindex).collect();
         for port in &self.config.ports {
             let Some(device) = self.devices.get(port.name.as_str()) else { continue };
             let whole = ClassKey::whole(device.ifindex);
@@ -341,7 +344,7 @@ impl Compiler<'_> {
                 whole: whole.map_or(0, |(id, _)| *id),
                 mac: sillon_abi::Mac::new(device.mac),
                 role: role(port.role) as u8,
-                pad: 0,
+                flags: if peers.contains(&device.ifindex) { PortEntry::PEERS } else { 0 },
             };
             self.tables.ports.insert(device.ifindex, entry);
             self.tables.devices.insert(device.ifindex);

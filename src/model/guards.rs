@@ -19,7 +19,7 @@ pub struct Guards {
     pub sticky: bool,
     /// What it is trusted to be.
     pub trusted: BTreeSet<Trust>,
-    /// What becomes of link-local control frames; [`Control::Tunnel`] only in a `line`.
+    /// What becomes of link-local control frames; [`Control::Tunnel`] only in a `line`, [`Control::Peer`] only without tags.
     pub control: Control,
     /// Its IP addresses; none where it may have any.
     pub prefixes: BTreeSet<Prefix>,

@@ -110,6 +110,8 @@ words! {
     Drop = "drop",
     /// A `line` carries them across, as a cable would.
     Tunnel = "tunnel",
+    /// They are for the node's own stack, which may send its own.
+    Peer = "peer",
 }
 
 #[cfg(test)]

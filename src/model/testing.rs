@@ -120,7 +120,10 @@ fn attach(config: &mut NodeConfig, at: (usize, usize), encap: Encap, role: LeafR
         let Guards { mac_limit, over_limit, sticky, .. } = Guards::default();
         guards = Guards { mac_limit, over_limit, sticky, ..guards };
     }
-    if service != Service::Line {
+    if service != Service::Line && guards.control == Control::Tunnel {
+        guards.control = Control::Drop;
+    }
+    if guards.control == Control::Peer && !matches!(encap, Encap::Untagged | Encap::Port) {
         guards.control = Control::Drop;
     }
     let others = || config.attachments.iter().filter(|other| other.segment == segment);
@@ -366,7 +369,9 @@ pub(crate) fn assert_every_rule(config: &NodeConfig) {
         assert!(guards.macs.iter().all(|mac| owned.insert((&attachment.segment, mac))), "{attachment:?}");
         assert!(guards.macs.is_empty() || !guards.sticky);
         let is_line = config.segment(&attachment.segment).unwrap().service == Service::Line;
-        assert!(is_line || guards.control == Control::Drop);
+        assert!(is_line || guards.control != Control::Tunnel);
+        let has_tag = !matches!(attachment.encap, Encap::Untagged | Encap::Port);
+        assert!(!has_tag || guards.control != Control::Peer);
         assert!(guards.ethertypes.as_ref().is_none_or(|list| !list.is_empty()));
         assert_bindings(config, attachment);
     }

@@ -1,9 +1,9 @@
 //! Frames that speak of a link, from where there is none.
 
-use sillon_rig::{Family, Frame, Underlay, frame::Macs};
+use sillon_rig::{Family, Frame, PacketSocket, Tag, Underlay, frame::Macs};
 
 use crate::{
-    common::{comes, fabric, mac, soon, stays_away},
+    common::{SILENCE, comes, fabric, mac, soon, stays_away},
     frames::WORD,
     lan::{ATTACKER, Lan, OFF, Setting},
 };
@@ -79,4 +79,74 @@ fn pause_frame_injection() {
     let count = attacks().len() as u64;
     assert!(soon(|| fabric.edges[1].dropped("alder-line", "link-local-control").unwrap() == count));
     assert!(stays_away(&wires[1], "attack!"));
+}
+
+/// What the owner's own stack speaks with a device on an access port (MEF 45 "peer"): it hears that port's control frames and nothing else, its own
+/// come out there and nowhere else, and neither is anybody's who has not asked for it. What floods the stack is limited like other multicasts.
+#[test]
+fn control_frames_for_the_nodes_own_stack() {
+    let mut fabric = fabric(Underlay::Direct);
+    let [peer, other] = ["p0", "p1"].map(|port| fabric.plug(0, port).unwrap());
+    let file = |control: &str| {
+        let file =
+            fabric.file(0).port("p0", "access").port("p1", "access").segment("alder-lan", 100, "lan", &[]);
+        let file = file.attach("alder-lan", "p0", "untagged").key("control", format!("\"{control}\""));
+        file.key("storm", "{ multicast = 100 }").attach("alder-lan", "p1", "untagged")
+    };
+    let (peers, drops) = (file("peer"), file("drop"));
+    fabric.edges[0].start(&peers).unwrap();
+    let node = &fabric.edges[0];
+    let stack = |port: &str| node.netns.enter(|| Ok(PacketSocket::open(port)?)).unwrap();
+    let (own, others) = (stack("p0"), stack("p1"));
+    let lldp = frame([0x01, 0x80, 0xc2, 0, 0, 14], 0x88cc, &[2, 7]);
+    let hears = |stack: &PacketSocket| {
+        let mut heard = 0;
+        while let Some(frame) = stack.receive(SILENCE).unwrap() {
+            heard += usize::from(Frame(frame).contains(WORD));
+        }
+        heard
+    };
+    let sends = |stack: &PacketSocket| {
+        // Who sends what is dropped at TC is told so.
+        let _ = stack.send(&lldp.0);
+        hears(peer.socket()) + hears(other.socket())
+    };
+    for (_, frame) in attacks() {
+        peer.send(&frame).unwrap();
+        other.send(&frame).unwrap();
+    }
+    let count = attacks().len();
+    assert_eq!(
+        (hears(&own), hears(&others)),
+        (count, 0),
+        "what comes in at p0 is for the stack, and at p1 it is not"
+    );
+    assert!(soon(|| node.dropped("p1 untagged", "link-local-control").unwrap() == count as u64));
+    assert!(stays_away(&other, "attack!"), "it is not flooded either");
+    assert_eq!(node.show("fdb").unwrap().len(), 0, "nothing is learned of a link's own frames");
+    // A tag, and a PAUSE, are not the link's.
+    peer.send(&lldp.tagged(&[Tag::c(0)])).unwrap();
+    assert!(soon(|| node.dropped("p0 untagged", "link-local-control").unwrap() == 1));
+    peer.send(&frame([0x01, 0x80, 0xc2, 0, 0, 1], 0x8808, &[0, 1, 0xff, 0xff])).unwrap();
+    assert!(soon(|| node.dropped("p0 untagged", "mac-control").unwrap() == 1));
+    // Out again.
+    assert_eq!((sends(&own), sends(&others)), (1, 0));
+    let _ = own.send(&frame([0xff; 6], 0x88b5, &[]).0);
+    assert_eq!(hears(peer.socket()), 0, "nothing else comes out");
+    assert!(soon(
+        || node.dropped("p0", "host-egress").unwrap() == 1 && node.dropped("p1", "host-egress").unwrap() == 1
+    ));
+    // A flood of them is one of multicasts.
+    hears(&own);
+    for _ in 0..1000 {
+        peer.send(&lldp).unwrap();
+    }
+    let heard = hears(&own);
+    assert!((1..=300).contains(&heard), "{heard} of 1000");
+    assert!(soon(|| node.dropped("p0 untagged", "storm-multicast").unwrap() == 1000 - heard as u64));
+    assert!(node.sillon(&["verify"]).unwrap().status.success());
+    node.reload(&drops).unwrap();
+    peer.send(&lldp).unwrap();
+    assert_eq!((hears(&own), sends(&own)), (0, 0), "nor where it says so no longer");
+    assert!(node.sillon(&["verify"]).unwrap().status.success());
 }

@@ -1,24 +1,45 @@
 //! Link-local control frames: BPDUs, LACP, LLDP, EAPOL and their like go to 01-80-C2-00-00-0x, which no bridge forwards (IEEE 802.1Q
 //! table 8-1); Cisco's CDP, VTP and PVST+ to 01-00-0C-CC-CC-CC and -CD. They speak of a link, and in a segment there is none: an
-//! operator's BPDU must not reach another's switch. They are dropped (`link-local-control`), unless they cross a `line` whose
-//! attachments say `control = "tunnel"`, as MEF 45 has it for private lines: then both ends are one operator's own, and the line is
-//! the link.
+//! operator's BPDU must not reach another's switch. They are dropped (`link-local-control`), unless the file says otherwise, in MEF 45's words:
+//!
+//! - `control = "tunnel"` lets them cross a `line` whose attachments all say so, as for private lines: then both ends are one operator's own,
+//!   and the line is the link;
+//! - `control = "peer"` gives those without a tag to the node's own stack, where the owner runs LLDP or LACP with the operator's device, and lets
+//!   that stack's own out (`tc.rs`). They count against the bandwidth profile and the limit for multicasts, and nothing is learned of them.
 //!
 //! PAUSE and other MAC control (ethertype 0x8808, IEEE 802.3 annex 31) stops the sender at the other end of one cable; it is never
 //! carried (`mac-control`).
 
 use sillon_abi::{DropReason, Guards, Mac};
 
-use crate::classify::Origin;
+use crate::{
+    classify::Origin,
+    parse::{ETHERTYPE, Inner},
+};
 
 const MAC_CONTROL: u16 = 0x8808;
 
 #[inline(always)]
+pub fn is_control(dst: Mac) -> bool {
+    dst.is_link_local_control() || dst.is_cisco_control()
+}
+
+#[inline(always)]
 pub fn address(origin: &Origin, dst: Mac) -> Result<(), DropReason> {
-    if !dst.is_link_local_control() && !dst.is_cisco_control() || origin.guards & Guards::CONTROL != 0 {
+    if !is_control(dst) || origin.guards & (Guards::CONTROL | Guards::PEER) != 0 {
         return Ok(());
     }
     Err(DropReason::LinkLocalControl)
+}
+
+/// Whether a frame is for the node's own stack.
+#[inline(always)]
+pub fn is_peers(origin: &Origin, inner: &Inner) -> Result<bool, DropReason> {
+    if origin.guards & Guards::PEER == 0 || !is_control(inner.macs.dst()) {
+        return Ok(false);
+    }
+    // What has a tag is not of the link.
+    if inner.l3 == ETHERTYPE + 2 { Ok(true) } else { Err(DropReason::LinkLocalControl) }
 }
 
 #[inline(always)]

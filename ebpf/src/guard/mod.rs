@@ -12,7 +12,7 @@
 //! attachment and the two MACs: while a decision on them is recalled it need not be asked. `packet` is for each frame.
 
 mod address;
-mod control;
+pub mod control;
 mod ethertype;
 mod inside;
 mod ipv6;

@@ -14,6 +14,7 @@ pub fn bits(guards: &model::Guards) -> u16 {
     let mut set = |bit: u16, is_on: bool| bits |= if is_on { bit } else { 0 };
     set(Guards::FIXED_MACS, !guards.macs.is_empty());
     set(Guards::STICKY, guards.sticky);
+    set(Guards::PEER, guards.control == Control::Peer);
     set(Guards::NO_DHCP_SERVER, !guards.trusted.contains(&Trust::Dhcp));
     set(Guards::NO_ROUTER, !guards.trusted.contains(&Trust::Ra));
     set(Guards::PREFIXES, !guards.prefixes.is_empty());

@@ -1,9 +1,9 @@
 //! The guards' part of [`super::verify`]: what is configured for an attachment is its own, each guard that asks for a list has one, and no list
 //! is left over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use sillon_abi::{Exit, FdbEntry, FdbKey, Guards, Service};
+use sillon_abi::{Exit, FdbEntry, FdbKey, Guards, PortEntry, Service};
 
 use super::Verifier;
 use crate::dataplane::tables::Lists;
@@ -15,6 +15,23 @@ impl Verifier<'_> {
         self.lists();
         self.attachment_limits();
         self.line_guards();
+        self.peers();
+    }
+
+    /// The node's own stack speaks where an attachment says so, and nowhere else.
+    fn peers(&mut self) {
+        let tables = self.tables;
+        let peers = tables.attachments.values().filter(|attachment| attachment.guards & Guards::PEER != 0);
+        let peers: BTreeSet<u32> = peers.map(|attachment| attachment.class.ifindex).collect();
+        for (ifindex, port) in &tables.ports {
+            if (port.flags & PortEntry::PEERS != 0) != peers.contains(ifindex) {
+                let name = self.names().port(*ifindex);
+                let what = format!(
+                    "port {name} lets out other control frames of the node's than its attachments say"
+                );
+                self.violation("ports", what, &[]);
+            }
+        }
     }
 
     /// Each configured address is in the FDB as such, and nothing else is.

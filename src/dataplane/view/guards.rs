@@ -54,7 +54,7 @@ pub struct RulesView {
     pub sticky: bool,
     /// What it is trusted to be.
     pub trusted: Vec<&'static str>,
-    /// `drop` or `tunnel`: what becomes of link-local control frames.
+    /// `drop`, `tunnel` or `peer`: what becomes of link-local control frames.
     pub control: &'static str,
     /// Its IP addresses; none where it may have any.
     pub prefixes: Vec<String>,
@@ -116,7 +116,13 @@ impl View<'_> {
             listed: macs.map(ToString::to_string).collect(),
             sticky: has(Guards::STICKY),
             trusted: trusted.into_iter().filter(|(bit, _)| !has(*bit)).map(|(_, name)| name).collect(),
-            control: if has(Guards::CONTROL) { "tunnel" } else { "drop" },
+            control: if has(Guards::CONTROL) {
+                "tunnel"
+            } else if has(Guards::PEER) {
+                "peer"
+            } else {
+                "drop"
+            },
             prefixes: prefixes.map(|(length, key)| prefix(*length, *key)).collect(),
             ethertypes: has(Guards::ETHERTYPES)
                 .then(|| ethertypes.map(|number| ethertype(*number)).collect()),

@@ -1,9 +1,8 @@
 //! The keys of an attachment's guards, each by itself.
 
 use toml::Spanned;
-use toml::de::DeValue;
 
-use super::super::{Control, Ethertype, Guards, InvalidValue, MacAddr, OverLimit, Prefix, Trust};
+use super::super::{Control, Ethertype, Guards, MacAddr, OverLimit, Prefix, Trust};
 use super::fields::{Fields, flag, number_within, word, wrong_type};
 use super::sink::Sink;
 
@@ -36,7 +35,7 @@ impl GuardsDraft {
             macs: fields.list(sink, "macs", word),
             sticky: fields.optional(sink, "sticky", flag),
             trusted: fields.list(sink, "trusted", word),
-            control: fields.optional(sink, "control", control),
+            control: fields.optional(sink, "control", word),
             prefixes: fields.list(sink, "prefixes", word),
             ethertypes: ethertypes(fields, sink),
         }
@@ -68,16 +67,6 @@ fn not_empty(fields: &Fields<'_>, key: &str, sink: &mut Sink) {
         sink.error(value.span(), format!("{key}: the list is empty"), "")
             .help(format!("list what the attachment may have; without {key} it may have any"));
     }
-}
-
-fn control(value: &DeValue<'_>) -> Result<Control, InvalidValue> {
-    if value.as_str() == Some("peer") {
-        return Err(InvalidValue::new(
-            "\"peer\" is not supported",
-            "a node's own stack takes no part in what operators send; it is \"drop\" or \"tunnel\"",
-        ));
-    }
-    word(value)
 }
 
 /// `"any"`, or a list.

@@ -33,7 +33,7 @@ fn random_frames_meet_every_end_and_the_node_does_what_the_model_says() {
     if let Some((divergence, path)) = report.divergence {
         panic!("{}: {}", path.display(), divergence.what);
     }
-    let verdicts = ["passed to the host", "sent to one place", "flooded"];
+    let verdicts = ["passed to the host", "passed to the host as a peer's", "sent to one place", "flooded"];
     let reasons =
         DropReason::ALL.iter().filter(|reason| !ELSEWHERE.contains(reason) && !IN_TIME.contains(reason));
     for end in reasons.map(|reason| reason.name()).chain(verdicts) {

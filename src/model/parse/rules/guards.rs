@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::super::super::{Control, MacAddr, Service};
+use super::super::super::{Control, Encap, MacAddr, Service};
 use super::super::draft::{AttachmentDraft, Draft, SegmentDraft};
 use super::super::sink::Sink;
 
@@ -17,6 +17,7 @@ pub(super) fn check(draft: &Draft, sink: &mut Sink) {
         .collect();
     for attachment in &draft.attachments {
         one_policy(attachment, sink);
+        peer(attachment, sink);
         let Some(name) = attachment.segment.as_ref().map(|name| name.get_ref().as_str()) else { continue };
         if let Some(segment) = segments.get(name) {
             control(attachment, segment, sink);
@@ -50,6 +51,16 @@ fn one_policy(attachment: &AttachmentDraft, sink: &mut Sink) {
         sink.error(place, format!("{key}: an attachment with macs learns no addresses"), "given here")
             .at(first.span(), "these are all that it has")
             .help(format!("remove {key}, or macs"));
+    }
+}
+
+/// A tag is not the link's, but a VLAN's: on an attachment with one, no link-local control frame comes.
+fn peer(attachment: &AttachmentDraft, sink: &mut Sink) {
+    let (Some(control), Some(encap)) = (&attachment.guards.control, &attachment.encap) else { return };
+    if *control.get_ref() == Control::Peer && !matches!(encap.get_ref(), Encap::Untagged | Encap::Port) {
+        sink.error(control.span(), "control: with \"peer\", the attachment has no tag".to_owned(), "given here")
+            .at(encap.span(), "these frames have one")
+            .help("control frames are those of a link, and have no tag: say \"peer\" on an \"untagged\" or \"port\" attachment");
     }
 }
 

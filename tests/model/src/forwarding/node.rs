@@ -174,6 +174,9 @@ impl Node {
         let mut inner = Inner::parse(&arrival.frame, arrival.may_carry_tags)?;
         guard::check(self, arrival, &inner)?;
         ecn::decapsulate(&mut inner, arrival.outer_ecn)?;
+        if guard::control::is_peers(self, arrival, &inner)? {
+            return Ok(Verdict::Peer(arrival.from));
+        }
         match bridge::route(self, arrival, &inner)? {
             Some(to) => {
                 let copy = send::send(self, arrival, &inner, to)?;

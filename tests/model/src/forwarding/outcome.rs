@@ -31,6 +31,8 @@ pub enum Scope {
 pub enum Verdict {
     /// It is the host's, as it is.
     Host,
+    /// It is a control frame that an attachment shares with the host's own stack, as it is.
+    Peer(Place),
     /// It is dropped.
     Dropped(Scope, DropReason),
     /// It leaves at one place.

@@ -20,7 +20,7 @@ pub struct Flows(HashMap<(Place, FlowKey), (usize, u16)>);
 /// Whether a run is what the model says; else what is wrong.
 pub fn run(verdict: &Verdict, frame: &[u8], ran: &Ran, ids: &Ids, flows: &mut Flows) -> Result<(), String> {
     let action = match verdict {
-        Verdict::Host | Verdict::Flooded(_) => PASS,
+        Verdict::Host | Verdict::Peer(_) | Verdict::Flooded(_) => PASS,
         Verdict::Dropped(..) => DROP,
         Verdict::Sent(_) => REDIRECT,
     };
@@ -32,6 +32,11 @@ pub fn run(verdict: &Verdict, frame: &[u8], ran: &Ran, ids: &Ids, flows: &mut Fl
         Verdict::Host if ran.note.is_some() => Err("the host's frame has a note".to_owned()),
         Verdict::Host if ran.bytes != frame => Err("the host's frame was changed".to_owned()),
         Verdict::Host => Ok(()),
+        Verdict::Peer(_) if ran.bytes != frame => Err("the peer's frame was changed".to_owned()),
+        Verdict::Peer(from) => match ran.note {
+            Some(note) if note.flags == Handoff::FOR_HOST && ids.place(note.ingress) == Some(*from) => Ok(()),
+            note => Err(format!("the peer's frame has the note {note:?}")),
+        },
         Verdict::Sent(copy) => flows.holds(copy, None, &ran.bytes),
         Verdict::Flooded(flood) => handed_over(flood, ran, ids),
     }

@@ -49,7 +49,7 @@ fn some(rng: &mut Rng, among: &[&'static str], most: usize) -> Vec<&'static str>
 }
 
 /// The guards of an attachment; `taken` are the addresses that are configured in its segment.
-pub fn lines(rng: &mut Rng, service: Service, taken: &mut BTreeSet<[u8; 6]>) -> String {
+pub fn lines(rng: &mut Rng, service: Service, may_peer: bool, taken: &mut BTreeSet<[u8; 6]>) -> String {
     let mut text = String::new();
     if rng.u8(..5) == 0 {
         macs(rng, taken, &mut text);
@@ -76,6 +76,8 @@ pub fn lines(rng: &mut Rng, service: Service, taken: &mut BTreeSet<[u8; 6]>) -> 
     }
     if service == Service::Line && rng.u8(..3) > 0 {
         text += "control = \"tunnel\"\n";
+    } else if may_peer && rng.bool() {
+        text += "control = \"peer\"\n";
     }
     text
 }

@@ -76,6 +76,7 @@ impl Tally {
         self.frames += 1;
         let end = match verdict {
             Verdict::Host => "passed to the host",
+            Verdict::Peer(_) => "passed to the host as a peer's",
             Verdict::Sent(_) => "sent to one place",
             Verdict::Flooded(_) => "flooded",
             Verdict::Dropped(_, reason) => reason.name(),
@@ -176,7 +177,7 @@ impl<'a> Pair<'a> {
         let mut copies = match verdict {
             Verdict::Sent(copy) => vec![copy.clone()],
             Verdict::Flooded(flood) => self.node.flood(flood),
-            Verdict::Dropped(..) => vec![],
+            Verdict::Dropped(..) | Verdict::Peer(_) => vec![],
             Verdict::Host => {
                 self.node.pass_to_host(device, bytes);
                 vec![]

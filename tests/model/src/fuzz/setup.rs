@@ -166,7 +166,8 @@ impl Draft {
         if service == Service::Tree && rng.bool() {
             self.text += "role = \"leaf\"\n";
         }
-        self.text += &guards::lines(rng, service, macs);
+        let may_peer = matches!(encap, Encap::Untagged | Encap::Port);
+        self.text += &guards::lines(rng, service, may_peer, macs);
     }
 
     /// Ways of equal cost have one MTU: which of them a flow takes is open, whether it gets through is not.

@@ -5,7 +5,7 @@
 //! What comes out of a tunnel was looked at by the node that it comes from: of it, only addresses and control frames are asked of again.
 
 mod address;
-mod control;
+pub mod control;
 mod inside;
 mod ipv6;
 pub mod mac;
@@ -34,7 +34,7 @@ pub fn check(node: &Node, arrival: &Arrival, inner: &Inner) -> Result<(), DropRe
     if inner.src == Mac::default() {
         return Err(DropReason::SourceZero);
     }
-    control::check(node, arrival.segment, inner)?;
+    control::check(node, arrival, inner)?;
     if inner.packet.len() > usize::from(node.config.segments[arrival.segment].mtu) {
         return Err(DropReason::TooBig);
     }
