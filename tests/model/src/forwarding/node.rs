@@ -210,9 +210,14 @@ impl Node {
     }
 
     /// The second look at a frame of the host's, at TC: the ethertype that stands in for others on the way there (`abi::MASKED_ETHERTYPE`) is
-    /// nobody's else. By then the kernel has lifted a tag.
+    /// nobody's else. By then the kernel has lifted a tag, or thrown the frame away, since there are not two bytes behind it
+    /// (`skb_vlan_untag`).
     pub fn pass_to_host(&mut self, device: usize, frame: &[u8]) {
+        const LEAST_TAGGED: usize = 14 + 4 + 2;
         let lifted = matches!(be16(frame, 12), Ok(C_TAG | S_TAG));
+        if lifted && frame.len() < LEAST_TAGGED {
+            return;
+        }
         if be16(frame, if lifted { 16 } else { 12 }) == Ok(sillon_abi::MASKED_ETHERTYPE) {
             self.counts.dropped(Scope::Port(device), DropReason::Unclassified);
         }
