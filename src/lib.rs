@@ -3,5 +3,7 @@
 pub mod agent;
 pub mod cli;
 pub mod dataplane;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 pub mod model;
 pub mod net;

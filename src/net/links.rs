@@ -69,7 +69,7 @@ pub(super) async fn dump(handle: &Handle) -> Result<BTreeMap<String, Link>, Netl
     Ok(messages.into_iter().map(link).map(|link| (link.name.clone(), link)).collect())
 }
 
-fn link(message: LinkMessage) -> Link {
+pub(crate) fn link(message: LinkMessage) -> Link {
     let mut link = Link {
         name: String::new(),
         ifindex: message.header.index,

@@ -1,12 +1,14 @@
 //! Random input: files for the parser, histories of configurations for `compile` and `diff`, and frames for the loaded programs.
 
-use anyhow::bail;
+use std::fs;
+
+use anyhow::{Context, bail};
 use clap::Args;
 
 use crate::{
     build,
-    run::{cargo, run, say},
-    setup,
+    run::{cargo, cargo_of, root, run, say},
+    setup::{self, NIGHTLY},
 };
 
 /// `cargo xtask fuzz`
@@ -21,11 +23,16 @@ pub struct Fuzz {
     /// Send frames for so long, instead of so many
     #[arg(long, value_name = "SECONDS")]
     time: Option<u64>,
+    /// Feed the parsers, with cargo-fuzz, for so long each, and do nothing else
+    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["cases", "frames", "time", "seed"])]
+    parsers: Option<u64>,
     /// Make the frames that an earlier run with this seed made
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 }
 
+/// The targets in `fuzz/`: what userspace reads of what others wrote.
+const PARSERS: [&str; 3] = ["config", "request", "netlink"];
 /// Some twenty seconds.
 const CASES: u32 = 3000;
 /// Less than a minute.
@@ -33,7 +40,7 @@ const FRAMES: u64 = 1_000_000;
 
 impl Default for Fuzz {
     fn default() -> Self {
-        Self { cases: CASES, frames: None, time: None, seed: None }
+        Self { cases: CASES, frames: None, time: None, parsers: None, seed: None }
     }
 }
 
@@ -42,6 +49,9 @@ impl Fuzz {
     /// next time: those of properties under `proptest-regressions/`, those of frames under `tests/model/corpus/`.
     pub fn run(&self) -> anyhow::Result<()> {
         setup::setup()?;
+        if let Some(seconds) = self.parsers {
+            return parsers(seconds);
+        }
         if !setup::is_root() {
             bail!("frames go through programs that are loaded: run `cargo xtask fuzz` as root");
         }
@@ -72,4 +82,23 @@ impl Fuzz {
         }
         run(&mut fuzz)
     }
+}
+
+/// Runs each target for so long. What makes one fail is kept in `fuzz/artifacts/`; mended, it belongs into `fuzz/seeds/`, which an ordinary
+/// test replays.
+fn parsers(seconds: u64) -> anyhow::Result<()> {
+    setup::fuzzer()?;
+    for target in PARSERS {
+        say(&format!("fuzz: the parser of {target}, {seconds} s"));
+        let [found, seeds] = ["corpus", "seeds"].map(|folder| root().join("fuzz").join(folder).join(target));
+        fs::create_dir_all(&found).with_context(|| found.display().to_string())?;
+        let mut fuzz = cargo_of(NIGHTLY);
+        fuzz.current_dir(root())
+            .env("PATH", setup::path()?)
+            .args(["fuzz", "run", target])
+            .arg(found)
+            .arg(seeds);
+        run(fuzz.arg("--").arg(format!("-max_total_time={seconds}")).arg("-rss_limit_mb=4096"))?;
+    }
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! Installs what the project needs and cargo does not bring. Run again, it finds everything and changes nothing.
 
 use std::{
+    ffi::OsString,
     fs,
     path::PathBuf,
     process::{Command, Stdio},
@@ -14,6 +15,9 @@ use crate::run::{cargo_of, command, root, run, say, shown};
 pub const NIGHTLY: &str = "nightly-2026-05-20";
 const COMPONENTS: [&str; 3] = ["rust-src", "clippy", "rustfmt"];
 
+const FUZZER: &str = "cargo-fuzz";
+const FUZZER_VERSION: &str = "0.13.2";
+
 const LINKER: &str = "bpf-linker";
 const LINKER_VERSION: &str = "0.10.4";
 /// bpf-linker with the LLVM that comes with rustc, since Debian's is older.
@@ -26,7 +30,23 @@ const PACKAGES: [&str; 5] = ["iproute2", "iputils-ping", "ethtool", "iperf3", "t
 pub fn setup() -> anyhow::Result<()> {
     toolchain()?;
     linker()?;
-    packages()
+    install_packages(&PACKAGES)
+}
+
+/// Installs cargo-fuzz, which only `cargo xtask fuzz --parsers` asks for, and the C++ compiler that its library is built with.
+pub fn fuzzer() -> anyhow::Result<()> {
+    install_packages(&["g++"])?;
+    let version = output(Command::new(tools().join("bin").join(FUZZER)).args(["fuzz", "--version"]));
+    if version.is_some_and(|version| version.trim().ends_with(FUZZER_VERSION)) {
+        return Ok(());
+    }
+    install(FUZZER, FUZZER_VERSION, &[])
+}
+
+/// Where programs are looked for, first among the project's own.
+pub fn path() -> anyhow::Result<OsString> {
+    let others = std::env::var_os("PATH").unwrap_or_default();
+    Ok(std::env::join_paths([tools().join("bin")].into_iter().chain(std::env::split_paths(&others)))?)
 }
 
 /// The project's own bpf-linker.
@@ -65,23 +85,28 @@ fn linker() -> anyhow::Result<()> {
     if version.is_some_and(|version| version.trim().ends_with(LINKER_VERSION)) {
         return Ok(());
     }
+    install(LINKER, LINKER_VERSION, &LINKER_FEATURES)
+}
+
+/// Builds a program into the project's tools.
+fn install(name: &str, version: &str, features: &[&str]) -> anyhow::Result<()> {
     let tools = tools();
-    say(&format!("building {LINKER} {LINKER_VERSION} into {} (a minute or two)", tools.display()));
+    say(&format!("building {name} {version} into {} (a minute or two)", tools.display()));
     fs::create_dir_all(&tools).with_context(|| format!("{}", tools.display()))?;
     let mut install = cargo_of(NIGHTLY);
-    install.args(["install", LINKER, "--version", LINKER_VERSION, "--locked"]).args(LINKER_FEATURES);
+    install.args(["install", name, "--version", version, "--locked"]).args(features);
     install.arg("--force").arg("--root").arg(&tools);
     let by_hand = format!("install it by hand: {}", shown(&install));
     run(&mut install).context(by_hand)
 }
 
-fn is_installed(package: &&&str) -> bool {
-    let status = output(Command::new("dpkg-query").args(["-W", "-f", "${Status}", **package]));
+fn is_installed(package: &str) -> bool {
+    let status = output(Command::new("dpkg-query").args(["-W", "-f", "${Status}", package]));
     status.is_some_and(|status| status == "install ok installed")
 }
 
-fn packages() -> anyhow::Result<()> {
-    let missing: Vec<&str> = PACKAGES.iter().filter(|package| !is_installed(package)).copied().collect();
+fn install_packages(packages: &[&str]) -> anyhow::Result<()> {
+    let missing: Vec<&str> = packages.iter().copied().filter(|package| !is_installed(package)).collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -3,7 +3,7 @@
 //! The kernel resolves neighbours only for packets of its own, and what XDP sends is none. So the neighbours on the ways to remotes
 //! are made *managed* (`NTF_EXT_MANAGED`, Linux 5.16): the kernel then resolves them, and refreshes them before they go stale.
 
-mod resolve;
+pub(crate) mod resolve;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

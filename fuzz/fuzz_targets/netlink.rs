@@ -1,0 +1,4 @@
+//! What the kernel says of links, neighbours and routes.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| sillon::fuzzing::netlink(bytes));

@@ -1,0 +1,4 @@
+//! What is said over an agent's socket, in either direction.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| sillon::fuzzing::request(bytes));
