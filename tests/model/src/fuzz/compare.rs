@@ -22,7 +22,7 @@ pub fn run(verdict: &Verdict, frame: &[u8], ran: &Ran, ids: &Ids, flows: &mut Fl
     let action = match verdict {
         Verdict::Host | Verdict::Flooded(_) => PASS,
         Verdict::Dropped(..) => DROP,
-        Verdict::Sent(_) => REDIRECT,
+        Verdict::Sent(_) | Verdict::Answered(..) => REDIRECT,
     };
     if ran.action != action {
         return Err(format!("the verdict is {}, not {action}", ran.action));
@@ -32,7 +32,7 @@ pub fn run(verdict: &Verdict, frame: &[u8], ran: &Ran, ids: &Ids, flows: &mut Fl
         Verdict::Host if ran.note.is_some() => Err("the host's frame has a note".to_owned()),
         Verdict::Host if ran.bytes != frame => Err("the host's frame was changed".to_owned()),
         Verdict::Host => Ok(()),
-        Verdict::Sent(copy) => flows.holds(copy, None, &ran.bytes),
+        Verdict::Sent(copy) | Verdict::Answered(_, copy) => flows.holds(copy, None, &ran.bytes),
         Verdict::Flooded(flood) => handed_over(flood, ran, ids),
     }
 }
