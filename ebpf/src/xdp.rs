@@ -74,18 +74,19 @@ fn pipeline(frame: &Frame, scope: &mut Scope) -> Result<u32, DropReason> {
         Some(exit) => Route::To(exit),
         None => lookup::lookup(origin, &inner, &arrival.undecided)?,
     };
+    if matches!(route, Route::Host) {
+        // Of the link and not of the segment: nobody's claim, nor a question to anybody in it.
+        storm::allow(origin, &inner)?;
+        return flood::to_peer(frame, origin);
+    }
     if let Some(question) = suppress::answer(frame, origin, &inner) {
         return deliver::back(frame, origin, question, len);
     }
     match route {
         Route::To(exit) => deliver::deliver(frame, origin, &inner, exit, len),
-        Route::Flood => {
+        Route::Flood | Route::Host => {
             storm::allow(origin, &inner)?;
             flood::hand_over(frame, origin, &inner)
-        }
-        Route::Host => {
-            storm::allow(origin, &inner)?;
-            flood::to_peer(frame, origin)
         }
     }
 }

@@ -237,7 +237,7 @@ impl Compiler<'_> {
                 mac_limit: attachment.guards.mac_limit,
             };
             guards::lists(&mut self.tables, id, uid, &attachment.guards);
-            guards::bindings(&mut self.tables, id, uid, &attachment.bindings);
+            guards::bindings(&mut self.tables, id, uid, attachment);
             self.tables.attachments.insert(id, entry);
             self.tables.rates.insert(id, rates);
             if class.encap() != sillon_abi::Encap::Port {

@@ -426,6 +426,7 @@ fn assert_no_dangling_reference(tables: &Tables) {
         let attachment = &tables.attachments[&binding.exit.id()];
         assert_eq!((attachment.segment, binding.segment), (key.segment, key.segment));
         assert!(attachment.guards & Guards::SUPPRESS != 0);
+        assert_eq!(binding.claim.flags & sillon_abi::Claim::LEAF != 0, attachment.leaf != 0);
     }
     assert!(tables.prefixes.iter().all(|(_, key)| tables.attachments.contains_key(&key.attachment())));
     assert!(tables.ethertypes.iter().all(|key| tables.attachments.contains_key(&key.attachment)));

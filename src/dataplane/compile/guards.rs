@@ -1,6 +1,6 @@
 //! The guards' part of [`super::compile`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use sillon_abi::{Binding, BindingKey, Claim, EthertypeKey, Exit, FdbKey, Guards, Mac, OverLimit, PrefixKey};
 
@@ -73,11 +73,13 @@ pub fn lists(tables: &mut Tables, id: u32, segment: u32, guards: &model::Guards)
     }
 }
 
-/// Whose addresses are configured at an attachment. Nobody else has them, so that what is said of them replaces what a cache has.
-pub fn bindings(tables: &mut Tables, id: u32, segment: u32, bindings: &BTreeSet<model::Binding>) {
-    for binding in bindings {
+/// Whose addresses are configured at an attachment. Nobody else has them, so that what is said of them replaces what a cache has. A leaf's stay a
+/// leaf's when its MAC is behind a tunnel.
+pub fn bindings(tables: &mut Tables, id: u32, segment: u32, attachment: &model::Attachment) {
+    let leaf = if attachment.role == model::LeafRole::Leaf { Claim::LEAF } else { 0 };
+    for binding in &attachment.bindings {
         let router = if binding.is_router() { Claim::ROUTER } else { 0 };
-        let claim = Claim { mac: Mac::new(binding.mac().octets()), flags: Claim::OVERRIDE | router };
+        let claim = Claim { mac: Mac::new(binding.mac().octets()), flags: Claim::OVERRIDE | router | leaf };
         let entry = Binding { claim, exit: Exit::attachment(id), segment, seen: 0 };
         tables.bindings.insert(BindingKey::new(segment, addr(binding.address())), entry);
     }

@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
 use sillon_abi::DropReason;
-use sillon_model::fuzz::run::{Options, run};
+use sillon_model::{
+    forwarding::suppress::Heard,
+    fuzz::run::{Options, run},
+};
 
 /// What a frame can't meet at XDP as long as tables and devices stay as they are, and what is met at TC, behind the verdict.
 const ELSEWHERE: [DropReason; 7] = [
@@ -34,9 +37,21 @@ fn random_frames_meet_every_end_and_the_node_does_what_the_model_says() {
         panic!("{}: {}", path.display(), divergence.what);
     }
     let verdicts = ["passed to the host", "passed to the host as a peer's", "sent to one place", "flooded"];
+    // Questions that are answered, and what becomes of what neighbours say.
+    let answers = ["ARP request answered", "solicitation answered"];
+    let said = [
+        Heard::First,
+        Heard::Changed,
+        Heard::Again,
+        Heard::Refused,
+        Heard::Configured,
+        Heard::TooLittle,
+        Heard::NotThere,
+    ];
+    let suppressed = said.into_iter().map(Heard::name).chain(answers);
     let reasons =
         DropReason::ALL.iter().filter(|reason| !ELSEWHERE.contains(reason) && !IN_TIME.contains(reason));
-    for end in reasons.map(|reason| reason.name()).chain(verdicts) {
+    for end in reasons.map(|reason| reason.name()).chain(verdicts).chain(suppressed) {
         assert!(report.tally.ends.contains_key(end), "no frame met {end}: {:?}", report.tally.ends);
     }
     assert!(report.tally.seen > 1000, "{} frames were seen on wires", report.tally.seen);

@@ -82,6 +82,7 @@ fn arrival(node: &Node, attachment: usize, frame: &[u8], tags: &[Tag]) -> Arriva
         may_carry_tags: config.encap.is_transparent(),
         outer_ecn: 0,
         counted: frame.len(),
+        tags: tags.to_vec(),
         frame: inner,
     }
 }

@@ -1,10 +1,17 @@
 //! What is counted and learned, in the words of the configuration: the model's and the node's are compared as they are.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use sillon_abi::DropReason;
 
-use super::{Place, Scope, frame::Mac};
+use super::{
+    Place, Scope,
+    frame::Mac,
+    suppress::{Claim, Question},
+};
 
 /// Frames and bytes, in and out: of the frame as it is on the port, or of the inner frame in a tunnel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +63,14 @@ pub struct Counts {
     /// How many addresses each segment and attachment is said to have learned, by the accounts that a node keeps. A model counts: see
     /// [`Self::shares`].
     pub accounts: BTreeMap<Scope, u64>,
+    /// Who said to have which address of each segment.
+    pub bindings: BTreeMap<(usize, IpAddr), Claim>,
+    /// How many addresses of each segment are said to be known, by the account that a node keeps. A model counts: see [`Self::bindings_of`].
+    pub binding_accounts: BTreeMap<usize, u64>,
+    /// Claims that a segment had no room for.
+    pub bindings_refused: BTreeMap<usize, u64>,
+    /// Questions of each attachment that were answered.
+    pub answered: BTreeMap<(usize, Question), u64>,
     /// What a node counts or knows of something that is not in its configuration. A model has none.
     pub strange: BTreeSet<String>,
 }
@@ -83,6 +98,17 @@ impl Counts {
     /// A frame's source was not learned.
     pub fn refused(&mut self, scope: Scope) {
         *self.refused.entry(scope).or_default() += 1;
+    }
+
+    /// How many addresses of a segment are known.
+    pub fn bindings_of(&self, segment: usize) -> usize {
+        self.bindings.keys().filter(|(of, _)| *of == segment).count()
+    }
+
+    /// The same of all segments that know any.
+    fn binding_shares(&self) -> BTreeMap<usize, u64> {
+        let segments: BTreeSet<usize> = self.bindings.keys().map(|(segment, _)| *segment).collect();
+        segments.into_iter().map(|segment| (segment, self.bindings_of(segment) as u64)).collect()
     }
 
     /// What was learned: segments and places.
@@ -124,6 +150,10 @@ impl Counts {
         compare("refused", &self.refused, &other.refused, &mut lines);
         compare("fdb", &self.fdb, &other.fdb, &mut lines);
         compare("account", &self.shares(), &other.accounts, &mut lines);
+        compare("binding", &self.bindings, &other.bindings, &mut lines);
+        compare("account of bindings", &self.binding_shares(), &other.binding_accounts, &mut lines);
+        compare("refused bindings", &self.bindings_refused, &other.bindings_refused, &mut lines);
+        compare("answered", &self.answered, &other.answered, &mut lines);
         lines.extend(
             other.strange.difference(&self.strange).map(|what| format!("{what}, which is not configured")),
         );
@@ -172,9 +202,17 @@ impl Counts {
         for (scope, frames) in &mut self.refused {
             *frames -= before.refused.get(scope).copied().unwrap_or_default();
         }
+        for (segment, claims) in &mut self.bindings_refused {
+            *claims -= before.bindings_refused.get(segment).copied().unwrap_or_default();
+        }
+        for (key, questions) in &mut self.answered {
+            *questions -= before.answered.get(key).copied().unwrap_or_default();
+        }
         self.traffic.retain(|_, traffic| *traffic != Traffic::default());
         self.drops.retain(|_, frames| *frames != 0);
         self.refused.retain(|_, frames| *frames != 0);
+        self.bindings_refused.retain(|_, claims| *claims != 0);
+        self.answered.retain(|_, questions| *questions != 0);
         self
     }
 }

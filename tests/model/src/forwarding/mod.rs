@@ -1,11 +1,12 @@
 //! The forwarding model. A frame takes the steps of docs/architecture.md, a file each:
 //!
 //! ```text
-//! classify | tunnel → inner → guard → ecn → bridge (guard::mac) ─┬─ known ────→ send
-//!                                                                └─ for many ─→ flood → send
+//! classify | tunnel → inner → guard → ecn → bridge (guard::mac) → suppress ─┬─ known ────→ send
+//!                                                                           ├─ for many ─→ flood → send
+//!                                                                           └─ answered ─→ back
 //! ```
 //!
-//! A frame is dropped for the first reason that it meets on this way. Nothing is remembered but the FDB: that the programs recall decisions must
+//! A frame is dropped for the first reason that it meets on this way. Nothing is remembered but the FDB and the bindings: that the programs recall decisions must
 //! change nothing. What the documents leave open is left open here, too: which UDP source port and which of several paths a flow takes
 //! ([`flow`]).
 
@@ -19,6 +20,7 @@ pub mod guard;
 pub mod node;
 pub mod outcome;
 pub mod send;
+pub mod suppress;
 #[cfg(test)]
 mod tests;
 pub mod tunnel;

@@ -9,8 +9,10 @@ use super::{
     Copy, Counts, Flood, Place, Scope, Verdict, bridge, classify,
     counts::{Address, Held},
     ecn,
-    frame::{C_TAG, Inner, Mac, S_TAG, be16},
-    guard, send, tunnel,
+    frame::{C_TAG, Inner, Mac, S_TAG, Tag, be16},
+    guard, send,
+    suppress::{self, Claim, Heard, known},
+    tunnel,
 };
 
 /// An interface of the node.
@@ -44,6 +46,8 @@ pub struct Node {
     pub ways: BTreeMap<IpAddr, Vec<Way>>,
     /// What it has learned and counted.
     pub counts: Counts,
+    /// What became of what the last frame said of its sender's address, if it said anything and was listened to.
+    pub heard: Option<Heard>,
 }
 
 /// A frame that was taken out of its tags or its tunnel.
@@ -63,6 +67,8 @@ pub struct Arrival {
     pub outer_ecn: u8,
     /// Bytes that are counted for where it came in.
     pub counted: usize,
+    /// The tags that were taken off.
+    pub tags: Vec<Tag>,
     /// The frame.
     pub frame: Vec<u8>,
 }
@@ -84,11 +90,12 @@ impl Node {
     /// A node that has not seen a frame yet.
     pub fn new(config: NodeConfig, devices: Vec<Device>, ways: BTreeMap<IpAddr, Vec<Way>>) -> Self {
         let counts = Counts { fdb: guard::mac::configured(&config, &devices), ..Counts::default() };
-        Self { config, devices, ways, counts }
+        Self { config, devices, ways, counts, heard: None }
     }
 
     /// Another configuration is applied: what was learned stays where its segment and its place do, and is forgotten elsewhere. What was counted
-    /// is counted anew. What is configured now is no longer learned, and what was is forgotten.
+    /// is counted anew. What is configured now is no longer learned, and what was is forgotten. Who said to have which address stays known as long as
+    /// that would still be believed, also beside what is configured.
     pub fn reconfigure(&mut self, config: NodeConfig, ways: BTreeMap<IpAddr, Vec<Way>>) {
         let mut after = Self::new(config, self.devices.clone(), ways);
         let stays = |((segment, mac), address): (&(usize, Mac), &Address)| {
@@ -99,7 +106,21 @@ impl Node {
         };
         let learned: Vec<_> = self.counts.fdb.iter().filter_map(stays).collect();
         after.counts.fdb.extend(learned);
+        let stays = |((segment, address), claim): (&(usize, IpAddr), &Claim)| {
+            let segment = self.same_segment(*segment, &after)?;
+            let place = self.same_place(claim.place, segment, &after)?;
+            let may_stay =
+                after.config.segments[segment].suppress && self.may_still_say(claim.place, place, &after);
+            may_stay.then_some(((segment, *address), Claim { place, ..*claim }))
+        };
+        after.counts.bindings = self.counts.bindings.iter().filter_map(stays).collect();
         *self = after;
+    }
+
+    /// Whether what was heard at a place would be heard there now.
+    fn may_still_say(&self, before: Place, now: Place, after: &Self) -> bool {
+        let (Place::Attachment(before), Place::Attachment(now)) = (before, now) else { return true };
+        known::may_still_say(&self.config.attachments[before], &after.config.attachments[now])
     }
 
     /// A segment stays what it is as long as it is the same operator's, by name, VNI and service.
@@ -143,6 +164,7 @@ impl Node {
 
     /// What becomes of a frame that comes in at a device. The copies of one for many are [`Self::flood`]'s.
     pub fn receive(&mut self, device: usize, frame: &[u8]) -> Verdict {
+        self.heard = None;
         self.pipeline(device, frame).unwrap_or_else(|(scope, reason)| {
             self.counts.dropped(scope, reason);
             Verdict::Dropped(scope, reason)
@@ -177,7 +199,16 @@ impl Node {
         if guard::control::is_peers(self, arrival, &inner)? {
             return Ok(Verdict::Peer(arrival.from));
         }
-        match bridge::route(self, arrival, &inner)? {
+        let route = bridge::route(self, arrival, &inner)?;
+        if let (Some((question, answer)), Place::Attachment(attachment)) =
+            (suppress::answer(self, arrival, &inner), arrival.from)
+        {
+            let copy = send::back(self, arrival, &answer, attachment)?;
+            self.count_sent(&copy);
+            *self.counts.answered.entry((attachment, question)).or_default() += 1;
+            return Ok(Verdict::Answered(question, copy));
+        }
+        match route {
             Some(to) => {
                 let copy = send::send(self, arrival, &inner, to)?;
                 self.count_sent(&copy);

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use sillon_abi::DropReason;
 
-use super::flow::FlowKey;
+use super::{flow::FlowKey, suppress::Question};
 
 /// Where frames of a segment come from and go to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +39,8 @@ pub enum Verdict {
     Sent(Copy),
     /// It is for many.
     Flooded(Flood),
+    /// It asked for what is known: the answer leaves where it came in.
+    Answered(Question, Copy),
 }
 
 /// A frame that leaves.

@@ -46,6 +46,16 @@ pub fn flood(arrival: &Arrival, inner: &Inner) -> Flood {
     }
 }
 
+/// A frame for where another came from, in that one's very tags.
+///
+/// # Errors
+/// It can't leave there.
+pub fn back(node: &Node, arrival: &Arrival, answer: &Inner, attachment: usize) -> Result<Copy, DropReason> {
+    let device = node.device_of(attachment).ok_or(DropReason::NoDevice)?;
+    let ways = vec![(device, answer.with_tags(&arrival.tags))];
+    Ok(Copy { to: Place::Attachment(attachment), ways, tunnelled: None })
+}
+
 /// One copy of it.
 ///
 /// # Errors

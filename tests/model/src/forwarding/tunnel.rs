@@ -64,6 +64,7 @@ pub fn receive(node: &Node, device: usize, frame: &[u8]) -> Result<Option<Arriva
         may_carry_tags: true,
         outer_ecn: outer.ecn,
         counted: inner.len(),
+        tags: vec![],
         frame: inner.to_vec(),
     }))
 }

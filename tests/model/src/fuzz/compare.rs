@@ -22,7 +22,7 @@ pub fn run(verdict: &Verdict, frame: &[u8], ran: &Ran, ids: &Ids, flows: &mut Fl
     let action = match verdict {
         Verdict::Host | Verdict::Peer(_) | Verdict::Flooded(_) => PASS,
         Verdict::Dropped(..) => DROP,
-        Verdict::Sent(_) => REDIRECT,
+        Verdict::Sent(_) | Verdict::Answered(..) => REDIRECT,
     };
     if ran.action != action {
         return Err(format!("the verdict is {}, not {action}", ran.action));
@@ -37,7 +37,7 @@ pub fn run(verdict: &Verdict, frame: &[u8], ran: &Ran, ids: &Ids, flows: &mut Fl
             Some(note) if note.flags == Handoff::FOR_HOST && ids.place(note.ingress) == Some(*from) => Ok(()),
             note => Err(format!("the peer's frame has the note {note:?}")),
         },
-        Verdict::Sent(copy) => flows.holds(copy, None, &ran.bytes),
+        Verdict::Sent(copy) | Verdict::Answered(_, copy) => flows.holds(copy, None, &ran.bytes),
         Verdict::Flooded(flood) => handed_over(flood, ran, ids),
     }
 }

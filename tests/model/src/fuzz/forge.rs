@@ -7,9 +7,9 @@ use fastrand::Rng;
 use sillon::model::{Encap, NodeConfig};
 
 use super::{
-    guards::{HOSTS, host},
+    guards::{self, HOSTS, host},
     isolation::{self, MARK},
-    packets::{Sender, ipv4_checksum, packet},
+    packets::{Sender, ipv4_checksum, packet, talk},
     setup::{ACCESS, DEVICES, REMOTES, VIDS, VTEPS, mac},
 };
 
@@ -25,12 +25,14 @@ pub struct Forge<'a> {
     rng: &'a mut Rng,
     config: &'a NodeConfig,
     sent: &'a mut Vec<(usize, Vec<u8>)>,
+    /// The host that is where the next frame comes in.
+    near: u8,
 }
 
 impl<'a> Forge<'a> {
     /// `sent` is what was sent lately.
     pub fn new(rng: &'a mut Rng, config: &'a NodeConfig, sent: &'a mut Vec<(usize, Vec<u8>)>) -> Self {
-        Self { rng, config, sent }
+        Self { rng, config, sent, near: 0 }
     }
 
     fn one_in(&mut self, count: u32) -> bool {
@@ -83,12 +85,18 @@ impl<'a> Forge<'a> {
             4..8 if !is_source => [0xff; 6],
             8 => [0x33, 0x33, 0, 0, 0, self.rng.u8(..2)],
             9 if !is_source => [1, 0, 0x5e, 0, 0, 1],
+            _ if is_source && self.one_in(2) => host(self.near),
             _ => host(self.rng.u8(..HOSTS)),
         }
     }
 
     /// A frame without tags.
     fn plain(&mut self) -> Vec<u8> {
+        if self.one_in(3) {
+            // Most stay where they are.
+            let host = if self.one_in(4) { self.rng.u8(..HOSTS) } else { self.near };
+            return talk::frame(self.rng, Sender { mac: guards::host(host), mark: &isolation::mark(None) });
+        }
         let mut body = isolation::mark(None).to_vec();
         let room = self.rng.usize(..48);
         body.resize(MARK + room, 0xa5);
@@ -148,7 +156,9 @@ impl<'a> Forge<'a> {
             let count = self.rng.usize(..4);
             (self.rng.usize(..ACCESS), (0..count).map(|_| self.tag()).collect())
         } else {
-            let one = &attachments[self.rng.usize(..attachments.len())];
+            let at = self.rng.usize(..attachments.len());
+            let one = &attachments[at];
+            self.near = at as u8 % HOSTS;
             let device = DEVICES.iter().position(|name| *name == one.port.as_str()).unwrap_or(0);
             let encap = one.encap;
             (device, self.tags_of(encap))
@@ -184,6 +194,7 @@ impl<'a> Forge<'a> {
         } else {
             remotes[self.rng.usize(..remotes.len())]
         };
+        self.near = source.to_string().bytes().last().unwrap_or(0) % HOSTS;
         let plain = self.plain();
         let tags: Vec<_> = match self.rng.u8(..8) {
             0 | 1 => vec![(0x8100, self.priority())],

@@ -12,7 +12,10 @@ use sillon::{
 };
 use sillon_abi::{Exit, FdbEntry, ScopeKind};
 
-use crate::forwarding::{Address, Counts, Held, Place, Scope, Traffic};
+use crate::forwarding::{
+    Address, Counts, Held, Place, Scope, Traffic,
+    suppress::{Claim, Question},
+};
 
 /// What the ids of a configuration mean.
 #[derive(Debug, Default)]
@@ -113,7 +116,46 @@ impl Ids {
                 }
             }
         }
+        self.bindings(maps, &mut counts)?;
         Ok(counts)
+    }
+
+    /// What suppression counts and knows.
+    fn bindings(&self, maps: &Maps, counts: &mut Counts) -> anyhow::Result<()> {
+        for (id, attachment) in &self.attachments {
+            let answers = maps.answers(*id)?;
+            counts.answered.insert((*attachment, Question::Arp), answers.arp);
+            counts.answered.insert((*attachment, Question::Neighbour), answers.nd);
+        }
+        for (uid, segment) in &self.segments {
+            let (used, removed) = maps.binding_use(*uid)?;
+            counts.bindings_refused.insert(*segment, used.refused);
+            counts.binding_accounts.insert(*segment, used.learned.wrapping_sub(removed));
+        }
+        counts.binding_accounts.retain(|_, count| *count != 0);
+        for (key, binding) in maps.bindings()? {
+            let is_whole = key.segment == binding.segment;
+            match self.segment(key.segment).zip(self.place(binding.exit)).filter(|_| is_whole) {
+                Some((segment, place)) => {
+                    counts.bindings.insert((segment, ip(key.addr)), claim(binding.claim, place));
+                }
+                None => {
+                    counts.strange.insert(format!("a binding {key:?} {binding:?}"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn claim(claim: sillon_abi::Claim, place: Place) -> Claim {
+    let has = |flag| claim.flags & flag != 0;
+    Claim {
+        mac: claim.mac.octets(),
+        place,
+        is_leaf: has(sillon_abi::Claim::LEAF),
+        is_router: has(sillon_abi::Claim::ROUTER),
+        overrides: has(sillon_abi::Claim::OVERRIDE),
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
     isolation,
     setup::{DEVICES, Setup, mac},
 };
-use crate::forwarding::{Copy, Device, Node, Verdict};
+use crate::forwarding::{Copy, Device, Node, Verdict, suppress::Question};
 
 /// How long a frame may take that normally takes no time.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -57,7 +57,8 @@ pub struct Tally {
     pub wired: u64,
     /// Frames that came out of a wire, and were held against the isolation property.
     pub seen: u64,
-    /// How many frames met which end, by the verdict or the reason of the drop.
+    /// How many frames met which end, by the verdict or the reason of the drop; and how many said which address their sender has, and what
+    /// became of that.
     pub ends: BTreeMap<&'static str, u64>,
 }
 
@@ -72,15 +73,20 @@ impl Tally {
         }
     }
 
-    fn met(&mut self, verdict: &Verdict) {
+    fn met(&mut self, verdict: &Verdict, node: &Node) {
         self.frames += 1;
         let end = match verdict {
             Verdict::Host => "passed to the host",
             Verdict::Peer(_) => "passed to the host as a peer's",
             Verdict::Sent(_) => "sent to one place",
             Verdict::Flooded(_) => "flooded",
+            Verdict::Answered(Question::Arp, _) => "ARP request answered",
+            Verdict::Answered(Question::Neighbour, _) => "solicitation answered",
             Verdict::Dropped(_, reason) => reason.name(),
         };
+        if let Some(heard) = node.heard {
+            *self.ends.entry(heard.name()).or_default() += 1;
+        }
         *self.ends.entry(end).or_default() += 1;
     }
 }
@@ -153,7 +159,7 @@ impl<'a> Pair<'a> {
         isolation::remark(&mut bytes, owner);
         let bytes = &bytes[..];
         let verdict = self.node.receive(device, bytes);
-        self.tally.met(&verdict);
+        self.tally.met(&verdict, &self.node);
         let done = match how {
             How::Run => {
                 let ran = self.bed.run(device, bytes)?;
@@ -175,7 +181,7 @@ impl<'a> Pair<'a> {
         }
         self.tally.wired += 1;
         let mut copies = match verdict {
-            Verdict::Sent(copy) => vec![copy.clone()],
+            Verdict::Sent(copy) | Verdict::Answered(_, copy) => vec![copy.clone()],
             Verdict::Flooded(flood) => self.node.flood(flood),
             Verdict::Dropped(..) | Verdict::Peer(_) => vec![],
             Verdict::Host => {

@@ -10,7 +10,7 @@ use anyhow::Context;
 use fastrand::Rng;
 use sillon::model::{Encap, NodeConfig, Service};
 
-use super::guards;
+use super::guards::{self, Taken};
 use crate::forwarding::Way;
 
 /// The devices of the bed: the first are for operators, the last two face the underlay.
@@ -134,7 +134,7 @@ impl Draft {
         }
         self.remotes.extend(&remotes);
         let mtu = rng.choice([576, 1400, 1500, 1500, 9000]).unwrap_or(1500);
-        let limit = rng.choice([1, 2, 4, 64]).unwrap_or(64);
+        let limit = rng.choice([1, 2, 4, 64, 64, 64]).unwrap_or(64);
         let dscp = rng.choice([0, 0, 10, 46, 63]).unwrap_or(0);
         let moves = guards::moves(rng);
         let _ = write!(
@@ -146,11 +146,15 @@ impl Draft {
             Service::Line => 2 - remotes.len(),
             _ => rng.usize(..5),
         };
-        let mut macs = BTreeSet::new();
-        (0..points).for_each(|_| self.attach(rng, name, service, &mut macs));
+        let suppresses = service != Service::Line && rng.u8(..3) > 0;
+        if suppresses {
+            self.text += "suppress = true\n";
+        }
+        let mut taken = Taken::new(suppresses);
+        (0..points).for_each(|_| self.attach(rng, name, service, &mut taken));
     }
 
-    fn attach(&mut self, rng: &mut Rng, segment: &str, service: Service, macs: &mut BTreeSet<[u8; 6]>) {
+    fn attach(&mut self, rng: &mut Rng, segment: &str, service: Service, taken: &mut Taken) {
         let Some(port) = rng.choice(&self.ports).copied() else { return };
         let encap = encap(rng);
         if self.taken.iter().any(|(other, taken)| *other == port && taken.overlaps(&encap)) {
@@ -167,7 +171,7 @@ impl Draft {
             self.text += "role = \"leaf\"\n";
         }
         let may_peer = matches!(encap, Encap::Untagged | Encap::Port);
-        self.text += &guards::lines(rng, service, may_peer, macs);
+        self.text += &guards::lines(rng, service, may_peer, taken);
     }
 
     /// Ways of equal cost have one MTU: which of them a flow takes is open, whether it gets through is not.

@@ -1,10 +1,13 @@
 //! Packets of the protocols that operators run and abuse. Each carries a mark, where it has room for one.
+//!
+//! Most are sent to whomever. [`talk`] is what neighbours say to each other, addresses and all.
 
 mod chains;
 mod dhcp;
 mod discovery;
 mod ip;
 mod llc;
+pub mod talk;
 
 use fastrand::Rng;
 
@@ -61,20 +64,38 @@ fn host4(rng: &mut Rng) -> [u8; 4] {
     match rng.u8(..16) {
         0 => [0; 4],
         1 => [192, 0, 2, 1],
-        _ => [10, 0, 0, rng.u8(1..4)],
+        _ => any_host4(rng),
     }
 }
 
-fn host6(rng: &mut Rng) -> [u8; 16] {
+/// One of the few addresses that hosts have.
+pub fn any_host4(rng: &mut Rng) -> [u8; 4] {
+    [10, 0, 0, rng.u8(1..4)]
+}
+
+/// One of the few addresses that hosts have, link-local or not.
+pub fn any_host6(rng: &mut Rng) -> [u8; 16] {
     let mut address = [0; 16];
     address[15] = rng.u8(1..4);
+    if rng.u8(..3) == 0 {
+        [address[0], address[1]] = [0xfe, 0x80];
+    } else {
+        address[0] = 0xfd;
+    }
+    address
+}
+
+fn host6(rng: &mut Rng) -> [u8; 16] {
+    let mut address = any_host6(rng);
     match rng.u8(..16) {
         0 => return [0; 16],
         // An IPv4 address in IPv6's clothes (RFC 4291 section 2.5.5.2).
-        1 => [address[10], address[11], address[12]] = [0xff, 0xff, 10],
-        2 => {}
-        3..8 => [address[0], address[1]] = [0xfe, 0x80],
-        _ => address[0] = 0xfd,
+        1 => {
+            address =
+                [&[0; 10][..], &[0xff, 0xff, 10, 0, 0, address[15]]].concat().try_into().unwrap_or([0; 16])
+        }
+        2 => [address[0], address[1]] = [0; 2],
+        _ => {}
     }
     address
 }
