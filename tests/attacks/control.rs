@@ -1,5 +1,7 @@
 //! Frames that speak of a link, from where there is none.
 
+use std::time::Instant;
+
 use sillon_rig::{Family, Frame, PacketSocket, Tag, Underlay, frame::Macs};
 
 use crate::{
@@ -138,11 +140,13 @@ fn control_frames_for_the_nodes_own_stack() {
     ));
     // A flood of them is one of multicasts.
     hears(&own);
+    let start = Instant::now();
     for _ in 0..1000 {
         peer.send(&lldp).unwrap();
     }
+    let most = 101 + (100.0 * start.elapsed().as_secs_f64()) as usize;
     let heard = hears(&own);
-    assert!((1..=300).contains(&heard), "{heard} of 1000");
+    assert!((1..=most).contains(&heard), "{heard} of at most {most}");
     assert!(soon(|| node.dropped("p0 untagged", "storm-multicast").unwrap() == 1000 - heard as u64));
     assert!(node.sillon(&["verify"]).unwrap().status.success());
     node.reload(&drops).unwrap();
