@@ -1,4 +1,4 @@
-//! Who has this address? In a segment with `suppress`, the node listens to ARP ([`arp`]) and neighbour discovery ([`nd`]), keeps what was said
+//! Who has this address? In a segment with `suppress`, the node listens to ARP (`arp`) and neighbour discovery (`nd`), keeps what was said
 //! ([`known`]), and answers a question that it knows the answer to, where it came in (docs/architecture.md, "Suppression").
 //!
 //! It stands behind the guards and the bridge: a frame that they drop says nothing. What is inside tags of the operator's own is not looked at; a
