@@ -72,14 +72,14 @@ pub unsafe fn fetch_add(word: *mut u64, by: u64) -> u64 {
     unsafe { atomic_xadd::<u64, u64, { SeqCst }>(word, by) }
 }
 
-/// Writes `new` where `old` is, in one step; returns what was there, and whether it was done.
+/// Writes `new` where `old` is, in one step; returns whether it was done.
 ///
 /// # Safety
 /// `word` must point to an aligned word of a map value.
 #[inline(always)]
-pub unsafe fn exchange(word: *mut u32, old: u32, new: u32) -> (u32, bool) {
+pub unsafe fn exchange(word: *mut u32, old: u32, new: u32) -> bool {
     // SAFETY: as the caller promises.
-    unsafe { atomic_cxchg::<u32, { SeqCst }, { SeqCst }>(word, old, new) }
+    unsafe { atomic_cxchg::<u32, { SeqCst }, { SeqCst }>(word, old, new) }.1
 }
 
 #[inline(always)]

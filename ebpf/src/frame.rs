@@ -50,6 +50,13 @@ impl Macs {
     pub const fn src(self) -> Mac {
         Mac([(self.head >> 48) as u16, self.tail as u16, (self.tail >> 16) as u16])
     }
+
+    /// The source as a number, as functions of their own take it.
+    #[inline(always)]
+    pub fn src_number(self) -> u64 {
+        let [a, b, c] = self.src().0.map(|word| u64::from(u16::from_be(word)));
+        a << 32 | b << 16 | c
+    }
 }
 
 #[cfg(not(target_endian = "little"))]

@@ -2,7 +2,7 @@
 //! share of the FDB: past it, frames are still forwarded, but new addresses are not learned, and that is counted.
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
-use sillon_abi::{DropReason, Exit, FdbKey, Guards};
+use sillon_abi::{DropReason, Exit, FdbKey, Guards, Mac};
 
 use crate::{classify::Origin, guard::mac, maps::FDB, parse::Inner};
 
@@ -33,10 +33,10 @@ pub fn learn(origin: &Origin, inner: &Inner) -> Result<bool, DropReason> {
     Ok(true)
 }
 
-/// Where a frame's destination was last seen.
+/// Where an address was last seen.
 #[inline(always)]
-pub fn find(segment: u32, inner: &Inner) -> Option<Exit> {
+pub fn find(segment: u32, mac: Mac) -> Option<Exit> {
     // SAFETY: one aligned word, read at once.
-    FDB.get_ptr(FdbKey::new(segment, inner.macs.dst()))
+    FDB.get_ptr(FdbKey::new(segment, mac))
         .map(|entry| unsafe { core::ptr::read_volatile(&raw const (*entry).exit) })
 }

@@ -4,27 +4,16 @@
 
 use sillon_abi::{DropReason, Exit, Service};
 
-use crate::{
-    classify::Origin,
-    guard::{control, mac},
-    learn,
-    parse::Inner,
-    recall::Undecided,
-};
+use crate::{classify::Origin, guard::mac, learn, parse::Inner, recall::Undecided};
 
 /// Where a frame goes.
 pub enum Route {
     To(Exit),
     Flood,
-    /// The node's own stack.
-    Host,
 }
 
 #[inline(always)]
 pub fn lookup(origin: &Origin, inner: &Inner, undecided: &Undecided) -> Result<Route, DropReason> {
-    if control::is_peers(origin, inner)? {
-        return Ok(Route::Host);
-    }
     if origin.service == Service::Line as u8 {
         mac::on_line(origin, inner.macs.src())?;
         return if origin.cross.is_none() {
@@ -38,7 +27,7 @@ pub fn lookup(origin: &Origin, inner: &Inner, undecided: &Undecided) -> Result<R
     if inner.macs.dst().is_group() {
         return Ok(Route::Flood);
     }
-    let Some(exit) = learn::find(origin.segment, inner) else { return Ok(Route::Flood) };
+    let Some(exit) = learn::find(origin.segment, inner.macs.dst()) else { return Ok(Route::Flood) };
     if exit == origin.ingress {
         return Err(DropReason::SameExit);
     }

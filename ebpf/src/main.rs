@@ -15,6 +15,7 @@
 )]
 #![feature(core_intrinsics)]
 
+mod arp;
 mod bucket;
 mod classify;
 mod count;

@@ -70,21 +70,21 @@ fn pipeline(frame: &Frame, scope: &mut Scope) -> Result<u32, DropReason> {
     guard::packet(frame, origin, &inner, len)?;
     ecn::decapsulated(frame, &inner, arrival.outer_ecn)?;
     police::ingress(origin, len)?;
+    if arrival.recalled.is_none() && guard::control::is_peers(origin, &inner)? {
+        // Of the link and not of the segment: not learned, nobody's claim, nor a question to anybody in it.
+        storm::allow(origin, &inner)?;
+        return flood::to_peer(frame, origin);
+    }
     let route = match arrival.recalled {
         Some(exit) => Route::To(exit),
         None => lookup::lookup(origin, &inner, &arrival.undecided)?,
     };
-    if matches!(route, Route::Host) {
-        // Of the link and not of the segment: nobody's claim, nor a question to anybody in it.
-        storm::allow(origin, &inner)?;
-        return flood::to_peer(frame, origin);
-    }
     if let Some(question) = suppress::answer(frame, origin, &inner) {
         return deliver::back(frame, origin, question, len);
     }
     match route {
         Route::To(exit) => deliver::deliver(frame, origin, &inner, exit, len),
-        Route::Flood | Route::Host => {
+        Route::Flood => {
             storm::allow(origin, &inner)?;
             flood::hand_over(frame, origin, &inner)
         }

@@ -13,10 +13,12 @@ use aya_ebpf::maps::lpm_trie::Key;
 use sillon_abi::{Addr, DropReason, PrefixKey};
 
 use super::{
-    inside::{ARP, Packet},
-    ipv6::{self, ICMPV6, Upper},
+    inside::Packet,
+    ipv6::{self, ICMPV6, REDIRECT, ROUTER_ADVERTISEMENT, UDP, Upper},
+    server::{DHCP_CLIENT, DHCP_SERVER},
 };
 use crate::{
+    arp::{self, ARP, Arp},
     frame::Frame,
     maps::PREFIXES,
     parse::{IPV4, IPV6},
@@ -24,21 +26,10 @@ use crate::{
 
 /// The last six of eight bytes.
 const MAC: u64 = 0xffff_ffff_ffff;
-const UDP: u8 = 17;
-const DHCP_CLIENT: u16 = 68;
-const DHCP_SERVER: u16 = 67;
-const ARP_REQUEST: u16 = 1;
-/// Hardware type Ethernet, protocol IPv4, lengths 6 and 4.
-const ARP_IPV4: u64 = 0x0001_0800_0604;
-const ARP_OPERATION: usize = 6;
-const ARP_SENDER: usize = 14;
-const ARP_TARGET: usize = 24;
 
 const ROUTER_SOLICITATION: u8 = 133;
-const ROUTER_ADVERTISEMENT: u8 = 134;
 const NEIGHBOUR_SOLICITATION: u8 = 135;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
-const REDIRECT: u8 = 137;
 /// Reports and "done" of multicast listener discovery, versions 1 and 2 (RFC 2710, RFC 3810).
 const LISTENER_REPORTS: [u8; 3] = [131, 132, 143];
 /// Options with a link-layer address: source's and target's.
@@ -51,7 +42,7 @@ const TARGET: usize = 8;
 #[inline(always)]
 pub fn check(frame: &Frame, attachment: u32, src: u64, packet: &Packet) -> Result<(), DropReason> {
     match packet.ethertype {
-        ARP => arp(frame, attachment, packet.l3, src),
+        ARP => arp(Arp { frame, l3: packet.l3 }, attachment, src),
         IPV4 => ipv4(frame, attachment, packet.l3),
         IPV6 => ipv6(frame, attachment, packet.l3, src),
         _ => Ok(()),
@@ -67,7 +58,7 @@ fn may_have(attachment: u32, head: u64, tail: u64) -> bool {
 /// The same of an IPv4 address.
 #[inline(always)]
 fn may_have_v4(attachment: u32, addr: u32) -> bool {
-    is_listed(attachment | PrefixKey::IS_V4, 0, (0xffff_0000_0000 | u64::from(u32::from_be(addr))).to_be())
+    is_listed(attachment | PrefixKey::IS_V4, 0, (0xffff_0000_0000 | u64::from(addr)).to_be())
 }
 
 /// A function of its own, which has the key at an aligned place.
@@ -79,15 +70,11 @@ fn is_listed(of: u32, head: u64, tail: u64) -> bool {
 }
 
 #[inline(always)]
-fn arp(frame: &Frame, attachment: u32, l3: usize, src: u64) -> Result<(), DropReason> {
-    let head = u64::from_be(frame.load(l3)?);
-    let sender_mac = u64::from_be(frame.load(l3 + ARP_OPERATION)?) & MAC;
-    if head >> 16 != ARP_IPV4 || sender_mac != src {
-        return Err(DropReason::ArpSpoofed);
-    }
-    let sender: u32 = frame.load(l3 + ARP_SENDER)?;
-    let target: u32 = frame.load(l3 + ARP_TARGET)?;
-    let is_probe = sender == 0 && head as u16 == ARP_REQUEST;
+fn arp(packet: Arp<'_>, attachment: u32, src: u64) -> Result<(), DropReason> {
+    let (operation, sender_mac) = (packet.operation()?, packet.sender_mac()?);
+    let Some(operation) = operation.filter(|_| sender_mac == src) else { return Err(DropReason::ArpSpoofed) };
+    let (sender, target) = (packet.sender()?, packet.target()?);
+    let is_probe = sender == 0 && operation == arp::REQUEST;
     let speaks_for = if is_probe { target } else { sender };
     if may_have_v4(attachment, speaks_for) { Ok(()) } else { Err(DropReason::ArpSpoofed) }
 }
@@ -95,7 +82,7 @@ fn arp(frame: &Frame, attachment: u32, l3: usize, src: u64) -> Result<(), DropRe
 #[inline(always)]
 fn ipv4(frame: &Frame, attachment: u32, l3: usize) -> Result<(), DropReason> {
     let head = u64::from_be(frame.load(l3)?);
-    let source: u32 = frame.load(l3 + 12)?;
+    let source = u32::from_be(frame.load(l3 + 12)?);
     if source == 0 {
         // A fragment would not be from port 68 to port 67 by its looks alone.
         let is_whole = head & 0x3fff == 0;

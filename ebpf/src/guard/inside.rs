@@ -8,13 +8,13 @@
 use sillon_abi::DropReason;
 
 use crate::{
+    arp::ARP,
     frame::Frame,
     parse::{IPV4, IPV6, TAG, is_tpid},
 };
 
 /// How many tags are looked through beyond the two that the pipeline knows of.
 const DEPTH: usize = 4;
-pub const ARP: u16 = 0x0806;
 /// From here on it is an ethertype; below, a length.
 const LEAST_ETHERTYPE: u16 = 0x0600;
 /// LLC service access points (IEEE 802.2): SNAP's two, and IP's.

@@ -15,6 +15,9 @@ const HEADER: usize = 40;
 const NEXT: usize = 6;
 pub const ICMPV6: u8 = 58;
 pub const UDP: u8 = 17;
+/// Types of ICMPv6 (RFC 4861 section 4).
+pub const ROUTER_ADVERTISEMENT: u8 = 134;
+pub const REDIRECT: u8 = 137;
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;

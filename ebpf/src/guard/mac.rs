@@ -165,7 +165,7 @@ pub unsafe fn moved(entry: *mut FdbEntry, segment: u32, ingress: Exit, guards: u
         return Learned::dropped(DropReason::MacFrozen);
     }
     // SAFETY: as above.
-    let (_, won) = unsafe { count::exchange((&raw mut (*entry).exit).cast(), exit.word(), ingress.word()) };
+    let won = unsafe { count::exchange((&raw mut (*entry).exit).cast(), exit.word(), ingress.word()) };
     if !won {
         give_place(ingress);
         return Learned::NO;

@@ -52,8 +52,7 @@ pub fn packet(frame: &Frame, origin: &Origin, inner: &Inner, len: usize) -> Resu
     if origin.guards & Guards::PREFIXES == 0 {
         return Ok(());
     }
-    let [a, b, c] = inner.macs.src().0.map(|word| u64::from(u16::from_be(word)));
-    let src = a << 32 | b << 16 | c;
+    let src = inner.macs.src_number();
     verdict(sillon_addresses(frame.ctx(), what(origin, inner), origin.ingress.id(), inner.l3 as u32, src))
 }
 

@@ -9,19 +9,17 @@ use sillon_abi::{DropReason, Guards};
 
 use super::{
     inside::Packet,
-    ipv6::{self, ICMPV6, UDP},
+    ipv6::{self, ICMPV6, REDIRECT, ROUTER_ADVERTISEMENT, UDP},
 };
 use crate::{
     frame::{Frame, halves},
     parse::{IPV4, IPV6},
 };
 
-const DHCP_SERVER: u16 = 67;
-const DHCP_CLIENT: u16 = 68;
+pub const DHCP_SERVER: u16 = 67;
+pub const DHCP_CLIENT: u16 = 68;
 const DHCPV6_SERVER: u16 = 547;
 const DHCPV6_CLIENT: u16 = 546;
-const ROUTER_ADVERTISEMENT: u8 = 134;
-const REDIRECT: u8 = 137;
 const MORE_FRAGMENTS: u16 = 0x2000;
 const FRAGMENT_OFFSET: u16 = 0x1fff;
 

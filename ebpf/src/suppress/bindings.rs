@@ -4,12 +4,12 @@ use aya_ebpf::{
     bindings::{BPF_EXIST, BPF_NOEXIST},
     helpers::generated::bpf_ktime_get_coarse_ns,
 };
-use sillon_abi::{Binding, BindingKey, Claim, Exit, FdbKey};
+use sillon_abi::{Binding, BindingKey, Claim, Exit};
 
 use super::{Speaker, wire};
 use crate::{
-    learn::REFRESH_NS,
-    maps::{ATTACHMENTS, BINDING_REMOVED, BINDING_USE, BINDINGS, FDB, FIXED_BINDINGS, SEGMENTS},
+    learn::{self, REFRESH_NS},
+    maps::{ATTACHMENTS, BINDING_REMOVED, BINDING_USE, BINDINGS, FIXED_BINDINGS, SEGMENTS},
     share,
 };
 
@@ -58,19 +58,17 @@ const KEEPS: u32 = 4;
 /// Flags that are about the address and not about where it is.
 const OF_ADDRESS: u16 = Claim::ROUTER | Claim::OVERRIDE;
 
-/// Where a MAC is.
-#[inline(always)]
-fn place(segment: u32, mac: u64) -> Option<Exit> {
-    // SAFETY: one aligned word of a map value, read at once.
-    FDB.get_ptr(FdbKey::new(segment, wire(mac)))
-        .map(|entry| unsafe { core::ptr::read_volatile(&raw const (*entry).exit) })
+/// Where a MAC is. A function of its own, which has the key at an aligned place.
+#[inline(never)]
+fn place(segment: u32, mac: u64) -> Exit {
+    learn::find(segment, wire(mac)).unwrap_or(Exit::NONE)
 }
 
 /// A claim for an address, of the speaker's own MAC.
 #[inline(always)]
 pub fn hear(speaker: &Speaker, ip: Ip, flags: u16, weight: Weight) {
     let key = ip.in_segment(speaker.segment);
-    if FIXED_BINDINGS.get_ptr(key).is_some() || place(speaker.segment, speaker.mac) != Some(speaker.ingress) {
+    if FIXED_BINDINGS.get_ptr(key).is_some() || place(speaker.segment, speaker.mac) != speaker.ingress {
         return;
     }
     let leaf = if speaker.is_leaf { Claim::LEAF } else { 0 };
@@ -136,7 +134,10 @@ pub fn owner(speaker: &Speaker, ip: Ip) -> Option<(u64, u16)> {
         return None;
     }
     let (mac, flags) = (u64::from_be(word << 16), Claim::from_word(word).flags);
-    let exit = place(speaker.segment, mac).filter(|exit| *exit != speaker.ingress)?;
+    let exit = place(speaker.segment, mac);
+    if exit.is_none() || exit == speaker.ingress {
+        return None;
+    }
     let is_leaf = if exit.is_remote() {
         flags & Claim::LEAF != 0
     } else {

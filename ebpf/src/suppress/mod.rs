@@ -25,12 +25,12 @@ use aya_ebpf::bindings::xdp_md;
 use sillon_abi::{Exit, Guards, Mac};
 
 use crate::{
+    arp::ARP,
     classify::Origin,
     frame::Frame,
     parse::{IPV6, Inner},
 };
 
-const ARP: u16 = 0x0806;
 /// Offset of the next header and the hop limit in an IPv6 header, and what they are for neighbour discovery (RFC 4861 section 7.1).
 const NEXT_AND_HOPS: usize = 6;
 const ICMPV6_OF_A_NEIGHBOUR: u16 = u16::from_ne_bytes([58, 255]);
@@ -68,8 +68,7 @@ pub fn answer(frame: &Frame, origin: &Origin, inner: &Inner) -> Option<Question>
     if !origin.ingress.is_remote() && inner.macs.dst().is_group() {
         what |= MAY_ASK;
     }
-    let [a, b, c] = inner.macs.src().0.map(|word| u64::from(u16::from_be(word)));
-    let (segment, ingress, src) = (origin.segment, origin.ingress.word(), a << 32 | b << 16 | c);
+    let (segment, ingress, src) = (origin.segment, origin.ingress.word(), inner.macs.src_number());
     let is_answer = match question {
         Question::Arp => sillon_arp(frame.ctx(), what, segment, ingress, src),
         Question::Neighbour => sillon_neighbour(frame.ctx(), what, segment, ingress, src),
