@@ -48,6 +48,9 @@ pub enum CompileError {
         /// How many there may be.
         room: usize,
     },
+    /// No number is left for a new segment, and none may be used again.
+    #[error("every number that a segment can have was given out once; flush the node, which begins anew")]
+    OutOfUids,
 }
 
 /// The tables for `config` on `devices` (by port name; a port without a device is left out), keeping ids of `previous`.
@@ -63,7 +66,7 @@ pub fn compile(
     let named = Named::new(config);
     let mut compiler = Compiler { config, named, devices, previous, tables: Tables::default() };
     compiler.node();
-    compiler.segments();
+    compiler.segments()?;
     compiler.remotes();
     compiler.attachments();
     compiler.cross_connects();
@@ -157,7 +160,7 @@ impl Compiler<'_> {
     }
 
     /// A segment keeps its uid as long as it is the same operator's, by name, VNI and service.
-    fn segments(&mut self) {
+    fn segments(&mut self) -> Result<(), CompileError> {
         let previous: BTreeMap<_, u32> = self
             .previous
             .segments
@@ -172,11 +175,10 @@ impl Compiler<'_> {
                 Label { segment: padded(segment.name.as_ref()), operator: padded(segment.operator.as_ref()) };
             let service = service(segment.service);
             let kept = previous.get(&(label.segment, label.operator, segment.vni.get(), service)).copied();
-            let uid = kept.unwrap_or_else(|| {
-                let uid = self.tables.node.next_uid;
-                self.tables.node.next_uid += 1;
-                uid
-            });
+            let uid = match kept {
+                Some(uid) => uid,
+                None => self.new_uid()?,
+            };
             let entry = Segment {
                 vni: segment.vni.get(),
                 list: 0,
@@ -194,6 +196,14 @@ impl Compiler<'_> {
             self.tables.labels.insert(uid, label);
             self.tables.vnis.insert(segment.vni.get(), uid);
         }
+        Ok(())
+    }
+
+    fn new_uid(&mut self) -> Result<u32, CompileError> {
+        let next = &mut self.tables.node.next_uid;
+        let uid = *next;
+        *next = uid.checked_add(1).ok_or(CompileError::OutOfUids)?;
+        Ok(uid)
     }
 
     fn remotes(&mut self) {
@@ -378,5 +388,27 @@ fn class(ifindex: u32, encap: model::Encap) -> ClassKey {
         model::Encap::QinqS(s) => ClassKey::qinq(ifindex, s.get(), ClassKey::ANY),
         model::Encap::QinqSC { s, c } => ClassKey::qinq(ifindex, s.get(), c.get()),
         model::Encap::Port => ClassKey::whole(ifindex),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
+
+    use super::*;
+    use crate::model;
+
+    #[test]
+    fn a_node_that_has_given_out_every_uid_gives_out_none_again() {
+        const FILE: &str = "[node]\nname = \"edge1\"\n[[segment]]\nname = \"alder-lan\"\noperator = \"alder\"\nvni = 100\n\
+                            service = \"lan\"\n";
+        let (config, _) = model::parse("node.toml", FILE).unwrap();
+        let sizes = Sizes { attachments: 8, segments: 8, remotes: 8, fdb: 4096 };
+        let next = |next_uid| {
+            let node = NodeEntry { next_uid, ..NodeEntry::default() };
+            compile(&config, &BTreeMap::new(), &Tables { node, ..Tables::default() }, &sizes)
+        };
+        assert!(next(u32::MAX - 1).unwrap().segments.contains_key(&(u32::MAX - 1)));
+        assert!(matches!(next(u32::MAX), Err(CompileError::OutOfUids)));
     }
 }

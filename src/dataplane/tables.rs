@@ -49,10 +49,10 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// The flood list of a segment, in order.
+    /// The flood list of a segment, in order, as far as it is there: how many there should be may be any number.
     pub fn members(&self, segment: &Segment) -> Vec<Exit> {
         let key = |index| FloodKey { list: segment.list, index };
-        (0..segment.members).filter_map(|index| self.flood.get(&key(index)).copied()).collect()
+        self.flood.range(key(0)..key(segment.members)).map(|(_, exit)| *exit).collect()
     }
 
     /// Where frames of each segment may come from and go to.
@@ -121,4 +121,22 @@ pub fn padded<const N: usize>(name: &str) -> [u8; N] {
 pub fn unpadded(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What another version, or a stray write, leaves in a map may be any number: it must not be counted up to.
+    #[test]
+    fn a_flood_list_ends_where_its_entries_do() {
+        let segment = Segment { list: 4, members: u32::MAX, ..Segment::default() };
+        let [one, other] = [1, 2].map(Exit::attachment);
+        let flood = [(4, 0, one), (4, 1, other), (5, 0, one)];
+        let flood = flood.map(|(list, index, exit)| (FloodKey { list, index }, exit)).into();
+        let tables = Tables { flood, ..Tables::default() };
+        assert_eq!(tables.members(&segment), [one, other]);
+        assert_eq!(tables.members(&Segment { members: 1, ..segment }), [one]);
+        assert_eq!(tables.members(&Segment { members: 0, ..segment }), []);
+    }
 }

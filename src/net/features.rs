@@ -2,7 +2,7 @@
 //!
 //! The `ethtool` crate reads; it can't write features yet, so `SetFeatures` is that one message.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, io};
 
 use ethtool::{EthtoolAttr, EthtoolError, EthtoolFeatureAttr, EthtoolFeatureBit, EthtoolHandle};
 use futures::{StreamExt, TryStreamExt};
@@ -39,7 +39,7 @@ pub async fn read(device: &str) -> Result<Features, NetlinkError> {
         Ok(answers) => answers,
         Err(EthtoolError::NetlinkError(error)) if is_gone(&error) => return Ok(Features::default()),
         Err(EthtoolError::NetlinkError(error)) => {
-            return Err(NetlinkError::while_doing(DOING)(error.to_io()));
+            return Err(NetlinkError::while_doing(DOING)(io_error(&error)));
         }
         Err(error) => return Err(NetlinkError::while_doing(DOING)(error)),
     };
@@ -68,7 +68,7 @@ pub async fn set(device: &str, names: &[&str], on: bool) -> Result<(), NetlinkEr
     while let Some(answer) = answers.next().await {
         match answer.map_err(NetlinkError::while_doing(DOING))?.payload {
             NetlinkPayload::Error(error) if error.code.is_some() && !is_gone(&error) => {
-                return Err(NetlinkError::while_doing(DOING)(error.to_io()));
+                return Err(NetlinkError::while_doing(DOING)(io_error(&error)));
             }
             _ => {}
         }
@@ -77,7 +77,12 @@ pub async fn set(device: &str, names: &[&str], on: bool) -> Result<(), NetlinkEr
 }
 
 fn is_gone(error: &ErrorMessage) -> bool {
-    error.to_io().raw_os_error() == Some(Errno::ENODEV as i32)
+    io_error(error).raw_os_error() == Some(Errno::ENODEV as i32)
+}
+
+/// As `ErrorMessage::to_io`, which panics in a debug build on the least code that there is: it has no absolute value.
+fn io_error(error: &ErrorMessage) -> io::Error {
+    io::Error::from_raw_os_error(error.raw_code().saturating_neg())
 }
 
 /// A connection, and the task that serves it.
@@ -179,5 +184,21 @@ impl Emitable for SetFeatures {
 impl ParseableParametrized<[u8], GenlHeader> for SetFeatures {
     fn parse_with_param(_: &[u8], _: GenlHeader) -> Result<Self, DecodeError> {
         Ok(Self { attributes: Vec::new() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_core::{ErrorBuffer, Parseable};
+
+    use super::*;
+
+    #[test]
+    fn any_code_is_an_error() {
+        for (code, is) in [(-(Errno::EPERM as i32), Errno::EPERM as i32), (i32::MIN, i32::MAX)] {
+            let bytes = [&code.to_ne_bytes()[..], &[0; 16]].concat();
+            let message = ErrorMessage::parse(&ErrorBuffer::new(&bytes)).ok();
+            assert_eq!(message.map(|message| io_error(&message).raw_os_error()), Some(Some(is)));
+        }
     }
 }
