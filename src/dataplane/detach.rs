@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::{
-    ffi::{CString, c_int, c_long},
+    ffi::{CString, c_int},
     io,
     os::{
         fd::{AsRawFd, FromRawFd, OwnedFd},
@@ -11,6 +11,8 @@ use std::{
     },
     path::Path,
 };
+
+use super::raw;
 
 const BPF_OBJ_GET: c_int = 7;
 const BPF_LINK_DETACH: c_int = 34;
@@ -35,22 +37,14 @@ struct LinkDetach {
 /// The kernel refuses.
 pub fn detach_pinned(path: &Path) -> io::Result<()> {
     let name = CString::new(path.as_os_str().as_bytes())?;
-    let get = ObjGet { path: name.as_ptr() as u64, fd: 0, flags: 0 };
+    let mut get = ObjGet { path: name.as_ptr() as u64, fd: 0, flags: 0 };
     // SAFETY: `get` is what this command reads, and the name in it lives until the call is over.
-    let fd = match unsafe { bpf(BPF_OBJ_GET, &get) } {
+    let fd = match unsafe { raw::bpf(BPF_OBJ_GET, &mut get) } {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         result => c_int::try_from(result?).map_err(io::Error::other)?,
     };
     // SAFETY: the kernel has just made this descriptor for us.
     let link = unsafe { OwnedFd::from_raw_fd(fd) };
     // SAFETY: `LinkDetach` is what this command reads.
-    unsafe { bpf(BPF_LINK_DETACH, &LinkDetach { fd: link.as_raw_fd() }) }.map(drop)
-}
-
-/// # Safety
-/// `attributes` must be what the command reads of `union bpf_attr`.
-unsafe fn bpf<T>(command: c_int, attributes: &T) -> io::Result<c_long> {
-    // SAFETY: as the caller promises; the kernel reads no more than the size says and takes the rest for zero.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attributes as *const T, size_of::<T>()) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    unsafe { raw::bpf(BPF_LINK_DETACH, &mut LinkDetach { fd: link.as_raw_fd() }) }.map(drop)
 }

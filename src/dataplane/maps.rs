@@ -1,27 +1,28 @@
 //! The pinned maps, typed: read back as [`Tables`], changed by [`Op`]s.
 
 mod bindings;
+mod counters;
 mod fdb;
 
 use std::{
     borrow::BorrowMut,
     collections::{BTreeMap, BTreeSet},
+    io,
     path::Path,
 };
 
 use aya::{
     Pod,
     maps::xdp::XdpMapError,
-    maps::{Array, DevMapHash, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, PerCpuValues},
-    util::nr_cpus,
+    maps::{Array, DevMapHash, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray},
 };
 use sillon_abi::{
-    Addr, Answers, Attachment, Binding, BindingKey, ClassKey, Colours, Counters, DropKey, DropReason, Drops,
+    Addr, Answers, Attachment, Binding, BindingKey, ClassKey, Colours, Counters, DropKey, Drops,
     EthertypeKey, Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Label, Mac, MacUse, Meters, NodeEntry, PathEntry,
-    PortEntry, PortRecord, PrefixKey, Rates, RemoteEntry, ScopeKind, Segment, Tally, TunnelEntry, TunnelKey,
-    map,
+    PortEntry, PortRecord, PrefixKey, Rates, RemoteEntry, ScopeKind, Segment, TunnelEntry, TunnelKey, map,
 };
 
+use counters::zero;
 pub use fdb::Walk;
 
 use super::{
@@ -85,6 +86,35 @@ impl<T> Named<T> for Result<T, MapError> {
     }
 }
 
+impl<T> Named<T> for io::Result<T> {
+    fn named(self, map: &'static str) -> Result<T, DataplaneError> {
+        self.map_err(|source| DataplaneError::Io { path: map.into(), source })
+    }
+}
+
+/// Whether the kernel refused for this reason.
+fn is_errno(error: &MapError, errno: i32) -> bool {
+    matches!(error, MapError::SyscallError(error) if error.io_error.raw_os_error() == Some(errno))
+}
+
+/// What was to be removed and is not there is as good as removed.
+pub(super) fn gone(result: Result<(), MapError>) -> Result<(), MapError> {
+    match result {
+        Err(MapError::KeyNotFound) => Ok(()),
+        Err(error) if is_errno(&error, libc::ENOENT) => Ok(()),
+        result => result,
+    }
+}
+
+/// Inserts what is not there yet; returns whether it was not.
+pub(super) fn insert_new<K: Pod, V: Pod>(map: &mut Hash<K, V>, key: &K, value: &V) -> Result<bool, MapError> {
+    const BPF_NOEXIST: u64 = 1;
+    match map.insert(key, value, BPF_NOEXIST) {
+        Err(error) if is_errno(&error, libc::EEXIST) => Ok(false),
+        result => result.map(|()| true),
+    }
+}
+
 /// Opens a pinned map; the kernel says what it is, and that must be what we took it for.
 fn open<T: TryFrom<Map, Error = MapError>>(
     directory: &Path,
@@ -106,11 +136,7 @@ pub(super) fn remove<T: BorrowMut<MapData>, K: Pod, V: Pod>(
     key: &K,
     name: &'static str,
 ) -> Result<(), DataplaneError> {
-    match map.remove(key) {
-        Err(MapError::KeyNotFound) => Ok(()),
-        Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
-        result => result.named(name),
-    }
+    gone(map.remove(key)).named(name)
 }
 
 /// All entries of an array but the first, with their ids.
@@ -296,14 +322,8 @@ impl Maps {
             Op::RemoveSegment(uid) => self.remove_segment(*uid),
             Op::RemoveFlood(key) => remove(&mut self.flood, key, map::FLOOD),
             Op::RemoveRemote(id) => self.set_remote(*id, RemoteEntry::default()),
-            Op::RemoveDevice(ifindex) => match self.devices.remove(*ifindex) {
-                // The kernel removes a device that is gone by itself.
-                Err(MapError::KeyNotFound) => Ok(()),
-                Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => {
-                    Ok(())
-                }
-                result => result.named(map::DEVICES),
-            },
+            // The kernel removes a device that is gone by itself.
+            Op::RemoveDevice(ifindex) => gone(self.devices.remove(*ifindex)).named(map::DEVICES),
             Op::RemoveRecord(ifindex) => {
                 self.forget_drops(ScopeKind::Port, *ifindex)?;
                 remove(&mut self.records, ifindex, map::PORT_RECORDS)
@@ -370,21 +390,6 @@ impl Maps {
         self.remotes.set(id, entry, 0).named(map::REMOTES)
     }
 
-    /// Makes room for what will be dropped there. What is there already goes on.
-    fn count_drops(&mut self, scope: ScopeKind, id: u32) -> Result<(), DataplaneError> {
-        const NOEXIST: u64 = 1;
-        match self.drops.insert(DropKey { scope: scope as u32, id }, Drops::NONE, NOEXIST) {
-            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::EEXIST) => {
-                Ok(())
-            }
-            result => result.named(map::DROPS),
-        }
-    }
-
-    fn forget_drops(&mut self, scope: ScopeKind, id: u32) -> Result<(), DataplaneError> {
-        remove(&mut self.drops, &DropKey { scope: scope as u32, id }, map::DROPS)
-    }
-
     /// Adds to what was turned off on a port.
     ///
     /// # Errors
@@ -410,61 +415,6 @@ impl Maps {
     pub fn label(&self, uid: u32) -> Result<(String, String), DataplaneError> {
         let label = self.labels.get(&uid, 0).named(map::LABELS)?;
         Ok((unpadded(&label.segment), unpadded(&label.operator)))
-    }
-
-    /// Counters of an attachment, of all CPUs together.
-    ///
-    /// # Errors
-    /// The map can't be read.
-    pub fn attachment_counters(&self, id: u32) -> Result<Counters, DataplaneError> {
-        Ok(sum(&self.attachment_counters.get(&id, 0).named(map::ATTACHMENT_COUNTERS)?))
-    }
-
-    /// What the profiles of an attachment made of its frames, of all CPUs together.
-    ///
-    /// # Errors
-    /// The map can't be read.
-    pub fn colours(&self, id: u32) -> Result<Colours, DataplaneError> {
-        let add = |sum: &mut Tally, one: &Tally| {
-            sum.frames += one.frames;
-            sum.bytes += one.bytes;
-        };
-        let values = self.colours.get(&id, 0).named(map::COLOURS)?;
-        Ok(values.iter().fold(Colours::default(), |mut sum, one| {
-            sum.ingress.iter_mut().zip(&one.ingress).for_each(|(sum, one)| add(sum, one));
-            sum.egress.iter_mut().zip(&one.egress).for_each(|(sum, one)| add(sum, one));
-            sum
-        }))
-    }
-
-    /// Counters of a remote, of all CPUs together.
-    ///
-    /// # Errors
-    /// The map can't be read.
-    pub fn remote_counters(&self, id: u32) -> Result<Counters, DataplaneError> {
-        Ok(sum(&self.remote_counters.get(&id, 0).named(map::REMOTE_COUNTERS)?))
-    }
-
-    /// Where and why frames were dropped, and how many.
-    ///
-    /// # Errors
-    /// The map can't be read.
-    pub fn drops(&self) -> Result<Vec<(DropKey, DropReason, u64)>, DataplaneError> {
-        let mut drops = Vec::new();
-        for entry in self.drops.iter() {
-            let (key, Drops(counts)) = entry.named(map::DROPS)?;
-            let counts = DropReason::ALL.iter().map(|reason| (key, *reason, counts[*reason as usize]));
-            drops.extend(counts.filter(|(_, _, frames)| *frames > 0));
-        }
-        Ok(drops)
-    }
-
-    /// Where drops are counted.
-    ///
-    /// # Errors
-    /// The map can't be read.
-    pub fn drop_keys(&self) -> Result<BTreeSet<DropKey>, DataplaneError> {
-        self.drops.keys().collect::<Result<_, _>>().named(map::DROPS)
     }
 
     /// The remotes with their paths.
@@ -502,20 +452,4 @@ impl Maps {
     pub fn set_paths_of(&mut self, id: u32, entry: RemoteEntry) -> Result<(), DataplaneError> {
         self.remotes.set(id, entry, 0).named(map::REMOTES)
     }
-}
-
-fn zero<V: Pod + Default>() -> Result<PerCpuValues<V>, DataplaneError> {
-    let io = |source| DataplaneError::Io { path: "/sys/devices/system/cpu/possible".into(), source };
-    let cpus = nr_cpus().map_err(|(_, error)| io(error))?;
-    PerCpuValues::try_from(vec![V::default(); cpus]).map_err(io)
-}
-
-fn sum(values: &PerCpuValues<Counters>) -> Counters {
-    values.iter().fold(Counters::default(), |mut sum, counters| {
-        sum.in_frames += counters.in_frames;
-        sum.in_bytes += counters.in_bytes;
-        sum.out_frames += counters.out_frames;
-        sum.out_bytes += counters.out_bytes;
-        sum
-    })
 }

@@ -1,5 +1,5 @@
 //! The commands of bpf(2) that aya has no call for: taking an entry out of a hash and looking at it in one step, so that it is known what was
-//! taken; and reading a large hash by the thousand.
+//! taken; reading a large hash by the thousand; and what `detach` needs.
 #![allow(unsafe_code)]
 
 use std::{
@@ -39,12 +39,18 @@ struct Batch {
     flags: u64,
 }
 
+/// One command; returns what the kernel does, which is a descriptor where the command makes one.
+///
+/// # Errors
+/// The kernel refuses.
+///
 /// # Safety
-/// `attr` must be what the command reads, and what it points to must live and be as large as the command takes it for.
-unsafe fn bpf<T>(command: c_int, attr: &mut T) -> io::Result<()> {
+/// `attr` must be what the command reads and writes of `union bpf_attr`, and what it points to must live and be as large as the
+/// command takes it for.
+pub unsafe fn bpf<T>(command: c_int, attr: &mut T) -> io::Result<c_long> {
     // SAFETY: as the caller promises; the kernel takes what is behind `attr`'s size for zero.
-    let result: c_long = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attr, size_of::<T>()) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attr, size_of::<T>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 /// Removes `key` and returns what it had; `None` where it is not there.
@@ -66,7 +72,7 @@ pub unsafe fn take<K: Pod, V: Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result<O
     // SAFETY: key and value live until the call is over, and are as long as the map's, as the caller promises.
     match unsafe { bpf(BPF_MAP_LOOKUP_AND_DELETE_ELEM, &mut elem) } {
         // SAFETY: the kernel wrote it, and any bytes are a `V`.
-        Ok(()) => Ok(Some(unsafe { value.assume_init() })),
+        Ok(_) => Ok(Some(unsafe { value.assume_init() })),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         Err(error) => Err(error),
     }
@@ -102,7 +108,7 @@ pub unsafe fn entries<K: Pod, V: Pod>(map: BorrowedFd<'_>) -> io::Result<Vec<(K,
         // `out_batch`.
         let result = unsafe { bpf(BPF_MAP_LOOKUP_BATCH, &mut batch) };
         let is_last = match result {
-            Ok(()) => false,
+            Ok(_) => false,
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
             Err(error) => return Err(error),
         };

@@ -1,10 +1,9 @@
 //! Who was heard to have which address: the programs write it, and the agent removes it and keeps its own account of that.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::os::fd::AsFd;
 
-use sillon_abi::{Answers, Binding, BindingKey, Exit, FdbUse, map};
+use sillon_abi::{Binding, BindingKey, Exit, FdbUse, map};
 
 use super::{Maps, Named};
 use crate::dataplane::{DataplaneError, raw};
@@ -30,7 +29,7 @@ impl Maps {
             // SAFETY: the map is a hash of just these, which was asked for when it was opened.
             #[allow(unsafe_code)]
             let taken: Option<Binding> =
-                unsafe { raw::take(self.bindings_data.fd().as_fd(), key) }.map_err(refused)?;
+                unsafe { raw::take(self.bindings_data.fd().as_fd(), key) }.named(map::BINDINGS)?;
             *removed.entry(key.segment).or_default() += u64::from(taken.is_some());
         }
         for (segment, count) in &removed {
@@ -48,7 +47,7 @@ impl Maps {
     pub fn bindings(&self) -> Result<Vec<(BindingKey, Binding)>, DataplaneError> {
         // SAFETY: as above.
         #[allow(unsafe_code)]
-        unsafe { raw::entries(self.bindings_data.fd().as_fd()) }.map_err(refused)
+        unsafe { raw::entries(self.bindings_data.fd().as_fd()) }.named(map::BINDINGS)
     }
 
     /// What was heard in a segment, and what was removed of it.
@@ -61,19 +60,4 @@ impl Maps {
             self.binding_removed.get(&uid, 0).named(map::BINDING_REMOVED)?,
         ))
     }
-
-    /// Questions of an attachment that were answered, of all CPUs together.
-    ///
-    /// # Errors
-    /// The map can't be read.
-    pub fn answers(&self, id: u32) -> Result<Answers, DataplaneError> {
-        let values = self.answers.get(&id, 0).named(map::ANSWERS)?;
-        Ok(values
-            .iter()
-            .fold(Answers::default(), |sum, one| Answers { arp: sum.arp + one.arp, nd: sum.nd + one.nd }))
-    }
-}
-
-fn refused(source: io::Error) -> DataplaneError {
-    DataplaneError::Io { path: map::BINDINGS.into(), source }
 }

@@ -2,14 +2,12 @@
 //! its own account of it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::os::fd::AsFd;
 
-use aya::maps::MapError;
 use aya::maps::lpm_trie::Key;
 use sillon_abi::{Exit, FdbEntry, FdbKey, FdbUse, Mac, MacUse, PrefixKey, map};
 
-use super::{Maps, Named, remove};
+use super::{Maps, Named, gone, insert_new, remove};
 use crate::dataplane::{DataplaneError, raw};
 
 /// What a walk through the FDB found.
@@ -61,7 +59,7 @@ impl Maps {
         // SAFETY: the FDB is a hash of just these, which was asked for when it was opened.
         #[allow(unsafe_code)]
         let taken: Option<FdbEntry> =
-            unsafe { raw::take(self.fdb_data.fd().as_fd(), key) }.map_err(refused)?;
+            unsafe { raw::take(self.fdb_data.fd().as_fd(), key) }.named(map::FDB)?;
         let Some(entry) = taken.filter(|entry| !entry.is_configured()) else { return Ok(false) };
         if let Ok(removed) = self.fdb_removed.get(&key.segment, 0) {
             self.fdb_removed.insert(key.segment, removed + 1, 0).named(map::FDB_REMOVED)?;
@@ -75,14 +73,11 @@ impl Maps {
 
     /// Configures an address for an attachment. The programs may learn it once more between the two steps.
     pub(super) fn set_mac(&mut self, key: FdbKey, exit: Exit) -> Result<(), DataplaneError> {
-        const NOEXIST: u64 = 1;
         self.macs.insert(key, exit, 0).named(map::MACS)?;
         loop {
             self.take_learned(&key)?;
-            match self.fdb.insert(key, FdbEntry::configured(exit), NOEXIST) {
-                Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::EEXIST) => {
-                }
-                result => return result.named(map::FDB),
+            if insert_new(&mut self.fdb, &key, &FdbEntry::configured(exit)).named(map::FDB)? {
+                return Ok(());
             }
         }
     }
@@ -164,7 +159,7 @@ impl Maps {
     pub fn fdb(&self) -> Result<Vec<(FdbKey, FdbEntry)>, DataplaneError> {
         // SAFETY: as for `take_learned`.
         #[allow(unsafe_code)]
-        unsafe { raw::entries(self.fdb_data.fd().as_fd()) }.map_err(refused)
+        unsafe { raw::entries(self.fdb_data.fd().as_fd()) }.named(map::FDB)
     }
 
     /// What the programs learned for each segment, and what was removed of it.
@@ -188,16 +183,6 @@ impl Maps {
     }
 
     pub(super) fn remove_prefix(&mut self, length: u32, key: PrefixKey) -> Result<(), DataplaneError> {
-        match self.prefixes.remove(&Key::new(length, key)) {
-            Err(MapError::KeyNotFound) => Ok(()),
-            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => {
-                Ok(())
-            }
-            result => result.named(map::PREFIXES),
-        }
+        gone(self.prefixes.remove(&Key::new(length, key))).named(map::PREFIXES)
     }
-}
-
-fn refused(source: io::Error) -> DataplaneError {
-    DataplaneError::Io { path: map::FDB.into(), source }
 }
