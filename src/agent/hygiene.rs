@@ -74,6 +74,21 @@ pub async fn turn_off(port: &str, kind: Option<&str>) -> Result<u32, HygieneErro
     Ok(bits(&unbearable))
 }
 
+/// Which of these ports, given with their kinds, have something on again that must be off. All devices are asked at once: an agent does
+/// this each second.
+///
+/// # Errors
+/// Netlink fails.
+pub async fn lapsed<'a>(
+    ports: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
+) -> Result<Vec<&'a str>, NetlinkError> {
+    let all = features::read_all().await?;
+    let is_lapsed = |(port, kind): &(&str, Option<&str>)| {
+        all.get(*port).is_some_and(|features| !unbearable(features, *kind == Some("veth")).is_empty())
+    };
+    Ok(ports.into_iter().filter(is_lapsed).map(|(port, _)| port).collect())
+}
+
 async fn read(port: &str) -> Result<Features, Refusal> {
     Ok(features::read(port).await?)
 }

@@ -32,7 +32,7 @@ use crate::{
         view::monotonic_ns,
     },
     model::{Limits, MacAddr, NodeConfig, PortRole},
-    net::{links::Link, underlay::Snapshot},
+    net::{NetlinkError, links::Link, underlay::Snapshot},
 };
 
 /// Why a configuration was not applied.
@@ -63,6 +63,9 @@ pub enum ApplyError {
     /// A device's features.
     #[error(transparent)]
     Hygiene(#[from] hygiene::HygieneError),
+    /// The kernel did not say what is on its devices.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
 }
 
 impl ApplyError {
@@ -320,20 +323,23 @@ impl Reconciler {
     /// Turns off again what somebody has turned on since; flushing the node will restore that, too.
     ///
     /// # Errors
-    /// A device refuses, or a map can't be written.
+    /// Netlink fails, a device refuses, or a map can't be written. The other ports are seen to all the same.
     pub async fn tend(&mut self, links: &BTreeMap<String, Link>) -> Result<(), ApplyError> {
-        for port in &self.config.ports {
-            let name = port.name.as_str();
-            let Some(link) = links.get(name).filter(|link| self.attached.contains(&link.ifindex)) else {
-                continue;
-            };
-            let features = hygiene::turn_off(name, link.kind.as_deref()).await?;
-            if features != 0 {
-                warn!(port = name, "somebody turned on what was off: frames may have lost their tags since");
-                self.maps.add_features(link.ifindex, features)?;
-            }
+        let names = self.config.ports.iter().map(|port| port.name.as_str());
+        let ports = names.filter_map(|name| links.get(name));
+        let ports = ports.filter(|link| self.attached.contains(&link.ifindex));
+        let lapsed = hygiene::lapsed(ports.map(|link| (link.name.as_str(), link.kind.as_deref()))).await?;
+        let mut result = Ok(());
+        for link in lapsed.into_iter().filter_map(|name| links.get(name)) {
+            result = result.and(self.clean(link).await);
         }
-        Ok(())
+        result
+    }
+
+    async fn clean(&mut self, link: &Link) -> Result<(), ApplyError> {
+        let features = hygiene::turn_off(&link.name, link.kind.as_deref()).await?;
+        warn!(port = link.name, "somebody turned on what was off: frames may have lost their tags since");
+        Ok(self.maps.add_features(link.ifindex, features)?)
     }
 
     fn attach(&mut self, devices: &BTreeMap<String, Device>) -> Result<(), DataplaneError> {

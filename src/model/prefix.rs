@@ -1,80 +1,68 @@
 //! A range of IP addresses.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
+use ipnet::{IpNet, Ipv6Net};
 use serde::{Serialize, Serializer};
 
 use super::InvalidValue;
 
 /// An IPv4 or IPv6 prefix, with no bit set behind its length (RFC 4632 §3.1, RFC 4291 §2.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Prefix {
-    address: IpAddr,
-    length: u8,
-}
+pub struct Prefix(IpNet);
 
 impl Prefix {
     /// All link-local IPv6 addresses (RFC 4291 §2.5.6).
     pub const LINK_LOCAL: Self =
-        Self { address: IpAddr::V6(std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0)), length: 10 };
+        Self(IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10)));
 
     /// Checks that `length` fits the family, and that no bit is set behind it.
     pub fn new(address: IpAddr, length: u8) -> Result<Self, InvalidValue> {
-        let (bits, most) = match address {
-            IpAddr::V4(v4) => (u128::from(u32::from(v4)) << 96, 32),
-            IpAddr::V6(v6) => (u128::from(v6), 128),
-        };
-        if length > most {
-            return Err(InvalidValue::new(
+        let most = IpNet::from(address).max_prefix_len();
+        let net = IpNet::new(address, length).map_err(|_| {
+            InvalidValue::new(
                 format_args!("{address}/{length} is longer than an address, which has {most} bits"),
                 format_args!("write a length from 0 to {most}"),
-            ));
-        }
-        let behind = u128::MAX.checked_shr(u32::from(length)).unwrap_or(0);
-        if bits & behind != 0 {
-            let first = bits & !behind;
-            let first = match address {
-                IpAddr::V4(_) => {
-                    IpAddr::from((first >> 96).to_be_bytes().last_chunk::<4>().map_or([0; 4], |c| *c))
-                }
-                IpAddr::V6(_) => IpAddr::from(first.to_be_bytes()),
-            };
+            )
+        })?;
+        if net.trunc() != net {
             return Err(InvalidValue::new(
-                format_args!("{address}/{length} has bits behind its length"),
-                format_args!("write {first}/{length}, or {address}/{most} for the one address"),
+                format_args!("{net} has bits behind its length"),
+                format_args!("write {}, or {address}/{most} for the one address", net.trunc()),
             ));
         }
-        Ok(Self { address, length })
+        Ok(Self(net))
     }
 
     /// Whether an address is in it.
     pub fn contains(self, address: IpAddr) -> bool {
-        let differs = match (self.address, address) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => u128::from(u32::from(own) ^ u32::from(other)) << 96,
-            (IpAddr::V6(own), IpAddr::V6(other)) => u128::from(own) ^ u128::from(other),
-            _ => return false,
-        };
-        differs.leading_zeros() >= u32::from(self.length)
+        self.0.contains(&address)
     }
 
     /// Whether it is of link-local IPv6 addresses.
     pub const fn is_link_local(self) -> bool {
-        match self.address {
-            IpAddr::V6(v6) => v6.segments()[0] & 0xffc0 == 0xfe80,
+        match self.address() {
+            IpAddr::V6(v6) => v6.is_unicast_link_local(),
             IpAddr::V4(_) => false,
         }
     }
 
     /// Its first address.
     pub const fn address(self) -> IpAddr {
-        self.address
+        match self.0 {
+            IpNet::V4(net) => IpAddr::V4(net.addr()),
+            IpNet::V6(net) => IpAddr::V6(net.addr()),
+        }
     }
 
     /// How many bits of it count.
     pub const fn length(self) -> u8 {
-        self.length
+        match self.0 {
+            IpNet::V4(net) => net.prefix_len(),
+            IpNet::V6(net) => net.prefix_len(),
+        }
     }
 }
 
@@ -100,7 +88,7 @@ impl FromStr for Prefix {
 
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&format!("{}/{}", self.address, self.length))
+        f.pad(&self.0.to_string())
     }
 }
 

@@ -2,9 +2,12 @@
 //!
 //! The `ethtool` crate reads; it can't write features yet, so `SetFeatures` is that one message.
 
-use std::{collections::BTreeSet, io};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
 
-use ethtool::{EthtoolAttr, EthtoolError, EthtoolFeatureAttr, EthtoolFeatureBit, EthtoolHandle};
+use ethtool::{EthtoolAttr, EthtoolError, EthtoolFeatureAttr, EthtoolHandle, EthtoolHeader};
 use futures::{StreamExt, TryStreamExt};
 use netlink_packet_core::{
     DecodeError, DefaultNla, Emitable, ErrorMessage, NLA_F_NESTED, NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage,
@@ -28,29 +31,55 @@ pub struct Features {
 /// # Errors
 /// Netlink fails.
 pub async fn read(device: &str) -> Result<Features, NetlinkError> {
-    const DOING: &str = "reading a device's features";
+    Ok(ask(Some(device)).await?.into_iter().map(|(_, features)| features).next().unwrap_or_default())
+}
+
+/// Reads the features of all devices of this namespace, by name, in one go.
+///
+/// # Errors
+/// Netlink fails.
+pub async fn read_all() -> Result<BTreeMap<String, Features>, NetlinkError> {
+    Ok(ask(None).await?.into_iter().collect())
+}
+
+/// The features of one device or of all, with their names.
+async fn ask(device: Option<&str>) -> Result<Vec<(String, Features)>, NetlinkError> {
+    const DOING: &str = "reading devices' features";
     let mut ethtool = Ethtool::connect()?;
-    let request = ethtool.handle.feature().get(Some(device)).execute().await;
+    let request = ethtool.handle.feature().get(device).execute().await;
     let answers = match request {
         Ok(stream) => stream.try_collect::<Vec<_>>().await,
         Err(error) => Err(error),
     };
-    let answers = match answers {
-        Ok(answers) => answers,
-        Err(EthtoolError::NetlinkError(error)) if is_gone(&error) => return Ok(Features::default()),
-        Err(EthtoolError::NetlinkError(error)) => {
-            return Err(NetlinkError::while_doing(DOING)(io_error(&error)));
-        }
-        Err(error) => return Err(NetlinkError::while_doing(DOING)(error)),
-    };
-    let bits = answers.into_iter().flat_map(|answer| answer.payload.nlas).flat_map(active);
-    Ok(Features { on: bits.filter(|bit| bit.value).map(|bit| bit.name).collect() })
+    match answers {
+        Ok(answers) => Ok(answers.into_iter().map(|answer| told(answer.payload.nlas)).collect()),
+        Err(EthtoolError::NetlinkError(error)) if is_gone(&error) => Ok(Vec::new()),
+        Err(EthtoolError::NetlinkError(error)) => Err(NetlinkError::while_doing(DOING)(io_error(&error))),
+        Err(error) => Err(NetlinkError::while_doing(DOING)(error)),
+    }
 }
 
-fn active(attribute: EthtoolAttr) -> Vec<EthtoolFeatureBit> {
-    match attribute {
-        EthtoolAttr::Feature(EthtoolFeatureAttr::Active(bits)) => bits,
-        _ => Vec::new(),
+/// The device that an answer is about, and what is on.
+fn told(attributes: Vec<EthtoolAttr>) -> (String, Features) {
+    let (mut name, mut features) = (String::new(), Features::default());
+    for attribute in attributes {
+        match attribute {
+            EthtoolAttr::Feature(EthtoolFeatureAttr::Header(header)) => {
+                name = header.into_iter().find_map(device_name).unwrap_or_default();
+            }
+            EthtoolAttr::Feature(EthtoolFeatureAttr::Active(bits)) => {
+                features.on = bits.into_iter().filter(|bit| bit.value).map(|bit| bit.name).collect();
+            }
+            _ => {}
+        }
+    }
+    (name, features)
+}
+
+fn device_name(header: EthtoolHeader) -> Option<String> {
+    match header {
+        EthtoolHeader::DevName(name) => Some(name),
+        _ => None,
     }
 }
 
