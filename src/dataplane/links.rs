@@ -98,7 +98,10 @@ pub fn attach(pins: &Pins, programs: &mut Programs, target: Target<'_>) -> Resul
     let pin = |kind: &str| pins.links().join(format!("{kind}-{}", target.ifindex));
     classifier(programs.classifier(INGRESS)?, TcAttachType::Ingress, target.name, &pin("ingress"))
         .map_err(named)?;
-    if target.role != Role::Uplink {
+    if target.role == Role::Uplink {
+        // It may have been a port of another role; on an uplink the host's own frames pass.
+        detach_link(&pin("egress"))?;
+    } else {
         classifier(programs.classifier(EGRESS)?, TcAttachType::Egress, target.name, &pin("egress"))
             .map_err(named)?;
     }
