@@ -5,7 +5,9 @@
 //! Nothing here touches the kernel.
 #![forbid(unsafe_code)]
 
+pub(crate) mod agree;
 mod binding;
+mod de;
 mod diagnostic;
 mod encap;
 mod ethertype;
