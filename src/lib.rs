@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod cli;
 pub mod dataplane;
+pub mod fabric;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 pub mod model;

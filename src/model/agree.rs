@@ -218,3 +218,19 @@ pub(crate) fn not_for_tunnels(address: IpAddr) -> Option<&'static str> {
         odd
     }
 }
+
+/// In a segment, an address is one host's.
+pub(crate) fn bound_twice(address: IpAddr) -> InvalidValue {
+    InvalidValue::new(
+        format_args!("bindings: {address} is listed twice in the segment"),
+        "in a segment, an address is one host's",
+    )
+}
+
+/// In a segment, a configured MAC is at one attachment.
+pub(crate) fn listed_twice(mac: MacAddr) -> InvalidValue {
+    InvalidValue::new(
+        format_args!("macs: {mac} is listed twice in the segment"),
+        "in a segment, an address is at one attachment",
+    )
+}

@@ -29,6 +29,7 @@ mod vlan;
 mod vni;
 
 pub use binding::Binding;
+pub(crate) use de::refused;
 pub use diagnostic::{ConfigErrors, Diagnostic, Severity, Style};
 pub use encap::Encap;
 pub use ethertype::Ethertype;
