@@ -8,3 +8,4 @@ pub mod fabric;
 pub mod fuzzing;
 pub mod model;
 pub mod net;
+pub mod store;
