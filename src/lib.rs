@@ -3,7 +3,9 @@
 pub mod agent;
 pub mod cli;
 pub mod dataplane;
+pub mod fabric;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 pub mod model;
 pub mod net;
+pub mod store;

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Control, Ethertype, MacAddr, OverLimit, Prefix, Trust};
 
 /// The guards of an attachment. The default is what a rented server needs and no more.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Guards {
     /// How many addresses it may have in the FDB, from 1.
     pub mac_limit: u32,

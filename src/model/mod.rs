@@ -5,7 +5,9 @@
 //! Nothing here touches the kernel.
 #![forbid(unsafe_code)]
 
+pub(crate) mod agree;
 mod binding;
+mod de;
 mod diagnostic;
 mod encap;
 mod ethertype;
@@ -27,6 +29,7 @@ mod vlan;
 mod vni;
 
 pub use binding::Binding;
+pub(crate) use de::refused;
 pub use diagnostic::{ConfigErrors, Diagnostic, Severity, Style};
 pub use encap::Encap;
 pub use ethertype::Ethertype;

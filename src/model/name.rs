@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -13,7 +14,7 @@ use super::InvalidValue;
 /// component, so a node's can be a directory in bpffs, and it is never taken for a command-line option.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
-pub struct Name(String);
+pub struct Name(Arc<str>);
 
 /// The name of a network interface as the kernel allows it: 1..=15 bytes, no `/`, `:`, or whitespace, not `.` or
 /// `..` (Linux `dev_valid_name()`, `IFNAMSIZ` 16 with the final NUL).
@@ -21,7 +22,7 @@ pub struct Name(String);
 /// Control characters are refused too: the kernel would take some, but no terminal should be shown them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
-pub struct InterfaceName(String);
+pub struct InterfaceName(Arc<str>);
 
 impl Name {
     /// The greatest length in characters.
@@ -44,7 +45,7 @@ impl Name {
         if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
             return Err(InvalidValue::new(format_args!("{text:?} starts with a sign"), help));
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 }
 
@@ -70,7 +71,7 @@ impl InterfaceName {
         if text == "." || text == ".." {
             return Err(InvalidValue::new(format_args!("{text:?} is not an interface name"), help));
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Binding, Encap, Guards, InterfaceName, LeafRole, Name, PortRole, Profile, Service, StormControl, Vni,
@@ -39,7 +40,8 @@ pub struct Node {
 }
 
 /// How much a node may hold: these size the kernel's maps, and a configuration beyond them is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Attachments (`max_attachments`).
     pub attachments: u32,
@@ -49,6 +51,13 @@ pub struct Limits {
     pub remotes: u32,
     /// Segments (`max_segments`).
     pub segments: u32,
+}
+
+impl Limits {
+    /// The most attachments, remotes and segments that a node can be told to have room for.
+    pub(crate) const MOST: u32 = 1 << 20;
+    /// The most addresses, of a node, a segment or an attachment.
+    pub(crate) const MOST_FDB: u32 = 1 << 24;
 }
 
 impl Default for Limits {
@@ -95,7 +104,8 @@ pub struct Segment {
 }
 
 /// When an address that moves too often is frozen where it is (RFC 7432 §15.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Moves {
     /// The move that is one too many (`move_limit`); 0 where none is.
     pub limit: u16,
@@ -121,6 +131,13 @@ impl Segment {
     pub const DEFAULT_MAC_LIMIT: u32 = 1024;
     /// The least that `mtu` can be: what every IPv4 host takes (RFC 791 §3.1).
     pub const LEAST_MTU: u16 = 576;
+
+    /// What `mtu` can be, in bytes.
+    pub(crate) const MTUS: RangeInclusive<u32> = Self::LEAST_MTU as u32..=9000;
+    /// What `ageing` and `freeze` can be, in seconds.
+    pub(crate) const SECONDS: RangeInclusive<u32> = 1..=1_000_000;
+    /// What `dscp` can be.
+    pub(crate) const DSCPS: RangeInclusive<u32> = 0..=63;
 
     /// The largest frame of a segment of this MTU, in bytes without FCS: the packet, an Ethernet header, two tags of the attachment
     /// and two of the operator.

@@ -1,6 +1,6 @@
 //! How much an attachment may send and be sent: bandwidth profiles and storm control.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{BitRate, ByteSize, Name};
 
@@ -43,7 +43,8 @@ impl Profile {
 }
 
 /// How many frames a second an attachment may have flooded; none is no limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct StormControl {
     /// Broadcasts.
     pub broadcast: Option<u32>,

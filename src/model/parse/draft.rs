@@ -79,10 +79,8 @@ pub(super) struct AttachmentDraft {
 }
 
 const TABLES: [&str; 5] = ["node", "port", "profile", "segment", "attachment"];
-/// The most attachments, remotes and segments that a node can be told to have room for.
-const MOST: u32 = 1 << 20;
-/// The most addresses.
-const MOST_FDB: u32 = 1 << 24;
+const MOST: u32 = Limits::MOST;
+const MOST_FDB: u32 = Limits::MOST_FDB;
 
 impl Draft {
     pub(super) fn read(root: &DeTable<'_>, sink: &mut Sink) -> Self {
@@ -163,16 +161,16 @@ fn read_segment(at: Range<usize>, table: &DeTable<'_>, sink: &mut Sink) -> Segme
     let mut optional = |key, range, default| {
         fields.optional(sink, key, number_within(range)).map_or(default, Spanned::into_inner)
     };
-    let mtu = optional("mtu", Segment::LEAST_MTU.into()..=9000, Segment::DEFAULT_MTU.into());
-    let ageing = optional("ageing", 1..=1_000_000, Segment::DEFAULT_AGEING);
-    let dscp = optional("dscp", 0..=63, 0);
+    let mtu = optional("mtu", Segment::MTUS, Segment::DEFAULT_MTU.into());
+    let ageing = optional("ageing", Segment::SECONDS, Segment::DEFAULT_AGEING);
+    let dscp = optional("dscp", Segment::DSCPS, 0);
     let moves = Moves::default();
     // The ranges fit the types.
     let mut short = |key, low, default: u16| {
         u16::try_from(optional(key, low..=u16::MAX.into(), default.into())).unwrap_or(default)
     };
     let (limit, window) = (short("move_limit", 0, moves.limit), short("move_window", 1, moves.window));
-    let moves = Moves { limit, window, freeze: optional("freeze", 1..=1_000_000, moves.freeze) };
+    let moves = Moves { limit, window, freeze: optional("freeze", Segment::SECONDS, moves.freeze) };
     let suppress = fields.optional(sink, "suppress", flag);
     let any_vni = |value: &DeValue<'_>| {
         let range = Vni::MIN.get()..=Vni::MAX.get();

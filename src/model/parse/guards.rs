@@ -2,15 +2,13 @@
 
 use toml::Spanned;
 
-use super::super::{Control, Ethertype, Guards, MacAddr, OverLimit, Prefix, Trust};
+use super::super::{Control, Ethertype, Guards, Limits, MacAddr, OverLimit, Prefix, Trust};
 use super::fields::{Fields, flag, number_within, word, wrong_type};
 use super::sink::Sink;
 
 /// The keys, for the list of those that are known.
 pub(super) const KEYS: [&str; 8] =
     ["mac_limit", "over_limit", "macs", "sticky", "trusted", "control", "prefixes", "ethertypes"];
-/// The most addresses of an attachment.
-const MOST_MACS: u32 = 1 << 24;
 
 /// As it is written.
 pub(super) struct GuardsDraft {
@@ -30,7 +28,7 @@ impl GuardsDraft {
             not_empty(fields, key, sink);
         }
         Self {
-            mac_limit: fields.optional(sink, "mac_limit", number_within(1..=MOST_MACS)),
+            mac_limit: fields.optional(sink, "mac_limit", number_within(1..=Limits::MOST_FDB)),
             over_limit: fields.optional(sink, "over_limit", word),
             macs: fields.list(sink, "macs", word),
             sticky: fields.optional(sink, "sticky", flag),

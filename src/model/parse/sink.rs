@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::super::InvalidValue;
 use super::super::diagnostic::{ConfigErrors, Diagnostic, Severity};
 use super::super::source::Source;
 
@@ -34,6 +35,11 @@ impl Sink {
     pub(super) fn error(&mut self, at: Range<usize>, message: String, label: &str) -> &mut Diagnostic {
         self.failed = true;
         self.push(Severity::Error, message).at(at, label)
+    }
+
+    /// A rule that does not hold at a place.
+    pub(super) fn broken(&mut self, at: Range<usize>, broken: &InvalidValue, label: &str) -> &mut Diagnostic {
+        self.error(at, broken.to_string(), label).help(broken.help())
     }
 
     /// An error of the file as a whole.

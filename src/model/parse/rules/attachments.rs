@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use toml::Spanned;
 
 use super::super::super::suggest::did_you_mean;
-use super::super::super::{Encap, PortRole, Service, VlanId};
+use super::super::super::{Encap, PortRole, Service, VlanId, agree};
 use super::super::draft::{AttachmentDraft, Draft, PortDraft, SegmentDraft};
 use super::super::sink::Sink;
 
@@ -98,11 +98,9 @@ pub(super) fn unknown<T>(what: &str, name: &Spanned<String>, known: &Known<'_, T
 
 fn check_role(attachment: &AttachmentDraft, segment: &SegmentDraft, sink: &mut Sink) {
     let (Some(role), Some(service)) = (&attachment.role, &segment.service) else { return };
-    if *service.get_ref() != Service::Tree {
-        let service_of = service.get_ref();
-        sink.error(role.span(), format!("a {service_of} has no roles"), "given here")
-            .at(service.span(), format!("this segment is a {service_of}"))
-            .help("remove the role, or make the segment a tree");
+    if let Err(broken) = agree::role(*service.get_ref()) {
+        sink.broken(role.span(), &broken, "given here")
+            .at(service.span(), format!("this segment is a {}", service.get_ref()));
     }
 }
 
@@ -113,11 +111,10 @@ fn check_line(segment: &SegmentDraft, attachments: &[&AttachmentDraft], sink: &m
     let remotes = segment.remotes.iter().map(Spanned::span);
     let mut points = remotes.chain(attachments.iter().map(|attachment| attachment.at.clone()));
     let count = segment.remotes.len() + attachments.len();
-    if let Some(third) = points.nth(2) {
-        let message = format!("a line has two points, and this one has {count}");
-        sink.error(third, message, "the third point")
-            .at(service.span(), "a line")
-            .help("attachments and remotes are points: remove some, or make the segment a lan or a tree");
+    if let Err(broken) = agree::line_points(count)
+        && let Some(third) = points.nth(agree::LINE_POINTS)
+    {
+        sink.broken(third, &broken, "the third point").at(service.span(), "a line");
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use toml::Spanned;
 
-use super::super::super::{Binding, MacAddr, Prefix, Service};
+use super::super::super::{Binding, MacAddr, agree};
 use super::super::draft::{AttachmentDraft, Draft, SegmentDraft};
 use super::super::sink::Sink;
 use super::attachments::Known;
@@ -56,45 +56,33 @@ fn listed(draft: &Draft) -> HashMap<(&str, MacAddr), Range<usize>> {
 
 fn line(segment: &SegmentDraft, sink: &mut Sink) {
     let (Some(suppress), Some(service)) = (&segment.suppress, &segment.service) else { return };
-    if *suppress.get_ref() && *service.get_ref() == Service::Line {
-        sink.error(suppress.span(), "suppress: a line floods nothing".to_owned(), "given here")
-            .at(service.span(), "this segment is a line")
-            .help("its other end is the only one to be asked; leave suppress out, or make the segment a lan or a tree");
+    if *suppress.get_ref()
+        && let Err(broken) = agree::suppress(*service.get_ref())
+    {
+        sink.broken(suppress.span(), &broken, "given here").at(service.span(), "this segment is a line");
     }
 }
 
 fn suppressing(attachment: &AttachmentDraft, segment: &SegmentDraft, sink: &mut Sink) {
     let Some(first) = attachment.bindings.first() else { return };
-    if segment.suppress_unreadable || segment.suppress.as_ref().is_some_and(|suppress| *suppress.get_ref()) {
-        return;
-    }
+    let suppresses =
+        segment.suppress_unreadable || segment.suppress.as_ref().is_some_and(|suppress| *suppress.get_ref());
+    let Err(broken) = agree::answers(suppresses) else { return };
     let at = segment.suppress.as_ref().map(Spanned::span);
     let at = at.or_else(|| segment.written.as_ref().map(Spanned::span));
-    let error =
-        sink.error(first.span(), "bindings: nothing is answered in this segment".to_owned(), "given here");
-    let error = match at {
-        Some(at) => error.at(at, "it does not suppress"),
-        None => error,
-    };
-    error.help("add suppress = true to the segment, or remove bindings");
+    let error = sink.broken(first.span(), &broken, "given here");
+    if let Some(at) = at {
+        error.at(at, "it does not suppress");
+    }
 }
 
 /// What the guard would not let it claim is not claimed for it either.
 fn prefixes(attachment: &AttachmentDraft, binding: &Spanned<Binding>, sink: &mut Sink) {
     let prefixes = &attachment.guards.prefixes;
     let Some(first) = prefixes.first() else { return };
-    let address = binding.get_ref().address();
-    let lists_link_local = prefixes.iter().any(|prefix| prefix.get_ref().is_link_local());
-    let implied = (!lists_link_local).then_some(Prefix::LINK_LOCAL);
-    let all = prefixes.iter().map(|prefix| *prefix.get_ref()).chain(implied);
-    if !all.into_iter().any(|prefix| prefix.contains(address)) {
-        sink.error(
-            binding.span(),
-            format!("bindings: {address} is in none of the attachment's prefixes"),
-            "given here",
-        )
-        .at(first.span(), "its prefixes begin here")
-        .help("add a prefix that has it, or remove the binding");
+    let all = prefixes.iter().map(|prefix| *prefix.get_ref());
+    if let Err(broken) = agree::within(all, *binding.get_ref()) {
+        sink.broken(binding.span(), &broken, "given here").at(first.span(), "its prefixes begin here");
     }
 }
 
@@ -110,12 +98,9 @@ fn macs(
         return;
     }
     if let Some(at) = listed {
-        sink.error(binding.span(), format!("bindings: {mac} is another attachment's"), "given here")
-            .at(at.clone(), "listed here")
-            .help("write the binding at the attachment whose the MAC is");
+        sink.broken(binding.span(), &agree::anothers(mac), "given here").at(at.clone(), "listed here");
     } else if let Some(first) = macs.first() {
-        sink.error(binding.span(), format!("bindings: {mac} is none of the attachment's macs"), "given here")
-            .at(first.span(), "these are all that it has")
-            .help("add it to macs, or remove the binding");
+        sink.broken(binding.span(), &agree::not_its_own(mac), "given here")
+            .at(first.span(), "these are all that it has");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::super::super::{Control, Encap, MacAddr, Service};
+use super::super::super::{MacAddr, agree};
 use super::super::draft::{AttachmentDraft, Draft, SegmentDraft};
 use super::super::sink::Sink;
 
@@ -48,32 +48,22 @@ fn one_policy(attachment: &AttachmentDraft, sink: &mut Sink) {
         ("sticky", guards.sticky.as_ref().filter(|sticky| *sticky.get_ref()).map(toml::Spanned::span)),
     ];
     for (key, place) in learning.into_iter().filter_map(|(key, place)| Some((key, place?))) {
-        sink.error(place, format!("{key}: an attachment with macs learns no addresses"), "given here")
-            .at(first.span(), "these are all that it has")
-            .help(format!("remove {key}, or macs"));
+        sink.broken(place, &agree::learns_nothing(key), "given here")
+            .at(first.span(), "these are all that it has");
     }
 }
 
-/// A tag is not the link's, but a VLAN's: on an attachment with one, no link-local control frame comes.
 fn peer(attachment: &AttachmentDraft, sink: &mut Sink) {
     let (Some(control), Some(encap)) = (&attachment.guards.control, &attachment.encap) else { return };
-    if *control.get_ref() == Control::Peer && !matches!(encap.get_ref(), Encap::Untagged | Encap::Port) {
-        sink.error(control.span(), "control: with \"peer\", the attachment has no tag".to_owned(), "given here")
-            .at(encap.span(), "these frames have one")
-            .help("control frames are those of a link, and have no tag: say \"peer\" on an \"untagged\" or \"port\" attachment");
+    if let Err(broken) = agree::peer(*control.get_ref(), *encap.get_ref()) {
+        sink.broken(control.span(), &broken, "given here").at(encap.span(), "these frames have one");
     }
 }
 
 fn control(attachment: &AttachmentDraft, segment: &SegmentDraft, sink: &mut Sink) {
     let (Some(control), Some(service)) = (&attachment.guards.control, &segment.service) else { return };
-    if *control.get_ref() == Control::Tunnel && *service.get_ref() != Service::Line {
-        let service_of = service.get_ref();
-        sink.error(
-            control.span(),
-            format!("control: a {service_of} tunnels no control frames"),
-            "given here",
-        )
-        .at(service.span(), format!("this segment is a {service_of}"))
-        .help("what speaks of a link can only cross a line; leave control out, or make the segment a line");
+    if let Err(broken) = agree::control(*control.get_ref(), *service.get_ref()) {
+        sink.broken(control.span(), &broken, "given here")
+            .at(service.span(), format!("this segment is a {}", service.get_ref()));
     }
 }

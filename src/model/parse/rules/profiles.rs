@@ -4,30 +4,17 @@
 
 use toml::Spanned;
 
-use super::super::super::{BitRate, ByteSize, Name, Profile, Segment};
+use super::super::super::agree::{self, Bucket};
+use super::super::super::{BitRate, Name, Profile};
 use super::super::draft::{Draft, SegmentDraft};
 use super::super::police::{BucketDraft, ProfileDraft};
 use super::super::sink::Sink;
 use super::attachments::{Known, unknown};
 
-/// What a bucket's rate and size are called.
-#[derive(Clone, Copy)]
-struct Words {
-    rate: &'static str,
-    burst: &'static str,
-}
-
-const COMMITTED: Words = Words { rate: "cir", burst: "cbs" };
-const EXCESS: Words = Words { rate: "eir", burst: "ebs" };
-
-/// The largest frame of the segments with the smallest MTU.
-const LEAST: ByteSize = ByteSize(Segment::largest_frame(Segment::LEAST_MTU));
-
 pub(super) fn check(draft: &Draft, sink: &mut Sink) {
     for profile in draft.profiles.iter().filter(|profile| profile.readable) {
-        if buckets(profile).all(|(_, bucket)| bucket.rate() == BitRate::ZERO) {
-            sink.error(profile.at.clone(), "the profile lets nothing pass".to_owned(), "neither cir nor eir")
-                .help("add a line like: cir = \"100 Mbit/s\"");
+        if let Err(broken) = agree::passes(profile.committed.rate(), profile.excess.rate()) {
+            sink.broken(profile.at.clone(), &broken, "neither cir nor eir");
         }
         buckets(profile).for_each(|(words, bucket)| check_bucket(words, bucket, sink));
     }
@@ -48,51 +35,28 @@ pub(super) fn check(draft: &Draft, sink: &mut Sink) {
     }
 }
 
-fn buckets(profile: &ProfileDraft) -> impl Iterator<Item = (Words, &BucketDraft)> {
-    [(COMMITTED, &profile.committed), (EXCESS, &profile.excess)].into_iter()
+fn buckets(profile: &ProfileDraft) -> impl Iterator<Item = (Bucket, &BucketDraft)> {
+    [(agree::COMMITTED, &profile.committed), (agree::EXCESS, &profile.excess)].into_iter()
 }
 
-fn check_bucket(words: Words, bucket: &BucketDraft, sink: &mut Sink) {
+fn check_bucket(words: Bucket, bucket: &BucketDraft, sink: &mut Sink) {
     let Some(burst) = &bucket.burst else { return };
-    let (Words { rate: rate_key, burst: key }, rate, size) = (words, bucket.rate(), *burst.get_ref());
-    let at = burst.span();
-    if rate == BitRate::ZERO {
-        if size != ByteSize(0) {
-            sink.error(at, format!("{key} without {rate_key}: a burst that never comes again"), "")
-                .help(format!("add a line like: {rate_key} = \"100 Mbit/s\", or remove {key}"));
-        }
-        return;
-    }
-    if size < LEAST {
-        sink.error(at, format!("{key}: {size} holds no frame of any segment"), "")
-            .help(format!("write at least {LEAST}, or leave {key} out for {}", Profile::default_burst(rate)));
-        return;
-    }
-    let lasts = Profile::burst_ms(rate, size);
-    if lasts > Profile::LONGEST_BURST_MS.into() {
-        let message = format!("{key}: {size} take {} seconds at {rate}", lasts.div_ceil(1000));
-        let most = rate.get() / 8 * (Profile::LONGEST_BURST_MS / 1000);
-        let help = format!("a burst is of {} s at most, which is {most} B", Profile::LONGEST_BURST_MS / 1000);
-        sink.error(at, message, "").help(help);
+    if let Err(broken) = agree::burst(words, bucket.rate(), *burst.get_ref()) {
+        sink.broken(burst.span(), &broken, "");
     }
 }
 
 /// Whether an attachment's largest frame can ever pass.
 fn check_use(name: &Spanned<String>, profile: &ProfileDraft, segment: &SegmentDraft, sink: &mut Sink) {
     let Ok(mtu) = u16::try_from(segment.mtu) else { return };
-    let largest = Segment::largest_frame(mtu);
     for (words, bucket) in buckets(profile) {
         let Some(burst) = bucket.burst.as_ref().filter(|_| bucket.rate() != BitRate::ZERO) else { continue };
-        let (size, key) = (*burst.get_ref(), words.burst);
+        let size = *burst.get_ref();
         // Less than that was reported where it stands.
-        if size.0 < largest && size >= LEAST {
-            let message = format!(
-                "profile {:?} does not fit: its {key} of {size} is less than the largest frame of the segment",
-                name.get_ref()
-            );
-            sink.error(name.span(), message, "used here").at(burst.span(), "too small").help(format!(
-                "write {key} = \"{largest} B\" or more: an MTU of {mtu}, an Ethernet header and up to four tags"
-            ));
+        if size >= agree::LEAST_BURST
+            && let Err(broken) = agree::holds(name.get_ref(), words, size, mtu)
+        {
+            sink.broken(name.span(), &broken, "used here").at(burst.span(), "too small");
         }
     }
 }

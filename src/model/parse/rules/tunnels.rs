@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use toml::Spanned;
 
-use super::super::super::PortRole;
+use super::super::super::{PortRole, agree};
 use super::super::draft::{Draft, NodeDraft, SegmentDraft};
 use super::super::sink::Sink;
 
@@ -40,7 +40,7 @@ fn check_vteps(node: &NodeDraft, sink: &mut Sink) {
     let mut first: HashMap<bool, Range<usize>> = HashMap::new();
     for vtep in &node.vteps {
         let address = *vtep.get_ref();
-        if let Some(what) = not_for_tunnels(address) {
+        if let Some(what) = agree::not_for_tunnels(address) {
             sink.error(vtep.span(), format!("vtep: {address} is {what}"), "")
                 .help("a tunnel address is a unicast address that other nodes can send to");
         }
@@ -59,7 +59,7 @@ fn check_remotes(segment: &SegmentDraft, node: &NodeDraft, sink: &mut Sink) {
     let mut seen: HashMap<IpAddr, Range<usize>> = HashMap::new();
     for remote in &segment.remotes {
         let (address, at) = (*remote.get_ref(), remote.span());
-        if let Some(what) = not_for_tunnels(address) {
+        if let Some(what) = agree::not_for_tunnels(address) {
             sink.error(at, format!("remotes: {address} is {what}"), "")
                 .help("a remote is the unicast tunnel address of another node");
         } else if let Some(own) = node.vteps.iter().find(|vtep| *vtep.get_ref() == address) {
@@ -104,28 +104,6 @@ fn check_way_out(draft: &Draft, sink: &mut Sink) {
     if !draft.ports.iter().any(|port| may_be_uplink(port.role.as_ref())) {
         sink.error(remote.span(), "remotes: this node has no uplink port".to_owned(), "can't be reached")
             .help("add the port that faces the underlay: [[port]], name = \"up0\", role = \"uplink\"");
-    }
-}
-
-/// Why an address can't be one end of a tunnel.
-fn not_for_tunnels(address: IpAddr) -> Option<&'static str> {
-    let (link_local, odd) = match address {
-        IpAddr::V4(v4) if v4.is_broadcast() => (false, Some("the broadcast address, not unicast")),
-        IpAddr::V4(v4) if v4.octets()[0] == 0 => (false, Some("of \"this network\" (RFC 1122 §3.2.1.3)")),
-        IpAddr::V4(v4) => (v4.is_link_local(), None),
-        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => (false, Some("an IPv4 address in IPv6's clothes")),
-        IpAddr::V6(v6) => (v6.is_unicast_link_local(), None),
-    };
-    if address.is_unspecified() {
-        Some("the unspecified address, not unicast")
-    } else if address.is_multicast() {
-        Some("a multicast address, not unicast")
-    } else if address.is_loopback() {
-        Some("a loopback address, which no other node can reach")
-    } else if link_local {
-        Some("a link-local address, which routers don't forward")
-    } else {
-        odd
     }
 }
 

@@ -1,0 +1,31 @@
+//! The whole fabric as values: who rents what, which segments are where, and what every node shall do.
+//!
+//! A [`State`] keeps every rule at every revision. [`transact`] is the only way from one to the next: it gives the next state, or says which
+//! rule is against it, and knows neither clock, chance nor store; these come with the [`Transaction`]. [`desired`] is what one node's file would
+//! say. Copies of a state are cheap: they share what is the same.
+#![forbid(unsafe_code)]
+
+mod key;
+mod object;
+mod pool;
+mod project;
+mod spec;
+mod state;
+#[cfg(test)]
+mod tests;
+mod transact;
+
+pub use key::{Freed, Key, Kind, Owned, PortKey};
+pub use object::{
+    Attachment, Body, Condition, ConditionKind, Lease, LeaseState, Node, Object, Revision, Segment, Tombstone,
+};
+pub use pool::Ranges;
+pub use project::{ProjectError, Purge, desired, purges};
+pub use spec::{
+    AttachmentSpec, EncapWish, Grant, LeaseSpec, NodeSpec, OperatorSpec, PortSpec, ProfileSpec, Quota,
+    SegmentSpec, ServerSpec, Spec,
+};
+pub use state::{State, Usage};
+pub use transact::{
+    Actor, Change, Event, Expect, LeaseStep, Outcome, Refused, Report, Rule, Transaction, transact,
+};

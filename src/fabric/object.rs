@@ -1,0 +1,158 @@
+//! Objects as they are kept: what was asked for, and what became of it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::spec::{
+    AttachmentSpec, LeaseSpec, NodeSpec, OperatorSpec, PortSpec, ProfileSpec, SegmentSpec, ServerSpec,
+};
+use crate::model::{Encap, Name, Vni};
+
+/// Counts the transactions, from 1; 0 is the empty fabric.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Revision(pub u64);
+
+impl std::fmt::Display for Revision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One object.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Object {
+    /// The revision of the transaction that last changed what is asked of it. What agents report does not change it, so that it does not get
+    /// in the way of who edits it.
+    pub revision: Revision,
+    /// What is known of it, by kind.
+    pub conditions: BTreeMap<ConditionKind, Condition>,
+    /// The rest.
+    #[serde(flatten)]
+    pub body: Body,
+}
+
+/// Spec and status of each kind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words are told in docs/architecture.md")]
+pub enum Body {
+    Operator { spec: OperatorSpec },
+    Node(Node),
+    Port { spec: PortSpec },
+    Server { spec: ServerSpec },
+    Lease(Lease),
+    Profile { spec: ProfileSpec },
+    Segment(Segment),
+    Attachment(Attachment),
+    Tombstone(Tombstone),
+}
+
+/// What can be said of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ConditionKind {
+    /// It keeps every rule. It always does, or it would not be there.
+    Accepted,
+    /// Every node concerned has said that it applied it.
+    Programmed,
+    /// The node has read its maps back, and they hold what they should.
+    Verified,
+    /// The node has trouble with it.
+    Degraded,
+}
+
+/// Whether it is so, since when, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condition {
+    /// Whether it is so.
+    pub is: bool,
+    /// Since when.
+    pub since: Timestamp,
+    /// Why, in a sentence.
+    pub why: String,
+}
+
+/// A node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// What is asked.
+    pub spec: NodeSpec,
+    /// The last revision that its agent said it had applied.
+    pub applied: Revision,
+}
+
+/// A lease.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Lease {
+    /// What is asked.
+    pub spec: LeaseSpec,
+    /// How far it is.
+    pub state: LeaseState,
+    /// Since when.
+    pub since: Timestamp,
+    /// Whether the operator has accepted the offer.
+    pub accepted: bool,
+    /// While it drains: when what is still attached is detached.
+    pub deadline: Option<Timestamp>,
+    /// Whether the owner has confirmed that the quarantine may end.
+    pub confirmed: bool,
+}
+
+/// How far a lease is; it only goes forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LeaseState {
+    /// The owner offers it. It becomes active when the operator has accepted, its time has come, and the server is nobody's.
+    Offered,
+    /// The operator may attach segments to the server's ports.
+    Active,
+    /// What is attached may stay until the deadline; nothing more may be attached.
+    Draining,
+    /// Nothing is attached. It lasts until every node has confirmed, and the owner has, or enough time has passed.
+    Quarantined,
+    /// It is over.
+    Released,
+}
+
+impl LeaseState {
+    /// Whether the server is this lease's and nobody else's.
+    pub const fn holds_server(self) -> bool {
+        matches!(self, Self::Active | Self::Draining | Self::Quarantined)
+    }
+
+    /// Whether segments may stay attached.
+    pub const fn carries(self) -> bool {
+        matches!(self, Self::Active | Self::Draining)
+    }
+}
+
+/// A segment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Segment {
+    /// What is asked.
+    pub spec: SegmentSpec,
+    /// Its VNI: the one asked for, or one that was drawn.
+    pub vni: Vni,
+}
+
+/// An attachment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// What is asked.
+    pub spec: AttachmentSpec,
+    /// Its encapsulation: the one asked for, or one with a VID that was drawn.
+    pub encap: Encap,
+}
+
+/// What a node has yet to confirm that it gave up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tombstone {
+    /// Whose it was.
+    pub operator: Name,
+    /// The segment that it was of.
+    pub segment: Name,
+    /// The revision that freed it, which the node has to apply.
+    pub freed: Revision,
+}

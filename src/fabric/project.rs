@@ -1,0 +1,141 @@
+//! What one node shall do: what its file would say, of exactly its part of the fabric.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::object::{Body, Segment};
+use super::state::State;
+use super::{Freed, Key, Owned, PortKey};
+use crate::model::{self, InvalidValue, Name, NodeConfig};
+
+/// Why there is no such file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProjectError {
+    /// No node has this name.
+    #[error("there is no node {0}")]
+    Unknown(Name),
+    /// Two nodes of a segment have no tunnel address of one family.
+    #[error("{0} and {1} have no tunnel address of one family")]
+    Apart(Name, Name),
+    /// A node's file has names that are longer than a name.
+    #[error("{0}")]
+    Name(#[from] InvalidValue),
+}
+
+/// What a node should forget of a server that was taken away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Purge {
+    /// In which segment.
+    pub segment: Owned,
+    /// Behind which port of any node the server is.
+    pub port: PortKey,
+}
+
+/// What the node's file would say. Names of an operator's objects become `OPERATOR.NAME`, which no two share: an operator's name has no dot.
+///
+/// # Errors
+/// No such node, or one whose segments can't be tunnelled; in a state that [`super::transact`] made, only the former.
+pub fn desired(state: &State, name: &Name) -> Result<NodeConfig, ProjectError> {
+    let node = state.node(name).ok_or_else(|| ProjectError::Unknown(name.clone()))?;
+    let vtep = |v4: bool| node.spec.vtep.iter().copied().find(|address| address.is_ipv4() == v4);
+    let mut config = NodeConfig {
+        node: model::Node {
+            name: name.clone(),
+            vtep4: vtep(true).and_then(|ip| if let IpAddr::V4(v4) = ip { Some(v4) } else { None }),
+            vtep6: vtep(false).and_then(|ip| if let IpAddr::V6(v6) = ip { Some(v6) } else { None }),
+            limits: node.spec.limits,
+        },
+        ports: Vec::new(),
+        profiles: Vec::new(),
+        segments: Vec::new(),
+        attachments: Vec::new(),
+    };
+    let (mut segments, mut profiles) = (BTreeSet::new(), BTreeSet::new());
+    let ports = state.referrers(&Key::Node(name.clone())).filter_map(|key| match key {
+        Key::Port(port) => Some((port, state.port(port)?)),
+        _ => None,
+    });
+    for (port, spec) in ports {
+        config.ports.push(model::Port { name: port.port.clone(), role: spec.role });
+        for (owned, attachment) in state.attachments_of(&Key::Port(port.clone())) {
+            let spec = &attachment.spec;
+            let own = |name: &Name| Owned { operator: owned.operator.clone(), name: name.clone() };
+            let named = |name: &Option<Name>| name.as_ref().map(|name| joined(&own(name))).transpose();
+            segments.insert(own(&spec.segment));
+            profiles.extend([&spec.ingress, &spec.egress].into_iter().flatten().map(own));
+            config.attachments.push(model::Attachment {
+                segment: joined(&own(&spec.segment))?,
+                port: port.port.clone(),
+                encap: attachment.encap,
+                role: spec.role,
+                ingress: named(&spec.ingress)?,
+                egress: named(&spec.egress)?,
+                storm: spec.storm,
+                guards: spec.guards.clone(),
+                bindings: spec.bindings.clone(),
+            });
+        }
+    }
+    for owned in &profiles {
+        if let Some(profile) = state.profile(owned) {
+            config.profiles.push(profile.named(joined(owned)?));
+        }
+    }
+    for owned in &segments {
+        if let Some(segment) = state.segment(owned) {
+            config.segments.push(project_segment(state, name, owned, segment)?);
+        }
+    }
+    Ok(config)
+}
+
+fn project_segment(
+    state: &State,
+    here: &Name,
+    owned: &Owned,
+    segment: &Segment,
+) -> Result<model::Segment, ProjectError> {
+    let remotes = state.nodes_of(owned).into_iter().filter(|node| node != here);
+    let remotes = remotes.map(|there| remote(state, here, &there)).collect::<Result<Vec<_>, _>>()?;
+    let spec = &segment.spec;
+    Ok(model::Segment {
+        name: joined(owned)?,
+        operator: owned.operator.clone(),
+        vni: segment.vni,
+        service: spec.service,
+        remotes,
+        mtu: spec.mtu,
+        ageing: spec.ageing,
+        mac_limit: spec.mac_limit,
+        dscp: spec.dscp,
+        moves: spec.moves,
+        suppress: spec.suppress,
+    })
+}
+
+/// The other node's tunnel address that this one reaches. IPv4 where both have both: 20 bytes less in each frame.
+fn remote(state: &State, here: &Name, there: &Name) -> Result<IpAddr, ProjectError> {
+    let vteps = |name: &Name| state.node(name).map(|node| &node.spec.vtep);
+    let (Some(own), Some(others)) = (vteps(here), vteps(there)) else {
+        return Err(ProjectError::Unknown(there.clone()));
+    };
+    let reached = others.iter().filter(|it| own.iter().any(|own| own.is_ipv4() == it.is_ipv4()));
+    reached.min().copied().ok_or_else(|| ProjectError::Apart(here.clone(), there.clone()))
+}
+
+/// An operator's name for something, as a node knows it.
+pub(super) fn joined(owned: &Owned) -> Result<Name, InvalidValue> {
+    Name::new(&format!("{}.{}", owned.operator, owned.name))
+}
+
+/// What a node has yet to forget.
+pub fn purges(state: &State, node: &Name) -> Vec<Purge> {
+    let all = state.referrers(&Key::Node(node.clone())).filter_map(|key| match key {
+        Key::Tombstone(at, Freed::Learned(segment, port)) if at == node => {
+            matches!(state.get(key)?.body, Body::Tombstone(_))
+                .then(|| Purge { segment: segment.clone(), port: port.clone() })
+        }
+        _ => None,
+    });
+    all.collect()
+}

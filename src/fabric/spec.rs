@@ -1,0 +1,474 @@
+//! What is asked for: the specs of the objects. Each is right by itself once [`Spec::check`] says so; what needs the rest of the fabric is asked
+//! in [`super::transact`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{Kind, PortKey, Ranges};
+use crate::model::{
+    self, Binding, BitRate, ByteSize, Encap, Guards, InterfaceName, InvalidValue, LeafRole, Limits, Moves,
+    Name, PortRole, Service, StormControl, VlanId, Vni, agree,
+};
+
+/// The spec of any kind that can be asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "spec", rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words are told in docs/architecture.md")]
+pub enum Spec {
+    Operator(OperatorSpec),
+    Node(NodeSpec),
+    Port(PortSpec),
+    Server(ServerSpec),
+    Lease(LeaseSpec),
+    Profile(ProfileSpec),
+    Segment(SegmentSpec),
+    Attachment(Box<AttachmentSpec>),
+}
+
+/// What an operator may have.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OperatorSpec {
+    /// The VNIs of its segments. No two operators share one.
+    pub vnis: Ranges,
+    /// How much it may have.
+    #[serde(default)]
+    pub quota: Quota,
+}
+
+/// How much an operator may have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Quota {
+    /// Segments.
+    pub segments: u32,
+    /// Attachments.
+    pub attachments: u32,
+    /// Addresses that its segments may learn together (`mac_limit`).
+    pub macs: u64,
+    /// Guaranteed bandwidth (CIR) of all attachments together, either way; where it is given, each attachment has profiles.
+    pub bandwidth: Option<BitRate>,
+}
+
+impl Default for Quota {
+    fn default() -> Self {
+        Self { segments: 100, attachments: 1000, macs: 100_000, bandwidth: None }
+    }
+}
+
+/// A node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeSpec {
+    /// Its tunnel addresses: at most one of a family.
+    #[serde(default)]
+    pub vtep: BTreeSet<IpAddr>,
+    /// What it has room for.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// A port.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PortSpec {
+    /// What it faces.
+    pub role: PortRole,
+    /// On a handover port: who may attach to it, and with which outer VIDs.
+    #[serde(default)]
+    pub grants: BTreeMap<Name, Grant>,
+}
+
+/// What an operator may attach on a handover port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Grant {
+    /// Anything. Then the port is nobody else's.
+    Whole,
+    /// What has one of these as its outer VID, under either TPID.
+    Vids(Ranges),
+}
+
+impl Grant {
+    /// Whether it allows an encapsulation.
+    pub fn allows(&self, encap: Encap) -> bool {
+        match (self, encap) {
+            (Self::Whole, _) => true,
+            (Self::Vids(_), Encap::Untagged | Encap::Port) => false,
+            (Self::Vids(vids), Encap::Dot1q(vid) | Encap::QinqS(vid) | Encap::QinqSC { s: vid, .. }) => {
+                vids.contains(vid.get().into())
+            }
+        }
+    }
+
+    /// Whether some encapsulation is allowed by both.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Vids(one), Self::Vids(two)) => one.overlaps(two),
+            _ => true,
+        }
+    }
+}
+
+/// A server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerSpec {
+    /// The access ports that face it, as `NODE/INTERFACE`; they are no other server's.
+    pub ports: BTreeSet<PortKey>,
+}
+
+/// A lease.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeaseSpec {
+    /// Of which server.
+    pub server: Name,
+    /// When it can begin; at once if left out.
+    #[serde(default)]
+    pub from: Option<Timestamp>,
+    /// When it begins to drain, or the offer ends.
+    #[serde(default)]
+    pub until: Option<Timestamp>,
+    /// How long the quarantine lasts if the owner does not confirm, in seconds.
+    #[serde(default = "hour")]
+    pub quarantine: u32,
+}
+
+fn hour() -> u32 {
+    3600
+}
+
+/// A bandwidth profile of an operator.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProfileSpec {
+    /// Committed information rate.
+    pub cir: BitRate,
+    /// Committed burst size; 10 ms and at least 64 KiB if left out.
+    pub cbs: Option<ByteSize>,
+    /// Excess information rate.
+    pub eir: BitRate,
+    /// Excess burst size; the same.
+    pub ebs: Option<ByteSize>,
+}
+
+impl ProfileSpec {
+    /// As a node knows it, under this name.
+    pub fn named(&self, name: Name) -> model::Profile {
+        let burst = |size: Option<ByteSize>, rate| size.unwrap_or(model::Profile::default_burst(rate));
+        let (cbs, ebs) = (burst(self.cbs, self.cir), burst(self.ebs, self.eir));
+        model::Profile { name, cir: self.cir, cbs, eir: self.eir, ebs }
+    }
+}
+
+/// A segment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SegmentSpec {
+    /// Who reaches whom.
+    pub service: Service,
+    /// Its VNI, of the operator's own; one is drawn if it is left out.
+    #[serde(default)]
+    pub vni: Option<Vni>,
+    /// The largest layer-3 packet, in bytes.
+    #[serde(default = "default_mtu")]
+    pub mtu: u16,
+    /// After how many seconds of silence an address is forgotten.
+    #[serde(default = "default_ageing")]
+    pub ageing: u32,
+    /// How many addresses it may have.
+    #[serde(default = "default_mac_limit")]
+    pub mac_limit: u32,
+    /// The DSCP of the outer header.
+    #[serde(default)]
+    pub dscp: u8,
+    /// When a moving address is frozen.
+    #[serde(default)]
+    pub moves: Moves,
+    /// Whether its nodes answer ARP and neighbour discovery.
+    #[serde(default)]
+    pub suppress: bool,
+}
+
+fn default_mtu() -> u16 {
+    model::Segment::DEFAULT_MTU
+}
+
+fn default_ageing() -> u32 {
+    model::Segment::DEFAULT_AGEING
+}
+
+fn default_mac_limit() -> u32 {
+    model::Segment::DEFAULT_MAC_LIMIT
+}
+
+/// An attachment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttachmentSpec {
+    /// One of the operator's segments.
+    pub segment: Name,
+    /// The port, as `NODE/INTERFACE`.
+    pub port: PortKey,
+    /// Which frames of the port.
+    pub encap: EncapWish,
+    /// What it is in a tree.
+    #[serde(default = "root")]
+    pub role: LeafRole,
+    /// One of the operator's profiles, for what comes from it.
+    #[serde(default)]
+    pub ingress: Option<Name>,
+    /// The same for what goes to it.
+    #[serde(default)]
+    pub egress: Option<Name>,
+    /// How much of what comes from it may be flooded.
+    #[serde(default)]
+    pub storm: StormControl,
+    /// What may be sent there.
+    #[serde(default)]
+    pub guards: Guards,
+    /// Addresses of hosts there.
+    #[serde(default)]
+    pub bindings: BTreeSet<Binding>,
+}
+
+fn root() -> LeafRole {
+    LeafRole::Root
+}
+
+/// An encapsulation, or one with a VID to be drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EncapWish {
+    /// This one.
+    Given(Encap),
+    /// `dot1q` with any VID.
+    AnyDot1q,
+    /// `qinq` with any S-VID.
+    AnyQinq,
+}
+
+impl EncapWish {
+    /// What it would be with this VID.
+    pub const fn with(self, vid: VlanId) -> Encap {
+        match self {
+            Self::Given(encap) => encap,
+            Self::AnyDot1q => Encap::Dot1q(vid),
+            Self::AnyQinq => Encap::QinqS(vid),
+        }
+    }
+
+    /// Whether this is one of what is wished for.
+    pub fn fits(self, encap: Encap) -> bool {
+        match self {
+            Self::Given(given) => given == encap,
+            Self::AnyDot1q => matches!(encap, Encap::Dot1q(_)),
+            Self::AnyQinq => matches!(encap, Encap::QinqS(_)),
+        }
+    }
+}
+
+impl Serialize for EncapWish {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Given(encap) => encap.serialize(serializer),
+            Self::AnyDot1q => serializer.serialize_str("dot1q"),
+            Self::AnyQinq => serializer.serialize_str("qinq"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for EncapWish {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            "dot1q" => Ok(Self::AnyDot1q),
+            "qinq" => Ok(Self::AnyQinq),
+            text => text.parse().map(Self::Given).map_err(|invalid| model::refused(&invalid)),
+        }
+    }
+}
+
+impl FromStr for PortKey {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let (node, port) = text.split_once('/').ok_or_else(|| {
+            InvalidValue::new(
+                format_args!("{text:?} is not a port"),
+                "write NODE/INTERFACE, like \"edge1/p0\"",
+            )
+        })?;
+        Ok(Self { node: node.parse()?, port: port.parse::<InterfaceName>()? })
+    }
+}
+
+impl Serialize for PortKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for PortKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(|invalid| model::refused(&invalid))
+    }
+}
+
+impl Spec {
+    /// The kind of object that it is of.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Operator(_) => Kind::Operator,
+            Self::Node(_) => Kind::Node,
+            Self::Port(_) => Kind::Port,
+            Self::Server(_) => Kind::Server,
+            Self::Lease(_) => Kind::Lease,
+            Self::Profile(_) => Kind::Profile,
+            Self::Segment(_) => Kind::Segment,
+            Self::Attachment(_) => Kind::Attachment,
+        }
+    }
+
+    /// What can be said of it without the rest of the fabric.
+    pub fn check(&self) -> Result<(), InvalidValue> {
+        match self {
+            Self::Operator(spec) => ranges(&spec.vnis, "vnis", Vni::MIN.get(), Vni::MAX.get()),
+            Self::Node(spec) => node(spec),
+            Self::Port(spec) => port(spec),
+            Self::Server(_) => Ok(()),
+            Self::Lease(spec) => lease(spec),
+            Self::Profile(spec) => profile(spec),
+            Self::Segment(spec) => segment(spec),
+            Self::Attachment(spec) => attachment(spec),
+        }
+    }
+}
+
+fn within(key: &str, number: u32, range: std::ops::RangeInclusive<u32>) -> Result<(), InvalidValue> {
+    if range.contains(&number) {
+        return Ok(());
+    }
+    let (low, high) = (range.start(), range.end());
+    Err(InvalidValue::new(
+        format_args!("{key}: {number} is outside {low}–{high}"),
+        format_args!("it is a number from {low} to {high}"),
+    ))
+}
+
+fn ranges(ranges: &Ranges, key: &str, least: u32, most: u32) -> Result<(), InvalidValue> {
+    let Some((first, last)) = ranges.outside(least, most) else { return Ok(()) };
+    Err(InvalidValue::new(
+        format_args!("{key}: {first}–{last} is no range within {least}–{most}"),
+        format_args!("write pairs like [{least}, {most}], the smaller number first"),
+    ))
+}
+
+fn node(spec: &NodeSpec) -> Result<(), InvalidValue> {
+    for address in &spec.vtep {
+        if let Some(what) = agree::not_for_tunnels(*address) {
+            return Err(InvalidValue::new(
+                format_args!("vtep: {address} is {what}"),
+                "write a unicast address that the other nodes can reach",
+            ));
+        }
+    }
+    let v4 = spec.vtep.iter().filter(|address| address.is_ipv4()).count();
+    if v4 > 1 || spec.vtep.len() - v4 > 1 {
+        return Err(InvalidValue::new(
+            "vtep: two addresses of one family",
+            "write one address, or one of each family",
+        ));
+    }
+    let Limits { attachments, fdb, remotes, segments } = spec.limits;
+    within("limits.attachments", attachments, 1..=Limits::MOST)?;
+    within("limits.fdb", fdb, 1..=Limits::MOST_FDB)?;
+    within("limits.remotes", remotes, 1..=Limits::MOST)?;
+    within("limits.segments", segments, 1..=Limits::MOST)
+}
+
+fn port(spec: &PortSpec) -> Result<(), InvalidValue> {
+    if spec.role != PortRole::Handover && !spec.grants.is_empty() {
+        return Err(InvalidValue::new(
+            format_args!("grants: this port is {}", spec.role),
+            "grants are for handover ports; whoever leases a server has its access ports",
+        ));
+    }
+    for (index, (operator, grant)) in spec.grants.iter().enumerate() {
+        if let Grant::Vids(vids) = grant {
+            ranges(vids, "grants", VlanId::MIN.get().into(), VlanId::MAX.get().into())?;
+        }
+        if let Some((other, _)) = spec.grants.iter().skip(index + 1).find(|(_, two)| two.overlaps(grant)) {
+            return Err(InvalidValue::new(
+                format_args!("grants: {operator} and {other} could take the same frames"),
+                "give each operator VIDs of its own",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn lease(spec: &LeaseSpec) -> Result<(), InvalidValue> {
+    match (spec.from, spec.until) {
+        (Some(from), Some(until)) if until <= from => Err(InvalidValue::new(
+            format_args!("until: {until} is not after {from}"),
+            "write a time after from, or leave one of them out",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn profile(spec: &ProfileSpec) -> Result<(), InvalidValue> {
+    agree::passes(spec.cir, spec.eir)?;
+    for (bucket, rate, size) in [(agree::COMMITTED, spec.cir, spec.cbs), (agree::EXCESS, spec.eir, spec.ebs)]
+    {
+        size.map_or(Ok(()), |size| agree::burst(bucket, rate, size))?;
+    }
+    Ok(())
+}
+
+fn segment(spec: &SegmentSpec) -> Result<(), InvalidValue> {
+    within("mtu", spec.mtu.into(), model::Segment::MTUS)?;
+    within("ageing", spec.ageing, model::Segment::SECONDS)?;
+    within("mac_limit", spec.mac_limit, 1..=Limits::MOST_FDB)?;
+    within("dscp", spec.dscp.into(), model::Segment::DSCPS)?;
+    within("moves.window", spec.moves.window.into(), 1..=u16::MAX.into())?;
+    within("moves.freeze", spec.moves.freeze, model::Segment::SECONDS)?;
+    if spec.suppress { agree::suppress(spec.service) } else { Ok(()) }
+}
+
+fn attachment(spec: &AttachmentSpec) -> Result<(), InvalidValue> {
+    let (guards, default) = (&spec.guards, Guards::default());
+    within("guards.mac_limit", guards.mac_limit, 1..=Limits::MOST_FDB)?;
+    if guards.ethertypes.as_ref().is_some_and(BTreeSet::is_empty) {
+        return Err(InvalidValue::new(
+            "guards.ethertypes: the list is empty",
+            "list what the attachment may have; without ethertypes it may have any",
+        ));
+    }
+    let learning = [
+        ("mac_limit", guards.mac_limit != default.mac_limit),
+        ("over_limit", guards.over_limit != default.over_limit),
+        ("sticky", guards.sticky),
+    ];
+    if let Some((key, _)) = learning.iter().find(|(_, is_set)| *is_set && !guards.macs.is_empty()) {
+        return Err(agree::learns_nothing(key));
+    }
+    for limit in [spec.storm.broadcast, spec.storm.multicast, spec.storm.unknown].into_iter().flatten() {
+        within("storm", limit, 1..=StormControl::MAX)?;
+    }
+    let mut addresses = BTreeSet::new();
+    for binding in &spec.bindings {
+        if !addresses.insert(binding.address()) {
+            return Err(agree::bound_twice(binding.address()));
+        }
+        agree::within(guards.prefixes.iter().copied(), *binding)?;
+        if !guards.macs.is_empty() && !guards.macs.contains(&binding.mac()) {
+            return Err(agree::not_its_own(binding.mac()));
+        }
+    }
+    Ok(())
+}

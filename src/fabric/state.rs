@@ -1,0 +1,293 @@
+//! All objects at one revision, and the indexes by which rules find what they concern. A copy shares all that is the same.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use immutable_chunkmap::map::MapM;
+
+use super::object::{Attachment, Body, Lease, LeaseState, Node, Object, Revision, Segment};
+use super::spec::{OperatorSpec, PortSpec, ProfileSpec, ServerSpec};
+use super::{Freed, Key, Kind, Owned, PortKey};
+use crate::model::{Name, Vni};
+
+/// What an object has to do with, so that it is found from there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Target {
+    Kind(Kind),
+    Object(Key),
+    Vni(Vni),
+}
+
+/// What an operator has, as quotas count it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Segments.
+    pub segments: u64,
+    /// Attachments.
+    pub attachments: u64,
+    /// Addresses that its segments may learn.
+    pub macs: u64,
+    /// Bits a second that are guaranteed to what comes from its attachments.
+    pub ingress: u64,
+    /// The same for what goes to them.
+    pub egress: u64,
+}
+
+/// The fabric at one revision.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    pub(super) revision: Revision,
+    objects: MapM<Key, Arc<Object>>,
+    /// `None` is before all keys of a target.
+    index: MapM<(Target, Option<Key>), ()>,
+    usage: MapM<Name, Usage>,
+}
+
+impl State {
+    /// How many transactions made it.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The objects, in the order of their keys.
+    pub fn objects(&self) -> impl Iterator<Item = (&Key, &Arc<Object>)> {
+        self.objects.into_iter()
+    }
+
+    /// The objects of a kind, in the order of their keys.
+    pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Key> {
+        self.at(Target::Kind(kind))
+    }
+
+    /// One object.
+    pub fn get(&self, key: &Key) -> Option<&Arc<Object>> {
+        self.objects.get(key)
+    }
+
+    /// What an operator has.
+    pub fn usage(&self, operator: &Name) -> Usage {
+        self.usage.get(operator).copied().unwrap_or_default()
+    }
+
+    /// The state that these objects are, at this revision. They come from a state, by way of a store.
+    pub fn restore(revision: Revision, objects: impl IntoIterator<Item = (Key, Object)>) -> Self {
+        let mut state = Self { revision, ..Self::default() };
+        for (key, object) in objects {
+            state.set(key, Some(Arc::new(object)));
+        }
+        state
+    }
+
+    /// The objects that have to do with `target`.
+    pub(super) fn at(&self, target: Target) -> impl Iterator<Item = &Key> {
+        let from = (target.clone(), None);
+        self.index
+            .range(from..)
+            .take_while(move |((of, _), ())| *of == target)
+            .filter_map(|((_, key), ())| key.as_ref())
+    }
+
+    pub(super) fn referrers<'s>(&'s self, key: &Key) -> impl Iterator<Item = &'s Key> + use<'s> {
+        self.at(Target::Object(key.clone()))
+    }
+
+    /// Sets or removes an object, and keeps the indexes.
+    pub(super) fn set(&mut self, key: Key, object: Option<Arc<Object>>) {
+        self.count(&key, false);
+        if let Some(old) = self.objects.remove_cow(&key) {
+            for target in targets(&key, &old.body) {
+                self.index.remove_cow(&(target, Some(key.clone())));
+            }
+        }
+        if let Some(object) = object {
+            for target in targets(&key, &object.body) {
+                self.index.insert_cow((target, Some(key.clone())), ());
+            }
+            self.objects.insert_cow(key.clone(), object);
+        }
+        self.count(&key, true);
+    }
+
+    /// Adds what an object counts, or takes it away. A profile counts for all that use it.
+    fn count(&mut self, key: &Key, add: bool) {
+        let mut sum = Usage::default();
+        let operator = match key {
+            Key::Segment(owned) => {
+                let Some(segment) = self.segment(owned) else { return };
+                sum = Usage { segments: 1, macs: segment.spec.mac_limit.into(), ..sum };
+                &owned.operator
+            }
+            Key::Attachment(owned) => {
+                let Some(attachment) = self.attachment(owned) else { return };
+                let cir = |name: &Option<Name>| self.cir(&owned.operator, name.as_ref());
+                let (ingress, egress) = (cir(&attachment.spec.ingress), cir(&attachment.spec.egress));
+                sum = Usage { attachments: 1, ingress, egress, ..sum };
+                &owned.operator
+            }
+            Key::Profile(owned) => {
+                let cir = self.cir(&owned.operator, Some(&owned.name));
+                let users = self.referrers(key).filter_map(|user| match user {
+                    Key::Attachment(user) => self.attachment(user),
+                    _ => None,
+                });
+                for user in users {
+                    let uses = |name: &Option<Name>| if name.as_ref() == Some(&owned.name) { cir } else { 0 };
+                    sum.ingress += uses(&user.spec.ingress);
+                    sum.egress += uses(&user.spec.egress);
+                }
+                &owned.operator
+            }
+            _ => return,
+        };
+        let mut usage = self.usage(operator);
+        let change = |count: &mut u64, by: u64| {
+            *count = if add { count.saturating_add(by) } else { count.saturating_sub(by) };
+        };
+        change(&mut usage.segments, sum.segments);
+        change(&mut usage.attachments, sum.attachments);
+        change(&mut usage.macs, sum.macs);
+        change(&mut usage.ingress, sum.ingress);
+        change(&mut usage.egress, sum.egress);
+        if usage == Usage::default() {
+            self.usage.remove_cow(operator);
+        } else {
+            self.usage.insert_cow(operator.clone(), usage);
+        }
+    }
+
+    fn cir(&self, operator: &Name, profile: Option<&Name>) -> u64 {
+        let owned = |name: &Name| Owned { operator: operator.clone(), name: name.clone() };
+        profile.and_then(|name| self.profile(&owned(name))).map_or(0, |profile| profile.cir.get())
+    }
+
+    pub(super) fn operator(&self, name: &Name) -> Option<&OperatorSpec> {
+        match &self.get(&Key::Operator(name.clone()))?.body {
+            Body::Operator { spec } => Some(spec),
+            _ => None,
+        }
+    }
+
+    pub(super) fn node(&self, name: &Name) -> Option<&Node> {
+        match &self.get(&Key::Node(name.clone()))?.body {
+            Body::Node(node) => Some(node),
+            _ => None,
+        }
+    }
+
+    pub(super) fn port(&self, key: &PortKey) -> Option<&PortSpec> {
+        match &self.get(&Key::Port(key.clone()))?.body {
+            Body::Port { spec } => Some(spec),
+            _ => None,
+        }
+    }
+
+    pub(super) fn server(&self, name: &Name) -> Option<&ServerSpec> {
+        match &self.get(&Key::Server(name.clone()))?.body {
+            Body::Server { spec } => Some(spec),
+            _ => None,
+        }
+    }
+
+    pub(super) fn lease(&self, key: &Owned) -> Option<&Lease> {
+        match &self.get(&Key::Lease(key.clone()))?.body {
+            Body::Lease(lease) => Some(lease),
+            _ => None,
+        }
+    }
+
+    pub(super) fn profile(&self, key: &Owned) -> Option<&ProfileSpec> {
+        match &self.get(&Key::Profile(key.clone()))?.body {
+            Body::Profile { spec } => Some(spec),
+            _ => None,
+        }
+    }
+
+    pub(super) fn segment(&self, key: &Owned) -> Option<&Segment> {
+        match &self.get(&Key::Segment(key.clone()))?.body {
+            Body::Segment(segment) => Some(segment),
+            _ => None,
+        }
+    }
+
+    pub(super) fn attachment(&self, key: &Owned) -> Option<&Attachment> {
+        match &self.get(&Key::Attachment(key.clone()))?.body {
+            Body::Attachment(attachment) => Some(attachment),
+            _ => None,
+        }
+    }
+
+    /// The attachments that refer to an object, with their names.
+    pub(super) fn attachments_of<'s>(
+        &'s self,
+        key: &Key,
+    ) -> impl Iterator<Item = (&'s Owned, &'s Attachment)> + use<'s> {
+        self.referrers(key).filter_map(|user| match user {
+            Key::Attachment(owned) => Some((owned, self.attachment(owned)?)),
+            _ => None,
+        })
+    }
+
+    /// The nodes on which a segment is.
+    pub(super) fn nodes_of(&self, segment: &Owned) -> BTreeSet<Name> {
+        let attachments = self.attachments_of(&Key::Segment(segment.clone()));
+        attachments.map(|(_, attachment)| attachment.spec.port.node.clone()).collect()
+    }
+
+    /// The server that a port faces.
+    pub(super) fn server_at(&self, port: &PortKey) -> Option<&Name> {
+        self.referrers(&Key::Port(port.clone())).find_map(|user| match user {
+            Key::Server(name) => Some(name),
+            _ => None,
+        })
+    }
+
+    /// The lease that a server is under.
+    pub(super) fn holder(&self, server: &Name) -> Option<(&Owned, &Lease)> {
+        self.referrers(&Key::Server(server.clone())).find_map(|user| match user {
+            Key::Lease(owned) => Some((owned, self.lease(owned).filter(|lease| lease.state.holds_server())?)),
+            _ => None,
+        })
+    }
+}
+
+/// What an object has to do with.
+pub(super) fn targets(key: &Key, body: &Body) -> BTreeSet<Target> {
+    let object = Target::Object;
+    let operator = |name: &Name| object(Key::Operator(name.clone()));
+    let mut all = BTreeSet::from([Target::Kind(key.kind())]);
+    if let Some(name) = key.operator().filter(|_| key.kind() != Kind::Operator) {
+        all.insert(operator(name));
+    }
+    match (key, body) {
+        (Key::Port(port), Body::Port { spec }) => {
+            all.insert(object(Key::Node(port.node.clone())));
+            all.extend(spec.grants.keys().map(operator));
+        }
+        (_, Body::Server { spec }) => all.extend(spec.ports.iter().cloned().map(Key::Port).map(object)),
+        (_, Body::Lease(lease)) if lease.state != LeaseState::Released => {
+            all.insert(object(Key::Server(lease.spec.server.clone())));
+        }
+        (_, Body::Segment(segment)) => {
+            all.insert(Target::Vni(segment.vni));
+        }
+        (Key::Attachment(owned), Body::Attachment(Attachment { spec, .. })) => {
+            let own = |name: &Name| Owned { operator: owned.operator.clone(), name: name.clone() };
+            all.insert(object(Key::Segment(own(&spec.segment))));
+            all.insert(object(Key::Port(spec.port.clone())));
+            let profiles = [&spec.ingress, &spec.egress].into_iter().flatten();
+            all.extend(profiles.map(|name| object(Key::Profile(own(name)))));
+        }
+        (Key::Tombstone(node, freed), Body::Tombstone(tombstone)) => {
+            all.extend([object(Key::Node(node.clone())), operator(&tombstone.operator)]);
+            match freed {
+                Freed::Vni(vni) => all.insert(Target::Vni(*vni)),
+                Freed::Encap(port, _) => {
+                    all.insert(object(Key::Port(PortKey { node: node.clone(), port: port.clone() })))
+                }
+                Freed::Learned(_, port) => all.insert(object(Key::Port(port.clone()))),
+            };
+        }
+        _ => {}
+    }
+    all
+}

@@ -1,0 +1,111 @@
+//! Every rule again, over all objects and in the plainest way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+use crate::fabric::state::{Target, targets};
+use crate::model::{self, PortRole};
+
+pub fn assert_all(state: &State) {
+    let mut vnis = BTreeMap::new();
+    let mut usage: BTreeMap<&Name, Usage> = BTreeMap::new();
+    let mut held = BTreeSet::new();
+    for (key, object) in state.objects() {
+        for target in targets(key, &object.body) {
+            assert!(
+                !matches!(&target, Target::Object(there) if state.get(there).is_none()),
+                "{key}: {target:?}"
+            );
+        }
+        match (key, &object.body) {
+            (Key::Segment(owned), Body::Segment(segment)) => {
+                assert!(vnis.insert(segment.vni, owned).is_none(), "{}", segment.vni);
+                assert!(state.operator(&owned.operator).unwrap().vnis.contains(segment.vni.get()));
+                let usage = usage.entry(&owned.operator).or_default();
+                (usage.segments, usage.macs) =
+                    (usage.segments + 1, usage.macs + u64::from(segment.spec.mac_limit));
+            }
+            (Key::Attachment(owned), Body::Attachment(attachment)) => {
+                assert_right(state, owned, attachment);
+                let cir = |name: &Option<Name>| {
+                    let owned = |name: &Name| Owned { operator: owned.operator.clone(), name: name.clone() };
+                    name.as_ref().map_or(0, |name| state.profile(&owned(name)).unwrap().cir.get())
+                };
+                let usage = usage.entry(&owned.operator).or_default();
+                usage.attachments += 1;
+                usage.ingress += cir(&attachment.spec.ingress);
+                usage.egress += cir(&attachment.spec.egress);
+            }
+            (_, Body::Lease(lease)) if lease.state.holds_server() => {
+                assert!(held.insert(&lease.spec.server), "{key}");
+            }
+            _ => {}
+        }
+    }
+    for operator in state.of_kind(Kind::Operator) {
+        let Key::Operator(name) = operator else { unreachable!() };
+        let counted = usage.get(name).copied().unwrap_or_default();
+        assert_eq!(counted, state.usage(name), "{name}");
+        let quota = &state.operator(name).unwrap().quota;
+        assert!(counted.segments <= quota.segments.into() && counted.attachments <= quota.attachments.into());
+        assert!(counted.macs <= quota.macs);
+        assert!(quota.bandwidth.is_none_or(|most| counted.ingress.max(counted.egress) <= most.get()));
+    }
+}
+
+fn assert_right(state: &State, owned: &Owned, attachment: &Attachment) {
+    let port = state.port(&attachment.spec.port).unwrap();
+    match port.role {
+        PortRole::Uplink => panic!("{owned} is on an uplink"),
+        PortRole::Handover => assert!(port.grants[&owned.operator].allows(attachment.encap), "{owned}"),
+        PortRole::Access => {
+            let server = state.server_at(&attachment.spec.port).unwrap();
+            let (holder, lease) = state.holder(server).unwrap();
+            assert!(holder.operator == owned.operator && lease.state.carries(), "{owned}");
+        }
+    }
+}
+
+/// What a node shall do is what its file can say, and the file says it back. This is also where every rule of the file is asked again.
+pub fn assert_files(state: &State) {
+    for key in state.of_kind(Kind::Node) {
+        let Key::Node(node) = key else { unreachable!() };
+        let config = desired(state, node).unwrap();
+        model::testing::assert_every_rule(&config);
+        let text = model::testing::to_toml(&config);
+        let (read, _) = model::parse("node.toml", &text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+        assert_eq!(read, config);
+    }
+}
+
+/// What was freed in between is nobody's before its nodes have confirmed.
+pub fn assert_graves(before: &State, after: &State) {
+    for key in after.of_kind(Kind::Tombstone) {
+        let Key::Tombstone(node, Freed::Vni(vni)) = key else { continue };
+        let Body::Tombstone(grave) = &after.get(key).unwrap().body else { unreachable!() };
+        let users = after.at(Target::Vni(*vni)).filter_map(|user| match user {
+            Key::Segment(owned) => Some(owned),
+            _ => None,
+        });
+        for owned in users {
+            let goes_on = before.segment(owned).is_some_and(|segment| segment.vni == *vni);
+            assert!(goes_on && owned.name == grave.segment, "{vni} of {owned} is not free on {node}");
+        }
+    }
+}
+
+/// It is told by what is kept.
+pub fn assert_restores(state: &State) {
+    let json: Vec<(String, String)> = state
+        .objects()
+        .map(|(key, object)| (key.to_string(), serde_json::to_string(&**object).unwrap()))
+        .collect();
+    let objects =
+        json.iter().map(|(key, object)| (key.parse().unwrap(), serde_json::from_str(object).unwrap()));
+    let again = State::restore(state.revision(), objects);
+    assert!(again.objects().eq(state.objects()));
+    for operator in state.of_kind(Kind::Operator) {
+        let Key::Operator(name) = operator else { unreachable!() };
+        assert_eq!(again.usage(name), state.usage(name));
+    }
+}

@@ -1,0 +1,128 @@
+//! What agents report: what they applied, and what troubles them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::refused::refuse;
+use super::{Refused, Rule, Tx};
+use crate::fabric::object::{Body, ConditionKind, Object, Revision};
+use crate::fabric::{Key, Owned, PortKey};
+use crate::model::{InterfaceName, Name};
+
+/// What an agent says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// Whose it is.
+    pub node: Name,
+    /// The revision that it has applied wholly.
+    pub applied: Revision,
+    /// What its maps have that they should not, as they were read back; none if all is right.
+    #[serde(default)]
+    pub drift: Option<String>,
+    /// Ports that are down.
+    #[serde(default)]
+    pub down: BTreeSet<InterfaceName>,
+}
+
+impl Tx<'_> {
+    pub(super) fn report(&mut self, report: &Report) -> Result<(), Refused> {
+        let key = Key::Node(report.node.clone());
+        let Some(node) = self.next.node(&report.node).cloned() else {
+            return refuse(
+                Rule::Dangling,
+                format!("there is no {key}"),
+                "the owner has to add the node first",
+                [&key],
+            );
+        };
+        if report.applied > self.before.revision {
+            let message =
+                format!("{key} can't have applied revision {}, which is not there yet", report.applied);
+            return refuse(Rule::Spec, message, "report what was applied", [&key]);
+        }
+        // An agent that begins anew does not take back what it confirmed.
+        if report.applied > node.applied
+            && let Some(old) = self.next.get(&key)
+        {
+            let body = Body::Node(crate::fabric::Node { applied: report.applied, ..node });
+            let object = Object { body, ..Object::clone(old) };
+            self.next.set(key.clone(), Some(Arc::new(object)));
+            self.touched.insert(key.clone());
+            self.confirmed(&report.node, report.applied);
+        }
+        let drift = report.drift.as_deref();
+        self.note(
+            &key,
+            ConditionKind::Verified,
+            drift.is_none(),
+            drift.unwrap_or("the maps hold what they should"),
+        );
+        let ports: Vec<PortKey> =
+            self.on(&key, |key| if let Key::Port(port) = key { Some(port) } else { None });
+        for port in ports {
+            let down = report.down.contains(&port.port);
+            let why = if down { "the port is down" } else { "the port is up" };
+            self.note(&Key::Port(port), ConditionKind::Degraded, down, why);
+        }
+        Ok(())
+    }
+
+    fn on<'k, T: Clone + 'k>(&'k self, key: &Key, pick: impl Fn(&'k Key) -> Option<&'k T>) -> Vec<T> {
+        self.next.referrers(key).filter_map(pick).cloned().collect()
+    }
+
+    /// What was freed until `applied` is free, and what was asked until then is programmed there.
+    fn confirmed(&mut self, node: &Name, applied: Revision) {
+        let here: Vec<Key> = self.next.referrers(&Key::Node(node.clone())).cloned().collect();
+        let mut segments = BTreeSet::new();
+        for key in here {
+            match &key {
+                Key::Tombstone(..) => {
+                    let gone = self.next.get(&key).is_some_and(
+                        |object| matches!(&object.body, Body::Tombstone(tombstone) if tombstone.freed <= applied),
+                    );
+                    if gone {
+                        self.next.set(key.clone(), None);
+                        self.touched.insert(key);
+                    }
+                }
+                Key::Port(_) => {
+                    let all = self.next.attachments_of(&key).filter_map(|(owned, attachment)| {
+                        let key = Key::Attachment(owned.clone());
+                        let revision = self.next.get(&key)?.revision;
+                        let segment =
+                            Owned { operator: owned.operator.clone(), name: attachment.spec.segment.clone() };
+                        Some((key, revision, segment))
+                    });
+                    for (key, revision, segment) in all.collect::<Vec<_>>() {
+                        segments.insert(segment);
+                        if revision <= applied {
+                            self.note(&key, ConditionKind::Programmed, true, "its node has applied it");
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        for segment in segments {
+            if self.is_programmed(&segment) {
+                let why = "every node has applied it";
+                self.note(&Key::Segment(segment), ConditionKind::Programmed, true, why);
+            }
+        }
+    }
+
+    /// Whether each node of a segment has applied its last change, and the last of its attachments.
+    fn is_programmed(&self, segment: &Owned) -> bool {
+        let key = Key::Segment(segment.clone());
+        let revision = |key: &Key| self.next.get(key).map_or(Revision(0), |object| object.revision);
+        let attachments =
+            self.next.attachments_of(&key).map(|(owned, _)| revision(&Key::Attachment(owned.clone())));
+        let wanted = attachments.max().unwrap_or_default().max(revision(&key));
+        let applied = |node: &Name| self.next.node(node).map_or(Revision(0), |node| node.applied);
+        self.next.nodes_of(segment).iter().all(|node| applied(node) >= wanted)
+    }
+}

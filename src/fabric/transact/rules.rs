@@ -1,0 +1,254 @@
+//! Every rule that needs more than one object. What is asked is found from what was touched; how much else there is does not matter.
+
+mod attachments;
+mod objects;
+
+use std::collections::BTreeSet;
+
+pub(super) use self::attachments::taken;
+use super::refused::refuse;
+use super::{Refused, Rule};
+use crate::fabric::object::LeaseState;
+use crate::fabric::project::{self, ProjectError};
+use crate::fabric::state::{State, Target, targets};
+use crate::fabric::{Key, Kind, Owned};
+use crate::model::{Name, NodeConfig, PortRole};
+
+/// What an operator's name may have at most, so that it and 42 more fit a name on a node.
+const LONGEST_OPERATOR: usize = 20;
+
+/// A node knows `OPERATOR.NAME`.
+pub(super) fn name(key: &Key) -> Result<(), Refused> {
+    let longest = Name::MAX_LEN - LONGEST_OPERATOR - 1;
+    let refuse = |message, help: String| refuse(Rule::Name, message, help, [key]);
+    match key {
+        Key::Operator(name) if name.as_str().contains('.') || name.as_str().len() > LONGEST_OPERATOR => {
+            refuse(
+                format!("{name} is no operator's name"),
+                format!("an operator's name has {LONGEST_OPERATOR} characters at most, and no dot"),
+            )
+        }
+        Key::Lease(owned) | Key::Profile(owned) | Key::Segment(owned) | Key::Attachment(owned)
+            if owned.name.as_str().len() > longest =>
+        {
+            refuse(format!("{key} is too long a name"), format!("it has {longest} characters at most"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What has to be asked.
+#[derive(Default)]
+struct Concerned {
+    attachments: BTreeSet<Owned>,
+    segments: BTreeSet<Owned>,
+    nodes: BTreeSet<Name>,
+    operators: BTreeSet<Name>,
+    servers: BTreeSet<Name>,
+}
+
+/// Asks every rule that what was touched may break.
+pub(super) fn check(before: &State, next: &State, touched: &BTreeSet<Key>) -> Result<(), Refused> {
+    let mut concerned = Concerned::default();
+    for key in touched.iter().filter(|key| is_asked(before, next, key)) {
+        references(next, key)?;
+        concerned.add(before, next, key);
+    }
+    for operator in &concerned.operators {
+        objects::operator(next, operator)?;
+    }
+    for key in touched {
+        if let Key::Port(port) = key {
+            objects::port(next, port)?;
+        }
+    }
+    for server in &concerned.servers {
+        objects::server(next, server)?;
+    }
+    for segment in &concerned.segments {
+        objects::vni(before, next, segment)?;
+        attachments::together(next, segment)?;
+    }
+    for attachment in &concerned.attachments {
+        attachments::check(before, next, attachment)?;
+    }
+    concerned.nodes.iter().try_for_each(|name| node(next, name))
+}
+
+/// Whether more of an object changed than what is known of it.
+fn is_asked(before: &State, next: &State, key: &Key) -> bool {
+    match (before.get(key), next.get(key)) {
+        (Some(was), Some(is)) => was.revision != is.revision,
+        (None, None) => false,
+        _ => true,
+    }
+}
+
+/// What an object refers to is there, and what is gone is not referred to.
+fn references(next: &State, key: &Key) -> Result<(), Refused> {
+    let Some(object) = next.get(key) else {
+        let users: Vec<&Key> = next.referrers(key).take(10).collect();
+        let Some(first) = users.first() else { return Ok(()) };
+        let message = format!("{key} is in use by {first}");
+        let help = "remove what uses it first, or in the same transaction; a tombstone goes when its node has confirmed";
+        return refuse(Rule::Dangling, message, help, [key].into_iter().chain(users));
+    };
+    for target in targets(key, &object.body) {
+        if let Target::Object(there) = target
+            && next.get(&there).is_none()
+        {
+            // Whether it is not there or another's must not be told: `rules::attachments::right` says the same of both.
+            if key.kind() == Kind::Attachment && there.kind() == Kind::Port {
+                continue;
+            }
+            let message = format!("{key} refers to {there}, which is not there");
+            return refuse(
+                Rule::Dangling,
+                message,
+                "make it first, or in the same transaction",
+                [key, &there],
+            );
+        }
+    }
+    Ok(())
+}
+
+impl Concerned {
+    fn add(&mut self, before: &State, next: &State, key: &Key) {
+        match key {
+            Key::Operator(name) => {
+                self.operators.insert(name.clone());
+                let own = next.referrers(key);
+                self.segments.extend(own.filter_map(|key| {
+                    if let Key::Segment(owned) = key { Some(owned.clone()) } else { None }
+                }));
+            }
+            Key::Node(name) => {
+                self.nodes.insert(name.clone());
+                for port in next.referrers(key).filter(|key| key.kind() == Kind::Port) {
+                    self.segments_at(next, port);
+                }
+            }
+            Key::Port(port) => {
+                self.nodes.insert(port.node.clone());
+                self.attached(before, key);
+                self.attached(next, key);
+                self.servers.extend(next.server_at(port).cloned());
+            }
+            Key::Server(name) => {
+                self.servers.insert(name.clone());
+                for state in [before, next] {
+                    for port in state.server(name).iter().flat_map(|server| &server.ports) {
+                        self.attached(next, &Key::Port(port.clone()));
+                    }
+                }
+            }
+            Key::Lease(owned) => {
+                for lease in [before, next].iter().filter_map(|state| state.lease(owned)) {
+                    self.servers.insert(lease.spec.server.clone());
+                    for port in next.server(&lease.spec.server).iter().flat_map(|server| &server.ports) {
+                        self.attached(next, &Key::Port(port.clone()));
+                    }
+                }
+            }
+            Key::Profile(owned) => {
+                self.operators.insert(owned.operator.clone());
+                self.attached(next, key);
+            }
+            Key::Segment(owned) => {
+                self.operators.insert(owned.operator.clone());
+                self.attached(next, key);
+                self.segment(before, next, owned);
+                // Its own numbers count on each of its nodes.
+                self.nodes.extend(next.nodes_of(owned));
+            }
+            Key::Attachment(owned) => {
+                self.operators.insert(owned.operator.clone());
+                self.attachments.insert(owned.clone());
+                for attachment in [before, next].iter().filter_map(|state| state.attachment(owned)) {
+                    self.nodes.insert(attachment.spec.port.node.clone());
+                    let name = attachment.spec.segment.clone();
+                    self.segment(before, next, &Owned { operator: owned.operator.clone(), name });
+                }
+            }
+            Key::Tombstone(..) => {}
+        }
+    }
+
+    fn attached(&mut self, state: &State, key: &Key) {
+        self.attachments.extend(state.attachments_of(key).map(|(owned, _)| owned.clone()));
+    }
+
+    /// A segment, and its nodes if they have other remotes now.
+    fn segment(&mut self, before: &State, next: &State, owned: &Owned) {
+        if !self.segments.insert(owned.clone()) {
+            return;
+        }
+        let nodes = next.nodes_of(owned);
+        if before.nodes_of(owned) != nodes {
+            self.nodes.extend(nodes);
+        }
+    }
+
+    fn segments_at(&mut self, next: &State, port: &Key) {
+        for (owned, attachment) in next.attachments_of(port) {
+            let segment = Owned { operator: owned.operator.clone(), name: attachment.spec.segment.clone() };
+            self.nodes.extend(next.nodes_of(&segment));
+        }
+    }
+}
+
+/// A node has room and a way for what is attached there. How much room there is, is not an operator's to know.
+fn node(next: &State, name: &Name) -> Result<(), Refused> {
+    let key = Key::Node(name.clone());
+    if next.get(&key).is_none() {
+        return Ok(());
+    }
+    let refused = |message: String, help: &str| refuse(Rule::Room, message, help, [&key]);
+    let config = match project::desired(next, name) {
+        Ok(config) => config,
+        Err(ProjectError::Apart(one, two)) => {
+            let message = format!("{one} and {two} have no tunnel address of one family");
+            return refused(
+                message,
+                "give one of them an address of the other's family, or attach elsewhere",
+            );
+        }
+        Err(error) => return refused(error.to_string(), "attach elsewhere"),
+    };
+    let has_remotes = config.segments.iter().any(|segment| !segment.remotes.is_empty());
+    if has_remotes && !config.ports.iter().any(|port| port.role == PortRole::Uplink) {
+        return refused(
+            format!("{key} has no uplink port"),
+            "the owner has to add the port that faces the underlay",
+        );
+    }
+    match full(&config) {
+        None => Ok(()),
+        Some(what) => refused(
+            format!("{key} has no room for more {what}"),
+            "attach elsewhere, or ask the owner for room",
+        ),
+    }
+}
+
+/// What a node has too much of.
+fn full(config: &NodeConfig) -> Option<&'static str> {
+    let limits = config.node.limits;
+    let remotes: BTreeSet<_> = config.segments.iter().flat_map(|segment| &segment.remotes).collect();
+    let macs: u64 = config.segments.iter().map(|segment| u64::from(segment.mac_limit)).sum();
+    let beyond = |count: usize, limit: u32| count > limit as usize;
+    let all = [
+        ("attachments", beyond(config.attachments.len(), limits.attachments)),
+        ("segments", beyond(config.segments.len(), limits.segments)),
+        ("remotes", beyond(remotes.len(), limits.remotes)),
+        ("addresses", macs > limits.fdb.into()),
+    ];
+    all.into_iter().find(|(_, is_beyond)| *is_beyond).map(|(what, _)| what)
+}
+
+/// Whether a lease of the operator lets it attach there.
+fn leased(state: &State, operator: &Name, port: &crate::fabric::PortKey) -> Option<LeaseState> {
+    let (owned, lease) = state.holder(state.server_at(port)?)?;
+    (owned.operator == *operator).then_some(lease.state)
+}

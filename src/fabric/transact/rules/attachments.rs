@@ -1,0 +1,165 @@
+//! The rules of attachments: who may attach where, and what has to agree with what.
+
+use std::collections::BTreeMap;
+
+use super::super::refused::refuse;
+use super::super::{Refused, Rule};
+use super::leased;
+use crate::fabric::object::{Attachment, LeaseState, Segment};
+use crate::fabric::state::State;
+use crate::fabric::{Freed, Key, Owned, PortKey};
+use crate::model::agree::{self, Agreed};
+use crate::model::{BitRate, Encap, InvalidValue, PortRole, Service};
+
+pub(super) fn check(before: &State, next: &State, owned: &Owned) -> Result<(), Refused> {
+    let key = Key::Attachment(owned.clone());
+    let Some(attachment) = next.attachment(owned) else { return Ok(()) };
+    let was = before.attachment(owned);
+    right(next, owned, attachment, was)?;
+    let stays = was.is_some_and(|was| {
+        was.spec.port == attachment.spec.port
+            && was.encap == attachment.encap
+            && was.spec.segment == attachment.spec.segment
+    });
+    if let Some(other) = taken(next, &attachment.spec.port, owned, attachment.encap)
+        && !(stays && matches!(other, Key::Tombstone(..)))
+    {
+        let (encap, port) = (attachment.encap, &attachment.spec.port);
+        return match other {
+            Key::Tombstone(..) => refuse(
+                Rule::Encap,
+                format!("\"{encap}\" on {port} was freed, and the node has not confirmed that yet"),
+                "wait, or choose another encapsulation",
+                [&key, other],
+            ),
+            _ => refuse(
+                Rule::Encap,
+                format!("\"{encap}\" overlaps with that of {other} on {port}"),
+                "no frame of a port may belong to two attachments: choose another encapsulation",
+                [&key, other],
+            ),
+        };
+    }
+    let segment_of = Owned { operator: owned.operator.clone(), name: attachment.spec.segment.clone() };
+    let Some(segment) = next.segment(&segment_of) else { return Ok(()) };
+    let parts = [&key, &Key::Segment(segment_of.clone())];
+    agrees(attachment, segment).or_else(|broken| disagree(&broken, parts))?;
+    bandwidth(next, owned, attachment, segment)
+}
+
+/// An active lease of its operator, or a grant. One that drains keeps what it has. What is not there and what is another's sound the same.
+fn right(
+    next: &State,
+    owned: &Owned,
+    attachment: &Attachment,
+    was: Option<&Attachment>,
+) -> Result<(), Refused> {
+    let port = &attachment.spec.port;
+    let allowed = match next.port(port).map(|port| (port.role, port.grants.get(&owned.operator))) {
+        Some((PortRole::Handover, Some(grant))) => grant.allows(attachment.encap),
+        Some((PortRole::Access, _)) => match leased(next, &owned.operator, port) {
+            Some(LeaseState::Active) => true,
+            Some(LeaseState::Draining) => {
+                was.is_some_and(|was| was.spec.port == *port && was.encap == attachment.encap)
+            }
+            _ => false,
+        },
+        _ => false,
+    };
+    if allowed {
+        return Ok(());
+    }
+    let message = format!("{} has no right to \"{}\" on {port}", owned.operator, attachment.encap);
+    let help = "attach to a port of a server under an active lease, or to what is granted on a handover port";
+    refuse(Rule::Right, message, help, [&Key::Attachment(owned.clone())])
+}
+
+/// What has the frames of this encapsulation already, or had them.
+pub(in super::super) fn taken<'s>(
+    state: &'s State,
+    port: &PortKey,
+    but: &Owned,
+    encap: Encap,
+) -> Option<&'s Key> {
+    state.referrers(&Key::Port(port.clone())).find(|user| match user {
+        Key::Attachment(owned) => {
+            owned != but && state.attachment(owned).is_some_and(|other| other.encap.overlaps(&encap))
+        }
+        Key::Tombstone(_, Freed::Encap(_, other)) => other.overlaps(&encap),
+        _ => false,
+    })
+}
+
+fn agrees(attachment: &Attachment, segment: &Segment) -> Agreed {
+    let (spec, service) = (&attachment.spec, segment.spec.service);
+    agree::leaf(spec.role, service)?;
+    agree::control(spec.guards.control, service)?;
+    agree::peer(spec.guards.control, attachment.encap)?;
+    if spec.bindings.is_empty() { Ok(()) } else { agree::answers(segment.spec.suppress) }
+}
+
+/// Its profiles hold the segment's frames; and where bandwidth is counted, there are some.
+fn bandwidth(next: &State, owned: &Owned, attachment: &Attachment, segment: &Segment) -> Result<(), Refused> {
+    let key = Key::Attachment(owned.clone());
+    let is_counted =
+        next.operator(&owned.operator).is_some_and(|operator| operator.quota.bandwidth.is_some());
+    for (way, name) in [("ingress", &attachment.spec.ingress), ("egress", &attachment.spec.egress)] {
+        let Some(name) = name else {
+            if is_counted {
+                let message = format!("{key} has no {way} profile, and its operator's bandwidth is counted");
+                return refuse(Rule::Quota, message, format!("give it one: {way} = \"gold\""), [&key]);
+            }
+            continue;
+        };
+        let profile_of = Owned { operator: owned.operator.clone(), name: name.clone() };
+        let Some(profile) = next.profile(&profile_of).map(|profile| profile.named(name.clone())) else {
+            continue;
+        };
+        for (bucket, rate, size) in
+            [(agree::COMMITTED, profile.cir, profile.cbs), (agree::EXCESS, profile.eir, profile.ebs)]
+        {
+            if rate != BitRate::ZERO {
+                agree::holds(name.as_str(), bucket, size, segment.spec.mtu)
+                    .or_else(|broken| disagree(&broken, [&key, &Key::Profile(profile_of.clone())]))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the attachments of a segment have to agree on, on whichever nodes they are.
+pub(super) fn together(next: &State, owned: &Owned) -> Result<(), Refused> {
+    let key = Key::Segment(owned.clone());
+    let Some(segment) = next.segment(owned) else { return Ok(()) };
+    let all: Vec<(&Owned, &Attachment)> = next.attachments_of(&key).collect();
+    if segment.spec.service == Service::Line {
+        agree::line_points(all.len()).or_else(|broken| disagree(&broken, [&key]))?;
+    }
+    let (mut macs, mut addresses) = (BTreeMap::new(), BTreeMap::new());
+    for (name, attachment) in &all {
+        for mac in &attachment.spec.guards.macs {
+            if let Some(first) = macs.insert(*mac, *name) {
+                return both(&agree::listed_twice(*mac), first, name);
+            }
+        }
+    }
+    for (name, attachment) in &all {
+        for binding in &attachment.spec.bindings {
+            if let Some(first) = addresses.insert(binding.address(), *name) {
+                return both(&agree::bound_twice(binding.address()), first, name);
+            }
+            if let Some(other) = macs.get(&binding.mac()).filter(|other| *other != name) {
+                return both(&agree::anothers(binding.mac()), other, name);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn both(broken: &InvalidValue, one: &Owned, two: &Owned) -> Result<(), Refused> {
+    disagree(broken, [&Key::Attachment(one.clone()), &Key::Attachment(two.clone())])
+}
+
+fn disagree<'k>(broken: &InvalidValue, objects: impl IntoIterator<Item = &'k Key>) -> Result<(), Refused> {
+    refuse(Rule::Agree, broken.to_string(), broken.help(), objects)
+}

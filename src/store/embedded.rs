@@ -1,0 +1,207 @@
+//! The store in one file: SQLite with a write-ahead log that is synced at each commit. One controller, nothing to install.
+//!
+//! One thread has the connection. Commits that wait while it syncs are made together by the next sync, each still compared with the version before
+//! it. The file is locked for as long as it is open, so that no second controller writes to it.
+
+mod file;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{oneshot, watch};
+
+use self::file::File;
+use super::{Batch, Commit, Held, Snapshot, Store, StoreError, Version};
+
+/// Commits that one sync makes, at most.
+const TOGETHER: usize = 256;
+
+type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+enum Request {
+    Snapshot(Reply<Snapshot>),
+    Commit(Commit, Reply<Version>),
+    After(Version, Reply<Vec<Batch>>),
+    Lead { name: String, holder: String, time: Duration, reply: Reply<Option<Held>> },
+    Resign(Held, Reply<()>),
+    Compact(Version, Reply<()>),
+}
+
+/// A store in a file.
+#[derive(Debug)]
+pub struct Embedded {
+    requests: Option<mpsc::Sender<Request>>,
+    latest: watch::Receiver<Version>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Embedded {
+    /// Opens a file, and makes it if there is none.
+    ///
+    /// # Errors
+    /// It is not a store, another process has it open, or it can't be read or written.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::start(File::open(path)?)
+    }
+
+    /// Makes a file of what was exported.
+    ///
+    /// # Errors
+    /// It is not empty, or as for [`Self::open`].
+    pub fn import(path: &Path, snapshot: &Snapshot) -> Result<Self, StoreError> {
+        let mut file = File::open(path)?;
+        file.import(snapshot)?;
+        Self::start(file)
+    }
+
+    fn start(file: File) -> Result<Self, StoreError> {
+        let (requests, queue) = mpsc::channel();
+        let (say, latest) = watch::channel(file.version());
+        let mut worker = Worker { file, say, leads: BTreeMap::new() };
+        let thread = std::thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || worker.run(&queue))
+            .map_err(|error| StoreError::Failed(error.to_string()))?;
+        Ok(Self { requests: Some(requests), latest, thread: Some(thread) })
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || StoreError::Failed("its thread has ended".to_owned());
+        self.requests.as_ref().ok_or_else(gone)?.send(request(reply)).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+impl Drop for Embedded {
+    /// The file is closed, and free for another, when this returns.
+    fn drop(&mut self) {
+        drop(self.requests.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the store's thread had panicked");
+        }
+    }
+}
+
+impl Store for Embedded {
+    async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        self.ask(Request::Snapshot).await
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<Version, StoreError> {
+        self.ask(|reply| Request::Commit(commit, reply)).await
+    }
+
+    async fn after(&self, version: Version) -> Result<Vec<Batch>, StoreError> {
+        let mut latest = self.latest.clone();
+        let waited = latest.wait_for(|latest| *latest > version).await;
+        waited.map_err(|_| StoreError::Failed("its thread has ended".to_owned()))?;
+        self.ask(|reply| Request::After(version, reply)).await
+    }
+
+    async fn lead(&self, name: &str, holder: &str, time: Duration) -> Result<Option<Held>, StoreError> {
+        let (name, holder) = (name.to_owned(), holder.to_owned());
+        self.ask(|reply| Request::Lead { name, holder, time, reply }).await
+    }
+
+    async fn resign(&self, held: Held) -> Result<(), StoreError> {
+        self.ask(|reply| Request::Resign(held, reply)).await
+    }
+
+    async fn compact(&self, until: Version) -> Result<(), StoreError> {
+        self.ask(|reply| Request::Compact(until, reply)).await
+    }
+}
+
+/// What the thread has.
+struct Worker {
+    file: File,
+    say: watch::Sender<Version>,
+    /// Who leads, until when. No other process can open the file: what a process held ends with it, and only the terms are kept.
+    leads: BTreeMap<String, (Held, Instant)>,
+}
+
+impl Worker {
+    fn run(&mut self, queue: &mpsc::Receiver<Request>) {
+        while let Ok(request) = queue.recv() {
+            let mut commits = Vec::new();
+            let mut next = Some(request);
+            let mut other = None;
+            while let Some(request) = next.take() {
+                match request {
+                    Request::Commit(commit, reply) => commits.push((commit, reply)),
+                    request => other = Some(request),
+                }
+                // What is asked after something else is answered after it.
+                if other.is_none() && commits.len() < TOGETHER {
+                    next = queue.try_recv().ok();
+                }
+            }
+            self.commit(commits);
+            if let Some(other) = other {
+                self.answer(other);
+            }
+        }
+    }
+
+    /// Whoever no longer waits for its answer does not need it.
+    fn commit(&mut self, commits: Vec<(Commit, Reply<Version>)>) {
+        let leads = &self.leads;
+        let may = |held: &Option<Held>| held.as_ref().is_none_or(|held| is_held(leads, held));
+        let (commits, replies): (Vec<_>, Vec<_>) = commits.into_iter().unzip();
+        if commits.is_empty() {
+            return;
+        }
+        let results = self.file.commit(&commits, may);
+        self.say.send_replace(self.file.version());
+        for (reply, result) in replies.into_iter().zip(results) {
+            let _ = reply.send(result);
+        }
+    }
+
+    fn answer(&mut self, request: Request) {
+        match request {
+            Request::Snapshot(reply) => drop(reply.send(self.file.snapshot())),
+            Request::After(version, reply) => drop(reply.send(self.file.after(version))),
+            Request::Compact(until, reply) => drop(reply.send(self.file.compact(until))),
+            Request::Lead { name, holder, time, reply } => drop(reply.send(self.lead(name, holder, time))),
+            Request::Resign(held, reply) => {
+                if is_held(&self.leads, &held) {
+                    self.leads.remove(&held.name);
+                }
+                drop(reply.send(Ok(())));
+            }
+            Request::Commit(commit, reply) => self.commit(vec![(commit, reply)]),
+        }
+    }
+
+    fn lead(&mut self, name: String, holder: String, time: Duration) -> Result<Option<Held>, StoreError> {
+        let now = Instant::now();
+        let Some(until) = now.checked_add(time) else {
+            return Err(StoreError::Failed("a leadership can't last that long".to_owned()));
+        };
+        match self.leads.get_mut(&name) {
+            Some((held, end)) if *end > now => {
+                if held.holder != holder {
+                    return Ok(None);
+                }
+                *end = until;
+                Ok(Some(held.clone()))
+            }
+            _ => {
+                let held = Held { term: self.file.next_term()?, name: name.clone(), holder };
+                self.leads.insert(name, (held.clone(), until));
+                Ok(Some(held))
+            }
+        }
+    }
+}
+
+fn is_held(leads: &BTreeMap<String, (Held, Instant)>, held: &Held) -> bool {
+    leads.get(&held.name).is_some_and(|(lead, end)| lead == held && *end > Instant::now())
+}

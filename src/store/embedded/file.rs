@@ -1,0 +1,231 @@
+//! The file: its tables, and each of its transactions.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+
+use super::super::{Batch, Commit, Held, Snapshot, StoreError, Version};
+
+/// Tells that an SQLite file is a Sillon store: "Sill".
+const APPLICATION: i32 = i32::from_be_bytes(*b"Sill");
+/// Of the tables below.
+const SCHEMA: i32 = 1;
+/// Commits that [`File::after`] gives at once, at most.
+const BATCHES: i64 = 1000;
+
+/// `log` has what each commit wrote, `entries` what is there now. A removed key has no value in the log.
+const TABLES: &str = "
+    CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    INSERT INTO counters VALUES ('version', 0), ('compacted', 0), ('term', 0);
+    CREATE TABLE entries (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE log (version INTEGER, key TEXT, value TEXT, PRIMARY KEY (version, key)) STRICT, WITHOUT ROWID;
+";
+
+/// An open file.
+pub struct File {
+    connection: Connection,
+    version: Version,
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl File {
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let failed = |what: String| StoreError::Failed(format!("{}: {what}", path.display()));
+        let connection = Connection::open(path).map_err(|error| failed(error.to_string()))?;
+        Self::prepare(connection).map_err(|error| match error {
+            StoreError::Failed(what) => failed(what),
+            other => other,
+        })
+    }
+
+    fn prepare(mut connection: Connection) -> Result<Self, StoreError> {
+        // In this mode the log's index is in this process's memory alone, and no other process gets in.
+        connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+        let mode: String =
+            connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+        if mode != "wal" {
+            return Err(StoreError::Failed(format!("its file system has no write-ahead log (mode {mode})")));
+        }
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let pragma = |name: &str| transaction.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+        match (pragma("application_id")?, pragma("user_version")?) {
+            (APPLICATION, SCHEMA) => {}
+            (0, 0) if is_blank(&transaction)? => {
+                transaction.execute_batch(TABLES)?;
+                transaction.pragma_update(None, "application_id", APPLICATION)?;
+                transaction.pragma_update(None, "user_version", SCHEMA)?;
+            }
+            (APPLICATION, schema) => {
+                let what = format!(
+                    "its schema is {schema}, and this Sillon knows {SCHEMA}; use the Sillon that wrote it"
+                );
+                return Err(StoreError::Failed(what));
+            }
+            _ => return Err(StoreError::Failed("it is a database, but not Sillon's".to_owned())),
+        }
+        let version = Version(counter(&transaction, "version")?);
+        transaction.commit()?;
+        Ok(Self { connection, version })
+    }
+
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Makes commits with one sync. Each has its own answer; if the sync fails, that is the answer of all.
+    pub fn commit(
+        &mut self,
+        commits: &[Commit],
+        may: impl Fn(&Option<Held>) -> bool,
+    ) -> Vec<Result<Version, StoreError>> {
+        match self.try_commit(commits, may) {
+            Ok(results) => results,
+            Err(error) => {
+                let what = error.to_string();
+                commits.iter().map(|_| Err(StoreError::Failed(what.clone()))).collect()
+            }
+        }
+    }
+
+    fn try_commit(
+        &mut self,
+        commits: &[Commit],
+        may: impl Fn(&Option<Held>) -> bool,
+    ) -> rusqlite::Result<Vec<Result<Version, StoreError>>> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut version = self.version;
+        let mut results = Vec::with_capacity(commits.len());
+        for commit in commits {
+            results.push(if commit.expected != version {
+                Err(StoreError::Conflict(version))
+            } else if !may(&commit.held) {
+                Err(StoreError::Deposed)
+            } else {
+                version = Version(version.0 + 1);
+                for (key, value) in &commit.writes {
+                    write(&transaction, version, key, value.as_deref())?;
+                }
+                Ok(version)
+            });
+        }
+        if version != self.version {
+            set_counter(&transaction, "version", version.0)?;
+        }
+        transaction.commit()?;
+        self.version = version;
+        Ok(results)
+    }
+
+    pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let mut query = self.connection.prepare_cached("SELECT key, value FROM entries ORDER BY key")?;
+        let entries = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+        Ok(Snapshot { version: self.version, entries })
+    }
+
+    pub fn after(&self, version: Version) -> Result<Vec<Batch>, StoreError> {
+        let compacted = Version(counter(&self.connection, "compacted")?);
+        if version < compacted {
+            return Err(StoreError::Compacted(compacted));
+        }
+        // A commit that writes nothing has no rows.
+        let last = self.version.0.min(version.0.saturating_add(BATCHES.unsigned_abs()));
+        let mut batches: Vec<Batch> = (version.0 + 1..=last)
+            .map(|number| Batch { version: Version(number), writes: Vec::new() })
+            .collect();
+        let mut query = self.connection.prepare_cached(
+            "SELECT version, key, value FROM log WHERE version > ? AND version <= ? ORDER BY version, key",
+        )?;
+        let mut rows = query.query(params![integer(version.0), integer(last)])?;
+        while let Some(row) = rows.next()? {
+            let number = row.get::<_, i64>(0)?.unsigned_abs();
+            let index = usize::try_from(number.saturating_sub(version.0 + 1)).unwrap_or(usize::MAX);
+            if let Some(batch) = batches.get_mut(index) {
+                batch.writes.push((row.get(1)?, row.get(2)?));
+            }
+        }
+        Ok(batches)
+    }
+
+    pub fn compact(&mut self, until: Version) -> Result<(), StoreError> {
+        let until = until.min(self.version);
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if until.0 > counter(&transaction, "compacted")? {
+            transaction.execute("DELETE FROM log WHERE version <= ?", [integer(until.0)])?;
+            set_counter(&transaction, "compacted", until.0)?;
+        }
+        transaction.commit()?;
+        self.connection.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);")?;
+        Ok(())
+    }
+
+    /// A term that no leadership had, over all restarts.
+    pub fn next_term(&mut self) -> Result<u64, StoreError> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let term = counter(&transaction, "term")? + 1;
+        set_counter(&transaction, "term", term)?;
+        transaction.commit()?;
+        Ok(term)
+    }
+
+    pub fn import(&mut self, snapshot: &Snapshot) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if self.version != Version(0) {
+            return Err(StoreError::Failed("it is not empty; import into a new file".to_owned()));
+        }
+        let mut insert = transaction.prepare("INSERT INTO entries VALUES (?, ?)")?;
+        for (key, value) in &snapshot.entries {
+            insert.execute([key, value])?;
+        }
+        drop(insert);
+        set_counter(&transaction, "version", snapshot.version.0)?;
+        // What led to it was not exported.
+        set_counter(&transaction, "compacted", snapshot.version.0)?;
+        transaction.commit()?;
+        self.version = snapshot.version;
+        Ok(())
+    }
+}
+
+fn write(
+    transaction: &Transaction<'_>,
+    version: Version,
+    key: &str,
+    value: Option<&str>,
+) -> rusqlite::Result<()> {
+    let mut log = transaction.prepare_cached("INSERT OR REPLACE INTO log VALUES (?, ?, ?)")?;
+    log.execute(params![integer(version.0), key, value])?;
+    match value {
+        Some(value) => {
+            transaction.prepare_cached("INSERT OR REPLACE INTO entries VALUES (?, ?)")?.execute([key, value])
+        }
+        None => transaction.prepare_cached("DELETE FROM entries WHERE key = ?")?.execute([key]),
+    }?;
+    Ok(())
+}
+
+/// Whether nobody has put anything into the file.
+fn is_blank(connection: &Connection) -> rusqlite::Result<bool> {
+    let any = connection.query_row("SELECT 1 FROM sqlite_schema LIMIT 1", [], |_| Ok(()));
+    Ok(any.optional()?.is_none())
+}
+
+fn counter(connection: &Connection, name: &str) -> rusqlite::Result<u64> {
+    let mut query = connection.prepare_cached("SELECT value FROM counters WHERE name = ?")?;
+    query.query_row([name], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
+}
+
+fn set_counter(connection: &Connection, name: &str, value: u64) -> rusqlite::Result<()> {
+    let mut update = connection.prepare_cached("UPDATE counters SET value = ? WHERE name = ?")?;
+    update.execute(params![integer(value), name]).map(drop)
+}
+
+/// SQLite's integers have a sign; nobody counts as far as that.
+fn integer(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

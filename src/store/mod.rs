@@ -1,0 +1,113 @@
+//! Where the fabric is kept: texts under keys, changed by transactions that are numbered.
+//!
+//! A store says what it says of itself in [`Store`], and one suite (`tests/store`) holds each implementation to it. It knows nothing of what the
+//! texts mean.
+#![forbid(unsafe_code)]
+
+mod embedded;
+mod export;
+
+use std::future::Future;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use embedded::Embedded;
+pub use export::{ExportError, export, read_export};
+
+/// The number of a commit. A later commit has a larger one; 0 is the empty store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Version(pub u64);
+
+/// A key and what it has now; nothing if it was removed.
+pub type Write = (String, Option<String>);
+
+/// What shall be written, all of it or nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// The version that the writer knows. If the store has another, nothing is written.
+    pub expected: Version,
+    /// A leadership that the writer must still have, if any.
+    pub held: Option<Held>,
+    /// What to write.
+    pub writes: Vec<Write>,
+}
+
+/// What one commit wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// The commit's number.
+    pub version: Version,
+    /// In the order of the keys.
+    pub writes: Vec<Write>,
+}
+
+/// All that a store has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// At which version.
+    pub version: Version,
+    /// In the order of the keys.
+    pub entries: Vec<(String, String)>,
+}
+
+/// A leadership.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Of what.
+    pub name: String,
+    /// Who has it.
+    pub holder: String,
+    /// Grows whenever it goes to another holder, or to the same one after it ran out. Who sees a larger term obeys no smaller one.
+    pub term: u64,
+}
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum StoreError {
+    /// Somebody wrote in between.
+    #[error("the store is at version {}, and another was expected; read what changed and try again", .0.0)]
+    Conflict(Version),
+    /// The writer is no longer the leader.
+    #[error("this controller no longer leads; another one does what it was about to do")]
+    Deposed,
+    /// What happened that long ago is no longer known.
+    #[error("what happened before version {} was compacted; begin with a snapshot", .0.0)]
+    Compacted(Version),
+    /// The store itself failed. Whether a commit was made is not known.
+    #[error("the store failed: {0}")]
+    Failed(String),
+}
+
+/// What keeps the fabric. A commit that was acknowledged is there after any crash, and is seen by whoever reads after it.
+pub trait Store: Send + Sync {
+    /// All entries at one version.
+    fn snapshot(&self) -> impl Future<Output = Result<Snapshot, StoreError>> + Send;
+
+    /// Writes all or nothing, and gives the commit's number.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] and [`StoreError::Deposed`]: nothing was written.
+    fn commit(&self, commit: Commit) -> impl Future<Output = Result<Version, StoreError>> + Send;
+
+    /// The commits after a version, in their order and without a gap, not necessarily all of them. Waits until there is one.
+    ///
+    /// # Errors
+    /// [`StoreError::Compacted`]: they are no longer all there.
+    fn after(&self, version: Version) -> impl Future<Output = Result<Vec<Batch>, StoreError>> + Send;
+
+    /// Takes a leadership for some time, or takes it for longer. Gives nothing while another has it.
+    fn lead(
+        &self,
+        name: &str,
+        holder: &str,
+        time: Duration,
+    ) -> impl Future<Output = Result<Option<Held>, StoreError>> + Send;
+
+    /// Gives a leadership back, if it is still held.
+    fn resign(&self, held: Held) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Forgets what happened up to a version; what is there stays.
+    fn compact(&self, until: Version) -> impl Future<Output = Result<(), StoreError>> + Send;
+}

@@ -1,0 +1,131 @@
+//! What every store has to do, whichever it is.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use sillon::store::{Commit, Held, Store, StoreError, Version, Write};
+
+const LONG: Duration = Duration::from_secs(60);
+
+pub fn write(key: &str, value: &str) -> Write {
+    (key.to_owned(), Some(value.to_owned()))
+}
+
+pub fn commit(expected: Version, writes: Vec<Write>) -> Commit {
+    Commit { expected, held: None, writes }
+}
+
+/// All of it, each part on a store of its own.
+pub async fn everything<S: Store>(mut new: impl FnMut() -> S) {
+    a_commit_is_read_back_whole(&new()).await;
+    who_does_not_know_the_version_writes_nothing(&new()).await;
+    of_many_writers_that_know_one_version_one_writes(&new()).await;
+    changes_come_in_order_and_without_a_gap(&new()).await;
+    a_watch_waits_for_what_comes(&new()).await;
+    what_was_compacted_is_said_to_be(&new()).await;
+    one_leads_at_a_time_and_terms_grow(&new()).await;
+    a_deposed_leader_writes_nothing(&new()).await;
+}
+
+async fn a_commit_is_read_back_whole<S: Store>(store: &S) {
+    let empty = store.snapshot().await.unwrap();
+    assert!(empty.version == Version(0) && empty.entries.is_empty());
+    let one = store.commit(commit(Version(0), vec![write("b", "é\n\0"), write("a", "1")])).await.unwrap();
+    let two = store.commit(commit(one, vec![("b".to_owned(), None), write("c", "")])).await.unwrap();
+    assert!(two > one);
+    let all = store.snapshot().await.unwrap();
+    assert_eq!(all.version, two);
+    assert_eq!(all.entries, [("a".to_owned(), "1".to_owned()), ("c".to_owned(), String::new())]);
+}
+
+async fn who_does_not_know_the_version_writes_nothing<S: Store>(store: &S) {
+    let one = store.commit(commit(Version(0), vec![write("a", "1")])).await.unwrap();
+    for expected in [Version(0), Version(one.0 + 1)] {
+        let refused = store.commit(commit(expected, vec![write("a", "2"), write("b", "2")])).await;
+        assert_eq!(refused, Err(StoreError::Conflict(one)));
+    }
+    assert_eq!(store.snapshot().await.unwrap().entries, [("a".to_owned(), "1".to_owned())]);
+}
+
+async fn of_many_writers_that_know_one_version_one_writes<S: Store>(store: &S) {
+    let writers =
+        (0..20).map(|writer| store.commit(commit(Version(0), vec![write("a", &writer.to_string())])));
+    let results = futures::future::join_all(writers).await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+    let won = results.iter().position(Result::is_ok).unwrap();
+    assert_eq!(store.snapshot().await.unwrap().entries, [("a".to_owned(), won.to_string())]);
+}
+
+async fn changes_come_in_order_and_without_a_gap<S: Store>(store: &S) {
+    let mut version = Version(0);
+    let mut made = Vec::new();
+    for number in 0..1500 {
+        let writes = vec![write("a", &number.to_string()), write(&format!("k{}", number % 7), "x")];
+        version = store.commit(commit(version, writes)).await.unwrap();
+        made.push((version, number.to_string()));
+    }
+    for from in [0, 700, 1499] {
+        let (mut seen, mut at) = (Vec::new(), if from == 0 { Version(0) } else { made[from - 1].0 });
+        while at < version {
+            for batch in store.after(at).await.unwrap() {
+                assert!(batch.version > at && batch.writes.len() == 2);
+                at = batch.version;
+                seen.push((at, batch.writes[0].1.clone().unwrap()));
+            }
+        }
+        assert_eq!(seen, made[from..]);
+    }
+}
+
+async fn a_watch_waits_for_what_comes<S: Store>(store: &S) {
+    let soon = tokio::time::timeout(Duration::from_millis(50), store.after(Version(0))).await;
+    assert!(soon.is_err(), "there was nothing to tell");
+    let later = async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        store.commit(commit(Version(0), vec![("gone".to_owned(), None)])).await.unwrap()
+    };
+    let (seen, version) = tokio::join!(store.after(Version(0)), later);
+    let seen = seen.unwrap();
+    assert_eq!((seen.len(), seen[0].version), (1, version));
+    assert_eq!(seen[0].writes, [("gone".to_owned(), None)]);
+}
+
+async fn what_was_compacted_is_said_to_be<S: Store>(store: &S) {
+    let one = store.commit(commit(Version(0), vec![write("a", "1")])).await.unwrap();
+    let two = store.commit(commit(one, vec![write("b", "2")])).await.unwrap();
+    let three = store.commit(commit(two, vec![write("c", "3")])).await.unwrap();
+    store.compact(two).await.unwrap();
+    assert_eq!(store.after(one).await, Err(StoreError::Compacted(two)));
+    assert_eq!(store.after(two).await.unwrap()[0].version, three);
+    assert_eq!(store.snapshot().await.unwrap().entries.len(), 3);
+    store.commit(commit(three, vec![write("d", "4")])).await.unwrap();
+}
+
+async fn one_leads_at_a_time_and_terms_grow<S: Store>(store: &S) {
+    let one = store.lead("l", "one", LONG).await.unwrap().unwrap();
+    assert_eq!(store.lead("l", "two", LONG).await, Ok(None));
+    assert_eq!(store.lead("l", "one", LONG).await.unwrap().unwrap(), one);
+    assert!(store.lead("other", "two", LONG).await.unwrap().is_some());
+    store.resign(one.clone()).await.unwrap();
+    let two = store.lead("l", "two", LONG).await.unwrap().unwrap();
+    assert!(two.term > one.term);
+    store.resign(one).await.unwrap();
+    assert_eq!(store.lead("l", "one", LONG).await, Ok(None), "who no longer leads can't resign for another");
+}
+
+async fn a_deposed_leader_writes_nothing<S: Store>(store: &S) {
+    let by = |held: &Held, expected| Commit {
+        expected,
+        held: Some(held.clone()),
+        writes: vec![write("by", &held.holder)],
+    };
+    let one = store.lead("l", "one", Duration::from_secs(1)).await.unwrap().unwrap();
+    let version = store.commit(by(&one, Version(0))).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(store.commit(by(&one, version)).await, Err(StoreError::Deposed), "its time is over");
+    let two = store.lead("l", "two", LONG).await.unwrap().unwrap();
+    assert!(two.term > one.term);
+    assert_eq!(store.commit(by(&one, version)).await, Err(StoreError::Deposed));
+    store.commit(by(&two, version)).await.unwrap();
+    assert_eq!(store.snapshot().await.unwrap().entries, [("by".to_owned(), "two".to_owned())]);
+}
