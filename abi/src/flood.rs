@@ -65,6 +65,8 @@ pub struct Handoff {
     pub ecn: u8,
     /// Zero.
     pub pad: u8,
+    /// The one attachment that it goes to, or nowhere where it is flooded.
+    pub to: Exit,
 }
 
 impl Handoff {
@@ -80,4 +82,4 @@ impl Handoff {
     pub const FOR_HOST: u16 = 8;
 }
 
-pod!(FloodKey = 8, Handoff = 24, Note = 40);
+pod!(FloodKey = 8, Handoff = 28, Note = 44);

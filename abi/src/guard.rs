@@ -28,6 +28,8 @@ impl Guards {
 
     /// Link-local control frames are for the node's own stack.
     pub const PEER: u16 = 1 << 6;
+    /// Its port has the pipeline at TC: what XDP has for it goes on to TC as well (a container's veth takes no frame from XDP).
+    pub const AT_TC: u16 = 1 << 7;
     /// Only addresses that are configured for the attachment may be sources.
     pub const FIXED_MACS: u16 = 1 << 8;
     /// An address that was learned here does not move away.

@@ -121,7 +121,7 @@ fn find(port: &PortEntry, tags: &Tags) -> Result<Class, DropReason> {
 
 /// Reads the tags, as far as they may be an attachment's.
 #[inline(always)]
-pub fn tags(frame: &Frame, port: &PortEntry) -> Result<Tags, DropReason> {
+pub fn tags(frame: &impl Frame, port: &PortEntry) -> Result<Tags, DropReason> {
     let ifindex = frame.ifindex();
     if port.whole != 0 {
         return Ok(Tags { key: ClassKey::whole(ifindex), lead: 0, priority: 0 });

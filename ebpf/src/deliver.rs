@@ -1,14 +1,13 @@
 //! Out of a port, or to a remote. Before a frame leaves, its exit must belong to its segment: whatever a table says, this is
 //! compared for every frame.
 
-use aya_ebpf::bindings::xdp_action;
 use sillon_abi::{DropReason, Exit};
 
 use crate::{
     classify::Origin,
     count, flow,
     frame::Frame,
-    maps::{ATTACHMENTS, DEVICES},
+    maps::ATTACHMENTS,
     outer::{self, Outer},
     parse::Inner,
     police, rewrite,
@@ -17,7 +16,7 @@ use crate::{
 
 #[inline(always)]
 pub fn deliver(
-    frame: &Frame,
+    frame: &impl Frame,
     origin: &Origin,
     inner: &Inner,
     exit: Exit,
@@ -32,7 +31,7 @@ pub fn deliver(
 
 #[inline(always)]
 fn to_attachment(
-    frame: &Frame,
+    frame: &impl Frame,
     origin: &Origin,
     inner: &Inner,
     exit: Exit,
@@ -45,15 +44,18 @@ fn to_attachment(
     if origin.leaf && attachment.leaf != 0 {
         return Err(DropReason::LeafToLeaf);
     }
+    if frame.must_become_skb(attachment) {
+        return frame.hand_over(origin, inner, exit);
+    }
     let class = attachment.class;
     let len = rewrite::to_attachment(frame, origin, inner, class, len)?;
-    police::egress(exit, attachment.guards, len)?;
-    leave(exit, class.ifindex, len)
+    police::egress(exit, attachment.guards, len + inner.shape.repeated)?;
+    leave(frame, exit, class.ifindex, len)
 }
 
 #[inline(always)]
 fn to_remote(
-    frame: &Frame,
+    frame: &impl Frame,
     origin: &Origin,
     inner: &Inner,
     exit: Exit,
@@ -63,7 +65,7 @@ fn to_remote(
     let path = outer::path(exit.id(), flow.hash).ok_or(DropReason::Unreachable)?;
     let inner_len = rewrite::inner_len(origin, inner, len);
     let header = path.header_len as usize;
-    if inner_len + header > path.mtu as usize + 14 {
+    if inner_len - inner.shape.surplus + header > path.mtu as usize + 14 {
         return Err(DropReason::UnderlayMtu);
     }
     let outer = Outer {
@@ -73,26 +75,22 @@ fn to_remote(
         leaf: origin.leaf,
         inner: inner_len,
     };
-    rewrite::to_tunnel(frame, origin, inner, &outer, path)?;
-    leave(exit, path.ifindex, inner_len)
+    frame.encapsulate(origin, inner, &outer, path)?;
+    leave(frame, exit, path.ifindex, inner_len)
 }
 
 /// Out of where it came from, tags and all: a frame that has become the answer to itself.
 #[inline(always)]
-pub fn back(frame: &Frame, origin: &Origin, question: Question, len: usize) -> Result<u32, DropReason> {
+pub fn back(frame: &impl Frame, origin: &Origin, question: Question, len: usize) -> Result<u32, DropReason> {
     police::egress(origin.ingress, origin.guards, len)?;
-    let action = leave(origin.ingress, frame.ifindex(), len)?;
+    let action = leave(frame, origin.ingress, frame.ifindex(), len)?;
     count::answered(origin.ingress.id(), question);
     Ok(action)
 }
 
 #[inline(always)]
-fn leave(exit: Exit, ifindex: u32, len: usize) -> Result<u32, DropReason> {
-    match DEVICES.redirect(ifindex, xdp_action::XDP_DROP.into()) {
-        Ok(action) => {
-            count::sent(exit, len);
-            Ok(action)
-        }
-        Err(_) => Err(DropReason::NoDevice),
-    }
+fn leave(frame: &impl Frame, exit: Exit, ifindex: u32, len: usize) -> Result<u32, DropReason> {
+    let action = frame.leave(exit, ifindex).ok_or(DropReason::NoDevice)?;
+    count::sent(exit, len);
+    Ok(action)
 }

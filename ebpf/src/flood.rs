@@ -3,24 +3,46 @@
 //! what TC makes of it.
 
 use aya_ebpf::bindings::xdp_action;
-use sillon_abi::{DropReason, Handoff, MASKED_ETHERTYPE};
+use sillon_abi::{DropReason, Exit, Handoff, MASKED_ETHERTYPE};
 
 use crate::{
     classify::Origin,
-    flow,
-    frame::Frame,
-    parse::{ETHERTYPE, Inner, TAG},
+    flow::{self, Flow},
+    frame::{Frame, XdpFrame},
+    parse::{ETHERTYPE, IPV4, IPV6, Inner, TAG},
     rewrite,
 };
 
 #[inline(always)]
-pub fn hand_over(frame: &Frame, origin: &Origin, inner: &Inner) -> Result<u32, DropReason> {
-    let flow = flow::of(frame, inner);
+pub fn hand_over(frame: &XdpFrame, origin: &Origin, inner: &Inner, to: Exit) -> Result<u32, DropReason> {
+    // What is for one needs neither hash nor ECN; without them its flow's frames have equal notes, and can become one (GRO).
+    let flow = if to.is_none() { flow::of(frame, inner) } else { Flow { hash: 0, ecn: 0 } };
     let lifted = if inner.priority_tag { TAG } else { 0 };
     let strip = origin.lead() + lifted;
     rewrite::move_front(frame, inner, strip as i32)?;
     let ethertype: u16 = frame.read(ETHERTYPE)?;
-    frame.write(ETHERTYPE, MASKED_ETHERTYPE.to_be())?;
+    if to.is_none() || !may_be_merged(ethertype) {
+        frame.write(ETHERTYPE, MASKED_ETHERTYPE.to_be())?;
+    }
+    let mut handoff = note(origin, inner);
+    handoff.hash = flow.hash;
+    handoff.ecn = flow.ecn;
+    handoff.ethertype = ethertype;
+    handoff.to = to;
+    frame.leave_note(handoff)?;
+    Ok(xdp_action::XDP_PASS)
+}
+
+/// IP frames for one place keep their ethertype, so that GRO knows them. TC is put on a port before XDP and taken off after it, so
+/// that there is always who takes them.
+#[inline(always)]
+fn may_be_merged(ethertype: u16) -> bool {
+    ethertype == IPV4.to_be() || ethertype == IPV6.to_be()
+}
+
+/// What is to be known of a frame at TC, whoever hands it over.
+#[inline(always)]
+pub fn note(origin: &Origin, inner: &Inner) -> Handoff {
     let mut flags = 0;
     if origin.leaf {
         flags |= Handoff::LEAF;
@@ -30,23 +52,19 @@ pub fn hand_over(frame: &Frame, origin: &Origin, inner: &Inner) -> Result<u32, D
     } else if inner.carried != 0 {
         flags |= Handoff::CARRIES_TAGS;
     }
-    frame.leave_note(Handoff {
+    Handoff {
         magic: Handoff::MAGIC,
         segment: origin.segment,
         ingress: origin.ingress,
-        hash: flow.hash,
-        ethertype,
         priority: inner.priority,
         flags,
-        ecn: flow.ecn,
-        pad: 0,
-    })?;
-    Ok(xdp_action::XDP_PASS)
+        ..Handoff::default()
+    }
 }
 
 /// Passes a control frame of an attachment to the host's own stack, past the flood.
 #[inline(always)]
-pub fn to_peer(frame: &Frame, origin: &Origin) -> Result<u32, DropReason> {
+pub fn to_peer(frame: &XdpFrame, origin: &Origin) -> Result<u32, DropReason> {
     frame.leave_note(Handoff {
         magic: Handoff::MAGIC,
         ingress: origin.ingress,
@@ -58,7 +76,7 @@ pub fn to_peer(frame: &Frame, origin: &Origin) -> Result<u32, DropReason> {
 
 /// Passes a frame to the host's own stack, with a note that says so: a note that somebody else left must not speak for it.
 #[inline(always)]
-pub fn to_host(frame: &Frame) -> u32 {
+pub fn to_host(frame: &XdpFrame) -> u32 {
     // A driver without metadata can't have anybody's note either.
     let _ = frame.leave_note(Handoff::default());
     xdp_action::XDP_PASS

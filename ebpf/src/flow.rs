@@ -37,7 +37,7 @@ pub fn words(a: u16, b: u16, c: u16, d: u16) -> u64 {
 
 /// Both ports; 0 where the protocol has none.
 #[inline(always)]
-fn ports(frame: &Frame, offset: usize, protocol: u8) -> u64 {
+fn ports(frame: &impl Frame, offset: usize, protocol: u8) -> u64 {
     match protocol {
         TCP | UDP | SCTP => frame.read::<u32>(offset).map_or(0, u64::from),
         _ => 0,
@@ -45,7 +45,7 @@ fn ports(frame: &Frame, offset: usize, protocol: u8) -> u64 {
 }
 
 #[inline(always)]
-pub fn of(frame: &Frame, inner: &Inner) -> Flow {
+pub fn of(frame: &impl Frame, inner: &Inner) -> Flow {
     let (hash, ecn) = if inner.ethertype == IPV4
         && let Ok(ip) = frame.read::<[u32; 5]>(inner.l3)
     {

@@ -35,6 +35,7 @@ mod recall;
 mod rewrite;
 mod share;
 mod skb;
+mod skb_frame;
 mod storm;
 mod suppress;
 mod tc;

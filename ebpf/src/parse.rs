@@ -8,7 +8,7 @@ use sillon_abi::DropReason;
 
 use crate::{
     classify::{Origin, PRIORITY},
-    frame::{Frame, Macs},
+    frame::{Frame, Macs, Shape},
 };
 
 pub const C_TPID: u16 = 0x8100;
@@ -41,10 +41,11 @@ pub struct Inner {
     pub l3: usize,
     /// What the packet is.
     pub ethertype: u16,
+    pub shape: Shape,
 }
 
 #[inline(always)]
-pub fn inner(frame: &Frame, origin: &Origin, macs: Macs, priority: u16) -> Result<Inner, DropReason> {
+pub fn inner(frame: &impl Frame, origin: &Origin, macs: Macs, priority: u16) -> Result<Inner, DropReason> {
     let mut inner = Inner {
         macs,
         start: if origin.ingress.is_remote() { origin.lead() } else { 0 },
@@ -53,6 +54,7 @@ pub fn inner(frame: &Frame, origin: &Origin, macs: Macs, priority: u16) -> Resul
         priority,
         l3: ETHERTYPE + origin.lead() + 2,
         ethertype: frame.read_be16(ETHERTYPE + origin.lead())?,
+        shape: Shape::default(),
     };
     if is_tpid(inner.ethertype) {
         if !origin.transparent {
@@ -60,11 +62,12 @@ pub fn inner(frame: &Frame, origin: &Origin, macs: Macs, priority: u16) -> Resul
         }
         carried(frame, &mut inner)?;
     }
+    inner.shape = frame.shape(inner.ethertype, inner.l3);
     Ok(inner)
 }
 
 #[inline(always)]
-fn carried(frame: &Frame, inner: &mut Inner) -> Result<(), DropReason> {
+fn carried(frame: &impl Frame, inner: &mut Inner) -> Result<(), DropReason> {
     let tci = frame.read_be16(inner.l3)?;
     let tpid = inner.ethertype;
     inner.ethertype = frame.read_be16(inner.l3 + 2)?;

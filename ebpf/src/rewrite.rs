@@ -8,7 +8,7 @@ use sillon_abi::{ClassKey, DropReason, Encap, PathEntry, V4_OUTER, V6_OUTER};
 
 use crate::{
     classify::Origin,
-    frame::Frame,
+    frame::{Frame, XdpFrame},
     outer::Outer,
     parse::{C_TPID, ETHERTYPE, Inner, S_TPID, TAG},
 };
@@ -24,13 +24,13 @@ fn pushed(encap: Encap) -> usize {
 }
 
 #[inline(always)]
-fn tag(frame: &Frame, offset: usize, tpid: u16, tci: u16) -> Result<(), DropReason> {
+fn tag(frame: &XdpFrame, offset: usize, tpid: u16, tci: u16) -> Result<(), DropReason> {
     frame.write(offset, [tpid.to_be(), tci.to_be()])
 }
 
 /// Takes `by` bytes off in front of the inner packet (or adds them), and puts the addresses at the front, unless they are there.
 #[inline(always)]
-pub fn move_front(frame: &Frame, inner: &Inner, by: i32) -> Result<(), DropReason> {
+pub fn move_front(frame: &XdpFrame, inner: &Inner, by: i32) -> Result<(), DropReason> {
     frame.shift(by)?;
     if inner.start as i32 != by { frame.write_macs(0, inner.macs) } else { Ok(()) }
 }
@@ -38,7 +38,7 @@ pub fn move_front(frame: &Frame, inner: &Inner, by: i32) -> Result<(), DropReaso
 /// Gives the frame the tags of an attachment; returns its length then.
 #[inline(always)]
 pub fn to_attachment(
-    frame: &Frame,
+    frame: &impl Frame,
     origin: &Origin,
     inner: &Inner,
     class: ClassKey,
@@ -52,6 +52,14 @@ pub fn to_attachment(
         }
         strip += TAG;
     }
+    frame.retag(inner, strip, class)?;
+    Ok(len - strip + pushed(encap))
+}
+
+/// At XDP: takes `strip` bytes off, and puts the tags of `class` there.
+#[inline(always)]
+pub fn retag(frame: &XdpFrame, inner: &Inner, strip: usize, class: ClassKey) -> Result<(), DropReason> {
+    let encap = class.encap();
     let push = pushed(encap);
     move_front(frame, inner, strip as i32 - push as i32)?;
     let outer = inner.priority | class.outer_vid();
@@ -64,7 +72,7 @@ pub fn to_attachment(
             tag(frame, ETHERTYPE + TAG, C_TPID, inner.priority | class.inner)?;
         }
     }
-    Ok(len - strip + push)
+    Ok(())
 }
 
 /// Whether the inner frame needs a priority tag of its own to keep PCP and DEI.
@@ -79,10 +87,10 @@ pub fn inner_len(origin: &Origin, inner: &Inner, len: usize) -> usize {
     len - origin.lead() + if needs_priority_tag(origin, inner) { TAG } else { 0 }
 }
 
-/// Puts the frame into a tunnel.
+/// At XDP: puts the frame into a tunnel.
 #[inline(always)]
-pub fn to_tunnel(
-    frame: &Frame,
+pub fn encapsulate(
+    frame: &XdpFrame,
     origin: &Origin,
     inner: &Inner,
     outer: &Outer,

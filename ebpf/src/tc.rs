@@ -10,27 +10,29 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{
+    EbpfContext,
     bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
     helpers::generated::bpf_loop,
     macros::classifier,
     programs::TcContext,
 };
 use sillon_abi::{
-    Attachment, DropReason, Encap, Exit, FloodKey, Handoff, MASKED_ETHERTYPE, PortEntry, Role, Segment,
+    Attachment, DropReason, ETHERNET, Encap, Exit, FloodKey, Handoff, MASKED_ETHERTYPE, PortEntry, Role,
+    Segment,
 };
 
 use crate::{
     count::{self, Scope},
+    frame::Frame,
     guard::control,
-    maps::{ATTACHMENTS, FLOOD, PORTS, SEGMENTS},
+    maps::{ATTACHMENTS, FLOOD, HANDOFFS, PORTS, SEGMENTS},
     outer::{self, Outer},
     parse::{C_TPID, ETHERTYPE, S_TPID, TAG},
     police,
-    skb::Skb,
+    skb::{COPY_MARK, Skb},
+    skb_frame::SkbFrame,
+    xdp,
 };
-
-/// Tells the copies that we send out of a port from what the node's own stack sends.
-const COPY_MARK: u32 = 0x5111_0417;
 
 /// What the copies of one frame have in common.
 struct Copies {
@@ -39,18 +41,34 @@ struct Copies {
     segment: &'static Segment,
     /// Bytes of the inner frame, without a priority tag.
     len: usize,
+    /// Bytes that it is longer than the longest of its packets.
+    surplus: usize,
     /// Bytes that the frame has been grown in front for tunnels.
     grown: usize,
     /// Whether any copy was sent. Not how many: the verifier would walk through every number.
     sent: bool,
 }
 
+/// The pipeline, on ports that have it at TC. What is to be copied goes on to `sillon_ingress`, which comes next.
+#[classifier]
+pub fn sillon_tc(ctx: TcContext) -> i32 {
+    let frame = SkbFrame::new(ctx.as_ptr().cast());
+    let mut scope = Scope::port(frame.ifindex());
+    match xdp::pipeline(&frame, &mut scope) {
+        Ok(action) => action as i32,
+        Err(reason) => {
+            count::dropped(scope, reason);
+            TC_ACT_SHOT
+        }
+    }
+}
+
 #[classifier]
 pub fn sillon_ingress(ctx: TcContext) -> i32 {
     let skb = Skb::new(&ctx);
     let port = Scope::port(skb.ifindex());
-    let (scope, result) = match skb.take_handoff() {
-        Ok(Some(note)) => (scope_of(&note), flood(skb, note)),
+    let (scope, result) = match note_on(skb) {
+        Ok(Some(note)) => (scope_of(&note), send(skb, note)),
         Ok(None) => (port, without_note(skb)),
         Err(reason) => (port, Err(reason)),
     };
@@ -104,20 +122,67 @@ fn without_note(skb: Skb) -> Result<i32, DropReason> {
     }
 }
 
+/// Whether the pipeline of a frame's port is at TC.
 #[inline(always)]
-fn flood(skb: Skb, note: Handoff) -> Result<i32, DropReason> {
+fn is_at_tc(skb: Skb) -> bool {
+    // SAFETY: a map value, alive for the run of the program.
+    PORTS.get_ptr(skb.ifindex()).is_some_and(|port| unsafe { (*port).flags & PortEntry::AT_TC != 0 })
+}
+
+/// What the pipeline said of a frame, wherever it ran. What it left at TC is said once: it must not speak for a later frame.
+#[inline(always)]
+fn note_on(skb: Skb) -> Result<Option<Handoff>, DropReason> {
+    if !is_at_tc(skb) {
+        return skb.take_handoff();
+    }
+    let word = HANDOFFS.get_ptr_mut(0).ok_or(DropReason::Unclassified)?;
+    // SAFETY: a per-CPU value, which only this frame's programs touch until they are done.
+    let note = unsafe { core::mem::take(&mut *word) };
+    if note.magic == Handoff::MAGIC { Ok(Some(note)) } else { Err(DropReason::Unclassified) }
+}
+
+#[inline(always)]
+fn send(skb: Skb, note: Handoff) -> Result<i32, DropReason> {
+    let is_at_tc = is_at_tc(skb);
     // A tag beside the data is one that XDP has not seen: the sender's device put it there (a veth with VLAN offload).
-    if skb.has_lifted_tag() {
+    if !is_at_tc && skb.has_lifted_tag() {
         return Err(DropReason::NestedTag);
     }
     if note.flags & Handoff::FOR_HOST != 0 {
         return Ok(TC_ACT_UNSPEC);
     }
+    if !is_at_tc {
+        skb.store(ETHERTYPE, note.ethertype)?;
+    }
+    if note.to.is_none() { flood(skb, note) } else { deliver(skb, note) }
+}
+
+/// To the one attachment that XDP found, and has no way to.
+#[inline(always)]
+fn deliver(skb: Skb, note: Handoff) -> Result<i32, DropReason> {
+    let attachment = ATTACHMENTS.get(note.to.id()).ok_or(DropReason::StaleExit)?;
+    if attachment.segment != note.segment {
+        return Err(DropReason::StaleExit);
+    }
+    if note.flags & Handoff::CARRIES_TAGS != 0 && !attachment.class.encap().is_transparent() {
+        return Err(DropReason::NestedTag);
+    }
+    let len = skb.len() + skb.shape(u16::from_be(skb.protocol()), ETHERNET).repeated;
+    let pushed = push_tags(skb, &note, attachment)?;
+    police::egress(note.to, attachment.guards, len + pushed * TAG)?;
+    skb.set_mark(COPY_MARK);
+    count::sent(note.to, skb.len() + pushed * TAG);
+    Ok(skb.redirect(attachment.class.ifindex))
+}
+
+#[inline(always)]
+fn flood(skb: Skb, note: Handoff) -> Result<i32, DropReason> {
     // SAFETY: a map value, alive for the run of the program.
     let segment =
         SEGMENTS.get_ptr(note.segment).map(|segment| unsafe { &*segment }).ok_or(DropReason::StaleExit)?;
-    skb.store(ETHERTYPE, note.ethertype)?;
-    let mut copies = Copies { skb, note, segment, len: skb.len(), grown: 0, sent: false };
+    let len = skb.len() + if skb.has_lifted_tag() { TAG } else { 0 };
+    let surplus = skb.shape(u16::from_be(skb.protocol()), ETHERNET).surplus;
+    let mut copies = Copies { skb, note, segment, len, surplus, grown: 0, sent: false };
     // SAFETY: `copies` outlives the loop, and `copy` takes a pointer to just that.
     unsafe { bpf_loop(segment.members, copy as *mut c_void, (&raw mut copies).cast(), 0) };
     if copies.sent { Ok(TC_ACT_SHOT) } else { Err(DropReason::NoReceiver) }
@@ -143,6 +208,31 @@ extern "C" fn copy(index: u32, copies: *mut Copies) -> i64 {
     }
 }
 
+/// Gives the frame the tags of an attachment; returns how many.
+#[inline(always)]
+fn push_tags(skb: Skb, note: &Handoff, attachment: &Attachment) -> Result<usize, DropReason> {
+    let class = attachment.class;
+    let encap = class.encap();
+    let mut pushed = 0;
+    if encap.is_transparent() && note.flags & Handoff::PRIORITY_TAGGED != 0 {
+        skb.push_tag(C_TPID, note.priority)?;
+        pushed += 1;
+    }
+    if matches!(encap, Encap::QinqSC) {
+        skb.push_tag(C_TPID, note.priority | class.inner)?;
+        pushed += 1;
+    }
+    if matches!(encap, Encap::Dot1q) {
+        skb.push_tag(C_TPID, note.priority | class.outer_vid())?;
+        pushed += 1;
+    }
+    if matches!(encap, Encap::QinqS | Encap::QinqSC) {
+        skb.push_tag(S_TPID, note.priority | class.outer_vid())?;
+        pushed += 1;
+    }
+    Ok(pushed)
+}
+
 impl Copies {
     #[inline(always)]
     fn has(&self, flag: u16) -> bool {
@@ -161,7 +251,7 @@ impl Copies {
         if self.has(Handoff::CARRIES_TAGS) && !attachment.class.encap().is_transparent() {
             return Err(DropReason::NestedTag);
         }
-        let pushed = self.push_tags(attachment)?;
+        let pushed = push_tags(self.skb, &self.note, attachment)?;
         let len = self.len + pushed * TAG;
         self.skb.set_mark(COPY_MARK);
         let copied = police::egress(exit, attachment.guards, len)
@@ -176,31 +266,6 @@ impl Copies {
         count::sent(exit, len);
         self.sent = true;
         Ok(())
-    }
-
-    /// Gives the frame the tags of an attachment; returns how many.
-    #[inline(always)]
-    fn push_tags(&self, attachment: &Attachment) -> Result<usize, DropReason> {
-        let class = attachment.class;
-        let encap = class.encap();
-        let mut pushed = 0;
-        if encap.is_transparent() && self.has(Handoff::PRIORITY_TAGGED) {
-            self.skb.push_tag(C_TPID, self.note.priority)?;
-            pushed += 1;
-        }
-        if matches!(encap, Encap::QinqSC) {
-            self.skb.push_tag(C_TPID, self.note.priority | class.inner)?;
-            pushed += 1;
-        }
-        if matches!(encap, Encap::Dot1q) {
-            self.skb.push_tag(C_TPID, self.note.priority | class.outer_vid())?;
-            pushed += 1;
-        }
-        if matches!(encap, Encap::QinqS | Encap::QinqSC) {
-            self.skb.push_tag(S_TPID, self.note.priority | class.outer_vid())?;
-            pushed += 1;
-        }
-        Ok(pushed)
     }
 
     /// Whether the inner frame travels with a priority tag.
@@ -222,7 +287,7 @@ impl Copies {
         let tag = self.priority_tag();
         let inner = self.len + tag;
         let header = path.header_len as usize;
-        if inner + header > path.mtu as usize + 14 {
+        if inner - self.surplus + header > path.mtu as usize + 14 {
             return Err(DropReason::UnderlayMtu);
         }
         self.grow(header, tag)?;
@@ -248,12 +313,15 @@ impl Copies {
             // The list is out of order.
             return Err(DropReason::CopyFailed);
         }
-        let first = self.grown == 0;
-        self.skb.grow(header - self.grown + if first { tag } else { 0 })?;
-        self.grown = header;
-        if first && tag != 0 {
-            self.skb.tag_at(header, C_TPID, self.note.priority)?;
+        if self.grown == 0 {
+            self.skb.enter_tunnel(header, (tag != 0).then_some(self.note.priority))?;
+        } else if self.grown != header && self.skb.segment_size() != 0 {
+            // The kernel would take the packets apart by the first header.
+            return Err(DropReason::CopyFailed);
+        } else {
+            self.skb.grow(header - self.grown)?;
         }
+        self.grown = header;
         Ok(())
     }
 }

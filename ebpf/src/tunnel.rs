@@ -62,7 +62,7 @@ pub struct Packet {
 
 /// Reads the outer header, or says that the frame is not ours.
 #[inline(always)]
-pub fn packet(frame: &Frame, port: &PortEntry) -> Result<Option<Packet>, DropReason> {
+pub fn packet(frame: &impl Frame, port: &PortEntry) -> Result<Option<Packet>, DropReason> {
     let (Ok(dst), Ok(ethertype)) = (frame.read::<Mac>(0), frame.read_be16(ETHERTYPE)) else {
         return Ok(None);
     };
@@ -90,7 +90,7 @@ pub fn packet(frame: &Frame, port: &PortEntry) -> Result<Option<Packet>, DropRea
 }
 
 #[inline(always)]
-fn ipv4(frame: &Frame, node: &NodeEntry) -> Result<Option<Outer>, DropReason> {
+fn ipv4(frame: &impl Frame, node: &NodeEntry) -> Result<Option<Outer>, DropReason> {
     let Ok(ip) = frame.read::<[u32; 5]>(ETH) else { return Ok(None) };
     let vtep = u32::from_ne_bytes(node.vtep4);
     if ip[2].to_ne_bytes()[1] != UDP || ip[4] != vtep || vtep == 0 {
@@ -123,7 +123,7 @@ fn ipv4(frame: &Frame, node: &NodeEntry) -> Result<Option<Outer>, DropReason> {
 }
 
 #[inline(always)]
-fn ipv6(frame: &Frame, node: &NodeEntry) -> Result<Option<Outer>, DropReason> {
+fn ipv6(frame: &impl Frame, node: &NodeEntry) -> Result<Option<Outer>, DropReason> {
     let Ok(ip) = frame.read::<[u16; 20]>(ETH) else { return Ok(None) };
     let destination = [ip[12], ip[13], ip[14], ip[15], ip[16], ip[17], ip[18], ip[19]];
     let is_udp = ip[3].to_ne_bytes()[0] == UDP && ip[0].to_ne_bytes()[0] >> 4 == 6;
@@ -140,7 +140,7 @@ fn ipv6(frame: &Frame, node: &NodeEntry) -> Result<Option<Outer>, DropReason> {
 }
 
 #[inline(always)]
-fn is_vxlan(frame: &Frame, udp: usize) -> bool {
+fn is_vxlan(frame: &impl Frame, udp: usize) -> bool {
     frame.read_be16(udp + 2) == Ok(VXLAN_PORT)
 }
 
@@ -160,7 +160,7 @@ fn sums_up(ip: &[u32; 5]) -> bool {
 
 /// The VNI with its source, and whether a leaf sent the frame.
 #[inline(always)]
-fn vxlan(frame: &Frame, outer: &Outer, len: usize) -> Result<(TunnelKey, bool), DropReason> {
+fn vxlan(frame: &impl Frame, outer: &Outer, len: usize) -> Result<(TunnelKey, bool), DropReason> {
     let [_, len_and_checksum, flags, vni]: [u32; 4] = frame.read(outer.header - UDP_AND_VXLAN)?;
     let whole = outer.payload >= SMALLEST && outer.header - UDP_AND_VXLAN + outer.payload <= len;
     let [udp_len, _] = halves(len_and_checksum);

@@ -9,8 +9,8 @@ use crate::{
     classify::{self, Origin},
     count,
     count::Scope,
-    deliver, ecn, flood,
-    frame::{Frame, Macs},
+    deliver, ecn,
+    frame::{Frame, Macs, XdpFrame},
     guard,
     lookup::{self, Route},
     maps::PORTS,
@@ -22,7 +22,7 @@ use crate::{
 
 #[xdp(frags)]
 pub fn sillon_xdp(ctx: XdpContext) -> u32 {
-    let frame = Frame::new(&ctx);
+    let frame = XdpFrame::new(&ctx);
     let mut scope = Scope::port(frame.ifindex());
     match pipeline(&frame, &mut scope) {
         Ok(action) => action,
@@ -49,7 +49,7 @@ struct Arrival<'a> {
 }
 
 #[inline(always)]
-fn pipeline(frame: &Frame, scope: &mut Scope) -> Result<u32, DropReason> {
+pub fn pipeline(frame: &impl Frame, scope: &mut Scope) -> Result<u32, DropReason> {
     // SAFETY: a map value, alive for the run of the program.
     let port = PORTS.get_ptr(frame.ifindex()).map(|port| unsafe { &*port });
     let port = port.filter(|port| port.role != 0).ok_or(DropReason::NoAttachment)?;
@@ -57,7 +57,7 @@ fn pipeline(frame: &Frame, scope: &mut Scope) -> Result<u32, DropReason> {
     let arrival = if port.role == Role::Uplink as u8 {
         match from_tunnel(frame, port, scope, &mut fresh)? {
             Some(arrival) => arrival,
-            None => return Ok(flood::to_host(frame)),
+            None => return Ok(frame.to_host()),
         }
     } else {
         from_port(frame, port, scope, &mut fresh)?
@@ -69,11 +69,11 @@ fn pipeline(frame: &Frame, scope: &mut Scope) -> Result<u32, DropReason> {
     }
     guard::packet(frame, origin, &inner, len)?;
     ecn::decapsulated(frame, &inner, arrival.outer_ecn)?;
-    police::ingress(origin, len)?;
+    police::ingress(origin, len + inner.shape.repeated)?;
     if arrival.recalled.is_none() && guard::control::is_peers(origin, &inner)? {
         // Of the link and not of the segment: not learned, nobody's claim, nor a question to anybody in it.
         storm::allow(origin, &inner)?;
-        return flood::to_peer(frame, origin);
+        return frame.to_peer(origin);
     }
     let route = match arrival.recalled {
         Some(exit) => Route::To(exit),
@@ -86,14 +86,14 @@ fn pipeline(frame: &Frame, scope: &mut Scope) -> Result<u32, DropReason> {
         Route::To(exit) => deliver::deliver(frame, origin, &inner, exit, len),
         Route::Flood => {
             storm::allow(origin, &inner)?;
-            flood::hand_over(frame, origin, &inner)
+            frame.hand_over(origin, &inner, Exit::NONE)
         }
     }
 }
 
 #[inline(always)]
 fn from_port<'a>(
-    frame: &Frame,
+    frame: &impl Frame,
     port: &PortEntry,
     scope: &mut Scope,
     fresh: &'a mut MaybeUninit<Origin>,
@@ -113,7 +113,7 @@ fn from_port<'a>(
 
 #[inline(always)]
 fn from_tunnel<'a>(
-    frame: &Frame,
+    frame: &impl Frame,
     port: &PortEntry,
     scope: &mut Scope,
     fresh: &'a mut MaybeUninit<Origin>,

@@ -41,7 +41,7 @@ pub struct Packet {
 }
 
 #[inline(always)]
-pub fn packet(frame: &Frame, ethertype: u16, l3: usize) -> Result<Packet, DropReason> {
+pub fn packet(frame: &impl Frame, ethertype: u16, l3: usize) -> Result<Packet, DropReason> {
     // The mask changes nothing, and tells the verifier the bounds.
     let (mut ethertype, mut l3) = (ethertype, l3 & 0xff);
     if is_tpid(ethertype) {
@@ -60,7 +60,7 @@ pub fn packet(frame: &Frame, ethertype: u16, l3: usize) -> Result<Packet, DropRe
 
 /// Where the packet starts behind the tag whose TCI is at `at`; 0 if it is out of sight.
 #[inline(never)]
-fn behind_tags(frame: &Frame, at: u32) -> u32 {
+fn behind_tags(frame: &impl Frame, at: u32) -> u32 {
     let mut at = at as usize;
     for _ in 0..DEPTH {
         let Ok(next) = frame.load_be16(at + 2) else { return 0 };
@@ -74,13 +74,13 @@ fn behind_tags(frame: &Frame, at: u32) -> u32 {
 
 /// The OUI of a SNAP header; what is none where there is none to be seen.
 #[inline(always)]
-fn oui(frame: &Frame, at: usize) -> u32 {
+fn oui(frame: &impl Frame, at: usize) -> u32 {
     frame.load::<u32>(at + 2).map_or(u32::MAX, |word| u32::from_be(word) & 0xff_ffff)
 }
 
 /// Whether an LLC header at `at` announces what hosts would take for a packet.
 #[inline(never)]
-fn hides_a_packet(frame: &Frame, at: u32) -> bool {
+fn hides_a_packet(frame: &impl Frame, at: u32) -> bool {
     let at = at as usize;
     let Ok(points) = frame.load_be16(at) else { return false };
     let [destination, source] = points.to_be_bytes();

@@ -79,7 +79,7 @@ impl Packet {
 }
 
 #[inline(always)]
-pub fn answer(frame: &Frame, l3: usize, speaker: Speaker) -> Result<(), GoesOn> {
+pub fn answer(frame: &impl Frame, l3: usize, speaker: Speaker) -> Result<(), GoesOn> {
     let packet = Packet(frame.at(l3).map_err(|_| GoesOn)?);
     let head = packet.word(0);
     let is_one = head >> 60 == VERSION >> 60 && head as u32 == HEAD as u32;
