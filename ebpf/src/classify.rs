@@ -16,9 +16,9 @@ use crate::{
     parse::{C_TPID, ETHERTYPE, S_TPID, TAG, is_tpid},
 };
 
-/// Whose a frame is, from whichever side it came, and how its segment treats it.
+/// Whose a frame is, from whichever side it came, and how its segment treats it. Aligned, since the verifier wants words on the stack to be.
 #[derive(Clone, Copy)]
-#[repr(C)]
+#[repr(C, align(8))]
 pub struct Origin {
     pub ingress: Exit,
     pub segment: u32,
@@ -126,14 +126,14 @@ pub fn tags(frame: &impl Frame, port: &PortEntry) -> Result<Tags, DropReason> {
     if port.whole != 0 {
         return Ok(Tags { key: ClassKey::whole(ifindex), lead: 0, priority: 0 });
     }
-    let tpid = frame.read_be16(ETHERTYPE)?;
+    let tpid = frame.read_tag(ETHERTYPE)?;
     if !is_tpid(tpid) {
         return Ok(Tags { key: ClassKey::untagged(ifindex), lead: 0, priority: 0 });
     }
     if tpid != C_TPID && tpid != S_TPID {
         return Err(DropReason::UnknownTpid);
     }
-    let tci = frame.read_be16(ETHERTYPE + 2)?;
+    let tci = frame.read_tag(ETHERTYPE + 2)?;
     let (vid, priority) = (tci & VID, tci & PRIORITY);
     if vid == VID {
         return Err(DropReason::ReservedVid);
@@ -142,8 +142,8 @@ pub fn tags(frame: &impl Frame, port: &PortEntry) -> Result<Tags, DropReason> {
         (ClassKey::untagged(ifindex), TAG)
     } else if tpid == C_TPID {
         (ClassKey::dot1q(ifindex, vid), TAG)
-    } else if frame.read_be16(ETHERTYPE + TAG)? == C_TPID {
-        let inner = frame.read_be16(ETHERTYPE + TAG + 2)? & VID;
+    } else if frame.read_tag(ETHERTYPE + TAG)? == C_TPID {
+        let inner = frame.read_tag(ETHERTYPE + TAG + 2)? & VID;
         (ClassKey::qinq(ifindex, vid, inner), 2 * TAG)
     } else {
         (ClassKey::qinq(ifindex, vid, ClassKey::ANY), TAG)

@@ -97,8 +97,8 @@ pub trait Frame: Sized {
 
     /// Where `T` stands, if all of it is in direct reach.
     fn at<T: Wire>(&self, offset: usize) -> Result<*mut T, DropReason>;
-    /// A 16-bit field in network order, as a number; of a tag, too.
-    fn read_be16(&self, offset: usize) -> Result<u16, DropReason>;
+    /// A 16-bit field in network order, as a number, of a tag or the ethertype: those may be beside the data.
+    fn read_tag(&self, offset: usize) -> Result<u16, DropReason>;
     /// Reads at an offset that is not known until then, also what is not in direct reach. Slower than `read`.
     fn load<T: Wire>(&self, offset: usize) -> Result<T, DropReason>;
     /// Writes at such an offset.
@@ -169,6 +169,12 @@ pub trait Frame: Sized {
             macs.cast::<u32>().add(2).write_unaligned(value.tail);
         }
         Ok(())
+    }
+
+    /// A 16-bit field in network order, as a number.
+    #[inline(always)]
+    fn read_be16(&self, offset: usize) -> Result<u16, DropReason> {
+        Ok(u16::from_be(self.read(offset)?))
     }
 
     /// A 16-bit field in network order, read so.
@@ -258,8 +264,8 @@ impl Frame for XdpFrame {
     }
 
     #[inline(always)]
-    fn read_be16(&self, offset: usize) -> Result<u16, DropReason> {
-        Ok(u16::from_be(self.read(offset)?))
+    fn read_tag(&self, offset: usize) -> Result<u16, DropReason> {
+        self.read_be16(offset)
     }
 
     #[inline(always)]

@@ -53,7 +53,7 @@ pub fn inner(frame: &impl Frame, origin: &Origin, macs: Macs, priority: u16) -> 
         priority_tag: false,
         priority,
         l3: ETHERTYPE + origin.lead() + 2,
-        ethertype: frame.read_be16(ETHERTYPE + origin.lead())?,
+        ethertype: frame.read_tag(ETHERTYPE + origin.lead())?,
         shape: Shape::default(),
     };
     if is_tpid(inner.ethertype) {
@@ -68,13 +68,13 @@ pub fn inner(frame: &impl Frame, origin: &Origin, macs: Macs, priority: u16) -> 
 
 #[inline(always)]
 fn carried(frame: &impl Frame, inner: &mut Inner) -> Result<(), DropReason> {
-    let tci = frame.read_be16(inner.l3)?;
+    let tci = frame.read_tag(inner.l3)?;
     let tpid = inner.ethertype;
-    inner.ethertype = frame.read_be16(inner.l3 + 2)?;
+    inner.ethertype = frame.read_tag(inner.l3 + 2)?;
     inner.l3 += TAG;
     inner.carried = 1;
     if is_tpid(inner.ethertype) {
-        inner.ethertype = frame.read_be16(inner.l3 + 2)?;
+        inner.ethertype = frame.read_tag(inner.l3 + 2)?;
         inner.l3 += TAG;
         inner.carried = 2;
     } else if tpid == C_TPID && tci & !PRIORITY == 0 {

@@ -112,6 +112,13 @@ impl Skb {
         unsafe { (*self.ctx).vlan_present != 0 }
     }
 
+    /// Bytes of that tag, without a branch: the verifier would follow both.
+    #[inline(always)]
+    pub fn lifted(self) -> usize {
+        // SAFETY: as above.
+        unsafe { ((*self.ctx).vlan_present as usize & 1) * TAG }
+    }
+
     #[inline(always)]
     pub fn mark(self) -> u32 {
         // SAFETY: as above.
@@ -211,48 +218,14 @@ impl Skb {
         Ok(())
     }
 
-    /// Makes the frame one that is `header` bytes into a tunnel: its tags beside the data, or one with this priority where it has none, are in
+    /// Makes the frame one that is `header` bytes into a tunnel. `pops` of its tags go for good; its other tags beside the data, or one with this priority where it has none, are in
     /// the data then. The outer header is to be written.
     ///
     /// The kernel is told of the tunnel, so that packets that travel as one do so inside, too, until a device wants them one by one.
     #[inline(always)]
-    pub fn enter_tunnel(self, header: usize, priority: Option<u16>) -> Result<(), DropReason> {
-        let (mut outer, mut inner) = (None, None);
-        if self.has_lifted_tag() {
-            outer = Some(self.lifted_tag());
-            self.pop_tag()?;
-            if self.has_lifted_tag() {
-                inner = Some(self.lifted_tag());
-                self.pop_tag()?;
-                if self.has_lifted_tag() {
-                    return Err(DropReason::NestedTag);
-                }
-            }
-        } else if let Some(priority) = priority {
-            outer = Some(Tag { tpid: C_TPID, tci: priority });
-        }
-        let tags = usize::from(outer.is_some()) + usize::from(inner.is_some());
-        // Of 64-bit words: the verifier wants them aligned on the stack.
-        let mut front = MaybeUninit::<[u64; 2]>::uninit();
-        let into: *mut c_void = front.as_mut_ptr().cast();
-        // SAFETY: there is room for 16 bytes, and the helper fills what is stored before it is stored.
-        unsafe {
-            if bpf_skb_load_bytes(self.ctx.cast(), 0, into, ETHERNET as u32) != 0 {
-                return Err(DropReason::Truncated);
-            }
-            self.make_room(header, tags * TAG)?;
-            self.store_bytes(header, into, MACS)?;
-            let mut at = header + MACS;
-            if let Some(tag) = outer {
-                self.store(at, tag.on_wire())?;
-                at += TAG;
-            }
-            if let Some(tag) = inner {
-                self.store(at, tag.on_wire())?;
-                at += TAG;
-            }
-            self.store_bytes(at, into.byte_add(MACS), ETHERNET - MACS)
-        }
+    pub fn enter_tunnel(self, header: usize, pops: usize, priority: Option<u16>) -> Result<(), DropReason> {
+        let tag = priority.map_or(0, |tci| Tag { tpid: C_TPID, tci }.on_wire());
+        verdict(sillon_enter_tunnel(self.ctx, header as u32, pops as u32, tag))
     }
 
     #[inline(always)]
@@ -330,24 +303,14 @@ impl Skb {
     /// IP header is taken as if it were one packet, which is too big for all.
     #[inline(always)]
     pub fn shape(self, ethertype: u16, l3: usize) -> Shape {
-        if self.segment_size() == 0 {
-            return Shape::default();
-        }
-        let packed = packets(self.ctx, ethertype, l3 as u32);
+        let packed = sillon_packets(self.ctx, ethertype.into(), l3 as u32);
         Shape { surplus: (packed >> 32) as usize & 0xf_ffff, repeated: packed as u32 as usize }
     }
 
     /// Makes the first bytes of the frame those in direct reach.
     #[inline(always)]
     pub fn pull(self) {
-        // SAFETY: as above; no packet reference is held across it.
-        unsafe {
-            let reach = (*self.ctx).data_end - (*self.ctx).data;
-            let wanted = if (*self.ctx).len < REACH { (*self.ctx).len } else { REACH };
-            if reach < wanted {
-                bpf_skb_pull_data(self.ctx, wanted);
-            }
-        }
+        sillon_pull(self.ctx);
     }
 
     /// Where `T` stands in the data, if all of it is in direct reach.
@@ -359,6 +322,12 @@ impl Skb {
             return Err(DropReason::Truncated);
         }
         Ok((start + offset) as *mut T)
+    }
+
+    #[inline(always)]
+    pub fn read<T: Wire>(self, offset: usize) -> Result<T, DropReason> {
+        // SAFETY: `at` checked the bounds; `Wire` says that any bytes are a value.
+        Ok(unsafe { self.at::<T>(offset)?.read_unaligned() })
     }
 
     /// Reads at any offset of the data.
@@ -395,18 +364,8 @@ impl Skb {
     /// Writes the outer header over the front.
     #[inline(always)]
     pub fn write_outer(self, outer: &Outer, path: &PathEntry) -> Result<(), DropReason> {
-        // Of 64-bit words: the verifier wants them aligned on the stack.
-        let mut header = MaybeUninit::<[u64; V6_OUTER.div_ceil(8)]>::uninit();
-        // SAFETY: `header` is as long as the longer of the two, and each writes all of what is stored.
-        unsafe {
-            if path.header_len as usize == V4_OUTER {
-                outer.write_v4(header.as_mut_ptr().cast(), path);
-                self.store_bytes(0, header.as_ptr().cast(), V4_OUTER)
-            } else {
-                outer.write_v6(header.as_mut_ptr().cast(), path);
-                self.store_bytes(0, header.as_ptr().cast(), V6_OUTER)
-            }
-        }
+        let rest = outer.inner as u32 & INNER | u32::from(outer.tos) << 20 | u32::from(outer.leaf) << 28;
+        verdict(write_outer(self.ctx, path, outer.vni, outer.hash, rest))
     }
 
     /// Sends a copy out of a device.
@@ -420,10 +379,15 @@ impl Skb {
     }
 }
 
-/// [`Shape`] in a word. A function of its own, which most frames never come to.
+/// [`Shape`] in a word. A global function, as all of them are here that have many ways through them: the verifier walks through it once.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn packets(ctx: *mut __sk_buff, ethertype: u16, l3: u32) -> u64 {
+extern "C" fn sillon_packets(ctx: *mut __sk_buff, ethertype: u32, l3: u32) -> u64 {
+    let ethertype = ethertype as u16;
     let (skb, l3) = (Skb::of(ctx), l3 as usize & 0xff);
+    if skb.segment_size() == 0 {
+        return 0;
+    }
     let (protocol, l4) = match ethertype {
         IPV4 => {
             let head = skb.load::<u8>(l3).unwrap_or(0);
@@ -444,4 +408,113 @@ fn packets(ctx: *mut __sk_buff, ethertype: u16, l3: u32) -> u64 {
     let payload = len - headers;
     let repeated = (payload - 1) / size * headers;
     ((payload - size) as u64) << 32 | repeated as u64 & 0xffff_ffff
+}
+
+/// See [`Skb::enter_tunnel`]; `tag` is one as on the wire, or 0. A function of its own, for which there is room on the stack.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sillon_enter_tunnel(ctx: *mut __sk_buff, header: u32, pops: u32, tag: u32) -> u32 {
+    let (skb, header) = (Skb::of(ctx), header as usize & 0x7f);
+    if pop_tags(skb, pops as usize).is_err() {
+        return DropReason::NoHeadroom as u32;
+    }
+    // No tag is 0 on the wire: its TPID is not.
+    let (mut outer, mut inner) = (tag, 0);
+    if skb.has_lifted_tag() {
+        outer = skb.lifted_tag().on_wire();
+        if skb.pop_tag().is_err() {
+            return DropReason::NoHeadroom as u32;
+        }
+        if skb.has_lifted_tag() {
+            inner = skb.lifted_tag().on_wire();
+            if skb.pop_tag().is_err() {
+                return DropReason::NoHeadroom as u32;
+            }
+            if skb.has_lifted_tag() {
+                return DropReason::NestedTag as u32;
+            }
+        }
+    }
+    let tags = match (outer, inner) {
+        (0, _) => 0,
+        (_, 0) => TAG,
+        _ => 2 * TAG,
+    };
+    // Of 64-bit words: the verifier wants them aligned on the stack.
+    let mut front = [0u64; 2];
+    let into: *mut c_void = front.as_mut_ptr().cast();
+    let fill = || {
+        // SAFETY: there is room for 16 bytes, and `ETHERNET` are 14.
+        unsafe {
+            if bpf_skb_load_bytes(ctx.cast(), 0, into, ETHERNET as u32) != 0 {
+                return Err(DropReason::Truncated);
+            }
+            skb.make_room(header, tags)?;
+            skb.store_bytes(header, into, MACS)?;
+            if outer != 0 {
+                skb.store(header + MACS, outer)?;
+            }
+            if inner != 0 {
+                skb.store(header + MACS + TAG, inner)?;
+            }
+            skb.store_bytes(header + MACS + tags, into.byte_add(MACS), ETHERNET - MACS)
+        }
+    };
+    fill().map_or_else(|reason| reason as u32, |()| 0)
+}
+
+/// Takes tags off, as many as an attachment and a priority may be.
+#[inline(always)]
+pub fn pop_tags(skb: Skb, count: usize) -> Result<(), DropReason> {
+    for tag in 0..3 {
+        if tag < count {
+            skb.pop_tag()?;
+        }
+    }
+    Ok(())
+}
+
+/// What a function of its own said.
+#[inline(always)]
+pub fn verdict(reason: u32) -> Result<(), DropReason> {
+    if reason == 0 { Ok(()) } else { Err(DropReason::from_number(reason).unwrap_or(DropReason::StaleExit)) }
+}
+
+/// In `rest`: bytes of the inner frame.
+const INNER: u32 = 0xf_ffff;
+
+/// A function of its own, for which there is room on the stack. `rest` is the frame's length, its traffic class, and whether a leaf sent it.
+#[inline(never)]
+fn write_outer(ctx: *mut __sk_buff, path: &PathEntry, vni: u32, hash: u32, rest: u32) -> u32 {
+    let skb = Skb::of(ctx);
+    let outer =
+        Outer { vni, hash, tos: (rest >> 20) as u8, leaf: rest >> 28 != 0, inner: (rest & INNER) as usize };
+    // Of 64-bit words: the verifier wants them aligned on the stack.
+    let mut header = MaybeUninit::<[u64; V6_OUTER.div_ceil(8)]>::uninit();
+    // SAFETY: `header` is as long as the longer of the two, and each writes all of what is stored.
+    let written = unsafe {
+        if path.header_len as usize == V4_OUTER {
+            outer.write_v4(header.as_mut_ptr().cast(), path);
+            skb.store_bytes(0, header.as_ptr().cast(), V4_OUTER)
+        } else {
+            outer.write_v6(header.as_mut_ptr().cast(), path);
+            skb.store_bytes(0, header.as_ptr().cast(), V6_OUTER)
+        }
+    };
+    written.map_or_else(|reason| reason as u32, |()| 0)
+}
+
+/// See [`Skb::pull`]. Where the kernel has no memory for it, reading ends early, and the frame is dropped for that.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sillon_pull(ctx: *mut __sk_buff) -> u32 {
+    // SAFETY: the kernel gives a valid context for the run of the program; no packet reference is held across the call.
+    unsafe {
+        let reach = (*ctx).data_end - (*ctx).data;
+        let wanted = if (*ctx).len < REACH { (*ctx).len } else { REACH };
+        if reach < wanted {
+            bpf_skb_pull_data(ctx, wanted);
+        }
+    }
+    0
 }

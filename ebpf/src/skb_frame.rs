@@ -9,14 +9,13 @@ use sillon_abi::{Attachment, ClassKey, DropReason, ETHERNET, Encap, Exit, Handof
 use crate::{
     classify::Origin,
     flood, flow,
-    frame::{Frame, Macs, Shape, Wire},
+    frame::{Frame, Macs, Shape, Wire, halves},
     guard,
     maps::{HANDOFFS, PORTS},
     outer::Outer,
     parse::{C_TPID, ETHERTYPE, Inner, S_TPID, TAG},
     rewrite,
-    skb::{COPY_MARK, Skb},
-    suppress,
+    skb::{COPY_MARK, Skb, pop_tags, verdict},
 };
 
 /// A frame at TC.
@@ -35,47 +34,23 @@ impl SkbFrame {
         Self::of(ctx)
     }
 
-    /// Where in the data an offset is.
+    /// Where in the data an offset is. Those that are not known beforehand are never in front of the ethertype. What is read behind the ethertype is behind the tag that is beside the data, too, if there is one.
     #[inline(always)]
     fn place(&self, offset: usize) -> usize {
-        if offset >= ETHERTYPE + TAG { offset - (self.lifted & TAG) } else { offset }
+        let is_in_front = core::intrinsics::is_val_statically_known(offset) && offset < ETHERNET;
+        if is_in_front { offset } else { offset - self.lifted }
     }
 
-    /// Takes `strip` bytes off in front of the inner packet, and whatever tunnel it is in.
+    /// Takes `strip` bytes off in front of the inner packet, and whatever tunnel it is in; then gives the frame the tags of `class`.
     #[inline(always)]
-    fn strip(&self, inner: &Inner, strip: usize) -> Result<(), DropReason> {
-        if inner.start != 0 {
-            return self.leave_tunnel(inner, strip);
-        }
-        for tag in 0..3 {
-            if strip > tag * TAG {
-                self.skb.pop_tag()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// All in front of the inner packet goes; the tags that it carries are put back.
-    #[inline(always)]
-    fn leave_tunnel(&self, inner: &Inner, strip: usize) -> Result<(), DropReason> {
-        let by = inner.l3 - ETHERNET;
-        let (outer, second) =
-            (self.tag(strip + ETHERTYPE, by > strip), self.tag(strip + ETHERTYPE + TAG, by > strip + TAG));
-        self.skb.shrink(by, inner.ethertype)?;
+    fn change(&self, inner: &Inner, strip: usize, class: ClassKey) -> Result<(), DropReason> {
         let Macs { head, tail } = inner.macs;
-        self.skb.write(0, &head)?;
-        self.skb.write(8, &tail)?;
-        self.skb.write(ETHERTYPE, &inner.ethertype.to_be())?;
-        for tag in [second?, outer?].into_iter().flatten() {
-            let [tpid, tci] = crate::frame::halves(tag).map(u16::from_be);
-            self.skb.push_tag(tpid, tci)?;
+        let mut what = u64::from(inner.ethertype) << 16 | (inner.l3 as u64 & 0xff) << 8 | strip as u64 & 0xff;
+        if inner.start != 0 {
+            what |= FROM_TUNNEL;
         }
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn tag(&self, at: usize, is_there: bool) -> Result<Option<u32>, DropReason> {
-        if is_there { Ok(Some(self.skb.load(at)?)) } else { Ok(None) }
+        let tags = u64::from(inner.priority) << 32 | u64::from(class.inner) << 16 | u64::from(class.outer);
+        verdict(sillon_retag(self.ctx(), what, tags, head, tail))
     }
 
     /// Leaves word for the program behind the pipeline.
@@ -94,7 +69,7 @@ impl Frame for SkbFrame {
     #[inline(always)]
     fn of(ctx: *mut __sk_buff) -> Self {
         let skb = Skb::of(ctx);
-        Self { skb, lifted: if skb.has_lifted_tag() { TAG } else { 0 } }
+        Self { skb, lifted: skb.lifted() }
     }
 
     #[inline(always)]
@@ -119,18 +94,16 @@ impl Frame for SkbFrame {
 
     #[inline(always)]
     fn at<T: Wire>(&self, offset: usize) -> Result<*mut T, DropReason> {
-        self.skb.at(self.place(offset))
+        self.skb.at(core::hint::black_box(self.place(offset)))
     }
 
     #[inline(always)]
-    fn read_be16(&self, offset: usize) -> Result<u16, DropReason> {
-        if self.lifted != 0 && offset == ETHERTYPE {
-            return Ok(self.skb.lifted_tag().tpid);
+    fn read_tag(&self, offset: usize) -> Result<u16, DropReason> {
+        if self.lifted == 0 || offset > ETHERTYPE + 2 {
+            return Ok(u16::from_be(self.skb.read(core::hint::black_box(offset - self.lifted))?));
         }
-        if self.lifted != 0 && offset == ETHERTYPE + 2 {
-            return Ok(self.skb.lifted_tag().tci);
-        }
-        Ok(u16::from_be(self.read(offset)?))
+        let tag = self.skb.lifted_tag();
+        Ok(if offset == ETHERTYPE { tag.tpid } else { tag.tci })
     }
 
     #[inline(always)]
@@ -150,17 +123,7 @@ impl Frame for SkbFrame {
 
     #[inline(always)]
     fn retag(&self, inner: &Inner, strip: usize, class: ClassKey) -> Result<(), DropReason> {
-        self.strip(inner, strip)?;
-        let outer = inner.priority | class.outer_vid();
-        match class.encap() {
-            Encap::Untagged | Encap::Port => Ok(()),
-            Encap::Dot1q => self.skb.push_tag(C_TPID, outer),
-            Encap::QinqS => self.skb.push_tag(S_TPID, outer),
-            Encap::QinqSC => {
-                self.skb.push_tag(C_TPID, inner.priority | class.inner)?;
-                self.skb.push_tag(S_TPID, outer)
-            }
-        }
+        self.change(inner, strip, class)
     }
 
     #[inline(always)]
@@ -171,9 +134,8 @@ impl Frame for SkbFrame {
         outer: &Outer,
         path: &PathEntry,
     ) -> Result<(), DropReason> {
-        self.strip(inner, origin.lead())?;
         let priority = rewrite::needs_priority_tag(origin, inner).then_some(inner.priority);
-        self.skb.enter_tunnel(path.header_len as usize, priority)?;
+        self.skb.enter_tunnel(path.header_len as usize, origin.lead() / TAG, priority)?;
         self.skb.write_outer(outer, path)
     }
 
@@ -193,7 +155,8 @@ impl Frame for SkbFrame {
     #[inline(always)]
     fn hand_over(&self, origin: &Origin, inner: &Inner, to: Exit) -> Result<u32, DropReason> {
         let flow = flow::of(self, inner);
-        self.strip(inner, origin.lead() + if inner.priority_tag { TAG } else { 0 })?;
+        let strip = origin.lead() + if inner.priority_tag { TAG } else { 0 };
+        self.change(inner, strip, ClassKey::untagged(0))?;
         let mut handoff = flood::note(origin, inner);
         handoff.hash = flow.hash;
         handoff.ecn = flow.ecn;
@@ -230,12 +193,73 @@ impl Frame for SkbFrame {
     }
 
     #[inline(always)]
-    fn arp(&self, what: u32, segment: u32, ingress: u32, src: u64) -> u32 {
-        suppress::sillon_arp_skb(self.ctx(), what, segment, ingress, src)
+    fn arp(&self, _: u32, _: u32, _: u32, _: u64) -> u32 {
+        // Not yet: with what suppression needs, the stack would be 528 bytes. Questions are flooded.
+        0
     }
 
     #[inline(always)]
-    fn neighbour(&self, what: u32, segment: u32, ingress: u32, src: u64) -> u32 {
-        suppress::sillon_neighbour_skb(self.ctx(), what, segment, ingress, src)
+    fn neighbour(&self, _: u32, _: u32, _: u32, _: u64) -> u32 {
+        // Not yet: with what suppression needs, the stack would be 528 bytes. Questions are flooded.
+        0
+    }
+}
+
+/// In `what`: the frame is in a tunnel.
+const FROM_TUNNEL: u64 = 1 << 32;
+
+/// A global function, which the verifier walks through once (see `guard::sillon_kinds`). `what` is the inner ethertype, where its packet
+/// starts, and how many bytes in front of it go for good; `tags` are the priority and the class of the way out.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sillon_retag(ctx: *mut __sk_buff, what: u64, tags: u64, head: u64, tail: u32) -> u32 {
+    let (skb, strip) = (Skb::of(ctx), what as usize & 0xff);
+    let class = ClassKey { ifindex: 0, outer: tags as u16, inner: (tags >> 16) as u16 };
+    let change = || {
+        if what & FROM_TUNNEL != 0 {
+            leave_tunnel(skb, what, head, tail)?;
+        } else {
+            pop_tags(skb, strip / TAG)?;
+        }
+        push_tags(skb, class, (tags >> 32) as u16)
+    };
+    change().map_or_else(|reason| reason as u32, |()| 0)
+}
+
+/// All in front of the inner packet goes; the tags that it keeps, two at most, are put back.
+#[inline(always)]
+fn leave_tunnel(skb: Skb, what: u64, head: u64, tail: u32) -> Result<(), DropReason> {
+    let (ethertype, l3, strip) = ((what >> 16) as u16, (what >> 8) as usize & 0xff, what as usize & 0xff);
+    if l3 < ETHERNET {
+        return Err(DropReason::Truncated);
+    }
+    let by = l3 - ETHERNET;
+    let tag = |at: usize, is_there: bool| if is_there { skb.load::<u32>(at).unwrap_or(0) } else { 0 };
+    let (outer, second) =
+        (tag(strip + ETHERTYPE, by > strip), tag(strip + ETHERTYPE + TAG, by > strip + TAG));
+    skb.shrink(by, ethertype)?;
+    skb.write(0, &head)?;
+    skb.write(8, &tail)?;
+    skb.write(ETHERTYPE, &ethertype.to_be())?;
+    for tag in [second, outer] {
+        if tag != 0 {
+            let [tpid, tci] = halves(tag).map(u16::from_be);
+            skb.push_tag(tpid, tci)?;
+        }
+    }
+    Ok(())
+}
+
+#[inline(always)]
+fn push_tags(skb: Skb, class: ClassKey, priority: u16) -> Result<(), DropReason> {
+    let outer = priority | class.outer_vid();
+    match class.encap() {
+        Encap::Untagged | Encap::Port => Ok(()),
+        Encap::Dot1q => skb.push_tag(C_TPID, outer),
+        Encap::QinqS => skb.push_tag(S_TPID, outer),
+        Encap::QinqSC => {
+            skb.push_tag(C_TPID, priority | class.inner)?;
+            skb.push_tag(S_TPID, outer)
+        }
     }
 }

@@ -26,14 +26,20 @@ pub fn allow(origin: &Origin, inner: &Inner) -> Result<(), DropReason> {
     } else {
         (Storm::UnknownUnicast, Guards::STORM_UNKNOWN_UNICAST, DropReason::StormUnknownUnicast)
     };
-    if origin.guards & guard != 0 && is_too_much(origin.ingress.id(), kind as u32) {
+    if origin.guards & guard != 0 && sillon_is_too_much(origin.ingress.id(), kind as u32) != 0 {
         return Err(reason);
     }
     Ok(())
 }
 
-/// Counts a frame of the kind with this number. A function of its own: the pipeline has no room left on its stack.
+/// Counts a frame of the kind with this number. A global function, as `police::sillon_is_red` is.
+#[unsafe(no_mangle)]
 #[inline(never)]
+extern "C" fn sillon_is_too_much(attachment: u32, kind: u32) -> u32 {
+    u32::from(is_too_much(attachment, kind))
+}
+
+#[inline(always)]
 fn is_too_much(attachment: u32, kind: u32) -> bool {
     let (Some(rates), Some(meters)) = (RATES.get(attachment), METERS.get_ptr_mut(attachment)) else {
         return false;

@@ -314,7 +314,7 @@ impl Copies {
             return Err(DropReason::CopyFailed);
         }
         if self.grown == 0 {
-            self.skb.enter_tunnel(header, (tag != 0).then_some(self.note.priority))?;
+            self.skb.enter_tunnel(header, 0, (tag != 0).then_some(self.note.priority))?;
         } else if self.grown != header && self.skb.segment_size() != 0 {
             // The kernel would take the packets apart by the first header.
             return Err(DropReason::CopyFailed);

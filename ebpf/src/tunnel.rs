@@ -63,7 +63,7 @@ pub struct Packet {
 /// Reads the outer header, or says that the frame is not ours.
 #[inline(always)]
 pub fn packet(frame: &impl Frame, port: &PortEntry) -> Result<Option<Packet>, DropReason> {
-    let (Ok(dst), Ok(ethertype)) = (frame.read::<Mac>(0), frame.read_be16(ETHERTYPE)) else {
+    let (Ok(dst), Ok(ethertype)) = (frame.read::<Mac>(0), frame.read_tag(ETHERTYPE)) else {
         return Ok(None);
     };
     let Some(node) = NODE.get(0) else { return Ok(None) };

@@ -31,6 +31,8 @@ pub struct Device {
     pub ifindex: u32,
     /// Its MAC.
     pub mac: [u8; 6],
+    /// Whether the pipeline is at TC there.
+    pub at_tc: bool,
 }
 
 /// The configuration does not fit into the maps.
@@ -243,7 +245,7 @@ impl Compiler<'_> {
                 leaf: u8::from(attachment.role == model::LeafRole::Leaf),
                 tos: segment.tos,
                 over_limit: guards::over_limit(attachment.guards.over_limit),
-                guards: guards::bits(&attachment.guards) | shared | rates::guards(&rates),
+                guards: guards::bits(&attachment.guards) | shared | rates::guards(&rates) | at_tc(device),
                 mac_limit: attachment.guards.mac_limit,
             };
             guards::lists(&mut self.tables, id, uid, &attachment.guards);
@@ -354,7 +356,8 @@ impl Compiler<'_> {
                 whole: whole.map_or(0, |(id, _)| *id),
                 mac: sillon_abi::Mac::new(device.mac),
                 role: role(port.role) as u8,
-                flags: if peers.contains(&device.ifindex) { PortEntry::PEERS } else { 0 },
+                flags: if peers.contains(&device.ifindex) { PortEntry::PEERS } else { 0 }
+                    | if device.at_tc { PortEntry::AT_TC } else { 0 },
             };
             self.tables.ports.insert(device.ifindex, entry);
             self.tables.devices.insert(device.ifindex);
@@ -363,6 +366,11 @@ impl Compiler<'_> {
             }
         }
     }
+}
+
+/// The bit of an attachment on this device.
+const fn at_tc(device: &Device) -> u16 {
+    if device.at_tc { Guards::AT_TC } else { 0 }
 }
 
 const fn service(service: model::Service) -> u8 {

@@ -14,7 +14,7 @@ use sillon_abi::Role;
 use super::{
     DataplaneError,
     detach::detach_pinned,
-    object::{EGRESS, INGRESS, Programs},
+    object::{EGRESS, INGRESS, PIPELINE, Programs},
     pins::Pins,
 };
 
@@ -26,6 +26,8 @@ pub enum Mode {
     Native,
     /// After the driver, on an skb: for drivers without XDP.
     Generic,
+    /// Not XDP but TC.
+    Tc,
 }
 
 impl std::fmt::Display for Mode {
@@ -33,6 +35,7 @@ impl std::fmt::Display for Mode {
         f.write_str(match self {
             Self::Native => "native",
             Self::Generic => "generic",
+            Self::Tc => "tc",
         })
     }
 }
@@ -43,6 +46,7 @@ impl Mode {
         match self {
             Self::Native => 1,
             Self::Generic => 2,
+            Self::Tc => 3,
         }
     }
 
@@ -51,14 +55,17 @@ impl Mode {
         match number {
             1 => Some(Self::Native),
             2 => Some(Self::Generic),
+            3 => Some(Self::Tc),
             _ => None,
         }
     }
 
-    const fn aya(self) -> XdpMode {
+    /// As aya calls it; none where it is not XDP.
+    const fn aya(self) -> Option<XdpMode> {
         match self {
-            Self::Native => XdpMode::Driver,
-            Self::Generic => XdpMode::Skb,
+            Self::Native => Some(XdpMode::Driver),
+            Self::Generic => Some(XdpMode::Skb),
+            Self::Tc => None,
         }
     }
 }
@@ -78,17 +85,17 @@ pub struct Target<'a> {
 
 /// Whether all programs that a port needs are pinned on it.
 pub fn is_complete(pins: &Pins, ifindex: u32, role: u8) -> bool {
-    let kinds: &[&str] =
-        if role == Role::Uplink as u8 { &["xdp", "ingress"] } else { &["xdp", "ingress", "egress"] };
-    kinds.iter().all(|kind| pins.links().join(format!("{kind}-{ifindex}")).exists())
+    let is_pinned = |kind: &str| pins.links().join(format!("{kind}-{ifindex}")).exists();
+    let kinds: &[&str] = if role == Role::Uplink as u8 { &["ingress"] } else { &["ingress", "egress"] };
+    (is_pinned("xdp") || is_pinned("tc")) && kinds.iter().all(|kind| is_pinned(kind))
 }
 
-/// Whether the pipeline's link of a device is pinned.
+/// Whether our XDP program's link on a device is pinned.
 pub fn is_attached(pins: &Pins, ifindex: u32) -> bool {
     pins.links().join(format!("xdp-{ifindex}")).exists()
 }
 
-/// Puts the programs on a port, or replaces those that an earlier agent put there. XDP comes last: until then the port carries nothing that it
+/// Puts the programs on a port, or replaces those that an earlier agent put there. The pipeline comes last: until then the port carries nothing that it
 /// would hand over.
 ///
 /// # Errors
@@ -102,7 +109,12 @@ pub fn attach(pins: &Pins, programs: &mut Programs, target: Target<'_>) -> Resul
         classifier(programs.classifier(EGRESS)?, TcAttachType::Egress, target.name, &pin("egress"))
             .map_err(named)?;
     }
-    xdp(programs.xdp()?, target, &pin("xdp")).map_err(named)
+    match target.mode.aya() {
+        Some(mode) => xdp(programs.xdp()?, target.ifindex, mode, &pin("xdp")).map_err(named),
+        // Each is put before those that are there, so that it is before the flood.
+        None => classifier(programs.classifier(PIPELINE)?, TcAttachType::Ingress, target.name, &pin("tc"))
+            .map_err(named),
+    }
 }
 
 /// The link that is pinned at `path`.
@@ -114,14 +126,14 @@ fn pinned(path: &Path) -> Result<Option<FdLink>, LinkFailure> {
     }
 }
 
-fn xdp(program: &mut Xdp, target: Target<'_>, path: &Path) -> Result<(), LinkFailure> {
+fn xdp(program: &mut Xdp, ifindex: u32, mode: XdpMode, path: &Path) -> Result<(), LinkFailure> {
     if let Some(link) = pinned(path)? {
         let id = program.attach_to_link(XdpLink::try_from(link)?)?;
         // The pin keeps the link; ours must not detach it when the agent ends.
         drop(program.take_link(id)?);
         return Ok(());
     }
-    let id = program.attach_to_if_index(target.ifindex, target.mode.aya())?;
+    let id = program.attach_to_if_index(ifindex, mode)?;
     let link = FdLink::try_from(program.take_link(id)?).map_err(|_| LinkFailure::NotPinnable)?;
     link.pin(path)?;
     Ok(())
@@ -144,14 +156,14 @@ fn classifier(
     Ok(())
 }
 
-/// Takes the programs off a device, XDP first: what TC sees then has no note and dies there.
+/// Takes the programs off a device, the pipeline first: what TC sees then has no note and dies there.
 ///
 /// When this returns, no program is on it any more.
 ///
 /// # Errors
 /// A link can't be detached, or its pin can't be removed.
 pub fn detach(pins: &Pins, ifindex: u32) -> Result<(), DataplaneError> {
-    for kind in ["xdp", "ingress", "egress"] {
+    for kind in ["xdp", "tc", "ingress", "egress"] {
         detach_link(&pins.links().join(format!("{kind}-{ifindex}")))?;
     }
     Ok(())
@@ -164,8 +176,9 @@ pub fn detach(pins: &Pins, ifindex: u32) -> Result<(), DataplaneError> {
 pub fn detach_all(pins: &Pins) -> Result<(), DataplaneError> {
     let pinned = fs::read_dir(pins.links()).into_iter().flatten().flatten();
     let mut paths: Vec<_> = pinned.map(|entry| entry.path()).collect();
-    // XDP first here, too.
-    paths.sort_by_key(|path| !path.to_string_lossy().contains("/xdp-"));
+    // The pipeline first here, too.
+    let is_pipeline = |path: &str| path.contains("/xdp-") || path.contains("/tc-");
+    paths.sort_by_key(|path| !is_pipeline(&path.to_string_lossy()));
     paths.iter().try_for_each(|path| detach_link(path))
 }
 

@@ -36,12 +36,13 @@ impl Programs {
         }
         let mut programs = Self(loader.load(OBJECT)?);
         programs.xdp()?.load()?;
+        programs.classifier(PIPELINE)?.load()?;
         programs.classifier(INGRESS)?.load()?;
         programs.classifier(EGRESS)?.load()?;
         Ok(programs)
     }
 
-    /// The pipeline.
+    /// The pipeline, at XDP.
     ///
     /// # Errors
     /// The object is not ours.
@@ -50,7 +51,7 @@ impl Programs {
         Ok(program.try_into()?)
     }
 
-    /// The flood ([`INGRESS`]) or the gate before the host's own frames ([`EGRESS`]).
+    /// The pipeline at TC ([`PIPELINE`]), the flood ([`INGRESS`]) or the gate before the host's own frames ([`EGRESS`]).
     ///
     /// # Errors
     /// The object is not ours.
@@ -65,6 +66,8 @@ fn is_realtime() -> bool {
     fs::read("/sys/kernel/realtime").is_ok_and(|content| content.starts_with(b"1"))
 }
 
+/// The pipeline, at TC.
+pub const PIPELINE: &str = "sillon_tc";
 /// The flood.
 pub const INGRESS: &str = "sillon_ingress";
 /// The gate before the host's own frames.

@@ -372,7 +372,11 @@ fn devices(config: &NodeConfig, dice: &[u8]) -> BTreeMap<String, Device> {
     };
     let ports = config.ports.iter().zip((0..).zip(dice));
     let devices = ports.filter_map(|(port, dice)| Some((port.name.to_string(), device(dice)?)));
-    devices.map(|(name, ifindex)| (name, Device { ifindex, mac: [2, 0, 0, 0, 0, ifindex as u8] })).collect()
+    devices
+        .map(|(name, ifindex)| {
+            (name, Device { ifindex, mac: [2, 0, 0, 0, 0, ifindex as u8], at_tc: ifindex % 2 == 0 })
+        })
+        .collect()
 }
 
 /// A history of a node: configurations that follow one another, with the tables of each.

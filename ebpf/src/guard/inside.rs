@@ -15,6 +15,8 @@ use crate::{
 
 /// How many tags are looked through beyond the two that the pipeline knows of.
 const DEPTH: usize = 4;
+/// Nothing that is looked at is in front of its end.
+const ETHERNET_HEADER: usize = sillon_abi::ETHERNET;
 /// From here on it is an ethertype; below, a length.
 const LEAST_ETHERTYPE: u16 = 0x0600;
 /// LLC service access points (IEEE 802.2): SNAP's two, and IP's.
@@ -43,13 +45,13 @@ pub struct Packet {
 #[inline(always)]
 pub fn packet(frame: &impl Frame, ethertype: u16, l3: usize) -> Result<Packet, DropReason> {
     // The mask changes nothing, and tells the verifier the bounds.
-    let (mut ethertype, mut l3) = (ethertype, l3 & 0xff);
+    let (mut ethertype, mut l3) = (ethertype, (l3 & 0xff).max(ETHERNET_HEADER));
     if is_tpid(ethertype) {
         l3 = behind_tags(frame, l3 as u32) as usize;
         if l3 < TAG {
             return Err(DropReason::Wrapped);
         }
-        l3 &= 0xff;
+        l3 = (l3 & 0xff).max(ETHERNET_HEADER);
         ethertype = frame.load_be16(l3 - 2)?;
     }
     if ethertype < LEAST_ETHERTYPE && hides_a_packet(frame, l3 as u32) {

@@ -28,16 +28,16 @@ pub fn answer(frame: &impl Frame, l3: usize, speaker: Speaker) -> Result<(), Goe
         return Err(GoesOn);
     }
     let (owner, _) = bindings::owner(&speaker, Ip::v4(target)).ok_or(GoesOn)?;
-    let reply = [
-        (HEAD >> 32) as u32,
-        HEAD as u32 | u32::from(REPLY),
-        (owner >> 16) as u32,
-        (owner << 16) as u32 | target >> 16,
-        target << 16 | (speaker.mac >> 32) as u32,
-        speaker.mac as u32,
-        sender,
+    // Word by word: the stack has no room for all of them.
+    let words = [
+        HEAD | u64::from(REPLY),
+        owner << 16 | u64::from(target >> 16),
+        u64::from(target) << 48 | speaker.mac,
     ];
-    frame.store(l3, &reply.map(u32::to_be)).map_err(|_| GoesOn)?;
+    for (place, word) in words.into_iter().enumerate() {
+        frame.store(l3 + 8 * place, &word.to_be()).map_err(|_| GoesOn)?;
+    }
+    frame.store(l3 + 24, &sender.to_be()).map_err(|_| GoesOn)?;
     frame.store(0, &addresses(speaker.mac, owner)).map_err(|_| GoesOn)
 }
 

@@ -21,15 +21,14 @@ mod arp;
 mod bindings;
 mod nd;
 
-use aya_ebpf::bindings::{__sk_buff, xdp_md};
-use sillon_abi::{Exit, Guards, Mac};
+use aya_ebpf::bindings::xdp_md;
+use sillon_abi::{ETHERNET, Exit, Guards, Mac};
 
 use crate::{
     arp::ARP,
     classify::Origin,
     frame::{Frame, XdpFrame},
     parse::{IPV6, Inner},
-    skb_frame::SkbFrame,
 };
 
 /// Offset of the next header and the hop limit in an IPv6 header, and what they are for neighbour discovery (RFC 4861 section 7.1).
@@ -108,40 +107,14 @@ impl Speaker {
 #[inline(never)]
 pub extern "C" fn sillon_arp(ctx: *mut xdp_md, what: u32, segment: u32, ingress: u32, src: u64) -> u32 {
     let speaker = Speaker::new(what, segment, ingress, src);
-    u32::from(arp::answer(&XdpFrame::of(ctx), (what & L3) as usize, speaker).is_ok())
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn sillon_arp_skb(
-    ctx: *mut __sk_buff,
-    what: u32,
-    segment: u32,
-    ingress: u32,
-    src: u64,
-) -> u32 {
-    let speaker = Speaker::new(what, segment, ingress, src);
-    u32::from(arp::answer(&SkbFrame::of(ctx), (what & L3) as usize, speaker).is_ok())
+    u32::from(arp::answer(&XdpFrame::of(ctx), l3(what), speaker).is_ok())
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sillon_neighbour(ctx: *mut xdp_md, what: u32, segment: u32, ingress: u32, src: u64) -> u32 {
     let speaker = Speaker::new(what, segment, ingress, src);
-    u32::from(nd::answer(&XdpFrame::of(ctx), (what & L3) as usize, speaker).is_ok())
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn sillon_neighbour_skb(
-    ctx: *mut __sk_buff,
-    what: u32,
-    segment: u32,
-    ingress: u32,
-    src: u64,
-) -> u32 {
-    let speaker = Speaker::new(what, segment, ingress, src);
-    u32::from(nd::answer(&SkbFrame::of(ctx), (what & L3) as usize, speaker).is_ok())
+    u32::from(nd::answer(&XdpFrame::of(ctx), l3(what), speaker).is_ok())
 }
 
 /// Why a frame goes on as it is; nobody asks further.
@@ -158,4 +131,10 @@ fn wire(mac: u64) -> Mac {
 #[inline(always)]
 fn addresses(to: u64, from: u64) -> [u32; 3] {
     [(to >> 16) as u32, (to << 16) as u32 | (from >> 32) as u32, from as u32].map(u32::to_be)
+}
+
+/// Where the packet starts; that it is behind an ethertype changes nothing, and tells the verifier the bounds.
+#[inline(always)]
+fn l3(what: u32) -> usize {
+    ((what & L3) as usize).max(ETHERNET)
 }

@@ -16,6 +16,7 @@ impl Verifier<'_> {
         self.attachment_limits();
         self.line_guards();
         self.peers();
+        self.hooks();
     }
 
     /// The node's own stack speaks where an attachment says so, and nowhere else.
@@ -30,6 +31,22 @@ impl Verifier<'_> {
                     "port {name} lets out other control frames of the node's than its attachments say"
                 );
                 self.violation("ports", what, &[]);
+            }
+        }
+    }
+
+    /// Frames go to a port in the way that it can take them.
+    fn hooks(&mut self) {
+        let tables = self.tables;
+        for attachment in tables.attachments.values() {
+            let ifindex = attachment.class.ifindex;
+            let is_at_tc = tables.ports.get(&ifindex).is_some_and(|port| port.flags & PortEntry::AT_TC != 0);
+            if (attachment.guards & Guards::AT_TC != 0) != is_at_tc {
+                let what = format!(
+                    "port {} is at another hook than its attachments say",
+                    self.names().port(ifindex)
+                );
+                self.violation("ports", what, &[attachment.segment]);
             }
         }
     }

@@ -122,7 +122,7 @@ impl Bed {
         let devices: BTreeMap<String, Device> = (0..DEVICES.len())
             .filter(|device| is_port(DEVICES[*device]))
             .map(|device| {
-                let entry = Device { ifindex: self.ifindexes[device], mac: mac(device) };
+                let entry = Device { ifindex: self.ifindexes[device], mac: mac(device), at_tc: false };
                 (DEVICES[device].to_owned(), entry)
             })
             .collect();
