@@ -260,6 +260,9 @@ impl Skb {
         let flags = match ethertype {
             IPV4 if left >= 20 => BPF_F_ADJ_ROOM_DECAP_L3_IPV4 | BPF_F_ADJ_ROOM_FIXED_GSO,
             IPV6 if left >= 40 => BPF_F_ADJ_ROOM_DECAP_L3_IPV6 | BPF_F_ADJ_ROOM_FIXED_GSO,
+            // Behind an IPv6 header the kernel leaves no less than another one, unless it is told that an IPv4 header follows. It says so of ARP,
+            // too; whoever receives the frame looks at its ethertype.
+            _ if (20..40).contains(&left) => BPF_F_ADJ_ROOM_DECAP_L3_IPV4 | BPF_F_ADJ_ROOM_FIXED_GSO,
             _ => BPF_F_ADJ_ROOM_FIXED_GSO,
         };
         // SAFETY: no packet reference is held across it.
