@@ -11,7 +11,10 @@ use std::{
 
 use common::{Stream, comes, datagram, fabric, mac, soon, stays_away, stream};
 use nix::sys::signal::Signal;
-use sillon_rig::{Fabric, Family, Frame, NodeFile, PacketSocket, Tag, Underlay, Wire, frame::BROADCAST};
+use sillon_rig::{
+    Fabric, Family, Frame, NodeFile, PacketSocket, Tag, Underlay, Wire,
+    frame::{BROADCAST, Macs},
+};
 
 /// Within this, a change of the underlay is in the maps.
 const FOLLOWED: Duration = Duration::from_millis(100);
@@ -300,4 +303,36 @@ fn a_port_that_comes_back_is_a_port_again() {
     let wires = [wires.into_iter().next().unwrap(), again];
     greet(&wires);
     nothing_lost("after the port came back", &stream_for(&wires, 100));
+}
+
+#[test]
+fn a_port_whose_role_changes_is_what_it_is_now() {
+    let mut fabric = fabric(Underlay::Direct);
+    let wires = hosts(&mut fabric, Family::V4);
+    fabric.edges[0].netns.ip("address add 192.0.2.1/24 dev p0").unwrap();
+    let question = {
+        let [ethernet_ipv4, request] = [[0, 1, 8, 0, 6, 4], [0, 1, 0, 0, 0, 0]];
+        let mut arp = ethernet_ipv4.to_vec();
+        arp.extend_from_slice(&request[..2]);
+        arp.extend_from_slice(&mac(1));
+        arp.extend_from_slice(&[192, 0, 2, 2]);
+        arp.extend_from_slice(&[0; 6]);
+        arp.extend_from_slice(&[192, 0, 2, 1]);
+        Frame::ethertype(Macs { from: mac(1), to: BROADCAST }, 0x0806, &arp)
+    };
+    let is_answered = || {
+        wires[0].drain().unwrap();
+        wires[0].send(&question).unwrap();
+        let answer = wires[0].expect(Duration::from_millis(300), |frame| {
+            frame.contains(&[0, 2, 2]) || frame.contains(&[192, 0, 2, 1, 2])
+        });
+        answer.unwrap().is_some()
+    };
+    let (access, uplink) = (file(&fabric, 0, Family::V4), fabric.file(0).port("p0", "uplink"));
+    assert!(!is_answered(), "by the host of an access port");
+    fabric.edges[0].reload(&uplink).unwrap();
+    assert!(is_answered(), "an uplink's host is reached, and its own frames leave");
+    fabric.edges[0].reload(&access).unwrap();
+    assert!(!is_answered(), "by the host of what is an access port again");
+    greet(&wires);
 }

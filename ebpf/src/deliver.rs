@@ -16,22 +16,7 @@ use crate::{
 };
 
 #[inline(always)]
-pub fn deliver(
-    frame: &Frame,
-    origin: &Origin,
-    inner: &Inner,
-    exit: Exit,
-    len: usize,
-) -> Result<u32, DropReason> {
-    if exit.is_remote() {
-        to_remote(frame, origin, inner, exit, len)
-    } else {
-        to_attachment(frame, origin, inner, exit, len)
-    }
-}
-
-#[inline(always)]
-fn to_attachment(
+pub fn to_attachment(
     frame: &Frame,
     origin: &Origin,
     inner: &Inner,
@@ -52,7 +37,7 @@ fn to_attachment(
 }
 
 #[inline(always)]
-fn to_remote(
+pub fn to_remote(
     frame: &Frame,
     origin: &Origin,
     inner: &Inner,

@@ -6,28 +6,19 @@ use sillon_abi::{DropReason, Exit, Service};
 
 use crate::{classify::Origin, guard::mac, learn, parse::Inner, recall::Undecided};
 
-/// Where a frame goes.
-pub enum Route {
-    To(Exit),
-    Flood,
-}
-
+/// Where a frame goes: [`Exit::NONE`] is to all.
 #[inline(always)]
-pub fn lookup(origin: &Origin, inner: &Inner, undecided: &Undecided) -> Result<Route, DropReason> {
+pub fn lookup(origin: &Origin, inner: &Inner, undecided: &Undecided) -> Result<Exit, DropReason> {
     if origin.service == Service::Line as u8 {
         mac::on_line(origin, inner.macs.src())?;
-        return if origin.cross.is_none() {
-            Err(DropReason::LineIncomplete)
-        } else {
-            Ok(Route::To(origin.cross))
-        };
+        return if origin.cross.is_none() { Err(DropReason::LineIncomplete) } else { Ok(origin.cross) };
     }
     let epoch = undecided.epoch(origin.segment);
     let is_learned = learn::learn(origin, inner)?;
     if inner.macs.dst().is_group() {
-        return Ok(Route::Flood);
+        return Ok(Exit::NONE);
     }
-    let Some(exit) = learn::find(origin.segment, inner.macs.dst()) else { return Ok(Route::Flood) };
+    let Some(exit) = learn::find(origin.segment, inner.macs.dst()) else { return Ok(Exit::NONE) };
     if exit == origin.ingress {
         return Err(DropReason::SameExit);
     }
@@ -38,5 +29,5 @@ pub fn lookup(origin: &Origin, inner: &Inner, undecided: &Undecided) -> Result<R
     if is_learned {
         undecided.remember(epoch, origin, exit);
     }
-    Ok(Route::To(exit))
+    Ok(exit)
 }

@@ -44,10 +44,16 @@ pub struct Inner {
 }
 
 #[inline(always)]
-pub fn inner(frame: &Frame, origin: &Origin, macs: Macs, priority: u16) -> Result<Inner, DropReason> {
+pub fn inner(
+    frame: &Frame,
+    origin: &Origin,
+    start: usize,
+    macs: Macs,
+    priority: u16,
+) -> Result<Inner, DropReason> {
     let mut inner = Inner {
         macs,
-        start: if origin.ingress.is_remote() { origin.lead() } else { 0 },
+        start,
         carried: 0,
         priority_tag: false,
         priority,

@@ -84,7 +84,7 @@ pub struct Reconciler {
     mode: Mode,
     config: NodeConfig,
     /// Ifindexes on which this agent's programs are.
-    attached: BTreeSet<u32>,
+    attached: BTreeMap<u32, Role>,
     /// What each reachable remote's next hops are.
     hops: BTreeMap<IpAddr, Vec<NextHop>>,
     /// The node's own addresses.
@@ -171,7 +171,7 @@ impl Reconciler {
             sizes,
             mode,
             config: config.clone(),
-            attached: BTreeSet::new(),
+            attached: BTreeMap::new(),
             hops: BTreeMap::new(),
             own_macs: BTreeSet::new(),
             fixed_bindings: BTreeSet::new(),
@@ -327,7 +327,7 @@ impl Reconciler {
     pub async fn tend(&mut self, links: &BTreeMap<String, Link>) -> Result<(), ApplyError> {
         let names = self.config.ports.iter().map(|port| port.name.as_str());
         let ports = names.filter_map(|name| links.get(name));
-        let ports = ports.filter(|link| self.attached.contains(&link.ifindex));
+        let ports = ports.filter(|link| self.attached.contains_key(&link.ifindex));
         let lapsed = hygiene::lapsed(ports.map(|link| (link.name.as_str(), link.kind.as_deref()))).await?;
         let mut result = Ok(());
         for link in lapsed.into_iter().filter_map(|name| links.get(name)) {
@@ -343,16 +343,17 @@ impl Reconciler {
     }
 
     fn attach(&mut self, devices: &BTreeMap<String, Device>) -> Result<(), DataplaneError> {
-        self.attached.retain(|ifindex| devices.values().any(|device| device.ifindex == *ifindex));
+        self.attached.retain(|ifindex, _| devices.values().any(|device| device.ifindex == *ifindex));
         for port in &self.config.ports {
             let name = port.name.as_str();
             let Some(device) = devices.get(name) else { continue };
-            if self.attached.contains(&device.ifindex) {
+            let role = role(port.role);
+            if self.attached.get(&device.ifindex) == Some(&role) {
                 continue;
             }
-            let target = Target { name, ifindex: device.ifindex, role: role(port.role), mode: self.mode };
+            let target = Target { name, ifindex: device.ifindex, role, mode: self.mode };
             links::attach(&self.pins, &mut self.programs, target)?;
-            self.attached.insert(device.ifindex);
+            self.attached.insert(device.ifindex, role);
             info!(port = name, ifindex = device.ifindex, mode = %self.mode, "attached");
         }
         Ok(())

@@ -98,11 +98,14 @@ pub fn attach(pins: &Pins, programs: &mut Programs, target: Target<'_>) -> Resul
     let pin = |kind: &str| pins.links().join(format!("{kind}-{}", target.ifindex));
     classifier(programs.classifier(INGRESS)?, TcAttachType::Ingress, target.name, &pin("ingress"))
         .map_err(named)?;
-    if target.role != Role::Uplink {
+    if target.role == Role::Uplink {
+        // It may have been a port of another role; on an uplink the host's own frames pass.
+        detach_link(&pin("egress"))?;
+    } else {
         classifier(programs.classifier(EGRESS)?, TcAttachType::Egress, target.name, &pin("egress"))
             .map_err(named)?;
     }
-    xdp(programs.xdp()?, target, &pin("xdp")).map_err(named)
+    xdp(programs.xdp(target.role)?, target, &pin("xdp")).map_err(named)
 }
 
 /// The link that is pinned at `path`.

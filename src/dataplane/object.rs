@@ -6,7 +6,7 @@ use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
     programs::{SchedClassifier, Xdp},
 };
-use sillon_abi::map;
+use sillon_abi::{Role, map};
 
 use super::{DataplaneError, sizes::Sizes};
 
@@ -35,18 +35,21 @@ impl Programs {
             }
         }
         let mut programs = Self(loader.load(OBJECT)?);
-        programs.xdp()?.load()?;
+        for role in [Role::Access, Role::Uplink] {
+            programs.xdp(role)?.load()?;
+        }
         programs.classifier(INGRESS)?.load()?;
         programs.classifier(EGRESS)?.load()?;
         Ok(programs)
     }
 
-    /// The pipeline.
+    /// The pipeline of ports with this role.
     ///
     /// # Errors
     /// The object is not ours.
-    pub fn xdp(&mut self) -> Result<&mut Xdp, DataplaneError> {
-        let program = self.0.program_mut("sillon_xdp").ok_or(DataplaneError::NoObject)?;
+    pub fn xdp(&mut self, role: Role) -> Result<&mut Xdp, DataplaneError> {
+        let name = if role == Role::Uplink { "sillon_uplink" } else { "sillon_port" };
+        let program = self.0.program_mut(name).ok_or(DataplaneError::NoObject)?;
         Ok(program.try_into()?)
     }
 

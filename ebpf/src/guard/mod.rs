@@ -41,13 +41,19 @@ pub fn addresses(origin: &Origin, macs: Macs) -> Result<(), DropReason> {
     control::address(origin, dst)
 }
 
-/// What the packet says.
+/// What holds wherever it comes from.
 #[inline(always)]
-pub fn packet(frame: &Frame, origin: &Origin, inner: &Inner, len: usize) -> Result<(), DropReason> {
+pub fn size(origin: &Origin, inner: &Inner, len: usize) -> Result<(), DropReason> {
     control::ethertype(inner.ethertype)?;
     if len > inner.l3 + origin.mtu as usize {
         return Err(DropReason::TooBig);
     }
+    Ok(())
+}
+
+/// What the packet says.
+#[inline(always)]
+pub fn packet(frame: &Frame, origin: &Origin, inner: &Inner) -> Result<(), DropReason> {
     kind(frame, origin, inner)?;
     if origin.guards & Guards::PREFIXES == 0 {
         return Ok(());

@@ -43,8 +43,8 @@ impl Node {
             let id = FdLink::from(PinnedLink::from_pin(pin)?).info()?.program_id();
             let program = loaded_programs().flatten().find(|program| program.id() == id);
             let program = program.context("the port's program is gone")?;
-            let program =
-                Xdp::from_program_info(program, Cow::Borrowed("sillon_xdp"), XdpAttachType::Interface)?;
+            let name = Cow::Owned(program.name_as_str().unwrap_or_default().to_owned());
+            let program = Xdp::from_program_info(program, name, XdpAttachType::Interface)?;
             Ok(Runner { netns: self.netns.clone(), program, ifindex })
         })
     }

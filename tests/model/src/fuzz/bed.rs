@@ -94,6 +94,10 @@ fn plug(mounts: &Mounts, netns: &Netns, device: usize, name: &str) -> anyhow::Re
     Ok(wire)
 }
 
+const fn role(device: usize) -> Role {
+    if device < ACCESS { Role::Access } else { Role::Uplink }
+}
+
 impl Bed {
     fn load(wires: Vec<Wire>) -> anyhow::Result<Self> {
         let pins = Pins::of_node("fuzz");
@@ -105,7 +109,7 @@ impl Bed {
         let mut ifindexes = Vec::new();
         for (device, name) in DEVICES.into_iter().enumerate() {
             let ifindex = if_nametoindex(name)?;
-            let role = if device < ACCESS { Role::Access } else { Role::Uplink };
+            let role = role(device);
             links::attach(&pins, &mut programs, Target { name, ifindex, role, mode: Mode::Native })?;
             ifindexes.push(ifindex);
         }
@@ -182,7 +186,7 @@ impl Bed {
         let mut context_out = context.clone();
         let result = self
             .programs
-            .xdp()?
+            .xdp(role(device))?
             .test_run(TestRunOptions {
                 data_in: Some(frame),
                 data_out: Some(&mut self.out),
