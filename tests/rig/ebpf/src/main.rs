@@ -9,8 +9,12 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 
-/// Bytes to the UDP source port: Ethernet and IPv4 headers.
+/// Bytes to the ethertype, without tags.
+const ETHERTYPE: usize = 12;
+/// Bytes to the UDP source port without tags: Ethernet and IPv4 headers.
 const SOURCE_PORT: usize = 14 + 20;
+/// Room for two tags of four bytes, as a mask: the verifier wants a bound on what a setting says.
+const TAGS: usize = 0xf;
 /// The last two bytes of the destination address.
 const STATION: usize = 4;
 /// The first of the generator's source ports; also in `load.rs`.
@@ -19,16 +23,16 @@ const FIRST_PORT: u32 = 10_000;
 const IPV4: u16 = 0x0800;
 
 /// 0: how many flows the generator makes. 1: how long the frames are that the sink waits for. 2: to how many stations the generator
-/// sends; none for the one that the frame is for.
+/// sends; none for the one that the frame is for. 3: how many bytes of tags the frames have there.
 #[map]
-static SETTINGS: Array<u32> = Array::with_max_entries(3, 0);
+static SETTINGS: Array<u32> = Array::with_max_entries(4, 0);
 /// How many frames the generator has made.
 #[map]
 static MADE: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
 /// Where the bare redirect sends everything.
 #[map]
 static OUT: DevMap = DevMap::with_max_entries(1, 0);
-/// 0: frames of the generator that came to the sink whole. 1: all others.
+/// 0: frames of the generator that came to the sink whole. 1: all others, which the host's stack has.
 #[map]
 static CAME: PerCpuArray<u64> = PerCpuArray::with_max_entries(2, 0);
 
@@ -39,6 +43,12 @@ fn field(ctx: &XdpContext, offset: usize) -> Option<*mut u16> {
     (start + 2 <= end).then_some(start as *mut u16)
 }
 
+/// Bytes of tags that the frames have.
+#[inline(always)]
+fn tags() -> usize {
+    SETTINGS.get(3).copied().unwrap_or(0) as usize & TAGS
+}
+
 /// Gives each frame the next flow's source port and the next station's address, and sends it out.
 #[xdp]
 pub fn generate(ctx: XdpContext) -> u32 {
@@ -46,7 +56,7 @@ pub fn generate(ctx: XdpContext) -> u32 {
     else {
         return xdp_action::XDP_ABORTED;
     };
-    let (Some(port), Some(station)) = (field(&ctx, SOURCE_PORT), field(&ctx, STATION)) else {
+    let (Some(port), Some(station)) = (field(&ctx, SOURCE_PORT + tags()), field(&ctx, STATION)) else {
         return xdp_action::XDP_ABORTED;
     };
     // SAFETY: a map value of this CPU, and a field whose bounds were checked.
@@ -73,14 +83,15 @@ pub fn sink(ctx: XdpContext) -> u32 {
     let len = SETTINGS.get(1).copied().unwrap_or(0) as usize;
     // SAFETY: the bounds were checked.
     let value = |offset| field(&ctx, offset).map(|field| u16::from_be(unsafe { *field }));
+    let tags = tags();
     let ours = ctx.data_end() - ctx.data() == len
-        && value(12) == Some(IPV4)
-        && value(SOURCE_PORT).is_some_and(|port| u32::from(port) >= FIRST_PORT);
+        && value(ETHERTYPE + tags) == Some(IPV4)
+        && value(SOURCE_PORT + tags).is_some_and(|port| u32::from(port) >= FIRST_PORT);
     if let Some(came) = CAME.get_ptr_mut(if ours { 0 } else { 1 }) {
         // SAFETY: a map value of this CPU.
         unsafe { *came += 1 };
     }
-    xdp_action::XDP_DROP
+    if ours { xdp_action::XDP_DROP } else { xdp_action::XDP_PASS }
 }
 
 #[unsafe(link_section = "license")]
