@@ -21,7 +21,15 @@ impl Bench {
     pub fn run(&self) -> anyhow::Result<()> {
         let binary = build::build()?;
         let object = build::rig_object()?;
-        run(cargo().args(["build", "--quiet", "--release", "--package", "sillon-rig", "--bin", "sillon-bench"]))?;
+        run(cargo().args([
+            "build",
+            "--quiet",
+            "--release",
+            "--package",
+            "sillon-rig",
+            "--bin",
+            "sillon-bench",
+        ]))?;
         let mut bench = std::process::Command::new(root().join("target/release/sillon-bench"));
         bench.args(&self.arguments);
         let status = bench.env("SILLON_BIN", binary).env("SILLON_RIG_OBJECT", object).status()?;

@@ -4,8 +4,9 @@
 
 use aya_ebpf::{
     bindings::xdp_action,
+    helpers::bpf_ktime_get_ns,
     macros::{map, xdp},
-    maps::{Array, DevMap, PerCpuArray},
+    maps::{Array, DevMap, HashMap, PerCpuArray},
     programs::XdpContext,
 };
 
@@ -23,9 +24,16 @@ const FIRST_PORT: u32 = 10_000;
 const IPV4: u16 = 0x0800;
 
 /// 0: how many flows the generator makes. 1: how long the frames are that the sink waits for. 2: to how many stations the generator
-/// sends; none for the one that the frame is for. 3: how many bytes of tags the frames have there.
+/// sends; none for the one that the frame is for. 3: how many bytes of tags the frames have there. 4: nanoseconds from
+/// one frame to the next, or 0 for as fast as it goes.
 #[map]
-static SETTINGS: Array<u32> = Array::with_max_entries(4, 0);
+static SETTINGS: Array<u32> = Array::with_max_entries(5, 0);
+/// When the next frame is due, where there is a pace.
+#[map]
+static NEXT: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+/// As large as an FDB entry: how fast userspace can write to a map at all. Its size is the loader's to say.
+#[map]
+static SCRATCH: HashMap<[u64; 2], [u64; 4]> = HashMap::with_max_entries(1, 0);
 /// How many frames the generator has made.
 #[map]
 static MADE: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
@@ -49,9 +57,34 @@ fn tags() -> usize {
     SETTINGS.get(3).copied().unwrap_or(0) as usize & TAGS
 }
 
+/// Frames that may be made up for at once.
+const BACKLOG: u64 = 64;
+
+/// Whether a frame is due.
+#[inline(always)]
+fn is_due() -> bool {
+    let pace = u64::from(SETTINGS.get(4).copied().unwrap_or(0));
+    let Some(next) = NEXT.get_ptr_mut(0) else { return false };
+    if pace == 0 {
+        return true;
+    }
+    // SAFETY: a helper without arguments, and a map value of this CPU.
+    unsafe {
+        let now = bpf_ktime_get_ns();
+        if now < *next {
+            return false;
+        }
+        *next = (*next).max(now.saturating_sub(BACKLOG * pace)) + pace;
+    }
+    true
+}
+
 /// Gives each frame the next flow's source port and the next station's address, and sends it out.
 #[xdp]
 pub fn generate(ctx: XdpContext) -> u32 {
+    if !is_due() {
+        return xdp_action::XDP_DROP;
+    }
     let (Some(flows), Some(stations), Some(made)) = (SETTINGS.get(0), SETTINGS.get(2), MADE.get_ptr_mut(0))
     else {
         return xdp_action::XDP_ABORTED;

@@ -80,8 +80,11 @@ fn measure(options: &Options) -> anyhow::Result<bool> {
         progress: turns::progress(),
     };
     let all = options.suites.is_empty();
-    let suites: Vec<Suite> =
-        Suite::value_variants().iter().copied().filter(|suite| all || options.suites.contains(suite)).collect();
+    let suites: Vec<Suite> = Suite::value_variants()
+        .iter()
+        .copied()
+        .filter(|suite| all || options.suites.contains(suite))
+        .collect();
     let mut outcomes = Vec::new();
     for suite in suites {
         outcomes.push(suite.run(&bench).with_context(|| format!("suite {suite:?}"))?);

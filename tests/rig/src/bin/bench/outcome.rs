@@ -61,8 +61,6 @@ pub struct Column {
 pub struct Case {
     /// What is measured, in words.
     pub name: String,
-    /// Where it stands on a plot's axis, if it does.
-    pub at: Option<f64>,
     /// Of the samples.
     pub unit: Unit,
     /// The contenders.
@@ -151,21 +149,8 @@ impl Goal {
 
     /// One contender's figure over another's.
     pub fn ratio(case: &Case, who: &str, over: &str, limit: Limit) -> Self {
-        Self {
-            what: format!("{}: {who} over {over}", case.name),
-            limit,
-            measured: case.ratio(who, over),
-        }
+        Self { what: format!("{}: {who} over {over}", case.name), limit, measured: case.ratio(who, over) }
     }
-}
-
-/// How a suite is drawn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Drawing {
-    /// A group of bars a case.
-    Bars,
-    /// A line a contender, over the cases' places on a logarithmic axis.
-    Lines,
 }
 
 /// All that a suite measured.
@@ -183,8 +168,6 @@ pub struct Outcome {
     pub goals: Vec<Goal>,
     /// What one should know of it.
     pub notes: Vec<String>,
-    /// How it is drawn.
-    pub drawing: Drawing,
 }
 
 #[cfg(test)]
@@ -193,10 +176,10 @@ mod tests {
 
     fn case(ours: Result<Vec<Sample>, String>) -> Case {
         let column = |who: &str, samples| Column { who: who.to_owned(), samples };
-        let bare = vec![Sample { value: 2.0, offered: 10, lost: 0 }, Sample { value: 4.0, offered: 10, lost: 0 }];
+        let bare =
+            vec![Sample { value: 2.0, offered: 10, lost: 0 }, Sample { value: 4.0, offered: 10, lost: 0 }];
         Case {
             name: "a case".to_owned(),
-            at: None,
             unit: FRAMES,
             columns: vec![column("sillon", ours), column("bare", Ok(bare))],
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use plotters::{coord::Shift, prelude::*};
 
-use crate::outcome::{Case, Drawing, Outcome};
+use crate::outcome::{Case, Outcome};
 
 const SIZE: (u32, u32) = (960, 420);
 const FONT: (&str, u32) = ("sans-serif", 13);
@@ -41,7 +41,8 @@ fn value(case: &Case, who: &str) -> Option<f64> {
 }
 
 fn most(cases: &[&Case]) -> f64 {
-    let values = cases.iter().flat_map(|case| case.columns.iter().filter_map(|column| value(case, &column.who)));
+    let values =
+        cases.iter().flat_map(|case| case.columns.iter().filter_map(|column| value(case, &column.who)));
     values.fold(0.0, f64::max).max(f64::MIN_POSITIVE)
 }
 
@@ -63,10 +64,7 @@ pub fn draw(outcome: &Outcome, directory: &Path) -> anyhow::Result<()> {
         let path = directory.join(format!("{name}.svg"));
         let root = SVGBackend::new(&path, SIZE).into_drawing_area();
         root.fill(&WHITE).map_err(failed)?;
-        match outcome.drawing {
-            Drawing::Bars => bars(&root, outcome.title, &cases)?,
-            Drawing::Lines => lines(&root, outcome.title, &cases)?,
-        }
+        bars(&root, outcome.title, &cases)?;
         root.present().map_err(failed)?;
     }
     Ok(())
@@ -98,7 +96,9 @@ fn bars(root: &Area<'_>, title: &str, cases: &[&Case]) -> anyhow::Result<()> {
             value(case, name).map(|top| Rectangle::new([(left, 0.0), (left + width, top)], colour.filled()))
         };
         let series = chart.draw_series(cases.iter().enumerate().filter_map(bar)).map_err(failed)?;
-        series.label(name).legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 10, y + 5)], colour.filled()));
+        series
+            .label(name)
+            .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 10, y + 5)], colour.filled()));
     }
     legend(&mut chart)?;
     let column = f64::from(SIZE.0 - 80) / groups.max(1) as f64;
@@ -107,33 +107,13 @@ fn bars(root: &Area<'_>, title: &str, cases: &[&Case]) -> anyhow::Result<()> {
         // Two rows in turn, and as small as they must be: names are longer than their bars are wide.
         let size = (column / case.name.len().max(1) as f64 * 3.2).clamp(6.0, 12.0);
         let style = ("sans-serif", size).into_font().color(&BLACK);
-        let at = (middle as i32 - (size * 0.25 * case.name.len() as f64) as i32, SIZE.1 as i32 - 40 + 14 * (group as i32 % 2));
+        let at = (
+            middle as i32 - (size * 0.25 * case.name.len() as f64) as i32,
+            SIZE.1 as i32 - 40 + 14 * (group as i32 % 2),
+        );
         root.draw(&Text::new(case.name.clone(), at, style)).map_err(failed)?;
     }
     Ok(())
-}
-
-fn lines(root: &Area<'_>, title: &str, cases: &[&Case]) -> anyhow::Result<()> {
-    let places = cases.iter().filter_map(|case| case.at);
-    let last = places.fold(1.0, f64::max).max(10.0);
-    let mut chart = ChartBuilder::on(root)
-        .caption(title, ("sans-serif", 16))
-        .margin(10)
-        .x_label_area_size(40)
-        .y_label_area_size(60)
-        .build_cartesian_2d((1.0..last).log_scale(), 0.0..most(cases) * 1.15)
-        .map_err(failed)?;
-    let unit = cases.first().map_or("", |case| case.unit.name);
-    chart.configure_mesh().y_desc(unit).label_style(FONT).draw().map_err(failed)?;
-    for (place, name) in contenders(cases).iter().enumerate() {
-        let colour = COLOURS[place % COLOURS.len()];
-        let point = |case: &&Case| Some((case.at?.max(1.0), value(case, name)?));
-        let points: Vec<(f64, f64)> = cases.iter().filter_map(point).collect();
-        let series = LineSeries::new(points, colour.stroke_width(2)).point_size(3);
-        let series = chart.draw_series(series).map_err(failed)?;
-        series.label(name).legend(move |(x, y)| PathElement::new([(x, y), (x + 12, y)], colour.stroke_width(2)));
-    }
-    legend(&mut chart)
 }
 
 fn legend<'a, X, Y>(chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Y>>) -> anyhow::Result<()>
@@ -155,25 +135,22 @@ mod tests {
     fn what_was_measured_is_drawn_and_what_is_absent_is_not() {
         let directory = std::env::temp_dir().join(format!("sillon-plot-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
-        for drawing in [Drawing::Bars, Drawing::Lines] {
-            let columns = vec![
-                Column { who: "sillon".to_owned(), samples: Ok(vec![1e6.into()]) },
-                Column { who: "ovs".to_owned(), samples: Err("not installed".to_owned()) },
-            ];
-            let case = Case { name: "a case".to_owned(), at: Some(100.0), unit: FRAMES, columns };
-            let outcome = Outcome {
-                suite: "forward",
-                title: "how it goes",
-                cases: vec![case],
-                references: Vec::new(),
-                goals: Vec::new(),
-                notes: Vec::new(),
-                drawing,
-            };
-            draw(&outcome, &directory).unwrap();
-            let svg = std::fs::read_to_string(directory.join("forward.svg")).unwrap();
-            assert!(svg.starts_with("<svg") && svg.contains("sillon") && svg.contains("how it goes"));
-        }
+        let columns = vec![
+            Column { who: "sillon".to_owned(), samples: Ok(vec![1e6.into()]) },
+            Column { who: "ovs".to_owned(), samples: Err("not installed".to_owned()) },
+        ];
+        let case = Case { name: "a case".to_owned(), unit: FRAMES, columns };
+        let outcome = Outcome {
+            suite: "forward",
+            title: "how it goes",
+            cases: vec![case],
+            references: Vec::new(),
+            goals: Vec::new(),
+            notes: Vec::new(),
+        };
+        draw(&outcome, &directory).unwrap();
+        let svg = std::fs::read_to_string(directory.join("forward.svg")).unwrap();
+        assert!(svg.starts_with("<svg") && svg.contains("sillon") && svg.contains("how it goes"));
         std::fs::remove_dir_all(&directory).unwrap();
     }
 }

@@ -23,8 +23,7 @@ fn figure(value: f64, unit: Unit) -> String {
 }
 
 fn spread(spread: Spread, unit: Unit) -> String {
-    let [median, least, most] =
-        [spread.median, spread.least, spread.most].map(|value| figure(value, unit));
+    let [median, least, most] = [spread.median, spread.least, spread.most].map(|value| figure(value, unit));
     format!("{median} {} ({least}–{most})", unit.name).replace("  ", " ")
 }
 
@@ -73,10 +72,11 @@ fn figures(outcome: &Outcome, look: Look) -> String {
     table.set_header(header);
     for case in &outcome.cases {
         for column in &case.columns {
-            let cells = row(case, column, &outcome.references).into_iter().enumerate().map(|(place, text)| {
-                let side = if place < 2 { CellAlignment::Left } else { CellAlignment::Right };
-                Cell::new(text).set_alignment(side)
-            });
+            let cells =
+                row(case, column, &outcome.references).into_iter().enumerate().map(|(place, text)| {
+                    let side = if place < 2 { CellAlignment::Left } else { CellAlignment::Right };
+                    Cell::new(text).set_alignment(side)
+                });
             table.add_row(cells.collect::<Vec<_>>());
         }
     }
@@ -88,7 +88,12 @@ pub fn goals<'a>(goals: impl Iterator<Item = &'a Goal>, look: Look) -> String {
     let mut table = empty(look);
     table.set_header(["goal", "measured", "limit", ""]);
     for goal in goals {
-        table.add_row([goal.what.clone(), ratio(goal.measured), limit(goal.limit), goal.verdict().to_owned()]);
+        table.add_row([
+            goal.what.clone(),
+            ratio(goal.measured),
+            limit(goal.limit),
+            goal.verdict().to_owned(),
+        ]);
     }
     table.trim_fmt()
 }
@@ -116,9 +121,10 @@ pub fn text(machine: &Machine, outcomes: &[Outcome], look: Look) -> String {
 }
 
 fn spread_json(spread: Option<Spread>) -> Value {
-    spread.map_or(Value::Null, |Spread { median, least, most }| {
-        json!({ "median": median, "least": least, "most": most })
-    })
+    spread.map_or(
+        Value::Null,
+        |Spread { median, least, most }| json!({ "median": median, "least": least, "most": most }),
+    )
 }
 
 fn column_json(case: &Case, column: &Column, references: &[&str]) -> Value {
@@ -149,7 +155,7 @@ pub fn json(machine: &Machine, outcomes: &[Outcome]) -> Value {
     let outcome = |outcome: &Outcome| {
         let case = |case: &Case| {
             let columns = case.columns.iter().map(|column| column_json(case, column, &outcome.references));
-            json!({ "case": case.name, "at": case.at, "unit": case.unit.name, "columns": columns.collect::<Vec<_>>() })
+            json!({ "case": case.name, "unit": case.unit.name, "columns": columns.collect::<Vec<_>>() })
         };
         json!({
             "suite": outcome.suite,
@@ -175,7 +181,7 @@ pub fn between_marks(document: &str, generated: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::{Drawing, FRAMES, Sample};
+    use crate::outcome::{FRAMES, Sample};
 
     fn outcome() -> Outcome {
         let column = |who: &str, samples| Column { who: who.to_owned(), samples };
@@ -185,7 +191,7 @@ mod tests {
             column("bare", Ok(vec![sample(2e6), sample(2e6), sample(2e6)])),
             column("ovs", Err("not installed".to_owned())),
         ];
-        let case = Case { name: "a case".to_owned(), at: None, unit: FRAMES, columns };
+        let case = Case { name: "a case".to_owned(), unit: FRAMES, columns };
         let goals = ["bare", "ovs"].map(|over| Goal::ratio(&case, "sillon", over, Limit::AtLeast(0.8)));
         Outcome {
             suite: "forward",
@@ -193,7 +199,6 @@ mod tests {
             references: vec!["bare"],
             goals: goals.into(),
             notes: Vec::new(),
-            drawing: Drawing::Bars,
             cases: vec![case],
         }
     }
@@ -202,7 +207,12 @@ mod tests {
     fn a_table_has_figures_ratios_losses_and_who_is_absent() {
         let text = text(&Machine::default(), &[outcome()], Look::Plain);
         for part in [
-            "1.500 M/s (1.400–1.600)", "0.75 (0.70–0.80)", "0.50 %", "absent: not installed", "MISSED", "not measured",
+            "1.500 M/s (1.400–1.600)",
+            "0.75 (0.70–0.80)",
+            "0.50 %",
+            "absent: not installed",
+            "MISSED",
+            "not measured",
         ] {
             assert!(text.contains(part), "no {part:?} in\n{text}");
         }

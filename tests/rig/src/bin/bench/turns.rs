@@ -85,7 +85,6 @@ impl Bench {
         }
         let case = |(index, (metric, unit)): (usize, &Metric)| Case {
             name: if metric.is_empty() { name.to_owned() } else { format!("{name}, {metric}") },
-            at: None,
             unit: *unit,
             columns: turns.iter().zip(&taken).map(|(turn, taken)| column(turn, taken, index)).collect(),
         };
@@ -129,7 +128,8 @@ mod tests {
         };
         let absent = Turn { who: "c".to_owned(), run: Err("not installed".to_owned()) };
         let metrics = [("rate", FRAMES), ("time", SECONDS)];
-        let cases = bench.take_turns("a case", &metrics, vec![turn("a", 1.0), turn("b", 2.0), absent]).unwrap();
+        let cases =
+            bench.take_turns("a case", &metrics, vec![turn("a", 1.0), turn("b", 2.0), absent]).unwrap();
         assert_eq!(*order.borrow(), ["a", "b", "a", "b"]);
         assert_eq!(cases[1].name, "a case, time");
         assert_eq!(cases[1].spread("b").unwrap().median, 4.0);

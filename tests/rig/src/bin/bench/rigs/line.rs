@@ -289,7 +289,11 @@ pub fn introduce(wires: &[Wire; 2], tags: [&[Tag]; 2]) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// As for [`Line::new`].
-pub fn lines(bench: &Bench, way: Way, contenders: &[Contender]) -> anyhow::Result<Vec<(&'static str, Built)>> {
+pub fn lines(
+    bench: &Bench,
+    way: Way,
+    contenders: &[Contender],
+) -> anyhow::Result<Vec<(&'static str, Built)>> {
     bench.say(&format!("building: {}", way.name()));
     let build = |(name, carrier): &Contender| {
         let built = Line::new(bench, way, *carrier).with_context(|| format!("{name}, {}", way.name()))?;

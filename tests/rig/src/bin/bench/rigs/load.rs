@@ -21,11 +21,7 @@ use nix::{
     sched::{CpuSet, sched_setaffinity},
     unistd::Pid,
 };
-use sillon_rig::{
-    Frame, Netns, Tag,
-    frame::BROADCAST,
-    wire::INTERFACE,
-};
+use sillon_rig::{Frame, Netns, Tag, frame::BROADCAST, wire::INTERFACE};
 
 use crate::outcome::Sample;
 
@@ -35,8 +31,8 @@ const BATCH: u32 = 64;
 const STILL: Duration = Duration::from_millis(20);
 /// What is sent before a turn is measured.
 const WARM_UP: u32 = 50_000;
-/// The most that a pace sends at once.
-const MOST_AT_ONCE: u64 = 256;
+/// Frames, due or not, after which a pace looks whether it is to stop: some ten milliseconds.
+const AT_ONCE: u32 = 400_000;
 /// Bytes of a tag.
 const TAG: u32 = 4;
 /// Ethernet, IPv4 and UDP.
@@ -124,15 +120,6 @@ pub const fn station(number: u16) -> [u8; 6] {
     [2, 0, 0, 1, high, low]
 }
 
-/// How fast frames are sent, and where.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Pace {
-    /// Frames in a second.
-    pub rate: f64,
-    /// The CPU.
-    pub cpu: usize,
-}
-
 /// What became of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Round {
@@ -171,13 +158,7 @@ impl Track {
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn new(
-        object: &Path,
-        from: &Netns,
-        to: &Netns,
-        tags: &[Tag],
-        arriving: u32,
-    ) -> anyhow::Result<Self> {
+    pub fn new(object: &Path, from: &Netns, to: &Netns, tags: &[Tag], arriving: u32) -> anyhow::Result<Self> {
         let ifindex = from.enter(|| Ok(if_nametoindex(INTERFACE)?))?;
         let generator = Attached::load(object, ifindex, "generate")?;
         let sink = Attached::new(object, to, INTERFACE, "sink")?;
@@ -194,29 +175,31 @@ impl Track {
         Ok(Frame(frame(load)?).tagged(&self.tags).0)
     }
 
-    /// Sends so many frames in a second, a few at a time, until told to stop; returns how many.
+    /// Sends so many frames in a second, evenly, until told to stop, and keeps CPU 0 busy meanwhile; returns how many.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn pace(&mut self, load: Load, pace: Pace, stop: &AtomicBool) -> anyhow::Result<u64> {
+    pub fn pace(&mut self, load: Load, rate: f64, stop: &AtomicBool) -> anyhow::Result<u64> {
         let frame = self.set(load)?;
+        let before = self.made()?;
+        self.generator.set(4, (1e9 / rate) as u32)?;
         let (from, generator) = (&self.from, &mut self.generator);
-        from.enter(|| {
-            let (mut since, mut sent) = (Instant::now(), 0_u64);
+        let sent = from.enter(|| {
             while !stop.load(Ordering::Relaxed) {
-                let due = (since.elapsed().as_secs_f64() * pace.rate) as u64;
-                if due < u64::from(BATCH) {
-                    thread::sleep(Duration::from_micros(50));
-                    continue;
-                }
-                since = Instant::now();
-                // Who was kept waiting does not make up for it all at once.
-                let count = due.min(MOST_AT_ONCE);
-                generator.send(&frame, u32::try_from(count)?, pace.cpu)?;
-                sent += count;
+                // Most of these are not due, and go nowhere.
+                generator.send(&frame, AT_ONCE)?;
             }
-            Ok(sent)
-        })
+            Ok(())
+        });
+        self.generator.set(4, 0)?;
+        sent?;
+        Ok(u64::from(self.made()?.wrapping_sub(before)))
+    }
+
+    /// How many frames were ever sent from CPU 0.
+    fn made(&mut self) -> anyhow::Result<u32> {
+        let made = PerCpuArray::<_, u32>::try_from(self.generator.map("MADE")?)?;
+        Ok(made.get(&0, 0)?.iter().copied().next().unwrap_or(0))
     }
 
     /// Sends so many frames, and waits for them.
@@ -228,7 +211,7 @@ impl Track {
         self.forget()?;
         let (from, generator) = (&self.from, &mut self.generator);
         let started = Instant::now();
-        from.enter(|| generator.send(&frame, frames, 0))?;
+        from.enter(|| generator.send(&frame, frames))?;
         let (delivered, last) = self.wait()?;
         Ok(Round { offered: frames.into(), delivered, took: last - started })
     }
@@ -238,16 +221,29 @@ impl Track {
     /// # Errors
     /// The kernel refuses.
     pub fn frames(&mut self, load: Load, milliseconds: u32) -> anyhow::Result<u32> {
-        let first = self.run(load, WARM_UP)?;
+        self.copied(load, milliseconds, 1)
+    }
+
+    /// The same where each frame comes so many times.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn copied(&mut self, load: Load, milliseconds: u32, copies: u32) -> anyhow::Result<u32> {
+        let first = self.run(load, WARM_UP / copies.max(1))?;
         let offered = first.offered as f64 / first.took.as_secs_f64();
         Ok((offered * f64::from(milliseconds) / 1000.0) as u32)
     }
 
-    /// Begins to count anew.
+    /// Begins to count frames of a load that somebody else sends.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn forget(&mut self) -> anyhow::Result<()> {
+    pub fn expect(&mut self, load: Load) -> anyhow::Result<()> {
+        self.set(load)?;
+        self.forget()
+    }
+
+    fn forget(&mut self) -> anyhow::Result<()> {
         let mut came = PerCpuArray::<_, u64>::try_from(self.sink.map("CAME")?)?;
         let cpus = nr_cpus().map_err(|(_, error)| error)?;
         Ok(came.set(0, PerCpuValues::try_from(vec![0; cpus])?, 0)?)
@@ -274,9 +270,9 @@ impl Track {
 
 impl Attached {
     /// Runs the program on copies of a frame, as if they had come in at its interface, and does what it says.
-    fn send(&mut self, frame: &[u8], count: u32, cpu: usize) -> anyhow::Result<()> {
+    fn send(&mut self, frame: &[u8], count: u32) -> anyhow::Result<()> {
         // Where the frames are made they are forwarded, too: one CPU for all, as one receive queue has.
-        stay_on(cpu)?;
+        stay_on(0)?;
         // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
         let context = [0, u32::try_from(frame.len())?, 0, self.ifindex, 0, 0];
         let context: Vec<u8> = context.iter().flat_map(|word: &u32| word.to_ne_bytes()).collect();
@@ -303,8 +299,11 @@ pub fn stay_on(cpu: usize) -> anyhow::Result<()> {
     Ok(sched_setaffinity(Pid::from_raw(0), &cpus)?)
 }
 
-/// From host 1 to host 2.
-fn frame(load: Load) -> anyhow::Result<Vec<u8>> {
+/// A frame of a load, from host 1 to host 2.
+///
+/// # Errors
+/// The load's frames are too short.
+pub fn frame(load: Load) -> anyhow::Result<Vec<u8>> {
     let payload = vec![0; load.bytes.checked_sub(HEADERS).context("too short for a UDP datagram")?];
     let to = match load.to {
         To::Sink => [2, 0, 0, 0, 0, 2],

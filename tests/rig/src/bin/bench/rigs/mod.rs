@@ -1,5 +1,6 @@
 //! What is measured: lines of veths, and what stands at their edges.
 
+pub mod crowd;
 pub mod line;
 pub mod load;
 pub mod ovs;

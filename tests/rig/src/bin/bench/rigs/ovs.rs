@@ -49,10 +49,18 @@ impl Ovs {
         let mut ovs = Self { netns: netns.clone(), directory, daemons: Vec::new() };
         let (database, socket) = (ovs.file("conf.db"), ovs.file("db.sock"));
         netns.run("ovsdb-tool", &["create", &database, SCHEMA])?;
-        ovs.daemon("ovsdb-server", &[&database, &format!("--remote=punix:{socket}"), "--no-chdir"], "db.sock")?;
+        ovs.daemon(
+            "ovsdb-server",
+            &[&database, &format!("--remote=punix:{socket}"), "--no-chdir"],
+            "db.sock",
+        )?;
         ovs.set(&["--no-wait", "init"])?;
         let control = ovs.file("vswitchd.ctl");
-        ovs.daemon("ovs-vswitchd", &[&format!("unix:{socket}"), &format!("--unixctl={control}")], "vswitchd.ctl")?;
+        ovs.daemon(
+            "ovs-vswitchd",
+            &[&format!("unix:{socket}"), &format!("--unixctl={control}")],
+            "vswitchd.ctl",
+        )?;
         Ok(ovs)
     }
 
@@ -124,12 +132,17 @@ impl Ovs {
         self.bridge("br0", &["p0", "p1"])?;
         // A VID is set with the bit that says that there is a tag (0x1000). OpenFlow 1.3 can push a tag; only 1.0 can set the inner one's.
         let flows = [
-            ("-OOpenFlow13", "in_port=1,dl_vlan=100,actions=set_field:4396->vlan_vid,push_vlan:0x88a8,set_field:4296->vlan_vid,output:2"),
+            (
+                "-OOpenFlow13",
+                "in_port=1,dl_vlan=100,actions=set_field:4396->vlan_vid,push_vlan:0x88a8,set_field:4296->vlan_vid,output:2",
+            ),
             ("-OOpenFlow10", "in_port=2,dl_vlan=200,actions=strip_vlan,mod_vlan_vid:100,output:1"),
         ];
         let bridge = format!("unix:{}", self.file("br0.mgmt"));
         self.say("ovs-ofctl", &["del-flows", &bridge])?;
-        flows.iter().try_for_each(|(version, flow)| self.say("ovs-ofctl", &[version, "add-flow", &bridge, flow]))
+        flows
+            .iter()
+            .try_for_each(|(version, flow)| self.say("ovs-ofctl", &[version, "add-flow", &bridge, flow]))
     }
 
     /// Switches between a port and a VXLAN tunnel. The uplink is a bridge of its own, which has the node's addresses: so it is documented
@@ -147,6 +160,18 @@ impl Ovs {
         self.bridge("br0", &["p0"])?;
         let [local, remote] = [format!("options:local_ip={near}"), format!("options:remote_ip={far}")];
         let key = format!("options:key={vni}");
-        self.set(&["add-port", "br0", "vx0", "--", "set", "interface", "vx0", "type=vxlan", &local, &remote, &key])
+        self.set(&[
+            "add-port",
+            "br0",
+            "vx0",
+            "--",
+            "set",
+            "interface",
+            "vx0",
+            "type=vxlan",
+            &local,
+            &remote,
+            &key,
+        ])
     }
 }

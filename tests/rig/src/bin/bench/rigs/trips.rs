@@ -28,8 +28,8 @@ pub struct Trips {
     pub lost: u64,
 }
 
-/// Sends requests from 10.0.0.1 in one namespace to 10.0.0.2 in the other for so long, one at a time. The client is on the CPU of the load, so
-/// that its requests queue behind it; the server is on the other.
+/// Sends requests from 10.0.0.1 in one namespace to 10.0.0.2 in the other for so long, one at a time. Both hosts
+/// are on another CPU than the load: what they share with it are the edges and their queues.
 ///
 /// # Errors
 /// The hosts have no such addresses.
@@ -74,7 +74,7 @@ fn is_timeout(error: &std::io::Error) -> bool {
 }
 
 fn ask(socket: &UdpSocket, how_long: Duration) -> anyhow::Result<Trips> {
-    stay_on(0)?;
+    stay_on(1)?;
     let (mut trips, end) = (Trips::default(), Instant::now() + how_long);
     let mut buffer = [0; 64];
     let mut number = 0_u64;

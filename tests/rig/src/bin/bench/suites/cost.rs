@@ -10,10 +10,10 @@ use aya::{
     programs::loaded_programs,
     sys::{Stats, enable_stats},
 };
-use sillon_rig::{Family, NodeFile, Node};
+use sillon_rig::{Family, Node, NodeFile};
 
 use crate::{
-    outcome::{Drawing, NANOSECONDS, Outcome, Sample},
+    outcome::{NANOSECONDS, Outcome, Sample},
     rigs::{
         line::{Carrier, Line, UNGUARDED, Way},
         load::{Load, To},
@@ -42,7 +42,7 @@ fn policed(file: NodeFile) -> NodeFile {
 }
 
 fn listed(file: NodeFile) -> NodeFile {
-    file.key("prefixes", "[\"10.0.0.0/24\"]").key("ethertypes", "[\"ipv4\", \"arp\"]")
+    file.key("prefixes", "[\"10.0.0.0/24\"]").key("ethertypes", "[\"ipv4\", \"arp\", \"0x88b5\"]")
 }
 
 const VARIANTS: [Variant; 8] = [
@@ -96,7 +96,6 @@ pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
             "Instructions a frame are not counted: this machine has no hardware performance counters (a VM without a PMU) unless `perf stat -e instructions true` says otherwise.".to_owned(),
             size,
         ],
-        drawing: Drawing::Bars,
     })
 }
 
@@ -127,7 +126,8 @@ fn program(line: &mut Line, edge: usize) -> anyhow::Result<u32> {
 }
 
 fn counted(program: u32) -> anyhow::Result<Counted> {
-    let info = loaded_programs().flatten().find(|info| info.id() == program).context("the program is gone")?;
+    let info =
+        loaded_programs().flatten().find(|info| info.id() == program).context("the program is gone")?;
     let descriptor = info.fd()?;
     let path = format!("/proc/thread-self/fdinfo/{}", descriptor.as_fd().as_raw_fd());
     parse(&fs::read_to_string(path)?).context("this kernel does not count programs' runs")
@@ -144,7 +144,8 @@ fn parse(text: &str) -> Option<Counted> {
 
 fn size(node: &Node) -> anyhow::Result<String> {
     let program = node.program_id("p0")?;
-    let info = loaded_programs().flatten().find(|info| info.id() == program).context("the program is gone")?;
+    let info =
+        loaded_programs().flatten().find(|info| info.id() == program).context("the program is gone")?;
     Ok(format!(
         "sillon_xdp has {} bytes of instructions (8 each) and {} bytes of machine code.",
         info.size_translated().unwrap_or(0),

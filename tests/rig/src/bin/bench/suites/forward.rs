@@ -3,7 +3,7 @@
 use sillon_rig::Family;
 
 use crate::{
-    outcome::{Case, Drawing, FRAMES, Goal, Limit, Outcome},
+    outcome::{Case, FRAMES, Goal, Limit, Outcome},
     rigs::{
         line::{Built, CONTENDERS, UNGUARDED, Way, lines},
         load::{Load, To},
@@ -43,7 +43,6 @@ pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
         notes: vec![
             "bare: one XDP_REDIRECT on each edge, which looks at nothing and puts on no tunnel header. unguarded: ours, trusted for everything. ovs has the other cores for its daemon.".to_owned(),
         ],
-        drawing: Drawing::Bars,
     })
 }
 

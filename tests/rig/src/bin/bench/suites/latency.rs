@@ -10,10 +10,10 @@ use anyhow::Context;
 use sillon_rig::Family;
 
 use crate::{
-    outcome::{Case, Drawing, Goal, Limit, MICROSECONDS, Outcome, Sample},
+    outcome::{Case, Goal, Limit, MICROSECONDS, Outcome, Sample},
     rigs::{
         line::{Built, CONTENDERS, Line, Way, lines},
-        load::{Load, Pace, To},
+        load::{Load, To},
         trips::{Trips, joined, round_trips},
     },
     stats::percentile,
@@ -45,7 +45,8 @@ pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
         halves.push(half);
     }
     let mut cases = measure(bench, "idle", &mut lines, &|line, _| idle(line, how_long), &halves)?;
-    let loaded = measure(bench, "half load", &mut lines, &|line, rate| loaded(line, rate, how_long), &halves)?;
+    let loaded =
+        measure(bench, "half load", &mut lines, &|line, rate| loaded(line, rate, how_long), &halves)?;
     let goals = [Goal::ratio(&loaded[1], "sillon", "bare", Limit::AtMost(1.25))].into();
     cases.extend(loaded);
     let said = lines.iter().zip(&halves).filter(|((_, line), _)| line.is_ok());
@@ -56,10 +57,10 @@ pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
         cases,
         references: vec!["bare", "kernel", "ovs"],
         goals,
-        notes: vec![
-            format!("Half load is half of what each delivers itself ({}), in bursts of 64 to 256 frames on the client's CPU; what is not answered within 50 ms counts as 50 ms, and as lost.", said.join(", ")),
-        ],
-        drawing: Drawing::Bars,
+        notes: vec![format!(
+            "Half load is half of what each delivers itself ({}), evenly spaced, from CPU 0; the hosts are on CPU 1. What is not answered within 50 ms counts as 50 ms, and as lost.",
+            said.join(", ")
+        )],
     })
 }
 
@@ -97,7 +98,7 @@ fn loaded(line: &mut Line, rate: f64, how_long: Duration) -> anyhow::Result<Trip
     let stop = AtomicBool::new(false);
     let Line { track, wires, .. } = line;
     thread::scope(|scope| {
-        let load = scope.spawn(|| track.pace(LOAD, Pace { rate, cpu: 0 }, &stop));
+        let load = scope.spawn(|| track.pace(LOAD, rate, &stop));
         // The load is on its way.
         thread::sleep(Duration::from_millis(10));
         let trips = round_trips(&wires[0].netns, &wires[1].netns, how_long);

@@ -4,6 +4,7 @@ mod cost;
 mod fair;
 mod forward;
 mod latency;
+mod scale;
 mod tcp;
 
 use clap::ValueEnum;
@@ -21,6 +22,8 @@ pub enum Suite {
     Tcp,
     /// Nanoseconds a frame in each program
     Cost,
+    /// The same with more and more segments, attachments, addresses and remotes
+    Scale,
     /// What the others have while one operator floods
     Fair,
 }
@@ -36,6 +39,7 @@ impl Suite {
             Self::Latency => latency::run(bench),
             Self::Tcp => tcp::run(bench),
             Self::Cost => cost::run(bench),
+            Self::Scale => scale::run(bench),
             Self::Fair => fair::run(bench),
         }
     }

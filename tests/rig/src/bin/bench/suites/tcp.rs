@@ -11,7 +11,7 @@ use serde_json::Value;
 use sillon_rig::{Family, Netns};
 
 use crate::{
-    outcome::{BITS, Case, Drawing, Goal, Limit, Outcome},
+    outcome::{BITS, Case, Goal, Limit, Outcome},
     rigs::line::{Built, CONTENDERS, Line, Way, lines},
     turns::{Bench, Turn},
 };
@@ -51,9 +51,10 @@ pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
                 let case = measure(bench, &lines, offloads, *flows, bidir)?;
                 if offloads == Offloads::On {
                     // For virtual ports: a contender with a TC hook is held to it, native XDP is shown beside it.
-                    goals.extend(case.samples("sillon tc").map(|_| {
-                        Goal::ratio(&case, "sillon tc", "kernel", Limit::AtLeast(1.3))
-                    }));
+                    goals.extend(
+                        case.samples("sillon tc")
+                            .map(|_| Goal::ratio(&case, "sillon tc", "kernel", Limit::AtLeast(1.3))),
+                    );
                 }
                 cases.push(case);
             }
@@ -72,7 +73,6 @@ pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
         notes: vec![
             "Offloads on: TSO, GSO, GRO and checksums as a host has them; before a port with native XDP (bare, sillon) checksums are finished by the host, which turns TSO off, too. Both directions are added up.".to_owned(),
         ],
-        drawing: Drawing::Bars,
     })
 }
 
@@ -80,7 +80,9 @@ fn set(line: &Line, who: &str, offloads: Offloads) -> anyhow::Result<()> {
     let words: &[&str] = match offloads {
         Offloads::On if TAKE_WHOLE.contains(&who) => &["tx", "on", "tso", "on", "gso", "on", "gro", "on"],
         Offloads::On => &["tx", "off", "gso", "on", "gro", "on"],
-        Offloads::Off if TAKE_WHOLE.contains(&who) => &["tx", "off", "tso", "off", "gso", "off", "gro", "off"],
+        Offloads::Off if TAKE_WHOLE.contains(&who) => {
+            &["tx", "off", "tso", "off", "gso", "off", "gro", "off"]
+        }
         Offloads::Off => &["tx", "off", "tso", "off", "gso", "off", "gro", "on"],
     };
     for wire in &line.wires {
@@ -126,7 +128,11 @@ impl Drop for Server {
 /// Bits of payload in a second that arrived, both directions together.
 fn transfer(from: &Netns, to: &Netns, (flows, bidir): (u32, bool), seconds: f64) -> anyhow::Result<f64> {
     let mut server = to.command("iperf3");
-    server.args(["-s", "-1", "-B", "10.0.0.2"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    server
+        .args(["-s", "-1", "-B", "10.0.0.2"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let _server = Server(server.spawn().context("iperf3 (`cargo xtask setup` installs it)")?);
     listens(to)?;
     let (flows, seconds) = (flows.to_string(), seconds.ceil().max(1.0).to_string());
