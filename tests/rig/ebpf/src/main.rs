@@ -34,6 +34,9 @@ static NEXT: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 /// As large as an FDB entry: how fast userspace can write to a map at all. Its size is the loader's to say.
 #[map]
 static SCRATCH: HashMap<[u64; 2], [u64; 4]> = HashMap::with_max_entries(1, 0);
+/// What tagged frames begin with, as words.
+#[map]
+static HEAD: Array<[u64; HEAD_WORDS]> = Array::with_max_entries(1, 0);
 /// How many frames the generator has made.
 #[map]
 static MADE: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
@@ -55,6 +58,25 @@ fn field(ctx: &XdpContext, offset: usize) -> Option<*mut u16> {
 #[inline(always)]
 fn tags() -> usize {
     SETTINGS.get(3).copied().unwrap_or(0) as usize & TAGS
+}
+
+/// MACs, two tags and an ethertype, and what of the packet fills the last word.
+const HEAD_WORDS: usize = 3;
+
+/// Writes what a tagged frame begins with: the kernel makes new frames of what became of old ones, and who moves tags moves what is there.
+#[inline(always)]
+fn write_head(ctx: &XdpContext) -> Option<()> {
+    if tags() == 0 {
+        return Some(());
+    }
+    let head = HEAD.get(0)?;
+    let start = ctx.data();
+    if start + size_of_val(head) > ctx.data_end() {
+        return None;
+    }
+    // SAFETY: the bounds were checked.
+    unsafe { (start as *mut [u64; HEAD_WORDS]).write_unaligned(*head) };
+    Some(())
 }
 
 /// Frames that may be made up for at once.
@@ -84,6 +106,9 @@ fn is_due() -> bool {
 pub fn generate(ctx: XdpContext) -> u32 {
     if !is_due() {
         return xdp_action::XDP_DROP;
+    }
+    if write_head(&ctx).is_none() {
+        return xdp_action::XDP_ABORTED;
     }
     let (Some(flows), Some(stations), Some(made)) = (SETTINGS.get(0), SETTINGS.get(2), MADE.get_ptr_mut(0))
     else {

@@ -69,7 +69,7 @@ fn main() -> ExitCode {
 }
 
 fn measure(options: &Options) -> anyhow::Result<bool> {
-    let document = options.markdown.as_ref().map(|path| read_marked(path)).transpose()?;
+    let document = options.markdown.as_ref().map(read_marked).transpose()?;
     let machine = Machine::here();
     let bench = Bench {
         sillon: options.sillon.clone(),

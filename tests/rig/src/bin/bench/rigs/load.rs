@@ -33,6 +33,8 @@ const STILL: Duration = Duration::from_millis(20);
 const WARM_UP: u32 = 50_000;
 /// Frames, due or not, after which a pace looks whether it is to stop: some ten milliseconds.
 const AT_ONCE: u32 = 400_000;
+/// Words that the generator writes anew to each tagged frame.
+const HEAD_WORDS: usize = 3;
 /// Bytes of a tag.
 const TAG: u32 = 4;
 /// Ethernet, IPv4 and UDP.
@@ -172,7 +174,13 @@ impl Track {
         self.generator.set(3, TAG * u32::try_from(self.tags.len())?)?;
         self.sink.set(1, u32::try_from(load.bytes)? + TAG * self.arriving)?;
         self.sink.set(3, TAG * self.arriving)?;
-        Ok(Frame(frame(load)?).tagged(&self.tags).0)
+        let frame = Frame(frame(load)?).tagged(&self.tags).0;
+        let mut head = [0_u64; HEAD_WORDS];
+        for (word, bytes) in head.iter_mut().zip(frame.as_chunks::<8>().0) {
+            *word = u64::from_ne_bytes(*bytes);
+        }
+        Array::<_, [u64; HEAD_WORDS]>::try_from(self.generator.map("HEAD")?)?.set(0, head, 0)?;
+        Ok(frame)
     }
 
     /// Sends so many frames in a second, evenly, until told to stop, and keeps CPU 0 busy meanwhile; returns how many.
@@ -232,6 +240,14 @@ impl Track {
         let first = self.run(load, WARM_UP / copies.max(1))?;
         let offered = first.offered as f64 / first.took.as_secs_f64();
         Ok((offered * f64::from(milliseconds) / 1000.0) as u32)
+    }
+
+    /// Takes the sink off, for good: its host has its interface as it was.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn leave(&mut self) -> anyhow::Result<()> {
+        Ok(self.sink.program()?.unload()?)
     }
 
     /// Begins to count frames of a load that somebody else sends.

@@ -4,6 +4,7 @@ mod cost;
 mod fair;
 mod forward;
 mod latency;
+mod program;
 mod scale;
 mod tcp;
 
@@ -24,6 +25,8 @@ pub enum Suite {
     Cost,
     /// The same with more and more segments, attachments, addresses and remotes
     Scale,
+    /// How fast a node is told of things, reloads and is taken over
+    Program,
     /// What the others have while one operator floods
     Fair,
 }
@@ -40,6 +43,7 @@ impl Suite {
             Self::Tcp => tcp::run(bench),
             Self::Cost => cost::run(bench),
             Self::Scale => scale::run(bench),
+            Self::Program => program::run(bench),
             Self::Fair => fair::run(bench),
         }
     }

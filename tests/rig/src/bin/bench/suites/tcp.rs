@@ -16,6 +16,9 @@ use crate::{
     turns::{Bench, Turn},
 };
 
+/// Seconds after which a transfer hangs.
+const PATIENCE: &str = "30";
+
 /// What the hosts leave to their devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Offloads {
@@ -37,6 +40,7 @@ pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
     for (_, built) in &mut lines {
         if let Ok(line) = built {
             line.inhabit()?;
+            line.track.leave()?;
         }
     }
     let (mut cases, mut goals) = (Vec::new(), Vec::new());
@@ -102,15 +106,19 @@ fn measure(
     let ways = if bidir { "both ways" } else { "one way" };
     let word = if flows == 1 { "flow" } else { "flows" };
     let name = format!("offloads {how}, {flows} {word}, {ways}");
-    let turn = |(who, built): &(&'static str, Built)| match built {
-        Err(why) => Turn { who: (*who).to_owned(), run: Err(why.clone()) },
-        Ok(line) => {
-            let [from, to] = [0, 1].map(|host: usize| line.wires[host].netns.clone());
-            let seconds = f64::from(bench.milliseconds) * 4.0 / 1000.0;
-            Turn::new(*who, move || Ok(vec![transfer(&from, &to, (flows, bidir), seconds)?.into()]))
-        }
-    };
-    let mut cases = bench.take_turns(&name, &[("", BITS)], lines.iter().map(turn).collect())?;
+    let seconds = f64::from(bench.milliseconds) * 4.0 / 1000.0;
+    let mut turns = Vec::new();
+    for (who, built) in lines {
+        turns.push(match built {
+            Err(why) => Turn { who: (*who).to_owned(), run: Err(why.clone()) },
+            Ok(line) => Turn::new(*who, move || {
+                let [from, to] = &line.wires;
+                let rate = transfer(&from.netns, &to.netns, (flows, bidir), seconds);
+                Ok(vec![rate.with_context(|| (*who).to_owned())?.into()])
+            }),
+        });
+    }
+    let mut cases = bench.take_turns(&name, &[("", BITS)], turns)?;
     Ok(cases.remove(0))
 }
 
@@ -136,11 +144,11 @@ fn transfer(from: &Netns, to: &Netns, (flows, bidir): (u32, bool), seconds: f64)
     let _server = Server(server.spawn().context("iperf3 (`cargo xtask setup` installs it)")?);
     listens(to)?;
     let (flows, seconds) = (flows.to_string(), seconds.ceil().max(1.0).to_string());
-    let mut words = vec!["-c", "10.0.0.2", "-J", "-P", &flows, "-t", &seconds];
+    let mut words = vec![PATIENCE, "iperf3", "-c", "10.0.0.2", "-J", "-P", &flows, "-t", &seconds];
     if bidir {
         words.push("--bidir");
     }
-    let said: Value = serde_json::from_str(&from.run("iperf3", &words)?)?;
+    let said: Value = serde_json::from_str(&from.run("timeout", &words)?)?;
     let rate = |key: &str| said["end"][key]["bits_per_second"].as_f64();
     let there = rate("sum_received").with_context(|| format!("iperf3 said {said}"))?;
     Ok(there + if bidir { rate("sum_received_bidir_reverse").unwrap_or(0.0) } else { 0.0 })
