@@ -28,6 +28,8 @@ const LOAD: Load = Load { bytes: 64, flows: 16, to: To::Sink };
 const RATE: f64 = 100_000.0;
 /// Attachments of a segment, and addresses and remotes of an attachment or segment.
 const IN_A_SEGMENT: u32 = 100;
+/// The most addresses of a segment: a thousand segments of them fit the node.
+const MACS_OF_A_SEGMENT: u32 = 1000;
 const BARE: &str = "map writes";
 
 /// A node that switches between two hosts while it is told of others.
@@ -112,7 +114,8 @@ fn file(fabric: &Fabric, things: Things, room: u32) -> NodeFile {
     let file = file.segment("bench-lan", VNI, "lan", &[]).key("ageing", 1_000_000);
     let file = file.attach("bench-lan", "p0", "untagged").attach("bench-lan", "p1", "untagged");
     let segment = |file: NodeFile, number: u32, remotes: &[&str]| {
-        file.segment(&format!("crowd{number}-lan"), VNI + 1 + number, "lan", remotes).key("mac_limit", 2000)
+        file.segment(&format!("crowd{number}-lan"), VNI + 1 + number, "lan", remotes)
+            .key("mac_limit", MACS_OF_A_SEGMENT)
     };
     let attach = |file: NodeFile, number: u32, of: u32| {
         let encap = format!("qinq {}.{}", number / 4000 + 1, number % 4000 + 1);
@@ -122,8 +125,7 @@ fn file(fabric: &Fabric, things: Things, room: u32) -> NodeFile {
         Things::Nothing => file,
         Things::Attachments { changed } => (0..room).fold(file, |file, number| {
             let of = number / IN_A_SEGMENT;
-            let file =
-                if number % IN_A_SEGMENT == 0 { segment(file, of, &[]).key("mac_limit", 100) } else { file };
+            let file = if number % IN_A_SEGMENT == 0 { segment(file, of, &[]) } else { file };
             let file = attach(file, number, of);
             if changed && number == room / 2 { file.key("control", "\"peer\"") } else { file }
         }),
