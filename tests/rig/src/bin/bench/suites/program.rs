@@ -135,7 +135,7 @@ fn file(fabric: &Fabric, things: Things, room: u32) -> NodeFile {
                 format!("\"02:01:{:02x}:{:02x}:{a:02x}:{b:02x}\"", number / 256, number % 256)
             });
             let macs = format!("[{}]", macs.collect::<Vec<_>>().join(", "));
-            attach(segment(file, number, &[]), number, number).key("mac_limit", 1000).key("macs", macs)
+            attach(segment(file, number, &[]), number, number).key("macs", macs)
         }),
         Things::Remotes(count) => (0..count / IN_A_SEGMENT).fold(file, |file, number| {
             let numbers = number * IN_A_SEGMENT..(number + 1) * IN_A_SEGMENT;

@@ -95,9 +95,15 @@ fn set(line: &Line, who: &str, offloads: Offloads) -> anyhow::Result<()> {
     for wire in &line.wires {
         wire.netns.run("ethtool", &[&["-K", "eth0"], words].concat())?;
     }
-    if who == TAKES_NO_GRO {
-        for (edge, port) in line.fabric.edges.iter().flat_map(|edge| [(edge, "p0"), (edge, "up0")]) {
-            edge.netns.run("ethtool", &["-K", port, "gro", "off", "tx", "off"])?;
+    // The rig readies an edge's ports for XDP, which would cost the kernel's own path most of what it can do.
+    let ports: Option<&[&str]> = match who {
+        "kernel" => Some(words),
+        TAKES_NO_GRO => Some(&["gro", "off", "tx", "off"]),
+        _ => None,
+    };
+    for (edge, port) in line.fabric.edges.iter().flat_map(|edge| [(edge, "p0"), (edge, "up0")]) {
+        if let Some(words) = ports {
+            edge.netns.run("ethtool", &[&["-K", port], words].concat())?;
         }
     }
     Ok(())
