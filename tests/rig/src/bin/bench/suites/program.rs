@@ -127,7 +127,7 @@ fn file(fabric: &Fabric, things: Things, room: u32) -> NodeFile {
             let of = number / IN_A_SEGMENT;
             let file = if number % IN_A_SEGMENT == 0 { segment(file, of, &[]) } else { file };
             let file = attach(file, number, of);
-            if changed && number == room / 2 { file.key("control", "\"peer\"") } else { file }
+            if changed && number == room / 2 { file.key("mac_limit", 63) } else { file }
         }),
         Things::Addresses(count) => (0..count / 1000).fold(file, |file, number| {
             let macs = (0..1000_u32).map(|mac| {
