@@ -80,7 +80,7 @@ reasons! {
     NoVniFlag = 23, "no-vni-flag";
     /// The outer header is malformed: lengths that do not agree, options, a wrong checksum.
     OuterMalformed = 24, "outer-malformed";
-    /// A fragment of a VXLAN packet; VTEPs do not fragment (RFC 7348 section 4.3).
+    /// A fragment of a UDP packet to a VTEP address; VTEPs do not fragment (RFC 7348 section 4.3).
     OuterFragment = 25, "outer-fragment";
     /// Congestion was marked on a packet that does not know ECN (RFC 6040 section 4.2).
     EcnNotCapable = 26, "ecn-not-capable";
