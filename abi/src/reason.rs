@@ -114,9 +114,9 @@ reasons! {
     MacControl = 40, "mac-control";
     /// A packet of a DHCP server, from an attachment that is not trusted for it.
     DhcpServer = 41, "dhcp-server";
-    /// An IPv6 router advertisement, from an attachment that is not trusted for it.
+    /// A router advertisement (RFC 4861, or RFC 1256 over IPv4), from an attachment that is not trusted for it.
     RouterAdvertisement = 42, "router-advertisement";
-    /// An ICMPv6 redirect, from an attachment that is not trusted as a router.
+    /// An ICMP or ICMPv6 redirect, from an attachment that is not trusted as a router.
     IcmpRedirect = 43, "icmp-redirect";
     /// A first fragment without the headers that say what it is (RFC 7113 section 2.1).
     HeadlessFragment = 44, "headless-fragment";
