@@ -136,7 +136,7 @@ fn control_frames_for_the_nodes_own_stack() {
     let _ = own.send(&frame([0xff; 6], 0x88b5, &[]).0);
     assert_eq!(hears(peer.socket()), 0, "nothing else comes out");
     assert!(soon(
-        || node.dropped("p0", "host-egress").unwrap() == 1 && node.dropped("p1", "host-egress").unwrap() == 1
+        || node.dropped("p0", "host-egress").unwrap() >= 1 && node.dropped("p1", "host-egress").unwrap() >= 1
     ));
     // A flood of them is one of multicasts.
     hears(&own);
