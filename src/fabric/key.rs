@@ -70,6 +70,13 @@ pub struct Owned {
     pub name: Name,
 }
 
+impl Owned {
+    /// What the same operator calls `name`.
+    pub(super) fn beside(&self, name: &Name) -> Self {
+        Self { operator: self.operator.clone(), name: name.clone() }
+    }
+}
+
 /// A port of a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortKey {
@@ -205,6 +212,32 @@ impl FromStr for Key {
                 ));
             }
         })
+    }
+}
+
+impl FromStr for PortKey {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let (node, port) = text.split_once('/').ok_or_else(|| {
+            InvalidValue::new(
+                format_args!("{text:?} is not a port"),
+                "write NODE/INTERFACE, like \"edge1/p0\"",
+            )
+        })?;
+        Ok(Self { node: node.parse()?, port: port.parse()? })
+    }
+}
+
+impl Serialize for PortKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for PortKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(|invalid| crate::model::refused(&invalid))
     }
 }
 

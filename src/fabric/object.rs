@@ -146,6 +146,13 @@ pub struct Attachment {
     pub encap: Encap,
 }
 
+impl Attachment {
+    /// Whether the same frames belong to the same segment as before: nothing is freed.
+    pub(super) fn stays(&self, was: &Self) -> bool {
+        self.spec.port == was.spec.port && self.encap == was.encap && self.spec.segment == was.spec.segment
+    }
+}
+
 /// What a node has yet to confirm that it gave up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tombstone {

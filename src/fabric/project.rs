@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::object::{Body, Segment};
+use super::object::Segment;
 use super::state::State;
 use super::{Freed, Key, Owned, PortKey};
 use crate::model::{self, InvalidValue, Name, NodeConfig};
@@ -59,12 +59,11 @@ pub fn desired(state: &State, name: &Name) -> Result<NodeConfig, ProjectError> {
         config.ports.push(model::Port { name: port.port.clone(), role: spec.role });
         for (owned, attachment) in state.attachments_of(&Key::Port(port.clone())) {
             let spec = &attachment.spec;
-            let own = |name: &Name| Owned { operator: owned.operator.clone(), name: name.clone() };
-            let named = |name: &Option<Name>| name.as_ref().map(|name| joined(&own(name))).transpose();
-            segments.insert(own(&spec.segment));
-            profiles.extend([&spec.ingress, &spec.egress].into_iter().flatten().map(own));
+            let segment = owned.beside(&spec.segment);
+            let named =
+                |name: &Option<Name>| name.as_ref().map(|name| joined(&owned.beside(name))).transpose();
             config.attachments.push(model::Attachment {
-                segment: joined(&own(&spec.segment))?,
+                segment: joined(&segment)?,
                 port: port.port.clone(),
                 encap: attachment.encap,
                 role: spec.role,
@@ -74,6 +73,9 @@ pub fn desired(state: &State, name: &Name) -> Result<NodeConfig, ProjectError> {
                 guards: spec.guards.clone(),
                 bindings: spec.bindings.clone(),
             });
+            segments.insert(segment);
+            profiles
+                .extend([&spec.ingress, &spec.egress].into_iter().flatten().map(|name| owned.beside(name)));
         }
     }
     for owned in &profiles {
@@ -131,9 +133,8 @@ pub(super) fn joined(owned: &Owned) -> Result<Name, InvalidValue> {
 /// What a node has yet to forget.
 pub fn purges(state: &State, node: &Name) -> Vec<Purge> {
     let all = state.referrers(&Key::Node(node.clone())).filter_map(|key| match key {
-        Key::Tombstone(at, Freed::Learned(segment, port)) if at == node => {
-            matches!(state.get(key)?.body, Body::Tombstone(_))
-                .then(|| Purge { segment: segment.clone(), port: port.clone() })
+        Key::Tombstone(_, Freed::Learned(segment, port)) => {
+            Some(Purge { segment: segment.clone(), port: port.clone() })
         }
         _ => None,
     });

@@ -3,15 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Kind, PortKey, Ranges};
 use crate::model::{
-    self, Binding, BitRate, ByteSize, Encap, Guards, InterfaceName, InvalidValue, LeafRole, Limits, Moves,
-    Name, PortRole, Service, StormControl, VlanId, Vni, agree,
+    self, Binding, BitRate, ByteSize, Encap, Guards, InvalidValue, LeafRole, Limits, Moves, Name, PortRole,
+    Service, StormControl, VlanId, Vni, agree,
 };
 
 /// The spec of any kind that can be asked for.
@@ -135,12 +134,17 @@ pub struct LeaseSpec {
     #[serde(default)]
     pub until: Option<Timestamp>,
     /// How long the quarantine lasts if the owner does not confirm, in seconds.
-    #[serde(default = "hour")]
+    #[serde(default = "default_quarantine")]
     pub quarantine: u32,
 }
 
-fn hour() -> u32 {
-    3600
+impl LeaseSpec {
+    /// What `quarantine` is if it is left out, in seconds.
+    pub const DEFAULT_QUARANTINE: u32 = 3600;
+}
+
+fn default_quarantine() -> u32 {
+    LeaseSpec::DEFAULT_QUARANTINE
 }
 
 /// A bandwidth profile of an operator.
@@ -289,32 +293,6 @@ impl<'de> Deserialize<'de> for EncapWish {
             "qinq" => Ok(Self::AnyQinq),
             text => text.parse().map(Self::Given).map_err(|invalid| model::refused(&invalid)),
         }
-    }
-}
-
-impl FromStr for PortKey {
-    type Err = InvalidValue;
-
-    fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        let (node, port) = text.split_once('/').ok_or_else(|| {
-            InvalidValue::new(
-                format_args!("{text:?} is not a port"),
-                "write NODE/INTERFACE, like \"edge1/p0\"",
-            )
-        })?;
-        Ok(Self { node: node.parse()?, port: port.parse::<InterfaceName>()? })
-    }
-}
-
-impl Serialize for PortKey {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for PortKey {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(|invalid| model::refused(&invalid))
     }
 }
 

@@ -119,18 +119,14 @@ impl State {
             }
             Key::Attachment(owned) => {
                 let Some(attachment) = self.attachment(owned) else { return };
-                let cir = |name: &Option<Name>| self.cir(&owned.operator, name.as_ref());
+                let cir = |name: &Option<Name>| name.as_ref().map_or(0, |name| self.cir(&owned.beside(name)));
                 let (ingress, egress) = (cir(&attachment.spec.ingress), cir(&attachment.spec.egress));
                 sum = Usage { attachments: 1, ingress, egress, ..sum };
                 &owned.operator
             }
             Key::Profile(owned) => {
-                let cir = self.cir(&owned.operator, Some(&owned.name));
-                let users = self.referrers(key).filter_map(|user| match user {
-                    Key::Attachment(user) => self.attachment(user),
-                    _ => None,
-                });
-                for user in users {
+                let cir = self.cir(owned);
+                for (_, user) in self.attachments_of(key) {
                     let uses = |name: &Option<Name>| if name.as_ref() == Some(&owned.name) { cir } else { 0 };
                     sum.ingress += uses(&user.spec.ingress);
                     sum.egress += uses(&user.spec.egress);
@@ -155,9 +151,8 @@ impl State {
         }
     }
 
-    fn cir(&self, operator: &Name, profile: Option<&Name>) -> u64 {
-        let owned = |name: &Name| Owned { operator: operator.clone(), name: name.clone() };
-        profile.and_then(|name| self.profile(&owned(name))).map_or(0, |profile| profile.cir.get())
+    fn cir(&self, profile: &Owned) -> u64 {
+        self.profile(profile).map_or(0, |profile| profile.cir.get())
     }
 
     pub(super) fn operator(&self, name: &Name) -> Option<&OperatorSpec> {
@@ -233,6 +228,11 @@ impl State {
         attachments.map(|(_, attachment)| attachment.spec.port.node.clone()).collect()
     }
 
+    /// The ports that face a server; none if it is not there.
+    pub(super) fn ports_of(&self, server: &Name) -> impl Iterator<Item = &PortKey> {
+        self.server(server).into_iter().flat_map(|server| &server.ports)
+    }
+
     /// The server that a port faces.
     pub(super) fn server_at(&self, port: &PortKey) -> Option<&Name> {
         self.referrers(&Key::Port(port.clone())).find_map(|user| match user {
@@ -271,11 +271,10 @@ pub(super) fn targets(key: &Key, body: &Body) -> BTreeSet<Target> {
             all.insert(Target::Vni(segment.vni));
         }
         (Key::Attachment(owned), Body::Attachment(Attachment { spec, .. })) => {
-            let own = |name: &Name| Owned { operator: owned.operator.clone(), name: name.clone() };
-            all.insert(object(Key::Segment(own(&spec.segment))));
+            all.insert(object(Key::Segment(owned.beside(&spec.segment))));
             all.insert(object(Key::Port(spec.port.clone())));
             let profiles = [&spec.ingress, &spec.egress].into_iter().flatten();
-            all.extend(profiles.map(|name| object(Key::Profile(own(name)))));
+            all.extend(profiles.map(|name| object(Key::Profile(owned.beside(name)))));
         }
         (Key::Tombstone(node, freed), Body::Tombstone(tombstone)) => {
             all.extend([object(Key::Node(node.clone())), operator(&tombstone.operator)]);

@@ -28,8 +28,7 @@ pub fn assert_all(state: &State) {
             (Key::Attachment(owned), Body::Attachment(attachment)) => {
                 assert_right(state, owned, attachment);
                 let cir = |name: &Option<Name>| {
-                    let owned = |name: &Name| Owned { operator: owned.operator.clone(), name: name.clone() };
-                    name.as_ref().map_or(0, |name| state.profile(&owned(name)).unwrap().cir.get())
+                    name.as_ref().map_or(0, |name| state.profile(&owned.beside(name)).unwrap().cir.get())
                 };
                 let usage = usage.entry(&owned.operator).or_default();
                 usage.attachments += 1;

@@ -99,7 +99,8 @@ impl Tx<'_> {
             self.enter(&mut lease, LeaseState::Quarantined);
             self.set(&Key::Lease(owned), Body::Lease(lease));
         }
-        let spec = LeaseSpec { server: server.clone(), from: None, until: None, quarantine: 3600 };
+        let quarantine = LeaseSpec::DEFAULT_QUARANTINE;
+        let spec = LeaseSpec { server: server.clone(), from: None, until: None, quarantine };
         let offer = self.offer(to, &spec)?;
         self.set(&key, Body::Lease(offer));
         Ok(())
@@ -188,15 +189,11 @@ impl Tx<'_> {
         (lease.state, lease.since) = (state, self.when);
     }
 
-    fn ports(&self, server: &Name) -> Vec<PortKey> {
-        self.next.server(server).map(|spec| spec.ports.iter().cloned().collect()).unwrap_or_default()
-    }
-
     /// What the lease's operator has attached to the server.
     fn attached(&self, lease: &Owned, server: &Name) -> Vec<Owned> {
         let mut all = Vec::new();
-        for port in self.ports(server) {
-            let here = self.next.attachments_of(&Key::Port(port)).map(|(owned, _)| owned.clone());
+        for port in self.next.ports_of(server) {
+            let here = self.next.attachments_of(&Key::Port(port.clone())).map(|(owned, _)| owned.clone());
             all.extend(here.filter(|owned| owned.operator == lease.operator));
         }
         all
@@ -204,9 +201,9 @@ impl Tx<'_> {
 
     /// Whether no node has to give up anything of the server.
     fn is_clean(&self, server: &Name) -> bool {
-        self.ports(server)
-            .into_iter()
-            .all(|port| !self.next.referrers(&Key::Port(port)).any(|key| key.kind() == Kind::Tombstone))
+        let is_grave = |key: &Key| key.kind() == Kind::Tombstone;
+        let mut ports = self.next.ports_of(server);
+        ports.all(|port| !self.next.referrers(&Key::Port(port.clone())).any(is_grave))
     }
 
     /// Detaches the server from all of the lease's operator's segments, and has their nodes forget it.
@@ -218,7 +215,7 @@ impl Tx<'_> {
             let key = Key::Attachment(owned.clone());
             self.touched.insert(key.clone());
             self.next.set(key, None);
-            self.purge(&Owned { operator: owned.operator, name: spec.segment }, &spec.port);
+            self.purge(&owned.beside(&spec.segment), &spec.port);
         }
         self.bury();
     }

@@ -189,9 +189,12 @@ impl Tx<'_> {
     }
 
     fn put(&mut self, key: &Key, spec: &Spec) -> Result<(), Refused> {
-        if spec.kind() != key.kind() {
+        let other_kind = || {
             let message = format!("{key} can't be a {}", spec.kind());
-            return refuse(Rule::Spec, message, "give the spec of the object's own kind", [key]);
+            refuse(Rule::Spec, message, "give the spec of the object's own kind", [key])
+        };
+        if spec.kind() != key.kind() {
+            return other_kind();
         }
         spec.check().or_else(|invalid| refuse(Rule::Spec, invalid.to_string(), invalid.help(), [key]))?;
         rules::name(key)?;
@@ -214,14 +217,7 @@ impl Tx<'_> {
                 Body::Attachment(Attachment { spec: (**spec).clone(), encap })
             }
             // The kinds were compared above.
-            _ => {
-                return refuse(
-                    Rule::Spec,
-                    format!("{key} can't be that"),
-                    "give the spec of the object's own kind",
-                    [key],
-                );
-            }
+            _ => return other_kind(),
         };
         self.set(key, body);
         Ok(())

@@ -93,9 +93,7 @@ impl Tx<'_> {
                     let all = self.next.attachments_of(&key).filter_map(|(owned, attachment)| {
                         let key = Key::Attachment(owned.clone());
                         let revision = self.next.get(&key)?.revision;
-                        let segment =
-                            Owned { operator: owned.operator.clone(), name: attachment.spec.segment.clone() };
-                        Some((key, revision, segment))
+                        Some((key, revision, owned.beside(&attachment.spec.segment)))
                     });
                     for (key, revision, segment) in all.collect::<Vec<_>>() {
                         segments.insert(segment);

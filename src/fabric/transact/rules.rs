@@ -138,7 +138,7 @@ impl Concerned {
             Key::Server(name) => {
                 self.servers.insert(name.clone());
                 for state in [before, next] {
-                    for port in state.server(name).iter().flat_map(|server| &server.ports) {
+                    for port in state.ports_of(name) {
                         self.attached(next, &Key::Port(port.clone()));
                     }
                 }
@@ -146,7 +146,7 @@ impl Concerned {
             Key::Lease(owned) => {
                 for lease in [before, next].iter().filter_map(|state| state.lease(owned)) {
                     self.servers.insert(lease.spec.server.clone());
-                    for port in next.server(&lease.spec.server).iter().flat_map(|server| &server.ports) {
+                    for port in next.ports_of(&lease.spec.server) {
                         self.attached(next, &Key::Port(port.clone()));
                     }
                 }
@@ -167,8 +167,7 @@ impl Concerned {
                 self.attachments.insert(owned.clone());
                 for attachment in [before, next].iter().filter_map(|state| state.attachment(owned)) {
                     self.nodes.insert(attachment.spec.port.node.clone());
-                    let name = attachment.spec.segment.clone();
-                    self.segment(before, next, &Owned { operator: owned.operator.clone(), name });
+                    self.segment(before, next, &owned.beside(&attachment.spec.segment));
                 }
             }
             Key::Tombstone(..) => {}
@@ -192,8 +191,7 @@ impl Concerned {
 
     fn segments_at(&mut self, next: &State, port: &Key) {
         for (owned, attachment) in next.attachments_of(port) {
-            let segment = Owned { operator: owned.operator.clone(), name: attachment.spec.segment.clone() };
-            self.nodes.extend(next.nodes_of(&segment));
+            self.nodes.extend(next.nodes_of(&owned.beside(&attachment.spec.segment)));
         }
     }
 }

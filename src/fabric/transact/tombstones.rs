@@ -28,17 +28,13 @@ impl Tx<'_> {
 
     /// Gives the segments that the attachment was and is of.
     fn bury_encap(&mut self, owned: &Owned) -> Vec<Owned> {
-        let own = |name: &Name| Owned { operator: owned.operator.clone(), name: name.clone() };
         let now = self.next.attachment(owned);
-        let mut segments: Vec<Owned> = now.map(|now| own(&now.spec.segment)).into_iter().collect();
+        let mut segments: Vec<Owned> = now.map(|now| owned.beside(&now.spec.segment)).into_iter().collect();
         let Some(was) = self.before.attachment(owned) else { return segments };
-        let stays = now.is_some_and(|now| {
-            now.spec.port == was.spec.port && now.encap == was.encap && now.spec.segment == was.spec.segment
-        });
-        segments.push(own(&was.spec.segment));
-        if !stays {
+        segments.push(owned.beside(&was.spec.segment));
+        if !now.is_some_and(|now| now.stays(was)) {
             let PortKey { node, port } = was.spec.port.clone();
-            self.tombstone(node, Freed::Encap(port, was.encap), &own(&was.spec.segment));
+            self.tombstone(node, Freed::Encap(port, was.encap), &owned.beside(&was.spec.segment));
         }
         segments
     }

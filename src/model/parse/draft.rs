@@ -79,8 +79,6 @@ pub(super) struct AttachmentDraft {
 }
 
 const TABLES: [&str; 5] = ["node", "port", "profile", "segment", "attachment"];
-const MOST: u32 = Limits::MOST;
-const MOST_FDB: u32 = Limits::MOST_FDB;
 
 impl Draft {
     pub(super) fn read(root: &DeTable<'_>, sink: &mut Sink) -> Self {
@@ -113,10 +111,10 @@ fn read_node(root: &Fields<'_>, sink: &mut Sink) -> Option<NodeDraft> {
         fields.optional(sink, key, number_within(1..=most)).map_or(default, Spanned::into_inner)
     };
     let limits = Limits {
-        attachments: limit("max_attachments", MOST, default.attachments),
-        fdb: limit("max_fdb", MOST_FDB, default.fdb),
-        remotes: limit("max_remotes", MOST, default.remotes),
-        segments: limit("max_segments", MOST, default.segments),
+        attachments: limit("max_attachments", Limits::MOST, default.attachments),
+        fdb: limit("max_fdb", Limits::MOST_FDB, default.fdb),
+        remotes: limit("max_remotes", Limits::MOST, default.remotes),
+        segments: limit("max_segments", Limits::MOST, default.segments),
     };
     let vteps = fields.list(sink, "vtep", address);
     let vtep = fields.get("vtep");
@@ -185,7 +183,7 @@ fn read_segment(at: Range<usize>, table: &DeTable<'_>, sink: &mut Sink) -> Segme
         remotes: fields.list(sink, "remotes", address),
         mtu,
         ageing,
-        mac_limit: fields.optional(sink, "mac_limit", number_within(1..=MOST_FDB)),
+        mac_limit: fields.optional(sink, "mac_limit", number_within(1..=Limits::MOST_FDB)),
         dscp,
         moves,
         suppress_unreadable: suppress.is_none() && fields.get("suppress").is_some(),

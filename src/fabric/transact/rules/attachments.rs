@@ -16,11 +16,7 @@ pub(super) fn check(before: &State, next: &State, owned: &Owned) -> Result<(), R
     let Some(attachment) = next.attachment(owned) else { return Ok(()) };
     let was = before.attachment(owned);
     right(next, owned, attachment, was)?;
-    let stays = was.is_some_and(|was| {
-        was.spec.port == attachment.spec.port
-            && was.encap == attachment.encap
-            && was.spec.segment == attachment.spec.segment
-    });
+    let stays = was.is_some_and(|was| attachment.stays(was));
     if let Some(other) = taken(next, &attachment.spec.port, owned, attachment.encap)
         && !(stays && matches!(other, Key::Tombstone(..)))
     {
@@ -40,7 +36,7 @@ pub(super) fn check(before: &State, next: &State, owned: &Owned) -> Result<(), R
             ),
         };
     }
-    let segment_of = Owned { operator: owned.operator.clone(), name: attachment.spec.segment.clone() };
+    let segment_of = owned.beside(&attachment.spec.segment);
     let Some(segment) = next.segment(&segment_of) else { return Ok(()) };
     let parts = [&key, &Key::Segment(segment_of.clone())];
     agrees(attachment, segment).or_else(|broken| disagree(&broken, parts))?;
@@ -111,7 +107,7 @@ fn bandwidth(next: &State, owned: &Owned, attachment: &Attachment, segment: &Seg
             }
             continue;
         };
-        let profile_of = Owned { operator: owned.operator.clone(), name: name.clone() };
+        let profile_of = owned.beside(name);
         let Some(profile) = next.profile(&profile_of).map(|profile| profile.named(name.clone())) else {
             continue;
         };

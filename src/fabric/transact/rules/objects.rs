@@ -63,7 +63,7 @@ pub(super) fn port(next: &State, port: &PortKey) -> Result<(), Refused> {
 /// Its ports are access ports and no other server's, and one lease has it.
 pub(super) fn server(next: &State, name: &Name) -> Result<(), Refused> {
     let key = Key::Server(name.clone());
-    for port in next.server(name).iter().flat_map(|server| &server.ports) {
+    for port in next.ports_of(name) {
         let port_key = Key::Port(port.clone());
         if next.port(port).is_some_and(|port| port.role != PortRole::Access) {
             let message = format!("{port} does not face a server");
