@@ -5,6 +5,7 @@
 mod common;
 
 use std::{
+    net::Ipv4Addr,
     thread,
     time::{Duration, Instant},
 };
@@ -309,30 +310,33 @@ fn a_port_that_comes_back_is_a_port_again() {
 fn a_port_whose_role_changes_is_what_it_is_now() {
     let mut fabric = fabric(Underlay::Direct);
     let wires = hosts(&mut fabric, Family::V4);
+    /// Bytes of an Ethernet header and ARP.
+    const ARP: usize = 14 + 28;
     fabric.edges[0].netns.ip("address add 192.0.2.1/24 dev p0").unwrap();
-    let question = {
-        let [ethernet_ipv4, request] = [[0, 1, 8, 0, 6, 4], [0, 1, 0, 0, 0, 0]];
-        let mut arp = ethernet_ipv4.to_vec();
-        arp.extend_from_slice(&request[..2]);
-        arp.extend_from_slice(&mac(1));
-        arp.extend_from_slice(&[192, 0, 2, 2]);
-        arp.extend_from_slice(&[0; 6]);
-        arp.extend_from_slice(&[192, 0, 2, 1]);
-        Frame::ethertype(Macs { from: mac(1), to: BROADCAST }, 0x0806, &arp)
-    };
+    let [node, host] = [1, 2].map(|last| Ipv4Addr::new(192, 0, 2, last));
+    let macs = Macs { from: mac(1), to: BROADCAST };
+    let question = Frame::arp(macs, 1, (mac(1), host), ([0; 6], node), &[]);
+    let its_mac = fabric.edges[0].netns.mac("p0").unwrap();
+    let macs = Macs { from: its_mac, to: mac(1) };
+    let answer = Frame::arp(macs, 2, (its_mac, node), (mac(1), host), &[]);
     let is_answered = || {
         wires[0].drain().unwrap();
         wires[0].send(&question).unwrap();
-        let answer = wires[0].expect(Duration::from_millis(300), |frame| {
-            frame.contains(&[0, 2, 2]) || frame.contains(&[192, 0, 2, 1, 2])
-        });
-        answer.unwrap().is_some()
+        // The kernel sends no padding.
+        let is_answer = |frame: &Frame| frame.0.starts_with(&answer.0[..ARP]);
+        wires[0].expect(Duration::from_millis(300), is_answer).unwrap().is_some()
     };
     let (access, uplink) = (file(&fabric, 0, Family::V4), fabric.file(0).port("p0", "uplink"));
-    assert!(!is_answered(), "by the host of an access port");
+    let own_frame_leaves = || {
+        let own = fabric.edges[0].netns.enter(|| Ok(PacketSocket::open("p0")?)).unwrap();
+        // Who sends what is dropped at TC is told so.
+        let _ = own.send(&datagram(9, mac(1), "of the host itself").0);
+        comes(&wires[0], "of the host itself")
+    };
+    assert!(!is_answered() && !own_frame_leaves(), "the host is nobody on an access port");
     fabric.edges[0].reload(&uplink).unwrap();
-    assert!(is_answered(), "an uplink's host is reached, and its own frames leave");
+    assert!(is_answered() && own_frame_leaves(), "an uplink is the host's");
     fabric.edges[0].reload(&access).unwrap();
-    assert!(!is_answered(), "by the host of what is an access port again");
+    assert!(!is_answered() && !own_frame_leaves(), "it is an access port again");
     greet(&wires);
 }

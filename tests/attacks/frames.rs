@@ -97,17 +97,9 @@ pub fn neighbour(kind: u8, target: Ipv6Addr, option: Option<[u8; 6]>) -> Vec<u8>
     message
 }
 
-/// ARP over Ethernet; `operation` 1 asks, 2 answers.
+/// ARP with the word behind it; `operation` 1 asks, 2 answers.
 pub fn arp(macs: Macs, operation: u16, sender: ([u8; 6], Ipv4Addr), target: Ipv4Addr) -> Frame {
-    let mut packet = vec![0, 1, 8, 0, 6, 4];
-    packet.extend(operation.to_be_bytes());
-    packet.extend(sender.0);
-    packet.extend(sender.1.octets());
-    packet.extend([0; 6]);
-    packet.extend(target.octets());
-    packet.extend(WORD);
-    packet.resize(46, 0);
-    Frame::ethertype(macs, 0x0806, &packet)
+    Frame::arp(macs, operation, sender, ([0; 6], target), WORD)
 }
 
 /// The same packet in an LLC/SNAP header, whose length is off by `error`.

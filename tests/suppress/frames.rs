@@ -28,16 +28,9 @@ pub fn ip6(host: u8) -> Ipv6Addr {
     Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, host.into())
 }
 
-/// ARP over Ethernet, as long as the shortest frame.
+/// ARP and nothing behind it.
 pub fn arp(macs: Macs, operation: u16, sender: ([u8; 6], Ipv4Addr), target: ([u8; 6], Ipv4Addr)) -> Frame {
-    let mut packet = vec![0, 1, 8, 0, 6, 4];
-    packet.extend(operation.to_be_bytes());
-    for (mac, ip) in [sender, target] {
-        packet.extend(mac);
-        packet.extend(ip.octets());
-    }
-    packet.resize(46, 0);
-    Frame::ethertype(macs, 0x0806, &packet)
+    Frame::arp(macs, operation, sender, target, &[])
 }
 
 /// A host asks all who has an address.

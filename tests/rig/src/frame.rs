@@ -1,7 +1,7 @@
 //! Frames as bytes, and how tests make them. What the field has a library for (etherparse) is made by it; the tags are ours, since tests want
 //! them in every combination.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use etherparse::PacketBuilder;
 
@@ -86,6 +86,25 @@ impl Frame {
     /// Any ethertype with any payload.
     pub fn ethertype(macs: Macs, ethertype: u16, payload: &[u8]) -> Self {
         Self([&macs.to[..], &macs.from, &ethertype.to_be_bytes(), payload].concat())
+    }
+
+    /// ARP for IPv4 (RFC 826) with something behind it, as long as the shortest frame; `operation` 1 asks, 2 answers.
+    pub fn arp(
+        macs: Macs,
+        operation: u16,
+        sender: ([u8; 6], Ipv4Addr),
+        target: ([u8; 6], Ipv4Addr),
+        behind: &[u8],
+    ) -> Self {
+        let mut packet = vec![0, 1, 8, 0, 6, 4];
+        packet.extend(operation.to_be_bytes());
+        for (mac, ip) in [sender, target] {
+            packet.extend(mac);
+            packet.extend(ip.octets());
+        }
+        packet.extend(behind);
+        packet.resize(46, 0);
+        Self::ethertype(macs, 0x0806, &packet)
     }
 
     /// The same with these tags, outermost first, in front of those that it has.
