@@ -80,7 +80,7 @@ reasons! {
     NoVniFlag = 23, "no-vni-flag";
     /// The outer header is malformed: lengths that do not agree, options, a wrong checksum.
     OuterMalformed = 24, "outer-malformed";
-    /// A fragment of a VXLAN packet; VTEPs do not fragment (RFC 7348 section 4.3).
+    /// A fragment of a UDP packet to a VTEP address; VTEPs do not fragment (RFC 7348 section 4.3).
     OuterFragment = 25, "outer-fragment";
     /// Congestion was marked on a packet that does not know ECN (RFC 6040 section 4.2).
     EcnNotCapable = 26, "ecn-not-capable";
@@ -114,9 +114,9 @@ reasons! {
     MacControl = 40, "mac-control";
     /// A packet of a DHCP server, from an attachment that is not trusted for it.
     DhcpServer = 41, "dhcp-server";
-    /// An IPv6 router advertisement, from an attachment that is not trusted for it.
+    /// A router advertisement (RFC 4861, or RFC 1256 over IPv4), from an attachment that is not trusted for it.
     RouterAdvertisement = 42, "router-advertisement";
-    /// An ICMPv6 redirect, from an attachment that is not trusted as a router.
+    /// An ICMP or ICMPv6 redirect, from an attachment that is not trusted as a router.
     IcmpRedirect = 43, "icmp-redirect";
     /// A first fragment without the headers that say what it is (RFC 7113 section 2.1).
     HeadlessFragment = 44, "headless-fragment";

@@ -1,7 +1,11 @@
 //! VXLAN (RFC 7348) that ends here. On an uplink, a UDP packet to port 4789 of one of this node's VTEP addresses, sent to the
 //! port's own MAC, is ours; everything else is the host's (BGP, SSH, transit) and passes.
 //!
-//! What is ours must be whole: no options, no fragments, lengths that agree, a right IPv4 header checksum. The I flag must be
+//! UDP in fragments to a VTEP address is dropped, the first and all others (`outer-fragment`): VTEPs do not fragment (RFC 7348 section
+//! 4.3), only the first says which port it is for, and of the others alone the host would keep each for half a minute (RFC 791 section
+//! 3.2, CVE-2018-5391). So a service of the host that fragments what it sends over UDP needs an address of its own.
+//!
+//! What is ours must be whole: no options, lengths that agree, a right IPv4 header checksum. The I flag must be
 //! set, other flags and reserved bits are ignored. The VNI must be served here, and the *source must be a remote of that
 //! segment*: a VTEP of another segment is as much a stranger as any other host. A UDP checksum is not verified, as RFC
 //! 7348 section 4.1 allows, and may be zero over IPv6 (RFC 6935).
@@ -26,6 +30,8 @@ const ETH: usize = 14;
 const IPV4_HEADER: usize = 20;
 const IPV6_HEADER: usize = 40;
 const UDP_AND_VXLAN: usize = 16;
+/// Number of IPv6's fragment header.
+const FRAGMENT: u8 = 44;
 const MORE_FRAGMENTS: u16 = 0x2000;
 const FRAGMENT_OFFSET: u16 = 0x1fff;
 /// The I flag.
@@ -96,17 +102,17 @@ fn ipv4(frame: &Frame, node: &NodeEntry) -> Result<Option<Outer>, DropReason> {
     if ip[2].to_ne_bytes()[1] != UDP || ip[4] != vtep || vtep == 0 {
         return Ok(None);
     }
-    let [_, fragment] = halves(ip[1]).map(u16::from_be);
-    if fragment & FRAGMENT_OFFSET != 0 {
-        return Ok(None);
-    }
     let [version, tos, ..] = ip[0].to_ne_bytes();
     let header = ((version & 0xf) as usize) * 4;
-    if version >> 4 != 4 || header < IPV4_HEADER || !is_vxlan(frame, ETH + header) {
+    if version >> 4 != 4 || header < IPV4_HEADER {
         return Ok(None);
     }
-    if fragment & MORE_FRAGMENTS != 0 {
+    let [_, fragment] = halves(ip[1]).map(u16::from_be);
+    if fragment & (MORE_FRAGMENTS | FRAGMENT_OFFSET) != 0 {
         return Err(DropReason::OuterFragment);
+    }
+    if !is_vxlan(frame, ETH + header) {
+        return Ok(None);
     }
     let [_, total] = halves(ip[0]);
     let total = u16::from_be(total) as usize;
@@ -126,8 +132,12 @@ fn ipv4(frame: &Frame, node: &NodeEntry) -> Result<Option<Outer>, DropReason> {
 fn ipv6(frame: &Frame, node: &NodeEntry) -> Result<Option<Outer>, DropReason> {
     let Ok(ip) = frame.read::<[u16; 20]>(ETH) else { return Ok(None) };
     let destination = [ip[12], ip[13], ip[14], ip[15], ip[16], ip[17], ip[18], ip[19]];
-    let is_udp = ip[3].to_ne_bytes()[0] == UDP && ip[0].to_ne_bytes()[0] >> 4 == 6;
-    if !is_udp || destination != node.vtep6 || node.vtep6 == [0; 8] || !is_vxlan(frame, ETH + IPV6_HEADER) {
+    let [next, _] = ip[3].to_ne_bytes();
+    let is_ours = ip[0].to_ne_bytes()[0] >> 4 == 6 && destination == node.vtep6 && node.vtep6 != [0; 8];
+    if is_ours && next == FRAGMENT {
+        return fragment(frame);
+    }
+    if !is_ours || next != UDP || !is_vxlan(frame, ETH + IPV6_HEADER) {
         return Ok(None);
     }
     let mut source = Addr([ip[4], ip[5], ip[6], ip[7], ip[8], ip[9], ip[10], ip[11]]);
@@ -137,6 +147,15 @@ fn ipv6(frame: &Frame, node: &NodeEntry) -> Result<Option<Outer>, DropReason> {
     }
     let ecn = (u16::from_be(ip[0]) >> 4) as u8 & 3;
     Ok(Some(Outer { source, header: V6_OUTER, payload: u16::from_be(ip[2]) as usize, ecn }))
+}
+
+/// A packet with a fragment header (RFC 8200 section 4.5), be it the only one of its kind (RFC 6946).
+#[inline(always)]
+fn fragment(frame: &Frame) -> Result<Option<Outer>, DropReason> {
+    match frame.read::<u16>(ETH + IPV6_HEADER).map(|header| header.to_ne_bytes()[0]) {
+        Ok(UDP) => Err(DropReason::OuterFragment),
+        _ => Ok(None),
+    }
 }
 
 #[inline(always)]

@@ -129,6 +129,22 @@ fn neighbour_discovery_spoofing() {
     );
 }
 
+/// RFC 4861 section 4.5: a redirect names the MAC of whom it sends to. It is a trusted router's word; its own MAC it may not lie about.
+#[test]
+fn a_routers_redirect_names_another_router() {
+    let keys: Keys<'_> = &[("prefixes", "[\"fd00::2/128\"]"), ("trusted", "[\"ra\"]")];
+    let lan = Lan::new(OPEN);
+    let redirect = |option: u8| {
+        let head = [137, 0, 0, 0, 0, 0, 0, 0];
+        let (target, destination) = (link_local(PEER).octets(), ip6(9).octets());
+        let message = [&head[..], &target, &destination, &[option, 1], &mac(PEER), WORD].concat();
+        icmpv6(from_attacker(), link_local(ATTACKER), &[], &message)
+    };
+    let guarded = Setting { attacker: keys, ..OPEN };
+    lan.is_stopped_by(&[("another's MAC as its own", redirect(1))], OPEN, guarded, "nd-spoofed");
+    passes(&lan, "another router's MAC", &redirect(2));
+}
+
 /// Where link-local addresses are listed, another's are another's.
 #[test]
 fn spoofing_of_a_listed_link_local_address() {

@@ -69,6 +69,37 @@ fn rogue_redirect() {
     lan.is_stopped_by(&[("a redirect", redirect)], OPEN, GUARDED, "icmp-redirect");
 }
 
+/// The same over IPv4 (RFC 792; "Security Problems in the TCP/IP Protocol Suite", S. Bellovin, 1989, warns of redirects), and routers that
+/// advertise themselves (RFC 1256 section 7: any node could).
+#[test]
+fn rogue_icmp_router() {
+    let lan = Lan::new(OPEN);
+    let icmp = |kind: u8, options: &[u8]| {
+        let message = [&[kind, 1, 0, 0, 10, 0, 0, ATTACKER][..], &[0x45; 20], WORD].concat();
+        let mut header = etherparse::Ipv4Header::new(
+            message.len() as u16,
+            64,
+            etherparse::IpNumber::ICMP,
+            [10, 0, 0, ATTACKER],
+            [10, 0, 0, VICTIM],
+        )
+        .unwrap();
+        header.options = options.try_into().unwrap();
+        header.set_payload_len(message.len()).unwrap();
+        header.header_checksum = header.calc_header_checksum();
+        Frame::ethertype(from_attacker(), 0x0800, &[&header.to_bytes()[..], &message].concat())
+    };
+    let mut first = icmp(5, &[]);
+    first.0[14 + 6] = 0x20;
+    let attack = [("a redirect", icmp(5, &[])), ("behind options", icmp(5, &[1; 8])), ("a fragment", first)];
+    lan.is_stopped_by(&attack, OPEN, GUARDED, "icmp-redirect");
+    lan.is_stopped_by(&[("an advertisement", icmp(9, &[]))], OPEN, GUARDED, "router-advertisement");
+    for kind in [8, 10, 3] {
+        lan.attacker.send(&icmp(kind, &[])).unwrap();
+        assert!(comes(&lan.victim, "attack!"), "everybody may ask, and report errors: {kind}");
+    }
+}
+
 /// RFC 7113 section 2.1, figure 1 and 2: an advertisement behind extension headers, which a guard that looks at the first "next
 /// header" alone lets through.
 #[test]

@@ -179,18 +179,31 @@ fn ip_in_ip_and_gue() {
     bench.nothing_came();
 }
 
-/// RFC 7348 section 4.3: VTEPs don't fragment; a fragment would be a tunnel whose header is not there.
+/// RFC 7348 section 4.3: VTEPs don't fragment; a fragment would be a tunnel whose header is not there. CVE-2018-5391: of fragments that never
+/// become a packet, the host would keep each for a while, so that none of them is left to it.
 #[test]
 fn vxlan_in_fragments() {
     let bench = Bench::new();
-    let mut first = bench.vxlan(REMOTE, 100, &inner(9));
-    first.0[20] = 0x20;
-    let mut header = etherparse::Ipv4Header::from_slice(&first.0[14..]).unwrap().0;
-    header.header_checksum = header.calc_header_checksum();
-    first.0[14..34].copy_from_slice(&header.to_bytes());
-    bench.send(&first);
-    assert!(soon(|| bench.dropped("up0", "outer-fragment") == 1));
+    let piece = |flags: u16, protocol: u8| {
+        let mut frame = bench.vxlan(REMOTE, 100, &inner(9));
+        frame.0[20..22].copy_from_slice(&flags.to_be_bytes());
+        frame.0[23] = protocol;
+        let mut header = etherparse::Ipv4Header::from_slice(&frame.0[14..]).unwrap().0;
+        header.header_checksum = header.calc_header_checksum();
+        frame.0[14..34].copy_from_slice(&header.to_bytes());
+        frame
+    };
+    // The first, one amid, the last, and a first one that ends before its port.
+    let pieces = [piece(0x2000, 17), piece(0x2004, 17), piece(0x0008, 17)];
+    let short = Frame(pieces[0].0[..36].to_vec());
+    for (count, piece) in (1..).zip(pieces.iter().chain([&short])) {
+        bench.send(piece);
+        assert!(soon(|| bench.dropped("up0", "outer-fragment") == count), "{count}");
+    }
+    // What is not UDP is the host's: BGP may come in fragments.
+    bench.send(&piece(0x0008, 6));
     bench.nothing_came();
+    assert_eq!(bench.dropped("up0", "outer-fragment"), 4);
 }
 
 /// Truncated, runt, giant and all-zero frames, from a server and inside a tunnel: dropped or carried, never more than they are, and the

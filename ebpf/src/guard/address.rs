@@ -1,6 +1,7 @@
 //! An attachment with `prefixes` speaks for the addresses in them, and for itself: the source of IP packets (`address-not-listed`), the sender
 //! of ARP (`arp-spoofed`), and the target and link-layer options of neighbour discovery (`nd-spoofed`) are in them, and the MACs that
-//! ARP and neighbour discovery name are the frame's own (as RFC 7039 and RFC 6620 want it, with static bindings).
+//! ARP and neighbour discovery name are the frame's own (as RFC 7039 and RFC 6620 want it, with static bindings), but for the one that a
+//! trusted router's redirect sends to.
 //!
 //! Who has no address yet is heard too: 0.0.0.0 asks for one by DHCP (RFC 2131) and probes for one by ARP (RFC 5227 section 2.1.1), and ::
 //! solicits neighbours (RFC 4862 section 5.4.2), routers (RFC 4861 section 6.3.7) and reports groups (RFC 3590); but a probe is only
@@ -32,8 +33,9 @@ const NEIGHBOUR_SOLICITATION: u8 = 135;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 /// Reports and "done" of multicast listener discovery, versions 1 and 2 (RFC 2710, RFC 3810).
 const LISTENER_REPORTS: [u8; 3] = [131, 132, 143];
-/// Options with a link-layer address: source's and target's.
-const LINK_LAYER_OPTIONS: [u8; 2] = [1, 2];
+/// Options with a link-layer address.
+const SOURCE_LINK_LAYER: u8 = 1;
+const TARGET_LINK_LAYER: u8 = 2;
 /// How many options are looked at.
 const OPTIONS: usize = 12;
 /// Bytes of ICMPv6 in front of a neighbour solicitation's or advertisement's target.
@@ -133,7 +135,8 @@ fn ipv6(frame: &Frame, attachment: u32, l3: usize, src: u64) -> Result<(), DropR
     options(frame, &upper, kind, src)
 }
 
-/// Each link-layer address that a neighbour discovery message names must be the frame's own (RFC 4861 section 4.6.1).
+/// Each link-layer address that a neighbour discovery message names must be the frame's own (RFC 4861 section 4.6.1); but a redirect, which
+/// only a trusted router gets past `server`, names the MAC of whom it redirects to (section 4.5).
 #[inline(always)]
 fn options(frame: &Frame, upper: &Upper, kind: u8, src: u64) -> Result<(), DropReason> {
     let mut at = upper.at
@@ -150,7 +153,8 @@ fn options(frame: &Frame, upper: &Upper, kind: u8, src: u64) -> Result<(), DropR
         }
         let option = u64::from_be(frame.load(at)?);
         let (number, length) = ((option >> 56) as u8, (option >> 48) as u8);
-        if LINK_LAYER_OPTIONS.contains(&number) && option & MAC != src {
+        let is_anothers = kind == REDIRECT && number == TARGET_LINK_LAYER;
+        if matches!(number, SOURCE_LINK_LAYER | TARGET_LINK_LAYER) && !is_anothers && option & MAC != src {
             return Err(DropReason::NdSpoofed);
         }
         if length == 0 {

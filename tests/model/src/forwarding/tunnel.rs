@@ -4,7 +4,7 @@
 //! What is ours must be whole: no options, no fragments, lengths that agree, a right IPv4 header checksum. The I flag must be set; other flags
 //! and reserved bits are ignored. The source must be a remote of the segment that the VNI means.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use etherparse::{IpNumber, Ipv4HeaderSlice, Ipv6HeaderSlice};
 use sillon::model::Service;
@@ -19,6 +19,8 @@ use super::{
 const VXLAN_PORT: u16 = 4789;
 const ETHERNET: usize = 14;
 const UDP: usize = 8;
+/// The number of UDP.
+const IS_UDP: u8 = 17;
 const VXLAN: usize = 8;
 /// The I flag, in the first byte of the VXLAN header.
 const VNI_IS_VALID: u8 = 0x08;
@@ -46,7 +48,7 @@ pub fn receive(node: &Node, device: usize, frame: &[u8]) -> Result<Option<Arriva
     }
     let outer = match be16(frame, 12) {
         Ok(IPV4) => ipv4(node, frame).map_err(at_port)?,
-        Ok(IPV6) => ipv6(node, frame),
+        Ok(IPV6) => ipv6(node, frame).map_err(at_port)?,
         _ => None,
     };
     let Some(outer) = outer else { return Ok(None) };
@@ -69,19 +71,22 @@ pub fn receive(node: &Node, device: usize, frame: &[u8]) -> Result<Option<Arriva
     }))
 }
 
-/// The IPv4 header, if this is VXLAN to this node. A fragment that is not the first has no UDP header that could say so.
+/// The IPv4 header, if this is VXLAN to this node. What is in fragments might be, and VTEPs don't fragment (RFC 7348 section 4.3).
 fn ipv4(node: &Node, frame: &[u8]) -> Result<Option<Outer>, DropReason> {
     let bytes = &frame[ETHERNET..];
-    let Ok(ip) = Ipv4HeaderSlice::from_slice(bytes) else { return Ok(None) };
-    let is_ours = ip.protocol() == IpNumber::UDP
-        && Some(ip.destination_addr()) == node.config.node.vtep4
-        && ip.fragments_offset().value() == 0
-        && be16(bytes, ip.slice().len() + 2) == Ok(VXLAN_PORT);
-    if !is_ours {
+    let Some(fixed) = bytes.first_chunk::<20>() else { return Ok(None) };
+    let to = Ipv4Addr::from([fixed[16], fixed[17], fixed[18], fixed[19]]);
+    let is_header = fixed[0] >> 4 == 4 && fixed[0] & 0xf >= 5;
+    if !is_header || fixed[9] != IS_UDP || Some(to) != node.config.node.vtep4 {
         return Ok(None);
     }
-    if ip.more_fragments() {
+    // "More fragments" and the offset.
+    if u16::from_be_bytes([fixed[6], fixed[7]]) & 0x3fff != 0 {
         return Err(DropReason::OuterFragment);
+    }
+    let Ok(ip) = Ipv4HeaderSlice::from_slice(bytes) else { return Ok(None) };
+    if be16(bytes, ip.slice().len() + 2) != Ok(VXLAN_PORT) {
+        return Ok(None);
     }
     let has_options = ip.slice().len() > 20;
     let payload = usize::from(ip.total_len()).checked_sub(20).ok_or(DropReason::OuterMalformed)?;
@@ -102,18 +107,26 @@ fn sums_up(header: &[u8]) -> bool {
     sum != 0 && sum.is_multiple_of(0xffff)
 }
 
-fn ipv6(node: &Node, frame: &[u8]) -> Option<Outer> {
+fn ipv6(node: &Node, frame: &[u8]) -> Result<Option<Outer>, DropReason> {
     let bytes = &frame[ETHERNET..];
-    let ip = Ipv6HeaderSlice::from_slice(bytes).ok()?;
-    let is_ours = ip.next_header() == IpNumber::UDP
-        && Some(ip.destination_addr()) == node.config.node.vtep6
-        && be16(bytes, ip.slice().len() + 2) == Ok(VXLAN_PORT);
-    is_ours.then(|| Outer {
-        source: ip.source_addr().into(),
-        ecn: ip.ecn().value(),
-        payload: ip.payload_length().into(),
-        udp: ETHERNET + ip.slice().len(),
-    })
+    let Ok(ip) = Ipv6HeaderSlice::from_slice(bytes) else { return Ok(None) };
+    if Some(ip.destination_addr()) != node.config.node.vtep6 {
+        return Ok(None);
+    }
+    let behind = &bytes[ip.slice().len()..];
+    match ip.next_header() {
+        // Its first byte says what is in fragments; the second is reserved.
+        IpNumber::IPV6_FRAGMENTATION_HEADER if matches!(behind, [IS_UDP, _, ..]) => {
+            Err(DropReason::OuterFragment)
+        }
+        IpNumber::UDP if be16(behind, 2) == Ok(VXLAN_PORT) => Ok(Some(Outer {
+            source: ip.source_addr().into(),
+            ecn: ip.ecn().value(),
+            payload: ip.payload_length().into(),
+            udp: ETHERNET + ip.slice().len(),
+        })),
+        _ => Ok(None),
+    }
 }
 
 /// The VNI, whether a leaf sent the frame, and the frame.

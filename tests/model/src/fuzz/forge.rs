@@ -223,7 +223,9 @@ impl<'a> Forge<'a> {
         let port: u16 = if lie == 4 { self.pick(&[4788, 8472]) } else { 4789 };
         let [[p, q], [l, m]] = [port.to_be_bytes(), (len as u16).to_be_bytes()];
         let checksum = if lie == 5 { 0xff } else { 0 };
-        let udp = [self.rng.u8(..), self.rng.u8(..), p, q, l, m, checksum, checksum];
+        // Where the header in front announces fragments, this is what says of what.
+        let first = if lie == 8 && self.rng.bool() { 17 } else { self.rng.u8(..) };
+        let udp = [first, self.rng.u8(..), p, q, l, m, checksum, checksum];
         let payload = [&udp[..], &vxlan, inner].concat();
         let to = if lie == 6 { self.mac(false) } else { mac(uplink) };
         let (ethertype, ip) = match source {

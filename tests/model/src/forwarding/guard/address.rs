@@ -22,8 +22,9 @@ const NEIGHBOUR_SOLICITATION: u8 = 135;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 /// Of multicast listeners (RFC 2710, RFC 3810): report, done, report of version 2.
 const LISTENER: [u8; 3] = [131, 132, 143];
-/// Options that have a link-layer address: source and target (RFC 4861 section 4.6.1).
-const LINK_LAYER: [u8; 2] = [1, 2];
+/// Options that have a link-layer address (RFC 4861 section 4.6.1).
+const SOURCES: u8 = 1;
+const TARGETS: u8 = 2;
 /// How many options are looked at.
 const OPTIONS: usize = 12;
 
@@ -142,7 +143,13 @@ fn options(src: Mac, kind: u8, message: &[u8]) -> Result<(), DropReason> {
     let mut rest = message.get(at..).unwrap_or_default();
     for _ in 0..OPTIONS {
         let &[option, length, a, b, c, d, e, f, ..] = rest else { return Ok(()) };
-        if LINK_LAYER.contains(&option) && [a, b, c, d, e, f] != src {
+        let must_be_own = match option {
+            SOURCES => true,
+            // A redirect's target is another router's, or a neighbour's (section 4.5).
+            TARGETS => kind != REDIRECT,
+            _ => false,
+        };
+        if must_be_own && [a, b, c, d, e, f] != src {
             return Err(DropReason::NdSpoofed);
         }
         if length == 0 {

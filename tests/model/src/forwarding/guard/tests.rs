@@ -102,6 +102,25 @@ fn a_dhcp_server_is_found_behind_options_and_tags() {
 }
 
 #[test]
+fn routers_speak_icmp_where_they_are_trusted() {
+    let icmp = |keys: &[(&str, &str)], fragment: [u8; 2], message: &[u8]| {
+        let ip = [0x45, 0, 0, 28, 0, 0, fragment[0], fragment[1], 64, 1, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+        guarded(keys, &[&[8, 0][..], &ip, message].concat())
+    };
+    let whole = |keys: &[(&str, &str)], kind: u8| icmp(keys, [0, 0], &[kind, 0, 0, 0]);
+    let (router, dhcp) = ([("trusted", "[\"ra\"]")], [("trusted", "[\"dhcp\"]")]);
+    for (kind, reason) in [(5, DropReason::IcmpRedirect), (9, DropReason::RouterAdvertisement)] {
+        assert_eq!(whole(&[], kind), Some(reason));
+        assert_eq!(whole(&dhcp, kind), Some(reason));
+        assert_eq!(whole(&router, kind), None);
+    }
+    // Solicitations and echoes are everybody's.
+    assert_eq!((whole(&[], 10), whole(&[], 8)), (None, None));
+    assert_eq!(icmp(&[], [0x20, 0], &[5, 0]), Some(DropReason::HeadlessFragment));
+    assert_eq!(icmp(&[], [0, 1], &[5, 0, 0, 0]), None);
+}
+
+#[test]
 fn llc_hides_no_packet() {
     let snap = |oui: [u8; 3], number: [u8; 2]| {
         guarded(&[], &[&[0, 50, 0xaa, 0xaa, 3][..], &oui, &number, &[0; 40]].concat())
@@ -167,6 +186,11 @@ fn neighbour_discovery_speaks_for_the_attachments_own() {
     assert_eq!(sent(nobody, &[], &message(135, other, 14, B)), Some(DropReason::NdSpoofed));
     assert_eq!(sent(own, &[44], &message(135, own, 1, A)), Some(DropReason::NdFragment));
     assert_eq!(sent(nobody, &[], &[128, 0, 0, 0]), Some(DropReason::AddressNotListed));
+    // A redirect names whom it sends to, and is of the router that it says.
+    let redirect =
+        |option, mac: Mac| [&[137, 0, 0, 0, 0, 0, 0, 0][..], &own, &other, &[option, 1], &mac].concat();
+    assert_eq!(sent(own, &[], &redirect(2, B)), None);
+    assert_eq!(sent(own, &[], &redirect(1, B)), Some(DropReason::NdSpoofed));
 }
 
 #[test]

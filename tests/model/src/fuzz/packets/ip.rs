@@ -36,9 +36,11 @@ pub fn ipv4_checksum(header: &[u8]) -> u16 {
 pub fn ipv4(rng: &mut Rng, from: Sender<'_>) -> Packet {
     let ip = PacketBuilder::ethernet2([0; 6], [0; 6]).ipv4(host4(rng), host4(rng), rng.u8(..));
     let mut frame = Vec::new();
-    let _ = match rng.u8(..4) {
+    let _ = match rng.u8(..6) {
         0 => ip.tcp(rng.u16(..3), 80, 1, 1000).write(&mut frame, from.mark),
         1 => ip.icmpv4_echo_request(1, rng.u16(..)).write(&mut frame, from.mark),
+        // Redirects, router advertisements and solicitations, and what is beside them.
+        2 => ip.icmpv4_raw(rng.u8(4..12), rng.u8(..2), [0; 4]).write(&mut frame, from.mark),
         _ => ip.udp(rng.u16(..3), pick(rng, &[1, 4789])).write(&mut frame, from.mark),
     };
     with_ecn(without_ethernet(&frame), rng)
