@@ -23,8 +23,18 @@ const LINKER_VERSION: &str = "0.10.4";
 /// bpf-linker with the LLVM that comes with rustc, since Debian's is older.
 const LINKER_FEATURES: [&str; 3] = ["--no-default-features", "--features", "rust-llvm-22"];
 
-/// Programs that the rig, the demo and the tests run, as Debian packages.
-const PACKAGES: [&str; 5] = ["iproute2", "iputils-ping", "ethtool", "iperf3", "tcpdump"];
+/// Debian packages: programs that the rig, the demo and the tests run, and the compiler of protocol buffers (with the files that its own `.proto`
+/// files come in), which the build of the agents' protocol and of etcd's client calls.
+const PACKAGES: [&str; 8] = [
+    "iproute2",
+    "iputils-ping",
+    "ethtool",
+    "iperf3",
+    "tcpdump",
+    "etcd-server",
+    "protobuf-compiler",
+    "libprotobuf-dev",
+];
 
 /// Installs what is missing.
 pub fn setup() -> anyhow::Result<()> {
