@@ -1,6 +1,8 @@
 //! What bytes from outside may do: be taken or be refused, and nothing else. One function a parser, for the targets of cargo-fuzz (`fuzz/`); in
 //! ordinary tests, what is kept there is replayed.
 
+mod records;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -19,6 +21,8 @@ use crate::{
         underlay::resolve::{Context, resolve, usable},
     },
 };
+
+pub use self::records::records;
 
 /// A node's file: every complaint says something, and what is taken has a name.
 pub fn config(bytes: &[u8]) {
@@ -89,7 +93,8 @@ mod tests {
 
     #[test]
     fn what_the_targets_start_from_and_what_they_found_is_taken_or_refused() {
-        let targets: [Target; 3] = [("config", config), ("request", request), ("netlink", netlink)];
+        let targets: [Target; 4] =
+            [("config", config), ("request", request), ("netlink", netlink), ("records", records)];
         for (name, target) in targets {
             let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(name);
             let files = fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path());

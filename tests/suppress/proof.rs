@@ -127,6 +127,12 @@ fn bindings_that_do_not_belong_there_are_found() {
         expect(node, "bindings", words, operators);
         write(node, map::BINDINGS, &key, Some(&own));
     }
+    let (ours, configured) = entries::<BindingKey, Binding>(node, map::FIXED_BINDINGS)[0];
+    let claim = Claim { flags: configured.claim.flags ^ Claim::LEAF, ..configured.claim };
+    write(node, map::FIXED_BINDINGS, &ours, Some(&Binding { claim, ..configured }));
+    let words = "10.0.0.9 in alder-lan is kept as that of a leaf, and p0 untagged is no leaf";
+    expect(node, "configured bindings", words, &["alder"]);
+    write(node, map::FIXED_BINDINGS, &ours, Some(&configured));
     let outside = Addr::v4(u16::from_ne_bytes([10, 1]), 0);
     for (key, binding, words) in [
         (BindingKey::new(99, v4(1)), own, "10.0.0.1 in #99 is of no segment"),

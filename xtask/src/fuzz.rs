@@ -32,7 +32,7 @@ pub struct Fuzz {
 }
 
 /// The targets in `fuzz/`: what userspace reads of what others wrote.
-const PARSERS: [&str; 3] = ["config", "request", "netlink"];
+const PARSERS: [&str; 4] = ["config", "request", "netlink", "records"];
 /// Some twenty seconds.
 const CASES: u32 = 3000;
 /// Less than a minute.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use sillon_abi::{Addr, Binding, BindingKey, Exit, Guards, PrefixKey, Service};
+use sillon_abi::{Addr, Binding, BindingKey, Claim, Exit, Guards, PrefixKey, Service};
 
 use super::Verifier;
 use crate::dataplane::{
@@ -27,10 +27,7 @@ impl Verifier<'_> {
         }
         for (key, binding) in &tables.bindings {
             self.binding(CONFIGURED, key, binding, &known);
-            if binding.exit.is_remote() {
-                let what = format!("{} is configured for a remote", self.whose(key));
-                self.violation(CONFIGURED, what, &[key.segment]);
-            }
+            self.configured(key, binding);
         }
         for (uid, segment) in &tables.segments {
             let has = counts.get(uid).copied().unwrap_or(0);
@@ -67,6 +64,24 @@ impl Verifier<'_> {
         if !known.may_have(binding.exit, key.addr) {
             let name = self.names().exit(binding.exit);
             self.violation(of, format!("{whose} is at {name}, which may not have it"), &[uid]);
+        }
+    }
+
+    /// A configured one is an attachment's, and a leaf's if that is a leaf: elsewhere, only the flag says it.
+    fn configured(&mut self, key: &BindingKey, binding: &Binding) {
+        let whose = self.whose(key);
+        if binding.exit.is_remote() {
+            self.violation(CONFIGURED, format!("{whose} is configured for a remote"), &[key.segment]);
+            return;
+        }
+        let Some(attachment) = self.tables.attachments.get(&binding.exit.id()) else { return };
+        let (is_leafs, is_leaf) = (binding.claim.flags & Claim::LEAF != 0, attachment.leaf != 0);
+        if is_leafs != is_leaf {
+            let word = |leaf| if leaf { "a leaf" } else { "no leaf" };
+            let name = self.names().exit(binding.exit);
+            let what =
+                format!("{whose} is kept as that of {}, and {name} is {}", word(is_leafs), word(is_leaf));
+            self.violation(CONFIGURED, what, &[key.segment]);
         }
     }
 
