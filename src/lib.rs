@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod cli;
+pub mod controller;
 pub mod dataplane;
 pub mod fabric;
 #[cfg(any(fuzzing, test))]
