@@ -7,6 +7,7 @@ pub mod dataplane;
 pub mod fabric;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
+pub mod identity;
 pub mod model;
 pub mod net;
 pub mod store;
