@@ -93,7 +93,11 @@ impl State {
     }
 
     /// The next state, of what a transaction elsewhere has made of this one.
-    pub fn followed(&self, revision: Revision, writes: impl IntoIterator<Item = (Key, Option<Object>)>) -> Self {
+    pub fn followed(
+        &self,
+        revision: Revision,
+        writes: impl IntoIterator<Item = (Key, Option<Object>)>,
+    ) -> Self {
         let mut next = Self { revision, ..self.clone() };
         for (key, object) in writes {
             next.set(key, object.map(Arc::new));

@@ -94,10 +94,7 @@ pub trait Store: Send + Sync {
 
     /// Makes commits in their order, each of which expects the version that the one before it makes. Gives how many were made, and why the
     /// next one was not. A store that can make several with one sync does.
-    fn commit_all(
-        &self,
-        commits: Vec<Commit>,
-    ) -> impl Future<Output = (usize, Option<StoreError>)> + Send {
+    fn commit_all(&self, commits: Vec<Commit>) -> impl Future<Output = (usize, Option<StoreError>)> + Send {
         async move {
             let mut made = 0;
             for commit in commits {
@@ -141,10 +138,7 @@ impl<S: Store> Store for Arc<S> {
         (**self).commit(commit)
     }
 
-    fn commit_all(
-        &self,
-        commits: Vec<Commit>,
-    ) -> impl Future<Output = (usize, Option<StoreError>)> + Send {
+    fn commit_all(&self, commits: Vec<Commit>) -> impl Future<Output = (usize, Option<StoreError>)> + Send {
         (**self).commit_all(commits)
     }
 
