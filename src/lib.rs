@@ -1,6 +1,7 @@
 //! Sillon carves isolated layer-2 segments for competing operators out of shared ports.
 
 pub mod agent;
+pub mod agents;
 pub mod cli;
 pub mod controller;
 pub mod dataplane;
@@ -10,4 +11,5 @@ pub mod fuzzing;
 pub mod identity;
 pub mod model;
 pub mod net;
+pub mod protocol;
 pub mod store;
