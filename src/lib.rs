@@ -9,4 +9,5 @@ pub mod fuzzing;
 pub mod identity;
 pub mod model;
 pub mod net;
+pub mod pki;
 pub mod store;
