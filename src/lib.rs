@@ -11,5 +11,6 @@ pub mod fuzzing;
 pub mod identity;
 pub mod model;
 pub mod net;
+pub mod pki;
 pub mod protocol;
 pub mod store;
