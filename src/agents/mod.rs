@@ -26,18 +26,25 @@ pub use self::server::{ServeError, serve};
 use crate::controller::Controller;
 use crate::fabric::concerned;
 use crate::model::Name;
+use crate::pki::Tls;
 use crate::store::Store;
 
 /// The sessions of a controller.
 struct Agents<S> {
     controller: Controller<S>,
     nodes: Arc<Mutex<BTreeMap<Name, Entry>>>,
+    tls: Tls,
     stop: CancellationToken,
 }
 
 impl<S> Clone for Agents<S> {
     fn clone(&self) -> Self {
-        Self { controller: self.controller.clone(), nodes: Arc::clone(&self.nodes), stop: self.stop.clone() }
+        Self {
+            controller: self.controller.clone(),
+            nodes: Arc::clone(&self.nodes),
+            tls: self.tls.clone(),
+            stop: self.stop.clone(),
+        }
     }
 }
 
@@ -52,8 +59,8 @@ struct Entry {
 }
 
 impl<S: Store + 'static> Agents<S> {
-    fn new(controller: Controller<S>, stop: CancellationToken) -> Self {
-        Self { controller, nodes: Arc::default(), stop }
+    fn new(controller: Controller<S>, tls: Tls, stop: CancellationToken) -> Self {
+        Self { controller, nodes: Arc::default(), tls, stop }
     }
 
     fn nodes(&self) -> std::sync::MutexGuard<'_, BTreeMap<Name, Entry>> {

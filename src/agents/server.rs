@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
@@ -14,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Agents;
-use super::session::{Session, leads};
+use super::session::{Peer, Session, leads};
 use crate::controller::Controller;
 use crate::identity::Identity;
-use crate::model::Name;
+use crate::pki::{Tls, TlsError};
 use crate::protocol::LONGEST_REPORT;
 use crate::protocol::pb::{self, agents_server, from_agent::What};
 use crate::store::Store;
@@ -31,26 +30,37 @@ const ALIVE: Duration = Duration::from_secs(5);
 
 /// Why the listener ended.
 #[derive(Debug, thiserror::Error)]
-#[error("agents can't be served: {0}")]
-pub struct ServeError(#[from] tonic::transport::Error);
+pub enum ServeError {
+    /// The listener failed.
+    #[error("agents can't be served: {0}")]
+    Transport(#[from] tonic::transport::Error),
+    /// TLS can't begin.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
 
-/// Serves agents until it is told to stop. The TLS configuration asks for client certificates.
+/// Serves agents until it is told to stop.
 ///
 /// # Errors
 /// The listener fails.
 pub async fn serve<S: Store + 'static>(
     controller: Controller<S>,
-    listener: TcpListener,
-    tls: Arc<ServerConfig>,
+    listeners: Vec<TcpListener>,
+    tls: Tls,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
     // Whatever ends this ends the sessions.
     let stop = stop.child_token();
     let _guard = stop.clone().drop_guard();
-    let agents = Agents::new(controller, stop.clone());
+    let config = tls.server(&[b"h2"])?;
+    let agents = Agents::new(controller, tls, stop.clone());
     let service = agents_server::AgentsServer::new(agents.clone()).max_decoding_message_size(LONGEST_REPORT);
     let (send, incoming) = mpsc::channel(1);
-    let accepting = tokio::spawn(accept(listener, TlsAcceptor::from(tls), send, stop.clone()));
+    let accepting = listeners.into_iter().map(|listener| {
+        tokio::spawn(accept(listener, TlsAcceptor::from(Arc::clone(&config)), send.clone(), stop.clone()))
+    });
+    let accepting: Vec<_> = accepting.collect();
+    drop(send);
     let telling = tokio::spawn(agents.tell());
     let done = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(ALIVE))
@@ -61,7 +71,7 @@ pub async fn serve<S: Store + 'static>(
         .serve_with_incoming_shutdown(ReceiverStream::new(incoming), stop.cancelled())
         .await;
     stop.cancel();
-    let _ = futures::join!(accepting, telling);
+    let _ = futures::join!(futures::future::join_all(accepting), telling);
     Ok(done?)
 }
 
@@ -112,7 +122,8 @@ impl<S: Store + 'static> agents_server::Agents for Agents<S> {
         &self,
         request: Request<Streaming<pb::FromAgent>>,
     ) -> Result<Response<Self::FollowStream>, Status> {
-        let node = node_of(&request)?;
+        let peer = peer(&request)?;
+        let node = peer.node.clone();
         leads(&self.controller.lead())?;
         let mut from = request.into_inner();
         let hello = match timeout(PATIENCE, from.message()).await {
@@ -130,17 +141,17 @@ impl<S: Store + 'static> agents_server::Agents for Agents<S> {
         );
         let (wake, end, last) = self.enter(&node);
         let (to, updates) = mpsc::channel(1);
-        tokio::spawn(Session::new(self.clone(), node, &hello, last).run(from, to, wake, end));
+        tokio::spawn(Session::new(self.clone(), peer, hello, last).run(from, to, wake, end));
         Ok(Response::new(ReceiverStream::new(updates)))
     }
 }
 
 /// The node whose certificate it is.
-fn node_of<T>(request: &Request<T>) -> Result<Name, Status> {
+fn peer<T>(request: &Request<T>) -> Result<Peer, Status> {
     let chain = request.peer_certs().ok_or_else(|| Status::unauthenticated("there is no certificate"))?;
     let end = chain.first().ok_or_else(|| Status::unauthenticated("there is no certificate"))?;
     match Identity::of_certificate(end) {
-        Ok(Identity::Node(node)) => Ok(node),
+        Ok(Identity::Node(node)) => Ok(Peer { node, chain }),
         Ok(other) => {
             Err(Status::permission_denied(format!("{other} is no node: only agents are served here")))
         }

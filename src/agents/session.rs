@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
 use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
@@ -16,11 +19,23 @@ use crate::store::Store;
 
 /// The longest text of an agent's that is kept, bytes.
 const LONGEST: usize = 500;
+/// How often a certificate is looked at again besides: it may have ended.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// Who is at the other end of a connection.
+pub struct Peer {
+    pub node: Name,
+    pub chain: Arc<Vec<CertificateDer<'static>>>,
+}
 
 /// A stream, and what is known of who is at its other end.
 pub struct Session<S> {
     agents: Agents<S>,
     node: Name,
+    /// Its certificate, and what leads to a root.
+    chain: Arc<Vec<CertificateDer<'static>>>,
+    /// What the agent said first that it has.
+    digest: Vec<u8>,
     /// What the agent has.
     has: Option<Arc<Projection>>,
     /// What it was sent last, unless it has that.
@@ -41,9 +56,11 @@ struct Said {
 
 impl<S: Store + 'static> Session<S> {
     /// Of an agent that says that it has what `hello` says.
-    pub fn new(agents: Agents<S>, node: Name, hello: &pb::Hello, last: Option<Arc<Projection>>) -> Self {
+    pub fn new(agents: Agents<S>, peer: Peer, hello: pb::Hello, last: Option<Arc<Projection>>) -> Self {
+        let Peer { node, chain } = peer;
         let has = last.filter(|last| hello.digest == last.digest);
-        Self { agents, node, has, sent: None, waits: false, said: Said::default() }
+        let (digest, said) = (hello.digest, Said::default());
+        Self { agents, node, chain, digest, has, sent: None, waits: false, said }
     }
 
     /// Runs until either side ends the stream, or it must end.
@@ -55,11 +72,16 @@ impl<S: Store + 'static> Session<S> {
         end: CancellationToken,
     ) {
         let mut lead = self.agents.controller.lead();
+        let mut files = self.agents.tls.changed();
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         wake.mark_changed();
         let status = loop {
             let done = tokio::select! {
                 () = end.cancelled() => Err(Status::unavailable("this stream is over: the controller stops, or the agent has another one")),
                 _ = lead.changed() => leads(&lead).map(drop),
+                _ = files.changed() => self.is_let_in(),
+                _ = look.tick() => self.is_let_in(),
                 message = from.message() => match message {
                     Ok(Some(pb::FromAgent { what: Some(What::Report(report)) })) => self.hear(report).await,
                     Ok(Some(_)) => Err(Status::invalid_argument("after hello, an agent reports")),
@@ -78,6 +100,14 @@ impl<S: Store + 'static> Session<S> {
         tracing::info!(node = %self.node, why = status.message(), "the agent's stream ends");
         // It may be gone already.
         let _ = to.send(Err(status)).await;
+    }
+
+    /// Whether it would still be let in with its certificate.
+    fn is_let_in(&self) -> Result<(), Status> {
+        let checked = self.agents.tls.check(&self.chain);
+        checked
+            .map(drop)
+            .map_err(|error| Status::unauthenticated(format!("the certificate is good no more: {error}")))
     }
 
     /// Sends what the agent does not have, if there is anything.
@@ -99,7 +129,9 @@ impl<S: Store + 'static> Session<S> {
             self.has = Some(projection);
             return self.note().await;
         }
-        let update = projection.update(self.has.as_deref(), &lead);
+        // What it has may be right although it is not known since when it has it.
+        let same = Some(&*projection).filter(|new| self.sent.is_none() && self.digest == new.digest);
+        let update = projection.update(self.has.as_deref().or(same), &lead);
         tracing::debug!(node = %self.node, revision = %projection.revision, parts = update.parts.len(), "sent");
         (self.sent, self.waits) = (Some(projection), true);
         to.send(Ok(update)).await.map_err(|_| Status::cancelled("the agent is gone"))

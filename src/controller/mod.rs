@@ -12,6 +12,7 @@
 //! requests.
 #![forbid(unsafe_code)]
 
+mod config;
 mod history;
 mod lead;
 mod record;
@@ -30,6 +31,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+pub use self::config::{Config, ListenerConfig};
 pub use self::history::Compacted;
 pub use self::lead::Lead;
 pub use self::record::RECORD;
