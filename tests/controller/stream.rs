@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use sillon::fabric::{Actor, Change, ConditionKind, Key, Revision};
+use sillon::fabric::{Actor, Body, Change, ConditionKind, Key, Revision};
 use sillon::pki::Tls;
 use sillon::protocol::Parts;
 use sillon::protocol::pb::{self, agents_client::AgentsClient, from_agent::What};
@@ -93,6 +93,15 @@ impl Agent {
     }
 }
 
+/// What a segment's VNI is.
+fn vni(running: &Running, segment: &str) -> String {
+    let object = running.controller.state().get(&format!("segment/{segment}").parse().unwrap()).cloned();
+    match &object.unwrap().body {
+        Body::Segment(segment) => segment.vni.to_string(),
+        _ => unreachable!(),
+    }
+}
+
 fn keys(update: &pb::Update) -> Vec<&str> {
     update.parts.iter().map(|part| part.key.as_str()).collect()
 }
@@ -159,6 +168,9 @@ async fn changes_come_as_such_and_only_to_whom_they_concern() {
     let update = again.follow().await;
     assert_eq!(keys(&update), ["attachment/p1/untagged", "segment/birch.lan"]);
     assert!(update.parts.iter().all(|part| part.text.is_none()));
+    let grave: Key =
+        "tombstone/edge1/vni/birch".replace("birch", &vni(&running, "birch/lan")).parse().unwrap();
+    running.until("edge1 has confirmed it", |state| state.get(&grave).is_none()).await;
     // And who has something else, all of it.
     drop(again);
     let mut again = hello(at, &tls, "edge1", parts).await.unwrap();
