@@ -142,7 +142,9 @@ fn frames_pass_once_the_attachments_are_submitted_and_not_before() {
     world.hosts[0].send(&datagram(1, mac(2), "to the one")).unwrap();
     assert!(comes(&world.hosts[1], "to the one"));
     for other in &world.hosts[2..] {
-        assert!(other.drain().unwrap().is_empty());
+        // The edge's own stack may have said something there before its agent ran.
+        let mut heard = other.drain().unwrap().into_iter();
+        assert!(!heard.any(|frame| frame.contains(b"I am") || frame.contains(b"to the one")));
     }
     world.does(vec![delete("attachment/alder/a2")]);
     world.at(async |running| {
