@@ -13,4 +13,5 @@ pub mod model;
 pub mod net;
 pub mod pki;
 pub mod protocol;
+pub mod service;
 pub mod store;

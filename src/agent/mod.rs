@@ -33,6 +33,7 @@ use crate::{
         links::{self, Link},
         underlay::{Follower, FollowerHandle, Snapshot, WatchSet},
     },
+    service,
 };
 
 /// As many times as long as looking through the FDB takes passes until the next time: a large one must not keep the agent from the underlay.
@@ -138,8 +139,9 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
     agent.settle().await;
     let config = agent.reconciler.config();
     let name = config.node.name.to_string();
-    println!("ready: node {name}, {} ports, XDP {}", config.ports.len(), options.mode);
+    service::ready(&format!("node {name}, {} ports, XDP {}", config.ports.len(), options.mode));
     agent.run(&listener, &mut signals).await?;
+    service::stopping();
     info!(node = name, "stopped; the node goes on forwarding");
     Ok(())
 }
@@ -243,6 +245,7 @@ impl Agent {
     async fn run(&mut self, listener: &UnixListener, signals: &mut Signals) -> anyhow::Result<()> {
         let mut second = interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut beat = service::beat();
         loop {
             tokio::select! {
                 _ = signals.terminate.recv() => return Ok(()),
@@ -264,6 +267,7 @@ impl Agent {
                     self.carry_out(task).await;
                 }
                 _ = second.tick() => self.each_second().await,
+                _ = beat.tick() => service::alive(),
             }
         }
     }

@@ -15,6 +15,7 @@ use super::{Output, exit};
 use crate::agents;
 use crate::controller::{Config, Controller, Settings};
 use crate::pki::Tls;
+use crate::service;
 use crate::store::Embedded;
 
 /// How often the files of certificates are looked at.
@@ -54,9 +55,11 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let controller = Controller::open(Embedded::open(&config.store)?, settings).await?;
     let stop = CancellationToken::new();
     let mut serving = tokio::spawn(agents::serve(controller.clone(), listeners, tls.clone(), stop.clone()));
-    println!("ready: controller {name}, agents at {}", addresses.join(", "));
+    service::ready(&format!("controller {name}, agents at {}", addresses.join(", ")));
+    let mut beat = service::beat();
     let done = loop {
         tokio::select! {
+            _ = beat.tick() => service::alive(),
             _ = terminate.recv() => break Ok(()),
             _ = interrupt.recv() => break Ok(()),
             _ = hangup.recv() => match tls.reload() {
@@ -66,6 +69,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
             ended = &mut serving => break ended.context("serving agents")?.map_err(anyhow::Error::from),
         }
     };
+    service::stopping();
     stop.cancel();
     if !serving.is_finished() {
         serving.await.context("serving agents")??;
