@@ -62,7 +62,8 @@ impl Package {
         control(&tree)?;
         let package = out.join(format!("sillon_{}_{}.deb", env!("CARGO_PKG_VERSION"), architecture()?));
         let mut make = command("dpkg-deb");
-        make.args(["--root-owner-group", "--build"]).arg(&tree).arg(&package);
+        // The default (xz) takes minutes for a binary with debug information.
+        make.args(["--root-owner-group", "-Zzstd", "-z3", "--build"]).arg(&tree).arg(&package);
         run(make.stdout(std::process::Stdio::null()))?;
         say(&format!("made {}; install it with: apt install {}", package.display(), package.display()));
         Ok(())
