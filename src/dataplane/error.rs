@@ -92,7 +92,7 @@ fn hint(error: &(dyn std::error::Error + 'static)) -> String {
         if let Some(errno) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
             return match errno {
                 libc::EPERM | libc::EACCES => {
-                    "\n  likely cause: missing capabilities; the agent needs CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN \
+                    "\n  likely cause: missing capabilities; the agent needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN \
                      (run it as root), or the verifier refused a program (see the log with -v)"
                 }
                 libc::E2BIG | libc::ENOSPC => "\n  likely cause: a limit under [node] is reached; raise it and flush the node",

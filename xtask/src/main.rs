@@ -6,6 +6,7 @@ mod build;
 mod ci;
 mod demo;
 mod fuzz;
+mod package;
 mod run;
 mod setup;
 mod test;
@@ -36,6 +37,8 @@ enum Task {
     Bench(bench::Bench),
     /// Feed random input to the parser, `compile` and `diff`, and frames to the loaded programs (needs root)
     Fuzz(fuzz::Fuzz),
+    /// Build, and make the Debian package
+    Package(package::Package),
     /// Everything that must pass before a change lands
     Ci,
 }
@@ -48,6 +51,7 @@ Examples:
   cargo xtask test -- vlan         only the tests with `vlan` in their names
   cargo xtask bench                how fast it is, as ratios; also in target/bench.json
   cargo xtask fuzz --time 3600     an hour of random frames; --seed N for those of an earlier run
+  cargo xtask package              the Debian package, in target/package
   cargo xtask ci                   format, lint, test, fuzz, docs";
 
 fn main() -> ExitCode {
@@ -58,6 +62,7 @@ fn main() -> ExitCode {
         Task::Test(test) => test.run(),
         Task::Bench(bench) => bench.run(),
         Task::Fuzz(fuzz) => fuzz.run(),
+        Task::Package(package) => package.run(),
         Task::Ci => ci::ci(),
     };
     if let Err(error) = done {

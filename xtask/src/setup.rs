@@ -25,7 +25,7 @@ const LINKER_FEATURES: [&str; 3] = ["--no-default-features", "--features", "rust
 
 /// Debian packages: programs that the rig, the demo and the tests run, and the compiler of protocol buffers (with the files that its own `.proto`
 /// files come in), which the build of the agents' protocol and of etcd's client calls.
-const PACKAGES: [&str; 8] = [
+const PACKAGES: [&str; 9] = [
     "iproute2",
     "iputils-ping",
     "ethtool",
@@ -34,6 +34,7 @@ const PACKAGES: [&str; 8] = [
     "etcd-server",
     "protobuf-compiler",
     "libprotobuf-dev",
+    "systemd",
 ];
 
 /// Installs what is missing.

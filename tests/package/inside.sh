@@ -1,0 +1,34 @@
+#!/bin/sh
+# Run as root of a copy of this system, in a network namespace of its own: what an administrator does with the package.
+echo "# install"
+dpkg -i /tmp/sillon.deb >/dev/null
+getent passwd sillon >/dev/null
+sillon --version
+systemd-analyze verify --man=no /usr/lib/systemd/system/sillon-*.service
+test "$(stat -c %a /etc/sillon/controller.toml)" = 644
+
+echo "# the controller, as its unit runs it"
+ip link set lo up
+unit=/usr/lib/systemd/system/sillon-controller.service
+of() { sed -n "s/^$1=//p" "$2"; }
+cp /mnt/certificates/* /etc/sillon/
+chown sillon: /etc/sillon/controller.key
+install -d -o sillon -g sillon -m "$(of StateDirectoryMode $unit)" "/var/lib/$(of StateDirectory $unit)"
+NOTIFY_SOCKET=/mnt/notify WATCHDOG_USEC=300000 setpriv --reuid "$(of User $unit)" --regid "$(of Group $unit)" --clear-groups \
+    --bounding-set -all --inh-caps -all --no-new-privs $(of ExecStart $unit) >/mnt/controller.log 2>&1 &
+echo $! >/mnt/controller.pid
+# The test says when it has heard enough.
+read -r _ </mnt/enough
+kill -TERM $!
+wait $!
+test -s /var/lib/sillon/controller/fabric.db
+
+echo "# remove, and what stays"
+dpkg -r sillon >/dev/null
+test ! -e /usr/bin/sillon
+test -s /etc/sillon/controller.toml
+test -s /var/lib/sillon/controller/fabric.db
+dpkg -P sillon >/dev/null
+test ! -e /etc/sillon/controller.toml
+test -s /var/lib/sillon/controller/fabric.db
+echo "# done"
