@@ -1,5 +1,9 @@
 //! The commands and their options, as clap reads them.
 
+mod pki;
+
+pub use self::pki::*;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -47,6 +51,9 @@ pub enum Command {
     /// Look at a node, or take it down
     #[command(arg_required_else_help = true)]
     Node(NodeArgs),
+    /// Make and revoke certificates: who may come in, and as whom
+    #[command(arg_required_else_help = true)]
+    Pki(PkiArgs),
 }
 
 /// `sillon agent`

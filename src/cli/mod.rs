@@ -9,6 +9,7 @@ pub mod check;
 mod guards;
 pub mod node;
 mod output;
+pub mod pki;
 mod tables;
 pub mod verify;
 
@@ -39,6 +40,7 @@ pub fn main() -> ExitCode {
             NodeCommand::Show(show) => node::show(show, output),
             NodeCommand::Flush(flush) => node::flush(flush, output),
         },
+        Command::Pki(args) => pki::pki(&args.command, output),
     };
     done.unwrap_or_else(|error| {
         output.complain(&format!("error: {error:#}\n"));
