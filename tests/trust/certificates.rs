@@ -68,7 +68,12 @@ impl Ca {
 
 fn command(dir: &Path, line: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sillon"));
-    command.current_dir(dir).env("SILLON_PKI", "pki").arg("pki").args(line.split(' ')).env_remove("RUST_LOG");
+    command
+        .current_dir(dir)
+        .env("SILLON_PKI", "pki")
+        .arg("pki")
+        .args(line.split_whitespace())
+        .env_remove("RUST_LOG");
     command
 }
 
