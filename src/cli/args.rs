@@ -1,7 +1,9 @@
 //! The commands and their options, as clap reads them.
 
+mod audit;
 mod pki;
 
+pub use self::audit::*;
 pub use self::pki::*;
 
 use std::path::PathBuf;
@@ -54,6 +56,9 @@ pub enum Command {
     /// Make and revoke certificates: who may come in, and as whom
     #[command(arg_required_else_help = true)]
     Pki(PkiArgs),
+    /// Read and check the log of all changes
+    #[command(arg_required_else_help = true)]
+    Audit(AuditArgs),
 }
 
 /// `sillon agent`

@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod args;
+pub mod audit;
 pub mod check;
 mod guards;
 pub mod node;
@@ -41,6 +42,7 @@ pub fn main() -> ExitCode {
             NodeCommand::Flush(flush) => node::flush(flush, output),
         },
         Command::Pki(args) => pki::pki(&args.command, output),
+        Command::Audit(args) => audit::audit(&args.command, output),
     };
     done.unwrap_or_else(|error| {
         output.complain(&format!("error: {error:#}\n"));

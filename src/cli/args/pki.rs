@@ -38,7 +38,7 @@ pub enum PkiCommand {
     /// Sign the revocation list anew; it says of itself that it is good for 90 days
     Refresh(RefreshArgs),
     /// Print what was issued
-    #[command(after_help = SHOW_EXAMPLES)]
+    #[command(after_help = PKI_SHOW_EXAMPLES)]
     Show(ShowIssuedArgs),
 }
 
@@ -262,7 +262,7 @@ Examples:
 Copy crl.pem to the controllers: they read it again when it changes, and cut whoever was revoked.
 What was revoked before stays as it is; the list is signed anew in any case.";
 
-const SHOW_EXAMPLES: &str = "\
+const PKI_SHOW_EXAMPLES: &str = "\
 Examples:
   sillon pki show
   sillon pki show operator/alder --all
