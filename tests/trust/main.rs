@@ -1,4 +1,6 @@
 //! Certificates, TLS and the audit log, with real files and real connections.
 
+mod audit;
 mod certificates;
+mod naive;
 mod tls;
