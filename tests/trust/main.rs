@@ -3,5 +3,6 @@
 
 mod audit;
 mod certificates;
+mod changes;
 mod naive;
 mod tls;
