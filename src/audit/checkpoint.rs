@@ -271,7 +271,7 @@ mod tests {
             key.open_note(&note.replace("your problem", "my problem")),
             Err(NoteError::Unsigned(key.name.clone()))
         );
-        assert!(matches!(key.open(note), Err(NoteError::Origin { .. })));
+        assert!(matches!(key.open(note), Err(NoteError::Form(_))), "it is no checkpoint");
         assert_eq!(key.to_string().parse(), Ok(key));
     }
 
