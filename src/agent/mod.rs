@@ -271,10 +271,15 @@ impl Agent {
     /// What the controller asks for.
     async fn carry_out(&mut self, task: Option<Task>) {
         let Some(Task { config, forget }) = task else { return };
+        let before = watch_set(self.reconciler.config()).remotes;
         let mut applied = match config {
             Some(config) => self.apply(config).await,
             None => Ok(0),
         };
+        // A new remote has no way until its neighbour has answered.
+        if !watch_set(self.reconciler.config()).remotes.is_subset(&before) {
+            self.settle().await;
+        }
         for (segment, place) in &forget {
             // One that fails does not keep the others.
             if let Err(error) = self.reconciler.forget(segment, place) {
@@ -422,10 +427,13 @@ impl Agent {
         self.unreachable.retain(|remote| snapshot.remotes.contains_key(remote));
     }
 
-    /// Waits a while for the ways to all remotes, so that "ready" is true of those that answer.
+    /// Waits a while for the ways to all remotes, so that "ready" and "applied" are true of those that answer.
     async fn settle(&mut self) {
-        let is_settled =
-            |snapshot: &Snapshot| snapshot.remotes.values().all(|resolution| !resolution.paths.is_empty());
+        let remotes = watch_set(self.reconciler.config()).remotes;
+        let is_settled = |snapshot: &Snapshot| {
+            let has_way = |remote| snapshot.remotes.get(remote).is_some_and(|found| !found.paths.is_empty());
+            remotes.iter().all(has_way)
+        };
         // What is not reachable by then is told of as such.
         let _ = timeout(SETTLING, self.snapshots.wait_for(is_settled)).await;
         self.follow_underlay().await;

@@ -44,7 +44,7 @@ pub enum Color {
 pub enum Command {
     /// Run this machine as a node: attach the programs to its ports and keep them as FILE says
     #[command(after_help = AGENT_EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-    Agent(AgentArgs),
+    Agent(Box<AgentArgs>),
     /// Keep a fabric: who rents what, and what every node shall do
     #[command(after_help = CONTROLLER_EXAMPLES)]
     Controller(ControllerArgs),

@@ -214,7 +214,14 @@ impl<S: Store + 'static> Controller<S> {
             Writer::new(Arc::clone(&store), (say, history.clone()), settings.tries, (recorder, tree));
         tasks.spawn(writer.run(queue, stop.clone()));
         let (say, lead) = watch::channel(None);
-        tasks.spawn(lead::run(Arc::clone(&store), settings, requests.clone(), say, stop.clone()));
+        let leader = lead::Leader {
+            store: Arc::clone(&store),
+            settings,
+            requests: requests.clone(),
+            now: now.clone(),
+            say,
+        };
+        tasks.spawn(leader.run(stop.clone()));
         tasks.close();
         let guard = stop.clone().drop_guard();
         let inner = Inner { store, requests, now, history, lead, tasks, stop, _guard: guard };

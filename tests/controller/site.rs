@@ -37,7 +37,9 @@ impl Site {
             let stem = subject.file_stem();
             let made = ca.issue(&Wanted { subject, names, lifetime: None, request: None }, now).unwrap();
             std::fs::write(site.path(&format!("{stem}.crt")), made.certificate).unwrap();
-            std::fs::write(site.path(&format!("{stem}.key")), made.key.unwrap()).unwrap();
+            let key = site.path(&format!("{stem}.key"));
+            std::fs::write(&key, made.key.unwrap()).unwrap();
+            std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         }
         site
     }

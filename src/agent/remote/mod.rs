@@ -188,11 +188,14 @@ impl Remote {
     /// What the maps and ports are like now.
     pub fn observe(&mut self, drift: Option<String>, down: BTreeSet<String>) {
         let down: Vec<String> = down.into_iter().collect();
-        let report = &self.status.borrow().report;
-        if report.drift == drift && report.down == down {
-            return;
+        // Looked at in a statement of its own: `tell` must not wait for a borrow that lasts until it is done.
+        let is_same = {
+            let report = &self.status.borrow().report;
+            report.drift == drift && report.down == down
+        };
+        if !is_same {
+            self.tell(|report| (report.drift, report.down) = (drift, down));
         }
-        self.tell(|report| (report.drift, report.down) = (drift, down));
     }
 
     fn say_refused(&self, revision: u64, why: String) {
