@@ -45,6 +45,11 @@ pub struct Leader<S> {
 }
 
 impl<S: Store> Leader<S> {
+    /// Asks for the leadership once. So a controller that is alone leads from the beginning.
+    pub async fn first(&self) {
+        lead(&*self.store, &self.settings, &self.say).await;
+    }
+
     /// Leads whenever nobody else does, until it is told to stop, or the controller can't go on: then another one shall.
     pub async fn run(self, stop: CancellationToken) {
         let Self { store, settings, requests, mut now, say } = self;

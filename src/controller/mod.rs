@@ -221,6 +221,7 @@ impl<S: Store + 'static> Controller<S> {
             now: now.clone(),
             say,
         };
+        leader.first().await;
         tasks.spawn(leader.run(stop.clone()));
         tasks.close();
         let guard = stop.clone().drop_guard();

@@ -39,7 +39,7 @@ fn start(site: &Site) -> (Process, SocketAddr) {
     let mut process = Process(command(site).spawn().unwrap());
     let mut line = String::new();
     BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let at = line.strip_prefix("ready: controller one, agents at ").expect(&line);
+    let at = line.strip_prefix("ready: controller one, agents at ").unwrap_or_else(|| panic!("{line}"));
     let at = at.trim().parse().unwrap();
     (process, at)
 }
