@@ -122,6 +122,36 @@ async fn a_change_and_its_entries_are_one_commit_and_the_log_goes_on_after_a_res
 }
 
 #[tokio::test]
+async fn what_agents_report_is_no_entry_but_what_comes_of_it_is() {
+    let site = Site::new();
+    let controller = site.controller().await;
+    controller.submit(by("owner", fabric())).await.unwrap();
+    let before = site.entries(&**controller.store()).await.len();
+    let report = |applied| {
+        let text = format!(
+            r#"{{"report":{{"node":"edge1","applied":{applied},"drift":"a map has more than it should"}}}}"#
+        );
+        let changes = vec![serde_json::from_str(&text).unwrap()];
+        Request { who: Actor::Node("edge1".parse().unwrap()), changes, dry_run: false }
+    };
+    let reported = controller.submit(report(1)).await.unwrap();
+    assert!(!reported.events.is_empty());
+    assert_eq!(site.entries(&**controller.store()).await.len(), before);
+
+    // The server goes to birch once the node has confirmed.
+    let attachment = put("attachment/alder/a", r#"{"segment":"lan","port":"edge1/p1","encap":"untagged"}"#);
+    controller.submit(by("alder", vec![attachment])).await.unwrap();
+    let transfer = Change::Transfer { server: "s1".parse().unwrap(), to: owned("birch", "l2") };
+    let transferred = controller.submit(by("owner", vec![transfer])).await.unwrap();
+    let before = site.entries(&**controller.store()).await.len();
+    controller.submit(report(transferred.revision.0)).await.unwrap();
+    let entries = site.entries(&**controller.store()).await;
+    let new: Vec<_> =
+        entries[before..].iter().map(|entry| (entry.who.to_string(), keys(entry).join(" "))).collect();
+    assert_eq!(new, [("node/edge1".to_owned(), "lease/alder/l1".to_owned())]);
+}
+
+#[tokio::test]
 async fn nobody_reads_in_its_entries_who_else_was_concerned() {
     let site = Site::new();
     let controller = site.controller().await;
