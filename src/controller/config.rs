@@ -20,6 +20,8 @@ pub struct Config {
     pub store: PathBuf,
     /// The agents' listener.
     pub agents: ListenerConfig,
+    /// What signs the audit log.
+    pub audit: Option<AuditConfig>,
     tls: TlsConfig,
 }
 
@@ -35,6 +37,16 @@ impl ListenerConfig {
     pub fn listen(&self) -> &[SocketAddr] {
         self.listen.get_ref()
     }
+}
+
+/// What signs the audit log, as `sillon audit key` made it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditConfig {
+    /// The log's name.
+    pub name: String,
+    /// The key's file.
+    pub key: PathBuf,
 }
 
 /// The files of TLS.
@@ -62,7 +74,8 @@ impl Config {
         let directory = path.parent().unwrap_or(Path::new("."));
         let tls = &mut config.tls;
         let files = [&mut config.store, &mut tls.certificate, &mut tls.key].into_iter();
-        for file in files.chain(tls.roots.get_mut()).chain(&mut tls.revocations) {
+        let audit = config.audit.as_mut().map(|audit| &mut audit.key);
+        for file in files.chain(tls.roots.get_mut()).chain(&mut tls.revocations).chain(audit) {
             *file = directory.join(&*file);
         }
         Ok(config)

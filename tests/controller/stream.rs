@@ -21,10 +21,11 @@ use crate::site::{PATIENCE, Running, Site, attach, delete, lan, leased, put};
 /// What must not come would come long before this.
 const SILENCE: Duration = Duration::from_millis(300);
 
-struct Agent {
+/// An agent that does what the test says.
+pub struct Agent {
     say: mpsc::Sender<pb::FromAgent>,
-    updates: Streaming<pb::Update>,
-    parts: Parts,
+    pub updates: Streaming<pb::Update>,
+    pub parts: Parts,
 }
 
 fn listener() -> std::net::TcpListener {
@@ -40,7 +41,7 @@ async fn start() -> (Site, Running, SocketAddr) {
 }
 
 /// Says hello with a certificate, and as the node that has these parts.
-async fn hello(at: SocketAddr, tls: &Tls, node: &str, parts: Parts) -> Result<Agent, Status> {
+pub async fn hello(at: SocketAddr, tls: &Tls, node: &str, parts: Parts) -> Result<Agent, Status> {
     let config = tls.client(&[b"h2"]).unwrap();
     let io = move |_| {
         let config = config.clone();
@@ -63,7 +64,7 @@ async fn hello(at: SocketAddr, tls: &Tls, node: &str, parts: Parts) -> Result<Ag
 
 impl Agent {
     /// The next update, which must make of what there is what it says.
-    async fn next(&mut self) -> pb::Update {
+    pub async fn next(&mut self) -> pb::Update {
         let update = timeout(PATIENCE, self.updates.message()).await.unwrap().unwrap().unwrap();
         let base = if update.base.is_empty() { Parts::default() } else { self.parts.clone() };
         assert!(update.base.is_empty() || update.base == base.digest());
@@ -86,7 +87,7 @@ impl Agent {
     }
 
     /// Takes the next update, and says so.
-    async fn follow(&mut self) -> pb::Update {
+    pub async fn follow(&mut self) -> pb::Update {
         let update = self.next().await;
         self.applied(&update).await;
         update

@@ -1,6 +1,7 @@
 //! The file: its tables, and each of its transactions.
 
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
@@ -164,10 +165,12 @@ impl File {
         Ok(())
     }
 
-    /// A term that no leadership had, over all restarts.
+    /// A term that no leadership had, over all restarts. It is no less than the time in seconds, so that a store that was made anew of a
+    /// backup does not give out terms that agents have seen larger ones of; none changes hands once a second all the time.
     pub fn next_term(&mut self) -> Result<u64, StoreError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let term = counter(&transaction, "term")? + 1;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let term = (counter(&transaction, "term")? + 1).max(now);
         set_counter(&transaction, "term", term)?;
         transaction.commit()?;
         Ok(term)
