@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod embedded;
+mod etcd;
 mod export;
 
 use std::future::Future;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use embedded::Embedded;
+pub use etcd::{Etcd, EtcdOptions, EtcdTls, Existing, Progress};
 pub use export::{ExportError, export, read_export};
 
 /// The number of a commit. A later commit has a larger one; 0 is the empty store.
@@ -64,7 +66,7 @@ pub struct Held {
 }
 
 /// Why a store did not do what it was asked.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum StoreError {
     /// Somebody wrote in between.
     #[error("the store is at version {}, and another was expected; read what changed and try again", .0.0)]
@@ -75,7 +77,7 @@ pub enum StoreError {
     /// What happened that long ago is no longer known.
     #[error("what happened before version {} was compacted; begin with a snapshot", .0.0)]
     Compacted(Version),
-    /// The store itself failed. Whether a commit was made is not known.
+    /// The store itself failed. Where a commit may have been made all the same, the text says so.
     #[error("the store failed: {0}")]
     Failed(String),
 }
@@ -97,7 +99,8 @@ pub trait Store: Send + Sync {
     /// [`StoreError::Compacted`]: they are no longer all there.
     fn after(&self, version: Version) -> impl Future<Output = Result<Vec<Batch>, StoreError>> + Send;
 
-    /// Takes a leadership for some time, or takes it for longer. Gives nothing while another has it.
+    /// Takes a leadership for some time, or takes it for longer. Gives nothing while another has it. A store that counts in larger steps may let it
+    /// last somewhat longer than was asked.
     fn lead(
         &self,
         name: &str,

@@ -1,8 +1,11 @@
-//! The store: one suite for all implementations, what is the embedded one's own, and what becomes of it when its process is killed.
+//! The store: one suite for all implementations, what is the embedded one's own, what is etcd's own, and what becomes of them when a
+//! process is killed, paused or cut off.
 // clippy allows `unwrap` in test functions by itself, but not in their helpers.
 #![allow(clippy::unwrap_used)]
 
 mod crash;
+mod etcd;
+mod faults;
 mod suite;
 
 use sillon::store::{Embedded, Snapshot, Store, StoreError, Version, export, read_export};
@@ -13,12 +16,12 @@ use self::suite::{commit, write};
 async fn the_embedded_store_does_what_every_store_does() {
     let dir = tempfile::tempdir().unwrap();
     let mut count = 0;
-    suite::everything(|| {
+    suite::everything(async || {
         count += 1;
         Embedded::open(&dir.path().join(format!("{count}.db"))).unwrap()
     })
     .await;
-    assert_eq!(count, 8);
+    assert_eq!(count, 9);
 }
 
 #[tokio::test]
