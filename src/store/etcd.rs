@@ -94,7 +94,8 @@ impl EtcdOptions {
 /// A store in etcd.
 pub struct Etcd {
     shared: Arc<Shared>,
-    commits: mpsc::Sender<Waiting>,
+    /// Without a limit: each that waits in it is somebody who waits, and the order is that in which they came.
+    commits: mpsc::UnboundedSender<Waiting>,
 }
 
 impl fmt::Debug for Etcd {
@@ -139,7 +140,7 @@ impl Etcd {
 
     fn start(shared: Shared) -> Self {
         let shared = Arc::new(shared);
-        let (commits, queue) = mpsc::channel(commits::QUEUE);
+        let (commits, queue) = mpsc::unbounded_channel();
         tokio::spawn(commits::work(Arc::clone(&shared), queue));
         Self { shared, commits }
     }
@@ -151,10 +152,11 @@ impl Store for Etcd {
     }
 
     async fn commit(&self, commit: Commit) -> Result<Version, StoreError> {
-        let gone = || StoreError::Failed("its task has ended; whether the commit was made is not known".to_owned());
+        let gone =
+            || StoreError::Failed("its task has ended; whether the commit was made is not known".to_owned());
         let (reply, answer) = oneshot::channel();
         let waiting = Waiting::new(commit, self.shared.options.most_bytes, reply)?;
-        self.commits.send(waiting).await.map_err(|_| gone())?;
+        self.commits.send(waiting).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 

@@ -62,7 +62,8 @@ async fn what_one_controller_wrote_all_see(cluster: &EtcdCluster) {
 async fn commits_that_know_what_comes_before_them_are_made_together(cluster: &EtcdCluster) {
     let store = Etcd::open(options(cluster, "together")).await.unwrap();
     let began = std::time::Instant::now();
-    let all = (0..500).map(|number| store.commit(commit(Version(number), vec![write("n", &number.to_string())])));
+    let all =
+        (0..500).map(|number| store.commit(commit(Version(number), vec![write("n", &number.to_string())])));
     let versions = futures::future::join_all(all).await;
     println!("500 commits that waited for each other took {:?}", began.elapsed());
     assert!(versions.into_iter().eq((1..=500).map(|number| Ok(Version(number)))));
@@ -74,21 +75,28 @@ async fn commits_that_know_what_comes_before_them_are_made_together(cluster: &Et
     assert_eq!(three, Err(StoreError::Conflict(Version(501))));
 }
 
-async fn a_commit_of_thousands_of_writes_is_made_and_one_that_is_too_large_is_not_sent(cluster: &EtcdCluster) {
+async fn a_commit_of_thousands_of_writes_is_made_and_one_that_is_too_large_is_not_sent(
+    cluster: &EtcdCluster,
+) {
     let store = Etcd::open(options(cluster, "large")).await.unwrap();
     let writes: Vec<_> = (0..5000).map(|number| write(&format!("k{number:04}"), "value")).collect();
     let one = store.commit(commit(Version(0), writes)).await.unwrap();
     assert_eq!(store.snapshot().await.unwrap().entries.len(), 5000);
     store.compact(one).await.unwrap();
     assert_eq!(store.snapshot().await.unwrap().entries.len(), 5000);
-    let large = "x".repeat(2 << 20);
-    let Err(StoreError::Failed(what)) = store.commit(commit(one, vec![write("k", &large)])).await else { panic!() };
+    // More than etcd takes, and less than what it does not even read.
+    let large = "x".repeat(1_800_000);
+    let Err(StoreError::Failed(what)) = store.commit(commit(one, vec![write("k", &large)])).await else {
+        panic!()
+    };
     assert!(what.contains("nothing was written") && what.contains("max-request-bytes"), "{what}");
     // What etcd itself refuses was not written either, and is not tried for long.
     let unlimited = EtcdOptions { most_bytes: 8 << 20, ..options(cluster, "large") };
     let store = Etcd::open(unlimited).await.unwrap();
     let began = std::time::Instant::now();
-    let Err(StoreError::Failed(what)) = store.commit(commit(one, vec![write("k", &large)])).await else { panic!() };
+    let Err(StoreError::Failed(what)) = store.commit(commit(one, vec![write("k", &large)])).await else {
+        panic!()
+    };
     assert!(what.contains("nothing was written") && what.contains("too large"), "{what}");
     assert!(began.elapsed() < Duration::from_secs(2));
     assert_eq!(store.snapshot().await.unwrap().version, one);
@@ -138,11 +146,15 @@ async fn an_import_is_whole_and_replaces_only_what_it_is_told_to(cluster: &EtcdC
 }
 
 async fn what_another_wrote_below_the_prefix_is_said_to_be_strange(cluster: &EtcdCluster) {
-    let endpoints: Vec<String> = cluster.endpoints().iter().map(|endpoint| format!("http://{endpoint}")).collect();
+    let endpoints: Vec<String> =
+        cluster.endpoints().iter().map(|endpoint| format!("http://{endpoint}")).collect();
     let mut client = etcd_client::Client::connect(endpoints, None).await.unwrap();
     client.put("/strange/v1/version", "something else", None).await.unwrap();
     let said = Etcd::open(options(cluster, "strange")).await.map(drop);
-    assert!(matches!(&said, Err(StoreError::Failed(what)) if what.contains("choose another prefix")), "{said:?}");
+    assert!(
+        matches!(&said, Err(StoreError::Failed(what)) if what.contains("choose another prefix")),
+        "{said:?}"
+    );
 }
 
 async fn a_store_with_no_member_says_so(cluster: &EtcdCluster) {
@@ -152,7 +164,9 @@ async fn a_store_with_no_member_says_so(cluster: &EtcdCluster) {
     let said = Etcd::open(nobody.clone()).await.map(drop);
     assert!(matches!(&said, Err(StoreError::Failed(what)) if what.contains("127.0.0.1:9: ")), "{said:?}");
     let none = EtcdOptions { endpoints: Vec::new(), ..nobody };
-    assert!(matches!(Etcd::open(none).await.map(drop), Err(StoreError::Failed(what)) if what.contains("HOST:PORT")));
+    assert!(
+        matches!(Etcd::open(none).await.map(drop), Err(StoreError::Failed(what)) if what.contains("HOST:PORT"))
+    );
 }
 
 /// A commit of a leader.

@@ -10,8 +10,6 @@ use super::super::{Commit, Held, StoreError, Version};
 use super::keys::{Head, Record, lead_text};
 use super::{Shared, first_text};
 
-/// Commits that wait, at most; who comes then waits to wait.
-pub const QUEUE: usize = 256;
 /// Commits that one transaction makes, at most: with the version, less than the 128 operations that etcd allows.
 const TOGETHER: usize = 100;
 
@@ -68,7 +66,7 @@ impl Group {
 }
 
 /// Makes commits until nobody can ask for one.
-pub async fn work(shared: Arc<Shared>, mut queue: mpsc::Receiver<Waiting>) {
+pub async fn work(shared: Arc<Shared>, mut queue: mpsc::UnboundedReceiver<Waiting>) {
     let mut kept = None;
     loop {
         let next = match kept.take() {
@@ -109,7 +107,8 @@ impl Shared {
         let mut writes = vec![TxnOp::put(key.clone(), version_at(group.all.len() - 1).0.to_string(), None)];
         let records = group.all.iter().enumerate();
         writes.extend(
-            records.map(|(index, one)| TxnOp::put(self.keys.log(version_at(index)), one.record.clone(), None)),
+            records
+                .map(|(index, one)| TxnOp::put(self.keys.log(version_at(index)), one.record.clone(), None)),
         );
         let look = [TxnOp::get(key.clone(), None), TxnOp::get(self.keys.log(version_at(0)), None)];
         let transaction = Txn::new().when(compares).and_then(writes).or_else(look);

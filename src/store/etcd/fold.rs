@@ -62,10 +62,7 @@ impl Shared {
         let writes = writes.into_iter().map(|(key, value)| (self.keys.entry(&key), value)).collect();
         self.write_all(&ours, writes, &mut |_, _| ()).await?;
         let done = Compare::value(compacted_key.clone(), CompareOp::Equal, until.0.to_string());
-        let last = vec![
-            TxnOp::put(compacted_key, until.0.to_string(), None),
-            TxnOp::delete(fold, None),
-        ];
+        let last = vec![TxnOp::put(compacted_key, until.0.to_string(), None), TxnOp::delete(fold, None)];
         self.write(&[ours], &done, last).await?;
         self.remove_log(marks.compacted, until).await
     }
@@ -188,5 +185,7 @@ impl Shared {
 }
 
 fn overtaken() -> StoreError {
-    StoreError::Failed("etcd: another one compacts or imports here at the same time; let one of them do it".to_owned())
+    StoreError::Failed(
+        "etcd: another one compacts or imports here at the same time; let one of them do it".to_owned(),
+    )
 }

@@ -39,7 +39,8 @@ impl Shared {
                 continue;
             }
             let last = term.map_or(Ok(0), |term| number(&term_key, term).map(|term| term.0))?;
-            let held = Held { name: name.to_owned(), holder: holder.to_owned(), term: last.saturating_add(1) };
+            let held =
+                Held { name: name.to_owned(), holder: holder.to_owned(), term: last.saturating_add(1) };
             let compares = vec![
                 Compare::version(key.clone(), CompareOp::Equal, 0),
                 match term {
@@ -51,7 +52,9 @@ impl Shared {
                 return Ok(Some(held));
             }
         }
-        Err(StoreError::Failed(format!("etcd: others changed the leadership {name} {TRIES} times in between")))
+        Err(StoreError::Failed(format!(
+            "etcd: others changed the leadership {name} {TRIES} times in between"
+        )))
     }
 
     /// Writes it under a new lease. If an answer is lost and it is asked again, the comparison fails, and the next look finds it written.

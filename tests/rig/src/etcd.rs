@@ -47,7 +47,10 @@ impl EtcdCluster {
             let netns = mounts.netns(&format!("etcd{index}"))?;
             hub.join(&format!("m{index}"), &netns, "eth0", 1500)?;
             hub.ip(&format!("addr add 10.7.{index}.1/24 dev m{index}"))?;
-            netns.ip(&format!("addr add {}/24 dev eth0\nroute add default via 10.7.{index}.1", address(index)))?;
+            netns.ip(&format!(
+                "addr add {}/24 dev eth0\nroute add default via 10.7.{index}.1",
+                address(index)
+            ))?;
             members.push(Member { netns, process: None });
         }
         let mut cluster = Self { hub, members, dir: tempfile::tempdir()? };
@@ -75,9 +78,11 @@ impl EtcdCluster {
     pub fn run(&mut self, index: usize) -> anyhow::Result<()> {
         let name = format!("etcd{index}");
         let own = address(index);
-        let cluster: Vec<String> =
-            (0..self.members.len()).map(|other| format!("etcd{other}=http://{}:2380", address(other))).collect();
-        let log = File::options().create(true).append(true).open(self.dir.path().join(format!("{name}.log")))?;
+        let cluster: Vec<String> = (0..self.members.len())
+            .map(|other| format!("etcd{other}=http://{}:2380", address(other)))
+            .collect();
+        let log =
+            File::options().create(true).append(true).open(self.dir.path().join(format!("{name}.log")))?;
         let member = &mut self.members[index];
         let mut command = member.netns.command("etcd");
         command
@@ -145,7 +150,8 @@ impl EtcdCluster {
     /// The ids of a member, and of whom it takes for the leader.
     fn status(&self, index: usize) -> anyhow::Result<(u64, u64)> {
         let endpoint = format!("{}:2379", address(index));
-        let arguments = ["--endpoints", &endpoint, "--command-timeout", "1s", "-w", "json", "endpoint", "status"];
+        let arguments =
+            ["--endpoints", &endpoint, "--command-timeout", "1s", "-w", "json", "endpoint", "status"];
         let mut command = self.hub.command("etcdctl");
         command.env("ETCDCTL_API", "3");
         let text = crate::command::run(command.args(arguments))?;
@@ -158,7 +164,8 @@ impl EtcdCluster {
     /// What the members' logs end with.
     fn logs(&self) -> String {
         let all = (0..self.members.len()).map(|index| {
-            let text = std::fs::read_to_string(self.dir.path().join(format!("etcd{index}.log"))).unwrap_or_default();
+            let text =
+                std::fs::read_to_string(self.dir.path().join(format!("etcd{index}.log"))).unwrap_or_default();
             let lines: Vec<&str> = text.lines().collect();
             lines[lines.len().saturating_sub(5)..].join("\n")
         });
