@@ -7,6 +7,7 @@ mod crash;
 mod etcd;
 mod faults;
 mod suite;
+mod tls;
 
 use sillon::store::{Embedded, Snapshot, Store, StoreError, Version, export, read_export};
 

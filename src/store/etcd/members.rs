@@ -117,7 +117,10 @@ impl Members {
             let at = (first + turn) % self.members.len();
             let (name, client) = &self.members[at];
             let wait = attempt.min(left);
-            match timeout(wait, call(client.clone())).await {
+            let turn_to_next = TurnTo { good: &self.good, next: at + 1 };
+            let answer = timeout(wait, call(client.clone())).await;
+            drop(turn_to_next);
+            match answer {
                 Ok(Ok(value)) => {
                     self.good.store(at, Ordering::Relaxed);
                     return Ok(Answer { value, again: maybe_done });
@@ -146,6 +149,18 @@ impl Members {
     /// Whoever answered last, for what needs no answer.
     pub fn any(&self) -> Client {
         self.members[self.good.load(Ordering::Relaxed) % self.members.len()].1.clone()
+    }
+}
+
+/// Also when the asker gives up while it waits for a member, the next call is not that member's: else one that gives up early would never leave it.
+struct TurnTo<'m> {
+    good: &'m AtomicUsize,
+    next: usize,
+}
+
+impl Drop for TurnTo<'_> {
+    fn drop(&mut self) {
+        self.good.store(self.next, Ordering::Relaxed);
     }
 }
 
