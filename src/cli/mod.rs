@@ -9,6 +9,7 @@ pub mod check;
 mod guards;
 pub mod node;
 mod output;
+pub mod store;
 mod tables;
 pub mod verify;
 
@@ -35,6 +36,7 @@ pub fn main() -> ExitCode {
         },
         Command::Check(check) => check::check(check, output),
         Command::Verify(args) => verify::verify(args, output),
+        Command::Store(args) => store::run(args, output),
         Command::Node(node) => match &node.command {
             NodeCommand::Show(show) => node::show(show, output),
             NodeCommand::Flush(flush) => node::flush(flush, output),

@@ -31,10 +31,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use self::commits::Waiting;
-pub use self::fold::{Existing, Progress};
 use self::keys::{Head, Keys, Record};
 use self::members::{Members, Trouble, is_compacted};
-use super::{Batch, Commit, Held, Snapshot, Store, StoreError, Version};
+use super::{Batch, Commit, Existing, Held, Progress, Snapshot, Store, StoreError, Version};
 
 /// Records that [`Store::after`] gives at once, and entries that are read at once, at most. A record may have `most_bytes`.
 const RECORDS: i64 = 100;

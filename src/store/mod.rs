@@ -7,6 +7,7 @@
 mod embedded;
 mod etcd;
 mod export;
+mod place;
 
 use std::future::Future;
 use std::time::Duration;
@@ -14,8 +15,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use embedded::Embedded;
-pub use etcd::{Etcd, EtcdOptions, EtcdTls, Existing, Progress};
+pub use etcd::{Etcd, EtcdOptions, EtcdTls};
 pub use export::{ExportError, export, read_export};
+pub use place::{AnyStore, InvalidPlace, Place};
 
 /// The number of a commit. A later commit has a larger one; 0 is the empty store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -24,6 +26,18 @@ pub struct Version(pub u64);
 
 /// A key and what it has now; nothing if it was removed.
 pub type Write = (String, Option<String>);
+
+/// What becomes of what is there when a store is imported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// If there is something, nothing is done.
+    Refuse,
+    /// It goes. Its versions are not used again: who knows one does not take it for one of what is there then.
+    Replace,
+}
+
+/// How much is done, of how much.
+pub type Progress<'p> = dyn FnMut(usize, usize) + Send + 'p;
 
 /// What shall be written, all of it or nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +94,11 @@ pub enum StoreError {
     /// The store itself failed. Where a commit may have been made all the same, the text says so.
     #[error("the store failed: {0}")]
     Failed(String),
+}
+
+/// The version that a store has after an import of one that was at `imported`, if it has been at `before`.
+fn version_of_import(before: Version, imported: Version) -> Version {
+    if before == Version(0) { imported } else { imported.max(Version(before.0.saturating_add(1))) }
 }
 
 /// What keeps the fabric. A commit that was acknowledged is there after any crash, and is seen by whoever reads after it.

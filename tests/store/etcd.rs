@@ -33,6 +33,7 @@ fn the_store_in_etcd_does_what_every_store_does_and_what_is_its_own() {
         assert_eq!(count, 9);
         what_one_controller_wrote_all_see(&cluster).await;
         commits_that_know_what_comes_before_them_are_made_together(&cluster).await;
+        a_commit_whose_answer_comes_too_late_is_found_and_not_made_twice(&cluster).await;
         a_commit_of_thousands_of_writes_is_made_and_one_that_is_too_large_is_not_sent(&cluster).await;
         an_import_is_whole_and_replaces_only_what_it_is_told_to(&cluster).await;
         what_another_wrote_below_the_prefix_is_said_to_be_strange(&cluster).await;
@@ -73,6 +74,23 @@ async fn commits_that_know_what_comes_before_them_are_made_together(cluster: &Et
     let (one, two, three) = tokio::join!(at(500), at(7), at(502));
     assert_eq!((one, two), (Ok(Version(501)), Err(StoreError::Conflict(Version(501)))));
     assert_eq!(three, Err(StoreError::Conflict(Version(501))));
+}
+
+async fn a_commit_whose_answer_comes_too_late_is_found_and_not_made_twice(cluster: &EtcdCluster) {
+    let store = Etcd::open(options(cluster, "late")).await.unwrap();
+    let mut times = Vec::new();
+    for number in 0..40 {
+        let began = std::time::Instant::now();
+        store.commit(commit(Version(number), vec![])).await.unwrap();
+        times.push(began.elapsed());
+    }
+    times.sort();
+    // Somewhat more than half of the members answer in time, so that many commits are asked again.
+    let impatient = Etcd::open(EtcdOptions { attempt: times[24], ..options(cluster, "late") }).await.unwrap();
+    for number in 40..200 {
+        let made = impatient.commit(commit(Version(number), vec![write("n", &number.to_string())])).await;
+        assert_eq!(made, Ok(Version(number + 1)));
+    }
 }
 
 async fn a_commit_of_thousands_of_writes_is_made_and_one_that_is_too_large_is_not_sent(

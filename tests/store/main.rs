@@ -9,7 +9,7 @@ mod faults;
 mod suite;
 mod tls;
 
-use sillon::store::{Embedded, Snapshot, Store, StoreError, Version, export, read_export};
+use sillon::store::{Embedded, Existing, Snapshot, Store, StoreError, Version, export, read_export};
 
 use self::suite::{commit, write};
 
@@ -89,12 +89,12 @@ async fn an_export_is_imported_into_a_new_file_whole_or_not_at_all() {
     assert_eq!(read_export(&text[..]).unwrap(), snapshot);
 
     let path = dir.path().join("two.db");
-    let imported = Embedded::import(&path, &snapshot).unwrap();
+    let imported = Embedded::import(&path, &snapshot, Existing::Refuse).unwrap();
     assert_eq!(imported.snapshot().await.unwrap(), snapshot);
     assert_eq!(imported.after(one).await, Err(StoreError::Compacted(two)));
     assert!(imported.commit(commit(two, vec![write("d", "4")])).await.unwrap() > two);
     drop(imported);
-    assert!(Embedded::import(&path, &snapshot).is_err(), "it is not empty");
+    assert!(Embedded::import(&path, &snapshot, Existing::Refuse).is_err(), "it is not empty");
 
     // Cut anywhere, it is no export any more. The last sign is a line's end, which says nothing.
     for end in 0..text.len() - 1 {

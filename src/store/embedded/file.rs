@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use super::super::{Batch, Commit, Held, Snapshot, StoreError, Version};
+use super::super::{Batch, Commit, Existing, Held, Snapshot, StoreError, Version, version_of_import};
 
 /// Tells that an SQLite file is a Sillon store: "Sill".
 const APPLICATION: i32 = i32::from_be_bytes(*b"Sill");
@@ -173,21 +173,23 @@ impl File {
         Ok(term)
     }
 
-    pub fn import(&mut self, snapshot: &Snapshot) -> Result<(), StoreError> {
+    pub fn import(&mut self, snapshot: &Snapshot, existing: Existing) -> Result<(), StoreError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        if self.version != Version(0) {
+        if self.version != Version(0) && existing == Existing::Refuse {
             return Err(StoreError::Failed("it is not empty; import into a new file".to_owned()));
         }
+        transaction.execute_batch("DELETE FROM entries; DELETE FROM log;")?;
+        let version = version_of_import(self.version, snapshot.version);
         let mut insert = transaction.prepare("INSERT INTO entries VALUES (?, ?)")?;
         for (key, value) in &snapshot.entries {
             insert.execute([key, value])?;
         }
         drop(insert);
-        set_counter(&transaction, "version", snapshot.version.0)?;
+        set_counter(&transaction, "version", version.0)?;
         // What led to it was not exported.
-        set_counter(&transaction, "compacted", snapshot.version.0)?;
+        set_counter(&transaction, "compacted", version.0)?;
         transaction.commit()?;
-        self.version = snapshot.version;
+        self.version = version;
         Ok(())
     }
 }

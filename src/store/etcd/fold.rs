@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use etcd_client::{Compare, CompareOp, DeleteOptions, Txn, TxnOp};
 
-use super::super::{Snapshot, StoreError, Version};
+use super::super::{Existing, Progress, Snapshot, StoreError, Version, version_of_import};
 use super::Shared;
 use super::keys::{Head, importing, token};
 
@@ -19,18 +19,6 @@ use super::keys::{Head, importing, token};
 const OPERATIONS: usize = 100;
 /// Records of the log that are removed at once: etcd removes them one by one, and does nothing else meanwhile.
 const REMOVED: u64 = 1000;
-
-/// How much is done, of how much.
-pub type Progress<'p> = dyn FnMut(usize, usize) + Send + 'p;
-
-/// What becomes of what is there already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Existing {
-    /// If there is something, nothing is done.
-    Refuse,
-    /// It goes.
-    Replace,
-}
 
 impl Shared {
     pub async fn compact(&self, until: Version) -> Result<(), StoreError> {
@@ -114,11 +102,7 @@ impl Shared {
         let writes = snapshot.entries.iter();
         let writes = writes.map(|(key, value)| (self.keys.entry(key), Some(value.clone()))).collect();
         self.write_all(&ours, writes, progress).await?;
-        let version = if until == Version(0) {
-            snapshot.version
-        } else {
-            snapshot.version.max(Version(until.0.saturating_add(1)))
-        };
+        let version = version_of_import(until, snapshot.version);
         let done = Compare::value(key.clone(), CompareOp::Equal, version.0.to_string());
         // Version 0 is that of a store to which nothing was ever written.
         let last = match version {
