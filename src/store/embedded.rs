@@ -98,8 +98,20 @@ impl Store for Embedded {
         self.ask(|reply| Request::Other(Question::Snapshot(reply))).await
     }
 
+    async fn version(&self) -> Result<Version, StoreError> {
+        // The thread says it before it answers who committed.
+        Ok(*self.latest.borrow())
+    }
+
     async fn commit(&self, commit: Commit) -> Result<Version, StoreError> {
         self.ask(|reply| Request::Commit(commit, reply)).await
+    }
+
+    async fn commit_all(&self, commits: Vec<Commit>) -> (usize, Option<StoreError>) {
+        // All are in the queue before the first is answered, and the thread makes those that wait together.
+        let results = futures::future::join_all(commits.into_iter().map(|commit| self.commit(commit))).await;
+        let made = results.iter().take_while(|result| result.is_ok()).count();
+        (made, results.into_iter().find_map(Result::err))
     }
 
     async fn after(&self, version: Version) -> Result<Vec<Batch>, StoreError> {

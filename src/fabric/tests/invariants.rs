@@ -101,10 +101,21 @@ pub fn assert_restores(state: &State) {
         .collect();
     let objects =
         json.iter().map(|(key, object)| (key.parse().unwrap(), serde_json::from_str(object).unwrap()));
-    let again = State::restore(state.revision(), objects);
+    let again = State::from_objects(state.revision(), objects).unwrap();
     assert!(again.objects().eq(state.objects()));
     for operator in state.of_kind(Kind::Operator) {
         let Key::Operator(name) = operator else { unreachable!() };
         assert_eq!(again.usage(name), state.usage(name));
+    }
+}
+
+/// Whoever has something else to do is told.
+pub fn assert_concerned(before: &State, after: &State, events: &[Event]) {
+    let told = concerned(after, events);
+    for key in after.of_kind(Kind::Node) {
+        let Key::Node(node) = key else { unreachable!() };
+        let is_same = desired(before, node) == desired(after, node)
+            && purges(after, node).iter().all(|purge| purges(before, node).contains(purge));
+        assert!(is_same || told.contains(node), "{node}: {events:?}");
     }
 }
