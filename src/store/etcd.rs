@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::{GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse, WatchOptions};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use self::commits::Waiting;
@@ -42,6 +42,8 @@ const ENTRIES: i64 = 1000;
 const LARGEST_ANSWER: usize = 1 << 30;
 /// How long news are waited for before somebody is asked, who may be another member.
 const NEWS: Duration = Duration::from_secs(2);
+/// Before something is tried again that failed.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Snapshots that are begun anew because etcd compacted what was being read.
 const SNAPSHOTS: u32 = 3;
 
@@ -95,6 +97,7 @@ pub struct Etcd {
     shared: Arc<Shared>,
     /// Without a limit: each that waits in it is somebody who waits, and the order is that in which they came.
     commits: mpsc::UnboundedSender<Waiting>,
+    follower: tokio::task::JoinHandle<()>,
 }
 
 impl fmt::Debug for Etcd {
@@ -103,11 +106,20 @@ impl fmt::Debug for Etcd {
     }
 }
 
+impl Drop for Etcd {
+    /// Commits that wait are made all the same.
+    fn drop(&mut self) {
+        self.follower.abort();
+    }
+}
+
 /// What the tasks of a store share.
 struct Shared {
     options: EtcdOptions,
     keys: Keys,
     members: Members,
+    /// The largest version that was seen here. It is there so that who waits for a later one asks nobody, and may give up at any time.
+    latest: watch::Sender<Version>,
 }
 
 impl Etcd {
@@ -141,13 +153,18 @@ impl Etcd {
         let shared = Arc::new(shared);
         let (commits, queue) = mpsc::unbounded_channel();
         tokio::spawn(commits::work(Arc::clone(&shared), queue));
-        Self { shared, commits }
+        let follower = tokio::spawn(follow(Arc::clone(&shared)));
+        Self { shared, commits, follower }
     }
 }
 
 impl Store for Etcd {
     async fn snapshot(&self) -> Result<Snapshot, StoreError> {
         self.shared.snapshot().await
+    }
+
+    async fn version(&self) -> Result<Version, StoreError> {
+        self.shared.marks().await?.head.version()
     }
 
     async fn commit(&self, commit: Commit) -> Result<Version, StoreError> {
@@ -159,8 +176,18 @@ impl Store for Etcd {
         answer.await.map_err(|_| gone())?
     }
 
+    async fn commit_all(&self, commits: Vec<Commit>) -> (usize, Option<StoreError>) {
+        // All are in the queue before the first is answered, and the task makes those that wait together.
+        let results = futures::future::join_all(commits.into_iter().map(|commit| self.commit(commit))).await;
+        let made = results.iter().take_while(|result| result.is_ok()).count();
+        (made, results.into_iter().find_map(Result::err))
+    }
+
     async fn after(&self, version: Version) -> Result<Vec<Batch>, StoreError> {
+        let mut latest = self.shared.latest.subscribe();
         loop {
+            let waited = latest.wait_for(|latest| *latest > version).await;
+            waited.map_err(|_| StoreError::Failed("its tasks have ended".to_owned()))?;
             let (marks, batches) = self.shared.log_after(version).await?;
             if version < marks.compacted {
                 return Err(StoreError::Compacted(marks.compacted));
@@ -168,8 +195,9 @@ impl Store for Etcd {
             if !batches.is_empty() {
                 return Ok(batches);
             }
+            // A store in which something was written before, and now is not: it is being imported, or was taken away.
             marks.head.version()?;
-            self.shared.news(marks.revision).await;
+            tokio::time::sleep(PAUSE).await;
         }
     }
 
@@ -186,6 +214,19 @@ impl Store for Etcd {
     }
 }
 
+/// Follows the version until the store is dropped.
+async fn follow(shared: Arc<Shared>) {
+    loop {
+        match shared.marks().await {
+            Ok(marks) => shared.news(marks.revision).await,
+            Err(error) => {
+                tracing::warn!(%error, "what others write is not seen");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
 /// How far the store is, at one of etcd's revisions.
 struct Marks {
     head: Head,
@@ -196,7 +237,8 @@ struct Marks {
 impl Shared {
     async fn open(options: EtcdOptions) -> Result<Self, StoreError> {
         let members = Members::new(&options).await?;
-        Ok(Self { keys: Keys::new(&options.prefix), members, options })
+        let (latest, _) = watch::channel(Version(0));
+        Ok(Self { keys: Keys::new(&options.prefix), members, options, latest })
     }
 
     /// Reads several things at once, as they are at one moment.
@@ -229,7 +271,19 @@ impl Shared {
         let compacted = first_text(read.get(1))?;
         let compacted =
             compacted.map_or(Ok(Version(0)), |text| keys::number(&self.keys.compacted(), text))?;
+        if let Head::At(version, _) = head {
+            self.saw(version);
+        }
         Ok(Marks { head, compacted, revision })
+    }
+
+    /// Tells those who wait for it.
+    fn saw(&self, version: Version) {
+        self.latest.send_if_modified(|latest| {
+            let is_later = version > *latest;
+            *latest = version.max(*latest);
+            is_later
+        });
     }
 
     async fn marks(&self) -> Result<Marks, StoreError> {
@@ -317,7 +371,7 @@ impl Shared {
             Ok::<_, etcd_client::Error>(())
         });
         if matches!(watched.await, Ok(Err(_))) {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(PAUSE).await;
         }
     }
 }

@@ -140,6 +140,20 @@ impl Store for AnyStore {
         }
     }
 
+    async fn version(&self) -> Result<Version, StoreError> {
+        match self {
+            Self::Embedded(store) => store.version().await,
+            Self::Etcd(store) => store.version().await,
+        }
+    }
+
+    async fn commit_all(&self, commits: Vec<Commit>) -> (usize, Option<StoreError>) {
+        match self {
+            Self::Embedded(store) => store.commit_all(commits).await,
+            Self::Etcd(store) => store.commit_all(commits).await,
+        }
+    }
+
     async fn commit(&self, commit: Commit) -> Result<Version, StoreError> {
         match self {
             Self::Embedded(store) => store.commit(commit).await,

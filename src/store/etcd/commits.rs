@@ -121,6 +121,7 @@ impl Shared {
             .await
             .map_err(|trouble| trouble.of_commit())?;
         if answer.value.succeeded() {
+            self.saw(version_at(group.all.len() - 1));
             return Ok(version_at(0));
         }
         let found = answer.value.op_responses().into_iter().map(|one| match one {
@@ -134,6 +135,7 @@ impl Shared {
             return Ok(version_at(0));
         }
         let version = Head::read(&key, first_text(found.first())?)?.version()?;
+        self.saw(version);
         if answer.again && record.is_none() && version > expected {
             let what = "etcd: the log was compacted while a commit was asked again; whether it was made is not known";
             return Err(StoreError::Failed(what.to_owned()));

@@ -117,7 +117,7 @@ impl Members {
             let at = (first + turn) % self.members.len();
             let (name, client) = &self.members[at];
             let wait = attempt.min(left);
-            let turn_to_next = TurnTo { good: &self.good, next: at + 1 };
+            let turn_to_next = TurnTo { good: &self.good, next: at + 1, at: Instant::now() + wait / 4 };
             let answer = timeout(wait, call(client.clone())).await;
             drop(turn_to_next);
             match answer {
@@ -156,11 +156,15 @@ impl Members {
 struct TurnTo<'m> {
     good: &'m AtomicUsize,
     next: usize,
+    /// Who gives up before that says nothing about the member.
+    at: Instant,
 }
 
 impl Drop for TurnTo<'_> {
     fn drop(&mut self) {
-        self.good.store(self.next, Ordering::Relaxed);
+        if Instant::now() >= self.at {
+            self.good.store(self.next, Ordering::Relaxed);
+        }
     }
 }
 
