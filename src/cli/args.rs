@@ -402,7 +402,9 @@ Examples:
   sillon controller --config controller.toml
 
 The file:
-  store = \"/var/lib/sillon/fabric.db\"         where the fabric is kept; made if it is not there
+  store = \"/var/lib/sillon/fabric.db\"         where the fabric is kept; made if it is not there.
+                                              For several controllers: \"etcd://HOST:PORT,HOST:PORT/PREFIX\", or
+                                              \"etcds://…\" with [etcd] ca = …, certificate = …, key = …
   [agents]
   listen = [\"0.0.0.0:7471\"]                   where nodes' agents are served
   [tls]

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use super::{
     Batch, Commit, Embedded, Etcd, EtcdOptions, EtcdTls, Existing, Held, Progress, Snapshot, Store,
     StoreError, Version,
@@ -14,7 +16,8 @@ use super::{
 const PORT: &str = "2379";
 
 /// `FILE`, or `etcd://HOST[:PORT][,HOST[:PORT]…][/PREFIX]`; `etcds://` with TLS.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub enum Place {
     /// The embedded store.
     File(PathBuf),
@@ -33,6 +36,14 @@ pub enum Place {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}; write a FILE, or etcd://HOST:PORT,HOST:PORT/PREFIX (etcds:// with TLS)")]
 pub struct InvalidPlace(String);
+
+impl TryFrom<String> for Place {
+    type Error = InvalidPlace;
+
+    fn try_from(text: String) -> Result<Self, InvalidPlace> {
+        text.parse()
+    }
+}
 
 impl FromStr for Place {
     type Err = InvalidPlace;
