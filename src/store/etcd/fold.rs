@@ -98,7 +98,7 @@ impl Shared {
         self.write(&[now], &ours, begin).await?;
         self.remove_log(marks.compacted, until).await?;
         let all = TxnOp::delete(self.keys.entries(), Some(DeleteOptions::new().with_prefix()));
-        self.write(&[ours.clone()], &ours, vec![all]).await?;
+        self.write(std::slice::from_ref(&ours), &ours, vec![all]).await?;
         let writes = snapshot.entries.iter();
         let writes = writes.map(|(key, value)| (self.keys.entry(key), Some(value.clone()))).collect();
         self.write_all(&ours, writes, progress).await?;
@@ -128,7 +128,7 @@ impl Shared {
             let size = key.len() + value.as_ref().map_or(0, String::len);
             if some.len() >= OPERATIONS || (bytes + size > self.options.most_bytes && !some.is_empty()) {
                 done += some.len();
-                self.write(&[ours.clone()], ours, std::mem::take(&mut some)).await?;
+                self.write(std::slice::from_ref(ours), ours, std::mem::take(&mut some)).await?;
                 bytes = 0;
                 progress(done, all);
             }
@@ -139,7 +139,7 @@ impl Shared {
             });
         }
         if !some.is_empty() {
-            self.write(&[ours.clone()], ours, some).await?;
+            self.write(std::slice::from_ref(ours), ours, some).await?;
         }
         progress(all, all);
         Ok(())
