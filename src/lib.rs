@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod agents;
+pub mod audit;
 pub mod cli;
 pub mod controller;
 pub mod dataplane;

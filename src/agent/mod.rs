@@ -112,6 +112,8 @@ struct Agent {
     path: Option<PathBuf>,
     /// The controller.
     remote: Option<Remote>,
+    /// Whether all is detached, since the node's certificate was revoked.
+    is_shut: bool,
     /// How many seconds it runs.
     seconds: u64,
     reconciler: Reconciler,
@@ -162,6 +164,10 @@ async fn begin(
         Source::Controller(remote) => remote,
     };
     let (mut remote, mut config) = Remote::start(remote.clone())?;
+    let is_shut = remote.is_over();
+    if is_shut {
+        config = config.map(|config| shut(&config));
+    }
     let mut retry = interval(LOOK);
     retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -170,6 +176,7 @@ async fn begin(
                 Ok((mut agent, listener)) => {
                     // What is to be forgotten, if that was sent with it.
                     let task = remote.again();
+                    agent.is_shut = is_shut && task.is_none();
                     agent.remote = Some(remote);
                     agent.carry_out(task).await;
                     return Ok(Some((agent, listener)));
@@ -189,6 +196,12 @@ async fn begin(
             update = remote.next() => config = remote.take(update).and_then(|task| task.config).or(config),
         }
     }
+}
+
+/// A configuration with nothing attached: what comes in by its ports is dropped.
+fn shut(config: &NodeConfig) -> NodeConfig {
+    let (profiles, segments, attachments) = (Vec::new(), Vec::new(), Vec::new());
+    NodeConfig { profiles, segments, attachments, ..config.clone() }
 }
 
 /// The next update of a controller; never one, if none is followed.
@@ -228,6 +241,7 @@ impl Agent {
         let agent = Self {
             path: None,
             remote: None,
+            is_shut: false,
             seconds: 0,
             reconciler,
             follower,
@@ -271,10 +285,18 @@ impl Agent {
     /// What the controller asks for.
     async fn carry_out(&mut self, task: Option<Task>) {
         let Some(Task { config, forget }) = task else { return };
-        let mut applied = match config {
+        let before = watch_set(self.reconciler.config()).remotes;
+        // Who is sent something is trusted again.
+        let kept = self.remote.as_ref().filter(|_| self.is_shut).and_then(Remote::config);
+        self.is_shut = false;
+        let mut applied = match config.or(kept) {
             Some(config) => self.apply(config).await,
             None => Ok(0),
         };
+        // A new remote has no way until its neighbour has answered.
+        if !watch_set(self.reconciler.config()).remotes.is_subset(&before) {
+            self.settle().await;
+        }
         for (segment, place) in &forget {
             // One that fails does not keep the others.
             if let Err(error) = self.reconciler.forget(segment, place) {
@@ -298,6 +320,7 @@ impl Agent {
         if self.remote.is_none() {
             return;
         }
+        self.shut_if_over().await;
         let drift = match self.reconciler.drift(&self.links) {
             Ok(drift) => drift,
             Err(error) => Some(format!("the maps can't be judged: {error}")),
@@ -313,6 +336,21 @@ impl Agent {
         remote.observe(drift, down);
         let task = remote.again();
         self.carry_out(task).await;
+    }
+
+    /// Detaches everything once the grace of a revoked certificate is over.
+    async fn shut_if_over(&mut self) {
+        let is_over = self.remote.as_mut().is_some_and(Remote::is_over);
+        if !is_over || self.is_shut {
+            return;
+        }
+        match self.apply(shut(self.reconciler.config())).await {
+            Ok(_) => {
+                error!("the node's certificate was revoked, and the grace is over: its ports carry nothing");
+                self.is_shut = true;
+            }
+            Err(error) => error!(%error, "the ports of a revoked node can't be shut"),
+        }
     }
 
     /// The ports that are not there, not set up, or without a carrier.
@@ -422,10 +460,13 @@ impl Agent {
         self.unreachable.retain(|remote| snapshot.remotes.contains_key(remote));
     }
 
-    /// Waits a while for the ways to all remotes, so that "ready" is true of those that answer.
+    /// Waits a while for the ways to all remotes, so that "ready" and "applied" are true of those that answer.
     async fn settle(&mut self) {
-        let is_settled =
-            |snapshot: &Snapshot| snapshot.remotes.values().all(|resolution| !resolution.paths.is_empty());
+        let remotes = watch_set(self.reconciler.config()).remotes;
+        let is_settled = |snapshot: &Snapshot| {
+            let has_way = |remote| snapshot.remotes.get(remote).is_some_and(|found| !found.paths.is_empty());
+            remotes.iter().all(has_way)
+        };
         // What is not reachable by then is told of as such.
         let _ = timeout(SETTLING, self.snapshots.wait_for(is_settled)).await;
         self.follow_underlay().await;

@@ -16,6 +16,7 @@ mod session;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::StreamExt;
 use tokio::sync::watch;
@@ -28,6 +29,9 @@ use crate::fabric::concerned;
 use crate::model::Name;
 use crate::pki::Tls;
 use crate::store::Store;
+
+/// After how long the commits are followed anew.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The sessions of a controller.
 struct Agents<S> {
@@ -108,7 +112,7 @@ impl<S: Store + 'static> Agents<S> {
                 }
             }
             tracing::warn!(revision = %at, "the commits can't be followed from here; all nodes are looked at");
-            tokio::task::yield_now().await;
+            tokio::time::sleep(PAUSE).await;
         }
     }
 }

@@ -14,6 +14,7 @@ use super::{Agents, Projection};
 use crate::controller::{Lead, Request, SubmitError};
 use crate::fabric::{Actor, Change, ProjectError, Report, Revision};
 use crate::model::{InterfaceName, Name};
+use crate::protocol::REVOKED;
 use crate::protocol::pb::{self, from_agent::What};
 use crate::store::Store;
 
@@ -104,10 +105,11 @@ impl<S: Store + 'static> Session<S> {
 
     /// Whether it would still be let in with its certificate.
     fn is_let_in(&self) -> Result<(), Status> {
-        let checked = self.agents.tls.check(&self.chain);
-        checked
-            .map(drop)
-            .map_err(|error| Status::unauthenticated(format!("the certificate is good no more: {error}")))
+        match self.agents.tls.check(&self.chain) {
+            Ok(_) => Ok(()),
+            Err(_) if self.agents.tls.is_revoked(&self.chain) => Err(Status::unauthenticated(REVOKED)),
+            Err(error) => Err(Status::unauthenticated(format!("the certificate is good no more: {error}"))),
+        }
     }
 
     /// Sends what the agent does not have, if there is anything.

@@ -57,6 +57,7 @@ fn source(args: &RunArgs) -> anyhow::Result<Source> {
         urls: args.controller.clone(),
         node: node.clone(),
         state_dir: args.state_dir.clone(),
+        grace: jiff::SignedDuration::from_secs(args.revoked_grace.into()),
         files: TlsFiles {
             certificate: certificate.clone(),
             key: key.clone(),

@@ -1,5 +1,11 @@
 //! The commands and their options, as clap reads them.
 
+mod audit;
+mod pki;
+
+pub use self::audit::*;
+pub use self::pki::*;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -39,7 +45,7 @@ pub enum Color {
 pub enum Command {
     /// Run this machine as a node: attach the programs to its ports and keep them as FILE says
     #[command(after_help = AGENT_EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-    Agent(AgentArgs),
+    Agent(Box<AgentArgs>),
     /// Keep a fabric: who rents what, and what every node shall do
     #[command(after_help = CONTROLLER_EXAMPLES)]
     Controller(ControllerArgs),
@@ -55,6 +61,12 @@ pub enum Command {
     /// Take what a controller keeps elsewhere and back
     #[command(arg_required_else_help = true, after_help = STORE_EXAMPLES)]
     Store(StoreArgs),
+    /// Make and revoke certificates: who may come in, and as whom
+    #[command(arg_required_else_help = true)]
+    Pki(PkiArgs),
+    /// Read and check the log of all changes
+    #[command(arg_required_else_help = true)]
+    Audit(AuditArgs),
 }
 
 /// `sillon agent`
@@ -96,6 +108,9 @@ pub struct RunArgs {
     /// Where what the controller sent is kept, for when none answers
     #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE_DIR)]
     pub state_dir: PathBuf,
+    /// For how many seconds the node goes on after its certificate was revoked, before its ports are shut
+    #[arg(long, value_name = "SECONDS", default_value_t = 86_400)]
+    pub revoked_grace: u32,
     /// Where maps and links are pinned [default: /sys/fs/bpf/sillon/NODE]
     #[arg(long, value_name = "DIR")]
     pub bpffs: Option<PathBuf>,

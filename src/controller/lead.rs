@@ -8,7 +8,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::writer::Pending;
-use super::{Request, Settings, SubmitError, ask};
+use super::{Now, Request, Settings, SubmitError, ask};
 use crate::fabric::{Actor, Change};
 use crate::store::{Held, Store};
 
@@ -35,31 +35,48 @@ impl Lead {
     }
 }
 
-/// Leads whenever nobody else does, until it is told to stop.
-pub async fn run<S: Store>(
-    store: Arc<S>,
-    settings: Settings,
-    requests: mpsc::Sender<Pending>,
-    say: watch::Sender<Option<Lead>>,
-    stop: CancellationToken,
-) {
-    let mut renew = interval((settings.lead / 3).max(Duration::from_millis(1)));
-    let mut tick = interval(settings.tick.max(Duration::from_millis(1)));
-    renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => break,
-            _ = renew.tick() => lead(&*store, &settings, &say).await,
-            _ = tick.tick() => let_time_pass(&requests, &say).await,
+/// The task that leads.
+pub struct Leader<S> {
+    pub store: Arc<S>,
+    pub settings: Settings,
+    pub requests: mpsc::Sender<Pending>,
+    pub now: watch::Receiver<Now>,
+    pub say: watch::Sender<Option<Lead>>,
+}
+
+impl<S: Store> Leader<S> {
+    /// Asks for the leadership once. So a controller that is alone leads from the beginning.
+    pub async fn first(&self) {
+        lead(&*self.store, &self.settings, &self.say).await;
+    }
+
+    /// Leads whenever nobody else does, until it is told to stop, or the controller can't go on: then another one shall.
+    pub async fn run(self, stop: CancellationToken) {
+        let Self { store, settings, requests, mut now, say } = self;
+        let mut renew = interval((settings.lead / 3).max(Duration::from_millis(1)));
+        let mut tick = interval(settings.tick.max(Duration::from_millis(1)));
+        renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = broken(&mut now) => break,
+                _ = renew.tick() => lead(&*store, &settings, &say).await,
+                _ = tick.tick() => let_time_pass(&requests, &say).await,
+            }
+        }
+        let held = say.send_replace(None).map(|lead| lead.held);
+        if let Some(held) = held
+            && let Ok(Err(error)) = timeout(settings.lead, store.resign(held)).await
+        {
+            tracing::warn!(%error, "the leadership was not given back; it runs out by itself");
         }
     }
-    let held = say.send_replace(None).map(|lead| lead.held);
-    if let Some(held) = held
-        && let Ok(Err(error)) = timeout(settings.lead, store.resign(held)).await
-    {
-        tracing::warn!(%error, "the leadership was not given back; it runs out by itself");
-    }
+}
+
+/// Returns when the controller can't go on, or has ended.
+async fn broken(now: &mut watch::Receiver<Now>) {
+    let _ = now.wait_for(|now| now.broken.is_some()).await;
 }
 
 async fn lead(store: &impl Store, settings: &Settings, say: &watch::Sender<Option<Lead>>) {

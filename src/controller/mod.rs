@@ -202,7 +202,15 @@ impl<S: Store + 'static> Controller<S> {
         let writer = Writer::new(Arc::clone(&store), say, history.clone(), settings.tries);
         tasks.spawn(writer.run(queue, stop.clone()));
         let (say, lead) = watch::channel(None);
-        tasks.spawn(lead::run(Arc::clone(&store), settings, requests.clone(), say, stop.clone()));
+        let leader = lead::Leader {
+            store: Arc::clone(&store),
+            settings,
+            requests: requests.clone(),
+            now: now.clone(),
+            say,
+        };
+        leader.first().await;
+        tasks.spawn(leader.run(stop.clone()));
         tasks.close();
         let guard = stop.clone().drop_guard();
         let inner = Inner { store, requests, now, history, lead, tasks, stop, _guard: guard };

@@ -95,8 +95,11 @@ async fn recent(
     Ok(all)
 }
 
+/// Objects as they are after a commit; none if they are gone.
+type Written = Vec<(Key, Option<Object>)>;
+
 /// What a commit did, and what it wrote.
-pub fn read_batch(batch: Batch) -> Result<(Committed, Vec<(Key, Option<Object>)>), ControllerError> {
+pub fn read_batch(batch: Batch) -> Result<(Committed, Written), ControllerError> {
     let version = batch.version;
     let mut record = None;
     let mut objects = Vec::with_capacity(batch.writes.len());

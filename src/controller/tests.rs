@@ -178,6 +178,8 @@ async fn what_another_hand_wrote_is_said_and_not_followed() {
             "{refused}"
         );
         assert!(running.health().is_err());
+        // Another one shall lead.
+        running.lead().wait_for(Option::is_none).await.unwrap();
     }
 }
 

@@ -238,7 +238,6 @@ fn plan(state: &State, all: Vec<Pending>, when: Timestamp) -> (Vec<Planned>, Vec
 }
 
 /// What one request would do; and if it is more than a try and changes anything, the next state and how it is committed.
-#[expect(clippy::type_complexity, reason = "told above, and used once")]
 fn plan_one(
     state: &State,
     pending: &Pending,

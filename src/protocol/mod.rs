@@ -15,3 +15,5 @@ pub mod pb {
 pub const LONGEST_UPDATE: usize = 65 << 20;
 /// The longest that an agent may say.
 pub const LONGEST_REPORT: usize = 1 << 20;
+/// What a controller says to a node whose certificate was revoked, so that its agent knows it from all else that ends a stream.
+pub const REVOKED: &str = "this node's certificate was revoked";

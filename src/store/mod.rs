@@ -11,7 +11,7 @@ mod place;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -100,6 +100,13 @@ pub enum StoreError {
 /// The version that a store has after an import of one that was at `imported`, if it has been at `before`.
 fn version_of_import(before: Version, imported: Version) -> Version {
     if before == Version(0) { imported } else { imported.max(Version(before.0.saturating_add(1))) }
+}
+
+/// A term after all that were given. It is no less than the time in seconds, so that a store that was made anew, of a backup or of another store, does
+/// not give out terms that agents have seen larger ones of; none changes hands once a second all the time.
+fn term_after(last: u64) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    last.saturating_add(1).max(now)
 }
 
 /// What keeps the fabric. A commit that was acknowledged is there after any crash, and is seen by whoever reads after it.

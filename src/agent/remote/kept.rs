@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::Parts;
@@ -19,6 +20,9 @@ pub struct Kept {
     pub applied: u64,
     /// The node's file.
     pub parts: Parts,
+    /// Since when it is known that the node's certificate was revoked.
+    #[serde(default)]
+    pub revoked: Option<Timestamp>,
 }
 
 /// Where it is kept.

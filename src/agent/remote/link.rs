@@ -16,8 +16,8 @@ use tracing::{debug, info, warn};
 
 use super::Url;
 use crate::pki::Tls;
-use crate::protocol::LONGEST_UPDATE;
 use crate::protocol::pb::{self, agents_client::AgentsClient, from_agent::What};
+use crate::protocol::{LONGEST_UPDATE, REVOKED};
 
 /// How long a controller may take to be reached, and then to take the stream.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -44,6 +44,7 @@ pub async fn run(
     tls: Tls,
     mut status: watch::Receiver<Status>,
     updates: mpsc::Sender<pb::Update>,
+    revoked: watch::Sender<Option<bool>>,
 ) {
     let mut pause = PAUSES.0;
     let mut trouble = None;
@@ -55,6 +56,11 @@ pub async fn run(
                 ended = follow(url, &tls, &mut status, &updates, &mut was_served) => ended,
             };
             let Err(error) = ended else { return };
+            if error.is::<Revoked>() {
+                revoked.send_replace(Some(true));
+            } else if was_served {
+                revoked.send_replace(Some(false));
+            }
             let now = format!("{error:#}");
             // A controller that stays away is told of once.
             if trouble.as_ref() != Some(&(url.to_string(), now.clone())) || was_served {
@@ -108,8 +114,23 @@ async fn follow(
     }
 }
 
+/// A controller has said that the node's certificate was revoked.
+#[derive(Debug, thiserror::Error)]
+#[error("{REVOKED}")]
+struct Revoked;
+
+/// Whether that is why something failed: in words, or by TLS' own alert, which comes encrypted once the controller has shown its certificate.
+/// Of that, hyper and h2 keep only the text.
+fn is_revoked(error: &(dyn std::error::Error + 'static)) -> bool {
+    let all = std::iter::successors(Some(error), |error| error.source());
+    all.map(ToString::to_string).any(|text| text.contains("CertificateRevoked"))
+}
+
 /// What the controller says, without what tonic says around it.
 fn told(status: tonic::Status) -> anyhow::Error {
+    if status.message() == REVOKED || is_revoked(&status) {
+        return Revoked.into();
+    }
     anyhow::anyhow!("{} ({:?})", status.message(), status.code())
 }
 
@@ -130,7 +151,10 @@ async fn connect(url: &Url, tls: &Tls) -> anyhow::Result<Channel> {
 }
 
 /// tonic's own words are "transport error"; why is behind them.
-fn root(error: &dyn std::error::Error) -> anyhow::Error {
+fn root(error: &(dyn std::error::Error + 'static)) -> anyhow::Error {
+    if is_revoked(error) {
+        return Revoked.into();
+    }
     let mut at = error;
     while let Some(source) = at.source() {
         at = source;

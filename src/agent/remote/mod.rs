@@ -15,6 +15,7 @@ mod urls;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use jiff::{SignedDuration, Timestamp};
 use sillon_abi::ABI_VERSION;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, warn};
@@ -41,6 +42,8 @@ pub struct Options {
     pub state_dir: PathBuf,
     /// The node's certificate, and whom it trusts.
     pub files: TlsFiles,
+    /// For how long the node goes on after its certificate was revoked.
+    pub grace: SignedDuration,
 }
 
 /// What is to be done.
@@ -71,6 +74,9 @@ pub struct Remote {
     wanted: Option<Wanted>,
     updates: mpsc::Receiver<pb::Update>,
     status: watch::Sender<Status>,
+    /// Whether the node's certificate was revoked, as far as a controller has said so since the start.
+    revoked: watch::Receiver<Option<bool>>,
+    grace: SignedDuration,
 }
 
 /// Why an update was not taken.
@@ -90,7 +96,7 @@ impl Remote {
     /// # Errors
     /// A certificate, or what was kept, can't be read.
     pub fn start(options: Options) -> anyhow::Result<(Self, Option<NodeConfig>)> {
-        let Options { urls, node, state_dir, files } = options;
+        let Options { urls, node, state_dir, files, grace } = options;
         let place = kept::Place::of_node(&state_dir, node.as_str());
         let kept = place.read()?;
         let tls = Tls::load(files)?;
@@ -101,9 +107,19 @@ impl Remote {
             left: 0,
         });
         let (send, updates) = mpsc::channel(1);
-        tokio::spawn(link::run(urls, tls, status, send));
-        let mut remote =
-            Self { node, place, on_disk: kept.clone(), kept, wanted: None, updates, status: say };
+        let (told, revoked) = watch::channel(None);
+        tokio::spawn(link::run(urls, tls, status, send, told));
+        let mut remote = Self {
+            node,
+            place,
+            on_disk: kept.clone(),
+            kept,
+            wanted: None,
+            updates,
+            status: say,
+            revoked,
+            grace,
+        };
         let config = remote.read(&remote.kept.parts).unwrap_or_else(|why| {
             warn!(why, "what was kept can't be applied; a controller has to send it again");
             None
@@ -185,14 +201,40 @@ impl Remote {
         self.status.send_modify(|status| status.hello = hello(&self.node, &self.kept));
     }
 
+    /// Whether the node's certificate was revoked so long ago that its ports shall be shut.
+    pub fn is_over(&mut self) -> bool {
+        let (now, told) = (Timestamp::now(), *self.revoked.borrow());
+        match (told, self.kept.revoked) {
+            (Some(true), None) => {
+                error!(grace = %self.grace, "the node's certificate was revoked; after the grace its ports are shut");
+                self.kept.revoked = Some(now);
+            }
+            (Some(false), Some(_)) => self.kept.revoked = None,
+            _ => {}
+        }
+        if let Err(error) = self.write(self.on_disk.parts.clone()) {
+            error!(error = format!("{error:#}"), "since when the certificate is revoked can't be kept");
+        }
+        let ends = self.kept.revoked.map(|since| since.checked_add(self.grace));
+        ends.is_some_and(|end| end.is_ok_and(|end| end <= now))
+    }
+
+    /// The configuration that is kept.
+    pub fn config(&self) -> Option<NodeConfig> {
+        self.read(&self.kept.parts).ok().flatten()
+    }
+
     /// What the maps and ports are like now.
     pub fn observe(&mut self, drift: Option<String>, down: BTreeSet<String>) {
         let down: Vec<String> = down.into_iter().collect();
-        let report = &self.status.borrow().report;
-        if report.drift == drift && report.down == down {
-            return;
+        // Looked at in a statement of its own: `tell` must not wait for a borrow that lasts until it is done.
+        let is_same = {
+            let report = &self.status.borrow().report;
+            report.drift == drift && report.down == down
+        };
+        if !is_same {
+            self.tell(|report| (report.drift, report.down) = (drift, down));
         }
-        self.tell(|report| (report.drift, report.down) = (drift, down));
     }
 
     fn say_refused(&self, revision: u64, why: String) {
@@ -244,7 +286,8 @@ impl Remote {
     }
 
     fn write(&mut self, parts: Parts) -> anyhow::Result<()> {
-        if parts == self.on_disk.parts && self.kept.term == self.on_disk.term {
+        let is = (&parts, self.kept.term, self.kept.revoked);
+        if is == (&self.on_disk.parts, self.on_disk.term, self.on_disk.revoked) {
             return Ok(());
         }
         let kept = Kept { parts, ..self.kept.clone() };
@@ -305,7 +348,7 @@ mod tests {
     #[test]
     fn an_update_is_taken_if_it_is_new_enough_and_makes_of_what_there_is_what_it_says() {
         let parts = Parts::default().with(vec![part("node", "a")]);
-        let kept = Kept { term: 5, applied: 7, parts: parts.clone() };
+        let kept = Kept { term: 5, applied: 7, parts: parts.clone(), revoked: None };
         let next = parts.with(vec![part("port/p0", "b")]);
         let update = pb::Update {
             term: 5,

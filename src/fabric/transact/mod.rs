@@ -338,6 +338,7 @@ impl Tx<'_> {
     fn settle(&mut self) -> Result<(), Refused> {
         self.bury();
         self.progress_touched();
+        self.unprogrammed();
         rules::check(self.before, &self.next, &self.touched)
     }
 

@@ -75,6 +75,20 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// A segment that has another attachment is not programmed before its nodes have that.
+    pub(super) fn unprogrammed(&mut self) {
+        let attached = self.touched.iter().filter_map(|key| match key {
+            Key::Attachment(owned) => Some(owned.beside(&self.next.attachment(owned)?.spec.segment)),
+            _ => None,
+        });
+        for segment in attached.collect::<BTreeSet<_>>() {
+            if !self.is_programmed(&segment) {
+                let why = "not every node has applied the last change";
+                self.note(&Key::Segment(segment), ConditionKind::Programmed, false, why);
+            }
+        }
+    }
+
     fn on<'k, T: Clone + 'k>(&'k self, key: &Key, pick: impl Fn(&'k Key) -> Option<&'k T>) -> Vec<T> {
         self.next.referrers(key).filter_map(pick).cloned().collect()
     }

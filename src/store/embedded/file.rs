@@ -4,7 +4,9 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use super::super::{Batch, Commit, Existing, Held, Snapshot, StoreError, Version, version_of_import};
+use super::super::{
+    Batch, Commit, Existing, Held, Snapshot, StoreError, Version, term_after, version_of_import,
+};
 
 /// Tells that an SQLite file is a Sillon store: "Sill".
 const APPLICATION: i32 = i32::from_be_bytes(*b"Sill");
@@ -167,7 +169,7 @@ impl File {
     /// A term that no leadership had, over all restarts.
     pub fn next_term(&mut self) -> Result<u64, StoreError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let term = counter(&transaction, "term")? + 1;
+        let term = term_after(counter(&transaction, "term")?);
         set_counter(&transaction, "term", term)?;
         transaction.commit()?;
         Ok(term)

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use etcd_client::{Compare, CompareOp, PutOptions, Txn, TxnOp};
 
-use super::super::{Held, StoreError};
+use super::super::{Held, StoreError, term_after};
 use super::keys::{lead_of, lead_text, number, strange};
 use super::{Shared, first_text};
 
@@ -39,8 +39,7 @@ impl Shared {
                 continue;
             }
             let last = term.map_or(Ok(0), |term| number(&term_key, term).map(|term| term.0))?;
-            let held =
-                Held { name: name.to_owned(), holder: holder.to_owned(), term: last.saturating_add(1) };
+            let held = Held { name: name.to_owned(), holder: holder.to_owned(), term: term_after(last) };
             let compares = vec![
                 Compare::version(key.clone(), CompareOp::Equal, 0),
                 match term {

@@ -1,0 +1,94 @@
+//! `sillon controller`, as a process.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use sillon::protocol::Parts;
+use tokio::time::timeout;
+use tonic::Code;
+
+use crate::site::{PATIENCE, Running, Site, attach, lan, leased};
+use crate::stream::hello;
+
+const FILE: &str = "name = \"one\"\nstore = \"fabric.db\"\n[agents]\nlisten = [\"127.0.0.1:0\"]\n[tls]\ncertificate = \"controller-one.crt\"\nkey = \"controller-one.key\"\nroots = [\"pki/ca.crt\"]\nrevocations = [\"pki/crl.pem\"]\n";
+
+/// Ended when it goes.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself; either way it is gone after this.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn command(site: &Site) -> Command {
+    let file = site.path("controller.toml");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sillon"));
+    command.args(["controller", "--config"]).arg(file);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Starts it, and waits until it is ready.
+fn start(site: &Site) -> (Process, SocketAddr) {
+    let mut process = Process(command(site).spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let at = line.strip_prefix("ready: controller one, agents at ").unwrap_or_else(|| panic!("{line}"));
+    let at = at.trim().parse().unwrap();
+    (process, at)
+}
+
+#[test]
+fn a_wrong_file_is_told_with_its_place_and_what_it_names_with_its_path() {
+    let site = Site::new(&["127.0.0.1"]);
+    for (from, to, code, what) in [
+        ("127.0.0.1:0", "127.0.0.1", 2, "controller.toml:4:11: error: invalid socket address"),
+        ("store = ", "stroe = ", 2, "controller.toml:2:1: error: unknown field `stroe`"),
+        ("controller-one.key", "none.key", 1, "none.key: No such file"),
+        ("fabric.db", "pki/ca.crt", 1, "pki/ca.crt: "),
+        ("127.0.0.1:0", "192.0.2.1:7471", 1, "listening at 192.0.2.1:7471 for agents"),
+    ] {
+        assert!(FILE.contains(from));
+        std::fs::write(site.path("controller.toml"), FILE.replace(from, to)).unwrap();
+        let output = command(&site).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.contains(what), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_controller_that_is_killed_serves_the_same_again_and_one_that_is_ended_says_so() {
+    let site = Site::new(&["127.0.0.1"]);
+    std::fs::write(site.path("controller.toml"), FILE).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let before = Running::start(&site, listener).await;
+    before.does(leased()).await;
+    before.does(vec![lan("alder/lan"), attach("alder/a1", "edge1/p0")]).await;
+    before.stop().await;
+
+    let (process, at) = start(&site);
+    let tls = site.tls("node-edge1");
+    let mut agent = hello(at, &tls, "edge1", Parts::default()).await.unwrap();
+    let first = agent.follow().await;
+    assert!(agent.parts.text().contains("alder.lan"));
+    let parts = agent.parts.clone();
+    drop(process);
+    assert!(timeout(PATIENCE, agent.updates.message()).await.unwrap().is_err());
+
+    let (mut process, at) = start(&site);
+    let mut agent = hello(at, &tls, "edge1", parts.clone()).await.unwrap();
+    let again = agent.next().await;
+    assert!(again.parts.is_empty() && again.digest == parts.digest());
+    assert!(again.term > first.term && again.revision >= first.revision, "{} {}", again.term, first.term);
+    kill(Pid::from_raw(i32::try_from(process.0.id()).unwrap()), Signal::SIGTERM).unwrap();
+    let ended = timeout(PATIENCE, agent.updates.message()).await.unwrap();
+    assert!(ended.is_err_and(|status| status.code() == Code::Unavailable));
+    assert!(process.0.wait().unwrap().success());
+}
