@@ -18,7 +18,7 @@ use crate::audit::Signer;
 use crate::controller::{AuditConfig, Config, Controller, Settings};
 use crate::pki::Tls;
 use crate::service;
-use crate::store::Embedded;
+use crate::store::AnyStore;
 
 /// How often the files of certificates are looked at.
 const LOOK: Duration = Duration::from_secs(5);
@@ -63,7 +63,8 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let listeners = listeners.await?;
     let addresses: Vec<String> =
         listeners.iter().map(|one| one.local_addr().map(|at| at.to_string())).collect::<Result<_, _>>()?;
-    let controller = Controller::open(Embedded::open(&config.store)?, settings).await?;
+    let store = AnyStore::open(config.store(), config.etcd_tls().as_ref()).await?;
+    let controller = Controller::open(store, settings).await?;
     let stop = CancellationToken::new();
     let mut serving = tokio::spawn(agents::serve(controller.clone(), listeners, tls.clone(), stop.clone()));
     service::ready(&format!("controller {name}, agents at {}", addresses.join(", ")));

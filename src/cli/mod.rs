@@ -12,6 +12,7 @@ mod guards;
 pub mod node;
 mod output;
 pub mod pki;
+pub mod store;
 mod tables;
 pub mod verify;
 
@@ -39,6 +40,7 @@ pub fn main() -> ExitCode {
         Command::Controller(args) => controller::run(args, output),
         Command::Check(check) => check::check(check, output),
         Command::Verify(args) => verify::verify(args, output),
+        Command::Store(args) => store::run(args, output),
         Command::Node(node) => match &node.command {
             NodeCommand::Show(show) => node::show(show, output),
             NodeCommand::Flush(flush) => node::flush(flush, output),

@@ -9,6 +9,7 @@ use toml::Spanned;
 
 use crate::model::{ConfigErrors, Name};
 use crate::pki::TlsFiles;
+use crate::store::{EtcdTls, Place};
 
 /// A controller's file.
 #[derive(Debug, Clone, Deserialize)]
@@ -16,13 +17,24 @@ use crate::pki::TlsFiles;
 pub struct Config {
     /// What it is called where controllers are told apart; something random if left out.
     pub name: Option<Name>,
-    /// Where the store is.
-    pub store: PathBuf,
+    store: Spanned<Place>,
     /// The agents' listener.
     pub agents: ListenerConfig,
     /// What signs the audit log.
     pub audit: Option<AuditConfig>,
     tls: TlsConfig,
+    etcd: Option<EtcdConfig>,
+}
+
+/// The files of TLS with etcd, which has nothing to do with the fabric's own.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EtcdConfig {
+    ca: PathBuf,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    /// The name that the members' certificates have, if it is not that of the endpoint.
+    server_name: Option<String>,
 }
 
 /// Where somebody is served.
@@ -73,9 +85,16 @@ impl Config {
         let mut config = Self::parse(&name, &text)?;
         let directory = path.parent().unwrap_or(Path::new("."));
         let tls = &mut config.tls;
-        let files = [&mut config.store, &mut tls.certificate, &mut tls.key].into_iter();
+        let store = match config.store.get_mut() {
+            Place::File(file) => Some(file),
+            Place::Etcd { .. } => None,
+        };
+        let etcd = config.etcd.iter_mut().flat_map(|etcd| {
+            [Some(&mut etcd.ca), etcd.certificate.as_mut(), etcd.key.as_mut()].into_iter().flatten()
+        });
         let audit = config.audit.as_mut().map(|audit| &mut audit.key);
-        for file in files.chain(tls.roots.get_mut()).chain(&mut tls.revocations).chain(audit) {
+        let files = [&mut tls.certificate, &mut tls.key].into_iter().chain(store).chain(etcd).chain(audit);
+        for file in files.chain(tls.roots.get_mut()).chain(&mut tls.revocations) {
             *file = directory.join(&*file);
         }
         Ok(config)
@@ -100,6 +119,12 @@ impl Config {
                 "[\"ca.crt\"]",
             ),
         ];
+        let with_tls = matches!(config.store.get_ref(), Place::Etcd { tls: true, .. });
+        if with_tls && config.etcd.is_none() {
+            let help = "add a part [etcd] with ca = \"etcd-ca.crt\", and certificate and key if the members ask for them";
+            let what = "etcds:// is spoken to with TLS: nothing says whom to trust".to_owned();
+            return Err(ConfigErrors::one(name, text, Some(config.store.span()), what, Some(help)));
+        }
         match lists.into_iter().find(|(_, is_empty, ..)| *is_empty) {
             None => Ok(config),
             Some((at, _, what, help)) => {
@@ -113,6 +138,17 @@ impl Config {
                 ))
             }
         }
+    }
+
+    /// Where the store is.
+    pub fn store(&self) -> &Place {
+        self.store.get_ref()
+    }
+
+    /// The files of TLS with etcd.
+    pub fn etcd_tls(&self) -> Option<EtcdTls> {
+        let EtcdConfig { ca, certificate, key, server_name } = self.etcd.clone()?;
+        Some(EtcdTls { ca, identity: certificate.zip(key), server_name })
     }
 
     /// The files of TLS.
@@ -134,11 +170,32 @@ mod tests {
         let path = dir.path().join("controller.toml");
         fs::write(&path, WHOLE).unwrap();
         let config = Config::load(&path).unwrap();
-        assert_eq!(config.store, dir.path().join("fabric.db"));
+        assert_eq!(config.store(), &Place::File(dir.path().join("fabric.db")));
         let tls = config.tls();
         assert_eq!((tls.key, tls.roots), ("/k/c.key".into(), vec![dir.path().join("ca.crt")]));
         let error = Config::load(&dir.path().join("none.toml")).unwrap_err().to_string();
         assert!(error.contains("none.toml: error: cannot be read"), "{error}");
+    }
+
+    #[test]
+    fn the_store_may_be_in_etcd_with_files_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("controller.toml");
+        let etcd = "[etcd]\nca = \"e.crt\"\ncertificate = \"me.crt\"\nkey = \"me.key\"\n";
+        let text = WHOLE.replace("fabric.db", "etcds://one,two/f") + etcd;
+        fs::write(&path, &text).unwrap();
+        let config = Config::load(&path).unwrap();
+        assert_eq!(config.store().to_string(), "etcds://one:2379,two:2379/f");
+        let tls = config.etcd_tls().unwrap();
+        assert_eq!(tls.ca, dir.path().join("e.crt"));
+        assert_eq!(tls.identity, Some((dir.path().join("me.crt"), dir.path().join("me.key"))));
+        for (from, to, place, what) in [
+            (etcd, "", "c.toml:1:9", "whom to trust"),
+            ("etcds:", "htcds:", "c.toml:1:9", "no kind of store"),
+        ] {
+            let error = Config::parse("c.toml", &text.replace(from, to)).unwrap_err().to_string();
+            assert!(error.starts_with(place) && error.contains(what), "{error}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::fabric::{Expect, Key, Kind, LeaseState, LeaseStep, Owned, Rule};
-use crate::store::{Commit, Embedded};
+use crate::store::{Commit, Embedded, Existing};
 
 fn settings(name: &str) -> Settings {
     Settings { name: name.to_owned(), tick: Duration::from_millis(20), ..Settings::default() }
@@ -206,7 +206,8 @@ async fn a_store_whose_objects_break_a_rule_is_not_opened() {
             }
         }
         broken.entries.retain(|(at, _)| !(at == key && from.is_empty()));
-        let store = Embedded::import(&dir.path().join(format!("{index}.db")), &broken).unwrap();
+        let store =
+            Embedded::import(&dir.path().join(format!("{index}.db")), &broken, Existing::Refuse).unwrap();
         let error = Controller::open(store, settings("new")).await.unwrap_err().to_string();
         assert!(error.contains(what), "{error}");
     }

@@ -7,6 +7,7 @@
 
 mod concern;
 mod key;
+mod load;
 mod object;
 mod pool;
 mod project;
@@ -18,6 +19,7 @@ mod transact;
 
 pub use concern::concerned;
 pub use key::{Freed, Key, Kind, Owned, PortKey};
+pub use load::Load;
 pub use object::{
     Attachment, Body, Condition, ConditionKind, Lease, LeaseState, Node, Object, Revision, Segment, Tombstone,
 };

@@ -114,6 +114,9 @@ pub struct Node {
     pub spec: NodeSpec,
     /// The last revision that its agent said it had applied.
     pub applied: Revision,
+    /// Whether the owner has said that the machine is gone. Nothing is attached to such a node, and nobody waits for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gone: bool,
 }
 
 /// A lease.

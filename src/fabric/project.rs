@@ -122,7 +122,7 @@ fn project_segment(
 }
 
 /// The other node's tunnel address that this one reaches. IPv4 where both have both: 20 bytes less in each frame.
-fn remote(state: &State, here: &Name, there: &Name) -> Result<IpAddr, ProjectError> {
+pub(super) fn remote(state: &State, here: &Name, there: &Name) -> Result<IpAddr, ProjectError> {
     let vteps = |name: &Name| state.node(name).map(|node| &node.spec.vtep);
     let (Some(own), Some(others)) = (vteps(here), vteps(there)) else {
         return Err(ProjectError::Unknown(there.clone()));

@@ -441,7 +441,7 @@ fn attachment(spec: &AttachmentSpec) -> Result<(), InvalidValue> {
     let mut addresses = BTreeSet::new();
     for binding in &spec.bindings {
         if !addresses.insert(binding.address()) {
-            return Err(agree::bound_twice(binding.address()));
+            return Err(agree::bound_twice(binding.address(), spec.segment.as_str()));
         }
         agree::within(guards.prefixes.iter().copied(), *binding)?;
         if !guards.macs.is_empty() && !guards.macs.contains(&binding.mac()) {

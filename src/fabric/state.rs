@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use immutable_chunkmap::map::MapM;
 
+use super::load::{Load, Loads};
 use super::object::{Attachment, Body, Lease, LeaseState, Node, Object, Revision, Segment};
 use super::spec::{OperatorSpec, PortSpec, ProfileSpec, ServerSpec};
 use super::transact::check_whole;
@@ -42,6 +43,7 @@ pub struct State {
     /// `None` is before all keys of a target.
     index: MapM<(Target, Option<Key>), ()>,
     usage: MapM<Name, Usage>,
+    loads: Loads,
 }
 
 impl State {
@@ -68,6 +70,11 @@ impl State {
     /// What an operator has.
     pub fn usage(&self, operator: &Name) -> Usage {
         self.usage.get(operator).copied().unwrap_or_default()
+    }
+
+    /// What a node has.
+    pub fn load(&self, node: &Name) -> Load {
+        self.loads.of(node)
     }
 
     /// The state that these objects are, at this revision. They come from a state, by way of a store.
@@ -118,19 +125,38 @@ impl State {
         self.at(Target::Object(key.clone()))
     }
 
-    /// Sets or removes an object, and keeps the indexes.
+    /// Sets or removes an object, and keeps the indexes and counts.
     pub(super) fn set(&mut self, key: Key, object: Option<Arc<Object>>) {
-        self.count(&key, false);
-        if let Some(old) = self.objects.remove_cow(&key) {
-            for target in targets(&key, &old.body) {
-                self.index.remove_cow(&(target, Some(key.clone())));
-            }
+        let old = self.objects.get(&key).cloned();
+        if let (Some(old), Some(object)) = (&old, &object)
+            && old.body == object.body
+        {
+            // What is known of it is in no index.
+            self.objects.insert_cow(key, Arc::clone(object));
+            return;
         }
-        if let Some(object) = object {
-            for target in targets(&key, &object.body) {
-                self.index.insert_cow((target, Some(key.clone())), ());
+        self.count(&key, false);
+        let targets_of = |object: &Option<Arc<Object>>| {
+            object.as_ref().map(|object| targets(&key, &object.body)).unwrap_or_default()
+        };
+        let (before, after) = (targets_of(&old), targets_of(&object));
+        for target in before.difference(&after) {
+            self.index.remove_cow(&(target.clone(), Some(key.clone())));
+        }
+        for target in after.difference(&before) {
+            self.index.insert_cow((target.clone(), Some(key.clone())), ());
+        }
+        if let Some(old) = old {
+            self.loads.remove(&key, &old);
+        }
+        match object {
+            Some(object) => {
+                self.loads.add(&key, &object);
+                self.objects.insert_cow(key.clone(), object);
             }
-            self.objects.insert_cow(key.clone(), object);
+            None => {
+                self.objects.remove_cow(&key);
+            }
         }
         self.count(&key, true);
     }
@@ -251,8 +277,12 @@ impl State {
 
     /// The nodes on which a segment is.
     pub(super) fn nodes_of(&self, segment: &Owned) -> BTreeSet<Name> {
-        let attachments = self.attachments_of(&Key::Segment(segment.clone()));
-        attachments.map(|(_, attachment)| attachment.spec.port.node.clone()).collect()
+        self.loads.nodes_of(segment).cloned().collect()
+    }
+
+    /// The nodes that share a segment with this one.
+    pub(super) fn remotes_of(&self, node: &Name) -> BTreeSet<Name> {
+        self.loads.remotes_of(node).cloned().collect()
     }
 
     /// The ports that face a server; none if it is not there.

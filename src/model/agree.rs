@@ -1,6 +1,7 @@
 //! What has to agree: the rules that need two values, each told once with the words for its breach. A node's file and the fabric's objects both
 //! ask here, and add the places or the names.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::{
@@ -220,17 +221,51 @@ pub(crate) fn not_for_tunnels(address: IpAddr) -> Option<&'static str> {
 }
 
 /// In a segment, an address is one host's.
-pub(crate) fn bound_twice(address: IpAddr) -> InvalidValue {
+pub(crate) fn bound_twice(address: IpAddr, segment: &str) -> InvalidValue {
     InvalidValue::new(
-        format_args!("bindings: {address} is listed twice in the segment"),
+        format_args!("bindings: {address} is listed twice in segment {segment:?}"),
         "in a segment, an address is one host's",
     )
 }
 
-/// In a segment, a configured MAC is at one attachment.
-pub(crate) fn listed_twice(mac: MacAddr) -> InvalidValue {
-    InvalidValue::new(
-        format_args!("macs: {mac} is listed twice in the segment"),
-        "in a segment, an address is at one attachment",
-    )
+/// Whose the addresses of one segment are. `W` is where that is said: a place of a file, or an attachment's name.
+#[derive(Debug)]
+pub(crate) struct Claims<W> {
+    macs: HashMap<MacAddr, W>,
+    addresses: HashMap<IpAddr, W>,
+}
+
+impl<W> Default for Claims<W> {
+    fn default() -> Self {
+        Self { macs: HashMap::new(), addresses: HashMap::new() }
+    }
+}
+
+impl<W: Clone> Claims<W> {
+    /// In a segment, a configured MAC is at one attachment. If it is listed already, says where.
+    pub(crate) fn list(&mut self, mac: MacAddr, at: W, segment: &str) -> Result<(), (W, InvalidValue)> {
+        if let Some(first) = self.macs.get(&mac) {
+            let broken = InvalidValue::new(
+                format_args!("macs: {mac} is listed twice in segment {segment:?}"),
+                "in a segment, an address is at one attachment",
+            );
+            return Err((first.clone(), broken));
+        }
+        self.macs.insert(mac, at);
+        Ok(())
+    }
+
+    /// In a segment, an address is one host's. If it is somebody's already, says whose.
+    pub(crate) fn bind(&mut self, address: IpAddr, at: W, segment: &str) -> Result<(), (W, InvalidValue)> {
+        if let Some(first) = self.addresses.get(&address) {
+            return Err((first.clone(), bound_twice(address, segment)));
+        }
+        self.addresses.insert(address, at);
+        Ok(())
+    }
+
+    /// Where a MAC is listed.
+    pub(crate) fn listed(&self, mac: MacAddr) -> Option<&W> {
+        self.macs.get(&mac)
+    }
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 
 use self::file::File;
-use super::{Batch, Commit, Held, Snapshot, Store, StoreError, Version};
+use super::{Batch, Commit, Existing, Held, Snapshot, Store, StoreError, Version};
 
 /// Commits that one sync makes, at most.
 const TOGETHER: usize = 256;
@@ -22,8 +22,13 @@ const TOGETHER: usize = 256;
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 enum Request {
-    Snapshot(Reply<Snapshot>),
     Commit(Commit, Reply<Version>),
+    Other(Question),
+}
+
+/// What is asked besides commits, and answered one after the other.
+enum Question {
+    Snapshot(Reply<Snapshot>),
     After(Version, Reply<Vec<Batch>>),
     Lead { name: String, holder: String, time: Duration, reply: Reply<Option<Held>> },
     Resign(Held, Reply<()>),
@@ -50,10 +55,10 @@ impl Embedded {
     /// Makes a file of what was exported.
     ///
     /// # Errors
-    /// It is not empty, or as for [`Self::open`].
-    pub fn import(path: &Path, snapshot: &Snapshot) -> Result<Self, StoreError> {
+    /// It is not empty and `existing` says to refuse then, or as for [`Self::open`].
+    pub fn import(path: &Path, snapshot: &Snapshot, existing: Existing) -> Result<Self, StoreError> {
         let mut file = File::open(path)?;
-        file.import(snapshot)?;
+        file.import(snapshot, existing)?;
         Self::start(file)
     }
 
@@ -90,7 +95,7 @@ impl Drop for Embedded {
 
 impl Store for Embedded {
     async fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        self.ask(Request::Snapshot).await
+        self.ask(|reply| Request::Other(Question::Snapshot(reply))).await
     }
 
     async fn version(&self) -> Result<Version, StoreError> {
@@ -113,20 +118,20 @@ impl Store for Embedded {
         let mut latest = self.latest.clone();
         let waited = latest.wait_for(|latest| *latest > version).await;
         waited.map_err(|_| StoreError::Failed("its thread has ended".to_owned()))?;
-        self.ask(|reply| Request::After(version, reply)).await
+        self.ask(|reply| Request::Other(Question::After(version, reply))).await
     }
 
     async fn lead(&self, name: &str, holder: &str, time: Duration) -> Result<Option<Held>, StoreError> {
         let (name, holder) = (name.to_owned(), holder.to_owned());
-        self.ask(|reply| Request::Lead { name, holder, time, reply }).await
+        self.ask(|reply| Request::Other(Question::Lead { name, holder, time, reply })).await
     }
 
     async fn resign(&self, held: Held) -> Result<(), StoreError> {
-        self.ask(|reply| Request::Resign(held, reply)).await
+        self.ask(|reply| Request::Other(Question::Resign(held, reply))).await
     }
 
     async fn compact(&self, until: Version) -> Result<(), StoreError> {
-        self.ask(|reply| Request::Compact(until, reply)).await
+        self.ask(|reply| Request::Other(Question::Compact(until, reply))).await
     }
 }
 
@@ -147,7 +152,7 @@ impl Worker {
             while let Some(request) = next.take() {
                 match request {
                     Request::Commit(commit, reply) => commits.push((commit, reply)),
-                    request => other = Some(request),
+                    Request::Other(question) => other = Some(question),
                 }
                 // What is asked after something else is answered after it.
                 if other.is_none() && commits.len() < TOGETHER {
@@ -176,19 +181,18 @@ impl Worker {
         }
     }
 
-    fn answer(&mut self, request: Request) {
-        match request {
-            Request::Snapshot(reply) => drop(reply.send(self.file.snapshot())),
-            Request::After(version, reply) => drop(reply.send(self.file.after(version))),
-            Request::Compact(until, reply) => drop(reply.send(self.file.compact(until))),
-            Request::Lead { name, holder, time, reply } => drop(reply.send(self.lead(name, holder, time))),
-            Request::Resign(held, reply) => {
+    fn answer(&mut self, question: Question) {
+        match question {
+            Question::Snapshot(reply) => drop(reply.send(self.file.snapshot())),
+            Question::After(version, reply) => drop(reply.send(self.file.after(version))),
+            Question::Compact(until, reply) => drop(reply.send(self.file.compact(until))),
+            Question::Lead { name, holder, time, reply } => drop(reply.send(self.lead(name, holder, time))),
+            Question::Resign(held, reply) => {
                 if is_held(&self.leads, &held) {
                     self.leads.remove(&held.name);
                 }
                 drop(reply.send(Ok(())));
             }
-            Request::Commit(commit, reply) => self.commit(vec![(commit, reply)]),
         }
     }
 

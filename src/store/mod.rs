@@ -5,16 +5,20 @@
 #![forbid(unsafe_code)]
 
 mod embedded;
+mod etcd;
 mod export;
+mod place;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
 pub use embedded::Embedded;
+pub use etcd::{Etcd, EtcdOptions, EtcdTls};
 pub use export::{ExportError, export, read_export};
+pub use place::{AnyStore, InvalidPlace, Place};
 
 /// The number of a commit: each has one more than the one before it; 0 is the empty store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -23,6 +27,18 @@ pub struct Version(pub u64);
 
 /// A key and what it has now; nothing if it was removed.
 pub type Write = (String, Option<String>);
+
+/// What becomes of what is there when a store is imported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// If there is something, nothing is done.
+    Refuse,
+    /// It goes. Its versions are not used again: who knows one does not take it for one of what is there then.
+    Replace,
+}
+
+/// How much is done, of how much.
+pub type Progress<'p> = dyn FnMut(usize, usize) + Send + 'p;
 
 /// What shall be written, all of it or nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,9 +92,21 @@ pub enum StoreError {
     /// What happened that long ago is no longer known.
     #[error("what happened before version {} was compacted; begin with a snapshot", .0.0)]
     Compacted(Version),
-    /// The store itself failed. Whether a commit was made is not known.
+    /// The store itself failed. Where a commit may have been made all the same, the text says so.
     #[error("the store failed: {0}")]
     Failed(String),
+}
+
+/// The version that a store has after an import of one that was at `imported`, if it has been at `before`.
+fn version_of_import(before: Version, imported: Version) -> Version {
+    if before == Version(0) { imported } else { imported.max(Version(before.0.saturating_add(1))) }
+}
+
+/// A term after all that were given. It is no less than the time in seconds, so that a store that was made anew, of a backup or of another store, does
+/// not give out terms that agents have seen larger ones of; none changes hands once a second all the time.
+fn term_after(last: u64) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    last.saturating_add(1).max(now)
 }
 
 /// What keeps the fabric. A commit that was acknowledged is there after any crash, and is seen by whoever reads after it.
@@ -118,7 +146,8 @@ pub trait Store: Send + Sync {
     /// [`StoreError::Compacted`]: they are no longer all there.
     fn after(&self, version: Version) -> impl Future<Output = Result<Vec<Batch>, StoreError>> + Send;
 
-    /// Takes a leadership for some time, or takes it for longer. Gives nothing while another has it.
+    /// Takes a leadership for some time, or takes it for longer. Gives nothing while another has it. A store that counts in larger steps may let it
+    /// last somewhat longer than was asked.
     fn lead(
         &self,
         name: &str,

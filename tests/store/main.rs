@@ -1,11 +1,15 @@
-//! The store: one suite for all implementations, what is the embedded one's own, and what becomes of it when its process is killed.
+//! The store: one suite for all implementations, what is the embedded one's own, what is etcd's own, and what becomes of them when a
+//! process is killed, paused or cut off.
 // clippy allows `unwrap` in test functions by itself, but not in their helpers.
 #![allow(clippy::unwrap_used)]
 
 mod crash;
+mod etcd;
+mod faults;
 mod suite;
+mod tls;
 
-use sillon::store::{Embedded, Snapshot, Store, StoreError, Version, export, read_export};
+use sillon::store::{Embedded, Existing, Snapshot, Store, StoreError, Version, export, read_export};
 
 use self::suite::{commit, write};
 
@@ -13,12 +17,12 @@ use self::suite::{commit, write};
 async fn the_embedded_store_does_what_every_store_does() {
     let dir = tempfile::tempdir().unwrap();
     let mut count = 0;
-    suite::everything(|| {
+    suite::everything(async || {
         count += 1;
         Embedded::open(&dir.path().join(format!("{count}.db"))).unwrap()
     })
     .await;
-    assert_eq!(count, 8);
+    assert_eq!(count, 9);
 }
 
 #[tokio::test]
@@ -85,12 +89,12 @@ async fn an_export_is_imported_into_a_new_file_whole_or_not_at_all() {
     assert_eq!(read_export(&text[..]).unwrap(), snapshot);
 
     let path = dir.path().join("two.db");
-    let imported = Embedded::import(&path, &snapshot).unwrap();
+    let imported = Embedded::import(&path, &snapshot, Existing::Refuse).unwrap();
     assert_eq!(imported.snapshot().await.unwrap(), snapshot);
     assert_eq!(imported.after(one).await, Err(StoreError::Compacted(two)));
     assert!(imported.commit(commit(two, vec![write("d", "4")])).await.unwrap() > two);
     drop(imported);
-    assert!(Embedded::import(&path, &snapshot).is_err(), "it is not empty");
+    assert!(Embedded::import(&path, &snapshot, Existing::Refuse).is_err(), "it is not empty");
 
     // Cut anywhere, it is no export any more. The last sign is a line's end, which says nothing.
     for end in 0..text.len() - 1 {

@@ -107,6 +107,7 @@ pub fn assert_restores(state: &State) {
         let Key::Operator(name) = operator else { unreachable!() };
         assert_eq!(again.usage(name), state.usage(name));
     }
+    assert_loads(&again);
 }
 
 /// Whoever has something else to do is told.
@@ -117,5 +118,45 @@ pub fn assert_concerned(before: &State, after: &State, events: &[Event]) {
         let is_same = desired(before, node) == desired(after, node)
             && purges(after, node).iter().all(|purge| purges(before, node).contains(purge));
         assert!(is_same || told.contains(node), "{node}: {events:?}");
+    }
+}
+
+/// What is counted as objects come and go is what there is.
+pub fn assert_loads(state: &State) {
+    for key in state.of_kind(Kind::Node) {
+        let Key::Node(node) = key else { unreachable!() };
+        let (mut slow, mut segments, mut remotes) = (Load::default(), BTreeSet::new(), BTreeSet::new());
+        for (key, object) in state.objects() {
+            match (key, &object.body) {
+                (Key::Port(port), Body::Port { spec }) if port.node == *node => {
+                    slow.uplinks += u64::from(spec.role == PortRole::Uplink);
+                }
+                (Key::Attachment(owned), Body::Attachment(attachment))
+                    if attachment.spec.port.node == *node =>
+                {
+                    slow.attachments += 1;
+                    segments.insert(owned.beside(&attachment.spec.segment));
+                }
+                _ => {}
+            }
+        }
+        for owned in &segments {
+            slow.macs += u64::from(state.segment(owned).unwrap().spec.mac_limit);
+            let attached = state.attachments_of(&Key::Segment(owned.clone()));
+            let nodes: BTreeSet<Name> = attached.map(|(_, one)| one.spec.port.node.clone()).collect();
+            assert_eq!(state.nodes_of(owned), nodes);
+            remotes.extend(nodes.into_iter().filter(|other| other != node));
+        }
+        (slow.segments, slow.remotes) = (segments.len() as u64, remotes.len() as u64);
+        assert_eq!(state.load(node), slow, "{node}");
+        assert_eq!(state.remotes_of(node), remotes);
+        // And it is what the node's file has.
+        let config = desired(state, node).unwrap();
+        assert_eq!(config.attachments.len() as u64, slow.attachments);
+        assert_eq!(config.segments.len() as u64, slow.segments);
+        let limits = config.node.limits;
+        assert!(slow.attachments <= limits.attachments.into() && slow.macs <= limits.fdb.into());
+        assert!(slow.segments <= limits.segments.into() && slow.remotes <= limits.remotes.into());
+        assert!(slow.remotes == 0 || slow.uplinks > 0);
     }
 }

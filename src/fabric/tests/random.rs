@@ -4,7 +4,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::invariants::{assert_all, assert_concerned, assert_files, assert_graves, assert_restores};
+use super::invariants::{
+    assert_all, assert_concerned, assert_files, assert_graves, assert_loads, assert_restores,
+};
 use super::*;
 
 const OPERATORS: &[&str] = &["alder", "birch"];
@@ -117,7 +119,9 @@ fn site() -> impl Strategy<Value = Change> {
 }
 
 fn story() -> impl Strategy<Value = Vec<Step>> {
-    let change = prop_oneof![3 => segment(), 6 => attachment(), 3 => lease(), 2 => removal(), 1 => site()];
+    let gone = Just(Change::Forget { node: name("edge2") });
+    let change =
+        prop_oneof![9 => segment(), 18 => attachment(), 9 => lease(), 6 => removal(), 3 => site(), 1 => gone];
     let step = prop_oneof![
         8 => vec(change, 1..4).prop_map(Step::Change),
         2 => (select(vec!["edge1", "edge2"]), 0..3u64).prop_map(|(node, behind)| Step::Applied(node, behind)),
@@ -146,6 +150,7 @@ proptest! {
                 Ok(events) => {
                     assert_concerned(&before, &fabric.state, &events);
                     assert_all(&fabric.state);
+                    assert_loads(&fabric.state);
                     assert_graves(&before, &fabric.state);
                 }
                 Err(refused) => {

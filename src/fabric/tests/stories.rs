@@ -319,3 +319,96 @@ fn a_node_has_room_and_a_way_for_what_is_attached_or_it_is_refused_without_a_num
     fabric.is_refused(Rule::Room, vec![node(r#"{"vtep":[]}"#)]);
     fabric.is_refused(Rule::Room, vec![delete("port/edge2/up0")]);
 }
+
+#[test]
+fn a_node_that_is_gone_is_waited_for_until_the_owner_says_so_and_then_its_servers_are_free_and_it_can_go() {
+    let mut fabric = Fabric::leased();
+    let vni = r#"{"kind":"segment","spec":{"service":"lan","vni":103}}"#;
+    fabric.does(vec![
+        put("segment/alder/lan", vni),
+        attach("alder/a1", "lan", "edge1/p1", "untagged"),
+        attach("alder/a3", "lan", "edge2/p1", "untagged"),
+    ]);
+    fabric.converge();
+    let forget = || Change::Forget { node: name("edge2") };
+    // What is attached there has to go first: who is gone carries nothing.
+    let refused = fabric.is_refused(Rule::Room, vec![forget()]);
+    assert!(refused.message.contains("is gone, and something is attached"), "{refused}");
+    let now = fabric.now;
+    fabric.does(vec![
+        step("alder", "l3", LeaseStep::Drain(now)),
+        delete("attachment/alder/a1"),
+        delete("attachment/alder/a3"),
+        delete("segment/alder/lan"),
+    ]);
+    fabric.wait(1);
+    fabric.does(vec![step("alder", "l3", LeaseStep::Confirm), applied("edge1", fabric.state.revision())]);
+    // Its machine burnt down: it confirms nothing, and so the VNI, the server and the node itself stay.
+    fabric.wait(100_000);
+    assert_eq!(fabric.lease("alder", "l3"), LeaseState::Quarantined);
+    fabric.is_refused(Rule::Vni, vec![put("segment/alder/two", vni)]);
+    fabric.is_refused(Rule::Dangling, vec![delete("server/s3"), delete("port/edge2/p1")]);
+    fabric.does(vec![forget()]);
+    assert_eq!(fabric.lease("alder", "l3"), LeaseState::Released);
+    assert!(fabric.does(vec![forget()]).is_empty(), "it is forgotten once");
+    fabric.does(vec![put("segment/alder/two", vni)]);
+    fabric.does(vec![
+        put("server/s2", r#"{"kind":"server","spec":{"ports":["edge1/p2"]}}"#),
+        delete("server/s3"),
+        delete("port/edge2/p1"),
+        delete("port/edge2/p2"),
+        delete("port/edge2/up0"),
+        delete("node/edge2"),
+    ]);
+    fabric.is_refused(Rule::Dangling, vec![forget()]);
+    // A new machine may have the name.
+    fabric.does(vec![
+        put("node/edge2", r#"{"kind":"node","spec":{"vtep":["10.99.0.2"]}}"#),
+        put("port/edge2/h0", r#"{"kind":"port","spec":{"role":"handover","grants":{"alder":"whole"}}}"#),
+        attach("alder/a3", "two", "edge2/h0", "untagged"),
+    ]);
+    fabric.does(vec![applied("edge2", fabric.state.revision())]);
+}
+
+#[test]
+fn a_node_that_is_gone_is_not_heard_and_gets_nothing_however_often_its_file_is_applied() {
+    let mut fabric = Fabric::leased();
+    fabric.does(vec![lan("alder/lan"), attach("alder/a3", "lan", "edge2/p1", "untagged")]);
+    fabric.converge();
+    // Detached and forgotten in one transaction: it leaves nothing to wait for.
+    fabric.does(vec![delete("attachment/alder/a3"), Change::Forget { node: name("edge2") }]);
+    assert_eq!(fabric.state.of_kind(Kind::Tombstone).count(), 0);
+    let back = vec![attach("alder/a3", "lan", "edge2/p1", "untagged")];
+    let refused = fabric.is_refused(Rule::Room, back.clone());
+    assert_eq!(refused.objects, ["node/edge2".parse().unwrap()]);
+    let revision = fabric.state.revision();
+    fabric.is_refused(Rule::Dangling, vec![applied("edge2", revision)]);
+    assert!(
+        fabric.does(vec![put("node/edge2", r#"{"kind":"node","spec":{"vtep":["10.99.0.2"]}}"#)]).is_empty()
+    );
+    fabric.does(vec![put("node/edge2", r#"{"kind":"node","spec":{"vtep":["10.99.0.3"]}}"#)]);
+    fabric.is_refused(Rule::Room, back);
+}
+
+#[test]
+fn a_server_that_is_transferred_from_a_node_that_is_gone_waits_only_for_the_others() {
+    let mut fabric = Fabric::leased();
+    fabric.does(vec![
+        lan("alder/lan"),
+        attach("alder/a1", "lan", "edge1/p1", "untagged"),
+        attach("alder/a3", "lan", "edge2/p1", "untagged"),
+    ]);
+    fabric.converge();
+    fabric.does(vec![
+        Change::Transfer { server: name("s3"), to: owned("birch", "new") },
+        step("birch", "new", LeaseStep::Accept),
+        Change::Forget { node: name("edge2") },
+    ]);
+    fabric.does(vec![step("alder", "l3", LeaseStep::Confirm)]);
+    // The other node of the segment still knows the server.
+    assert_eq!(fabric.lease("birch", "new"), LeaseState::Offered);
+    fabric.does(vec![applied("edge1", fabric.state.revision())]);
+    assert_eq!(fabric.lease("birch", "new"), LeaseState::Active);
+    fabric.does(vec![lan("birch/lan")]);
+    fabric.is_refused(Rule::Room, vec![attach("birch/b", "lan", "edge2/p1", "untagged")]);
+}

@@ -69,6 +69,11 @@ pub enum Change {
         /// The new lease.
         to: Owned,
     },
+    /// The owner says that a node's machine is gone for good: what it has yet to confirm, nobody waits for.
+    Forget {
+        /// The node.
+        node: Name,
+    },
     /// An agent tells what it did.
     Report(Report),
     /// Time has passed.
@@ -161,6 +166,7 @@ impl Tx<'_> {
             }
             Change::Lease(key, step) => self.step(key, *step),
             Change::Transfer { server, to } => self.transfer(server, to),
+            Change::Forget { node } => self.forget(node),
             Change::Report(report) => self.report(report),
             Change::Tick => {
                 self.tick();
@@ -202,8 +208,10 @@ impl Tx<'_> {
         let body = match (key, spec) {
             (_, Spec::Operator(spec)) => Body::Operator { spec: spec.clone() },
             (Key::Node(name), Spec::Node(spec)) => {
-                let applied = self.next.node(name).map_or(Revision(0), |node| node.applied);
-                Body::Node(Node { spec: spec.clone(), applied })
+                // A node that is gone stays so: what is applied again and again must not bring it back.
+                let (applied, gone) =
+                    self.next.node(name).map_or((Revision(0), false), |node| (node.applied, node.gone));
+                Body::Node(Node { spec: spec.clone(), applied, gone })
             }
             (_, Spec::Port(spec)) => Body::Port { spec: spec.clone() },
             (_, Spec::Server(spec)) => Body::Server { spec: spec.clone() },

@@ -38,6 +38,11 @@ impl Tx<'_> {
                 [&key],
             );
         };
+        if node.gone {
+            let help =
+                "if the machine is back, the owner has to put the node again, and its agent to begin anew";
+            return refuse(Rule::Dangling, format!("{key} was said to be gone"), help, [&key]);
+        }
         if report.applied > self.before.revision {
             let message =
                 format!("{key} can't have applied revision {}, which is not there yet", report.applied);

@@ -12,7 +12,7 @@ use crate::fabric::object::{Body, LeaseState, Object};
 use crate::fabric::project::{self, ProjectError};
 use crate::fabric::state::{State, Target, targets};
 use crate::fabric::{Key, Kind, Owned};
-use crate::model::{Name, NodeConfig, PortRole};
+use crate::model::Name;
 
 /// What an operator's name may have at most, so that it and 42 more fit a name on a node.
 const LONGEST_OPERATOR: usize = 20;
@@ -43,6 +43,8 @@ struct Concerned {
     attachments: BTreeSet<Owned>,
     segments: BTreeSet<Owned>,
     nodes: BTreeSet<Name>,
+    /// Nodes that have to reach each other.
+    met: BTreeSet<(Name, Name)>,
     operators: BTreeSet<Name>,
     servers: BTreeSet<Name>,
 }
@@ -139,8 +141,10 @@ impl Concerned {
             objects::operator(next, operator)?;
         }
         for key in touched {
-            if let Key::Port(port) = key {
-                objects::port(next, port)?;
+            match key {
+                Key::Operator(name) => objects::pool(next, name)?,
+                Key::Port(port) => objects::port(next, port)?,
+                _ => {}
             }
         }
         for server in &self.servers {
@@ -153,6 +157,7 @@ impl Concerned {
         for attachment in &self.attachments {
             attachments::check(before, next, attachment)?;
         }
+        self.met.iter().try_for_each(|(one, two)| reach(next, one, two))?;
         self.nodes.iter().try_for_each(|name| node(next, name))
     }
 
@@ -167,8 +172,8 @@ impl Concerned {
             }
             Key::Node(name) => {
                 self.nodes.insert(name.clone());
-                for port in next.referrers(key).filter(|key| key.kind() == Kind::Port) {
-                    self.segments_at(next, port);
+                for other in next.remotes_of(name) {
+                    self.meet(name, &other);
                 }
             }
             Key::Port(port) => {
@@ -225,66 +230,63 @@ impl Concerned {
         if !self.segments.insert(owned.clone()) {
             return;
         }
-        let nodes = next.nodes_of(owned);
-        if before.nodes_of(owned) != nodes {
-            self.nodes.extend(nodes);
+        let (was, is) = (before.nodes_of(owned), next.nodes_of(owned));
+        for new in is.difference(&was) {
+            for other in is.iter().filter(|other| *other != new) {
+                self.meet(new, other);
+            }
+        }
+        if was != is {
+            self.nodes.extend(is);
         }
     }
 
-    fn segments_at(&mut self, next: &State, port: &Key) {
-        for (owned, attachment) in next.attachments_of(port) {
-            self.nodes.extend(next.nodes_of(&owned.beside(&attachment.spec.segment)));
+    fn meet(&mut self, one: &Name, two: &Name) {
+        let (one, two) = if one < two { (one, two) } else { (two, one) };
+        self.met.insert((one.clone(), two.clone()));
+    }
+}
+
+/// Two nodes of one segment reach each other.
+fn reach(next: &State, one: &Name, two: &Name) -> Result<(), Refused> {
+    match project::remote(next, one, two) {
+        // That a port's node is there is asked of the port.
+        Ok(_) | Err(ProjectError::Unknown(_)) => Ok(()),
+        Err(error) => {
+            let help = "give one of them an address of the other's family, or attach elsewhere";
+            refuse(Rule::Room, error.to_string(), help, [&Key::Node(one.clone())])
         }
     }
 }
 
 /// A node has room and a way for what is attached there. How much room there is, is not an operator's to know.
 fn node(next: &State, name: &Name) -> Result<(), Refused> {
-    let key = Key::Node(name.clone());
-    if next.get(&key).is_none() {
-        return Ok(());
-    }
+    let Some(node) = next.node(name) else { return Ok(()) };
+    let (load, limits, key) = (next.load(name), node.spec.limits, Key::Node(name.clone()));
     let refused = |message: String, help: &str| refuse(Rule::Room, message, help, [&key]);
-    let config = match project::desired(next, name) {
-        Ok(config) => config,
-        Err(ProjectError::Apart(one, two)) => {
-            let message = format!("{one} and {two} have no tunnel address of one family");
-            return refused(
-                message,
-                "give one of them an address of the other's family, or attach elsewhere",
-            );
-        }
-        Err(error) => return refused(error.to_string(), "attach elsewhere"),
-    };
-    let has_remotes = config.segments.iter().any(|segment| !segment.remotes.is_empty());
-    if has_remotes && !config.ports.iter().any(|port| port.role == PortRole::Uplink) {
+    if node.gone && load.attachments > 0 {
+        let message = format!("{key} is gone, and something is attached to it");
+        return refused(message, "detach what is on its ports, and attach elsewhere");
+    }
+    if load.remotes > 0 && load.uplinks == 0 {
         return refused(
             format!("{key} has no uplink port"),
             "the owner has to add the port that faces the underlay",
         );
     }
-    match full(&config) {
+    let all = [
+        ("attachments", load.attachments, limits.attachments),
+        ("segments", load.segments, limits.segments),
+        ("remotes", load.remotes, limits.remotes),
+        ("addresses", load.macs, limits.fdb),
+    ];
+    match all.into_iter().find(|(_, count, limit)| *count > u64::from(*limit)) {
         None => Ok(()),
-        Some(what) => refused(
+        Some((what, ..)) => refused(
             format!("{key} has no room for more {what}"),
             "attach elsewhere, or ask the owner for room",
         ),
     }
-}
-
-/// What a node has too much of.
-fn full(config: &NodeConfig) -> Option<&'static str> {
-    let limits = config.node.limits;
-    let remotes: BTreeSet<_> = config.segments.iter().flat_map(|segment| &segment.remotes).collect();
-    let macs: u64 = config.segments.iter().map(|segment| u64::from(segment.mac_limit)).sum();
-    let beyond = |count: usize, limit: u32| count > limit as usize;
-    let all = [
-        ("attachments", beyond(config.attachments.len(), limits.attachments)),
-        ("segments", beyond(config.segments.len(), limits.segments)),
-        ("remotes", beyond(remotes.len(), limits.remotes)),
-        ("addresses", macs > limits.fdb.into()),
-    ];
-    all.into_iter().find(|(_, is_beyond)| *is_beyond).map(|(what, _)| what)
 }
 
 /// Whether a lease of the operator lets it attach there.

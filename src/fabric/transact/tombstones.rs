@@ -1,9 +1,14 @@
 //! What was freed stays nobody's until the nodes that had it have confirmed that it is gone.
+//!
+//! A node whose machine is gone will never confirm. Nobody but the owner can know that, so only the owner's word ends the wait: a node that is only cut off
+//! still forwards what it last had, and a VNI that another got meanwhile would be two segments'. So nothing may be attached to a node that is gone,
+//! its agent is not heard any more (and its certificate has to be revoked, so that it knows), and only a node that was deleted and made anew takes its place.
 
 use std::collections::BTreeSet;
 
-use super::Tx;
-use crate::fabric::object::{Body, Tombstone};
+use super::refused::refuse;
+use super::{Refused, Rule, Tx};
+use crate::fabric::object::{Body, Node, Tombstone};
 use crate::fabric::{Freed, Key, Owned, PortKey};
 use crate::model::Name;
 
@@ -55,7 +60,30 @@ impl Tx<'_> {
         }
     }
 
+    /// Nobody waits for a node any more.
+    pub(super) fn forget(&mut self, name: &Name) -> Result<(), Refused> {
+        let key = Key::Node(name.clone());
+        let Some(node) = self.next.node(name).cloned() else {
+            return refuse(
+                Rule::Dangling,
+                format!("there is no {key}"),
+                "look at the nodes that there are",
+                [&key],
+            );
+        };
+        self.set(&key, Body::Node(Node { gone: true, ..node }));
+        let here = self.next.referrers(&key).filter(|key| matches!(key, Key::Tombstone(..)));
+        for grave in here.cloned().collect::<Vec<_>>() {
+            self.next.set(grave.clone(), None);
+            self.touched.insert(grave);
+        }
+        Ok(())
+    }
+
     fn tombstone(&mut self, node: Name, freed: Freed, segment: &Owned) {
+        if self.next.node(&node).is_some_and(|node| node.gone) {
+            return;
+        }
         let (operator, segment) = (segment.operator.clone(), segment.name.clone());
         let body = Body::Tombstone(Tombstone { operator, segment, freed: self.next.revision });
         self.set(&Key::Tombstone(node, freed), body);

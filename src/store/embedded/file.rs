@@ -1,11 +1,12 @@
 //! The file: its tables, and each of its transactions.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use super::super::{Batch, Commit, Held, Snapshot, StoreError, Version};
+use super::super::{
+    Batch, Commit, Existing, Held, Snapshot, StoreError, Version, term_after, version_of_import,
+};
 
 /// Tells that an SQLite file is a Sillon store: "Sill".
 const APPLICATION: i32 = i32::from_be_bytes(*b"Sill");
@@ -165,32 +166,32 @@ impl File {
         Ok(())
     }
 
-    /// A term that no leadership had, over all restarts. It is no less than the time in seconds, so that a store that was made anew of a
-    /// backup does not give out terms that agents have seen larger ones of; none changes hands once a second all the time.
+    /// A term that no leadership had, over all restarts.
     pub fn next_term(&mut self) -> Result<u64, StoreError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let term = (counter(&transaction, "term")? + 1).max(now);
+        let term = term_after(counter(&transaction, "term")?);
         set_counter(&transaction, "term", term)?;
         transaction.commit()?;
         Ok(term)
     }
 
-    pub fn import(&mut self, snapshot: &Snapshot) -> Result<(), StoreError> {
+    pub fn import(&mut self, snapshot: &Snapshot, existing: Existing) -> Result<(), StoreError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        if self.version != Version(0) {
+        if self.version != Version(0) && existing == Existing::Refuse {
             return Err(StoreError::Failed("it is not empty; import into a new file".to_owned()));
         }
+        transaction.execute_batch("DELETE FROM entries; DELETE FROM log;")?;
+        let version = version_of_import(self.version, snapshot.version);
         let mut insert = transaction.prepare("INSERT INTO entries VALUES (?, ?)")?;
         for (key, value) in &snapshot.entries {
             insert.execute([key, value])?;
         }
         drop(insert);
-        set_counter(&transaction, "version", snapshot.version.0)?;
+        set_counter(&transaction, "version", version.0)?;
         // What led to it was not exported.
-        set_counter(&transaction, "compacted", snapshot.version.0)?;
+        set_counter(&transaction, "compacted", version.0)?;
         transaction.commit()?;
-        self.version = snapshot.version;
+        self.version = version;
         Ok(())
     }
 }

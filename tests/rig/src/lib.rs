@@ -5,6 +5,7 @@
 //! never touched. It needs root, and says so.
 
 mod command;
+pub mod etcd;
 pub mod fabric;
 pub mod file;
 pub mod frame;
@@ -16,6 +17,7 @@ pub mod runner;
 pub mod smol;
 pub mod wire;
 
+pub use etcd::EtcdCluster;
 pub use fabric::{Fabric, Family, Underlay};
 pub use file::NodeFile;
 pub use frame::{Frame, Tag};

@@ -1,14 +1,12 @@
 //! The rules of attachments: who may attach where, and what has to agree with what.
 
-use std::collections::BTreeMap;
-
 use super::super::refused::refuse;
 use super::super::{Refused, Rule};
 use super::leased;
 use crate::fabric::object::{Attachment, LeaseState, Segment};
 use crate::fabric::state::State;
 use crate::fabric::{Freed, Key, Owned, PortKey};
-use crate::model::agree::{self, Agreed};
+use crate::model::agree::{self, Agreed, Claims};
 use crate::model::{BitRate, Encap, InvalidValue, PortRole, Service};
 
 pub(super) fn check(before: &State, next: &State, owned: &Owned) -> Result<(), Refused> {
@@ -131,21 +129,18 @@ pub(super) fn together(next: &State, owned: &Owned) -> Result<(), Refused> {
     if segment.spec.service == Service::Line {
         agree::line_points(all.len()).or_else(|broken| disagree(&broken, [&key]))?;
     }
-    let (mut macs, mut addresses) = (BTreeMap::new(), BTreeMap::new());
-    for (name, attachment) in &all {
+    let (mut claims, name) = (Claims::default(), owned.name.as_str());
+    for (at, attachment) in &all {
         for mac in &attachment.spec.guards.macs {
-            if let Some(first) = macs.insert(*mac, *name) {
-                return both(&agree::listed_twice(*mac), first, name);
-            }
+            claims.list(*mac, *at, name).or_else(|(first, broken)| both(&broken, first, at))?;
         }
     }
-    for (name, attachment) in &all {
+    for (at, attachment) in &all {
         for binding in &attachment.spec.bindings {
-            if let Some(first) = addresses.insert(binding.address(), *name) {
-                return both(&agree::bound_twice(binding.address()), first, name);
-            }
-            if let Some(other) = macs.get(&binding.mac()).filter(|other| *other != name) {
-                return both(&agree::anothers(binding.mac()), other, name);
+            let bound = claims.bind(binding.address(), *at, name);
+            bound.or_else(|(first, broken)| both(&broken, first, at))?;
+            if let Some(other) = claims.listed(binding.mac()).filter(|other| *other != at) {
+                return both(&agree::anothers(binding.mac()), other, at);
             }
         }
     }

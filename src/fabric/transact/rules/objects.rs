@@ -6,8 +6,8 @@ use crate::fabric::state::{State, Target};
 use crate::fabric::{Key, Kind, Owned, PortKey};
 use crate::model::{BitRate, Name, PortRole, Vni};
 
-/// Its VNIs are no other's, neither as a pool nor as what is in use; and it has no more than its quota.
-pub(super) fn operator(next: &State, name: &Name) -> Result<(), Refused> {
+/// Its VNIs are no other's.
+pub(super) fn pool(next: &State, name: &Name) -> Result<(), Refused> {
     let key = Key::Operator(name.clone());
     let Some(spec) = next.operator(name) else { return Ok(()) };
     for other in next.of_kind(Kind::Operator).filter(|other| **other != key) {
@@ -17,6 +17,13 @@ pub(super) fn operator(next: &State, name: &Name) -> Result<(), Refused> {
             return refuse(Rule::Pool, message, "give each operator VNIs of its own", [&key, other]);
         }
     }
+    Ok(())
+}
+
+/// It has no more than its quota.
+pub(super) fn operator(next: &State, name: &Name) -> Result<(), Refused> {
+    let key = Key::Operator(name.clone());
+    let Some(spec) = next.operator(name) else { return Ok(()) };
     let (usage, quota) = (next.usage(name), &spec.quota);
     let mut all = vec![
         ("segments", usage.segments, quota.segments.into()),

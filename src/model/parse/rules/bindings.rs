@@ -1,12 +1,12 @@
 //! The rules of suppression: a `line` has nothing to suppress, and a binding is one that the attachment's guards would let it claim.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::ops::Range;
 
 use toml::Spanned;
 
-use super::super::super::{Binding, MacAddr, agree};
+use super::super::super::Binding;
+use super::super::super::agree::{self, Claims};
 use super::super::draft::{AttachmentDraft, Draft, SegmentDraft};
 use super::super::sink::Sink;
 use super::attachments::Known;
@@ -14,44 +14,36 @@ use super::attachments::Known;
 pub(super) fn check(draft: &Draft, sink: &mut Sink) {
     draft.segments.iter().for_each(|segment| line(segment, sink));
     let segments = Known::new(&draft.segments, |segment| segment.written.as_ref());
-    let listed = listed(draft);
-    let mut owners: HashMap<(&str, IpAddr), Range<usize>> = HashMap::new();
+    let mut claims = listed(draft);
     for attachment in &draft.attachments {
         let Some(name) = &attachment.segment else { continue };
         if let Some(segment) = segments.get(name) {
             suppressing(attachment, segment, sink);
         }
         let name = name.get_ref().as_str();
+        let claims = claims.entry(name).or_default();
         for binding in &attachment.bindings {
-            if let Some(first) = owners.get(&(name, binding.get_ref().address())) {
-                let address = binding.get_ref().address();
-                sink.error(
-                    binding.span(),
-                    format!("bindings: {address} is listed twice in segment {name:?}"),
-                    "again here",
-                )
-                .at(first.clone(), "first here")
-                .help("in a segment, an address is one host's");
+            let (address, mac) = (binding.get_ref().address(), binding.get_ref().mac());
+            if let Err((first, broken)) = claims.bind(address, binding.span(), name) {
+                sink.broken(binding.span(), &broken, "again here").at(first, "first here");
                 continue;
             }
-            owners.insert((name, binding.get_ref().address()), binding.span());
             prefixes(attachment, binding, sink);
-            macs(attachment, binding, listed.get(&(name, binding.get_ref().mac())), sink);
+            macs(attachment, binding, claims.listed(mac), sink);
         }
     }
 }
 
-/// Where the configured MACs of each segment are listed.
-fn listed(draft: &Draft) -> HashMap<(&str, MacAddr), Range<usize>> {
-    let named = draft
-        .attachments
-        .iter()
-        .filter_map(|attachment| Some((attachment.segment.as_ref()?.get_ref().as_str(), attachment)));
-    named
-        .flat_map(|(name, attachment)| {
-            attachment.guards.macs.iter().map(move |mac| ((name, *mac.get_ref()), mac.span()))
-        })
-        .collect()
+/// Where the configured MACs of each segment are listed. That one is listed twice is said with the guards.
+fn listed(draft: &Draft) -> HashMap<&str, Claims<Range<usize>>> {
+    let mut claims: HashMap<&str, Claims<_>> = HashMap::new();
+    for attachment in &draft.attachments {
+        let Some(name) = attachment.segment.as_ref().map(|name| name.get_ref().as_str()) else { continue };
+        for mac in &attachment.guards.macs {
+            let _ = claims.entry(name).or_default().list(*mac.get_ref(), mac.span(), name);
+        }
+    }
+    claims
 }
 
 fn line(segment: &SegmentDraft, sink: &mut Sink) {

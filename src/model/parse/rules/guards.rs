@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::super::super::{MacAddr, agree};
+use super::super::super::agree::{self, Claims};
 use super::super::draft::{AttachmentDraft, Draft, SegmentDraft};
 use super::super::sink::Sink;
 
 pub(super) fn check(draft: &Draft, sink: &mut Sink) {
-    let mut owners: HashMap<(&str, MacAddr), Range<usize>> = HashMap::new();
+    let mut claims: HashMap<&str, Claims<Range<usize>>> = HashMap::new();
     let segments: HashMap<&str, &SegmentDraft> = draft
         .segments
         .iter()
@@ -23,16 +23,9 @@ pub(super) fn check(draft: &Draft, sink: &mut Sink) {
             control(attachment, segment, sink);
         }
         for mac in &attachment.guards.macs {
-            if let Some(first) = owners.get(&(name, *mac.get_ref())) {
-                sink.error(
-                    mac.span(),
-                    format!("macs: {} is listed twice in segment {name:?}", mac.get_ref()),
-                    "again here",
-                )
-                .at(first.clone(), "first here")
-                .help("in a segment, an address is at one attachment");
-            } else {
-                owners.insert((name, *mac.get_ref()), mac.span());
+            let listed = claims.entry(name).or_default().list(*mac.get_ref(), mac.span(), name);
+            if let Err((first, broken)) = listed {
+                sink.broken(mac.span(), &broken, "again here").at(first, "first here");
             }
         }
     }

@@ -1,0 +1,163 @@
+//! What every node has, counted as objects come and go: a rule that asks whether there is room must not walk through all that is there.
+
+use immutable_chunkmap::map::MapM;
+
+use super::object::{Attachment, Body, Object};
+use super::{Key, Owned};
+use crate::model::{Name, PortRole};
+
+/// What a node has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Attachments on its ports.
+    pub attachments: u64,
+    /// Segments that these are of.
+    pub segments: u64,
+    /// Addresses that these may learn.
+    pub macs: u64,
+    /// Other nodes that have one of these segments, too.
+    pub remotes: u64,
+    /// Ports that face the underlay.
+    pub uplinks: u64,
+}
+
+/// The loads of all nodes, and what they are counted by. A copy shares all that is the same.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Loads {
+    loads: MapM<Name, Load>,
+    /// How many attachments of a segment are on a node. `None` is before all nodes.
+    places: MapM<(Owned, Option<Name>), u64>,
+    /// How many segments two nodes share, from either side. `None` is before all others.
+    shared: MapM<(Name, Option<Name>), u64>,
+    /// How many addresses a segment may learn.
+    macs: MapM<Owned, u64>,
+}
+
+impl Loads {
+    pub fn of(&self, node: &Name) -> Load {
+        self.loads.get(node).copied().unwrap_or_default()
+    }
+
+    /// The nodes on which a segment is.
+    pub fn nodes_of(&self, segment: &Owned) -> impl Iterator<Item = &Name> {
+        let from = (segment.clone(), None);
+        let all = self.places.range(from..).take_while(move |((of, _), _)| of == segment);
+        all.filter_map(|((_, node), _)| node.as_ref())
+    }
+
+    /// The nodes that share a segment with this one.
+    pub fn remotes_of(&self, node: &Name) -> impl Iterator<Item = &Name> {
+        let from = (node.clone(), None);
+        let all = self.shared.range(from..).take_while(move |((of, _), _)| of == node);
+        all.filter_map(|((_, other), _)| other.as_ref())
+    }
+
+    /// An object comes.
+    pub fn add(&mut self, key: &Key, object: &Object) {
+        match (key, &object.body) {
+            (Key::Attachment(owned), Body::Attachment(attachment)) => self.attach(owned, attachment),
+            (Key::Segment(owned), Body::Segment(segment)) => {
+                self.learns(owned, segment.spec.mac_limit.into());
+            }
+            (Key::Port(port), Body::Port { spec }) if spec.role == PortRole::Uplink => {
+                self.change(&port.node, |load| load.uplinks += 1);
+            }
+            _ => {}
+        }
+    }
+
+    /// An object goes.
+    pub fn remove(&mut self, key: &Key, object: &Object) {
+        match (key, &object.body) {
+            (Key::Attachment(owned), Body::Attachment(attachment)) => self.detach(owned, attachment),
+            (Key::Segment(owned), Body::Segment(_)) => self.learns(owned, 0),
+            (Key::Port(port), Body::Port { spec }) if spec.role == PortRole::Uplink => {
+                self.change(&port.node, |load| load.uplinks -= 1);
+            }
+            _ => {}
+        }
+    }
+
+    fn attach(&mut self, owned: &Owned, attachment: &Attachment) {
+        let (segment, node) = (owned.beside(&attachment.spec.segment), &attachment.spec.port.node);
+        self.change(node, |load| load.attachments += 1);
+        let place = (segment, Some(node.clone()));
+        let before = self.places.get(&place).copied().unwrap_or(0);
+        if before == 0 {
+            let macs = self.macs.get(&place.0).copied().unwrap_or(0);
+            self.change(node, |load| (load.segments, load.macs) = (load.segments + 1, load.macs + macs));
+            for other in self.others(&place.0, node) {
+                self.share(node, &other);
+                self.share(&other, node);
+            }
+        }
+        self.places.insert_cow(place, before + 1);
+    }
+
+    fn detach(&mut self, owned: &Owned, attachment: &Attachment) {
+        let (segment, node) = (owned.beside(&attachment.spec.segment), &attachment.spec.port.node);
+        self.change(node, |load| load.attachments -= 1);
+        let place = (segment, Some(node.clone()));
+        let before = self.places.get(&place).copied().unwrap_or(0);
+        if before > 1 {
+            self.places.insert_cow(place, before - 1);
+            return;
+        }
+        let macs = self.macs.get(&place.0).copied().unwrap_or(0);
+        self.change(node, |load| (load.segments, load.macs) = (load.segments - 1, load.macs - macs));
+        for other in self.others(&place.0, node) {
+            self.part(node, &other);
+            self.part(&other, node);
+        }
+        self.places.remove_cow(&place);
+    }
+
+    fn others(&self, segment: &Owned, node: &Name) -> Vec<Name> {
+        self.nodes_of(segment).filter(|other| *other != node).cloned().collect()
+    }
+
+    /// A node shares one segment more with another.
+    fn share(&mut self, node: &Name, other: &Name) {
+        let pair = (node.clone(), Some(other.clone()));
+        let before = self.shared.get(&pair).copied().unwrap_or(0);
+        if before == 0 {
+            self.change(node, |load| load.remotes += 1);
+        }
+        self.shared.insert_cow(pair, before + 1);
+    }
+
+    fn part(&mut self, node: &Name, other: &Name) {
+        let pair = (node.clone(), Some(other.clone()));
+        let before = self.shared.get(&pair).copied().unwrap_or(0);
+        if before > 1 {
+            self.shared.insert_cow(pair, before - 1);
+        } else {
+            self.shared.remove_cow(&pair);
+            self.change(node, |load| load.remotes -= 1);
+        }
+    }
+
+    /// A segment may learn so many addresses, on each node that has it.
+    fn learns(&mut self, segment: &Owned, macs: u64) {
+        let before = self.macs.get(segment).copied().unwrap_or(0);
+        if macs == 0 {
+            self.macs.remove_cow(segment);
+        } else {
+            self.macs.insert_cow(segment.clone(), macs);
+        }
+        let nodes: Vec<Name> = self.nodes_of(segment).cloned().collect();
+        for node in nodes {
+            self.change(&node, |load| load.macs = load.macs + macs - before);
+        }
+    }
+
+    fn change(&mut self, node: &Name, how: impl FnOnce(&mut Load)) {
+        let mut load = self.of(node);
+        how(&mut load);
+        if load == Load::default() {
+            self.loads.remove_cow(node);
+        } else {
+            self.loads.insert_cow(node.clone(), load);
+        }
+    }
+}
