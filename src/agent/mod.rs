@@ -20,12 +20,13 @@ use tokio::{
     net::UnixListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
+    task::yield_now,
     time::{MissedTickBehavior, interval, timeout},
 };
 use tracing::{error, info, warn};
 
 use crate::{
-    dataplane::{links::Mode, pins::Pins},
+    dataplane::{DataplaneError, links::Mode, pins::Pins},
     model::{self, ConfigErrors, NodeConfig},
     net::{
         links::{self, Link},
@@ -105,6 +106,8 @@ struct Agent {
     unreachable: BTreeSet<IpAddr>,
     /// The next time to look through the FDB.
     next_ageing: Instant,
+    /// How long that has taken until now.
+    ageing_took: Duration,
     /// What was told of the ports' features, and is still so.
     trouble: Option<String>,
 }
@@ -136,6 +139,7 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
         links,
         unreachable: BTreeSet::new(),
         next_ageing: Instant::now(),
+        ageing_took: Duration::ZERO,
         trouble: None,
     };
     agent.settle().await;
@@ -181,23 +185,41 @@ impl Agent {
                     Err(_) => anyhow::bail!("lost the kernel's link, route and neighbour events; start the agent again"),
                 },
                 _ = second.tick() => self.each_second().await,
+                // In between, whatever has come meanwhile has its turn.
+                () = yield_now(), if self.reconciler.is_ageing() => self.age(),
             }
         }
     }
 
     async fn each_second(&mut self) {
         let now = Instant::now();
-        if now >= self.next_ageing {
-            if let Err(error) = self.reconciler.age() {
-                warn!(%error, "FDB entries could not be aged");
-            }
-            self.next_ageing = now + now.elapsed() * REST;
+        if now >= self.next_ageing && !self.reconciler.is_ageing() {
+            let begun = self.reconciler.begin_ageing();
+            self.spend_on_ageing(now, begun);
         }
         let trouble = self.reconciler.tend(&self.links).await.err().map(|error| error.to_string());
         if let Some(error) = trouble.as_ref().filter(|_| trouble != self.trouble) {
             error!(error, "a port is not as XDP needs it");
         }
         self.trouble = trouble;
+    }
+
+    /// Looks through some more of the FDB.
+    fn age(&mut self) {
+        let now = Instant::now();
+        let aged = self.reconciler.age().map(drop);
+        self.spend_on_ageing(now, aged);
+    }
+
+    /// A walk that takes long rests long, from when it ends.
+    fn spend_on_ageing(&mut self, since: Instant, result: Result<(), DataplaneError>) {
+        if let Err(error) = result {
+            warn!(%error, "FDB entries could not be aged");
+        }
+        self.ageing_took += since.elapsed();
+        if !self.reconciler.is_ageing() {
+            self.next_ageing = since + std::mem::take(&mut self.ageing_took) * REST;
+        }
     }
 
     async fn serve(&mut self, mut stream: tokio::net::UnixStream) {
@@ -217,7 +239,9 @@ impl Agent {
             Err(invalid) => return Answer::BadInput(format!("{invalid}")),
         };
         match self.reconciler.thaw(segment, mac) {
-            Ok(changes) => Answer::Done { changes, notes: Vec::new() },
+            Ok(count) => {
+                Answer::Done { changes: usize::try_from(count).unwrap_or(usize::MAX), notes: Vec::new() }
+            }
             Err(error) => Answer::Failed(format!("{error:#}")),
         }
     }

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context;
 use nix::fcntl::Flock;
-use sillon_abi::{BindingKey, FdbEntry, FdbKey, Mac, PortRecord, Role};
+use sillon_abi::{Binding, BindingKey, FdbEntry, FdbKey, Mac, PortRecord, Role};
 use tracing::{info, warn};
 
 use super::{
@@ -23,7 +23,7 @@ use crate::{
         compile::{self, CompileError, Device},
         diff,
         links::{self, Mode, Target},
-        maps::Maps,
+        maps::{BindingWalk, FdbWalk, Maps},
         object::Programs,
         paths::{self, NextHop, Vteps},
         pins::Pins,
@@ -97,11 +97,33 @@ pub struct Reconciler {
     budget: Budget,
     /// How often it was asked to age the FDB.
     ticks: u32,
+    /// Where that is, while it is at it.
+    ageing: Option<Ageing>,
     _lock: Option<Flock<File>>,
+}
+
+/// From the tables as they were read back to those that are wanted.
+struct Change {
+    devices: BTreeMap<String, Device>,
+    previous: Tables,
+    wanted: Tables,
+}
+
+/// A walk through what the programs learned, part by part.
+struct Ageing {
+    /// What was held when it began, where accounts are to be settled.
+    before: Option<BTreeMap<u32, u64>>,
+    /// Seconds by segment uid.
+    limits: BTreeMap<u32, u64>,
+    fdb: FdbWalk,
+    is_fdb_done: bool,
+    bindings: BindingWalk,
 }
 
 /// How many seconds pass from one time that the accounts of addresses are settled to the next.
 const SETTLE_TICKS: u32 = 10;
+/// Nanoseconds of a second.
+const NS: u64 = 1_000_000_000;
 
 impl From<Limits> for Sizes {
     fn from(limits: Limits) -> Self {
@@ -178,10 +200,14 @@ impl Reconciler {
             frozen: BTreeSet::new(),
             budget: Budget::default(),
             ticks: 0,
+            ageing: None,
             _lock: None,
         };
-        reconciler.check(&config, links)?;
-        reconciler.converge(config, links).await?;
+        if takes_over {
+            reconciler.maps.mend_macs()?;
+        }
+        let change = reconciler.check(&config, links)?;
+        reconciler.converge(config, change, links).await?;
         Ok(reconciler)
     }
 
@@ -199,13 +225,13 @@ impl Reconciler {
         config: NodeConfig,
         links: &BTreeMap<String, Link>,
     ) -> Result<usize, ApplyError> {
-        self.check(&config, links)?;
-        let changes = self.converge(config, links).await?;
+        let change = self.check(&config, links)?;
+        let changes = self.converge(config, change, links).await?;
         Ok(changes + self.follow_paths()?)
     }
 
-    /// What of `config` can't be on this node.
-    fn check(&self, config: &NodeConfig, links: &BTreeMap<String, Link>) -> Result<(), ApplyError> {
+    /// The change to `config`, or what of it can't be on this node: nothing may have happened when it does not fit.
+    fn check(&self, config: &NodeConfig, links: &BTreeMap<String, Link>) -> Result<Change, ApplyError> {
         if config.node.name != self.config.node.name {
             return Err(fixed("the node's name", &self.config.node.name, &config.node.name));
         }
@@ -216,8 +242,8 @@ impl Reconciler {
                 &config.node.limits,
             ));
         }
-        let tables = self.maps.read()?;
-        if let Some(is) = tables
+        let previous = self.maps.read()?;
+        if let Some(is) = previous
             .records
             .values()
             .filter_map(|record| Mode::from_number(record.mode))
@@ -225,12 +251,23 @@ impl Reconciler {
         {
             return Err(fixed("the XDP mode (--xdp-mode)", &is, &self.mode));
         }
-        let names: BTreeSet<String> = tables.records.values().map(|record| unpadded(&record.name)).collect();
+        let names: BTreeSet<String> =
+            previous.records.values().map(|record| unpadded(&record.name)).collect();
         let is_attached = |ifindex| links::is_attached(&self.pins, ifindex);
         refuse(config, &Known { links, is_attached: &is_attached, was_here: &|name| names.contains(name) })?;
-        // Compiled once for its errors alone: nothing may have happened when it does not fit.
-        compile::compile(config, &devices(config, links), &tables, &self.sizes)?;
-        Ok(())
+        self.change(config, previous, links)
+    }
+
+    /// The change from `previous`, which was just read back, to `config`.
+    fn change(
+        &self,
+        config: &NodeConfig,
+        previous: Tables,
+        links: &BTreeMap<String, Link>,
+    ) -> Result<Change, ApplyError> {
+        let devices = devices(config, links);
+        let wanted = compile::compile(config, &devices, &previous, &self.sizes)?;
+        Ok(Change { devices, previous, wanted })
     }
 
     /// Devices came, went or changed.
@@ -239,7 +276,8 @@ impl Reconciler {
     /// See [`ApplyError`].
     pub async fn links_changed(&mut self, links: &BTreeMap<String, Link>) -> Result<usize, ApplyError> {
         let config = self.config.clone();
-        self.converge(config, links).await
+        let change = self.change(&config, self.maps.read()?, links)?;
+        self.converge(config, change, links).await
     }
 
     /// The next hops of the remotes changed.
@@ -268,14 +306,16 @@ impl Reconciler {
         paths::apply(&mut self.maps, vteps, &self.hops, self.sizes.paths())
     }
 
+    /// Makes a change. Nobody but this agent writes what it was made from: it has the node's lock, and its steps are one after the other.
     async fn converge(
         &mut self,
         config: NodeConfig,
+        change: Change,
         links: &BTreeMap<String, Link>,
     ) -> Result<usize, ApplyError> {
-        let devices = devices(&config, links);
-        let previous = self.maps.read()?;
-        let mut wanted = compile::compile(&config, &devices, &previous, &self.sizes)?;
+        // What a walk has counted may be gone after this.
+        self.ageing = None;
+        let Change { devices, previous, mut wanted } = change;
         self.prepare_new(&mut wanted.records, &devices, links).await?;
         let ops = diff::diff(&previous, &wanted);
         self.maps.apply(&ops)?;
@@ -379,42 +419,64 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Removes FDB entries and bindings that were not seen for their segment's ageing time, and says which addresses were frozen. To be called
-    /// each second.
+    /// Begins to look for FDB entries and bindings that were not seen for their segment's ageing time. To be called each second.
     ///
     /// # Errors
-    /// A map can't be read or written.
-    pub fn age(&mut self) -> Result<u64, DataplaneError> {
+    /// A map can't be read.
+    pub fn begin_ageing(&mut self) -> Result<(), DataplaneError> {
         self.ticks = self.ticks.wrapping_add(1);
         let before = if self.ticks.is_multiple_of(SETTLE_TICKS) { Some(self.maps.mac_uses()?) } else { None };
-        let ageing: BTreeMap<u32, u64> = self
-            .maps
-            .segments()?
-            .into_iter()
-            .map(|(uid, segment)| (uid, u64::from(segment.ageing)))
-            .collect();
-        let now = monotonic_ns();
-        let own = &self.own_macs;
-        let walk = self.maps.retain_fdb(|key, entry| {
-            let is_young = |ageing: &u64| now.saturating_sub(entry.seen) < ageing * 1_000_000_000;
-            ageing.get(&key.segment).is_some_and(is_young) && !own.contains(&key.mac)
-        })?;
-        if let Some(before) = before {
-            self.maps.settle_accounts(&before, &walk)?;
-        }
-        self.tell_frozen(&walk.frozen)?;
-        self.frozen = walk.frozen;
-        let silent = self.age_bindings(&ageing, now)?;
-        Ok(walk.removed + silent)
+        let segments = self.maps.segments()?.into_iter();
+        let limits = segments.map(|(uid, segment)| (uid, u64::from(segment.ageing) * NS)).collect();
+        let (fdb, bindings) = (FdbWalk::default(), BindingWalk::default());
+        self.ageing = Some(Ageing { before, limits, fdb, is_fdb_done: false, bindings });
+        Ok(())
     }
 
-    /// Removes bindings that were not heard again for as long, or are configured by now.
-    fn age_bindings(&mut self, ageing: &BTreeMap<u32, u64>, now: u64) -> Result<u64, DataplaneError> {
+    /// Whether [`Self::age`] has something to do.
+    pub const fn is_ageing(&self) -> bool {
+        self.ageing.is_some()
+    }
+
+    /// Removes what is too old of the next few thousand, and says at the end which addresses were frozen. Returns how many were removed
+    /// once all were looked at. A large FDB takes a while, in which the node's agent has other things to do: a change to the tables ends it
+    /// early, and the next one begins anew.
+    ///
+    /// # Errors
+    /// A map can't be read or written; this one is over then.
+    pub fn age(&mut self) -> Result<Option<u64>, DataplaneError> {
+        let Some(mut ageing) = self.ageing.take() else { return Ok(None) };
+        let now = monotonic_ns();
+        let limits = &ageing.limits;
+        let is_young = |segment: u32, seen: u64| {
+            limits.get(&segment).is_some_and(|limit| now.saturating_sub(seen) < *limit)
+        };
+        if !ageing.is_fdb_done {
+            let own = &self.own_macs;
+            let keep =
+                |key: &FdbKey, entry: &FdbEntry| is_young(key.segment, entry.seen) && !own.contains(&key.mac);
+            ageing.is_fdb_done = !self.maps.walk_fdb(&mut ageing.fdb, keep)?;
+            self.ageing = Some(ageing);
+            return Ok(None);
+        }
         let fixed = &self.fixed_bindings;
-        self.maps.retain_bindings(|key, binding| {
-            let is_young = |ageing: &u64| now.saturating_sub(binding.seen) < ageing * 1_000_000_000;
-            ageing.get(&key.segment).is_some_and(is_young) && !fixed.contains(key)
-        })
+        let keep =
+            |key: &BindingKey, binding: &Binding| is_young(key.segment, binding.seen) && !fixed.contains(key);
+        if self.maps.walk_bindings(&mut ageing.bindings, keep)? {
+            self.ageing = Some(ageing);
+            return Ok(None);
+        }
+        self.end_ageing(ageing).map(Some)
+    }
+
+    fn end_ageing(&mut self, ageing: Ageing) -> Result<u64, DataplaneError> {
+        let found = ageing.fdb.found;
+        if let Some(before) = ageing.before {
+            self.maps.settle_accounts(&before, &found)?;
+        }
+        self.tell_frozen(&found.frozen)?;
+        self.frozen = found.frozen;
+        Ok(found.removed + ageing.bindings.removed)
     }
 
     /// Says which addresses were frozen since, within each operator's budget.
@@ -436,16 +498,18 @@ impl Reconciler {
     ///
     /// # Errors
     /// There is no such segment, or a map can't be read or written.
-    pub fn thaw(&mut self, segment: &str, mac: Option<MacAddr>) -> anyhow::Result<usize> {
-        let tables = self.maps.read()?;
-        let uid = tables.labels.iter().find(|(_, label)| unpadded(&label.segment) == segment);
+    pub fn thaw(&mut self, segment: &str, mac: Option<MacAddr>) -> anyhow::Result<u64> {
+        self.ageing = None;
+        let labels = self.maps.labels()?;
+        let uid = labels.iter().find(|(_, label)| unpadded(&label.segment) == segment);
         let (uid, _) = uid.with_context(|| format!("there is no segment {segment} on this node"))?;
         let mac = mac.map(|mac| Mac::new(mac.octets()));
         let is_meant = |key: &FdbKey, entry: &FdbEntry| {
             key.segment == *uid && entry.flags & FdbEntry::FROZEN != 0 && mac.is_none_or(|mac| mac == key.mac)
         };
         let fdb = self.maps.fdb()?;
-        let keys = fdb.iter().filter(|(key, entry)| is_meant(key, entry)).map(|(key, _)| *key).collect();
+        let keys = fdb.iter().filter(|(key, entry)| is_meant(key, entry));
+        let keys: Vec<FdbKey> = keys.map(|(key, _)| *key).collect();
         Ok(self.maps.thaw(&keys)?)
     }
 }
@@ -477,7 +541,7 @@ pub async fn flush(pins: &Pins) -> Result<Vec<String>, ApplyError> {
 /// As [`flush`], by who has the lock.
 async fn take_down(pins: &Pins) -> Result<Vec<String>, ApplyError> {
     let records = match Maps::open(&pins.maps()) {
-        Ok(maps) => maps.read()?.records,
+        Ok(maps) => maps.records()?,
         // Of another version, or half made: what can be removed is.
         Err(_) => BTreeMap::new(),
     };
