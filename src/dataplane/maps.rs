@@ -316,19 +316,19 @@ impl Maps {
         used(&self.paths, map::PATHS, |_, entry| entry.header_len != 0)
     }
 
-    /// Writes a path.
+    /// Writes paths.
     ///
     /// # Errors
     /// The map can't be written.
-    pub fn set_path(&mut self, id: u32, path: PathEntry) -> Result<(), DataplaneError> {
-        self.paths.set(id, path, 0).named(map::PATHS)
+    pub fn set_paths(&mut self, paths: &[(u32, PathEntry)]) -> Result<(), DataplaneError> {
+        batch::update(&mut self.paths, paths.iter().copied()).named(map::PATHS)
     }
 
-    /// Lets a remote use other paths.
+    /// Lets remotes use other paths.
     ///
     /// # Errors
     /// The map can't be written.
-    pub fn set_paths_of(&mut self, id: u32, entry: RemoteEntry) -> Result<(), DataplaneError> {
-        self.remotes.set(id, entry, 0).named(map::REMOTES)
+    pub fn set_paths_of(&mut self, remotes: &[(u32, RemoteEntry)]) -> Result<(), DataplaneError> {
+        batch::update(&mut self.remotes, remotes.iter().copied()).named(map::REMOTES)
     }
 }
