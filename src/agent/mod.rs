@@ -4,6 +4,7 @@
 mod budget;
 pub mod control;
 mod hygiene;
+mod memory;
 mod preflight;
 pub mod reconciler;
 
@@ -20,7 +21,7 @@ use tokio::{
     net::UnixListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
-    task::yield_now,
+    task::{spawn_blocking, yield_now},
     time::{MissedTickBehavior, interval, timeout},
 };
 use tracing::{error, info, warn};
@@ -119,6 +120,7 @@ struct Agent {
 pub async fn run(options: Options) -> Result<(), AgentError> {
     // First of all: a signal that comes before its handler would end the agent as a failure.
     let mut signals = Signals::catch()?;
+    memory::keep();
     let (config, warnings) = model::load(&options.config)?;
     for warning in warnings {
         warn!("{warning}");
@@ -248,16 +250,25 @@ impl Agent {
 
     async fn reload(&mut self, path: Option<PathBuf>) -> Answer {
         let path = path.unwrap_or_else(|| self.path.clone());
-        let (config, warnings) = match model::load(&path) {
-            Ok(loaded) => loaded,
-            Err(errors) => return Answer::BadInput(errors.to_string()),
+        // The two take about as long as each other.
+        let file = path.clone();
+        let loading = spawn_blocking(move || model::load(&file));
+        let tables = self.reconciler.tables();
+        let (config, warnings) = match loading.await {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(errors)) => return Answer::BadInput(errors.to_string()),
+            Err(error) => return Answer::Failed(format!("{} could not be read: {error}", path.display())),
+        };
+        let tables = match tables {
+            Ok(tables) => tables,
+            Err(error) => return Answer::Failed(error.to_string()),
         };
         let links = match links::list().await {
             Ok(links) => links,
             Err(error) => return Answer::Failed(error.to_string()),
         };
         let watched = watch_set(&config);
-        match self.reconciler.reload(config, &links).await {
+        match self.reconciler.reload(config, tables, &links).await {
             Ok(changes) => {
                 self.path = path;
                 self.links = links;

@@ -192,7 +192,8 @@ impl Reconciler {
         if takes_over {
             reconciler.maps.mend_macs()?;
         }
-        let change = reconciler.check(&config, links)?;
+        let tables = reconciler.tables()?;
+        let change = reconciler.check(&config, tables, links)?;
         reconciler.converge(config, change, links).await?;
         Ok(reconciler)
     }
@@ -202,22 +203,37 @@ impl Reconciler {
         &self.config
     }
 
-    /// Applies another file; returns the number of changes. Where it is refused, nothing has changed.
+    /// What the kernel half has now: read back, never remembered, so that whatever somebody else did to a map is put right.
+    ///
+    /// # Errors
+    /// A map can't be read.
+    pub fn tables(&self) -> Result<Tables, DataplaneError> {
+        self.maps.read()
+    }
+
+    /// Applies another file to the tables as they were just read back; returns the number of changes. Where it is refused, nothing has
+    /// changed.
     ///
     /// # Errors
     /// See [`ApplyError`].
     pub async fn reload(
         &mut self,
         config: NodeConfig,
+        tables: Tables,
         links: &BTreeMap<String, Link>,
     ) -> Result<usize, ApplyError> {
-        let change = self.check(&config, links)?;
+        let change = self.check(&config, tables, links)?;
         let changes = self.converge(config, change, links).await?;
         Ok(changes + self.follow_paths()?)
     }
 
     /// The change to `config`, or what of it can't be on this node: nothing may have happened when it does not fit.
-    fn check(&self, config: &NodeConfig, links: &BTreeMap<String, Link>) -> Result<Change, ApplyError> {
+    fn check(
+        &self,
+        config: &NodeConfig,
+        previous: Tables,
+        links: &BTreeMap<String, Link>,
+    ) -> Result<Change, ApplyError> {
         if config.node.name != self.config.node.name {
             return Err(fixed("the node's name", &self.config.node.name, &config.node.name));
         }
@@ -228,7 +244,6 @@ impl Reconciler {
                 &config.node.limits,
             ));
         }
-        let previous = self.maps.read()?;
         if let Some(is) = previous
             .records
             .values()
@@ -262,7 +277,7 @@ impl Reconciler {
     /// See [`ApplyError`].
     pub async fn links_changed(&mut self, links: &BTreeMap<String, Link>) -> Result<usize, ApplyError> {
         let config = self.config.clone();
-        let change = self.change(&config, self.maps.read()?, links)?;
+        let change = self.change(&config, self.tables()?, links)?;
         self.converge(config, change, links).await
     }
 

@@ -1,14 +1,14 @@
 //! The configured addresses: in `MACS`, which says what is configured, and in the FDB, which the programs read.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, panic::resume_unwind, thread};
 
 use sillon_abi::{Exit, FdbEntry, FdbKey, Mac, map};
 
 use super::{Maps, Named, batch, insert_new, keys};
 use crate::dataplane::DataplaneError;
 
-/// So many are written to the one map and then to the other: what an agent that is killed between the two leaves half done.
-const AT_ONCE: usize = 4096;
+/// So many are worth a thread.
+const MANY: usize = 10_000;
 
 impl Maps {
     /// Configures addresses for attachments. In a `fresh` segment nobody has learned anything yet, so all are written at once; elsewhere the
@@ -19,12 +19,25 @@ impl Maps {
         fresh: &BTreeSet<u32>,
     ) -> Result<(), DataplaneError> {
         let (new, others): (Vec<_>, Vec<_>) = macs.iter().partition(|(key, _)| fresh.contains(&key.segment));
-        for new in new.chunks(AT_ONCE) {
-            batch::update(&mut self.macs, new.iter().copied()).named(map::MACS)?;
-            let entries = new.iter().map(|(key, exit)| (*key, FdbEntry::configured(*exit)));
-            batch::update(&mut self.fdb, entries).named(map::FDB)?;
-        }
+        self.set_new_macs(&new)?;
         others.into_iter().try_for_each(|(key, exit)| self.set_mac(key, exit))
+    }
+
+    /// Most of the time goes into the kernel's memory for each entry, so two CPUs are twice as fast. What an agent that is killed leaves in
+    /// only one of the maps, the next one mends.
+    fn set_new_macs(&mut self, macs: &[(FdbKey, Exit)]) -> Result<(), DataplaneError> {
+        let entry = |(key, exit): &(FdbKey, Exit)| (*key, FdbEntry::configured(*exit));
+        let (listed, fdb) = (&mut self.macs, &mut self.fdb);
+        let mut list = || batch::update(listed, macs.iter().copied()).named(map::MACS);
+        let mut learn = || batch::update(fdb, macs.iter().map(entry)).named(map::FDB);
+        if macs.len() < MANY {
+            return list().and_then(|()| learn());
+        }
+        thread::scope(|scope| {
+            let listing = scope.spawn(list);
+            let learned = learn();
+            listing.join().unwrap_or_else(|panic| resume_unwind(panic)).and(learned)
+        })
     }
 
     /// The programs may learn it once more between the two steps.
