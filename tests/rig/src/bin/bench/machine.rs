@@ -28,7 +28,7 @@ fn first_line(path: &str) -> String {
 impl Machine {
     /// This one.
     pub fn here() -> Self {
-        let commit = Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
+        let commit = Command::new("git").args(["describe", "--always", "--dirty=, changed"]).output();
         let commit = commit.ok().filter(|output| output.status.success());
         Self {
             cpu: line("/proc/cpuinfo", "model name"),

@@ -17,7 +17,7 @@ use machine::Machine;
 use outcome::Outcome;
 use report::Look;
 use suites::Suite;
-use turns::Bench;
+use turns::{Bench, Extent};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -43,6 +43,9 @@ struct Options {
     /// Fewer cases, rounds and milliseconds: does it work, and about how fast is it?
     #[arg(long)]
     quick: bool,
+    /// Each suite once, as little of it as there is, whatever comes out: does it still work?
+    #[arg(long, conflicts_with = "quick", hide = true)]
+    smoke: bool,
     /// Rounds of each contender in each case; what is reported is their median [default: 7, or 3]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: Option<u32>,
@@ -71,12 +74,22 @@ fn main() -> ExitCode {
 fn measure(options: &Options) -> anyhow::Result<bool> {
     let document = options.markdown.as_ref().map(read_marked).transpose()?;
     let machine = Machine::here();
+    let extent = match (options.smoke, options.quick) {
+        (true, _) => Extent::Smoke,
+        (false, true) => Extent::Quick,
+        (false, false) => Extent::Full,
+    };
+    let (rounds, milliseconds) = match extent {
+        Extent::Smoke => (1, 10),
+        Extent::Quick => (3, 60),
+        Extent::Full => (7, 150),
+    };
     let bench = Bench {
         sillon: options.sillon.clone(),
         object: options.object.clone(),
-        rounds: options.rounds.unwrap_or(if options.quick { 3 } else { 7 }),
-        milliseconds: options.milliseconds.unwrap_or(if options.quick { 60 } else { 150 }),
-        quick: options.quick,
+        rounds: options.rounds.unwrap_or(rounds),
+        milliseconds: options.milliseconds.unwrap_or(milliseconds),
+        extent,
         progress: turns::progress(),
     };
     let all = options.suites.is_empty();
@@ -92,7 +105,8 @@ fn measure(options: &Options) -> anyhow::Result<bool> {
     bench.progress.finish_and_clear();
     println!("{}", report::text(&machine, &outcomes, Look::Plain));
     write(options, &machine, &outcomes, document.as_deref())?;
-    Ok(!outcomes.iter().flat_map(|outcome| &outcome.goals).any(|goal| goal.is_met() == Some(false)))
+    Ok(options.smoke
+        || !outcomes.iter().flat_map(|outcome| &outcome.goals).any(|goal| goal.is_met() == Some(false)))
 }
 
 /// A document that has marks: that is told before anything is measured.

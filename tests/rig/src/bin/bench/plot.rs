@@ -46,21 +46,28 @@ fn most(cases: &[&Case]) -> f64 {
     values.fold(0.0, f64::max).max(f64::MIN_POSITIVE)
 }
 
+/// The names of a suite's pictures, and the unit of what is in each.
+pub fn pictures(outcome: &Outcome) -> Vec<(String, &'static str)> {
+    let mut pictures: Vec<(String, &'static str)> = Vec::new();
+    for unit in outcome.cases.iter().map(|case| case.unit.name) {
+        if pictures.iter().any(|(_, known)| *known == unit) {
+            continue;
+        }
+        let word: String = unit.replace('µ', "u").chars().filter(char::is_ascii_alphanumeric).collect();
+        let word = if word.is_empty() { "share" } else { &word };
+        let suite = outcome.suite;
+        pictures.push((if pictures.is_empty() { suite.to_owned() } else { format!("{suite}-{word}") }, unit));
+    }
+    pictures
+}
+
 /// Writes `SUITE.svg`, and `SUITE-UNIT.svg` for what is in other units than most.
 ///
 /// # Errors
 /// A file can't be written.
 pub fn draw(outcome: &Outcome, directory: &Path) -> anyhow::Result<()> {
-    let mut units: Vec<&str> = Vec::new();
-    for case in &outcome.cases {
-        if !units.contains(&case.unit.name) {
-            units.push(case.unit.name);
-        }
-    }
-    for (number, unit) in units.into_iter().enumerate() {
+    for (name, unit) in pictures(outcome) {
         let cases: Vec<&Case> = outcome.cases.iter().filter(|case| case.unit.name == unit).collect();
-        let word: String = unit.chars().filter(char::is_ascii_alphanumeric).collect();
-        let name = if number == 0 { outcome.suite.to_owned() } else { format!("{}-{word}", outcome.suite) };
         let path = directory.join(format!("{name}.svg"));
         let root = SVGBackend::new(&path, SIZE).into_drawing_area();
         root.fill(&WHITE).map_err(failed)?;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     machine::Machine,
     outcome::{Case, Column, Goal, Limit, Outcome, Unit},
+    plot,
     stats::Spread,
 };
 
@@ -29,14 +30,19 @@ fn spread(spread: Spread, unit: Unit) -> String {
 
 fn ratio(spread: Option<Spread>) -> String {
     spread.map_or_else(String::new, |spread| {
-        format!("{:.2} ({:.2}–{:.2})", spread.median, spread.least, spread.most)
+        format!("{} ({}–{})", short(spread.median), short(spread.least), short(spread.most))
     })
+}
+
+/// With as many digits as say something.
+fn short(value: f64) -> String {
+    if value.abs() >= 1000.0 { format!("{value:.0}") } else { format!("{value:.2}") }
 }
 
 fn limit(limit: Limit) -> String {
     match limit {
-        Limit::AtLeast(least) => format!("≥ {least}"),
-        Limit::AtMost(most) => format!("≤ {most}"),
+        Limit::AtLeast(least) => format!("≥ {}", short(least)),
+        Limit::AtMost(most) => format!("≤ {}", short(most)),
     }
 }
 
@@ -98,16 +104,20 @@ pub fn goals<'a>(goals: impl Iterator<Item = &'a Goal>, look: Look) -> String {
     table.trim_fmt()
 }
 
+fn pictures(outcome: &Outcome) -> String {
+    let picture = |(name, _)| format!("![{}](plots/{name}.svg)\n\n", outcome.title);
+    plot::pictures(outcome).into_iter().map(picture).collect()
+}
+
 /// All of it.
 pub fn text(machine: &Machine, outcomes: &[Outcome], look: Look) -> String {
     let mut text = format!("{machine}\n");
     for outcome in outcomes {
         text += &match look {
             Look::Plain => format!("\n{}: {}\n", outcome.suite.to_uppercase(), outcome.title),
-            Look::Markdown => format!(
-                "\n### {}\n\n{}.\n\n![{}](plots/{}.svg)\n\n",
-                outcome.suite, outcome.title, outcome.title, outcome.suite
-            ),
+            Look::Markdown => {
+                format!("\n### {}\n\n{}.\n\n{}", outcome.suite, outcome.title, pictures(outcome))
+            }
         };
         text += &figures(outcome, look);
         text += "\n";

@@ -6,6 +6,17 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::outcome::{Case, Column, Sample, Unit};
 
+/// How much is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Everything once, as little of it as there is: no figure of it means anything.
+    Smoke,
+    /// A first look.
+    Quick,
+    /// All of it.
+    Full,
+}
+
 /// What a suite needs to measure.
 pub struct Bench {
     /// The `sillon` binary.
@@ -16,8 +27,8 @@ pub struct Bench {
     pub rounds: u32,
     /// About how long a turn takes, in milliseconds.
     pub milliseconds: u32,
-    /// Fewer cases.
-    pub quick: bool,
+    /// How many cases.
+    pub extent: Extent,
     /// Turns taken, of those that are known to come.
     pub progress: ProgressBar,
 }
@@ -53,6 +64,15 @@ pub fn progress() -> ProgressBar {
 }
 
 impl Bench {
+    /// One of three, by how much is measured.
+    pub fn pick<T>(&self, smoke: T, quick: T, full: T) -> T {
+        match self.extent {
+            Extent::Smoke => smoke,
+            Extent::Quick => quick,
+            Extent::Full => full,
+        }
+    }
+
     /// Says what is being done.
     pub fn say(&self, what: &str) {
         if self.progress.is_hidden() {
@@ -116,7 +136,7 @@ mod tests {
             object: PathBuf::new(),
             rounds: 2,
             milliseconds: 1,
-            quick: true,
+            extent: Extent::Quick,
             progress: ProgressBar::hidden(),
         };
         let turn = |who: &'static str, value: f64| {

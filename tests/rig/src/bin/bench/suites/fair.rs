@@ -64,7 +64,7 @@ pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
         references: ALONE.to_vec(),
         goals,
         notes: vec![
-            "The flooder has CPU 0 for itself, the victims share CPU 1 with what asks for round trips; uplink and far edge are shared by all. Profiles: 5.12 Mbit/s a server, twice what a victim sends.".to_owned(),
+            "The flooder has CPU 0 for itself, the victims share CPU 1 with what asks for round trips; uplink and far edge are shared by all. What is compared is the share of what the victims really sent, since the sender has its CPU not to itself. Profiles: 5.12 Mbit/s a server, twice what a victim sends.".to_owned(),
         ],
     })
 }

@@ -47,14 +47,15 @@ pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
         }
     }
     let (mut cases, mut goals) = (Vec::new(), Vec::new());
-    for offloads in [Offloads::On, Offloads::Off] {
+    let all = [Offloads::On, Offloads::Off];
+    for offloads in bench.pick(&all[..1], &all, &all).iter().copied() {
         for (who, built) in &lines {
             if let Ok(line) = built {
                 set(line, who, offloads)?;
             }
         }
-        for flows in if bench.quick { &[1][..] } else { &[1, 8][..] } {
-            for bidir in if bench.quick { &[false][..] } else { &[false, true][..] } {
+        for flows in bench.pick(&[1][..], &[1], &[1, 8]) {
+            for bidir in bench.pick(&[false][..], &[false], &[false, true]) {
                 let case = measure(bench, &lines, offloads, *flows, *bidir)?;
                 if offloads == Offloads::On {
                     // For virtual ports: a contender with a TC hook is held to it, native XDP is shown beside it.
