@@ -1,6 +1,7 @@
 //! Eight operators on one uplink, one of which floods.
 
 use std::{
+    cell::RefCell,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -47,10 +48,14 @@ struct Street {
 /// A rig can't be made.
 pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
     bench.say("building: eight operators on one uplink, without and with bandwidth profiles");
-    let streets = [Street::new(bench, false)?, Street::new(bench, true)?].map(std::cell::RefCell::new);
+    let kinds = bench.pick(&[true][..], &[false, true], &[false, true]);
+    let street = |profiles: &bool| Ok((*profiles, RefCell::new(Street::new(bench, *profiles)?)));
+    let streets = kinds.iter().map(street).collect::<anyhow::Result<Vec<_>>>()?;
     let how_long = Duration::from_millis(u64::from(bench.milliseconds * LONGER));
     let mut turns = Vec::new();
-    for (street, names) in streets.iter().zip([[ALONE[0], FLOODED[0]], [ALONE[1], FLOODED[1]]]) {
+    for (profiles, street) in &streets {
+        let which = usize::from(*profiles);
+        let names = [ALONE[which], FLOODED[which]];
         for (floods, name) in [false, true].into_iter().zip(names) {
             turns.push(Turn::new(name, move || street.borrow_mut().round(floods, how_long)));
         }

@@ -165,7 +165,7 @@ fn map_writes(bench: &Bench, count: u32) -> anyhow::Result<Vec<Sample>> {
 /// A rig can't be made, or an agent refuses.
 pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
     let (attachments, addresses, remotes) =
-        bench.pick((200, 2000, 100), (10_000, 20_000, 1000), (100_000, 200_000, 10_000));
+        bench.pick((1000, 2000, 100), (10_000, 20_000, 1000), (100_000, 200_000, 10_000));
     bench.say("building: a node to be told");
     let told = RefCell::new(Told::new(bench, attachments)?);
     let turns = vec![

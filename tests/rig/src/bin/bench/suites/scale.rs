@@ -171,7 +171,7 @@ fn floods(bench: &Bench) -> anyhow::Result<Case> {
     bench.say("building: flood lists");
     let load = Load { bytes: 64, flows: 16, to: To::All };
     let mut floods = Vec::new();
-    for (name, copies) in bench.pick(&FLOODS[..2], &FLOODS, &FLOODS).iter().copied() {
+    for (name, copies) in bench.pick(&FLOODS[..1], &FLOODS, &FLOODS).iter().copied() {
         let mut flood = Flood::new(bench, copies).with_context(|| format!("a flood list of {copies}"))?;
         let frames = flood.track.copied(load, bench.milliseconds, copies)?;
         floods.push((name, copies, flood, frames));
