@@ -4,6 +4,7 @@
 mod budget;
 pub mod control;
 mod hygiene;
+mod memory;
 mod preflight;
 pub mod reconciler;
 pub mod remote;
@@ -22,12 +23,13 @@ use tokio::{
     net::UnixListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
+    task::{spawn_blocking, yield_now},
     time::{MissedTickBehavior, interval, timeout},
 };
 use tracing::{error, info, warn};
 
 use crate::{
-    dataplane::{links::Mode, pins::Pins},
+    dataplane::{DataplaneError, links::Mode, pins::Pins, tables::Tables},
     model::{self, ConfigErrors, NodeConfig},
     net::{
         links::{self, Link},
@@ -126,6 +128,8 @@ struct Agent {
     unreachable: BTreeSet<IpAddr>,
     /// The next time to look through the FDB.
     next_ageing: Instant,
+    /// How long that has taken until now.
+    ageing_took: Duration,
     /// What was told of the ports' features, and is still so.
     trouble: Option<String>,
 }
@@ -137,6 +141,7 @@ struct Agent {
 pub async fn run(options: Options) -> Result<(), AgentError> {
     // First of all: a signal that comes before its handler would end the agent as a failure.
     let mut signals = Signals::catch()?;
+    memory::keep();
     let Some((mut agent, listener)) = begin(&options, &mut signals).await? else { return Ok(()) };
     agent.settle().await;
     let config = agent.reconciler.config();
@@ -251,6 +256,7 @@ impl Agent {
             links,
             unreachable: BTreeSet::new(),
             next_ageing: Instant::now(),
+            ageing_took: Duration::ZERO,
             trouble: None,
         };
         Ok((agent, listener))
@@ -282,6 +288,8 @@ impl Agent {
                 }
                 _ = second.tick() => self.each_second().await,
                 _ = beat.tick() => service::alive(),
+                // In between, whatever has come meanwhile has its turn.
+                () = yield_now(), if self.reconciler.is_ageing() => self.age(),
             }
         }
     }
@@ -370,17 +378,33 @@ impl Agent {
             self.look_back().await;
         }
         let now = Instant::now();
-        if now >= self.next_ageing {
-            if let Err(error) = self.reconciler.age() {
-                warn!(%error, "FDB entries could not be aged");
-            }
-            self.next_ageing = now + now.elapsed() * REST;
+        if now >= self.next_ageing && !self.reconciler.is_ageing() {
+            let begun = self.reconciler.begin_ageing();
+            self.spend_on_ageing(now, begun);
         }
         let trouble = self.reconciler.tend(&self.links).await.err().map(|error| error.to_string());
         if let Some(error) = trouble.as_ref().filter(|_| trouble != self.trouble) {
             error!(error, "a port is not as XDP needs it");
         }
         self.trouble = trouble;
+    }
+
+    /// Looks through some more of the FDB.
+    fn age(&mut self) {
+        let now = Instant::now();
+        let aged = self.reconciler.age().map(drop);
+        self.spend_on_ageing(now, aged);
+    }
+
+    /// A walk that takes long rests long, from when it ends.
+    fn spend_on_ageing(&mut self, since: Instant, result: Result<(), DataplaneError>) {
+        if let Err(error) = result {
+            warn!(%error, "FDB entries could not be aged");
+        }
+        self.ageing_took += since.elapsed();
+        if !self.reconciler.is_ageing() {
+            self.next_ageing = since + std::mem::take(&mut self.ageing_took) * REST;
+        }
     }
 
     async fn serve(&mut self, mut stream: tokio::net::UnixStream) {
@@ -400,7 +424,9 @@ impl Agent {
             Err(invalid) => return Answer::BadInput(format!("{invalid}")),
         };
         match self.reconciler.thaw(segment, mac) {
-            Ok(changes) => Answer::Done { changes, notes: Vec::new() },
+            Ok(count) => {
+                Answer::Done { changes: usize::try_from(count).unwrap_or(usize::MAX), notes: Vec::new() }
+            }
             Err(error) => Answer::Failed(format!("{error:#}")),
         }
     }
@@ -409,11 +435,20 @@ impl Agent {
         let Some(path) = path.filter(|_| self.remote.is_none()).or_else(|| self.path.clone()) else {
             return Answer::BadInput("this agent follows a controller, and no file".to_owned());
         };
-        let (config, warnings) = match model::load(&path) {
-            Ok(loaded) => loaded,
-            Err(errors) => return Answer::BadInput(errors.to_string()),
+        // The two take about as long as each other.
+        let file = path.clone();
+        let loading = spawn_blocking(move || model::load(&file));
+        let tables = self.reconciler.tables();
+        let (config, warnings) = match loading.await {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(errors)) => return Answer::BadInput(errors.to_string()),
+            Err(error) => return Answer::Failed(format!("{} could not be read: {error}", path.display())),
         };
-        match self.apply(config).await {
+        let applied = match tables {
+            Ok(tables) => self.apply_over(tables, config).await,
+            Err(error) => Err(error.into()),
+        };
+        match applied {
             Ok(changes) => {
                 self.path = Some(path);
                 Answer::Done { changes, notes: warnings.iter().map(ToString::to_string).collect() }
@@ -425,9 +460,15 @@ impl Agent {
 
     /// Applies another configuration; returns the number of changes.
     async fn apply(&mut self, config: NodeConfig) -> Result<usize, ApplyError> {
+        let tables = self.reconciler.tables()?;
+        self.apply_over(tables, config).await
+    }
+
+    /// The same, over the tables that were just read.
+    async fn apply_over(&mut self, tables: Tables, config: NodeConfig) -> Result<usize, ApplyError> {
         let links = links::list().await?;
         let watched = watch_set(&config);
-        let changes = self.reconciler.reload(config, &links).await?;
+        let changes = self.reconciler.reload(config, tables, &links).await?;
         self.links = links;
         self.follower.set(watched);
         Ok(changes)

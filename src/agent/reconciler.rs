@@ -1,18 +1,20 @@
 //! Brings the kernel to what the file says: preflight, compile, diff, apply, attach. Holds what that needs, and decides nothing else.
 
+mod ageing;
 mod drift;
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
     fs::File,
     net::IpAddr,
-    time::Instant,
 };
 
 use anyhow::Context;
 use nix::fcntl::Flock;
 use sillon_abi::{BindingKey, FdbEntry, FdbKey, Mac, PortRecord, Role};
 use tracing::{info, warn};
+
+use ageing::Ageing;
 
 pub use self::drift::Place;
 use super::{
@@ -32,7 +34,6 @@ use crate::{
         pins::Pins,
         sizes::Sizes,
         tables::{Tables, padded, unpadded},
-        view::monotonic_ns,
     },
     model::{Limits, MacAddr, NodeConfig, PortRole},
     net::{NetlinkError, links::Link, underlay::Snapshot},
@@ -100,11 +101,17 @@ pub struct Reconciler {
     budget: Budget,
     /// How often it was asked to age the FDB.
     ticks: u32,
+    /// Where that is, while it is at it.
+    ageing: Option<Ageing>,
     _lock: Option<Flock<File>>,
 }
 
-/// How many seconds pass from one time that the accounts of addresses are settled to the next.
-const SETTLE_TICKS: u32 = 10;
+/// From the tables as they were read back to those that are wanted.
+struct Change {
+    devices: BTreeMap<String, Device>,
+    previous: Tables,
+    wanted: Tables,
+}
 
 impl From<Limits> for Sizes {
     fn from(limits: Limits) -> Self {
@@ -181,10 +188,15 @@ impl Reconciler {
             frozen: BTreeSet::new(),
             budget: Budget::default(),
             ticks: 0,
+            ageing: None,
             _lock: None,
         };
-        reconciler.check(&config, links)?;
-        reconciler.converge(config, links).await?;
+        if takes_over {
+            reconciler.maps.mend_macs()?;
+        }
+        let tables = reconciler.tables()?;
+        let change = reconciler.check(&config, tables, links)?;
+        reconciler.converge(config, change, links).await?;
         Ok(reconciler)
     }
 
@@ -193,22 +205,37 @@ impl Reconciler {
         &self.config
     }
 
-    /// Applies another file; returns the number of changes. Where it is refused, nothing has changed.
+    /// What the kernel half has now: read back, never remembered, so that whatever somebody else did to a map is put right.
+    ///
+    /// # Errors
+    /// A map can't be read.
+    pub fn tables(&self) -> Result<Tables, DataplaneError> {
+        self.maps.read()
+    }
+
+    /// Applies another file to the tables as they were just read back; returns the number of changes. Where it is refused, nothing has
+    /// changed.
     ///
     /// # Errors
     /// See [`ApplyError`].
     pub async fn reload(
         &mut self,
         config: NodeConfig,
+        tables: Tables,
         links: &BTreeMap<String, Link>,
     ) -> Result<usize, ApplyError> {
-        self.check(&config, links)?;
-        let changes = self.converge(config, links).await?;
+        let change = self.check(&config, tables, links)?;
+        let changes = self.converge(config, change, links).await?;
         Ok(changes + self.follow_paths()?)
     }
 
-    /// What of `config` can't be on this node.
-    fn check(&self, config: &NodeConfig, links: &BTreeMap<String, Link>) -> Result<(), ApplyError> {
+    /// The change to `config`, or what of it can't be on this node: nothing may have happened when it does not fit.
+    fn check(
+        &self,
+        config: &NodeConfig,
+        previous: Tables,
+        links: &BTreeMap<String, Link>,
+    ) -> Result<Change, ApplyError> {
         if config.node.name != self.config.node.name {
             return Err(fixed("the node's name", &self.config.node.name, &config.node.name));
         }
@@ -219,8 +246,7 @@ impl Reconciler {
                 &config.node.limits,
             ));
         }
-        let tables = self.maps.read()?;
-        if let Some(is) = tables
+        if let Some(is) = previous
             .records
             .values()
             .filter_map(|record| Mode::from_number(record.mode))
@@ -228,12 +254,23 @@ impl Reconciler {
         {
             return Err(fixed("the XDP mode (--xdp-mode)", &is, &self.mode));
         }
-        let names: BTreeSet<String> = tables.records.values().map(|record| unpadded(&record.name)).collect();
+        let names: BTreeSet<String> =
+            previous.records.values().map(|record| unpadded(&record.name)).collect();
         let is_attached = |ifindex| links::is_attached(&self.pins, ifindex);
         refuse(config, &Known { links, is_attached: &is_attached, was_here: &|name| names.contains(name) })?;
-        // Compiled once for its errors alone: nothing may have happened when it does not fit.
-        compile::compile(config, &devices(config, links), &tables, &self.sizes)?;
-        Ok(())
+        self.change(config, previous, links)
+    }
+
+    /// The change from `previous`, which was just read back, to `config`.
+    fn change(
+        &self,
+        config: &NodeConfig,
+        previous: Tables,
+        links: &BTreeMap<String, Link>,
+    ) -> Result<Change, ApplyError> {
+        let devices = devices(config, links);
+        let wanted = compile::compile(config, &devices, &previous, &self.sizes)?;
+        Ok(Change { devices, previous, wanted })
     }
 
     /// Devices came, went or changed.
@@ -242,7 +279,8 @@ impl Reconciler {
     /// See [`ApplyError`].
     pub async fn links_changed(&mut self, links: &BTreeMap<String, Link>) -> Result<usize, ApplyError> {
         let config = self.config.clone();
-        self.converge(config, links).await
+        let change = self.change(&config, self.tables()?, links)?;
+        self.converge(config, change, links).await
     }
 
     /// The next hops of the remotes changed.
@@ -271,14 +309,16 @@ impl Reconciler {
         paths::apply(&mut self.maps, vteps, &self.hops, self.sizes.paths())
     }
 
+    /// Makes a change. Nobody but this agent writes what it was made from: it has the node's lock, and its steps are one after the other.
     async fn converge(
         &mut self,
         config: NodeConfig,
+        change: Change,
         links: &BTreeMap<String, Link>,
     ) -> Result<usize, ApplyError> {
-        let devices = devices(&config, links);
-        let previous = self.maps.read()?;
-        let mut wanted = compile::compile(&config, &devices, &previous, &self.sizes)?;
+        // What a walk has counted may be gone after this.
+        self.ageing = None;
+        let Change { devices, previous, mut wanted } = change;
         self.prepare_new(&mut wanted.records, &devices, links).await?;
         let ops = diff::diff(&previous, &wanted);
         self.maps.apply(&ops)?;
@@ -382,73 +422,22 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Removes FDB entries and bindings that were not seen for their segment's ageing time, and says which addresses were frozen. To be called
-    /// each second.
-    ///
-    /// # Errors
-    /// A map can't be read or written.
-    pub fn age(&mut self) -> Result<u64, DataplaneError> {
-        self.ticks = self.ticks.wrapping_add(1);
-        let before = if self.ticks.is_multiple_of(SETTLE_TICKS) { Some(self.maps.mac_uses()?) } else { None };
-        let ageing: BTreeMap<u32, u64> = self
-            .maps
-            .segments()?
-            .into_iter()
-            .map(|(uid, segment)| (uid, u64::from(segment.ageing)))
-            .collect();
-        let now = monotonic_ns();
-        let own = &self.own_macs;
-        let walk = self.maps.retain_fdb(|key, entry| {
-            let is_young = |ageing: &u64| now.saturating_sub(entry.seen) < ageing * 1_000_000_000;
-            ageing.get(&key.segment).is_some_and(is_young) && !own.contains(&key.mac)
-        })?;
-        if let Some(before) = before {
-            self.maps.settle_accounts(&before, &walk)?;
-        }
-        self.tell_frozen(&walk.frozen)?;
-        self.frozen = walk.frozen;
-        let silent = self.age_bindings(&ageing, now)?;
-        Ok(walk.removed + silent)
-    }
-
-    /// Removes bindings that were not heard again for as long, or are configured by now.
-    fn age_bindings(&mut self, ageing: &BTreeMap<u32, u64>, now: u64) -> Result<u64, DataplaneError> {
-        let fixed = &self.fixed_bindings;
-        self.maps.retain_bindings(|key, binding| {
-            let is_young = |ageing: &u64| now.saturating_sub(binding.seen) < ageing * 1_000_000_000;
-            ageing.get(&key.segment).is_some_and(is_young) && !fixed.contains(key)
-        })
-    }
-
-    /// Says which addresses were frozen since, within each operator's budget.
-    fn tell_frozen(&mut self, frozen: &BTreeSet<FdbKey>) -> Result<(), DataplaneError> {
-        let now = Instant::now();
-        for key in frozen.difference(&self.frozen) {
-            let (segment, operator) = self.maps.label(key.segment)?;
-            if self.budget.take(&operator, now) {
-                warn!(mac = %key.mac, segment, operator, "moved too often: it stays where it is until it thaws");
-            }
-        }
-        for (operator, addresses) in self.budget.untold(now) {
-            warn!(addresses, operator, "more that moved too often: see `sillon node show fdb`");
-        }
-        Ok(())
-    }
-
     /// Forgets where frozen addresses of a segment are, or only one of them; returns how many.
     ///
     /// # Errors
     /// There is no such segment, or a map can't be read or written.
-    pub fn thaw(&mut self, segment: &str, mac: Option<MacAddr>) -> anyhow::Result<usize> {
-        let tables = self.maps.read()?;
-        let uid = tables.labels.iter().find(|(_, label)| unpadded(&label.segment) == segment);
+    pub fn thaw(&mut self, segment: &str, mac: Option<MacAddr>) -> anyhow::Result<u64> {
+        self.ageing = None;
+        let labels = self.maps.labels()?;
+        let uid = labels.iter().find(|(_, label)| unpadded(&label.segment) == segment);
         let (uid, _) = uid.with_context(|| format!("there is no segment {segment} on this node"))?;
         let mac = mac.map(|mac| Mac::new(mac.octets()));
         let is_meant = |key: &FdbKey, entry: &FdbEntry| {
             key.segment == *uid && entry.flags & FdbEntry::FROZEN != 0 && mac.is_none_or(|mac| mac == key.mac)
         };
         let fdb = self.maps.fdb()?;
-        let keys = fdb.iter().filter(|(key, entry)| is_meant(key, entry)).map(|(key, _)| *key).collect();
+        let keys = fdb.iter().filter(|(key, entry)| is_meant(key, entry));
+        let keys: Vec<FdbKey> = keys.map(|(key, _)| *key).collect();
         Ok(self.maps.thaw(&keys)?)
     }
 }
@@ -480,7 +469,7 @@ pub async fn flush(pins: &Pins) -> Result<Vec<String>, ApplyError> {
 /// As [`flush`], by who has the lock.
 async fn take_down(pins: &Pins) -> Result<Vec<String>, ApplyError> {
     let records = match Maps::open(&pins.maps()) {
-        Ok(maps) => maps.read()?.records,
+        Ok(maps) => maps.records()?,
         // Of another version, or half made: what can be removed is.
         Err(_) => BTreeMap::new(),
     };

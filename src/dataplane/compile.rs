@@ -6,7 +6,7 @@
 mod guards;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
 };
 
@@ -64,11 +64,13 @@ pub fn compile(
     sizes: &Sizes,
 ) -> Result<Tables, CompileError> {
     let named = Named::new(config);
-    let mut compiler = Compiler { config, named, devices, previous, tables: Tables::default() };
+    let mut compiler =
+        Compiler { config, named, devices, previous, tables: Tables::default(), points: BTreeMap::new() };
     compiler.node();
     compiler.segments()?;
     compiler.remotes();
     compiler.attachments();
+    compiler.points = compiler.points();
     compiler.cross_connects();
     compiler.tunnels();
     compiler.flood_lists();
@@ -119,7 +121,7 @@ fn free_ids(taken: impl IntoIterator<Item = u32>) -> impl Iterator<Item = u32> {
 
 /// What the file's names mean: attachments have many of them.
 struct Named<'a> {
-    segments: BTreeMap<&'a model::Name, &'a model::Segment>,
+    segments: HashMap<&'a str, &'a model::Segment>,
     profiles: BTreeMap<&'a model::Name, &'a model::Profile>,
     /// The guards that all points of a segment have.
     shared: BTreeMap<&'a str, u16>,
@@ -128,7 +130,7 @@ struct Named<'a> {
 impl<'a> Named<'a> {
     fn new(config: &'a NodeConfig) -> Self {
         Self {
-            segments: config.segments.iter().map(|segment| (&segment.name, segment)).collect(),
+            segments: config.segments.iter().map(|it| (it.name.as_str(), it)).collect(),
             profiles: config.profiles.iter().map(|profile| (&profile.name, profile)).collect(),
             shared: guards::of_segments(config),
         }
@@ -145,6 +147,8 @@ struct Compiler<'a> {
     devices: &'a BTreeMap<String, Device>,
     previous: &'a Tables,
     tables: Tables,
+    /// What [`Self::points`] says, once there are attachments and remotes.
+    points: BTreeMap<u32, Vec<Exit>>,
 }
 
 impl Compiler<'_> {
@@ -257,14 +261,14 @@ impl Compiler<'_> {
     }
 
     fn segment(&self, name: &model::Name) -> Option<(u32, Segment)> {
-        let vni = self.named.segments.get(name)?.vni.get();
+        let vni = self.named.segments.get(name.as_str())?.vni.get();
         let uid = *self.tables.vnis.get(&vni)?;
         Some((uid, *self.tables.segments.get(&uid)?))
     }
 
     /// In a `line`, each point's other one.
     fn cross_connects(&mut self) {
-        let points = self.points();
+        let points = &self.points;
         for (id, attachment) in &mut self.tables.attachments {
             if attachment.service == LINE {
                 let own = Exit::attachment(*id);
@@ -292,10 +296,10 @@ impl Compiler<'_> {
     }
 
     fn tunnels(&mut self) {
-        for (uid, exits) in self.points() {
-            let Some(segment) = self.tables.segments.get(&uid) else { continue };
+        for (uid, exits) in &self.points {
+            let Some(segment) = self.tables.segments.get(uid) else { continue };
             let is_line = segment.service == LINE;
-            let label = self.tables.labels.get(&uid);
+            let label = self.tables.labels.get(uid);
             let guards = label.map_or(0, |label| self.named.shared(&unpadded(&label.segment)));
             let attached = exits.iter().copied().find(|exit| !exit.is_remote()).unwrap_or(Exit::NONE);
             for remote in exits.iter().filter(|exit| exit.is_remote()) {
@@ -303,7 +307,7 @@ impl Compiler<'_> {
                 let key = TunnelKey::new(segment.vni, *source);
                 let entry = TunnelEntry {
                     key,
-                    segment: uid,
+                    segment: *uid,
                     remote: remote.id(),
                     cross: if is_line { attached } else { Exit::NONE },
                     fdb_limit: segment.fdb_limit,
@@ -320,9 +324,8 @@ impl Compiler<'_> {
 
     /// A list that is the same as before stays; a changed one is a new list, which the segment is switched to.
     fn flood_lists(&mut self) {
-        let points = self.points();
         for (uid, segment) in &mut self.tables.segments {
-            let members = match points.get(uid) {
+            let members = match self.points.get(uid) {
                 Some(members) if segment.service != LINE => members.as_slice(),
                 _ => &[],
             };

@@ -1,11 +1,12 @@
 //! The pinned maps, typed: read back as [`Tables`], changed by [`Op`]s.
 
+mod apply;
 mod bindings;
 mod counters;
 mod fdb;
+mod macs;
 
 use std::{
-    borrow::BorrowMut,
     collections::{BTreeMap, BTreeSet},
     io,
     path::Path,
@@ -13,21 +14,20 @@ use std::{
 
 use aya::{
     Pod,
-    maps::xdp::XdpMapError,
     maps::{Array, DevMapHash, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray},
 };
 use sillon_abi::{
     Addr, Answers, Attachment, Binding, BindingKey, ClassKey, Colours, Counters, DropKey, Drops,
     EthertypeKey, Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Label, Mac, MacUse, Meters, NodeEntry, PathEntry,
-    PortEntry, PortRecord, PrefixKey, Rates, RemoteEntry, ScopeKind, Segment, TunnelEntry, TunnelKey, map,
+    PortEntry, PortRecord, PrefixKey, Rates, RemoteEntry, Segment, TunnelEntry, TunnelKey, map,
 };
 
-use counters::zero;
-pub use fdb::Walk;
+pub use bindings::BindingWalk;
+pub use fdb::{FdbWalk, Walk};
 
 use super::{
-    DataplaneError, barrier,
-    diff::{Freshness, Op},
+    DataplaneError,
+    raw::batch::{self, Batched},
     sizes::Sizes,
     tables::{Tables, unpadded},
 };
@@ -59,16 +59,13 @@ pub struct Maps {
     attachment_counters: PerCpuArray<MapData, Counters>,
     remote_counters: PerCpuArray<MapData, Counters>,
     drops: Hash<DropKey, Drops>,
-    /// The FDB again, for what aya has no call for.
-    fdb_data: MapData,
     macs: Hash<FdbKey, Exit>,
     mac_use: Array<MapData, MacUse>,
     mac_removed: Array<MapData, u64>,
     own_macs: Hash<Mac, u32>,
     prefixes: LpmTrie<MapData, PrefixKey, u32>,
     ethertypes: Hash<EthertypeKey, u32>,
-    /// A hash of [`BindingKey`] and [`Binding`].
-    bindings_data: MapData,
+    bindings: Hash<BindingKey, Binding>,
     fixed_bindings: Hash<BindingKey, Binding>,
     binding_use: Hash<u32, FdbUse>,
     binding_removed: Hash<u32, u64>,
@@ -130,21 +127,27 @@ fn open<T: TryFrom<Map, Error = MapError>>(
     })
 }
 
-/// Removes a key; that it is not there is as good.
-pub(super) fn remove<T: BorrowMut<MapData>, K: Pod, V: Pod>(
-    map: &mut HashMap<T, K, V>,
-    key: &K,
+/// All entries of a map.
+pub(super) fn all<M: Batched, C: FromIterator<(M::Key, M::Value)>>(
+    map: &M,
     name: &'static str,
-) -> Result<(), DataplaneError> {
-    gone(map.remove(key)).named(name)
+) -> Result<C, DataplaneError> {
+    Ok(batch::entries(map).named(name)?.into_iter().collect())
 }
 
-/// All entries of an array but the first, with their ids.
-fn ids<V: Pod>(
+/// The keys of a map.
+fn keys<M: Batched, C: FromIterator<M::Key>>(map: &M, name: &'static str) -> Result<C, DataplaneError> {
+    Ok(batch::entries(map).named(name)?.into_iter().map(|(key, _)| key).collect())
+}
+
+/// The entries of an array that are in use, with their ids. The first never is.
+pub(super) fn used<V: Pod, C: FromIterator<(u32, V)>>(
     array: &Array<MapData, V>,
     name: &'static str,
-) -> impl Iterator<Item = Result<(u32, V), DataplaneError>> {
-    (1..array.len()).map(move |id| Ok((id, array.get(&id, 0).named(name)?)))
+    is_used: impl Fn(&u32, &V) -> bool,
+) -> Result<C, DataplaneError> {
+    let entries = batch::entries(array).named(name)?.into_iter();
+    Ok(entries.filter(|(id, value)| *id != 0 && is_used(id, value)).collect())
 }
 
 impl Maps {
@@ -177,18 +180,13 @@ impl Maps {
             attachment_counters: open(directory, map::ATTACHMENT_COUNTERS)?,
             remote_counters: open(directory, map::REMOTE_COUNTERS)?,
             drops: open(directory, map::DROPS)?,
-            fdb_data: MapData::from_pin(directory.join(map::FDB)).named(map::FDB)?,
             macs: open(directory, map::MACS)?,
             mac_use: open(directory, map::MAC_USE)?,
             mac_removed: open(directory, map::MAC_REMOVED)?,
             own_macs: open(directory, map::OWN_MACS)?,
             prefixes: open(directory, map::PREFIXES)?,
             ethertypes: open(directory, map::ETHERTYPES)?,
-            bindings_data: {
-                // Opened as what it should be, for the check alone.
-                open::<Hash<BindingKey, Binding>>(directory, map::BINDINGS)?;
-                MapData::from_pin(directory.join(map::BINDINGS)).named(map::BINDINGS)?
-            },
+            bindings: open(directory, map::BINDINGS)?,
             fixed_bindings: open(directory, map::FIXED_BINDINGS)?,
             binding_use: open(directory, map::BINDING_USE)?,
             binding_removed: open(directory, map::BINDING_REMOVED)?,
@@ -201,42 +199,30 @@ impl Maps {
     /// # Errors
     /// A map can't be read.
     pub fn read(&self) -> Result<Tables, DataplaneError> {
-        let remotes: Vec<_> = ids(&self.remotes, map::REMOTES).collect::<Result<_, _>>()?;
-        let attachments: Vec<_> = ids(&self.attachments, map::ATTACHMENTS).collect::<Result<_, _>>()?;
         let attachments: BTreeMap<u32, Attachment> =
-            attachments.into_iter().filter(|(_, entry)| entry.segment != 0).collect();
-        let records = self.records.iter().collect::<Result<_, _>>().named(map::PORT_RECORDS)?;
+            used(&self.attachments, map::ATTACHMENTS, |_, entry| entry.segment != 0)?;
+        let records = self.records()?;
         Ok(Tables {
             node: self.node.get(&0, 0).named(map::NODE)?,
             ports: self.ports(&records)?,
             records,
-            classes: self.classes.iter().collect::<Result<_, _>>().named(map::CLASSES)?,
-            rates: self.rates_of(attachments.keys())?,
+            classes: all(&self.classes, map::CLASSES)?,
+            rates: used(&self.rates, map::RATES, |id, _| attachments.contains_key(id))?,
             attachments,
-            segments: self.segments.iter().collect::<Result<_, _>>().named(map::SEGMENTS)?,
-            labels: self.labels.iter().collect::<Result<_, _>>().named(map::LABELS)?,
-            tunnels: self.tunnels.iter().collect::<Result<_, _>>().named(map::TUNNELS)?,
-            vnis: self.vnis.iter().collect::<Result<_, _>>().named(map::VNIS)?,
-            remotes: remotes
-                .into_iter()
-                .filter(|(_, entry)| entry.addr != Addr::default())
-                .map(|(id, entry)| (id, entry.addr))
-                .collect(),
-            flood: self.flood.iter().collect::<Result<_, _>>().named(map::FLOOD)?,
+            segments: all(&self.segments, map::SEGMENTS)?,
+            labels: self.labels()?,
+            tunnels: all(&self.tunnels, map::TUNNELS)?,
+            vnis: all(&self.vnis, map::VNIS)?,
+            remotes: self.remotes()?.into_iter().map(|(id, entry)| (id, entry.addr)).collect(),
+            flood: all(&self.flood, map::FLOOD)?,
+            // The kernel has no batches of these.
             devices: self.devices.keys().collect::<Result<BTreeSet<_>, _>>().named(map::DEVICES)?,
-            macs: self.macs.iter().collect::<Result<_, _>>().named(map::MACS)?,
-            own_macs: self.own_macs.keys().collect::<Result<_, _>>().named(map::OWN_MACS)?,
+            macs: all(&self.macs, map::MACS)?,
+            own_macs: keys(&self.own_macs, map::OWN_MACS)?,
             prefixes: self.read_prefixes()?,
-            ethertypes: self.ethertypes.keys().collect::<Result<_, _>>().named(map::ETHERTYPES)?,
-            bindings: self.fixed_bindings.iter().collect::<Result<_, _>>().named(map::FIXED_BINDINGS)?,
+            ethertypes: keys(&self.ethertypes, map::ETHERTYPES)?,
+            bindings: all(&self.fixed_bindings, map::FIXED_BINDINGS)?,
         })
-    }
-
-    fn rates_of<'a>(
-        &self,
-        ids: impl Iterator<Item = &'a u32>,
-    ) -> Result<BTreeMap<u32, Rates>, DataplaneError> {
-        ids.map(|id| Ok((*id, self.rates.get(id, 0).named(map::RATES)?))).collect()
     }
 
     /// The ports. Each has a record from before it is one until after.
@@ -271,125 +257,6 @@ impl Maps {
         Ok(Sizes { fdb: entries(map::FDB)?.saturating_sub(sizes.macs()), ..sizes })
     }
 
-    /// Takes the steps in order.
-    ///
-    /// # Errors
-    /// The first that the kernel refuses; those before it are taken, and a diff against what is read back goes on from there.
-    pub fn apply(&mut self, ops: &[Op]) -> Result<(), DataplaneError> {
-        ops.iter().try_for_each(|op| self.take(op))
-    }
-
-    fn take(&mut self, op: &Op) -> Result<(), DataplaneError> {
-        match op {
-            Op::SetNode(entry) => self.node.set(0, *entry, 0).named(map::NODE),
-            Op::SetLabel(uid, label) => self.labels.insert(uid, label, 0).named(map::LABELS),
-            Op::AddFdbUse(uid) => {
-                self.count_drops(ScopeKind::Segment, *uid)?;
-                self.fdb_removed.insert(uid, 0, 0).named(map::FDB_REMOVED)?;
-                self.fdb_use.insert(uid, FdbUse::default(), 0).named(map::FDB_USE)?;
-                self.binding_removed.insert(uid, 0, 0).named(map::BINDING_REMOVED)?;
-                self.binding_use.insert(uid, FdbUse::default(), 0).named(map::BINDING_USE)
-            }
-            Op::SetRemote(id, addr) => {
-                self.set_remote(*id, RemoteEntry { addr: *addr, ..RemoteEntry::default() })
-            }
-            Op::SetRates(id, rates) => self.rates.set(*id, *rates, 0).named(map::RATES),
-            Op::SetAttachment(id, attachment, freshness) => self.set_attachment(*id, attachment, *freshness),
-            Op::SetFlood(key, exit) => self.flood.insert(key, exit, 0).named(map::FLOOD),
-            Op::AddDevice(ifindex) => match self.devices.insert(*ifindex, *ifindex, None, 0) {
-                Err(XdpMapError::MapError(error)) => Err(error).named(map::DEVICES),
-                // The other failures are of chained programs, which we do not use.
-                _ => Ok(()),
-            },
-            Op::SetRecord(ifindex, record) => {
-                self.count_drops(ScopeKind::Port, *ifindex)?;
-                self.records.insert(ifindex, record, 0).named(map::PORT_RECORDS)
-            }
-            Op::SetSegment(uid, segment) => self.segments.insert(uid, segment, 0).named(map::SEGMENTS),
-            Op::SetPort(ifindex, port) => self.ports.set(*ifindex, *port, 0).named(map::PORTS),
-            Op::SetClass(class, id) => self.classes.insert(class, id, 0).named(map::CLASSES),
-            Op::SetTunnel(key, entry) => self.tunnels.insert(key, entry, 0).named(map::TUNNELS),
-            Op::SetVni(vni, uid) => self.vnis.insert(vni, uid, 0).named(map::VNIS),
-            Op::RemoveClass(class) => remove(&mut self.classes, class, map::CLASSES),
-            Op::RemoveTunnel(key) => remove(&mut self.tunnels, key, map::TUNNELS),
-            Op::RemoveVni(vni) => remove(&mut self.vnis, vni, map::VNIS),
-            Op::RemovePort(ifindex) => self.ports.set(*ifindex, PortEntry::default(), 0).named(map::PORTS),
-            Op::Forget => self.forget(),
-            Op::Barrier => barrier::wait_for_programs(),
-            Op::PurgeFdb(exits) => self.purge_fdb(exits),
-            Op::PurgeBindings(exits) => self.purge_bindings(exits),
-            Op::RemoveAttachment(id) => self.remove_attachment(*id),
-            Op::RemoveSegment(uid) => self.remove_segment(*uid),
-            Op::RemoveFlood(key) => remove(&mut self.flood, key, map::FLOOD),
-            Op::RemoveRemote(id) => self.set_remote(*id, RemoteEntry::default()),
-            // The kernel removes a device that is gone by itself.
-            Op::RemoveDevice(ifindex) => gone(self.devices.remove(*ifindex)).named(map::DEVICES),
-            Op::RemoveRecord(ifindex) => {
-                self.forget_drops(ScopeKind::Port, *ifindex)?;
-                remove(&mut self.records, ifindex, map::PORT_RECORDS)
-            }
-            Op::SetMac(key, exit) => self.set_mac(*key, *exit),
-            Op::RemoveMac(key) => self.remove_mac(key),
-            Op::AddOwnMac(mac) => self.add_own_mac(mac),
-            Op::RemoveOwnMac(mac) => remove(&mut self.own_macs, mac, map::OWN_MACS),
-            Op::AddPrefix(length, key) => self.add_prefix(*length, *key),
-            Op::RemovePrefix(length, key) => self.remove_prefix(*length, *key),
-            Op::AddEthertype(key) => self.ethertypes.insert(key, 0, 0).named(map::ETHERTYPES),
-            Op::RemoveEthertype(key) => remove(&mut self.ethertypes, key, map::ETHERTYPES),
-            Op::SetBinding(key, binding) => {
-                self.fixed_bindings.insert(key, binding, 0).named(map::FIXED_BINDINGS)
-            }
-            Op::RemoveBinding(key) => remove(&mut self.fixed_bindings, key, map::FIXED_BINDINGS),
-        }
-    }
-
-    /// Voids what the programs remember: see `ebpf/src/recall.rs`.
-    pub(super) fn forget(&mut self) -> Result<(), DataplaneError> {
-        let epoch = self.epochs.get(&0, 0).named(map::EPOCHS)?;
-        self.epochs.set(0, epoch.wrapping_add(1), 0).named(map::EPOCHS)
-    }
-
-    fn set_attachment(
-        &mut self,
-        id: u32,
-        attachment: &Attachment,
-        freshness: Freshness,
-    ) -> Result<(), DataplaneError> {
-        if freshness == Freshness::New {
-            self.forget_drops(ScopeKind::Attachment, id)?;
-            self.count_drops(ScopeKind::Attachment, id)?;
-            self.attachment_counters.set(id, zero()?, 0).named(map::ATTACHMENT_COUNTERS)?;
-            self.colours.set(id, zero()?, 0).named(map::COLOURS)?;
-            self.answers.set(id, zero()?, 0).named(map::ANSWERS)?;
-            self.mac_removed.set(id, 0, 0).named(map::MAC_REMOVED)?;
-            self.mac_use.set(id, MacUse::default(), 0).named(map::MAC_USE)?;
-        }
-        self.attachments.set(id, *attachment, 0).named(map::ATTACHMENTS)
-    }
-
-    /// Frees an id: last, so that whoever is interrupted finds the attachment again, and takes up where this was.
-    fn remove_attachment(&mut self, id: u32) -> Result<(), DataplaneError> {
-        self.rates.set(id, Rates::default(), 0).named(map::RATES)?;
-        self.meters.set(id, Meters::default(), 0).named(map::METERS)?;
-        self.forget_drops(ScopeKind::Attachment, id)?;
-        self.attachments.set(id, Attachment::default(), 0).named(map::ATTACHMENTS)
-    }
-
-    fn remove_segment(&mut self, uid: u32) -> Result<(), DataplaneError> {
-        remove(&mut self.segments, &uid, map::SEGMENTS)?;
-        remove(&mut self.labels, &uid, map::LABELS)?;
-        remove(&mut self.fdb_use, &uid, map::FDB_USE)?;
-        remove(&mut self.fdb_removed, &uid, map::FDB_REMOVED)?;
-        remove(&mut self.binding_use, &uid, map::BINDING_USE)?;
-        remove(&mut self.binding_removed, &uid, map::BINDING_REMOVED)?;
-        self.forget_drops(ScopeKind::Segment, uid)
-    }
-
-    fn set_remote(&mut self, id: u32, entry: RemoteEntry) -> Result<(), DataplaneError> {
-        self.remote_counters.set(id, zero()?, 0).named(map::REMOTE_COUNTERS)?;
-        self.remotes.set(id, entry, 0).named(map::REMOTES)
-    }
-
     /// Adds to what was turned off on a port.
     ///
     /// # Errors
@@ -405,7 +272,23 @@ impl Maps {
     /// # Errors
     /// The map can't be read.
     pub fn segments(&self) -> Result<Vec<(u32, Segment)>, DataplaneError> {
-        self.segments.iter().collect::<Result<_, _>>().named(map::SEGMENTS)
+        all(&self.segments, map::SEGMENTS)
+    }
+
+    /// The names of all segments, by uid.
+    ///
+    /// # Errors
+    /// The map can't be read.
+    pub fn labels(&self) -> Result<BTreeMap<u32, Label>, DataplaneError> {
+        all(&self.labels, map::LABELS)
+    }
+
+    /// The ports' records, by ifindex.
+    ///
+    /// # Errors
+    /// The map can't be read.
+    pub fn records(&self) -> Result<BTreeMap<u32, PortRecord>, DataplaneError> {
+        all(&self.records, map::PORT_RECORDS)
     }
 
     /// The names of a segment and of its operator.
@@ -422,9 +305,7 @@ impl Maps {
     /// # Errors
     /// The map can't be read.
     pub fn remotes(&self) -> Result<Vec<(u32, RemoteEntry)>, DataplaneError> {
-        ids(&self.remotes, map::REMOTES)
-            .filter(|entry| entry.as_ref().map_or(true, |(_, entry)| entry.addr != Addr::default()))
-            .collect()
+        used(&self.remotes, map::REMOTES, |_, entry| entry.addr != Addr::default())
     }
 
     /// The paths in use.
@@ -432,24 +313,22 @@ impl Maps {
     /// # Errors
     /// The map can't be read.
     pub fn paths(&self) -> Result<Vec<(u32, PathEntry)>, DataplaneError> {
-        ids(&self.paths, map::PATHS)
-            .filter(|entry| entry.as_ref().map_or(true, |(_, entry)| entry.header_len != 0))
-            .collect()
+        used(&self.paths, map::PATHS, |_, entry| entry.header_len != 0)
     }
 
-    /// Writes a path.
+    /// Writes paths.
     ///
     /// # Errors
     /// The map can't be written.
-    pub fn set_path(&mut self, id: u32, path: PathEntry) -> Result<(), DataplaneError> {
-        self.paths.set(id, path, 0).named(map::PATHS)
+    pub fn set_paths(&mut self, paths: &[(u32, PathEntry)]) -> Result<(), DataplaneError> {
+        batch::update(&mut self.paths, paths.iter().copied()).named(map::PATHS)
     }
 
-    /// Lets a remote use other paths.
+    /// Lets remotes use other paths.
     ///
     /// # Errors
     /// The map can't be written.
-    pub fn set_paths_of(&mut self, id: u32, entry: RemoteEntry) -> Result<(), DataplaneError> {
-        self.remotes.set(id, entry, 0).named(map::REMOTES)
+    pub fn set_paths_of(&mut self, remotes: &[(u32, RemoteEntry)]) -> Result<(), DataplaneError> {
+        batch::update(&mut self.remotes, remotes.iter().copied()).named(map::REMOTES)
     }
 }

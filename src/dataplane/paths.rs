@@ -1,7 +1,7 @@
 //! The ways to remotes: from next hops to prebuilt headers, and into the maps.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap, HashSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
@@ -111,6 +111,13 @@ fn buckets(paths: &[u32]) -> [u32; PATH_BUCKETS] {
     buckets
 }
 
+/// What tells paths apart; the rest follows from the header.
+type Identity = ([u16; 36], u32, u16);
+
+const fn identity(path: &PathEntry) -> Identity {
+    (path.header, path.ifindex, path.mtu)
+}
+
 fn plan(
     vteps: Vteps,
     hops: &BTreeMap<IpAddr, Vec<NextHop>>,
@@ -119,25 +126,28 @@ fn plan(
     room: u32,
 ) -> Plan {
     let by_addr: BTreeMap<_, _> = hops.iter().map(|(ip, hops)| (addr(*ip), (*ip, hops))).collect();
-    let mut free = (1..room).filter(|id| !paths.iter().any(|(used, _)| used == id));
-    let mut known: Vec<(u32, PathEntry)> = paths.to_vec();
+    let taken: HashSet<u32> = paths.iter().map(|(id, _)| *id).collect();
+    let mut free = (1..room).filter(|id| !taken.contains(id));
+    // Of equal ones the first. There are as many as remotes, so nothing here looks through all of them for each.
+    let mut known: HashMap<Identity, u32> =
+        paths.iter().rev().map(|(id, path)| (identity(path), *id)).collect();
     let mut plan = Plan { add: Vec::new(), switch: Vec::new(), remove: Vec::new() };
-    let mut used = Vec::new();
+    let mut used = HashSet::new();
     for (id, remote) in remotes {
         let mut ids = Vec::new();
         if let Some((ip, hops)) = by_addr.get(&remote.addr) {
             for entry in hops.iter().filter_map(|hop| entry(vteps, *ip, *hop)) {
-                if let Some((path, _)) = known.iter().find(|(_, known)| *known == entry) {
+                if let Some(path) = known.get(&identity(&entry)) {
                     ids.push(*path);
                 } else if let Some(path) = free.next() {
-                    known.push((path, entry));
+                    known.insert(identity(&entry), path);
                     plan.add.push((path, entry));
                     ids.push(path);
                 }
             }
         }
         ids.sort_unstable();
-        used.extend_from_slice(&ids);
+        used.extend(ids.iter().copied());
         let wanted = RemoteEntry { addr: remote.addr, paths: buckets(&ids) };
         if wanted != *remote {
             plan.switch.push((*id, wanted));
@@ -159,17 +169,11 @@ pub fn apply(
     room: u32,
 ) -> Result<usize, DataplaneError> {
     let plan = plan(vteps, hops, &maps.remotes()?, &maps.paths()?, room);
-    for (id, path) in &plan.add {
-        maps.set_path(*id, *path)?;
-    }
-    for (id, remote) in &plan.switch {
-        maps.set_paths_of(*id, *remote)?;
-    }
+    maps.set_paths(&plan.add)?;
+    maps.set_paths_of(&plan.switch)?;
     if !plan.remove.is_empty() {
         barrier::wait_for_programs()?;
-    }
-    for id in &plan.remove {
-        maps.set_path(*id, PathEntry::default())?;
+        maps.set_paths(&plan.remove.iter().map(|id| (*id, PathEntry::default())).collect::<Vec<_>>())?;
     }
     Ok(plan.switch.len())
 }

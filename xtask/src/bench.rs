@@ -9,20 +9,35 @@ use crate::{
 
 /// `cargo xtask bench`
 #[derive(Debug, Default, Args)]
+#[command(disable_help_flag = true)]
 pub struct Bench {
-    /// Passed on to the benchmark: `--rounds 25`, `--json`, `--out FILE`, `--help` …
-    #[arg(last = true)]
+    /// The benchmark's own: suites, `--json FILE`, `--plot DIR`, `--markdown FILE`, `--quick`; `--help` for all
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "SUITE…")]
     arguments: Vec<String>,
 }
 
 impl Bench {
-    /// Sets up, builds, measures. Fails where a goal is missed.
+    /// Sets up, builds, measures; the exit code is the benchmark's.
     pub fn run(&self) -> anyhow::Result<()> {
         let binary = build::build()?;
         let object = build::rig_object()?;
-        let mut bench = cargo();
-        bench.args(["run", "--quiet", "--release", "--package", "sillon-rig", "--bin", "sillon-bench", "--"]);
-        bench.arg("--out").arg(root().join("target/bench.json")).args(&self.arguments);
-        run(bench.env("SILLON_BIN", binary).env("SILLON_RIG_OBJECT", object))
+        run(cargo().args([
+            "build",
+            "--quiet",
+            "--release",
+            "--package",
+            "sillon-rig",
+            "--bin",
+            "sillon-bench",
+        ]))?;
+        let mut bench = std::process::Command::new(root().join("target/release/sillon-bench"));
+        bench.args(&self.arguments);
+        let status = bench.env("SILLON_BIN", binary).env("SILLON_RIG_OBJECT", object).status()?;
+        match status.code() {
+            Some(0) => Ok(()),
+            // What was wrong is said already, and how.
+            Some(code) => std::process::exit(code),
+            None => anyhow::bail!("the benchmark ended with {status}"),
+        }
     }
 }

@@ -26,14 +26,14 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Task {
     /// Install what cargo does not: the nightly toolchain, bpf-linker, Debian packages
-    Setup,
+    Setup(setup::Setup),
     /// Build the eBPF object and the `sillon` binary
     Build,
     /// Build, make a rig of two edges and three operators, and show who reaches whom
     Demo(demo::Demo),
     /// Build, and run all tests (needs root)
     Test(test::Test),
-    /// Build, and measure against a bare redirect and the kernel's bridge and VXLAN (needs root)
+    /// Build, and measure against a bare redirect, the kernel's bridge and VXLAN, and Open vSwitch (needs root)
     Bench(bench::Bench),
     /// Feed random input to the parser, `compile` and `diff`, and frames to the loaded programs (needs root)
     Fuzz(fuzz::Fuzz),
@@ -49,14 +49,16 @@ Examples:
   cargo xtask demo --hold          and keep the rig, to try things in it
   cargo xtask test                 set up, build, run all tests
   cargo xtask test -- vlan         only the tests with `vlan` in their names
-  cargo xtask bench                how fast it is, as ratios; also in target/bench.json
+  cargo xtask bench                how fast it is, as ratios to references of the same run
+  cargo xtask bench forward tcp    only two suites; --quick for fewer cases, --help for more
+  cargo xtask setup --bench        install what is only compared with: Open vSwitch
   cargo xtask fuzz --time 3600     an hour of random frames; --seed N for those of an earlier run
   cargo xtask package              the Debian package, in target/package
   cargo xtask ci                   format, lint, test, fuzz, docs";
 
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
-        Task::Setup => setup::setup(),
+        Task::Setup(setup) => setup.run(),
         Task::Build => build::build().map(drop),
         Task::Demo(demo) => demo.run(),
         Task::Test(test) => test.run(),

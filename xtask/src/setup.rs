@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use clap::Args;
 
 use crate::run::{cargo_of, command, root, run, say, shown};
 
@@ -36,6 +37,25 @@ const PACKAGES: [&str; 9] = [
     "libprotobuf-dev",
     "systemd",
 ];
+
+/// What only the benchmark runs, to compare with.
+const COMPARED: [&str; 1] = ["openvswitch-switch"];
+
+/// `cargo xtask setup`
+#[derive(Debug, Default, Args)]
+pub struct Setup {
+    /// Also what the benchmark compares with: Open vSwitch. Its package may start a service on this machine; the benchmark does not use it
+    #[arg(long)]
+    bench: bool,
+}
+
+impl Setup {
+    /// Installs what is missing.
+    pub fn run(&self) -> anyhow::Result<()> {
+        setup()?;
+        if self.bench { install_packages(&COMPARED) } else { Ok(()) }
+    }
+}
 
 /// Installs what is missing.
 pub fn setup() -> anyhow::Result<()> {

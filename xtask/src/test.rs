@@ -27,6 +27,8 @@ impl Test {
             bail!("the tests make network namespaces and load eBPF: run `cargo xtask test` as root");
         }
         build::object()?;
+        // A test runs every suite of the benchmark.
+        build::rig_object()?;
         let started = Instant::now();
         run(cargo().args(["test", "--workspace", "--"]).args(&self.arguments))?;
         say(&format!("tests passed in {} s", started.elapsed().as_secs()));

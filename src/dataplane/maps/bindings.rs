@@ -1,12 +1,19 @@
 //! Who was heard to have which address: the programs write it, and the agent removes it and keeps its own account of that.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::AsFd;
 
 use sillon_abi::{Binding, BindingKey, Exit, FdbUse, map};
 
-use super::{Maps, Named};
+use super::{Maps, Named, batch};
 use crate::dataplane::{DataplaneError, raw};
+
+/// A walk through the bindings that is taken part by part.
+#[derive(Debug, Default)]
+pub struct BindingWalk {
+    reader: batch::Reader,
+    /// How many it removed.
+    pub removed: u64,
+}
 
 impl Maps {
     /// Forgets who has which address, but for what was heard at these (segment uid, exit) pairs.
@@ -22,14 +29,25 @@ impl Maps {
         &mut self,
         keep: impl Fn(&BindingKey, &Binding) -> bool,
     ) -> Result<u64, DataplaneError> {
-        let heard = self.bindings()?;
-        let gone = heard.iter().filter(|(key, binding)| !keep(key, binding)).map(|(key, _)| key);
+        let mut walk = BindingWalk::default();
+        while self.walk_bindings(&mut walk, &keep)? {}
+        Ok(walk.removed)
+    }
+
+    /// The next part of such a walk, some thousand bindings; returns whether there are more.
+    ///
+    /// # Errors
+    /// The map can't be read or written.
+    pub fn walk_bindings(
+        &mut self,
+        walk: &mut BindingWalk,
+        keep: impl Fn(&BindingKey, &Binding) -> bool,
+    ) -> Result<bool, DataplaneError> {
+        let Some(part) = walk.reader.next(&self.bindings).named(map::BINDINGS)? else { return Ok(false) };
+        let gone = part.iter().filter(|(key, binding)| !keep(key, binding)).map(|(key, _)| key);
         let mut removed: BTreeMap<u32, u64> = BTreeMap::new();
         for key in gone {
-            // SAFETY: the map is a hash of just these, which was asked for when it was opened.
-            #[allow(unsafe_code)]
-            let taken: Option<Binding> =
-                unsafe { raw::take(self.bindings_data.fd().as_fd(), key) }.named(map::BINDINGS)?;
+            let taken: Option<Binding> = raw::take(&mut self.bindings, key).named(map::BINDINGS)?;
             *removed.entry(key.segment).or_default() += u64::from(taken.is_some());
         }
         for (segment, count) in &removed {
@@ -37,7 +55,8 @@ impl Maps {
                 self.binding_removed.insert(segment, before + count, 0).named(map::BINDING_REMOVED)?;
             }
         }
-        Ok(removed.values().sum())
+        walk.removed += removed.values().sum::<u64>();
+        Ok(true)
     }
 
     /// What was heard.
@@ -45,9 +64,7 @@ impl Maps {
     /// # Errors
     /// The map can't be read.
     pub fn bindings(&self) -> Result<Vec<(BindingKey, Binding)>, DataplaneError> {
-        // SAFETY: as above.
-        #[allow(unsafe_code)]
-        unsafe { raw::entries(self.bindings_data.fd().as_fd()) }.named(map::BINDINGS)
+        batch::entries(&self.bindings).named(map::BINDINGS)
     }
 
     /// What was heard in a segment, and what was removed of it.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use aya::{Pod, maps::PerCpuValues, util::nr_cpus};
+use aya::maps::PerCpuValues;
 use sillon_abi::{Answers, Colours, Counters, DropKey, DropReason, Drops, ScopeKind, Tally, map};
 
-use super::{Maps, Named, insert_new, remove};
+use super::{Maps, Named, batch, insert_new, keys};
 use crate::dataplane::DataplaneError;
 
 impl Maps {
@@ -16,8 +16,13 @@ impl Maps {
             .named(map::DROPS)
     }
 
-    pub(super) fn forget_drops(&mut self, scope: ScopeKind, id: u32) -> Result<(), DataplaneError> {
-        remove(&mut self.drops, &DropKey { scope: scope as u32, id }, map::DROPS)
+    pub(super) fn forget_drops(
+        &mut self,
+        scope: ScopeKind,
+        ids: impl IntoIterator<Item = u32>,
+    ) -> Result<(), DataplaneError> {
+        let scope = scope as u32;
+        batch::delete(&mut self.drops, ids.into_iter().map(|id| DropKey { scope, id })).named(map::DROPS)
     }
 
     /// Counters of an attachment, of all CPUs together.
@@ -59,8 +64,7 @@ impl Maps {
     /// The map can't be read.
     pub fn drops(&self) -> Result<Vec<(DropKey, DropReason, u64)>, DataplaneError> {
         let mut drops = Vec::new();
-        for entry in self.drops.iter() {
-            let (key, Drops(counts)) = entry.named(map::DROPS)?;
+        for (key, Drops(counts)) in batch::entries(&self.drops).named(map::DROPS)? {
             let counts = DropReason::ALL.iter().map(|reason| (key, *reason, counts[*reason as usize]));
             drops.extend(counts.filter(|(_, _, frames)| *frames > 0));
         }
@@ -72,7 +76,7 @@ impl Maps {
     /// # Errors
     /// The map can't be read.
     pub fn drop_keys(&self) -> Result<BTreeSet<DropKey>, DataplaneError> {
-        self.drops.keys().collect::<Result<_, _>>().named(map::DROPS)
+        keys(&self.drops, map::DROPS)
     }
 
     /// Questions of an attachment that were answered, of all CPUs together.
@@ -85,12 +89,6 @@ impl Maps {
             .iter()
             .fold(Answers::default(), |sum, one| Answers { arp: sum.arp + one.arp, nd: sum.nd + one.nd }))
     }
-}
-
-pub(super) fn zero<V: Pod + Default>() -> Result<PerCpuValues<V>, DataplaneError> {
-    let io = |source| DataplaneError::Io { path: "/sys/devices/system/cpu/possible".into(), source };
-    let cpus = nr_cpus().map_err(|(_, error)| io(error))?;
-    PerCpuValues::try_from(vec![V::default(); cpus]).map_err(io)
 }
 
 fn sum(values: &PerCpuValues<Counters>) -> Counters {

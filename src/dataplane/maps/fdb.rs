@@ -2,12 +2,11 @@
 //! its own account of it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::AsFd;
 
 use aya::maps::lpm_trie::Key;
-use sillon_abi::{Exit, FdbEntry, FdbKey, FdbUse, Mac, MacUse, PrefixKey, map};
+use sillon_abi::{Exit, FdbEntry, FdbKey, FdbUse, MacUse, PrefixKey, map};
 
-use super::{Maps, Named, gone, insert_new, remove};
+use super::{Maps, Named, batch, keys, used};
 use crate::dataplane::{DataplaneError, raw};
 
 /// What a walk through the FDB found.
@@ -19,6 +18,14 @@ pub struct Walk {
     pub held: BTreeMap<Exit, u64>,
     /// Those that are frozen.
     pub frozen: BTreeSet<FdbKey>,
+}
+
+/// A walk through the FDB that is taken part by part.
+#[derive(Debug, Default)]
+pub struct FdbWalk {
+    reader: batch::Reader,
+    /// What was found until now.
+    pub found: Walk,
 }
 
 impl Maps {
@@ -33,9 +40,24 @@ impl Maps {
     /// # Errors
     /// The map can't be read or written.
     pub fn retain_fdb(&mut self, keep: impl Fn(&FdbKey, &FdbEntry) -> bool) -> Result<Walk, DataplaneError> {
+        let mut walk = FdbWalk::default();
+        while self.walk_fdb(&mut walk, &keep)? {}
+        Ok(walk.found)
+    }
+
+    /// The next part of such a walk, some thousand entries; returns whether there are more.
+    ///
+    /// # Errors
+    /// The map can't be read or written.
+    pub fn walk_fdb(
+        &mut self,
+        walk: &mut FdbWalk,
+        keep: impl Fn(&FdbKey, &FdbEntry) -> bool,
+    ) -> Result<bool, DataplaneError> {
+        let Some(part) = walk.reader.next(&self.fdb).named(map::FDB)? else { return Ok(false) };
+        let found = &mut walk.found;
         let mut gone = Vec::new();
-        let mut walk = Walk::default();
-        for (key, entry) in self.fdb()? {
+        for (key, entry) in part {
             if entry.is_configured() {
                 continue;
             }
@@ -43,65 +65,55 @@ impl Maps {
                 gone.push(key);
                 continue;
             }
-            *walk.held.entry(entry.exit).or_default() += 1;
+            *found.held.entry(entry.exit).or_default() += 1;
             if entry.flags & FdbEntry::FROZEN != 0 {
-                walk.frozen.insert(key);
+                found.frozen.insert(key);
             }
         }
-        for key in gone {
-            walk.removed += u64::from(self.take_learned(&key)?);
-        }
-        Ok(walk)
-    }
-
-    /// Takes an entry out, and counts it where it was at that moment; returns whether there was one.
-    fn take_learned(&mut self, key: &FdbKey) -> Result<bool, DataplaneError> {
-        // SAFETY: the FDB is a hash of just these, which was asked for when it was opened.
-        #[allow(unsafe_code)]
-        let taken: Option<FdbEntry> =
-            unsafe { raw::take(self.fdb_data.fd().as_fd(), key) }.named(map::FDB)?;
-        let Some(entry) = taken.filter(|entry| !entry.is_configured()) else { return Ok(false) };
-        if let Ok(removed) = self.fdb_removed.get(&key.segment, 0) {
-            self.fdb_removed.insert(key.segment, removed + 1, 0).named(map::FDB_REMOVED)?;
-        }
-        if !entry.exit.is_remote() {
-            let removed = self.mac_removed.get(&entry.exit.id(), 0).named(map::MAC_REMOVED)?;
-            self.mac_removed.set(entry.exit.id(), removed + 1, 0).named(map::MAC_REMOVED)?;
-        }
+        found.removed += self.take_learned(&gone)?;
         Ok(true)
     }
 
-    /// Configures an address for an attachment. The programs may learn it once more between the two steps.
-    pub(super) fn set_mac(&mut self, key: FdbKey, exit: Exit) -> Result<(), DataplaneError> {
-        self.macs.insert(key, exit, 0).named(map::MACS)?;
-        loop {
-            self.take_learned(&key)?;
-            if insert_new(&mut self.fdb, &key, &FdbEntry::configured(exit)).named(map::FDB)? {
-                return Ok(());
+    /// Takes entries out, and counts each where it was at that moment; returns how many there were. What is counted late is only given out
+    /// again late.
+    pub(super) fn take_learned(&mut self, keys: &[FdbKey]) -> Result<u64, DataplaneError> {
+        let (mut segments, mut attachments) = (BTreeMap::new(), BTreeMap::new());
+        let mut taken = 0;
+        let mut result = Ok(());
+        for key in keys {
+            let entry: Option<FdbEntry> = match raw::take(&mut self.fdb, key).named(map::FDB) {
+                Ok(entry) => entry,
+                // What was taken before it is counted all the same.
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
+            };
+            let Some(entry) = entry.filter(|entry| !entry.is_configured()) else { continue };
+            taken += 1;
+            *segments.entry(key.segment).or_insert(0_u64) += 1;
+            if !entry.exit.is_remote() {
+                *attachments.entry(entry.exit.id()).or_insert(0_u64) += 1;
             }
         }
-    }
-
-    /// Nobody may send from this address any more; what was learned of it goes.
-    pub(super) fn add_own_mac(&mut self, mac: &Mac) -> Result<(), DataplaneError> {
-        self.own_macs.insert(mac, 0, 0).named(map::OWN_MACS)?;
-        self.retain_fdb(|key, _| key.mac != *mac).map(|_| ())
-    }
-
-    pub(super) fn remove_mac(&mut self, key: &FdbKey) -> Result<(), DataplaneError> {
-        remove(&mut self.fdb, key, map::FDB)?;
-        remove(&mut self.macs, key, map::MACS)
+        for (segment, count) in segments {
+            if let Ok(removed) = self.fdb_removed.get(&segment, 0) {
+                self.fdb_removed.insert(segment, removed + count, 0).named(map::FDB_REMOVED)?;
+            }
+        }
+        for (id, count) in attachments {
+            let removed = self.mac_removed.get(&id, 0).named(map::MAC_REMOVED)?;
+            self.mac_removed.set(id, removed + count, 0).named(map::MAC_REMOVED)?;
+        }
+        result.map(|()| taken)
     }
 
     /// Forgets where these addresses are, frozen or not; they are learned anew.
     ///
     /// # Errors
     /// The map can't be written.
-    pub fn thaw(&mut self, keys: &BTreeSet<FdbKey>) -> Result<usize, DataplaneError> {
-        let mut count = 0;
-        for key in keys {
-            count += usize::from(self.take_learned(key)?);
-        }
+    pub fn thaw(&mut self, keys: &[FdbKey]) -> Result<u64, DataplaneError> {
+        let count = self.take_learned(keys)?;
         self.forget()?;
         Ok(count)
     }
@@ -123,14 +135,8 @@ impl Maps {
     /// # Errors
     /// A map can't be read.
     pub fn mac_uses(&self) -> Result<BTreeMap<u32, u64>, DataplaneError> {
-        let mut uses = BTreeMap::new();
-        for id in 1..self.mac_use.len() {
-            let MacUse { held, .. } = self.mac_use.get(&id, 0).named(map::MAC_USE)?;
-            if held != 0 {
-                uses.insert(id, held);
-            }
-        }
-        Ok(uses)
+        let uses: Vec<_> = used(&self.mac_use, map::MAC_USE, |_, MacUse { held, .. }| *held != 0)?;
+        Ok(uses.into_iter().map(|(id, MacUse { held, .. })| (id, held)).collect())
     }
 
     /// Puts the accounts right of attachments that nothing was learned at since `before` was read, which was before `walk`. An entry
@@ -169,9 +175,7 @@ impl Maps {
     /// # Errors
     /// The map can't be read.
     pub fn fdb(&self) -> Result<Vec<(FdbKey, FdbEntry)>, DataplaneError> {
-        // SAFETY: as for `take_learned`.
-        #[allow(unsafe_code)]
-        unsafe { raw::entries(self.fdb_data.fd().as_fd()) }.named(map::FDB)
+        batch::entries(&self.fdb).named(map::FDB)
     }
 
     /// What the programs learned for each segment, and what was removed of it.
@@ -186,15 +190,17 @@ impl Maps {
     }
 
     pub(super) fn read_prefixes(&self) -> Result<BTreeSet<(u32, PrefixKey)>, DataplaneError> {
-        let keys = self.prefixes.keys().map(|key| key.map(|key| (key.prefix_len(), key.data())));
-        keys.collect::<Result<_, _>>().named(map::PREFIXES)
+        let keys: Vec<Key<PrefixKey>> = keys(&self.prefixes, map::PREFIXES)?;
+        Ok(keys.into_iter().map(|key| (key.prefix_len(), key.data())).collect())
     }
 
-    pub(super) fn add_prefix(&mut self, length: u32, key: PrefixKey) -> Result<(), DataplaneError> {
-        self.prefixes.insert(&Key::new(length, key), 0, 0).named(map::PREFIXES)
+    pub(super) fn add_prefixes(&mut self, prefixes: &[(u32, PrefixKey)]) -> Result<(), DataplaneError> {
+        let keys = prefixes.iter().map(|(length, key)| (Key::new(*length, *key), 0));
+        batch::update(&mut self.prefixes, keys).named(map::PREFIXES)
     }
 
-    pub(super) fn remove_prefix(&mut self, length: u32, key: PrefixKey) -> Result<(), DataplaneError> {
-        gone(self.prefixes.remove(&Key::new(length, key))).named(map::PREFIXES)
+    pub(super) fn remove_prefixes(&mut self, prefixes: &[(u32, PrefixKey)]) -> Result<(), DataplaneError> {
+        let keys = prefixes.iter().map(|(length, key)| Key::new(*length, *key));
+        batch::delete(&mut self.prefixes, keys).named(map::PREFIXES)
     }
 }

@@ -23,6 +23,13 @@ impl NodeFile {
         self
     }
 
+    /// More keys of the node itself, a line each, whatever was added since.
+    #[must_use]
+    pub fn with_node_keys(mut self, lines: &str) -> Self {
+        self.text.insert_str("[node]\n".len(), lines);
+        self
+    }
+
     /// A port.
     #[must_use]
     pub fn port(mut self, name: &str, role: &str) -> Self {

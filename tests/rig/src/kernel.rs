@@ -156,8 +156,16 @@ pub fn vxlan_peer(peer: &Netns, vni: u32, local: &str, remote: &str) -> anyhow::
 /// # Errors
 /// The kernel refuses.
 pub fn plug_into_bridge(peer: &Netns, host: Netns) -> anyhow::Result<Wire> {
-    let wire = Wire::plug(peer, "p0", host, 1500)?;
-    peer.ip("link set p0 master br0")?;
-    ready_for_xdp(peer, "p0")?;
+    plug_port_into_bridge(peer, "p0", host)
+}
+
+/// The same with a port of this name.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn plug_port_into_bridge(peer: &Netns, port: &str, host: Netns) -> anyhow::Result<Wire> {
+    let wire = Wire::plug(peer, port, host, 1500)?;
+    peer.ip(&format!("link set {port} master br0"))?;
+    ready_for_xdp(peer, port)?;
     Ok(wire)
 }

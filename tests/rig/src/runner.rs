@@ -34,18 +34,29 @@ impl Node {
     /// # Errors
     /// The node is not up, or has no such port.
     pub fn runner(&self, port: &str) -> anyhow::Result<Runner> {
+        let id = self.program_id(port)?;
+        self.netns.enter(|| {
+            let ifindex = if_nametoindex(port).with_context(|| port.to_owned())?;
+            let program = loaded_programs().flatten().find(|program| program.id() == id);
+            let program = program.context("the port's program is gone")?;
+            let program =
+                Xdp::from_program_info(program, Cow::Borrowed("sillon_xdp"), XdpAttachType::Interface)?;
+            Ok(Runner { netns: self.netns.clone(), program, ifindex })
+        })
+    }
+
+    /// The kernel's id of the XDP program on a port.
+    ///
+    /// # Errors
+    /// The node is not up, or has no such port.
+    pub fn program_id(&self, port: &str) -> anyhow::Result<u32> {
         self.netns.enter(|| {
             let ifindex = if_nametoindex(port).with_context(|| port.to_owned())?;
             let root = Path::new("/sys/fs/bpf/sillon").join(self.name());
             let versions = std::fs::read_dir(&root).with_context(|| root.display().to_string())?;
             let pins = versions.flatten().map(|version| version.path().join(format!("links/xdp-{ifindex}")));
             let pin = pins.into_iter().find(|pin| pin.exists()).context("the port has no program")?;
-            let id = FdLink::from(PinnedLink::from_pin(pin)?).info()?.program_id();
-            let program = loaded_programs().flatten().find(|program| program.id() == id);
-            let program = program.context("the port's program is gone")?;
-            let program =
-                Xdp::from_program_info(program, Cow::Borrowed("sillon_xdp"), XdpAttachType::Interface)?;
-            Ok(Runner { netns: self.netns.clone(), program, ifindex })
+            Ok(FdLink::from(PinnedLink::from_pin(pin)?).info()?.program_id())
         })
     }
 }

@@ -99,7 +99,10 @@ impl Wire {
 
 /// XDP redirects into a veth only where its peer polls (`gro on`), and native XDP reads what the peer sends as it is, so that checksums must
 /// be complete.
-pub(crate) fn ready_for_xdp(netns: &Netns, interface: &str) -> anyhow::Result<()> {
+///
+/// # Errors
+/// The device refuses.
+pub fn ready_for_xdp(netns: &Netns, interface: &str) -> anyhow::Result<()> {
     netns.run("ethtool", &["-K", interface, "gro", "on", "tx", "off"])?;
     Ok(())
 }

@@ -1,58 +1,63 @@
-//! How fast Sillon is: known unicast through two edges, against a bare redirect and against the kernel's bridge and VXLAN, in one run.
+//! How fast Sillon is, in one run against a bare redirect, the kernel's bridge and VXLAN, and Open vSwitch.
 
-mod contender;
-mod crowd;
-mod curve;
-mod load;
+mod machine;
+mod outcome;
+mod plot;
 mod report;
+mod rigs;
+mod stats;
+mod suites;
+mod turns;
 
-use std::{fs, path::PathBuf, process::ExitCode, time::Instant};
+use std::{fs, path::PathBuf, process::ExitCode};
 
-use clap::Parser;
-use contender::Contender;
-use curve::Curve;
-use load::{Load, Round};
-use report::Report;
-use serde_json::json;
+use anyhow::Context;
+use clap::{Parser, ValueEnum};
+use machine::Machine;
+use outcome::Outcome;
+use report::Look;
+use suites::Suite;
+use turns::{Bench, Extent};
 
-/// Measures Sillon in a rig of network namespaces; needs root. `cargo xtask bench` runs it.
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask bench                            everything, as a table
+  cargo xtask bench forward latency --quick    two suites, fewer cases and rounds
+  cargo xtask bench --json b.json --plot docs/plots --markdown docs/performance.md";
+
+/// Measures Sillon in a rig of network namespaces, as ratios to references of the same run; needs root. Fails where a goal is missed
 #[derive(Debug, Parser)]
+#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench", after_help = EXAMPLES)]
 struct Options {
-    /// Rounds of each contender for each kind of load; what is reported is their median
-    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    rounds: u32,
-    /// About how long a round takes, in milliseconds
-    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(10..=60_000))]
-    milliseconds: u32,
-    /// Leave out the curve: how much longer a frame takes where the node has 100 000 attachments and a million addresses
-    #[arg(long)]
-    no_curve: bool,
-    /// Print JSON instead of a table
-    #[arg(long)]
-    json: bool,
-    /// Write the JSON to this file, too
+    /// What to measure; everything, if nothing is named
+    suites: Vec<Suite>,
+    /// Write all figures to a file
     #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
+    json: Option<PathBuf>,
+    /// Draw each suite as DIR/SUITE.svg
+    #[arg(long, value_name = "DIR")]
+    plot: Option<PathBuf>,
+    /// Write the tables into a document, between its two marks
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+    /// Fewer cases, rounds and milliseconds: does it work, and about how fast is it?
+    #[arg(long)]
+    quick: bool,
+    /// Each suite once, as little of it as there is, whatever comes out: does it still work?
+    #[arg(long, conflicts_with = "quick", hide = true)]
+    smoke: bool,
+    /// Rounds of each contender in each case; what is reported is their median [default: 7, or 3]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: Option<u32>,
+    /// About how long a turn takes, in milliseconds [default: 150, or 60]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(10..=60_000))]
+    milliseconds: Option<u32>,
     /// The `sillon` binary to measure
-    #[arg(long, env = "SILLON_BIN", value_name = "FILE")]
+    #[arg(long, env = "SILLON_BIN", value_name = "FILE", hide = true)]
     sillon: PathBuf,
     /// The benchmark's own eBPF object
-    #[arg(long, env = "SILLON_RIG_OBJECT", value_name = "FILE")]
+    #[arg(long, env = "SILLON_RIG_OBJECT", value_name = "FILE", hide = true)]
     object: PathBuf,
-}
-
-/// What is measured: small and large frames, one flow and many.
-const LOADS: [Load; 4] = [
-    Load { bytes: 64, flows: 1, stations: 0 },
-    Load { bytes: 64, flows: 256, stations: 0 },
-    Load { bytes: 1400, flows: 1, stations: 0 },
-    Load { bytes: 1400, flows: 256, stations: 0 },
-];
-
-/// The rounds of one kind of load: for each round, what became of it with each contender.
-pub struct Measured {
-    load: Load,
-    rounds: Vec<Vec<Round>>,
 }
 
 fn main() -> ExitCode {
@@ -67,54 +72,68 @@ fn main() -> ExitCode {
 }
 
 fn measure(options: &Options) -> anyhow::Result<bool> {
-    let started = Instant::now();
-    let step = |what: &str| eprintln!("[{:5.1} s] {what}", started.elapsed().as_secs_f32());
-    step("four rigs: a bare redirect, Sillon with and without guards, and the kernel's bridge and VXLAN");
-    let mut contenders = vec![
-        contender::bare(&options.object, &options.sillon)?,
-        contender::sillon(&options.object, &options.sillon)?,
-        contender::unguarded(&options.object, &options.sillon)?,
-        contender::kernel(&options.object, &options.sillon)?,
-    ];
-    let mut measured = Vec::new();
-    for load in LOADS {
-        step(&format!("{} bytes, flows: {}", load.bytes, load.flows));
-        measured.push(rounds(&mut contenders, load, options)?);
+    let document = options.markdown.as_ref().map(read_marked).transpose()?;
+    let machine = Machine::here();
+    let extent = match (options.smoke, options.quick) {
+        (true, _) => Extent::Smoke,
+        (false, true) => Extent::Quick,
+        (false, false) => Extent::Full,
+    };
+    let (rounds, milliseconds) = match extent {
+        Extent::Smoke => (1, 10),
+        Extent::Quick => (3, 60),
+        Extent::Full => (7, 150),
+    };
+    let bench = Bench {
+        sillon: options.sillon.clone(),
+        object: options.object.clone(),
+        rounds: options.rounds.unwrap_or(rounds),
+        milliseconds: options.milliseconds.unwrap_or(milliseconds),
+        extent,
+        progress: turns::progress(),
+    };
+    let all = options.suites.is_empty();
+    let suites: Vec<Suite> = Suite::value_variants()
+        .iter()
+        .copied()
+        .filter(|suite| all || options.suites.contains(suite))
+        .collect();
+    let mut outcomes = Vec::new();
+    for suite in suites {
+        outcomes.push(suite.run(&bench).with_context(|| format!("suite {suite:?}"))?);
     }
-    let names: Vec<_> = contenders.iter().map(|contender| contender.name.clone()).collect();
-    drop(contenders);
-    let curve = if options.no_curve { None } else { Some(Curve::measure(options, &step)?) };
-    step("done");
-    let report = Report::new(&names, &measured);
-    let json = json!({
-        "speed": report.json(),
-        "curve": curve.as_ref().map(Curve::json),
-    });
-    let json = serde_json::to_string_pretty(&json)?;
-    if let Some(path) = &options.out {
-        fs::write(path, format!("{json}\n"))?;
-    }
-    if options.json {
-        println!("{json}");
-    } else {
-        println!("{}", report.table());
-        if let Some(curve) = &curve {
-            println!("\n{}", curve.table());
-        }
-    }
-    Ok(report.is_met() && curve.is_none_or(|curve| curve.is_met()))
+    bench.progress.finish_and_clear();
+    println!("{}", report::text(&machine, &outcomes, Look::Plain));
+    write(options, &machine, &outcomes, document.as_deref())?;
+    Ok(options.smoke
+        || !outcomes.iter().flat_map(|outcome| &outcome.goals).any(|goal| goal.is_met() == Some(false)))
 }
 
-/// Interleaved: whatever else the machine does meanwhile meets all contenders alike.
-fn rounds(contenders: &mut [Contender], load: Load, options: &Options) -> anyhow::Result<Measured> {
-    let mut frames = Vec::new();
-    for contender in &mut *contenders {
-        // Warms up, and tells how many frames make a round.
-        let first = contender.track.run(load, 50_000)?;
-        let offered = first.offered as f64 / first.took.as_secs_f64();
-        frames.push((offered * f64::from(options.milliseconds) / 1000.0) as u32);
+/// A document that has marks: that is told before anything is measured.
+fn read_marked(path: &PathBuf) -> anyhow::Result<String> {
+    let document = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    report::between_marks(&document, "").with_context(|| format!("{} has no marks", path.display()))?;
+    Ok(document)
+}
+
+fn write(
+    options: &Options,
+    machine: &Machine,
+    outcomes: &[Outcome],
+    document: Option<&str>,
+) -> anyhow::Result<()> {
+    if let Some(path) = &options.json {
+        let json = serde_json::to_string_pretty(&report::json(machine, outcomes))?;
+        fs::write(path, format!("{json}\n")).with_context(|| path.display().to_string())?;
     }
-    let round =
-        |_| contenders.iter_mut().zip(&frames).map(|(one, frames)| one.track.run(load, *frames)).collect();
-    Ok(Measured { load, rounds: (0..options.rounds).map(round).collect::<anyhow::Result<_>>()? })
+    if let Some(directory) = &options.plot {
+        fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
+        outcomes.iter().try_for_each(|outcome| plot::draw(outcome, directory))?;
+    }
+    if let (Some(path), Some(document)) = (&options.markdown, document) {
+        let text = report::text(machine, outcomes, Look::Markdown);
+        let changed = report::between_marks(document, &text).context("no marks")?;
+        fs::write(path, changed).with_context(|| path.display().to_string())?;
+    }
+    Ok(())
 }

@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::Path,
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -20,12 +21,22 @@ use nix::{
     sched::{CpuSet, sched_setaffinity},
     unistd::Pid,
 };
-use sillon_rig::{Netns, wire::INTERFACE};
+use sillon_rig::{Frame, Netns, Tag, frame::BROADCAST, wire::INTERFACE};
+
+use crate::outcome::Sample;
 
 /// Frames that the generator hands to the device at once; the kernel's default, and a NAPI poll's budget.
 const BATCH: u32 = 64;
 /// What is still on its way when the generator is done comes within this.
 const STILL: Duration = Duration::from_millis(20);
+/// What is sent before a turn is measured.
+const WARM_UP: u32 = 50_000;
+/// Frames, due or not, after which a pace looks whether it is to stop: some ten milliseconds.
+const AT_ONCE: u32 = 400_000;
+/// Words that the generator writes anew to each tagged frame.
+const HEAD_WORDS: usize = 3;
+/// Bytes of a tag.
+const TAG: u32 = 4;
 /// Ethernet, IPv4 and UDP.
 const HEADERS: usize = 14 + 20 + 8;
 
@@ -70,6 +81,14 @@ impl Attached {
         self.ebpf.map_mut(name).with_context(|| format!("no map {name}"))
     }
 
+    /// The kernel's id of the program.
+    ///
+    /// # Errors
+    /// The kernel does not say.
+    pub fn id(&mut self) -> anyhow::Result<u32> {
+        Ok(self.program()?.info()?.id())
+    }
+
     fn set(&mut self, setting: u32, value: u32) -> anyhow::Result<()> {
         Ok(Array::try_from(self.map("SETTINGS")?)?.set(setting, value, 0)?)
     }
@@ -82,8 +101,19 @@ pub struct Load {
     pub bytes: usize,
     /// UDP flows, which differ in their source ports.
     pub flows: u32,
-    /// Stations that they go to in turn, [`station`] 0 and up; 0 for the sink's own address.
-    pub stations: u16,
+    /// Whom they are for.
+    pub to: To,
+}
+
+/// Whom frames are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To {
+    /// The sink's own address.
+    Sink,
+    /// So many stations in turn, [`station`] 0 and up.
+    Stations(u16),
+    /// Everybody.
+    All,
 }
 
 /// The address of a station; the generator writes its last two bytes.
@@ -108,6 +138,12 @@ impl Round {
     pub fn rate(&self) -> f64 {
         self.delivered as f64 / self.took.as_secs_f64()
     }
+
+    /// As a sample, where each frame comes `copies` times.
+    pub fn sample(&self, copies: u64) -> Sample {
+        let offered = self.offered * copies;
+        Sample { value: self.rate(), offered, lost: offered.saturating_sub(self.delivered) }
+    }
 }
 
 /// Sends from one namespace, counts in another.
@@ -115,17 +151,63 @@ pub struct Track {
     from: Netns,
     generator: Attached,
     sink: Attached,
+    tags: Vec<Tag>,
+    arriving: u32,
 }
 
 impl Track {
-    /// Between the `eth0` of two namespaces.
+    /// Between the `eth0` of two namespaces. Frames leave with `tags`, and arrive with `arriving` tags.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn new(object: &Path, from: &Netns, to: &Netns) -> anyhow::Result<Self> {
+    pub fn new(object: &Path, from: &Netns, to: &Netns, tags: &[Tag], arriving: u32) -> anyhow::Result<Self> {
         let ifindex = from.enter(|| Ok(if_nametoindex(INTERFACE)?))?;
         let generator = Attached::load(object, ifindex, "generate")?;
-        Ok(Self { from: from.clone(), generator, sink: Attached::new(object, to, INTERFACE, "sink")? })
+        let sink = Attached::new(object, to, INTERFACE, "sink")?;
+        Ok(Self { from: from.clone(), generator, sink, tags: tags.to_vec(), arriving })
+    }
+
+    fn set(&mut self, load: Load) -> anyhow::Result<Vec<u8>> {
+        let stations = if let To::Stations(count) = load.to { count } else { 0 };
+        self.generator.set(0, load.flows)?;
+        self.generator.set(2, stations.into())?;
+        self.generator.set(3, TAG * u32::try_from(self.tags.len())?)?;
+        self.sink.set(1, u32::try_from(load.bytes)? + TAG * self.arriving)?;
+        self.sink.set(3, TAG * self.arriving)?;
+        let frame = Frame(frame(load)?).tagged(&self.tags).0;
+        let mut head = [0_u64; HEAD_WORDS];
+        for (word, bytes) in head.iter_mut().zip(frame.as_chunks::<8>().0) {
+            *word = u64::from_ne_bytes(*bytes);
+        }
+        Array::<_, [u64; HEAD_WORDS]>::try_from(self.generator.map("HEAD")?)?.set(0, head, 0)?;
+        Ok(frame)
+    }
+
+    /// Sends so many frames in a second, evenly, until told to stop, and keeps CPU 0 busy meanwhile; returns how many.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn pace(&mut self, load: Load, rate: f64, stop: &AtomicBool) -> anyhow::Result<u64> {
+        let frame = self.set(load)?;
+        let before = self.made()?;
+        self.generator.set(4, (1e9 / rate) as u32)?;
+        let (from, generator) = (&self.from, &mut self.generator);
+        let sent = from.enter(|| {
+            while !stop.load(Ordering::Relaxed) {
+                // Most of these are not due, and go nowhere.
+                generator.send(&frame, AT_ONCE)?;
+            }
+            Ok(())
+        });
+        self.generator.set(4, 0)?;
+        sent?;
+        Ok(u64::from(self.made()?.wrapping_sub(before)))
+    }
+
+    /// How many frames were ever sent from CPU 0.
+    fn made(&mut self) -> anyhow::Result<u32> {
+        let made = PerCpuArray::<_, u32>::try_from(self.generator.map("MADE")?)?;
+        Ok(made.get(&0, 0)?.iter().copied().next().unwrap_or(0))
     }
 
     /// Sends so many frames, and waits for them.
@@ -133,16 +215,48 @@ impl Track {
     /// # Errors
     /// The kernel refuses.
     pub fn run(&mut self, load: Load, frames: u32) -> anyhow::Result<Round> {
-        self.generator.set(0, load.flows)?;
-        self.generator.set(2, load.stations.into())?;
-        self.sink.set(1, u32::try_from(load.bytes)?)?;
+        let frame = self.set(load)?;
         self.forget()?;
-        let frame = frame(load)?;
         let (from, generator) = (&self.from, &mut self.generator);
         let started = Instant::now();
         from.enter(|| generator.send(&frame, frames))?;
         let (delivered, last) = self.wait()?;
         Ok(Round { offered: frames.into(), delivered, took: last - started })
+    }
+
+    /// How many frames make a turn of so many milliseconds; warms up, too.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn frames(&mut self, load: Load, milliseconds: u32) -> anyhow::Result<u32> {
+        self.copied(load, milliseconds, 1)
+    }
+
+    /// The same where each frame comes so many times.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn copied(&mut self, load: Load, milliseconds: u32, copies: u32) -> anyhow::Result<u32> {
+        let first = self.run(load, WARM_UP / copies.max(1))?;
+        let offered = first.offered as f64 / first.took.as_secs_f64();
+        Ok((offered * f64::from(milliseconds) / 1000.0) as u32)
+    }
+
+    /// Takes the sink off, for good: its host has its interface as it was.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn leave(&mut self) -> anyhow::Result<()> {
+        Ok(self.sink.program()?.unload()?)
+    }
+
+    /// Begins to count frames of a load that somebody else sends.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn expect(&mut self, load: Load) -> anyhow::Result<()> {
+        self.set(load)?;
+        self.forget()
     }
 
     fn forget(&mut self) -> anyhow::Result<()> {
@@ -152,7 +266,10 @@ impl Track {
     }
 
     /// How many came, and when the last one did.
-    fn wait(&mut self) -> anyhow::Result<(u64, Instant)> {
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn wait(&mut self) -> anyhow::Result<(u64, Instant)> {
         let came = PerCpuArray::<_, u64>::try_from(self.sink.map("CAME")?)?;
         let count = || -> anyhow::Result<u64> { Ok(came.get(&0, 0)?.iter().sum()) };
         let (mut before, mut last) = (count()?, Instant::now());
@@ -171,9 +288,7 @@ impl Attached {
     /// Runs the program on copies of a frame, as if they had come in at its interface, and does what it says.
     fn send(&mut self, frame: &[u8], count: u32) -> anyhow::Result<()> {
         // Where the frames are made they are forwarded, too: one CPU for all, as one receive queue has.
-        let mut cpu = CpuSet::new();
-        cpu.set(0)?;
-        sched_setaffinity(Pid::from_raw(0), &cpu)?;
+        stay_on(0)?;
         // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
         let context = [0, u32::try_from(frame.len())?, 0, self.ifindex, 0, 0];
         let context: Vec<u8> = context.iter().flat_map(|word: &u32| word.to_ne_bytes()).collect();
@@ -189,10 +304,28 @@ impl Attached {
     }
 }
 
-/// From host 1 to host 2.
-fn frame(load: Load) -> anyhow::Result<Vec<u8>> {
+/// Keeps the calling thread on a CPU, or on the last one where there are fewer.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn stay_on(cpu: usize) -> anyhow::Result<()> {
+    let last = nr_cpus().map_err(|(_, error)| error)?.saturating_sub(1);
+    let mut cpus = CpuSet::new();
+    cpus.set(cpu.min(last))?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &cpus)?)
+}
+
+/// A frame of a load, from host 1 to host 2.
+///
+/// # Errors
+/// The load's frames are too short.
+pub fn frame(load: Load) -> anyhow::Result<Vec<u8>> {
     let payload = vec![0; load.bytes.checked_sub(HEADERS).context("too short for a UDP datagram")?];
-    let to = if load.stations == 0 { [2, 0, 0, 0, 0, 2] } else { station(0) };
+    let to = match load.to {
+        To::Sink => [2, 0, 0, 0, 0, 2],
+        To::Stations(_) => station(0),
+        To::All => BROADCAST,
+    };
     let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], to)
         .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
         .udp(10_000, 9);
