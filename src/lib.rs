@@ -1,11 +1,13 @@
 //! Sillon carves isolated layer-2 segments for competing operators out of shared ports.
 
 pub mod agent;
+pub mod authz;
 pub mod cli;
 pub mod dataplane;
 pub mod fabric;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
+pub mod identity;
 pub mod model;
 pub mod net;
 pub mod store;

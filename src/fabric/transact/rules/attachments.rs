@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::super::refused::refuse;
 use super::super::{Refused, Rule};
 use super::leased;
-use crate::fabric::object::{Attachment, LeaseState, Segment};
+use crate::fabric::object::{Attachment, Body, LeaseState, Segment};
 use crate::fabric::state::State;
 use crate::fabric::{Freed, Key, Owned, PortKey};
 use crate::model::agree::{self, Agreed};
@@ -71,7 +71,7 @@ fn right(
 }
 
 /// What has the frames of this encapsulation already, or had them.
-pub(in super::super) fn taken<'s>(
+fn taken<'s>(
     state: &'s State,
     port: &PortKey,
     but: &Owned,
@@ -82,6 +82,21 @@ pub(in super::super) fn taken<'s>(
             owned != but && state.attachment(owned).is_some_and(|other| other.encap.overlaps(&encap))
         }
         Key::Tombstone(_, Freed::Encap(_, other)) => other.overlaps(&encap),
+        _ => false,
+    })
+}
+
+/// The same of what is the operator's own. Where it may attach there is nothing else; and where it may not, nothing of what is drawn may
+/// depend on what others have there.
+pub(in super::super) fn taken_by_own(state: &State, port: &PortKey, but: &Owned, encap: Encap) -> bool {
+    let mut users = state.referrers(&Key::Port(port.clone()));
+    users.any(|user| match (user, state.get(user).map(|object| &object.body)) {
+        (Key::Attachment(owned), Some(Body::Attachment(other))) => {
+            owned.operator == but.operator && owned != but && other.encap.overlaps(&encap)
+        }
+        (Key::Tombstone(_, Freed::Encap(_, other)), Some(Body::Tombstone(tombstone))) => {
+            tombstone.operator == but.operator && other.overlaps(&encap)
+        }
         _ => false,
     })
 }
