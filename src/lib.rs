@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod authz;
 pub mod cli;
+pub mod controller;
 pub mod dataplane;
 pub mod fabric;
 #[cfg(any(fuzzing, test))]

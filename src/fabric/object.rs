@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::Kind;
 use super::spec::{
-    AttachmentSpec, LeaseSpec, NodeSpec, OperatorSpec, PortSpec, ProfileSpec, SegmentSpec, ServerSpec,
+    AttachmentSpec, LeaseSpec, NodeSpec, OperatorSpec, PortSpec, ProfileSpec, SegmentSpec, ServerSpec, Spec,
 };
 use crate::model::{Encap, Name, Vni};
 
@@ -48,6 +49,38 @@ pub enum Body {
     Segment(Segment),
     Attachment(Attachment),
     Tombstone(Tombstone),
+}
+
+impl Body {
+    /// The kind of object that it is of.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Operator { .. } => Kind::Operator,
+            Self::Node(_) => Kind::Node,
+            Self::Port { .. } => Kind::Port,
+            Self::Server { .. } => Kind::Server,
+            Self::Lease(_) => Kind::Lease,
+            Self::Profile { .. } => Kind::Profile,
+            Self::Segment(_) => Kind::Segment,
+            Self::Attachment(_) => Kind::Attachment,
+            Self::Tombstone(_) => Kind::Tombstone,
+        }
+    }
+
+    /// What was asked for; nobody asks for a tombstone.
+    pub fn spec(&self) -> Option<Spec> {
+        Some(match self {
+            Self::Operator { spec } => Spec::Operator(spec.clone()),
+            Self::Node(node) => Spec::Node(node.spec.clone()),
+            Self::Port { spec } => Spec::Port(spec.clone()),
+            Self::Server { spec } => Spec::Server(spec.clone()),
+            Self::Lease(lease) => Spec::Lease(lease.spec.clone()),
+            Self::Profile { spec } => Spec::Profile(spec.clone()),
+            Self::Segment(segment) => Spec::Segment(segment.spec.clone()),
+            Self::Attachment(attachment) => Spec::Attachment(Box::new(attachment.spec.clone())),
+            Self::Tombstone(_) => return None,
+        })
+    }
 }
 
 /// What can be said of an object.

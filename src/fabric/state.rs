@@ -8,7 +8,8 @@ use immutable_chunkmap::map::MapM;
 
 use super::object::{Attachment, Body, Lease, LeaseState, Node, Object, Revision, Segment};
 use super::spec::{OperatorSpec, PortSpec, ProfileSpec, ServerSpec};
-use super::{Freed, Key, Kind, Owned, PortKey};
+use super::transact::check_whole;
+use super::{Freed, Key, Kind, Owned, PortKey, Refused};
 use crate::model::{Name, Vni};
 
 /// What an object has to do with, so that it is found from there.
@@ -88,6 +89,32 @@ impl State {
             state.set(key, Some(Arc::new(object)));
         }
         state
+    }
+
+    /// As [`Self::restore`], of objects that anybody may have written: every rule is asked of all of them.
+    ///
+    /// # Errors
+    /// The first rule that does not hold, and the objects that break it.
+    pub fn from_objects(
+        revision: Revision,
+        objects: impl IntoIterator<Item = (Key, Object)>,
+    ) -> Result<Self, Refused> {
+        let state = Self::restore(revision, objects);
+        check_whole(&state)?;
+        Ok(state)
+    }
+
+    /// The next state, of what a transaction elsewhere has made of this one.
+    pub fn followed(
+        &self,
+        revision: Revision,
+        writes: impl IntoIterator<Item = (Key, Option<Object>)>,
+    ) -> Self {
+        let mut next = Self { revision, ..self.clone() };
+        for (key, object) in writes {
+            next.set(key, object.map(Arc::new));
+        }
+        next
     }
 
     /// The objects that have to do with `target`.

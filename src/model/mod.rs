@@ -27,6 +27,7 @@ mod suggest;
 pub(crate) mod testing;
 mod vlan;
 mod vni;
+pub(crate) mod write;
 
 pub use binding::Binding;
 pub(crate) use de::refused;

@@ -1,7 +1,6 @@
 //! Generators for property tests: values that are right, and a configuration as text.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use proptest::collection::vec;
@@ -245,98 +244,9 @@ fn segment() -> impl Strategy<Value = Segment> {
     )
 }
 
-/// The configuration as a file.
+/// A configuration as text, in its own order.
 pub(crate) fn to_toml(config: &NodeConfig) -> String {
-    let (node, limits) = (&config.node, &config.node.limits);
-    let mut out = format!("[node]\nname = \"{}\"\n", node.name);
-    let vteps: Vec<IpAddr> =
-        node.vtep4.map(IpAddr::V4).into_iter().chain(node.vtep6.map(IpAddr::V6)).collect();
-    if !vteps.is_empty() {
-        writeln!(out, "vtep = {}", list(&vteps)).unwrap();
-    }
-    writeln!(out, "max_attachments = {}\nmax_fdb = {}", limits.attachments, limits.fdb).unwrap();
-    writeln!(out, "max_remotes = {}\nmax_segments = {}", limits.remotes, limits.segments).unwrap();
-    for Port { name, role } in &config.ports {
-        writeln!(out, "\n[[port]]\nname = \"{name}\"\nrole = \"{role}\"").unwrap();
-    }
-    for segment in &config.segments {
-        let Segment { name, operator, vni, service, remotes, mtu, ageing, mac_limit, dscp, moves, suppress } =
-            segment;
-        writeln!(out, "\n[[segment]]\nname = \"{name}\"\noperator = \"{operator}\"\nvni = {vni}").unwrap();
-        writeln!(out, "service = \"{service}\"\nremotes = {}\nmtu = {mtu}", list(remotes)).unwrap();
-        writeln!(out, "ageing = {ageing}\nmac_limit = {mac_limit}\ndscp = {dscp}").unwrap();
-        writeln!(
-            out,
-            "move_limit = {}\nmove_window = {}\nfreeze = {}",
-            moves.limit, moves.window, moves.freeze
-        )
-        .unwrap();
-        if *suppress {
-            writeln!(out, "suppress = true").unwrap();
-        }
-    }
-    for Profile { name, cir, cbs, eir, ebs } in &config.profiles {
-        writeln!(out, "\n[[profile]]\nname = \"{name}\"\ncir = \"{cir}\"\ncbs = \"{cbs}\"").unwrap();
-        writeln!(out, "eir = \"{eir}\"\nebs = \"{ebs}\"").unwrap();
-    }
-    for attachment in &config.attachments {
-        let Attachment { segment, port, encap, role, ingress, egress, storm, guards, bindings } = attachment;
-        writeln!(out, "\n[[attachment]]\nsegment = \"{segment}\"\nport = \"{port}\"\nencap = \"{encap}\"")
-            .unwrap();
-        if *role == LeafRole::Leaf {
-            writeln!(out, "role = \"leaf\"").unwrap();
-        }
-        for (key, profile) in [("ingress", ingress), ("egress", egress)] {
-            if let Some(profile) = profile {
-                writeln!(out, "{key} = \"{profile}\"").unwrap();
-            }
-        }
-        let limit =
-            |limit: &Option<u32>| limit.map_or_else(|| "\"off\"".to_owned(), |limit| limit.to_string());
-        let StormControl { broadcast, multicast, unknown } = storm;
-        let [broadcast, multicast, unknown] = [broadcast, multicast, unknown].map(limit);
-        writeln!(out, "storm = {{ broadcast = {broadcast}, multicast = {multicast}, unknown = {unknown} }}")
-            .unwrap();
-        write_guards(&mut out, guards);
-        if !bindings.is_empty() {
-            writeln!(out, "bindings = {}", list(bindings)).unwrap();
-        }
-    }
-    out
-}
-
-/// Only what is not the default, since some keys can't be written together.
-fn write_guards(out: &mut String, guards: &Guards) {
-    let default = Guards::default();
-    let Guards { mac_limit, over_limit, macs, sticky, trusted, control, prefixes, ethertypes } = guards;
-    if *mac_limit != default.mac_limit {
-        writeln!(out, "mac_limit = {mac_limit}").unwrap();
-    }
-    if *over_limit != default.over_limit {
-        writeln!(out, "over_limit = \"{over_limit}\"").unwrap();
-    }
-    if *sticky {
-        writeln!(out, "sticky = true").unwrap();
-    }
-    if *control != default.control {
-        writeln!(out, "control = \"{control}\"").unwrap();
-    }
-    writeln!(out, "trusted = {}", list(trusted)).unwrap();
-    if !macs.is_empty() {
-        writeln!(out, "macs = {}", list(macs)).unwrap();
-    }
-    if !prefixes.is_empty() {
-        writeln!(out, "prefixes = {}", list(prefixes)).unwrap();
-    }
-    match ethertypes {
-        Some(ethertypes) => writeln!(out, "ethertypes = {}", list(ethertypes)).unwrap(),
-        None => writeln!(out, "ethertypes = \"any\"").unwrap(),
-    }
-}
-
-fn list<T: std::fmt::Display>(values: impl IntoIterator<Item = T>) -> String {
-    let quoted: Vec<_> = values.into_iter().map(|address| format!("\"{address}\"")).collect();
-    format!("[{}]", quoted.join(", "))
+    write::parts(config).map(|(_, text)| text).collect()
 }
 
 /// Every rule again, pair by pair, in the plainest way.

@@ -97,6 +97,13 @@ impl Store for Embedded {
         self.ask(|reply| Request::Commit(commit, reply)).await
     }
 
+    async fn commit_all(&self, commits: Vec<Commit>) -> (usize, Option<StoreError>) {
+        // All are in the queue before the first is answered, and the thread makes those that wait together.
+        let results = futures::future::join_all(commits.into_iter().map(|commit| self.commit(commit))).await;
+        let made = results.iter().take_while(|result| result.is_ok()).count();
+        (made, results.into_iter().find_map(Result::err))
+    }
+
     async fn after(&self, version: Version) -> Result<Vec<Batch>, StoreError> {
         let mut latest = self.latest.clone();
         let waited = latest.wait_for(|latest| *latest > version).await;

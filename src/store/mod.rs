@@ -8,6 +8,7 @@ mod embedded;
 mod export;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use embedded::Embedded;
 pub use export::{ExportError, export, read_export};
 
-/// The number of a commit. A later commit has a larger one; 0 is the empty store.
+/// The number of a commit: each has one more than the one before it; 0 is the empty store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Version(pub u64);
@@ -64,7 +65,7 @@ pub struct Held {
 }
 
 /// Why a store did not do what it was asked.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum StoreError {
     /// Somebody wrote in between.
     #[error("the store is at version {}, and another was expected; read what changed and try again", .0.0)]
@@ -91,6 +92,21 @@ pub trait Store: Send + Sync {
     /// [`StoreError::Conflict`] and [`StoreError::Deposed`]: nothing was written.
     fn commit(&self, commit: Commit) -> impl Future<Output = Result<Version, StoreError>> + Send;
 
+    /// Makes commits in their order, each of which expects the version that the one before it makes. Gives how many were made, and why the
+    /// next one was not. A store that can make several with one sync does.
+    fn commit_all(&self, commits: Vec<Commit>) -> impl Future<Output = (usize, Option<StoreError>)> + Send {
+        async move {
+            let mut made = 0;
+            for commit in commits {
+                if let Err(error) = self.commit(commit).await {
+                    return (made, Some(error));
+                }
+                made += 1;
+            }
+            (made, None)
+        }
+    }
+
     /// The commits after a version, in their order and without a gap, not necessarily all of them. Waits until there is one.
     ///
     /// # Errors
@@ -110,4 +126,40 @@ pub trait Store: Send + Sync {
 
     /// Forgets what happened up to a version; what is there stays.
     fn compact(&self, until: Version) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// Several may use one store.
+impl<S: Store> Store for Arc<S> {
+    fn snapshot(&self) -> impl Future<Output = Result<Snapshot, StoreError>> + Send {
+        (**self).snapshot()
+    }
+
+    fn commit(&self, commit: Commit) -> impl Future<Output = Result<Version, StoreError>> + Send {
+        (**self).commit(commit)
+    }
+
+    fn commit_all(&self, commits: Vec<Commit>) -> impl Future<Output = (usize, Option<StoreError>)> + Send {
+        (**self).commit_all(commits)
+    }
+
+    fn after(&self, version: Version) -> impl Future<Output = Result<Vec<Batch>, StoreError>> + Send {
+        (**self).after(version)
+    }
+
+    fn lead(
+        &self,
+        name: &str,
+        holder: &str,
+        time: Duration,
+    ) -> impl Future<Output = Result<Option<Held>, StoreError>> + Send {
+        (**self).lead(name, holder, time)
+    }
+
+    fn resign(&self, held: Held) -> impl Future<Output = Result<(), StoreError>> + Send {
+        (**self).resign(held)
+    }
+
+    fn compact(&self, until: Version) -> impl Future<Output = Result<(), StoreError>> + Send {
+        (**self).compact(until)
+    }
 }

@@ -101,7 +101,7 @@ pub fn assert_restores(state: &State) {
         .collect();
     let objects =
         json.iter().map(|(key, object)| (key.parse().unwrap(), serde_json::from_str(object).unwrap()));
-    let again = State::restore(state.revision(), objects);
+    let again = State::from_objects(state.revision(), objects).unwrap();
     assert!(again.objects().eq(state.objects()));
     for operator in state.of_kind(Kind::Operator) {
         let Key::Operator(name) = operator else { unreachable!() };

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use self::refused::refuse;
 pub use self::refused::{Refused, Rule};
 pub use self::reports::Report;
+pub(super) use self::rules::check_whole;
 use super::object::{Attachment, Body, Condition, ConditionKind, Node, Object, Revision, Segment};
 use super::spec::{EncapWish, Grant, Spec};
 use super::state::{State, Target};
@@ -100,7 +101,7 @@ pub struct Transaction {
 }
 
 /// What became of an object.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Event {
     /// Which.
     pub key: Key,

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 pub(super) use self::attachments::taken_by_own;
 use super::refused::refuse;
 use super::{Refused, Rule};
-use crate::fabric::object::LeaseState;
+use crate::fabric::object::{Body, LeaseState, Object};
 use crate::fabric::project::{self, ProjectError};
 use crate::fabric::state::{State, Target, targets};
 use crate::fabric::{Key, Kind, Owned};
@@ -54,25 +54,45 @@ pub(super) fn check(before: &State, next: &State, touched: &BTreeSet<Key>) -> Re
         references(next, key)?;
         concerned.add(before, next, key);
     }
-    for operator in &concerned.operators {
-        objects::operator(next, operator)?;
+    concerned.check(before, next, touched)
+}
+
+/// Asks every rule of every object, of a state that did not come from [`super::transact`].
+pub(in crate::fabric) fn check_whole(state: &State) -> Result<(), Refused> {
+    let mut all = BTreeSet::new();
+    for (key, object) in state.objects() {
+        itself(state, key, object)?;
+        all.insert(key.clone());
     }
-    for key in touched {
-        if let Key::Port(port) = key {
-            objects::port(next, port)?;
-        }
+    let mut concerned = Concerned::default();
+    for key in &all {
+        references(state, key)?;
+        concerned.add(state, state, key);
     }
-    for server in &concerned.servers {
-        objects::server(next, server)?;
+    concerned.check(state, state, &all)
+}
+
+/// What must be so of an object that was kept, whatever else there is.
+fn itself(state: &State, key: &Key, object: &Object) -> Result<(), Refused> {
+    let refused = |message: String, help: &str| refuse(Rule::Spec, message, help, [key]);
+    let kind = object.body.kind();
+    if kind != key.kind() {
+        return refused(format!("{key} is a {kind}"), "restore the store from a backup");
     }
-    for segment in &concerned.segments {
-        objects::vni(before, next, segment)?;
-        attachments::together(next, segment)?;
+    if object.revision > state.revision() {
+        let message = format!("{key} is of revision {}, after {}", object.revision, state.revision());
+        return refused(message, "restore the store from a backup");
     }
-    for attachment in &concerned.attachments {
-        attachments::check(before, next, attachment)?;
+    name(key)?;
+    if let Some(spec) = object.body.spec() {
+        spec.check().or_else(|invalid| refuse(Rule::Spec, invalid.to_string(), invalid.help(), [key]))?;
     }
-    concerned.nodes.iter().try_for_each(|name| node(next, name))
+    let fits = match &object.body {
+        Body::Segment(segment) => segment.spec.vni.is_none_or(|asked| asked == segment.vni),
+        Body::Attachment(attachment) => attachment.spec.encap.fits(attachment.encap),
+        _ => true,
+    };
+    if fits { Ok(()) } else { refused(format!("{key} has not what it asks for"), "ask for it again") }
 }
 
 /// Whether more of an object changed than what is known of it.
@@ -114,6 +134,28 @@ fn references(next: &State, key: &Key) -> Result<(), Refused> {
 }
 
 impl Concerned {
+    fn check(&self, before: &State, next: &State, touched: &BTreeSet<Key>) -> Result<(), Refused> {
+        for operator in &self.operators {
+            objects::operator(next, operator)?;
+        }
+        for key in touched {
+            if let Key::Port(port) = key {
+                objects::port(next, port)?;
+            }
+        }
+        for server in &self.servers {
+            objects::server(next, server)?;
+        }
+        for segment in &self.segments {
+            objects::vni(before, next, segment)?;
+            attachments::together(next, segment)?;
+        }
+        for attachment in &self.attachments {
+            attachments::check(before, next, attachment)?;
+        }
+        self.nodes.iter().try_for_each(|name| node(next, name))
+    }
+
     fn add(&mut self, before: &State, next: &State, key: &Key) {
         match key {
             Key::Operator(name) => {

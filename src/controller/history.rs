@@ -1,0 +1,118 @@
+//! The last commits, for who follows them.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::{Stream, StreamExt, stream};
+use tokio::sync::watch;
+
+use super::{Committed, Now};
+use crate::fabric::Revision;
+
+/// What was asked for is not known here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "revision {asked} can't be gone on from: this controller knows {first} to {last}; begin with the present state"
+)]
+pub struct Compacted {
+    /// The revision that was asked for.
+    pub asked: Revision,
+    /// The first that can be.
+    pub first: Revision,
+    /// The last.
+    pub last: Revision,
+}
+
+/// Commits without a gap. The lock is held for as long as one is looked up.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    commits: Arc<Mutex<Commits>>,
+}
+
+#[derive(Debug)]
+struct Commits {
+    kept: VecDeque<Arc<Committed>>,
+    most: usize,
+    /// The last one, also if none is kept.
+    last: Revision,
+}
+
+/// What comes after a revision.
+enum Next {
+    Commit(Arc<Committed>),
+    NotYet,
+    Gone,
+}
+
+impl Commits {
+    /// The revision that can be gone on from at the earliest.
+    fn first(&self) -> Revision {
+        self.kept.front().map_or(self.last, |first| Revision(first.revision.0.saturating_sub(1)))
+    }
+
+    fn after(&self, revision: Revision) -> Next {
+        let Some(index) = revision.0.checked_sub(self.first().0) else { return Next::Gone };
+        let index = usize::try_from(index).unwrap_or(usize::MAX);
+        self.kept.get(index).map_or(Next::NotYet, |commit| Next::Commit(Arc::clone(commit)))
+    }
+}
+
+impl Shared {
+    /// Begins with commits that end with the revision `last`.
+    pub fn new(kept: VecDeque<Arc<Committed>>, last: Revision, most: usize) -> Self {
+        Self { commits: Arc::new(Mutex::new(Commits { kept, most, last })) }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Commits> {
+        // Nothing that can panic happens under it.
+        self.commits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next commit.
+    pub fn push(&self, commit: Arc<Committed>) {
+        let mut commits = self.lock();
+        commits.last = commit.revision;
+        commits.kept.push_back(commit);
+        while commits.kept.len() > commits.most {
+            commits.kept.pop_front();
+        }
+    }
+
+    /// What led to this revision is not known.
+    pub fn restart(&self, last: Revision) {
+        let mut commits = self.lock();
+        commits.kept.clear();
+        commits.last = last;
+    }
+
+    /// The commits after a revision; `changed` changes after there is another.
+    pub fn watch(
+        &self,
+        after: Revision,
+        changed: watch::Receiver<Now>,
+    ) -> Result<impl Stream<Item = Arc<Committed>> + Send + Unpin + use<>, Compacted> {
+        let (first, last) = {
+            let commits = self.lock();
+            (commits.first(), commits.last)
+        };
+        if !(first..=last).contains(&after) {
+            return Err(Compacted { asked: after, first, last });
+        }
+        let next = async |(this, after, mut changed): (Self, Revision, watch::Receiver<Now>)| {
+            loop {
+                // Whatever comes after the look wakes up.
+                changed.mark_unchanged();
+                let next = this.lock().after(after);
+                match next {
+                    Next::Commit(commit) => {
+                        let revision = commit.revision;
+                        return Some((commit, (this, revision, changed)));
+                    }
+                    Next::NotYet => changed.changed().await.ok()?,
+                    Next::Gone => return None,
+                }
+            }
+        };
+        Ok(stream::unfold((self.clone(), after, changed), next).boxed())
+    }
+}

@@ -1,0 +1,273 @@
+//! The controller: the fabric's state in memory, kept in a store, changed by one transaction after another.
+//!
+//! **Revisions and versions are one number.** Each transaction that changes something is one commit of the store, so the fabric's revision *n* is
+//! what the store's version *n* made it. Whoever knows a revision can go on from there, with this controller or another on the same store.
+//! An object is under the text of its key, as JSON; besides, each commit writes [`RECORD`]: who made it, when, and what the objects were before.
+//!
+//! **One task writes.** It takes the requests that wait, makes each from the state that the one before it made, and has them committed together
+//! ([`Store::commit_all`]). Nobody is answered, not even with a refusal, before all that the answer rests on is in the store. If another
+//! controller was faster, what it wrote is read and the requests are made again from there, a few times.
+//!
+//! **One controller leads**, by a leadership of the store with a term. It lets time pass for the leases, and serves the agents; all of them take
+//! requests.
+#![forbid(unsafe_code)]
+
+mod history;
+mod lead;
+mod record;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::Stream;
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+pub use self::history::Compacted;
+pub use self::lead::Lead;
+pub use self::record::RECORD;
+use self::writer::{Pending, Writer};
+use crate::fabric::{Actor, Change, Event, Refused, Revision, State};
+use crate::store::{Held, Store, StoreError, Version};
+
+/// Requests that wait while others are committed; who comes then waits for a place.
+const QUEUE: usize = 4096;
+
+/// How a controller goes about it.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What it is called where controllers are told apart; no other on the store is called so.
+    pub name: String,
+    /// For how long it leads if it is not heard of again.
+    pub lead: Duration,
+    /// How often it lets time pass.
+    pub tick: Duration,
+    /// How many of the last commits are kept in memory for [`Controller::watch`].
+    pub history: usize,
+    /// How often a request is made again because another controller was faster.
+    pub tries: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            name: format!("{:016x}", fastrand::u64(..)),
+            lead: Duration::from_secs(3),
+            tick: Duration::from_secs(1),
+            history: 4096,
+            tries: 16,
+        }
+    }
+}
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Who asks.
+    pub who: Actor,
+    /// What, all of it or nothing, in this order.
+    pub changes: Vec<Change>,
+    /// Whether it shall only be tried.
+    pub dry_run: bool,
+}
+
+/// What a transaction did, or would do.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Committed {
+    /// The revision that it made; the one that is, if it changed nothing.
+    pub revision: Revision,
+    /// When.
+    pub when: Timestamp,
+    /// Who asked.
+    pub who: Actor,
+    /// What changed, in the order of the keys; nothing if what was asked for was there already.
+    pub events: Vec<Event>,
+}
+
+/// Why a request was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// A rule is against it.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// Others were faster each time.
+    #[error("other controllers changed the fabric each time this was tried; try again")]
+    Busy,
+    /// It was to be done only while this controller leads.
+    #[error("this controller no longer leads")]
+    Deposed,
+    /// The store failed. Whether the request was carried out is not known: look before it is made again.
+    #[error(transparent)]
+    Store(StoreError),
+    /// What is in the store can't be followed.
+    #[error("this controller has stopped: {0}")]
+    Broken(Arc<ControllerError>),
+    /// The controller was closed.
+    #[error("this controller was closed")]
+    Closed,
+}
+
+/// Why a controller can't be opened, or can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ControllerError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What is under a key is not what a controller writes.
+    #[error("the store has under {key:?}, at version {}, what this controller can't read: {what}; restore it from a backup, or run the version of Sillon that wrote it", .version.0)]
+    Record {
+        /// The key.
+        key: String,
+        /// The store's version.
+        version: Version,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The objects are no state.
+    #[error("what is in the store at version {} breaks a rule: {refused}; restore it from a backup", .version.0)]
+    Rule {
+        /// The store's version.
+        version: Version,
+        /// The rule, and the objects.
+        refused: Refused,
+    },
+    /// The store has gone back.
+    #[error("the store is at version {}, and this controller knows version {}: it was replaced; start the controller again", .is.0, .known.0)]
+    Replaced {
+        /// The version that it has.
+        is: Version,
+        /// The version that it had.
+        known: Version,
+    },
+}
+
+/// What is known of the fabric.
+#[derive(Debug, Clone)]
+struct Now {
+    state: State,
+    broken: Option<Arc<ControllerError>>,
+}
+
+/// A controller. Copies are one controller; it ends with the last of them, or when it is closed.
+pub struct Controller<S> {
+    inner: Arc<Inner<S>>,
+}
+
+struct Inner<S> {
+    store: Arc<S>,
+    requests: mpsc::Sender<Pending>,
+    now: watch::Receiver<Now>,
+    history: history::Shared,
+    lead: watch::Receiver<Option<Lead>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    /// The tasks end with the last copy.
+    _guard: DropGuard,
+}
+
+impl<S> Clone for Controller<S> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+impl<S> fmt::Debug for Controller<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let now = self.inner.now.borrow();
+        f.debug_struct("Controller").field("revision", &now.state.revision()).finish_non_exhaustive()
+    }
+}
+
+impl<S: Store + 'static> Controller<S> {
+    /// Reads the state from the store, and follows what other controllers write there. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// The store fails, or what it has is no state of a fabric.
+    pub async fn open(store: S, settings: Settings) -> Result<Self, ControllerError> {
+        let store = Arc::new(store);
+        let (state, history) = record::load(&*store, settings.history).await?;
+        let history = history::Shared::new(history, state.revision(), settings.history);
+        let (say, now) = watch::channel(Now { state, broken: None });
+        let (requests, queue) = mpsc::channel(QUEUE);
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let writer = Writer::new(Arc::clone(&store), say, history.clone(), settings.tries);
+        tasks.spawn(writer.run(queue, stop.clone()));
+        let (say, lead) = watch::channel(None);
+        tasks.spawn(lead::run(Arc::clone(&store), settings, requests.clone(), say, stop.clone()));
+        tasks.close();
+        let guard = stop.clone().drop_guard();
+        let inner = Inner { store, requests, now, history, lead, tasks, stop, _guard: guard };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The newest state that is known here. Cheap.
+    pub fn state(&self) -> State {
+        self.inner.now.borrow().state.clone()
+    }
+
+    /// Why it has stopped following the store, if it has.
+    ///
+    /// # Errors
+    /// That.
+    pub fn health(&self) -> Result<(), Arc<ControllerError>> {
+        self.inner.now.borrow().broken.clone().map_or(Ok(()), Err)
+    }
+
+    /// Makes a transaction, or only tries it. When this returns, it is in the store, and [`Self::state`] has it. A caller that does not wait for
+    /// it has asked nevertheless.
+    ///
+    /// # Errors
+    /// See [`SubmitError`]; nothing was changed, unless the store failed.
+    pub async fn submit(&self, request: Request) -> Result<Committed, SubmitError> {
+        ask(&self.inner.requests, request, None).await
+    }
+
+    /// What was committed after a revision, in order, without gaps, and then what will be. It ends when the controller is closed, and when who
+    /// reads it is so slow that what comes next is no longer kept: then one begins again with [`Self::state`].
+    ///
+    /// # Errors
+    /// What comes after it is no longer, or not yet, known.
+    pub fn watch(
+        &self,
+        after: Revision,
+    ) -> Result<impl Stream<Item = Arc<Committed>> + Send + Unpin + use<S>, Compacted> {
+        let mut changed = self.inner.now.clone();
+        changed.mark_unchanged();
+        self.inner.history.watch(after, changed)
+    }
+
+    /// The leadership that this controller has, and that it is told of. [`Lead::holds`] has to be asked when it counts.
+    pub fn lead(&self) -> watch::Receiver<Option<Lead>> {
+        self.inner.lead.clone()
+    }
+
+    /// The store, for what is done besides: an export, compaction.
+    pub fn store(&self) -> &Arc<S> {
+        &self.inner.store
+    }
+
+    /// Ends it for all who have a copy: gives its leadership back, answers what waits, and returns when nothing of it runs any more.
+    pub async fn close(&self) {
+        self.inner.stop.cancel();
+        self.inner.tasks.wait().await;
+    }
+}
+
+/// Asks the writer.
+async fn ask(
+    requests: &mpsc::Sender<Pending>,
+    request: Request,
+    held: Option<Held>,
+) -> Result<Committed, SubmitError> {
+    let (reply, answer) = oneshot::channel();
+    let pending = Pending { request, held, reply };
+    requests.send(pending).await.map_err(|_| SubmitError::Closed)?;
+    answer.await.map_err(|_| SubmitError::Closed)?
+}
