@@ -12,7 +12,7 @@ mod sight;
 #[cfg(test)]
 mod tests;
 
-pub use self::sight::{keys, refusal, view};
+pub use self::sight::{keys, refusal, view, without_others};
 use crate::fabric::{Change, Key, Kind, LeaseStep, State};
 use crate::identity::Identity;
 use crate::model::{Name, PortRole};
