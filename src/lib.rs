@@ -1,6 +1,7 @@
 //! Sillon carves isolated layer-2 segments for competing operators out of shared ports.
 
 pub mod agent;
+pub mod api;
 pub mod authz;
 pub mod cli;
 pub mod controller;
