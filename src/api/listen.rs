@@ -12,8 +12,8 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
 use rustls::ServerConfig;
-use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -30,7 +30,7 @@ use crate::identity::Identity;
 const GRACE: Duration = Duration::from_secs(10);
 
 /// For how long a peer may leave what it was sent unacknowledged: a reader of events that is gone gives its place back.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
+const UNACKNOWLEDGED_MS: u32 = 60_000;
 
 /// How often a peer is asked whether it is still there, and how long it may take to say so.
 const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(20));
@@ -44,8 +44,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Takes connections until the API is stopped, and returns when the last has ended. `tls` is asked for each connection, so that certificates
 /// can be renewed; it has to ask for a certificate of whoever connects.
 ///
-/// # Errors
-/// None: what is wrong with a connection ends that one.
+/// What is wrong with a connection ends that one.
 pub async fn serve(tcp: TcpListener, tls: impl Fn() -> Arc<ServerConfig>, api: Api) {
     let limits = api.limits().clone();
     let all = Arc::new(Semaphore::new(limits.connections as usize));
@@ -105,12 +104,10 @@ struct Door {
 
 impl Door {
     async fn connection(&self, stream: TcpStream, config: Arc<ServerConfig>) {
-        let socket = SockRef::from(&stream);
-        if let Err(error) =
-            socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED)))
-        {
-            tracing::debug!(%error, "a connection was gone at once");
-            return;
+        let set = stream.set_nodelay(true);
+        let set = set.and_then(|()| Ok(setsockopt(&stream, TcpUserTimeout, &UNACKNOWLEDGED_MS)?));
+        if let Err(error) = set {
+            return tracing::debug!(%error, "a connection was gone at once");
         }
         let limits = self.api.limits();
         let handshake = TlsAcceptor::from(config).accept(stream);
