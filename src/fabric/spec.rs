@@ -2,6 +2,7 @@
 //! in [`super::transact`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -276,13 +277,19 @@ impl EncapWish {
     }
 }
 
+impl fmt::Display for EncapWish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Given(encap) => encap.fmt(f),
+            Self::AnyDot1q => f.pad("dot1q"),
+            Self::AnyQinq => f.pad("qinq"),
+        }
+    }
+}
+
 impl Serialize for EncapWish {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Given(encap) => encap.serialize(serializer),
-            Self::AnyDot1q => serializer.serialize_str("dot1q"),
-            Self::AnyQinq => serializer.serialize_str("qinq"),
-        }
+        serializer.collect_str(self)
     }
 }
 

@@ -33,7 +33,7 @@ pub async fn connect(site: &Site, uri: &str) -> TlsStream<TcpStream> {
 
 async fn answer(mut stream: TlsStream<TcpStream>) -> String {
     let mut text = vec![0; 65536];
-    let read = tokio::time::timeout(Duration::from_secs(20), stream.read(&mut text)).await.unwrap().unwrap();
+    let read = tokio::time::timeout(Duration::from_secs(20), stream.read(&mut text)).await.unwrap().unwrap_or(0);
     String::from_utf8_lossy(&text[..read]).into_owned()
 }
 

@@ -178,7 +178,7 @@ async fn a_reader_that_is_too_slow_is_cut_and_told_so() {
     reader.read_exact(&mut first).await.unwrap();
     // More than the kernel's buffers of both ends take.
     for round in 0..80 {
-        let put = |index: u32| json!({"do":"put","key":format!("segment/alder/s{index}"),"spec":{"service":"lan","mtu":2000+round}});
+        let put = |index: u32| json!({"do":"put","key":format!("segment/alder/s{index}"),"spec":{"service":"lan","mac_limit":900,"mtu":2000+round}});
         let changes: Vec<Value> = (0..100).map(put).collect();
         alder.batch(json!(changes)).await.is(200);
     }
