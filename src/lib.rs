@@ -1,6 +1,7 @@
 //! Sillon carves isolated layer-2 segments for competing operators out of shared ports.
 
 pub mod agent;
+pub mod agents;
 pub mod api;
 pub mod authz;
 pub mod cli;
@@ -12,4 +13,6 @@ pub mod fuzzing;
 pub mod identity;
 pub mod model;
 pub mod net;
+pub mod pki;
+pub mod protocol;
 pub mod store;

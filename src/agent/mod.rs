@@ -6,6 +6,7 @@ pub mod control;
 mod hygiene;
 mod preflight;
 pub mod reconciler;
+pub mod remote;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,6 +17,7 @@ use std::{
 
 use control::{Answer, Request, RunFiles};
 use reconciler::{ApplyError, Reconciler};
+use remote::{Remote, Task};
 use tokio::{
     net::UnixListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -35,20 +37,31 @@ use crate::{
 
 /// As many times as long as looking through the FDB takes passes until the next time: a large one must not keep the agent from the underlay.
 const REST: u32 = 20;
+/// How often an agent that follows a controller looks at what is really there.
+const LOOK: Duration = Duration::from_secs(5);
 /// How long a starting agent waits for neighbours to answer.
 const SETTLING: Duration = Duration::from_secs(1);
 
 /// What an agent is started with.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The node's file.
-    pub config: PathBuf,
+    /// What it goes by.
+    pub source: Source,
     /// The node's directory on a bpffs, if not the default one.
     pub bpffs: Option<PathBuf>,
     /// Where its socket is.
     pub run_dir: PathBuf,
     /// Where XDP runs.
     pub mode: Mode,
+}
+
+/// What an agent goes by.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// The node's file.
+    File(PathBuf),
+    /// A controller.
+    Controller(remote::Options),
 }
 
 /// Why the agent ended, or did not start.
@@ -95,7 +108,12 @@ impl Signals {
 }
 
 struct Agent {
-    path: PathBuf,
+    /// The node's file; none where a controller is followed.
+    path: Option<PathBuf>,
+    /// The controller.
+    remote: Option<Remote>,
+    /// How many seconds it runs.
+    seconds: u64,
     reconciler: Reconciler,
     follower: FollowerHandle,
     snapshots: watch::Receiver<Snapshot>,
@@ -116,33 +134,69 @@ struct Agent {
 pub async fn run(options: Options) -> Result<(), AgentError> {
     // First of all: a signal that comes before its handler would end the agent as a failure.
     let mut signals = Signals::catch()?;
-    let (config, warnings) = model::load(&options.config)?;
-    for warning in warnings {
-        warn!("{warning}");
-    }
-    let name = config.node.name.to_string();
-    let files = RunFiles::new(&options.run_dir, &name);
-    let pins = options.bpffs.map_or_else(|| Pins::of_node(&name), Pins::at);
-    let links = links::list().await.map_err(anyhow::Error::from)?;
-    let reconciler = Reconciler::start(pins, options.mode, config, &links).await?;
-    let listener = files.listen()?;
-    let (follower, snapshots) =
-        Follower::spawn(watch_set(reconciler.config())).await.map_err(anyhow::Error::from)?;
-    let mut agent = Agent {
-        path: options.config,
-        reconciler,
-        follower,
-        snapshots,
-        links,
-        unreachable: BTreeSet::new(),
-        next_ageing: Instant::now(),
-        trouble: None,
-    };
+    let Some((mut agent, listener)) = begin(&options, &mut signals).await? else { return Ok(()) };
     agent.settle().await;
-    println!("ready: node {name}, {} ports, XDP {}", agent.reconciler.config().ports.len(), options.mode);
+    let config = agent.reconciler.config();
+    let name = config.node.name.to_string();
+    println!("ready: node {name}, {} ports, XDP {}", config.ports.len(), options.mode);
     agent.run(&listener, &mut signals).await?;
     info!(node = name, "stopped; the node goes on forwarding");
     Ok(())
+}
+
+/// Starts by the file, or by what a controller sends or has sent before. Nothing, if a signal ends it before that.
+async fn begin(
+    options: &Options,
+    signals: &mut Signals,
+) -> Result<Option<(Agent, UnixListener)>, AgentError> {
+    let remote = match &options.source {
+        Source::File(path) => {
+            let (config, warnings) = model::load(path)?;
+            for warning in warnings {
+                warn!("{warning}");
+            }
+            let (mut agent, listener) = Agent::start(options, config).await?;
+            agent.path = Some(path.clone());
+            return Ok(Some((agent, listener)));
+        }
+        Source::Controller(remote) => remote,
+    };
+    let (mut remote, mut config) = Remote::start(remote.clone())?;
+    let mut retry = interval(LOOK);
+    retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        if let Some(wanted) = &config {
+            match Agent::start(options, wanted.clone()).await {
+                Ok((mut agent, listener)) => {
+                    // What is to be forgotten, if that was sent with it.
+                    let task = remote.again();
+                    agent.remote = Some(remote);
+                    agent.carry_out(task).await;
+                    return Ok(Some((agent, listener)));
+                }
+                Err(error) if error.is_wrong_input() => {
+                    error!(%error, "the node can't start with what it has; it is tried again");
+                    remote.refuse(error.to_string(), false);
+                    remote.has_nothing();
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        tokio::select! {
+            _ = signals.terminate.recv() => return Ok(None),
+            _ = signals.interrupt.recv() => return Ok(None),
+            _ = retry.tick() => {}
+            update = remote.next() => config = remote.take(update).and_then(|task| task.config).or(config),
+        }
+    }
+}
+
+/// The next update of a controller; never one, if none is followed.
+async fn next(remote: &mut Option<Remote>) -> crate::protocol::pb::Update {
+    match remote {
+        Some(remote) => remote.next().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// What of the underlay matters for a configuration.
@@ -161,6 +215,31 @@ fn watch_set(config: &NodeConfig) -> WatchSet {
 }
 
 impl Agent {
+    /// Brings the kernel to a configuration, and listens at the node's socket.
+    async fn start(options: &Options, config: NodeConfig) -> Result<(Self, UnixListener), AgentError> {
+        let name = config.node.name.to_string();
+        let files = RunFiles::new(&options.run_dir, &name);
+        let pins = options.bpffs.clone().map_or_else(|| Pins::of_node(&name), Pins::at);
+        let links = links::list().await.map_err(anyhow::Error::from)?;
+        let reconciler = Reconciler::start(pins, options.mode, config, &links).await?;
+        let listener = files.listen()?;
+        let (follower, snapshots) =
+            Follower::spawn(watch_set(reconciler.config())).await.map_err(anyhow::Error::from)?;
+        let agent = Self {
+            path: None,
+            remote: None,
+            seconds: 0,
+            reconciler,
+            follower,
+            snapshots,
+            links,
+            unreachable: BTreeSet::new(),
+            next_ageing: Instant::now(),
+            trouble: None,
+        };
+        Ok((agent, listener))
+    }
+
     async fn run(&mut self, listener: &UnixListener, signals: &mut Signals) -> anyhow::Result<()> {
         let mut second = interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -180,12 +259,74 @@ impl Agent {
                     Ok(()) => self.follow_underlay().await,
                     Err(_) => anyhow::bail!("lost the kernel's link, route and neighbour events; start the agent again"),
                 },
+                update = next(&mut self.remote) => {
+                    let task = self.remote.as_mut().and_then(|remote| remote.take(update));
+                    self.carry_out(task).await;
+                }
                 _ = second.tick() => self.each_second().await,
             }
         }
     }
 
+    /// What the controller asks for.
+    async fn carry_out(&mut self, task: Option<Task>) {
+        let Some(Task { config, forget }) = task else { return };
+        let mut applied = match config {
+            Some(config) => self.apply(config).await,
+            None => Ok(0),
+        };
+        for (segment, place) in &forget {
+            // One that fails does not keep the others.
+            if let Err(error) = self.reconciler.forget(segment, place) {
+                applied = Err(error.into());
+            }
+        }
+        let down = self.down();
+        let Some(remote) = &mut self.remote else { return };
+        remote.observe(None, down);
+        match applied {
+            Ok(changes) => {
+                info!(changes, forgotten = forget.len(), "applied");
+                remote.done();
+            }
+            Err(error) => remote.refuse(error.to_string(), error.is_wrong_input()),
+        }
+    }
+
+    /// Looks at what is really there, puts it right, and tries again what could not be done.
+    async fn look_back(&mut self) {
+        if self.remote.is_none() {
+            return;
+        }
+        let drift = match self.reconciler.drift(&self.links) {
+            Ok(drift) => drift,
+            Err(error) => Some(format!("the maps can't be judged: {error}")),
+        };
+        let down = self.down();
+        if let Some(drift) = &drift {
+            error!(drift, "drift; what should be there is applied again");
+            if let Err(error) = self.apply(self.reconciler.config().clone()).await {
+                error!(%error, "the drift stays");
+            }
+        }
+        let Some(remote) = &mut self.remote else { return };
+        remote.observe(drift, down);
+        let task = remote.again();
+        self.carry_out(task).await;
+    }
+
+    /// The ports that are not there, not set up, or without a carrier.
+    fn down(&self) -> BTreeSet<String> {
+        let ports = self.reconciler.config().ports.iter().map(|port| port.name.to_string());
+        let is_up = |link: &Link| link.admin_up && link.carrier;
+        ports.filter(|name| !self.links.get(name).is_some_and(is_up)).collect()
+    }
+
     async fn each_second(&mut self) {
+        self.seconds = self.seconds.wrapping_add(1);
+        if self.seconds.is_multiple_of(LOOK.as_secs()) {
+            self.look_back().await;
+        }
         let now = Instant::now();
         if now >= self.next_ageing {
             if let Err(error) = self.reconciler.age() {
@@ -223,26 +364,31 @@ impl Agent {
     }
 
     async fn reload(&mut self, path: Option<PathBuf>) -> Answer {
-        let path = path.unwrap_or_else(|| self.path.clone());
+        let Some(path) = path.filter(|_| self.remote.is_none()).or_else(|| self.path.clone()) else {
+            return Answer::BadInput("this agent follows a controller, and no file".to_owned());
+        };
         let (config, warnings) = match model::load(&path) {
             Ok(loaded) => loaded,
             Err(errors) => return Answer::BadInput(errors.to_string()),
         };
-        let links = match links::list().await {
-            Ok(links) => links,
-            Err(error) => return Answer::Failed(error.to_string()),
-        };
-        let watched = watch_set(&config);
-        match self.reconciler.reload(config, &links).await {
+        match self.apply(config).await {
             Ok(changes) => {
-                self.path = path;
-                self.links = links;
-                self.follower.set(watched);
+                self.path = Some(path);
                 Answer::Done { changes, notes: warnings.iter().map(ToString::to_string).collect() }
             }
             Err(error) if error.is_wrong_input() => Answer::BadInput(error.to_string()),
             Err(error) => Answer::Failed(error.to_string()),
         }
+    }
+
+    /// Applies another configuration; returns the number of changes.
+    async fn apply(&mut self, config: NodeConfig) -> Result<usize, ApplyError> {
+        let links = links::list().await?;
+        let watched = watch_set(&config);
+        let changes = self.reconciler.reload(config, &links).await?;
+        self.links = links;
+        self.follower.set(watched);
+        Ok(changes)
     }
 
     /// Brings what the kernel says of links, routes and neighbours into the tables.

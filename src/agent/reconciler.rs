@@ -1,5 +1,7 @@
 //! Brings the kernel to what the file says: preflight, compile, diff, apply, attach. Holds what that needs, and decides nothing else.
 
+mod drift;
+
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
     fs::File,
@@ -12,6 +14,7 @@ use nix::fcntl::Flock;
 use sillon_abi::{BindingKey, FdbEntry, FdbKey, Mac, PortRecord, Role};
 use tracing::{info, warn};
 
+pub use self::drift::Place;
 use super::{
     budget::Budget,
     hygiene,

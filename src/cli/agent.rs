@@ -11,17 +11,19 @@ use super::{
 };
 use crate::{
     agent::{
-        self, AgentError, Options,
+        self, AgentError, Options, Source,
         control::{Answer, Request, RunFiles},
+        remote,
     },
     dataplane::links::Mode,
     model,
+    pki::TlsFiles,
 };
 
 /// Runs the agent until it is told to stop.
 pub fn run(args: &RunArgs, output: Output) -> anyhow::Result<ExitCode> {
     let options = Options {
-        config: args.config.clone(),
+        source: source(args)?,
         bpffs: args.bpffs.clone(),
         run_dir: args.run_dir.clone(),
         mode: match args.xdp_mode {
@@ -41,6 +43,27 @@ pub fn run(args: &RunArgs, output: Output) -> anyhow::Result<ExitCode> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+fn source(args: &RunArgs) -> anyhow::Result<Source> {
+    if let Some(config) = &args.config {
+        return Ok(Source::File(config.clone()));
+    }
+    // clap asks for all of them.
+    let (Some(node), Some(certificate), Some(key)) = (&args.node, &args.cert, &args.key) else {
+        anyhow::bail!("with --controller, give --node, --cert, --key and --ca");
+    };
+    Ok(Source::Controller(remote::Options {
+        urls: args.controller.clone(),
+        node: node.clone(),
+        state_dir: args.state_dir.clone(),
+        files: TlsFiles {
+            certificate: certificate.clone(),
+            key: key.clone(),
+            roots: args.ca.clone(),
+            revocations: args.crl.clone(),
+        },
+    }))
 }
 
 /// Makes a running agent read its file again.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::agent::remote::Url;
 use crate::model::{MacAddr, Name};
 
 /// Carves isolated layer-2 segments for competing operators out of shared ports
@@ -38,6 +39,9 @@ pub enum Command {
     /// Run this machine as a node: attach the programs to its ports and keep them as FILE says
     #[command(after_help = AGENT_EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Agent(AgentArgs),
+    /// Keep a fabric: who rents what, and what every node shall do
+    #[command(after_help = CONTROLLER_EXAMPLES)]
+    Controller(ControllerArgs),
     /// Check a configuration without touching the kernel
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
@@ -60,12 +64,34 @@ pub struct AgentArgs {
     pub command: Option<AgentCommand>,
 }
 
-/// `sillon agent --config FILE`
+/// `sillon agent --config FILE`, or with `--controller`
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("source").required(true))]
 pub struct RunArgs {
     /// The configuration of the node (TOML)
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    #[arg(long, value_name = "FILE", group = "source")]
+    pub config: Option<PathBuf>,
+    /// The controllers to follow instead, as https://HOST[:PORT]; one after the other is tried
+    #[arg(long, value_name = "URL", value_delimiter = ',', group = "source", requires_all = ["node", "cert", "key", "ca"])]
+    pub controller: Vec<Url>,
+    /// The name of the node, with --controller
+    #[arg(long, value_name = "NAME", requires = "controller")]
+    pub node: Option<Name>,
+    /// The node's certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "controller")]
+    pub cert: Option<PathBuf>,
+    /// Its key (PEM)
+    #[arg(long, value_name = "FILE", requires = "controller")]
+    pub key: Option<PathBuf>,
+    /// Certificates of the CAs that controllers' certificates may be of (PEM)
+    #[arg(long, value_name = "FILE", requires = "controller")]
+    pub ca: Vec<PathBuf>,
+    /// Revocation lists of these CAs (PEM)
+    #[arg(long, value_name = "FILE", requires = "controller")]
+    pub crl: Vec<PathBuf>,
+    /// Where what the controller sent is kept, for when none answers
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE_DIR)]
+    pub state_dir: PathBuf,
     /// Where maps and links are pinned [default: /sys/fs/bpf/sillon/NODE]
     #[arg(long, value_name = "DIR")]
     pub bpffs: Option<PathBuf>,
@@ -75,6 +101,14 @@ pub struct RunArgs {
     /// How XDP is attached
     #[arg(long, value_name = "MODE", default_value = "native")]
     pub xdp_mode: XdpMode,
+}
+
+/// `sillon controller`
+#[derive(Debug, Args)]
+pub struct ControllerArgs {
+    /// The controller's configuration (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
 }
 
 /// How XDP is attached.
@@ -225,6 +259,8 @@ pub enum What {
 
 /// Where the agent's socket is, if nothing else is said.
 pub const DEFAULT_RUN_DIR: &str = "/run/sillon";
+/// Where an agent keeps what its controller sent.
+pub const DEFAULT_STATE_DIR: &str = "/var/lib/sillon/agent";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -242,9 +278,27 @@ Examples:
   sudo sillon agent --config node.toml
   sudo sillon agent --config node.toml --xdp-mode generic    where the driver has no XDP
   sudo sillon agent reload --config node.toml                after a change of the file
+  sudo sillon agent --controller https://ctl1.example,https://ctl2.example --node edge1 \
+      --cert node-edge1.crt --key node-edge1.key --ca ca.crt
 
 Stopping the agent leaves the node forwarding, and starting it again takes over what is there.
 `sillon node flush` takes the node down.";
+
+const CONTROLLER_EXAMPLES: &str = "\
+Examples:
+  sillon controller --config controller.toml
+
+The file:
+  store = \"/var/lib/sillon/fabric.db\"         where the fabric is kept; made if it is not there
+  [agents]
+  listen = [\"0.0.0.0:7471\"]                   where nodes' agents are served
+  [tls]
+  certificate = \"controller.crt\"              what `sillon pki issue controller/NAME` made
+  key = \"controller.key\"
+  roots = [\"ca.crt\"]                          whose certificates are taken
+  revocations = [\"crl.pem\"]                   unless there are no revocation lists
+
+Paths are relative to the file. SIGHUP reads certificates again, which happens by itself, too. SIGTERM ends it.";
 
 const RELOAD_EXAMPLES: &str = "\
 Examples:

@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod args;
 pub mod check;
+pub mod controller;
 mod guards;
 pub mod node;
 mod output;
@@ -30,9 +31,10 @@ pub fn main() -> ExitCode {
             (Some(AgentCommand::Reload(reload)), _) => agent::reload(reload, output),
             (Some(AgentCommand::Thaw(thaw)), _) => agent::thaw(thaw, output),
             (None, Some(run)) => agent::run(run, output),
-            // clap asks for `--config` where there is no subcommand.
-            (None, None) => Err(anyhow::anyhow!("sillon agent needs --config FILE")),
+            // clap asks for `--config` or `--controller` where there is no subcommand.
+            (None, None) => Err(anyhow::anyhow!("sillon agent needs --config FILE or --controller URL")),
         },
+        Command::Controller(args) => controller::run(args, output),
         Command::Check(check) => check::check(check, output),
         Command::Verify(args) => verify::verify(args, output),
         Command::Node(node) => match &node.command {

@@ -100,9 +100,9 @@ impl Shared {
         }
         let next = async |(this, after, mut changed): (Self, Revision, watch::Receiver<Now>)| {
             loop {
-                // Whatever comes after the look wakes up.
-                changed.mark_unchanged();
-                let next = this.lock().after(after);
+                // Whatever comes after the look wakes up. What is not in the state yet is not told.
+                let known = changed.borrow_and_update().state.revision();
+                let next = if after < known { this.lock().after(after) } else { Next::NotYet };
                 match next {
                     Next::Commit(commit) => {
                         let revision = commit.revision;

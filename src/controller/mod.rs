@@ -5,13 +5,14 @@
 //! An object is under the text of its key, as JSON; besides, each commit writes [`RECORD`]: who made it, when, and what the objects were before.
 //!
 //! **One task writes.** It takes the requests that wait, makes each from the state that the one before it made, and has them committed together
-//! ([`Store::commit_all`]). Nobody is answered, not even with a refusal, before all that the answer rests on is in the store. If another
+//! ([`Store::commit_all`]). Nobody is answered, not even with a refusal, before all that the answer rests on is in the store, and is still so. If another
 //! controller was faster, what it wrote is read and the requests are made again from there, a few times.
 //!
 //! **One controller leads**, by a leadership of the store with a term. It lets time pass for the leases, and serves the agents; all of them take
 //! requests.
 #![forbid(unsafe_code)]
 
+mod config;
 mod history;
 mod lead;
 mod record;
@@ -30,6 +31,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+pub use self::config::{Config, ListenerConfig};
 pub use self::history::Compacted;
 pub use self::lead::Lead;
 pub use self::record::RECORD;

@@ -103,6 +103,22 @@ impl<S: Store> Writer<S> {
     async fn make(&mut self, mut all: Vec<Pending>) -> Result<(), ControllerError> {
         for _ in 0..self.tries {
             let (planned, commits) = plan(&self.state, all, Timestamp::now());
+            // What rests on no commit may rest on what is no longer so: on another controller the answer may have changed already.
+            if planned.iter().any(|one| one.rests_on == 0) {
+                match self.store.version().await {
+                    Ok(is) if is != version(&self.state) => {
+                        all = planned.into_iter().map(|one| one.pending).collect();
+                        self.catch_up(is).await?;
+                        continue;
+                    }
+                    Ok(_) => {}
+                    Err(error) => {
+                        let pending = planned.into_iter().map(|one| one.pending);
+                        pending.for_each(|one| one.answer(Err(SubmitError::Store(error.clone()))));
+                        return Ok(());
+                    }
+                }
+            }
             let (made, error) =
                 if commits.is_empty() { (0, None) } else { self.store.commit_all(commits).await };
             all = self.settle(planned, made, error.as_ref());

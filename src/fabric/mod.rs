@@ -5,6 +5,7 @@
 //! say. Copies of a state are cheap: they share what is the same.
 #![forbid(unsafe_code)]
 
+mod concern;
 mod key;
 mod object;
 mod pool;
@@ -15,12 +16,13 @@ mod state;
 mod tests;
 mod transact;
 
+pub use concern::concerned;
 pub use key::{Freed, Key, Kind, Owned, PortKey};
 pub use object::{
     Attachment, Body, Condition, ConditionKind, Lease, LeaseState, Node, Object, Revision, Segment, Tombstone,
 };
 pub use pool::Ranges;
-pub use project::{ProjectError, Purge, desired, purges};
+pub use project::{ProjectError, Purge, desired, joined, purges};
 pub use spec::{
     AttachmentSpec, EncapWish, Grant, LeaseSpec, NodeSpec, OperatorSpec, PortSpec, ProfileSpec, Quota,
     SegmentSpec, ServerSpec, Spec,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::object::Segment;
+use super::object::{Body, Revision, Segment, Tombstone};
 use super::state::State;
 use super::{Freed, Key, Owned, PortKey};
 use crate::model::{self, InvalidValue, Name, NodeConfig};
@@ -29,6 +29,12 @@ pub struct Purge {
     pub segment: Owned,
     /// Behind which port of any node the server is.
     pub port: PortKey,
+    /// The revision that asked for it.
+    pub freed: Revision,
+    /// How that node is reached from this one; none if it is this one, or is not reached.
+    pub remote: Option<IpAddr>,
+    /// Whether that node may still let the server's frames in, so that they would be learned again.
+    pub is_early: bool,
 }
 
 /// What the node's file would say. Names of an operator's objects become `OPERATOR.NAME`, which no two share: an operator's name has no dot.
@@ -126,17 +132,19 @@ fn remote(state: &State, here: &Name, there: &Name) -> Result<IpAddr, ProjectErr
 }
 
 /// An operator's name for something, as a node knows it.
-pub(super) fn joined(owned: &Owned) -> Result<Name, InvalidValue> {
+pub fn joined(owned: &Owned) -> Result<Name, InvalidValue> {
     Name::new(&format!("{}.{}", owned.operator, owned.name))
 }
 
 /// What a node has yet to forget.
 pub fn purges(state: &State, node: &Name) -> Vec<Purge> {
-    let all = state.referrers(&Key::Node(node.clone())).filter_map(|key| match key {
-        Key::Tombstone(_, Freed::Learned(segment, port)) => {
-            Some(Purge { segment: segment.clone(), port: port.clone() })
-        }
-        _ => None,
+    let all = state.referrers(&Key::Node(node.clone())).filter_map(|key| {
+        let Key::Tombstone(at, Freed::Learned(segment, port)) = key else { return None };
+        let Body::Tombstone(Tombstone { freed, .. }) = state.get(key)?.body else { return None };
+        let is_own = port.node == *at;
+        let is_early = !is_own && state.node(&port.node).is_some_and(|there| there.applied < freed);
+        let remote = if is_own { None } else { remote(state, at, &port.node).ok() };
+        Some(Purge { segment: segment.clone(), port: port.clone(), freed, remote, is_early })
     });
     all.collect()
 }

@@ -104,9 +104,9 @@ impl Fabric {
         self.does(vec![applied("edge1", revision), applied("edge2", revision)]);
     }
 
-    pub fn wait(&mut self, seconds: i64) {
+    pub fn wait(&mut self, seconds: i64) -> Vec<Event> {
         self.now = self.now.checked_add(SignedDuration::from_secs(seconds)).unwrap();
-        self.does(vec![Change::Tick]);
+        self.does(vec![Change::Tick])
     }
 
     pub fn tries(&mut self, changes: Vec<Change>) -> Result<Vec<Event>, Refused> {

@@ -203,6 +203,25 @@ impl ConfigErrors {
         Self { diagnostics, omitted }
     }
 
+    /// The one thing that is wrong with a file, and where in its text.
+    pub fn one(
+        name: &str,
+        text: &str,
+        at: Option<Range<usize>>,
+        message: impl Into<String>,
+        help: Option<&str>,
+    ) -> Self {
+        let mut diagnostic =
+            Diagnostic::new(&Arc::new(Source::new(name, text)), Severity::Error, message.into());
+        if let Some(at) = at {
+            diagnostic.at(at, "");
+        }
+        if let Some(help) = help {
+            diagnostic.help(help);
+        }
+        Self { diagnostics: vec![diagnostic], omitted: 0 }
+    }
+
     /// Each of them; never empty.
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.diagnostics

@@ -8,8 +8,7 @@ use super::{Attachment, Guards, LeafRole, Node, NodeConfig, Port, Profile, Segme
 /// The tables of a file, each with a key that no other has, in the order of the configuration.
 pub fn parts(config: &NodeConfig) -> impl Iterator<Item = (String, String)> {
     let NodeConfig { node: own, ports, profiles, segments, attachments } = config;
-    let attached =
-        |one: &Attachment| (format!("attachment/{}/{}", one.port, one.encap), attachment(one));
+    let attached = |one: &Attachment| (format!("attachment/{}/{}", one.port, one.encap), attachment(one));
     std::iter::once(("node".to_owned(), node(own)))
         .chain(ports.iter().map(|one| (format!("port/{}", one.name), port(one))))
         .chain(segments.iter().map(|one| (format!("segment/{}", one.name), segment(one))))

@@ -86,6 +86,11 @@ pub trait Store: Send + Sync {
     /// All entries at one version.
     fn snapshot(&self) -> impl Future<Output = Result<Snapshot, StoreError>> + Send;
 
+    /// The number of the last commit that was acknowledged before this was asked. Cheap, in a store that knows it.
+    fn version(&self) -> impl Future<Output = Result<Version, StoreError>> + Send {
+        async { Ok(self.snapshot().await?.version) }
+    }
+
     /// Writes all or nothing, and gives the commit's number.
     ///
     /// # Errors
@@ -132,6 +137,10 @@ pub trait Store: Send + Sync {
 impl<S: Store> Store for Arc<S> {
     fn snapshot(&self) -> impl Future<Output = Result<Snapshot, StoreError>> + Send {
         (**self).snapshot()
+    }
+
+    fn version(&self) -> impl Future<Output = Result<Version, StoreError>> + Send {
+        (**self).version()
     }
 
     fn commit(&self, commit: Commit) -> impl Future<Output = Result<Version, StoreError>> + Send {

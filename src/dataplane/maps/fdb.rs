@@ -106,6 +106,18 @@ impl Maps {
         Ok(count)
     }
 
+    /// Forgets what was learned of a segment at these exits, and what was decided by it.
+    ///
+    /// # Errors
+    /// A map can't be read or written.
+    pub fn forget_exits(&mut self, uid: u32, exits: &BTreeSet<Exit>) -> Result<u64, DataplaneError> {
+        let walk = self.retain_fdb(|key, entry| key.segment != uid || !exits.contains(&entry.exit))?;
+        let heard =
+            self.retain_bindings(|key, binding| key.segment != uid || !exits.contains(&binding.exit))?;
+        self.forget()?;
+        Ok(walk.removed + heard)
+    }
+
     /// What the programs hold for each attachment, as far as it is not nothing.
     ///
     /// # Errors

@@ -108,3 +108,14 @@ pub fn assert_restores(state: &State) {
         assert_eq!(again.usage(name), state.usage(name));
     }
 }
+
+/// Whoever has something else to do is told.
+pub fn assert_concerned(before: &State, after: &State, events: &[Event]) {
+    let told = concerned(after, events);
+    for key in after.of_kind(Kind::Node) {
+        let Key::Node(node) = key else { unreachable!() };
+        let is_same = desired(before, node) == desired(after, node)
+            && purges(after, node).iter().all(|purge| purges(before, node).contains(purge));
+        assert!(is_same || told.contains(node), "{node}: {events:?}");
+    }
+}

@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::invariants::{assert_all, assert_files, assert_graves, assert_restores};
+use super::invariants::{assert_all, assert_concerned, assert_files, assert_graves, assert_restores};
 use super::*;
 
 const OPERATORS: &[&str] = &["alder", "birch"];
@@ -140,13 +140,11 @@ proptest! {
                     let revision = Revision(before.revision().0.saturating_sub(behind));
                     fabric.tries(vec![applied(node, revision)])
                 }
-                Step::Wait(seconds) => {
-                    fabric.wait(seconds);
-                    Ok(Vec::new())
-                }
+                Step::Wait(seconds) => Ok(fabric.wait(seconds)),
             };
             match told {
-                Ok(_) => {
+                Ok(events) => {
+                    assert_concerned(&before, &fabric.state, &events);
                     assert_all(&fabric.state);
                     assert_graves(&before, &fabric.state);
                 }

@@ -177,15 +177,22 @@ fn a_server_that_changes_hands_is_nobodys_until_all_nodes_have_forgotten_it_and_
     assert_eq!(fabric.lease("alder", "l1"), LeaseState::Quarantined);
     assert!(desired(&fabric.state, &name("edge1")).unwrap().attachments.is_empty());
     // The other node of the segment has to forget it, too.
-    for node in ["edge1", "edge2"] {
-        assert_eq!(
-            purges(&fabric.state, &name(node)),
-            [Purge { segment: owned("alder", "lan"), port: "edge1/p1".parse().unwrap() }]
-        );
-    }
+    let purge = |fabric: &Fabric, node| purges(&fabric.state, &name(node)).remove(0);
+    let own = Purge {
+        segment: owned("alder", "lan"),
+        port: "edge1/p1".parse().unwrap(),
+        freed: detached,
+        remote: None,
+        is_early: false,
+    };
+    assert_eq!(purge(&fabric, "edge1"), own);
+    // But not before its own node lets it in no more.
+    let other = Purge { remote: Some("10.99.0.1".parse().unwrap()), is_early: true, ..own };
+    assert_eq!(purge(&fabric, "edge2"), other);
     let attach = || vec![attach("birch/b", "lan", "edge1/p1", "untagged")];
     fabric.does(vec![step("birch", "new", LeaseStep::Accept)]);
     fabric.does(vec![step("alder", "l1", LeaseStep::Confirm), applied("edge1", detached)]);
+    assert_eq!(purge(&fabric, "edge2"), Purge { is_early: false, ..other });
     assert_eq!(
         (fabric.lease("alder", "l1"), fabric.lease("birch", "new")),
         (LeaseState::Quarantined, LeaseState::Offered)

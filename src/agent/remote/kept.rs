@@ -1,0 +1,91 @@
+//! What an agent keeps of its controller's wishes, on disk: what it goes by after a restart when no controller answers.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::Parts;
+
+/// What is kept. It is on disk before it is applied: an agent that dies in between must not go back to what a controller took back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kept {
+    /// The largest term that was seen.
+    pub term: u64,
+    /// The revision that was applied wholly.
+    pub applied: u64,
+    /// The node's file.
+    pub parts: Parts,
+}
+
+/// Where it is kept.
+#[derive(Debug, Clone)]
+pub struct Place {
+    path: PathBuf,
+}
+
+impl Place {
+    /// Of a node, in a directory.
+    pub fn of_node(directory: &Path, node: &str) -> Self {
+        Self { path: directory.join(format!("{node}.json")) }
+    }
+
+    /// What is there; nothing in the beginning.
+    ///
+    /// # Errors
+    /// It can't be read, or is not what was written.
+    pub fn read(&self) -> anyhow::Result<Kept> {
+        let path = || self.path.display().to_string();
+        match fs::read(&self.path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| {
+                format!(
+                    "{}: this is not what an agent keeps; remove it, and the controller sends it again",
+                    path()
+                )
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Kept::default()),
+            Err(error) => Err(error).with_context(path),
+        }
+    }
+
+    /// Keeps it: all of it, or what was there before.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn write(&self, kept: &Kept) -> anyhow::Result<()> {
+        let directory = self.path.parent().unwrap_or(Path::new("."));
+        let new = self.path.with_extension("new");
+        let write = || {
+            fs::create_dir_all(directory)?;
+            let mut file = File::create(&new)?;
+            file.write_all(&serde_json::to_vec(kept)?)?;
+            file.sync_all()?;
+            fs::rename(&new, &self.path)?;
+            // The new name is on disk only then.
+            File::open(directory)?.sync_all()
+        };
+        write().with_context(|| self.path.display().to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_there_again_and_what_is_torn_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::of_node(&dir.path().join("state"), "edge1");
+        assert_eq!(place.read().unwrap(), Kept::default());
+        let kept = Kept { term: 3, applied: 7, ..Kept::default() };
+        place.write(&kept).unwrap();
+        assert_eq!(place.read().unwrap(), kept);
+        let path = dir.path().join("state/edge1.json");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, &text[..text.len() / 2]).unwrap();
+        assert!(format!("{:#}", place.read().unwrap_err()).contains("edge1.json: this is not what"));
+    }
+}

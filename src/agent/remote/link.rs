@@ -1,0 +1,148 @@
+//! The stream to a controller: one of them at a time, and again and again.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Channel, Endpoint};
+use tower::service_fn;
+use tracing::{debug, info, warn};
+
+use super::Url;
+use crate::pki::Tls;
+use crate::protocol::LONGEST_UPDATE;
+use crate::protocol::pb::{self, agents_client::AgentsClient, from_agent::What};
+
+/// How long a controller may take to be reached, and then to take the stream.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// After so long without a word, a controller is asked whether it is there, and so long it may take to say so.
+const ALIVE: Duration = Duration::from_secs(3);
+/// How long is waited after all controllers were tried: at first, and at most. A fabric's agents come back within a few seconds of their
+/// controller, and not all at once.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(4));
+
+/// What the agent says of itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Status {
+    /// To whom it comes new.
+    pub hello: pb::Hello,
+    /// What it made of what it was sent.
+    pub report: pb::Report,
+    /// Counts how often a controller was to be left: what it sent can't be used.
+    pub left: u64,
+}
+
+/// Follows one controller or another until nobody wants its updates.
+pub async fn run(
+    urls: Vec<Url>,
+    tls: Tls,
+    mut status: watch::Receiver<Status>,
+    updates: mpsc::Sender<pb::Update>,
+) {
+    let mut pause = PAUSES.0;
+    let mut trouble = None;
+    loop {
+        let mut was_served = false;
+        for url in &urls {
+            let ended = tokio::select! {
+                () = updates.closed() => return,
+                ended = follow(url, &tls, &mut status, &updates, &mut was_served) => ended,
+            };
+            let Err(error) = ended else { return };
+            let now = format!("{error:#}");
+            // A controller that stays away is told of once.
+            if trouble.as_ref() != Some(&(url.to_string(), now.clone())) || was_served {
+                warn!(controller = %url, error = now, "no stream; the node goes on as it is");
+            }
+            trouble = Some((url.to_string(), now));
+        }
+        pause = if was_served { PAUSES.0 } else { (pause * 2).min(PAUSES.1) };
+        // Between a half and the whole of it.
+        sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+    }
+}
+
+/// One stream, to its end. It ends well only if nobody wants what comes.
+async fn follow(
+    url: &Url,
+    tls: &Tls,
+    status: &mut watch::Receiver<Status>,
+    updates: &mpsc::Sender<pb::Update>,
+    was_served: &mut bool,
+) -> anyhow::Result<()> {
+    let channel = connect(url, tls).await?;
+    let mut client = AgentsClient::new(channel).max_decoding_message_size(LONGEST_UPDATE);
+    let (say, said) = mpsc::channel(4);
+    let Status { hello, left, .. } = status.borrow_and_update().clone();
+    say.send(pb::FromAgent { what: Some(What::Hello(hello)) }).await?;
+    let stream = timeout(PATIENCE, client.follow(ReceiverStream::new(said))).await;
+    let mut stream = stream.context("it does not answer")?.map_err(told)?.into_inner();
+    info!(controller = %url, "a controller is followed");
+    let since = Instant::now();
+    loop {
+        tokio::select! {
+            update = stream.message() => {
+                let update = update.map_err(told)?.context("the controller has ended the stream")?;
+                debug!(revision = update.revision, term = update.term, "an update");
+                // One is under way at a time, so that it waits only for one of an older stream.
+                if updates.send(update).await.is_err() {
+                    return Ok(());
+                }
+                *was_served = true;
+            }
+            changed = status.changed() => {
+                if changed.is_err() {
+                    return Ok(());
+                }
+                let now = status.borrow_and_update().clone();
+                anyhow::ensure!(now.left == left, "left after {:?}: it sent what can't be used", since.elapsed());
+                say.send(pb::FromAgent { what: Some(What::Report(now.report)) }).await.context("the stream has ended")?;
+            }
+        }
+    }
+}
+
+/// What the controller says, without what tonic says around it.
+fn told(status: tonic::Status) -> anyhow::Error {
+    anyhow::anyhow!("{} ({:?})", status.message(), status.code())
+}
+
+async fn connect(url: &Url, tls: &Tls) -> anyhow::Result<Channel> {
+    let config = tls.client(&[b"h2"])?;
+    let connect = move |url: Url| {
+        let config = config.clone();
+        async move { io(&url, TlsConnector::from(config)).await.map(TokioIo::new).map_err(std::io::Error::other) }
+    };
+    // tonic must not want to do TLS itself: ours follows its files.
+    let endpoint = Endpoint::from_shared(format!("http://{}", url.authority()))?
+        .http2_keep_alive_interval(ALIVE)
+        .keep_alive_timeout(ALIVE)
+        .keep_alive_while_idle(true);
+    let there = url.clone();
+    let connected = endpoint.connect_with_connector(service_fn(move |_| connect(there.clone()))).await;
+    connected.map_err(|error| root(&error))
+}
+
+/// tonic's own words are "transport error"; why is behind them.
+fn root(error: &dyn std::error::Error) -> anyhow::Error {
+    let mut at = error;
+    while let Some(source) = at.source() {
+        at = source;
+    }
+    anyhow::anyhow!("{at}")
+}
+
+async fn io(url: &Url, tls: TlsConnector) -> anyhow::Result<TlsStream<TcpStream>> {
+    let reached = timeout(PATIENCE, async {
+        let stream = TcpStream::connect(url.authority()).await?;
+        stream.set_nodelay(true)?;
+        Ok::<_, anyhow::Error>(tls.connect(url.server_name()?, stream).await?)
+    });
+    reached.await.context("it does not answer in time")?
+}

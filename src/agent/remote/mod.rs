@@ -1,0 +1,341 @@
+//! An agent that follows a controller: what it is sent, what it keeps of it, and what it says of itself.
+//!
+//! [`Remote`] is what the agent's loop has of it. The stream itself is a task ([`link`]), which comes and goes as controllers do, and touches
+//! nothing: no controller for any time, and all goes on as it is.
+//!
+//! What a controller sends is on disk before it is applied, and what is applied and forgotten is reported after that. An update of a smaller
+//! term than one that was seen, or one that is a change of what this node does not have, is not looked at: the controller is left, and another
+//! stream begins with what the node has.
+#![forbid(unsafe_code)]
+
+mod kept;
+mod link;
+mod urls;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use sillon_abi::ABI_VERSION;
+use tokio::sync::{mpsc, watch};
+use tracing::{error, warn};
+
+use self::kept::Kept;
+use self::link::Status;
+pub use self::urls::Url;
+use super::reconciler::Place;
+use crate::model::{self, Name, NodeConfig};
+use crate::pki::{Tls, TlsFiles};
+use crate::protocol::{Parts, pb};
+
+/// How often the files of certificates are looked at.
+const LOOK: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Whom an agent follows, and as whom.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The controllers; they are tried in this order.
+    pub urls: Vec<Url>,
+    /// The node.
+    pub node: Name,
+    /// Where what is kept is kept.
+    pub state_dir: PathBuf,
+    /// The node's certificate, and whom it trusts.
+    pub files: TlsFiles,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Task {
+    /// The configuration, if it is another one.
+    pub config: Option<NodeConfig>,
+    /// What is to be forgotten then: of which segment, and where.
+    pub forget: Vec<(String, Place)>,
+}
+
+/// What is to be done, and not done yet.
+#[derive(Debug, Clone)]
+struct Wanted {
+    revision: u64,
+    parts: Parts,
+    task: Task,
+}
+
+/// A controller, as an agent has it.
+#[derive(Debug)]
+pub struct Remote {
+    node: Name,
+    place: kept::Place,
+    /// What is applied.
+    kept: Kept,
+    on_disk: Kept,
+    wanted: Option<Wanted>,
+    updates: mpsc::Receiver<pb::Update>,
+    status: watch::Sender<Status>,
+}
+
+/// Why an update was not taken.
+#[derive(Debug, PartialEq, Eq)]
+enum NotTaken {
+    /// It is of a controller that leads no more.
+    OldTerm(u64),
+    /// It is a change of what is not here.
+    OtherBase,
+    /// It does not make what it says it makes.
+    OtherDigest,
+}
+
+impl Remote {
+    /// Begins to follow, with what was kept. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// A certificate, or what was kept, can't be read.
+    pub fn start(options: Options) -> anyhow::Result<(Self, Option<NodeConfig>)> {
+        let Options { urls, node, state_dir, files } = options;
+        let place = kept::Place::of_node(&state_dir, node.as_str());
+        let kept = place.read()?;
+        let tls = Tls::load(files)?;
+        tokio::spawn(tls.follow(LOOK));
+        let (say, status) = watch::channel(Status {
+            hello: hello(&node, &kept),
+            report: pb::Report { applied: kept.applied, ..pb::Report::default() },
+            left: 0,
+        });
+        let (send, updates) = mpsc::channel(1);
+        tokio::spawn(link::run(urls, tls, status, send));
+        let mut remote =
+            Self { node, place, on_disk: kept.clone(), kept, wanted: None, updates, status: say };
+        let config = remote.read(&remote.kept.parts).unwrap_or_else(|why| {
+            warn!(why, "what was kept can't be applied; a controller has to send it again");
+            None
+        });
+        if config.is_none() {
+            remote.has_nothing();
+        }
+        Ok((remote, config))
+    }
+
+    /// The next update. May be dropped and asked again.
+    pub async fn next(&mut self) -> pb::Update {
+        match self.updates.recv().await {
+            Some(update) => update,
+            // Its task ends only after this.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// What an update asks for, if anything is to be done. It is on disk then; [`Self::done`] or [`Self::refuse`] says what became of it.
+    pub fn take(&mut self, update: pb::Update) -> Option<Task> {
+        let (term, revision) = (update.term, update.revision);
+        let forget = update.purges.iter().filter_map(place).collect();
+        let parts = match consider(&self.kept, update) {
+            Ok(parts) => parts,
+            Err(why) => {
+                self.leave(&why);
+                return None;
+            }
+        };
+        self.kept.term = term;
+        let is_same = parts == self.kept.parts;
+        let config = if is_same { Ok(None) } else { self.read(&parts) };
+        let why = match config {
+            Ok(config) => {
+                self.wanted = Some(Wanted { revision, parts, task: Task { config, forget } });
+                return self.again();
+            }
+            Err(why) => why,
+        };
+        self.wanted = None;
+        self.say_refused(revision, why);
+        None
+    }
+
+    /// What was asked for and is not done yet, to be tried now.
+    pub fn again(&mut self) -> Option<Task> {
+        let Wanted { revision, parts, task } = self.wanted.clone()?;
+        match self.write(parts) {
+            Ok(()) => Some(task),
+            Err(error) => {
+                self.say_refused(revision, format!("it can't be kept: {error:#}"));
+                None
+            }
+        }
+    }
+
+    /// What was asked for is applied and forgotten.
+    pub fn done(&mut self) {
+        let Some(Wanted { revision, parts, .. }) = self.wanted.take() else { return };
+        self.kept.parts = parts;
+        self.kept.applied = revision;
+        self.tell(|report| (report.applied, report.received, report.refused) = (revision, revision, None));
+    }
+
+    /// What was asked for can't be applied now. If nothing of it was, what was there before is what is kept.
+    pub fn refuse(&mut self, why: String, is_untouched: bool) {
+        let Some(wanted) = &self.wanted else { return };
+        let revision = wanted.revision;
+        if is_untouched && let Err(error) = self.write(self.kept.parts.clone()) {
+            error!(error = format!("{error:#}"), "what is applied can't be kept");
+        }
+        self.say_refused(revision, why);
+    }
+
+    /// What was kept could not be applied: the node has nothing.
+    pub fn has_nothing(&mut self) {
+        self.kept.parts = Parts::default();
+        self.status.send_modify(|status| status.hello = hello(&self.node, &self.kept));
+    }
+
+    /// What the maps and ports are like now.
+    pub fn observe(&mut self, drift: Option<String>, down: BTreeSet<String>) {
+        let down: Vec<String> = down.into_iter().collect();
+        let report = &self.status.borrow().report;
+        if report.drift == drift && report.down == down {
+            return;
+        }
+        self.tell(|report| (report.drift, report.down) = (drift, down));
+    }
+
+    fn say_refused(&self, revision: u64, why: String) {
+        error!(revision, why, "what the controller sent is not applied");
+        self.tell(|report| (report.received, report.refused) = (revision, Some(why)));
+    }
+
+    /// Says it to whoever is followed.
+    fn tell(&self, change: impl FnOnce(&mut pb::Report)) {
+        self.status.send_modify(|status| {
+            change(&mut status.report);
+            status.hello = hello(&self.node, &self.kept);
+        });
+    }
+
+    fn leave(&self, why: &NotTaken) {
+        match why {
+            NotTaken::OldTerm(term) => {
+                warn!(term, seen = self.kept.term, "a controller that leads no more was refused");
+            }
+            NotTaken::OtherBase => {
+                warn!("what was sent is a change of what is not here; it is asked for again")
+            }
+            NotTaken::OtherDigest => error!("what was sent is not what it says; it is asked for again"),
+        }
+        self.status.send_modify(|status| {
+            status.left += 1;
+            status.hello = hello(&self.node, &self.kept);
+            if *why == NotTaken::OtherDigest {
+                status.hello.digest.clear();
+            }
+        });
+    }
+
+    /// The configuration that parts are; none if there are none.
+    fn read(&self, parts: &Parts) -> Result<Option<NodeConfig>, String> {
+        if parts.is_empty() {
+            return Ok(None);
+        }
+        let name = format!("the file of node {}", self.node);
+        let (config, warnings) = model::parse(&name, &parts.text()).map_err(|errors| errors.to_string())?;
+        for warning in warnings {
+            warn!("{warning}");
+        }
+        if config.node.name != self.node {
+            return Err(format!("it is of node {}", config.node.name));
+        }
+        Ok(Some(config))
+    }
+
+    fn write(&mut self, parts: Parts) -> anyhow::Result<()> {
+        if parts == self.on_disk.parts && self.kept.term == self.on_disk.term {
+            return Ok(());
+        }
+        let kept = Kept { parts, ..self.kept.clone() };
+        self.place.write(&kept)?;
+        self.on_disk = kept;
+        Ok(())
+    }
+}
+
+/// The parts that an update makes of what there is.
+fn consider(kept: &Kept, update: pb::Update) -> Result<Parts, NotTaken> {
+    let is = kept.parts.digest();
+    if update.term < kept.term {
+        return Err(NotTaken::OldTerm(update.term));
+    }
+    if update.digest == is {
+        return Ok(kept.parts.clone());
+    }
+    let parts = match &update.base[..] {
+        [] => Parts::default().with(update.parts),
+        base if *base == is => kept.parts.with(update.parts),
+        _ => return Err(NotTaken::OtherBase),
+    };
+    if parts.digest()[..] == update.digest[..] { Ok(parts) } else { Err(NotTaken::OtherDigest) }
+}
+
+fn hello(node: &Name, kept: &Kept) -> pb::Hello {
+    pb::Hello {
+        node: node.to_string(),
+        abi: ABI_VERSION,
+        applied: kept.applied,
+        digest: if kept.parts.is_empty() { Vec::new() } else { kept.parts.digest().to_vec() },
+        term: kept.term,
+        boot: std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+            .unwrap_or_default()
+            .trim()
+            .to_owned(),
+    }
+}
+
+/// Where to forget; nothing, if it is none that this version knows.
+fn place(purge: &pb::Purge) -> Option<(String, Place)> {
+    let place = match purge.at.as_ref()? {
+        pb::purge::At::Port(port) => Place::Port(port.clone()),
+        pb::purge::At::Remote(remote) => Place::Remote(remote.parse().ok()?),
+    };
+    Some((purge.segment.clone(), place))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(key: &str, text: &str) -> pb::Part {
+        pb::Part { key: key.to_owned(), text: Some(text.to_owned()) }
+    }
+
+    #[test]
+    fn an_update_is_taken_if_it_is_new_enough_and_makes_of_what_there_is_what_it_says() {
+        let parts = Parts::default().with(vec![part("node", "a")]);
+        let kept = Kept { term: 5, applied: 7, parts: parts.clone() };
+        let next = parts.with(vec![part("port/p0", "b")]);
+        let update = pb::Update {
+            term: 5,
+            revision: 8,
+            base: parts.digest().to_vec(),
+            parts: next.changes_from(&parts),
+            digest: next.digest().to_vec(),
+            ..pb::Update::default()
+        };
+        let whole = pb::Update {
+            base: Vec::new(),
+            parts: next.changes_from(&Parts::default()),
+            term: 6,
+            ..update.clone()
+        };
+        assert_eq!(consider(&kept, update.clone()), Ok(next.clone()));
+        assert_eq!(consider(&kept, whole), Ok(next));
+        assert_eq!(consider(&kept, pb::Update { term: 4, ..update.clone() }), Err(NotTaken::OldTerm(4)));
+        assert_eq!(
+            consider(&kept, pb::Update { base: vec![1; 32], ..update.clone() }),
+            Err(NotTaken::OtherBase)
+        );
+        assert_eq!(consider(&kept, pb::Update { parts: Vec::new(), ..update }), Err(NotTaken::OtherDigest));
+        // What is there already needs no base.
+        let same = pb::Update {
+            term: 5,
+            base: vec![1; 32],
+            digest: parts.digest().to_vec(),
+            ..pb::Update::default()
+        };
+        assert_eq!(consider(&kept, same), Ok(parts));
+    }
+}

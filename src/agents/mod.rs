@@ -1,0 +1,114 @@
+//! The agents' side of the controller: each node's agent has one stream, on which it gets its own node's file, and says what it made of it.
+//!
+//! - **Who.** The certificate says which node it is; any other identity, and another node's name, is refused. Of two streams of one node the
+//!   newer one counts.
+//! - **What.** [`Projection`] is what a node shall do at one revision. A session compares it with what its agent has and sends the difference,
+//!   if there is one. What concerns nobody on a node is not sent there, and its revision counts as applied as soon as nothing is under way.
+//! - **How fast.** One update is under way at a time. What changes meanwhile waits as the state that it is, not as a queue: a slow agent gets the
+//!   newest state next.
+//! - **Under whom.** Only the controller that leads serves, and each update has its term. When it no longer leads, its streams end.
+//! - **Purges** go to a node once the node where the server was lets it in no more; until then, no revision counts as applied that asked for one.
+#![forbid(unsafe_code)]
+
+mod projection;
+mod server;
+mod session;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::StreamExt;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub use self::projection::Projection;
+pub use self::server::{ServeError, serve};
+use crate::controller::Controller;
+use crate::fabric::concerned;
+use crate::model::Name;
+use crate::pki::Tls;
+use crate::store::Store;
+
+/// The sessions of a controller.
+struct Agents<S> {
+    controller: Controller<S>,
+    nodes: Arc<Mutex<BTreeMap<Name, Entry>>>,
+    tls: Tls,
+    stop: CancellationToken,
+}
+
+impl<S> Clone for Agents<S> {
+    fn clone(&self) -> Self {
+        Self {
+            controller: self.controller.clone(),
+            nodes: Arc::clone(&self.nodes),
+            tls: self.tls.clone(),
+            stop: self.stop.clone(),
+        }
+    }
+}
+
+/// What is known of a node's agent.
+struct Entry {
+    /// Says that there may be something new for it.
+    wake: watch::Sender<()>,
+    /// Ends the session that there is.
+    session: CancellationToken,
+    /// What its agent had when it was heard of last.
+    has: Option<Arc<Projection>>,
+}
+
+impl<S: Store + 'static> Agents<S> {
+    fn new(controller: Controller<S>, tls: Tls, stop: CancellationToken) -> Self {
+        Self { controller, nodes: Arc::default(), tls, stop }
+    }
+
+    fn nodes(&self) -> std::sync::MutexGuard<'_, BTreeMap<Name, Entry>> {
+        // Nothing that can panic happens under it.
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A session of a node begins, and the one before it ends.
+    fn enter(&self, node: &Name) -> (watch::Receiver<()>, CancellationToken, Option<Arc<Projection>>) {
+        let session = self.stop.child_token();
+        let mut nodes = self.nodes();
+        let entry = nodes.entry(node.clone()).or_insert_with(|| Entry {
+            wake: watch::channel(()).0,
+            session: CancellationToken::new(),
+            has: None,
+        });
+        std::mem::replace(&mut entry.session, session.clone()).cancel();
+        (entry.wake.subscribe(), session, entry.has.clone())
+    }
+
+    fn has(&self, node: &Name, projection: &Arc<Projection>) {
+        if let Some(entry) = self.nodes().get_mut(node) {
+            entry.has = Some(Arc::clone(projection));
+        }
+    }
+
+    /// Wakes the sessions of the nodes that each commit concerns.
+    async fn tell(self) {
+        loop {
+            let mut at = self.controller.state().revision();
+            // Of what happened before that, everybody may have missed something.
+            self.nodes().values().for_each(|entry| entry.wake.send_replace(()));
+            if let Ok(mut commits) = self.controller.watch(at) {
+                loop {
+                    let commit = tokio::select! {
+                        () = self.stop.cancelled() => return,
+                        commit = commits.next() => commit,
+                    };
+                    let Some(commit) = commit else { break };
+                    at = commit.revision;
+                    let told: BTreeSet<Name> = concerned(&self.controller.state(), &commit.events);
+                    let nodes = self.nodes();
+                    let entries = told.iter().filter_map(|name| nodes.get(name));
+                    entries.for_each(|entry| entry.wake.send_replace(()));
+                }
+            }
+            tracing::warn!(revision = %at, "the commits can't be followed from here; all nodes are looked at");
+            tokio::task::yield_now().await;
+        }
+    }
+}

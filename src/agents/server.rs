@@ -1,0 +1,160 @@
+//! The agents' listener: TLS, who it is, and a session for each.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::Agents;
+use super::session::{Peer, Session, leads};
+use crate::controller::Controller;
+use crate::identity::Identity;
+use crate::pki::{Tls, TlsError};
+use crate::protocol::LONGEST_REPORT;
+use crate::protocol::pb::{self, agents_server, from_agent::What};
+use crate::store::Store;
+
+/// How long a peer may take to say who it is: in TLS, and then in words.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Handshakes under way at a time.
+const HANDSHAKES: usize = 256;
+/// After so long without a word, a peer is asked whether it is there, and so long it may take to say so.
+const ALIVE: Duration = Duration::from_secs(5);
+
+/// Why the listener ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The listener failed.
+    #[error("agents can't be served: {0}")]
+    Transport(#[from] tonic::transport::Error),
+    /// TLS can't begin.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// Serves agents until it is told to stop.
+///
+/// # Errors
+/// The listener fails.
+pub async fn serve<S: Store + 'static>(
+    controller: Controller<S>,
+    listeners: Vec<TcpListener>,
+    tls: Tls,
+    stop: CancellationToken,
+) -> Result<(), ServeError> {
+    // Whatever ends this ends the sessions.
+    let stop = stop.child_token();
+    let _guard = stop.clone().drop_guard();
+    let config = tls.server(&[b"h2"])?;
+    let agents = Agents::new(controller, tls, stop.clone());
+    let service = agents_server::AgentsServer::new(agents.clone()).max_decoding_message_size(LONGEST_REPORT);
+    let (send, incoming) = mpsc::channel(1);
+    let accepting = listeners.into_iter().map(|listener| {
+        tokio::spawn(accept(listener, TlsAcceptor::from(Arc::clone(&config)), send.clone(), stop.clone()))
+    });
+    let accepting: Vec<_> = accepting.collect();
+    drop(send);
+    let telling = tokio::spawn(agents.tell());
+    let done = tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(ALIVE))
+        .http2_keepalive_timeout(Some(ALIVE))
+        // An agent has one, and may open the next before we know that it is gone.
+        .max_concurrent_streams(4)
+        .add_service(service)
+        .serve_with_incoming_shutdown(ReceiverStream::new(incoming), stop.cancelled())
+        .await;
+    stop.cancel();
+    let _ = futures::join!(futures::future::join_all(accepting), telling);
+    Ok(done?)
+}
+
+type Accepted = Result<TlsStream<TcpStream>, std::io::Error>;
+
+/// Shakes hands with whoever comes; nobody waits for a slow one.
+async fn accept(
+    listener: TcpListener,
+    tls: TlsAcceptor,
+    send: mpsc::Sender<Accepted>,
+    stop: CancellationToken,
+) {
+    let places = Arc::new(Semaphore::new(HANDSHAKES));
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // As many files are open as may be: it goes on when some are closed.
+                tracing::warn!(%error, "a connection can't be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let (tls, send) = (tls.clone(), send.clone());
+        tokio::spawn(async move {
+            let _place = place;
+            // Only later than it could be, if it can't be set.
+            let _ = stream.set_nodelay(true);
+            match timeout(PATIENCE, tls.accept(stream)).await {
+                Ok(Ok(stream)) => drop(send.send(Ok(stream)).await),
+                Ok(Err(error)) => tracing::debug!(%peer, %error, "a connection was refused"),
+                Err(_) => tracing::debug!(%peer, "a peer took too long to shake hands"),
+            }
+        });
+    }
+}
+
+#[tonic::async_trait]
+impl<S: Store + 'static> agents_server::Agents for Agents<S> {
+    type FollowStream = ReceiverStream<Result<pb::Update, Status>>;
+
+    async fn follow(
+        &self,
+        request: Request<Streaming<pb::FromAgent>>,
+    ) -> Result<Response<Self::FollowStream>, Status> {
+        let peer = peer(&request)?;
+        let node = peer.node.clone();
+        leads(&self.controller.lead())?;
+        let mut from = request.into_inner();
+        let hello = match timeout(PATIENCE, from.message()).await {
+            Ok(Ok(Some(pb::FromAgent { what: Some(What::Hello(hello)) }))) => hello,
+            Ok(Err(status)) => return Err(status),
+            Ok(Ok(_)) => return Err(Status::invalid_argument("an agent says hello first")),
+            Err(_) => return Err(Status::deadline_exceeded("no hello came")),
+        };
+        if hello.node != node.as_str() {
+            let what = format!("the certificate is of node {node}, and the agent of node {}", hello.node);
+            return Err(Status::permission_denied(what));
+        }
+        tracing::info!(
+            node = %node, abi = hello.abi, applied = hello.applied, boot = hello.boot, "an agent is here"
+        );
+        let (wake, end, last) = self.enter(&node);
+        let (to, updates) = mpsc::channel(1);
+        tokio::spawn(Session::new(self.clone(), peer, hello, last).run(from, to, wake, end));
+        Ok(Response::new(ReceiverStream::new(updates)))
+    }
+}
+
+/// The node whose certificate it is.
+fn peer<T>(request: &Request<T>) -> Result<Peer, Status> {
+    let chain = request.peer_certs().ok_or_else(|| Status::unauthenticated("there is no certificate"))?;
+    let end = chain.first().ok_or_else(|| Status::unauthenticated("there is no certificate"))?;
+    match Identity::of_certificate(end) {
+        Ok(Identity::Node(node)) => Ok(Peer { node, chain }),
+        Ok(other) => {
+            Err(Status::permission_denied(format!("{other} is no node: only agents are served here")))
+        }
+        Err(error) => Err(Status::unauthenticated(error.to_string())),
+    }
+}

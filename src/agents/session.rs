@@ -1,0 +1,188 @@
+//! One agent's stream.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::CertificateDer;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+
+use super::{Agents, Projection};
+use crate::controller::{Lead, Request, SubmitError};
+use crate::fabric::{Actor, Change, ProjectError, Report, Revision};
+use crate::model::{InterfaceName, Name};
+use crate::protocol::pb::{self, from_agent::What};
+use crate::store::Store;
+
+/// The longest text of an agent's that is kept, bytes.
+const LONGEST: usize = 500;
+/// How often a certificate is looked at again besides: it may have ended.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// Who is at the other end of a connection.
+pub struct Peer {
+    pub node: Name,
+    pub chain: Arc<Vec<CertificateDer<'static>>>,
+}
+
+/// A stream, and what is known of who is at its other end.
+pub struct Session<S> {
+    agents: Agents<S>,
+    node: Name,
+    /// Its certificate, and what leads to a root.
+    chain: Arc<Vec<CertificateDer<'static>>>,
+    /// What the agent said first that it has.
+    digest: Vec<u8>,
+    /// What the agent has.
+    has: Option<Arc<Projection>>,
+    /// What it was sent last, unless it has that.
+    sent: Option<Arc<Projection>>,
+    /// Whether it has yet to say what it made of it.
+    waits: bool,
+    /// What it said last of its maps and ports.
+    said: Said,
+}
+
+#[derive(Default)]
+struct Said {
+    drift: Option<String>,
+    down: BTreeSet<InterfaceName>,
+    /// Whether it has said anything yet.
+    is_known: bool,
+}
+
+impl<S: Store + 'static> Session<S> {
+    /// Of an agent that says that it has what `hello` says.
+    pub fn new(agents: Agents<S>, peer: Peer, hello: pb::Hello, last: Option<Arc<Projection>>) -> Self {
+        let Peer { node, chain } = peer;
+        let has = last.filter(|last| hello.digest == last.digest);
+        let (digest, said) = (hello.digest, Said::default());
+        Self { agents, node, chain, digest, has, sent: None, waits: false, said }
+    }
+
+    /// Runs until either side ends the stream, or it must end.
+    pub async fn run(
+        mut self,
+        mut from: Streaming<pb::FromAgent>,
+        to: mpsc::Sender<Result<pb::Update, Status>>,
+        mut wake: watch::Receiver<()>,
+        end: CancellationToken,
+    ) {
+        let mut lead = self.agents.controller.lead();
+        let mut files = self.agents.tls.changed();
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        wake.mark_changed();
+        let status = loop {
+            let done = tokio::select! {
+                () = end.cancelled() => Err(Status::unavailable("this stream is over: the controller stops, or the agent has another one")),
+                _ = lead.changed() => leads(&lead).map(drop),
+                _ = files.changed() => self.is_let_in(),
+                _ = look.tick() => self.is_let_in(),
+                message = from.message() => match message {
+                    Ok(Some(pb::FromAgent { what: Some(What::Report(report)) })) => self.hear(report).await,
+                    Ok(Some(_)) => Err(Status::invalid_argument("after hello, an agent reports")),
+                    // It goes.
+                    Ok(None) | Err(_) => return,
+                },
+                changed = wake.changed(), if !self.waits => match changed {
+                    Ok(()) => self.offer(&to, &lead).await,
+                    Err(_) => return,
+                },
+            };
+            if let Err(status) = done {
+                break status;
+            }
+        };
+        tracing::info!(node = %self.node, why = status.message(), "the agent's stream ends");
+        // It may be gone already.
+        let _ = to.send(Err(status)).await;
+    }
+
+    /// Whether it would still be let in with its certificate.
+    fn is_let_in(&self) -> Result<(), Status> {
+        let checked = self.agents.tls.check(&self.chain);
+        checked
+            .map(drop)
+            .map_err(|error| Status::unauthenticated(format!("the certificate is good no more: {error}")))
+    }
+
+    /// Sends what the agent does not have, if there is anything.
+    async fn offer(
+        &mut self,
+        to: &mpsc::Sender<Result<pb::Update, Status>>,
+        lead: &watch::Receiver<Option<Lead>>,
+    ) -> Result<(), Status> {
+        let lead = leads(lead)?;
+        let projection = match Projection::of(&self.agents.controller.state(), &self.node) {
+            Ok(projection) => Arc::new(projection),
+            // It is told as soon as the owner adds it.
+            Err(ProjectError::Unknown(_)) => return Ok(()),
+            Err(error) => return Err(Status::internal(error.to_string())),
+        };
+        let is_done = self.has.as_ref().is_some_and(|has| projection.is_done_with(has));
+        // After hello, an agent always hears that it is heard.
+        if is_done && self.said.is_known && self.sent.is_none() {
+            self.has = Some(projection);
+            return self.note().await;
+        }
+        // What it has may be right although it is not known since when it has it.
+        let same = Some(&*projection).filter(|new| self.sent.is_none() && self.digest == new.digest);
+        let update = projection.update(self.has.as_deref().or(same), &lead);
+        tracing::debug!(node = %self.node, revision = %projection.revision, parts = update.parts.len(), "sent");
+        (self.sent, self.waits) = (Some(projection), true);
+        to.send(Ok(update)).await.map_err(|_| Status::cancelled("the agent is gone"))
+    }
+
+    /// The agent says what it made of the last update, or what else there is.
+    async fn hear(&mut self, report: pb::Report) -> Result<(), Status> {
+        let is_last = |sent: &Arc<Projection>| sent.revision.0 == report.received;
+        let refused =
+            report.refused.map(|why| cut(format!("revision {} is refused: {why}", report.received)));
+        if self.sent.as_ref().is_some_and(is_last) {
+            self.waits = false;
+            if refused.is_none() {
+                self.has = self.sent.take();
+                self.has.iter().for_each(|has| self.agents.has(&self.node, has));
+            }
+        }
+        let down = report.down.iter().filter_map(|name| name.parse().ok()).collect();
+        let drift = refused.or(report.drift.map(cut));
+        self.said = Said { drift, down, is_known: true };
+        self.note().await
+    }
+
+    /// Brings what is known of the node into the fabric; what is known already changes nothing there.
+    async fn note(&self) -> Result<(), Status> {
+        let applied = self.has.as_ref().map_or(Revision(0), |has| has.counts_as());
+        let Said { drift, down, .. } = &self.said;
+        let report = Report { node: self.node.clone(), applied, drift: drift.clone(), down: down.clone() };
+        let who = Actor::Node(self.node.clone());
+        let request = Request { who, changes: vec![Change::Report(report)], dry_run: false };
+        match self.agents.controller.submit(request).await {
+            Ok(_) => Ok(()),
+            // The owner has removed the node.
+            Err(SubmitError::Refused(refused)) => {
+                tracing::warn!(node = %self.node, %refused, "a report is refused");
+                Ok(())
+            }
+            Err(error) => Err(Status::unavailable(error.to_string())),
+        }
+    }
+}
+
+/// The leadership, if there is one now.
+pub fn leads(lead: &watch::Receiver<Option<Lead>>) -> Result<Lead, Status> {
+    lead.borrow()
+        .clone()
+        .filter(Lead::holds)
+        .ok_or_else(|| Status::unavailable("this controller does not lead: ask another one"))
+}
+
+fn cut(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(LONGEST));
+    text
+}

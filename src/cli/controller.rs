@@ -1,0 +1,76 @@
+//! `sillon controller`: keep a fabric, and serve its nodes' agents.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use futures::future::try_join_all;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use super::args::ControllerArgs;
+use super::{Output, exit};
+use crate::agents;
+use crate::controller::{Config, Controller, Settings};
+use crate::pki::Tls;
+use crate::store::Embedded;
+
+/// How often the files of certificates are looked at.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Runs a controller until it is told to stop.
+pub fn run(args: &ControllerArgs, output: Output) -> anyhow::Result<ExitCode> {
+    let config = match Config::load(&args.config) {
+        Ok(config) => config,
+        Err(errors) => {
+            output.complain(&errors.render(output.style()));
+            return Ok(exit::wrong_input());
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("starting the runtime")?.block_on(serve(&config))?;
+    Ok(exit::DONE)
+}
+
+async fn serve(config: &Config) -> anyhow::Result<()> {
+    // First of all: a signal that comes before its handler would end the controller as a failure.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut hangup = signal(SignalKind::hangup())?;
+    let tls = Tls::load(config.tls())?;
+    tokio::spawn(tls.follow(LOOK));
+    let mut settings = Settings::default();
+    if let Some(name) = &config.name {
+        settings.name = name.to_string();
+    }
+    let name = settings.name.clone();
+    let listeners = try_join_all(config.agents.listen().iter().map(|address| async move {
+        TcpListener::bind(address).await.with_context(|| format!("listening at {address} for agents"))
+    }));
+    let listeners = listeners.await?;
+    let addresses: Vec<String> =
+        listeners.iter().map(|one| one.local_addr().map(|at| at.to_string())).collect::<Result<_, _>>()?;
+    let controller = Controller::open(Embedded::open(&config.store)?, settings).await?;
+    let stop = CancellationToken::new();
+    let mut serving = tokio::spawn(agents::serve(controller.clone(), listeners, tls.clone(), stop.clone()));
+    println!("ready: controller {name}, agents at {}", addresses.join(", "));
+    let done = loop {
+        tokio::select! {
+            _ = terminate.recv() => break Ok(()),
+            _ = interrupt.recv() => break Ok(()),
+            _ = hangup.recv() => match tls.reload() {
+                Ok(()) => info!("certificates and revocation lists were read again"),
+                Err(error) => error!(%error, "certificates or revocation lists are not right; all goes on with the old ones"),
+            },
+            ended = &mut serving => break ended.context("serving agents")?.map_err(anyhow::Error::from),
+        }
+    };
+    stop.cancel();
+    if !serving.is_finished() {
+        serving.await.context("serving agents")??;
+    }
+    controller.close().await;
+    info!("stopped; the nodes go on as they are");
+    done
+}

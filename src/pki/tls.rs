@@ -1,0 +1,311 @@
+//! TLS that follows its files.
+//!
+//! A configuration that was given out looks up certificate, roots and revocation lists at every handshake, so that nothing has to be started
+//! again when they change. Connections that are there are not asked again by TLS: whoever accepts them hears of each change by
+//! [`Tls::changed`], asks [`Tls::check`], and cuts those that would not be let in now.
+//!
+//! Nothing is resumed, in either direction: a ticket would let in somebody who was revoked since. A full handshake costs about a
+//! millisecond, and agents and operators have one connection each. Only TLS 1.3 is spoken: both sides are ours or new, and it hides who
+//! connects (client certificates are in the clear before it).
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ResolvesClientCert, Resumption};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, OtherError,
+    ServerConfig, SignatureScheme,
+};
+use tokio::sync::watch;
+
+use super::material::{Material, Stamp, TlsError, TlsFiles};
+use crate::identity::Identity;
+
+/// HTTP/2, and HTTP/1.1 for who does not speak it.
+pub const HTTP: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// TLS that follows its files. A clone is the same one.
+#[derive(Debug, Clone)]
+pub struct Tls(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    files: TlsFiles,
+    provider: Arc<CryptoProvider>,
+    current: Arc<Current>,
+    /// What was tried last, whether it was right or not; held while files are read.
+    tried: Mutex<Stamp>,
+    changed: watch::Sender<u64>,
+}
+
+impl Tls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// One can't be read, or is not what it should be.
+    pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let stamp = files.stamp();
+        let material = files.read(&provider, Timestamp::now())?;
+        material.warn();
+        let current = Arc::new(Current(ArcSwap::from_pointee(material)));
+        let changed = watch::Sender::new(0);
+        Ok(Self(Arc::new(Inner { files, provider, current, tried: Mutex::new(stamp), changed })))
+    }
+
+    /// To accept connections of whoever has a certificate with an identity.
+    ///
+    /// # Errors
+    /// The cryptography has no TLS 1.3. It has.
+    pub fn server(&self, protocols: &[&[u8]]) -> Result<Arc<ServerConfig>, TlsError> {
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&self.0.provider));
+        let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]).map_err(unsupported)?;
+        let current = &self.0.current;
+        let mut config =
+            builder.with_client_cert_verifier(current.clone()).with_cert_resolver(current.clone());
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        // Each is what rustls does by itself or what follows from the other. Let nobody change one of them without a thought.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        config.max_early_data_size = 0;
+        Ok(Arc::new(config))
+    }
+
+    /// To connect to a controller.
+    ///
+    /// # Errors
+    /// The cryptography has no TLS 1.3. It has.
+    pub fn client(&self, protocols: &[&[u8]]) -> Result<Arc<ClientConfig>, TlsError> {
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&self.0.provider));
+        let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]).map_err(unsupported)?;
+        let current = &self.0.current;
+        // Not dangerous: it asks rustls' own verifier, the newest one.
+        let builder = builder.dangerous().with_custom_certificate_verifier(current.clone());
+        let mut config = builder.with_client_cert_resolver(current.clone());
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        config.resumption = Resumption::disabled();
+        Ok(Arc::new(config))
+    }
+
+    /// Whether somebody who has a connection would still be let in with it: its chain as rustls' `peer_certificates` gives it.
+    ///
+    /// # Errors
+    /// It was revoked, its time is over, or its CA is no longer trusted.
+    pub fn check(&self, chain: &[CertificateDer<'_>]) -> Result<Identity, Error> {
+        let (end, between) = chain.split_first().ok_or(Error::NoCertificatesPresented)?;
+        self.0.current.client(end, between, UnixTime::now())
+    }
+
+    /// Whether a certificate was revoked since; the chain is as for [`Self::check`].
+    pub fn is_revoked(&self, chain: &[CertificateDer<'_>]) -> bool {
+        matches!(self.check(chain), Err(Error::InvalidCertificate(CertificateError::Revoked)))
+    }
+
+    /// Counts how often something changed. Ask [`Self::check`] about each connection then, and now and then besides, since certificates
+    /// also end.
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.0.changed.subscribe()
+    }
+
+    /// The own certificate.
+    pub fn certificate(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.0.current.0.load().own)
+    }
+
+    /// When the own certificate ends.
+    pub fn ends(&self) -> Timestamp {
+        self.0.current.0.load().valid.1
+    }
+
+    /// Reads the files again, whether they seem to have changed or not.
+    ///
+    /// # Errors
+    /// Something is wrong with them. All goes on with what there was.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        self.0.reload(false).map(|_| ())
+    }
+
+    /// Looks every so often whether a file has changed, as long as the last clone of this is there. A file that is not right changes nothing
+    /// and is told in the log.
+    pub fn follow(&self, every: Duration) -> impl Future<Output = ()> + Send + 'static {
+        let inner = Arc::downgrade(&self.0);
+        async move {
+            let mut ticks = tokio::time::interval(every);
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                let Some(inner) = Weak::upgrade(&inner) else { return };
+                inner.look();
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn look(&self) {
+        match self.reload(true) {
+            Ok(false) => {}
+            Ok(true) => tracing::info!(
+                certificate = %self.files.certificate.display(), "certificates and revocation lists were read again"
+            ),
+            Err(error) => tracing::error!(
+                %error, "certificates or revocation lists changed, but are not right; all goes on with the old ones"
+            ),
+        }
+    }
+
+    /// Whether there is something new. The files are small, and read by whoever asks.
+    fn reload(&self, only_if_changed: bool) -> Result<bool, TlsError> {
+        let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamp = self.files.stamp();
+        if only_if_changed && stamp == *tried {
+            return Ok(false);
+        }
+        // So that a wrong file is told of once.
+        *tried = stamp;
+        let now = Timestamp::now();
+        let material = self.files.read(&self.provider, now)?;
+        let old = self.current.0.load().valid;
+        if material.valid.1 < now && old.1 > now {
+            return Err(TlsError::Together(format!(
+                "{} ended at {}, and the one in use is valid",
+                self.files.certificate.display(),
+                material.valid.1
+            )));
+        }
+        material.warn();
+        self.current.0.store(Arc::new(material));
+        self.changed.send_modify(|count| *count += 1);
+        Ok(true)
+    }
+}
+
+impl Material {
+    fn warn(&self) {
+        for warning in &self.warnings {
+            tracing::warn!("{warning}");
+        }
+    }
+}
+
+fn unsupported(error: Error) -> TlsError {
+    TlsError::Together(error.to_string())
+}
+
+/// What a handshake asks. It is another one after each change.
+#[derive(Debug)]
+struct Current(ArcSwap<Material>);
+
+impl Current {
+    /// Who a client is, if it may come in.
+    fn client(
+        &self,
+        end: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<Identity, Error> {
+        self.0.load().clients.verify_client_cert(end, between, now)?;
+        // Whoever has no identity can do nothing. So a listener can't forget to ask.
+        Identity::of_certificate(end)
+            .map_err(|error| Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error)))))
+    }
+}
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.load().own))
+    }
+}
+
+impl ResolvesClientCert for Current {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.load().own))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+impl ClientCertVerifier for Current {
+    /// None: clients have one certificate for this, and the hints could not change with the roots.
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.client(end, between, now).map(|_| ClientCertVerified::assertion()).inspect_err(|error| {
+            tracing::debug!(%error, "a client was not let in");
+        })
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.load().clients.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.load().clients.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.load().clients.supported_verify_schemes()
+    }
+}
+
+impl ServerCertVerifier for Current {
+    fn verify_server_cert(
+        &self,
+        end: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.0.load().servers.verify_server_cert(end, between, name, ocsp, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.load().servers.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.load().servers.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.load().servers.supported_verify_schemes()
+    }
+}

@@ -1,0 +1,17 @@
+//! What agents and controller say to each other: `proto/agent.proto` as Rust, and a node's file in parts.
+#![forbid(unsafe_code)]
+
+mod parts;
+
+pub use self::parts::{Digest, Parts};
+
+/// Made by `build.rs`.
+#[allow(missing_docs, clippy::all, reason = "generated; `proto/agent.proto` says what is what")]
+pub mod pb {
+    tonic::include_proto!("sillon.agent.v1");
+}
+
+/// The longest update, bytes: a node's file as large as one may be, and its wrapping.
+pub const LONGEST_UPDATE: usize = 65 << 20;
+/// The longest that an agent may say.
+pub const LONGEST_REPORT: usize = 1 << 20;
