@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod agents;
 pub mod api;
+pub mod audit;
 pub mod authz;
 pub mod cli;
 pub mod controller;

@@ -1,5 +1,11 @@
 //! The commands and their options, as clap reads them.
 
+mod audit;
+mod pki;
+
+pub use self::audit::*;
+pub use self::pki::*;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -51,6 +57,12 @@ pub enum Command {
     /// Look at a node, or take it down
     #[command(arg_required_else_help = true)]
     Node(NodeArgs),
+    /// Make and revoke certificates: who may come in, and as whom
+    #[command(arg_required_else_help = true)]
+    Pki(PkiArgs),
+    /// Read and check the log of all changes
+    #[command(arg_required_else_help = true)]
+    Audit(AuditArgs),
 }
 
 /// `sillon agent`

@@ -5,11 +5,13 @@
 
 pub mod agent;
 pub mod args;
+pub mod audit;
 pub mod check;
 pub mod controller;
 mod guards;
 pub mod node;
 mod output;
+pub mod pki;
 mod tables;
 pub mod verify;
 
@@ -41,6 +43,8 @@ pub fn main() -> ExitCode {
             NodeCommand::Show(show) => node::show(show, output),
             NodeCommand::Flush(flush) => node::flush(flush, output),
         },
+        Command::Pki(args) => pki::pki(&args.command, output),
+        Command::Audit(args) => audit::audit(&args.command, output),
     };
     done.unwrap_or_else(|error| {
         output.complain(&format!("error: {error:#}\n"));

@@ -299,7 +299,16 @@ pub(crate) fn read_request(path: &Path) -> Result<String, PkiError> {
     read(path, LONGEST)
 }
 
-pub(crate) fn write(path: &Path, text: &str, access: Access, existing: Existing) -> Result<(), PkiError> {
+/// Writes a request and its key where nothing is yet.
+///
+/// # Errors
+/// Something is there, or they can't be written.
+pub(crate) fn write_request(csr: &Path, request: &str, key: &Path, secret: &str) -> Result<(), PkiError> {
+    write(key, secret, Access::Private, Existing::Keep)?;
+    write(csr, request, Access::Public, Existing::Keep)
+}
+
+fn write(path: &Path, text: &str, access: Access, existing: Existing) -> Result<(), PkiError> {
     files::write(path, text.as_bytes(), access, existing).map_err(|error| {
         if error.kind() == io::ErrorKind::AlreadyExists {
             return PkiError::Exists { path: path.to_owned(), help: "move it away first" };

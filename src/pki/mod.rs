@@ -23,6 +23,7 @@ mod tls;
 
 pub use authority::{Authority, Lifetime, new_request};
 pub use directory::{Delivered, Directory, Wanted, Which};
+pub(crate) use directory::{read_request, refuse_to_overwrite, write_request};
 pub use index::{Index, Record, Serial, Standing};
 pub use material::{TlsError, TlsFiles};
 pub use subject::Subject;

@@ -215,6 +215,7 @@ impl Current {
         self.0.load().clients.verify_client_cert(end, between, now)?;
         // Whoever has no identity can do nothing. So a listener can't forget to ask.
         Identity::of_certificate(end)
+            .inspect_err(|error| tracing::info!(%error, "a client was not let in"))
             .map_err(|error| Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error)))))
     }
 }
@@ -247,9 +248,8 @@ impl ClientCertVerifier for Current {
         between: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.client(end, between, now).map(|_| ClientCertVerified::assertion()).inspect_err(|error| {
-            tracing::debug!(%error, "a client was not let in");
-        })
+        let who = self.client(end, between, now);
+        who.map(|_| ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

@@ -1,0 +1,164 @@
+//! A log as a file of lines of JSON: a header, then each entry; whole, or as one reader may have it.
+
+use std::io::{self, BufRead, Read, Write};
+
+use serde::{Deserialize, Serialize};
+
+use super::{CHECKPOINT_KEY, Hash, Leaf, PREFIX, TREE_KEY, commitment, entry_key, is_visible};
+use crate::identity::Identity;
+use crate::store::Snapshot;
+
+/// Of the lines below.
+const FORMAT: u32 = 1;
+/// A line that is longer is no entry.
+const LONGEST_LINE: u64 = 16 << 20;
+
+/// A log, or what one reader may have of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Export {
+    /// The log's newest checkpoint, as it is written.
+    pub checkpoint: String,
+    /// All entries, each with the place that it is said to have.
+    pub items: Vec<(u64, Item)>,
+}
+
+/// An entry, or what is left of one that is not for the reader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    /// The leaf's text.
+    Text(String),
+    /// Only its commitment.
+    Commitment(Hash),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    sillon_audit: u32,
+    entries: u64,
+    checkpoint: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    at: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commitment: Option<Hash>,
+}
+
+impl Item {
+    /// What it is in the tree.
+    pub fn commitment(&self) -> Hash {
+        match self {
+            Self::Text(text) => commitment(text),
+            Self::Commitment(commitment) => *commitment,
+        }
+    }
+
+    /// The entry, if it is there and can be read.
+    pub fn leaf(&self) -> Option<Result<Leaf, serde_json::Error>> {
+        match self {
+            Self::Text(text) => Some(serde_json::from_str(text)),
+            Self::Commitment(_) => None,
+        }
+    }
+}
+
+impl Export {
+    /// What somebody may have: of all other entries only the commitments, so that the reader can make the same tree of it.
+    #[must_use]
+    pub fn for_reader(self, reader: &Identity) -> Self {
+        let items = self.items.into_iter().map(|(at, item)| {
+            let is_for_reader = matches!(item.leaf(), Some(Ok(leaf)) if is_visible(&leaf.entry, reader));
+            (at, if is_for_reader { item } else { Item::Commitment(item.commitment()) })
+        });
+        Self { checkpoint: self.checkpoint, items: items.collect() }
+    }
+}
+
+/// The log that a store has.
+///
+/// # Errors
+/// A key below [`PREFIX`] is none of the log's.
+pub fn of_store(snapshot: &Snapshot) -> Result<Export, String> {
+    let mut export = Export { checkpoint: String::new(), items: Vec::new() };
+    for (key, value) in &snapshot.entries {
+        match key.as_str() {
+            TREE_KEY => {}
+            CHECKPOINT_KEY => export.checkpoint.clone_from(value),
+            key => {
+                let Some(place) = key.strip_prefix(PREFIX) else { continue };
+                let at = place.parse().ok().filter(|at| entry_key(*at) == key);
+                let at = at.ok_or_else(|| format!("the key {key:?} is none of an audit log's"))?;
+                export.items.push((at, Item::Text(value.clone())));
+            }
+        }
+    }
+    Ok(export)
+}
+
+/// Writes a log.
+///
+/// # Errors
+/// It can't be written.
+pub fn write_export(export: &Export, mut to: impl Write) -> io::Result<()> {
+    let entries = export.items.len() as u64;
+    let header = Header { sillon_audit: FORMAT, entries, checkpoint: export.checkpoint.clone() };
+    serde_json::to_writer(&mut to, &header)?;
+    to.write_all(b"\n")?;
+    for (at, item) in &export.items {
+        let (text, commitment) = match item {
+            Item::Text(text) => (Some(text.clone()), None),
+            Item::Commitment(commitment) => (None, Some(*commitment)),
+        };
+        serde_json::to_writer(&mut to, &Line { at: *at, text, commitment })?;
+        to.write_all(b"\n")?;
+    }
+    to.flush()
+}
+
+/// Reads what [`write_export`] wrote. What of it is true, [`super::verify`] says.
+///
+/// # Errors
+/// It can't be read, or is not that; with the line.
+pub fn read_export(mut from: impl BufRead) -> Result<Export, String> {
+    let mut text = String::new();
+    let mut next = |text: &mut String, line: u64| -> Result<bool, String> {
+        text.clear();
+        let read = Read::take(&mut from, LONGEST_LINE).read_line(text);
+        let length = read.map_err(|error| format!("line {line}: {error}"))?;
+        if length > 0 && text.pop() != Some('\n') {
+            return Err(format!("line {line} has no end: the file was cut, or the line is too long"));
+        }
+        Ok(length > 0)
+    };
+    next(&mut text, 1)?;
+    let header: Header = serde_json::from_str(&text)
+        .map_err(|error| format!("line 1 is not the header of an audit log's export: {error}"))?;
+    if header.sillon_audit != FORMAT {
+        return Err(format!("the export has form {}; this Sillon reads {FORMAT}", header.sillon_audit));
+    }
+    let mut items = Vec::new();
+    let mut number = 2;
+    while next(&mut text, number)? {
+        let line: Line = serde_json::from_str(&text).map_err(|error| format!("line {number}: {error}"))?;
+        let item = match (line.text, line.commitment) {
+            (Some(text), None) => Item::Text(text),
+            (None, Some(commitment)) => Item::Commitment(commitment),
+            _ => return Err(format!("line {number} has to have either a text or a commitment")),
+        };
+        items.push((line.at, item));
+        number += 1;
+    }
+    if items.len() as u64 != header.entries {
+        return Err(format!(
+            "the header says {} entries, and there are {}: the file was cut, or entries were removed or added",
+            header.entries,
+            items.len()
+        ));
+    }
+    Ok(Export { checkpoint: header.checkpoint, items })
+}

@@ -1,0 +1,4 @@
+//! Certificates, TLS and the audit log, with real files and real connections.
+
+mod certificates;
+mod tls;
