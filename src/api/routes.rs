@@ -13,7 +13,7 @@ use super::call::{Call, identity};
 use super::limits::guard;
 use super::problem::Problem;
 use super::transactions::Way;
-use super::{Api, objects, transactions, watch};
+use super::{Api, objects, openapi, transactions, watch};
 use crate::fabric::Kind;
 use crate::identity::Identity;
 
@@ -48,6 +48,7 @@ pub fn router(api: Api) -> Router {
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/v1/whoami", get(whoami))
+        .route("/v1/openapi.json", get(describe))
         .route("/v1/watch", get(watch::watch))
         .route("/v1/transactions", post(batch))
         .route("/v1/servers/{name}/transfer", post(transfer));
@@ -99,6 +100,11 @@ async fn whoami(request: Request) -> Result<Response, Problem> {
         Identity::Node(_) => "node",
     };
     Ok(axum::Json(json!({ "identity": who, "role": role })).into_response())
+}
+
+/// `GET /v1/openapi.json`
+async fn describe() -> Response {
+    axum::Json(openapi::document()).into_response()
 }
 
 /// `GET /healthz`: it answers.

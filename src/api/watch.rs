@@ -19,7 +19,7 @@ use futures::stream::{self, BoxStream};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::Api;
 use super::call::identity;
@@ -81,7 +81,8 @@ pub async fn watch(State(api): State<Api>, request: Request) -> Result<Response,
         commits,
         at,
         waiting: Vec::new(),
-        beat: interval(BEAT),
+        until: now,
+        beat: interval_at(Instant::now() + BEAT, BEAT),
         is_over: false,
         api,
         who,
@@ -120,6 +121,8 @@ struct Follow {
     near: BTreeMap<crate::fabric::Key, String>,
     /// What goes out before anything else.
     waiting: Vec<SseEvent>,
+    /// Where it begins to be told of what happens now: there it is told its place.
+    until: Revision,
     beat: Interval,
     is_over: bool,
     _permit: OwnedSemaphorePermit,
@@ -145,13 +148,14 @@ impl Follow {
         }
         let stop = self.api.stop().clone();
         loop {
+            if self.at >= self.until {
+                self.until = Revision(u64::MAX);
+                return Some(self.place());
+            }
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Some(self.cut("the controller is being stopped")),
-                _ = self.beat.tick() => {
-                    let place = place_text(&self.api, &self.who, self.at);
-                    return Some(event("place", Some(place), &json!({})));
-                }
+                _ = self.beat.tick() => return Some(self.place()),
                 commit = self.commits.next() => {
                     let Some(commit) = commit else {
                         let why = match self.api.backend().health() {
@@ -167,6 +171,11 @@ impl Follow {
                 }
             }
         }
+    }
+
+    /// Where the reader is.
+    fn place(&self) -> SseEvent {
+        event("place", Some(place_text(&self.api, &self.who, self.at)), &json!({}))
     }
 
     /// The last event.
