@@ -14,8 +14,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
 use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -25,6 +26,7 @@ use tower::ServiceExt;
 use super::limits::Places;
 use super::{Api, Limits, router};
 use crate::identity::Identity;
+use crate::pki::{HTTP, Tls, TlsError};
 
 /// How long what is under way may last once its connection is to end.
 const GRACE: Duration = Duration::from_secs(10);
@@ -41,17 +43,73 @@ const STREAMS: u32 = 128;
 /// How long to wait if the kernel has no more descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Takes connections until the API is stopped, and returns when the last has ended. `tls` is asked for each connection, so that certificates
-/// can be renewed; it has to ask for a certificate of whoever connects.
-///
-/// What is wrong with a connection ends that one.
-pub async fn serve(tcp: TcpListener, tls: impl Fn() -> Arc<ServerConfig>, api: Api) {
+/// Who is let in. It has to ask for a certificate of whoever connects.
+pub trait Gate: Send + Sync + 'static {
+    /// How connections are secured; asked for each.
+    fn config(&self) -> Arc<ServerConfig>;
+
+    /// Whether who has a connection would still be let in, by its certificates.
+    fn admits(&self, chain: &[CertificateDer<'_>]) -> bool;
+
+    /// Changes when that may be another answer than before.
+    fn changed(&self) -> watch::Receiver<u64>;
+}
+
+/// By certificates that may be renewed and revoked.
+pub struct TlsGate {
+    tls: Tls,
+    config: Arc<ServerConfig>,
+}
+
+impl TlsGate {
+    /// Of these files.
+    ///
+    /// # Errors
+    /// The cryptography has no TLS 1.3. It has.
+    pub fn new(tls: Tls) -> Result<Self, TlsError> {
+        let config = tls.server(&HTTP)?;
+        Ok(Self { tls, config })
+    }
+}
+
+impl Gate for TlsGate {
+    fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+
+    fn admits(&self, chain: &[CertificateDer<'_>]) -> bool {
+        self.tls.check(chain).is_ok()
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.tls.changed()
+    }
+}
+
+/// By a configuration that stays as it is.
+impl Gate for Arc<ServerConfig> {
+    fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(self)
+    }
+
+    fn admits(&self, _: &[CertificateDer<'_>]) -> bool {
+        true
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        watch::channel(0).1
+    }
+}
+
+/// Takes connections until the API is stopped, and returns when the last has ended. What is wrong with a connection ends that one.
+pub async fn serve(tcp: TcpListener, gate: impl Gate, api: Api) {
     let limits = api.limits().clone();
     let all = Arc::new(Semaphore::new(limits.connections as usize));
     let door = Arc::new(Door {
         router: router(api.clone()),
         places: Places::new(limits.connections_of_one),
         api: api.clone(),
+        gate,
     });
     let tasks = TaskTracker::new();
     loop {
@@ -61,7 +119,8 @@ pub async fn serve(tcp: TcpListener, tls: impl Fn() -> Arc<ServerConfig>, api: A
         };
         match accepted {
             Ok((stream, permit)) => {
-                let (door, config) = (Arc::clone(&door), with_protocols(tls()));
+                let config = with_protocols(door.gate.config());
+                let door = Arc::clone(&door);
                 tasks.spawn(async move {
                     door.connection(stream, config).await;
                     drop(permit);
@@ -96,13 +155,14 @@ fn with_protocols(config: Arc<ServerConfig>) -> Arc<ServerConfig> {
 }
 
 /// What connections share.
-struct Door {
+struct Door<G> {
     router: Router,
     places: Places,
     api: Api,
+    gate: G,
 }
 
-impl Door {
+impl<G: Gate> Door<G> {
     async fn connection(&self, stream: TcpStream, config: Arc<ServerConfig>) {
         let set = stream.set_nodelay(true);
         let set = set.and_then(|()| Ok(setsockopt(&stream, TcpUserTimeout, &UNACKNOWLEDGED_MS)?));
@@ -129,6 +189,9 @@ impl Door {
     }
 
     async fn requests(&self, stream: TlsStream<TcpStream>, who: Option<Identity>, limits: &Limits) {
+        let chain: Vec<CertificateDer<'static>> =
+            stream.get_ref().1.peer_certificates().unwrap_or_default().iter().map(|one| one.clone().into_owned()).collect();
+        let shut = self.shut_out(&chain);
         let service = service_fn(move |mut request: Request<Incoming>| {
             if let Some(who) = &who {
                 request.extensions_mut().insert(who.clone());
@@ -141,6 +204,7 @@ impl Door {
         tokio::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => Some(ended),
+            () = shut => return tracing::info!("a connection is cut: its certificate is no longer taken"),
             () = self.api.stop().cancelled() => None,
             () = tokio::time::sleep(limits.connection_time) => None,
         };
@@ -153,6 +217,23 @@ impl Door {
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "a connection broke off");
+        }
+    }
+}
+
+/// How often certificates are looked at if nothing is said of them: they also end by themselves.
+const LOOK: Duration = Duration::from_secs(60);
+
+impl<G: Gate> Door<G> {
+    /// Waits until who has these certificates would no longer be let in.
+    async fn shut_out(&self, chain: &[CertificateDer<'static>]) {
+        let mut changed = self.gate.changed();
+        while self.gate.admits(chain) {
+            match timeout(LOOK, changed.changed()).await {
+                Ok(Ok(())) | Err(_) => {}
+                // Nobody can change it any more; it may still end.
+                Ok(Err(_)) => tokio::time::sleep(LOOK).await,
+            }
         }
     }
 }

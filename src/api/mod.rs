@@ -26,11 +26,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::backend::Backend;
 pub use self::limits::Limits;
-pub use self::listen::serve;
+pub use self::listen::{Gate, TlsGate, serve};
 use self::limits::Throttle;
 pub use self::problem::Problem;
 use self::represent::Eyes;
-pub use self::routes::router;
+pub use self::routes::{plural, router};
 pub use self::seal::{NoRandom, Seal};
 use crate::controller::{Committed, Request};
 use crate::fabric::{Change, State};

@@ -20,6 +20,8 @@ pub struct Config {
     pub store: PathBuf,
     /// The agents' listener.
     pub agents: ListenerConfig,
+    /// The API's listener; none if left out.
+    pub api: Option<ApiConfig>,
     tls: TlsConfig,
 }
 
@@ -32,6 +34,23 @@ pub struct ListenerConfig {
 
 impl ListenerConfig {
     /// The addresses, of which there is one at least.
+    pub fn listen(&self) -> &[SocketAddr] {
+        self.listen.get_ref()
+    }
+}
+
+/// Where the API is served.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiConfig {
+    listen: Spanned<Vec<SocketAddr>>,
+    /// A file of 32 random bytes, by which tags and places in streams are made. Controllers of one store have the same one. If it is left out, a
+    /// controller makes its own, and what it gave out means nothing to another or after a restart.
+    pub secret: Option<PathBuf>,
+}
+
+impl ApiConfig {
+    /// The addresses.
     pub fn listen(&self) -> &[SocketAddr] {
         self.listen.get_ref()
     }
@@ -61,7 +80,8 @@ impl Config {
         let mut config = Self::parse(&name, &text)?;
         let directory = path.parent().unwrap_or(Path::new("."));
         let tls = &mut config.tls;
-        let files = [&mut config.store, &mut tls.certificate, &mut tls.key].into_iter();
+        let secret = config.api.as_mut().and_then(|api| api.secret.as_mut());
+        let files = [&mut config.store, &mut tls.certificate, &mut tls.key].into_iter().chain(secret);
         for file in files.chain(tls.roots.get_mut()).chain(&mut tls.revocations) {
             *file = directory.join(&*file);
         }

@@ -31,7 +31,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-pub use self::config::{Config, ListenerConfig};
+pub use self::config::{ApiConfig, Config, ListenerConfig};
 pub use self::history::Compacted;
 pub use self::lead::Lead;
 pub use self::record::RECORD;

@@ -130,7 +130,7 @@ impl Site {
         let api = Api::new(Arc::new(controller.clone()), Seal::random().unwrap(), limits, stop.clone());
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = tcp.local_addr().unwrap();
-        let listener = tokio::spawn(api::serve(tcp, move || Arc::clone(&config), api));
+        let listener = tokio::spawn(api::serve(tcp, config, api));
         Self { address, controller, ca, stop, listener, _dir: dir }
     }
 
