@@ -221,7 +221,9 @@ pub fn may_by_name(who: &Identity, verb: Verb, key: &Key) -> Result<(), Denied> 
     let relation = if is_own(who, key) { Relation::Own } else { Relation::Other };
     match look_up(who, relation, verb, key.kind()) {
         Decision::Allowed => Ok(()),
-        Decision::Forbidden | Decision::Hidden => Err(Denied(format!("{who} may not {} {key}", verb.as_str()))),
+        Decision::Forbidden | Decision::Hidden => {
+            Err(Denied(format!("{who} may not {} {key}", verb.as_str())))
+        }
     }
 }
 

@@ -44,7 +44,8 @@ impl Filter {
         let wrong = |word: &'static str| {
             move |invalid: InvalidValue| Problem::request(format!("{word}: {invalid}")).help(invalid.help())
         };
-        let name = |word, text: Option<String>| text.map(|text| Name::new(&text)).transpose().map_err(wrong(word));
+        let name =
+            |word, text: Option<String>| text.map(|text| Name::new(&text)).transpose().map_err(wrong(word));
         let segment = segment.map(|text| match format!("segment/{text}").parse() {
             Ok(Key::Segment(owned)) => Ok(owned),
             Ok(_) => Err(Problem::request("segment: write OPERATOR/NAME")),
@@ -101,9 +102,7 @@ fn in_segment(key: &Key, object: &Object, segment: &Owned) -> bool {
         (Key::Attachment(owned), Body::Attachment(attachment)) => {
             owned.operator == segment.operator && attachment.spec.segment == segment.name
         }
-        (_, Body::Tombstone(grave)) => {
-            grave.operator == segment.operator && grave.segment == segment.name
-        }
+        (_, Body::Tombstone(grave)) => grave.operator == segment.operator && grave.segment == segment.name,
         _ => false,
     }
 }

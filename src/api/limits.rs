@@ -134,7 +134,8 @@ impl Throttle {
         }
         let second = Duration::from_secs(1);
         let own = self.requests.take(who);
-        let own = own.ok_or_else(|| Problem::too_many("more requests at once than one identity may make", second))?;
+        let own =
+            own.ok_or_else(|| Problem::too_many("more requests at once than one identity may make", second))?;
         let all = Arc::clone(&self.all).try_acquire_owned();
         let all = all.map_err(|_| Problem::unavailable("too many requests at once"))?;
         Ok([own, all])
@@ -175,7 +176,7 @@ mod tests {
         let first = places.take(&who(0)).unwrap();
         assert!(places.take(&who(0)).is_none() && places.take(&who(1)).is_some());
         for index in 2..3 * MANY {
-            places.take(&who(index)).unwrap();
+            drop(places.take(&who(index)).unwrap());
         }
         assert!(places.taken.lock().unwrap().len() <= MANY + 1);
         assert!(places.take(&who(0)).is_none(), "a place that is taken is not forgotten");

@@ -189,8 +189,14 @@ impl<G: Gate> Door<G> {
     }
 
     async fn requests(&self, stream: TlsStream<TcpStream>, who: Option<Identity>, limits: &Limits) {
-        let chain: Vec<CertificateDer<'static>> =
-            stream.get_ref().1.peer_certificates().unwrap_or_default().iter().map(|one| one.clone().into_owned()).collect();
+        let chain: Vec<CertificateDer<'static>> = stream
+            .get_ref()
+            .1
+            .peer_certificates()
+            .unwrap_or_default()
+            .iter()
+            .map(|one| one.clone().into_owned())
+            .collect();
         let shut = self.shut_out(&chain);
         let service = service_fn(move |mut request: Request<Incoming>| {
             if let Some(who) = &who {

@@ -26,8 +26,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::backend::Backend;
 pub use self::limits::Limits;
-pub use self::listen::{Gate, TlsGate, serve};
 use self::limits::Throttle;
+pub use self::listen::{Gate, TlsGate, serve};
 pub use self::problem::Problem;
 use self::represent::Eyes;
 pub use self::routes::{plural, router};

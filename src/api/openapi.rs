@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
 use serde_json::json;
-use utoipa::openapi::path::{HttpMethod, Operation, OperationBuilder, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::path::{
+    HttpMethod, Operation, OperationBuilder, ParameterBuilder, ParameterIn, PathItem,
+};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::{AllOfBuilder, ArrayBuilder, ObjectBuilder, Type};
 use utoipa::openapi::{
@@ -41,11 +43,7 @@ pub fn document() -> OpenApi {
     schemas.insert("Event".to_owned(), event().into());
     schemas.insert("Change".to_owned(), change().into());
     other_paths(&mut paths);
-    let info = InfoBuilder::new()
-        .title("Sillon")
-        .version("v1")
-        .description(Some(ABOUT))
-        .build();
+    let info = InfoBuilder::new().title("Sillon").version("v1").description(Some(ABOUT)).build();
     let components = ComponentsBuilder::new().schemas_from_iter(schemas).build();
     OpenApiBuilder::new().info(info).paths(paths).components(Some(components)).build()
 }
@@ -78,8 +76,16 @@ fn object(kind: Kind) -> ObjectBuilder {
         .property("kind", text("The kind").enum_values(Some([kind.as_str()])))
         .property("name", text("Its name within its kind").examples([json!(name_of(kind))]))
         .property("etag", text("Another one whenever what is asked of it changes"))
-        .property("revision", ObjectBuilder::new().schema_type(Type::Integer).description(Some("The revision that last changed what is asked of it; not shown to operators")))
-        .property("status", ObjectBuilder::new().schema_type(Type::Object).description(Some("What became of it")));
+        .property(
+            "revision",
+            ObjectBuilder::new().schema_type(Type::Integer).description(Some(
+                "The revision that last changed what is asked of it; not shown to operators",
+            )),
+        )
+        .property(
+            "status",
+            ObjectBuilder::new().schema_type(Type::Object).description(Some("What became of it")),
+        );
     if kind == Kind::Tombstone {
         return object;
     }
@@ -91,7 +97,10 @@ fn event() -> ObjectBuilder {
         .schema_type(Type::Object)
         .property("key", text("`KIND/NAME`"))
         .property("type", text("What became of it").enum_values(Some(["put", "delete"])))
-        .property("object", ObjectBuilder::new().schema_type(Type::Object).description(Some("What it is now")))
+        .property(
+            "object",
+            ObjectBuilder::new().schema_type(Type::Object).description(Some("What it is now")),
+        )
 }
 
 fn change() -> ObjectBuilder {
@@ -101,8 +110,14 @@ fn change() -> ObjectBuilder {
         .property("do", text("What to do").enum_values(Some(words)))
         .required("do")
         .property("key", text("Of put and delete: `KIND/NAME`"))
-        .property("spec", ObjectBuilder::new().schema_type(Type::Object).description(Some("Of put: the spec")))
-        .property("expect", text("Of put and delete: `absent`, or the object's ETag without its quotation marks"))
+        .property(
+            "spec",
+            ObjectBuilder::new().schema_type(Type::Object).description(Some("Of put: the spec")),
+        )
+        .property(
+            "expect",
+            text("Of put and delete: `absent`, or the object's ETag without its quotation marks"),
+        )
         .property("lease", text("Of accept, drain and confirm: `lease/OPERATOR/NAME`"))
         .property("until", text("Of drain: when what is still attached is detached; now if it is left out"))
         .property("server", text("Of transfer: the server"))
@@ -110,9 +125,14 @@ fn change() -> ObjectBuilder {
 }
 
 /// What each operation has: an answer, and problems.
-fn operation(id: &str, summary: &str, answers: &[(StatusCode, &str, Option<RefOr<Schema>>)]) -> OperationBuilder {
+fn operation(
+    id: &str,
+    summary: &str,
+    answers: &[(StatusCode, &str, Option<RefOr<Schema>>)],
+) -> OperationBuilder {
     let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-    let problem = ResponseBuilder::new().description("Why it was not done").content(CONTENT_TYPE, problem).build();
+    let problem =
+        ResponseBuilder::new().description("Why it was not done").content(CONTENT_TYPE, problem).build();
     let mut operation = OperationBuilder::new().operation_id(Some(id)).summary(Some(summary));
     for (status, what, schema) in answers {
         let mut answer = ResponseBuilder::new().description(*what);
@@ -155,7 +175,9 @@ fn preconditions(operation: OperationBuilder) -> OperationBuilder {
 
 fn body(operation: OperationBuilder, kind: &str, schema: impl Into<RefOr<Schema>>) -> OperationBuilder {
     let content = ContentBuilder::new().schema(Some(schema)).build();
-    operation.request_body(Some(RequestBodyBuilder::new().content(kind, content).required(Some(Required::True)).build()))
+    operation.request_body(Some(
+        RequestBodyBuilder::new().content(kind, content).required(Some(Required::True)).build(),
+    ))
 }
 
 fn of(name: &str) -> Option<RefOr<Schema>> {
@@ -191,11 +213,7 @@ fn kind_paths(paths: &mut Paths, kind: Kind) {
     add_path(paths, &all, HttpMethod::Get, list);
     // OpenAPI has no parameters with slashes in them; a tombstone's name has some.
     let one = format!("{all}/{}", name_of(kind).replace("{*", "{"));
-    let get = operation(
-        &format!("get{name}"),
-        &format!("One {kind}"),
-        &[(StatusCode::OK, "It", of(&name))],
-    );
+    let get = operation(&format!("get{name}"), &format!("One {kind}"), &[(StatusCode::OK, "It", of(&name))]);
     add_path(paths, &one, HttpMethod::Get, with_names(get, &one));
     if kind == Kind::Tombstone {
         return;
@@ -206,15 +224,22 @@ fn kind_paths(paths: &mut Paths, kind: Kind) {
         &[(StatusCode::OK, "It is", of(&name)), (StatusCode::CREATED, "It was made", of(&name))],
     );
     let put = put.parameter(parameter(ParameterIn::Header, "If-None-Match", "*: it is not to be there yet"));
-    let put = body(preconditions(dry_run(with_names(put, &one))), "application/json", Ref::from_schema_name(&name));
+    let put =
+        body(preconditions(dry_run(with_names(put, &one))), "application/json", Ref::from_schema_name(&name));
     add_path(paths, &one, HttpMethod::Put, put);
     let patch = operation(
         &format!("patch{name}"),
         &format!("A part of what is asked of a {kind} shall be another (RFC 7396)"),
         &[(StatusCode::OK, "It is", of(&name))],
     );
-    let any = ObjectBuilder::new().schema_type(Type::Object).property("spec", ObjectBuilder::new().schema_type(Type::Object));
-    let patch = body(preconditions(dry_run(with_names(patch, &one))), "application/merge-patch+json", Schema::from(any));
+    let any = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .property("spec", ObjectBuilder::new().schema_type(Type::Object));
+    let patch = body(
+        preconditions(dry_run(with_names(patch, &one))),
+        "application/merge-patch+json",
+        Schema::from(any),
+    );
     add_path(paths, &one, HttpMethod::Patch, patch);
     let delete = operation(
         &format!("delete{name}"),
@@ -241,9 +266,13 @@ fn other_paths(paths: &mut Paths) {
     let batch = body(dry_run(batch), "application/json", Schema::from(changes));
     add_path(paths, "/v1/transactions", HttpMethod::Post, batch);
 
-    let to = ObjectBuilder::new().schema_type(Type::Object).property("to", text("`lease/OPERATOR/NAME`")).required("to");
+    let to = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .property("to", text("`lease/OPERATOR/NAME`"))
+        .required("to");
     let path = "/v1/servers/{name}/transfer";
-    let transfer = operation("transferServer", "A server leaves who has it and is offered to another", &ok(done));
+    let transfer =
+        operation("transferServer", "A server leaves who has it and is offered to another", &ok(done));
     let transfer = body(dry_run(with_names(transfer, path)), "application/json", Schema::from(to));
     add_path(paths, path, HttpMethod::Post, transfer);
 
@@ -253,11 +282,13 @@ fn other_paths(paths: &mut Paths) {
         ("confirm", "The owner ends the quarantine"),
     ] {
         let path = format!("/v1/leases/{{operator}}/{{name}}/{word}");
-        let mut step = dry_run(with_names(operation(&format!("{word}Lease"), summary, &ok(of("Lease"))), &path));
+        let mut step =
+            dry_run(with_names(operation(&format!("{word}Lease"), summary, &ok(of("Lease"))), &path));
         if word == "drain" {
             let until = ObjectBuilder::new().schema_type(Type::Object).property("until", text("When"));
             let content = ContentBuilder::new().schema(Some(Schema::from(until))).build();
-            step = step.request_body(Some(RequestBodyBuilder::new().content("application/json", content).build()));
+            step = step
+                .request_body(Some(RequestBodyBuilder::new().content("application/json", content).build()));
         }
         add_path(paths, &path, HttpMethod::Post, step);
     }
@@ -269,7 +300,9 @@ fn other_paths(paths: &mut Paths) {
         .parameter(parameter(ParameterIn::Query, "after", "The id of an event: go on after it"))
         .parameter(parameter(ParameterIn::Header, "Last-Event-ID", "The same"));
     add_path(paths, "/v1/watch", HttpMethod::Get, watch);
-    let plain = || Some(Schema::from(AllOfBuilder::new().item(ObjectBuilder::new().schema_type(Type::Object))).into());
+    let plain = || {
+        Some(Schema::from(AllOfBuilder::new().item(ObjectBuilder::new().schema_type(Type::Object))).into())
+    };
     for (path, id, summary) in [
         ("/v1/whoami", "whoami", "Who asks"),
         ("/v1/openapi.json", "openapi", "This"),
@@ -308,7 +341,8 @@ mod tests {
     fn every_reference_leads_somewhere() {
         let text = serde_json::to_string(&document()).unwrap();
         let document: serde_json::Value = serde_json::from_str(&text).unwrap();
-        let references: Vec<&str> = text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        let references: Vec<&str> =
+            text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next()).collect();
         assert!(references.len() > 50);
         for pointer in references {
             assert!(document.pointer(pointer).is_some(), "{pointer}");

@@ -83,17 +83,17 @@ impl Problem {
 
     /// The object is not there, or not for who asks.
     pub(super) fn no_object(key: &Key) -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "not-found",
-            "There is no such object",
-            format!("there is no {key}"),
-        )
+        Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such object", format!("there is no {key}"))
     }
 
     pub(super) fn no_path(path: &str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "no-path", "There is no such path", format!("there is nothing at {path}"))
-            .help("/v1/openapi.json describes what there is")
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "no-path",
+            "There is no such path",
+            format!("there is nothing at {path}"),
+        )
+        .help("/v1/openapi.json describes what there is")
     }
 
     pub(super) fn method(method: &str) -> Self {
@@ -186,7 +186,9 @@ impl Problem {
             SubmitError::Refused(refused) => Self::refused(who, refused, state),
             SubmitError::Store(error) => {
                 tracing::error!(%error, "the store failed at a request");
-                Self::unavailable("the store failed, and whether the change was made is not known: look first")
+                Self::unavailable(
+                    "the store failed, and whether the change was made is not known: look first",
+                )
             }
             SubmitError::Broken(error) => {
                 tracing::error!(%error, "a request came to a controller that has stopped");

@@ -27,29 +27,12 @@ struct Batch {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "do", rename_all = "lowercase", deny_unknown_fields)]
 enum Step {
-    Put {
-        key: Key,
-        spec: Value,
-        expect: Option<String>,
-    },
-    Delete {
-        key: Key,
-        expect: Option<String>,
-    },
-    Accept {
-        lease: Key,
-    },
-    Drain {
-        lease: Key,
-        until: Option<Timestamp>,
-    },
-    Confirm {
-        lease: Key,
-    },
-    Transfer {
-        server: Name,
-        to: Key,
-    },
+    Put { key: Key, spec: Value, expect: Option<String> },
+    Delete { key: Key, expect: Option<String> },
+    Accept { lease: Key },
+    Drain { lease: Key, until: Option<Timestamp> },
+    Confirm { lease: Key },
+    Transfer { server: Name, to: Key },
 }
 
 /// `POST /v1/transactions`
@@ -95,7 +78,9 @@ fn change(api: &Api, call: &Call, value: Value, state: &State) -> Result<Change,
             Change::Delete(key, expect)
         }
         Step::Accept { lease } => Change::Lease(owned(lease)?, LeaseStep::Accept),
-        Step::Drain { lease, until } => Change::Lease(owned(lease)?, LeaseStep::Drain(until.unwrap_or_else(Timestamp::now))),
+        Step::Drain { lease, until } => {
+            Change::Lease(owned(lease)?, LeaseStep::Drain(until.unwrap_or_else(Timestamp::now)))
+        }
         Step::Confirm { lease } => Change::Lease(owned(lease)?, LeaseStep::Confirm),
         Step::Transfer { server, to } => Change::Transfer { server, to: owned(to)? },
     };

@@ -59,13 +59,15 @@ pub async fn watch(State(api): State<Api>, request: Request) -> Result<Response,
     let query = axum::extract::Query::<WatchQuery>::try_from_uri(request.uri());
     let after = query.map_err(|rejection| Problem::request(rejection.body_text()))?.0.after;
     // A reader that was cut says where it was.
-    let last = request.headers().get("last-event-id").map(|value| value.to_str().unwrap_or_default().to_owned());
+    let last =
+        request.headers().get("last-event-id").map(|value| value.to_str().unwrap_or_default().to_owned());
     let asked = last.or(after);
     let now = api.state().revision();
     let at = match &asked {
         None => now,
-        Some(text) => place(&api, &who, text)
-            .ok_or_else(|| Problem::gone("this place in the stream is none, or none of yours, or from before a restart"))?,
+        Some(text) => place(&api, &who, text).ok_or_else(|| {
+            Problem::gone("this place in the stream is none, or none of yours, or from before a restart")
+        })?,
     };
     let permit = api.throttle().streams.take(&who);
     let permit =

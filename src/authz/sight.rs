@@ -86,7 +86,9 @@ pub fn refusal(who: &Identity, refused: Refused, state: &State) -> Refused {
         _ if unknown.is_empty() => return refused,
         Rule::Vni => ("this VNI can't be had".to_owned(), "choose another VNI, or leave it out"),
         Rule::Encap => ("this encapsulation can't be had there".to_owned(), "choose another encapsulation"),
-        Rule::Room => ("there is no room or no way for this".to_owned(), "attach elsewhere, or ask the owner"),
+        Rule::Room => {
+            ("there is no room or no way for this".to_owned(), "attach elsewhere, or ask the owner")
+        }
         _ => ("something that is not yours is against this".to_owned(), "ask the owner"),
     };
     Refused { rule: refused.rule, message, help: help.to_owned(), objects: known }

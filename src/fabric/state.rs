@@ -62,11 +62,7 @@ impl State {
     }
 
     /// Those of them that come after a key.
-    pub fn of_kind_after<'s>(
-        &'s self,
-        kind: Kind,
-        after: &Key,
-    ) -> impl Iterator<Item = &'s Key> + use<'s> {
+    pub fn of_kind_after<'s>(&'s self, kind: Kind, after: &Key) -> impl Iterator<Item = &'s Key> + use<'s> {
         let from = (Bound::Excluded((Target::Kind(kind), Some(after.clone()))), Bound::Unbounded);
         let all = self.index.range(from).take_while(move |((of, _), ())| *of == Target::Kind(kind));
         all.filter_map(|((_, key), ())| key.as_ref())

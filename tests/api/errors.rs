@@ -39,11 +39,32 @@ async fn every_kind_of_error_is_a_problem() {
         ("PUT", "segments/alder/lan", json, r#"{"spec":{"service":"lan"},"name":"x/y"}"#, 422, "body"),
         ("PUT", "segments/alder/lan", json, r#"{"spec":{"service":"lan","mtu":1}}"#, 422, "spec"),
         ("PUT", "segments/cedar/lan", json, good, 409, "rule"),
-        ("PUT", "attachments/alder/a", json, r#"{"spec":{"segment":"no","port":"edge1/p1","encap":"port"}}"#, 409, "rule"),
+        (
+            "PUT",
+            "attachments/alder/a",
+            json,
+            r#"{"spec":{"segment":"no","port":"edge1/p1","encap":"port"}}"#,
+            409,
+            "rule",
+        ),
         ("PUT", "segments/alder/lan?colour=red", json, good, 400, "request"),
         ("POST", "transactions", json, r#"{"changes":[{"do":"dance"}]}"#, 422, "body"),
-        ("POST", "transactions", json, r#"{"changes":[{"do":"accept","lease":"segment/alder/x"}]}"#, 422, "body"),
-        ("POST", "transactions", json, r#"{"changes":[{"do":"put","key":"tombstone/edge1/vni/7","spec":{}}]}"#, 403, "forbidden"),
+        (
+            "POST",
+            "transactions",
+            json,
+            r#"{"changes":[{"do":"accept","lease":"segment/alder/x"}]}"#,
+            422,
+            "body",
+        ),
+        (
+            "POST",
+            "transactions",
+            json,
+            r#"{"changes":[{"do":"put","key":"tombstone/edge1/vni/7","spec":{}}]}"#,
+            403,
+            "forbidden",
+        ),
         ("POST", "leases/alder/none/accept", json, "", 404, "not-found"),
         ("POST", "leases/alder/l1/drain", json, r#"{"until":"soon"}"#, 422, "body"),
         ("POST", "servers/s9/transfer", json, r#"{"to":"lease/alder/l9"}"#, 404, "not-found"),
@@ -61,7 +82,8 @@ async fn every_kind_of_error_is_a_problem() {
 async fn a_problem_says_where_and_what_would_be_right() {
     let site = Site::new().await;
     let alder = site.operator("alder");
-    let answer = alder.put("segments/alder/lan", json!({"spec":{"service":"lan","moves":{"limit":"x"}}})).await;
+    let answer =
+        alder.put("segments/alder/lan", json!({"spec":{"service":"lan","moves":{"limit":"x"}}})).await;
     let detail = answer.json()["detail"].as_str().unwrap().to_owned();
     assert!(detail.contains("spec.moves.limit"), "{detail}");
     let quota = alder.put("segments/alder/lan", json!({"spec":{"service":"lan","mac_limit":100_001}})).await;
@@ -98,7 +120,10 @@ async fn each_role_is_refused_what_the_table_refuses_it() {
     let auditor = site.asker(Some("sillon:auditor"));
     auditor.get("segments").await.is(200);
     auditor.get("nodes/edge1").await.is(200);
-    assert_eq!(auditor.put("segments/alder/lan", json!({"spec":{"service":"lan"}})).await.problem(), forbidden);
+    assert_eq!(
+        auditor.put("segments/alder/lan", json!({"spec":{"service":"lan"}})).await.problem(),
+        forbidden
+    );
     assert_eq!(auditor.batch(json!([{"do":"delete","key":"segment/alder/lan"}])).await.problem(), forbidden);
     let node = site.asker(Some("sillon:node/edge1"));
     node.get("nodes/edge1").await.is(200);
@@ -109,7 +134,9 @@ async fn each_role_is_refused_what_the_table_refuses_it() {
     for path in ["nodes", "nodes/edge1", "tombstones"] {
         assert_eq!(alder.get(path).await.problem(), forbidden, "{path}");
     }
-    for path in ["leases/alder/l1/drain", "leases/alder/l1/confirm", "leases/birch/l2/accept", "servers/s1/transfer"] {
+    for path in
+        ["leases/alder/l1/drain", "leases/alder/l1/confirm", "leases/birch/l2/accept", "servers/s1/transfer"]
+    {
         assert_eq!(alder.post(path, None).await.problem(), forbidden, "{path}");
     }
     for path in ["leases/alder/l1", "servers/s1", "ports/edge1/p1", "operators/alder"] {
@@ -120,8 +147,30 @@ async fn each_role_is_refused_what_the_table_refuses_it() {
 
 fn any_json() -> impl Strategy<Value = Value> {
     let word = select(vec![
-        "spec", "kind", "name", "do", "put", "key", "segment/alder/lan", "changes", "service", "lan", "port", "edge1/p1",
-        "encap", "dot1q", "qinq 10.5", "vnis", "quota", "bandwidth", "10 Mbit/s", "grants", "whole", "bindings", "", "\u{0}",
+        "spec",
+        "kind",
+        "name",
+        "do",
+        "put",
+        "key",
+        "segment/alder/lan",
+        "changes",
+        "service",
+        "lan",
+        "port",
+        "edge1/p1",
+        "encap",
+        "dot1q",
+        "qinq 10.5",
+        "vnis",
+        "quota",
+        "bandwidth",
+        "10 Mbit/s",
+        "grants",
+        "whole",
+        "bindings",
+        "",
+        "\u{0}",
     ]);
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -134,8 +183,9 @@ fn any_json() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(5, 40, 6, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::vec((word.clone(), inner), 0..5)
-                .prop_map(|all| Value::Object(all.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())),
+            prop::collection::vec((word.clone(), inner), 0..5).prop_map(|all| Value::Object(
+                all.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+            )),
         ]
     })
 }
@@ -160,18 +210,31 @@ fn nearly_right() -> impl Strategy<Value = Value> {
     })
 }
 
-fn requests() -> (
-    impl Strategy<Value = Method>,
-    impl Strategy<Value = &'static str>,
-    impl Strategy<Value = Vec<u8>>,
-) {
+fn requests()
+-> (impl Strategy<Value = Method>, impl Strategy<Value = &'static str>, impl Strategy<Value = Vec<u8>>) {
     let paths = vec![
-        "operators/alder", "nodes/edge1", "ports/edge1/h0", "servers/s1", "leases/alder/l1", "profiles/alder/p",
-        "segments/alder/lan", "attachments/alder/a", "transactions", "leases/alder/l1/drain", "servers/s1/transfer",
+        "operators/alder",
+        "nodes/edge1",
+        "ports/edge1/h0",
+        "servers/s1",
+        "leases/alder/l1",
+        "profiles/alder/p",
+        "segments/alder/lan",
+        "attachments/alder/a",
+        "transactions",
+        "leases/alder/l1/drain",
+        "servers/s1/transfer",
     ];
     let keys = vec![
-        "operator/alder", "node/edge1", "port/edge1/h0", "server/s1", "lease/alder/l1", "profile/alder/p",
-        "segment/alder/lan", "attachment/alder/a", "tombstone/edge1/vni/7",
+        "operator/alder",
+        "node/edge1",
+        "port/edge1/h0",
+        "server/s1",
+        "lease/alder/l1",
+        "profile/alder/p",
+        "segment/alder/lan",
+        "attachment/alder/a",
+        "tombstone/edge1/vni/7",
     ];
     let body = prop_oneof![
         2 => any_json(),
@@ -194,7 +257,8 @@ async fn no_body_makes_it_fail() {
     let runtime = tokio::runtime::Handle::current();
     let tested = tokio::task::spawn_blocking(move || {
         let (methods, paths, bytes) = requests();
-        let mut runner = TestRunner::new(Config { cases: 600, failure_persistence: None, ..Config::default() });
+        let mut runner =
+            TestRunner::new(Config { cases: 600, failure_persistence: None, ..Config::default() });
         runner.run(&(any::<bool>(), methods, paths, bytes), |(is_owner, method, path, body)| {
             let asker = if is_owner { &owner } else { &alder };
             let kind = [("content-type", "application/json")];

@@ -23,17 +23,23 @@ pub async fn connect(site: &Site, uri: &str) -> TlsStream<TcpStream> {
     let mut roots = RootCertStore::empty();
     roots.add(site.ca_der()).unwrap();
     let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
-    let config =
-        ClientConfig::builder().with_root_certificates(roots).with_client_auth_cert(vec![certificate], key).unwrap();
+    let config = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(vec![certificate], key)
+        .unwrap();
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let stream = socket.connect(site.address).await.unwrap();
-    TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap()
+    TlsConnector::from(Arc::new(config))
+        .connect(ServerName::try_from("localhost").unwrap(), stream)
+        .await
+        .unwrap()
 }
 
 async fn answer(mut stream: TlsStream<TcpStream>) -> String {
     let mut text = vec![0; 65536];
-    let read = tokio::time::timeout(Duration::from_secs(20), stream.read(&mut text)).await.unwrap().unwrap_or(0);
+    let read =
+        tokio::time::timeout(Duration::from_secs(20), stream.read(&mut text)).await.unwrap().unwrap_or(0);
     String::from_utf8_lossy(&text[..read]).into_owned()
 }
 
@@ -108,9 +114,7 @@ async fn requests_and_streams_at_once_are_counted() {
     let mut stream = connect(&site, "sillon:operator/alder").await;
     let head = "PUT /v1/segments/alder/x HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{";
     stream.write_all(head.as_bytes()).await.unwrap();
-    let refused = async {
-        while alder.get("whoami").await.status != 429 {}
-    };
+    let refused = async { while alder.get("whoami").await.status != 429 {} };
     tokio::time::timeout(Duration::from_secs(5), refused).await.unwrap();
     site.operator("birch").get("whoami").await.is(200);
     site.stop().await;
@@ -123,9 +127,7 @@ async fn requests_of_all_at_once_are_counted() {
     let head = "PUT /v1/segments/alder/x HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{";
     stream.write_all(head.as_bytes()).await.unwrap();
     let owner = site.owner();
-    let refused = async {
-        while owner.get("whoami").await.status != 503 {}
-    };
+    let refused = async { while owner.get("whoami").await.status != 503 {} };
     tokio::time::timeout(Duration::from_secs(5), refused).await.unwrap();
     assert_eq!(owner.get("whoami").await.problem(), (503, "unavailable".to_owned()));
     site.stop().await;
@@ -177,7 +179,9 @@ async fn a_transaction_of_too_many_changes_is_refused() {
 async fn nobody_connects_without_a_certificate_of_the_fabric() {
     let (site, other) = (site(Limits::default()).await, Site::empty().await);
     let pem = site.ca_pem();
-    let trusts = || reqwest::Client::builder().tls_certs_only([reqwest::Certificate::from_pem(pem.as_bytes()).unwrap()]);
+    let trusts = || {
+        reqwest::Client::builder().tls_certs_only([reqwest::Certificate::from_pem(pem.as_bytes()).unwrap()])
+    };
     let url = format!("https://{}/v1/whoami", site.address);
     trusts().build().unwrap().get(&url).send().await.unwrap_err();
     let (certificate, key) = other.issue(Some("sillon:owner"));

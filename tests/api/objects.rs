@@ -28,7 +28,10 @@ async fn an_object_is_made_read_changed_listed_and_deleted() {
     let again = alder.put("segments/alder/lan", object).await.is(200);
     assert_eq!(again.tag, made.tag);
     let changed = alder.put("segments/alder/lan", json!({"spec":{"service":"lan","mtu":9000}})).await.is(200);
-    assert_eq!((&changed.json()["spec"]["mtu"], &changed.json()["status"]["vni"]), (&json!(9000), &json!(vni)));
+    assert_eq!(
+        (&changed.json()["spec"]["mtu"], &changed.json()["status"]["vni"]),
+        (&json!(9000), &json!(vni))
+    );
     assert_ne!(changed.tag, made.tag);
 
     let list = alder.get("segments").await.is(200).json();
@@ -60,7 +63,8 @@ async fn who_changes_what_has_changed_is_told_so() {
     assert_eq!(put("\"\"", 3000).await.problem(), changed);
     assert_eq!(put("x", 3000).await.problem().0, 400);
     put("*", 3000).await.is(200);
-    let third = put(&format!("\"x\", {}", alder.get(path).await.tag.unwrap()), 4000).await.is(200).tag.unwrap();
+    let third =
+        put(&format!("\"x\", {}", alder.get(path).await.tag.unwrap()), 4000).await.is(200).tag.unwrap();
     let patch = alder.patch(path, &[("if-match", &second)], json!({"spec":{"mtu":5000}})).await;
     assert_eq!(patch.problem(), changed);
     alder.patch(path, &[("if-match", &third)], json!({"spec":{"mtu":5000}})).await.is(200);
@@ -97,7 +101,8 @@ async fn a_patch_changes_what_it_names_and_nothing_else() {
     let alder = site.operator("alder");
     let path = "segments/alder/lan";
     alder.put(path, json!({"spec":{"service":"lan","mtu":2000,"vni":150,"moves":{"limit":9}}})).await.is(201);
-    let patched = alder.patch(path, &[], json!({"spec":{"mtu":null,"moves":{"freeze":7}}})).await.is(200).json();
+    let patched =
+        alder.patch(path, &[], json!({"spec":{"mtu":null,"moves":{"freeze":7}}})).await.is(200).json();
     let spec = &patched["spec"];
     assert_eq!((&spec["mtu"], &spec["vni"]), (&json!(1500), &json!(150)));
     assert_eq!(spec["moves"], json!({"limit":9,"window":180,"freeze":7}));
@@ -123,10 +128,7 @@ async fn patches_at_once_are_all_made() {
     });
     futures::future::join_all(all).await;
     let spec = alder.get("segments/alder/lan").await.json()["spec"].clone();
-    assert_eq!(
-        fields.map(|field| spec[field].as_u64().unwrap()),
-        [1340, 40, 40, 40]
-    );
+    assert_eq!(fields.map(|field| spec[field].as_u64().unwrap()), [1340, 40, 40, 40]);
     site.stop().await;
 }
 
@@ -136,10 +138,12 @@ async fn a_transaction_is_made_wholly_or_not_at_all() {
     let alder = site.operator("alder");
     let put = |key: &str, spec: Value| json!({"do":"put","key":key,"spec":spec});
     let a = |port: &str| json!({"segment":"lan","port":port,"encap":"dot1q 10"});
-    let changes = json!([put("attachment/alder/a", a("edge1/p1")), put("segment/alder/lan", json!({"service":"lan"}))]);
+    let changes =
+        json!([put("attachment/alder/a", a("edge1/p1")), put("segment/alder/lan", json!({"service":"lan"}))]);
     let before = site.controller.state().revision();
 
-    let tried = alder.post("transactions?dry_run=true", Some(json!({"changes":changes}))).await.is(200).json();
+    let tried =
+        alder.post("transactions?dry_run=true", Some(json!({"changes":changes}))).await.is(200).json();
     assert_eq!(tried["dry_run"], true);
     assert_eq!(tried["events"].as_array().unwrap().len(), 2);
     assert_eq!(site.controller.state().revision(), before);
@@ -150,7 +154,8 @@ async fn a_transaction_is_made_wholly_or_not_at_all() {
 
     let made = alder.batch(changes.clone()).await.is(200).json();
     assert_eq!(site.controller.state().revision().0, before.0 + 1);
-    let keys: Vec<&str> = made["events"].as_array().unwrap().iter().map(|event| event["key"].as_str().unwrap()).collect();
+    let keys: Vec<&str> =
+        made["events"].as_array().unwrap().iter().map(|event| event["key"].as_str().unwrap()).collect();
     assert_eq!(keys, ["segment/alder/lan", "attachment/alder/a"]);
     assert_eq!(alder.batch(changes).await.is(200).json()["events"], json!([]));
 
@@ -237,7 +242,14 @@ async fn lists_are_asked_by_what_objects_have_to_do_with() {
     assert_eq!(names("ports?server=s3").await, ["edge2/p3"]);
     assert_eq!(names("servers?node=edge1").await, ["s1", "s2"]);
     assert_eq!(names("ports?node=edge2").await, ["edge2/p3", "edge2/up0"]);
-    for wrong in ["nodes?server=s1", "segments?operator=a/b", "segments?colour=red", "segments?limit=0", "segments?limit=1001", "segments?page=x"] {
+    for wrong in [
+        "nodes?server=s1",
+        "segments?operator=a/b",
+        "segments?colour=red",
+        "segments?limit=0",
+        "segments?limit=1001",
+        "segments?page=x",
+    ] {
         assert_eq!(owner.get(wrong).await.problem(), (400, "request".to_owned()), "{wrong}");
     }
     site.stop().await;
@@ -268,7 +280,10 @@ async fn tombstones_and_ports_are_read_by_their_whole_names() {
     let site = Site::new().await;
     let (owner, alder) = (site.owner(), site.operator("alder"));
     alder.put("segments/alder/lan", lan()).await.is(201);
-    alder.put("attachments/alder/a", json!({"spec":{"segment":"lan","port":"edge1/p1","encap":"dot1q 10"}})).await.is(201);
+    alder
+        .put("attachments/alder/a", json!({"spec":{"segment":"lan","port":"edge1/p1","encap":"dot1q 10"}}))
+        .await
+        .is(201);
     alder.delete("attachments/alder/a").await.is(204);
     let grave = owner.get("tombstones/edge1/encap/p1/dot1q%2010").await.is(200).json();
     assert_eq!(grave["status"]["operator"], "alder");
@@ -283,7 +298,9 @@ async fn tombstones_and_ports_are_read_by_their_whole_names() {
 #[tokio::test]
 async fn everybody_is_told_who_it_is() {
     let site = Site::empty().await;
-    for (identity, role) in [("owner", "owner"), ("operator/alder", "operator"), ("auditor", "auditor"), ("node/edge1", "node")] {
+    for (identity, role) in
+        [("owner", "owner"), ("operator/alder", "operator"), ("auditor", "auditor"), ("node/edge1", "node")]
+    {
         let asker = site.asker(Some(&format!("sillon:{identity}")));
         assert_eq!(asker.get("whoami").await.is(200).json(), json!({"identity":identity,"role":role}));
         asker.get("../healthz").await.is(200);

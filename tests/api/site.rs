@@ -94,7 +94,15 @@ pub const SITE: &[(&str, &str)] = &[
 impl Site {
     /// An empty fabric.
     pub async fn empty() -> Self {
-        Self::with(Limits { rate: u32::MAX.try_into().unwrap(), burst: u32::MAX.try_into().unwrap(), ..Limits::default() }, Settings::default()).await
+        Self::with(
+            Limits {
+                rate: u32::MAX.try_into().unwrap(),
+                burst: u32::MAX.try_into().unwrap(),
+                ..Limits::default()
+            },
+            Settings::default(),
+        )
+        .await
     }
 
     /// With the owner's part.
@@ -181,7 +189,8 @@ impl Site {
 pub fn pem(label: &str, der: &[u8]) -> String {
     use base64::Engine;
     let text = base64::engine::general_purpose::STANDARD.encode(der);
-    let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    let lines: Vec<&str> =
+        text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
@@ -263,9 +272,7 @@ impl Asker {
 }
 
 pub async fn read(response: Response) -> Answer {
-    let text = |name: &str| {
-        response.headers().get(name).map(|value| value.to_str().unwrap().to_owned())
-    };
+    let text = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
     let (status, tag, kind) = (response.status(), text("etag"), text("content-type").unwrap_or_default());
     assert_ne!(status, StatusCode::INTERNAL_SERVER_ERROR);
     Answer { status: status.as_u16(), tag, kind, text: response.text().await.unwrap() }

@@ -98,12 +98,16 @@ async fn who_watches_is_told_what_happens_and_goes_on_where_it_was() {
         drop(events);
         alder.put("segments/alder/two", lan()).await.is(201);
         alder.delete("segments/alder/one").await.is(204);
-        for (query, last) in [(format!("?after={}", one.id), None), ("?after=0".to_owned(), Some(one.id.as_str()))] {
+        for (query, last) in
+            [(format!("?after={}", one.id), None), ("?after=0".to_owned(), Some(one.id.as_str()))]
+        {
             let mut events = Events::of(asker, &query, last).await;
             let mut next = events.next().await;
             if next.data["who"] == "fabric" {
                 // An operator is told of its servers and ports anew.
-                assert!(keys(&next).iter().all(|(_, key)| key.starts_with("port/") || key.starts_with("server/")));
+                assert!(
+                    keys(&next).iter().all(|(_, key)| key.starts_with("port/") || key.starts_with("server/"))
+                );
                 next = events.next().await;
             }
             assert_eq!(keys(&next), [("put", "segment/alder/two")]);
@@ -149,7 +153,10 @@ async fn a_server_comes_into_sight_with_its_lease_and_goes_with_it() {
     assert_eq!((keys(&offered), &offered.data["who"]), (expected.to_vec(), &json!("owner")));
     owner.post("leases/alder/l3/drain", None).await.is(200);
     let over = events.next().await;
-    assert_eq!(keys(&over), [("put", "lease/alder/l3"), ("delete", "port/edge2/p3"), ("delete", "server/s3")]);
+    assert_eq!(
+        keys(&over),
+        [("put", "lease/alder/l3"), ("delete", "port/edge2/p3"), ("delete", "server/s3")]
+    );
     site.stop().await;
 }
 
@@ -168,7 +175,8 @@ async fn streams_end_with_a_last_event_when_the_controller_stops() {
 
 #[tokio::test]
 async fn a_reader_that_is_too_slow_is_cut_and_told_so() {
-    let limits = Limits { rate: 10_000.try_into().unwrap(), burst: 10_000.try_into().unwrap(), ..Limits::default() };
+    let limits =
+        Limits { rate: 10_000.try_into().unwrap(), burst: 10_000.try_into().unwrap(), ..Limits::default() };
     let site = Site::with(limits, Settings { history: 4, ..Settings::default() }).await;
     site.build().await;
     let alder = site.operator("alder");
@@ -185,7 +193,8 @@ async fn a_reader_that_is_too_slow_is_cut_and_told_so() {
     let mut rest = Vec::new();
     tokio::time::timeout(Duration::from_secs(60), reader.read_to_end(&mut rest)).await.ok();
     let text = String::from_utf8_lossy(&rest);
-    let last = text.rfind("event: cut").map(|at| &text[at..]).unwrap_or_else(|| panic!("{} bytes", rest.len()));
+    let last =
+        text.rfind("event: cut").map(|at| &text[at..]).unwrap_or_else(|| panic!("{} bytes", rest.len()));
     assert!(last.contains("too slow"), "{last}");
     let id = last.lines().find_map(|line| line.strip_prefix("id: ")).unwrap();
     let again = read(site.owner().raw(Method::GET, "watch", &[("last-event-id", id)], None).await).await;

@@ -12,7 +12,8 @@ use super::client::Client;
 use super::plan::{Plan, yaml};
 use super::{manifest, show};
 use crate::cli::args::{
-    ApplyArgs, AttachArgs, DetachArgs, DiffArgs, Format, GetArgs, LeaseCommand, OfferArgs, OneArgs, WhoamiArgs,
+    ApplyArgs, AttachArgs, DetachArgs, DiffArgs, Format, GetArgs, LeaseCommand, OfferArgs, OneArgs,
+    WhoamiArgs,
 };
 use crate::cli::{Output, exit};
 use crate::fabric::{Key, Kind};

@@ -139,7 +139,13 @@ mod tests {
 
     fn set(name: &str, server: &str) -> SetArgs {
         let name = name.parse().unwrap();
-        SetArgs { name, server: server.parse().unwrap(), cert: "c".into(), key: "/k".into(), ca: vec!["a".into()] }
+        SetArgs {
+            name,
+            server: server.parse().unwrap(),
+            cert: "c".into(),
+            key: "/k".into(),
+            ca: vec!["a".into()],
+        }
     }
 
     #[test]

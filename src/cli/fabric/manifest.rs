@@ -49,7 +49,8 @@ pub fn read(paths: &[PathBuf]) -> Result<BTreeMap<Key, Value>, WrongFile> {
     for path in paths {
         for file in files(path)? {
             let wrong = |what: String| WrongFile { path: file.clone(), what };
-            let text = std::fs::read_to_string(&file).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+            let text =
+                std::fs::read_to_string(&file).map_err(|error| wrong(format!("cannot be read: {error}")))?;
             let is_toml = file.extension().is_some_and(|extension| extension == "toml");
             for (key, spec) in parse(&text, is_toml).map_err(wrong)? {
                 if all.contains_key(&key) {
@@ -110,7 +111,8 @@ pub fn parse(text: &str, is_toml: bool) -> Result<Vec<(Key, Value)>, String> {
 
 fn object(item: Item) -> Result<(Key, Value), String> {
     let name = format!("{}/{}", item.kind, item.name);
-    let key: Key = name.parse().map_err(|invalid: InvalidValue| format!("{name}: {invalid} ({})", invalid.help()))?;
+    let key: Key =
+        name.parse().map_err(|invalid: InvalidValue| format!("{name}: {invalid} ({})", invalid.help()))?;
     let spec = normal(&key, item.spec).map_err(|what| format!("{key}: {what}"))?;
     Ok((key, spec))
 }
@@ -136,7 +138,10 @@ mod tests {
         let yaml = parse(YAML, false).unwrap();
         assert_eq!(yaml, parse(TOML, true).unwrap());
         let (key, spec) = &yaml[0];
-        assert_eq!((key.to_string().as_str(), &spec["mtu"], &spec["ageing"]), ("segment/alder/lan", &json!(9000), &json!(300)));
+        assert_eq!(
+            (key.to_string().as_str(), &spec["mtu"], &spec["ageing"]),
+            ("segment/alder/lan", &json!(9000), &json!(300))
+        );
     }
 
     #[test]

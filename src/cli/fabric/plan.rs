@@ -96,7 +96,8 @@ mod tests {
             (key("node/edge1"), json!({})),
         ]);
         let object = |mtu: u32| json!({"spec":{"mtu":mtu},"etag":"t","status":{"vni":7}});
-        let mut there = BTreeMap::from([(key("segment/a/one"), object(1)), (key("segment/a/two"), object(2))]);
+        let mut there =
+            BTreeMap::from([(key("segment/a/one"), object(1)), (key("segment/a/two"), object(2))]);
         let plan = Plan::new(&wanted, &there);
         assert_eq!(
             plan.transaction(),
@@ -105,7 +106,10 @@ mod tests {
                 {"do":"put","key":"segment/a/two","spec":{"mtu":1},"expect":"t"},
             ]})
         );
-        assert_eq!(plan.text(), "+ node/edge1\n    {}\n~ segment/a/two\n  - mtu: 2\n  + mtu: 1\n1 to make, 1 to change\n");
+        assert_eq!(
+            plan.text(),
+            "+ node/edge1\n    {}\n~ segment/a/two\n  - mtu: 2\n  + mtu: 1\n1 to make, 1 to change\n"
+        );
         there.insert(key("segment/a/two"), object(1));
         there.insert(key("node/edge1"), json!({"spec":{}}));
         assert!(Plan::new(&wanted, &there).is_empty());

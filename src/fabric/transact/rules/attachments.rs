@@ -72,12 +72,7 @@ fn right(
 }
 
 /// What has the frames of this encapsulation already, or had them.
-fn taken<'s>(
-    state: &'s State,
-    port: &PortKey,
-    but: &Owned,
-    encap: Encap,
-) -> Option<&'s Key> {
+fn taken<'s>(state: &'s State, port: &PortKey, but: &Owned, encap: Encap) -> Option<&'s Key> {
     state.referrers(&Key::Port(port.clone())).find(|user| match user {
         Key::Attachment(owned) => {
             owned != but && state.attachment(owned).is_some_and(|other| other.encap.overlaps(&encap))
