@@ -8,6 +8,7 @@ use futures::{FutureExt, StreamExt};
 
 use crate::controller::{Committed, Compacted, Controller, Request, SubmitError};
 use crate::fabric::{Revision, State};
+use crate::identity::Identity;
 use crate::store::Store;
 
 /// A controller.
@@ -23,6 +24,12 @@ pub trait Backend: Send + Sync {
 
     /// Makes a transaction, or tries it.
     fn submit(&self, request: Request) -> BoxFuture<'_, Result<Committed, SubmitError>>;
+
+    /// Writes to the audit log what somebody had no right to.
+    ///
+    /// # Errors
+    /// It could not.
+    fn deny(&self, who: Identity, message: String) -> BoxFuture<'_, Result<(), SubmitError>>;
 
     /// What was committed after a revision, and what will be. It ends when the reader is too slow.
     ///
@@ -42,6 +49,11 @@ impl<S: Store + 'static> Backend for Controller<S> {
 
     fn submit(&self, request: Request) -> BoxFuture<'_, Result<Committed, SubmitError>> {
         Self::submit(self, request).boxed()
+    }
+
+    fn deny(&self, who: Identity, message: String) -> BoxFuture<'_, Result<(), SubmitError>> {
+        // What was asked is in the message: its kind and name were enough to refuse it, and nothing more was read.
+        Self::deny(self, who, Vec::new(), message).boxed()
     }
 
     fn watch(&self, after: Revision) -> Result<BoxStream<'static, Arc<Committed>>, Compacted> {

@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::problem::Problem;
 use super::{Api, call};
+use crate::authz::Denied;
 use crate::identity::Identity;
 
 /// What requests and connections may cost.
@@ -158,7 +159,12 @@ async fn guarded(api: &Api, request: Request, next: Next) -> Result<Response, Pr
     let _places = api.throttle().enter(&who)?;
     let time = api.limits().time;
     match tokio::time::timeout(time, next.run(request)).await {
-        Ok(response) => Ok(response),
+        Ok(response) => {
+            if let Some(Denied(message)) = response.extensions().get() {
+                api.denied(who, message.clone()).await;
+            }
+            Ok(response)
+        }
         Err(_) => Err(Problem::unavailable(format!(
             "the answer was not there within {time:?}; whether a change was made is not known: look first"
         ))),

@@ -85,6 +85,13 @@ impl Api {
         Eyes { seal: &self.0.seal, who, dry_run }
     }
 
+    /// Has the audit log say what somebody had no right to. The refusal stands, whether it can be written down or not.
+    async fn denied(&self, who: Identity, message: String) {
+        if let Err(error) = self.0.backend.deny(who.clone(), message.clone()).await {
+            tracing::error!(%error, %who, message, "a refusal could not be written to the audit log");
+        }
+    }
+
     /// Makes changes that were found to be allowed, or tries them.
     async fn submit(
         &self,

@@ -43,6 +43,8 @@ pub struct Problem {
     change: Option<usize>,
     #[serde(skip)]
     retry_after: Option<Duration>,
+    #[serde(skip)]
+    denied: Option<Denied>,
 }
 
 /// `application/problem+json`
@@ -60,6 +62,7 @@ impl Problem {
             objects: Vec::new(),
             change: None,
             retry_after: None,
+            denied: None,
         }
     }
 
@@ -203,7 +206,7 @@ impl Problem {
 
 impl From<Denied> for Problem {
     fn from(denied: Denied) -> Self {
-        Self::forbidden(denied.0)
+        Self { denied: Some(denied.clone()), ..Self::forbidden(denied.0) }
     }
 }
 
@@ -214,6 +217,10 @@ impl IntoResponse for Problem {
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (status, body).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+        // For whoever writes down what was refused.
+        if let Some(denied) = self.denied {
+            response.extensions_mut().insert(denied);
+        }
         if let Some(after) = self.retry_after {
             let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));

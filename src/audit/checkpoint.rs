@@ -61,6 +61,13 @@ pub struct Signer {
     key: SigningKey,
 }
 
+impl fmt::Debug for Signer {
+    /// Without the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signer").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
 /// What checks them: the log's name, and its public key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifierKey {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 
 use super::Hash;
-use crate::fabric::{Actor, Change, Event, Key, Refused, Revision};
+use crate::fabric::{Actor, Change, Event, Key, Revision};
 use crate::identity::Identity;
 use crate::model::Name;
 
@@ -126,19 +126,14 @@ pub fn refused(
     who: &Who,
     when: Timestamp,
     asked: &[Change],
-    why: &Refused,
+    (rule, message): (&str, &str),
     besides: u64,
 ) -> Result<Entry, serde_json::Error> {
-    let rule = serde_json::to_value(why.rule)?;
     Ok(Entry {
         when,
         who: who.clone(),
         operator: who.operator().cloned(),
-        decision: Decision::Refused {
-            rule: rule.as_str().unwrap_or_default().to_owned(),
-            message: why.message.clone(),
-            besides,
-        },
+        decision: Decision::Refused { rule: rule.to_owned(), message: message.to_owned(), besides },
         asked: asked.iter().map(serde_json::to_value).collect::<Result<_, _>>()?,
         objects: Vec::new(),
     })

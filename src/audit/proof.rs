@@ -123,10 +123,13 @@ impl Proof {
         if kept.size() > now.size() {
             return Err(ProofError::Shrunk { now: now.size(), kept: kept.size() });
         }
+        let forked = || ProofError::Forked { now: now.size(), kept: kept.size() };
+        if kept.size() == now.size() {
+            return if kept.root() == now.root() { Ok(()) } else { Err(forked()) };
+        }
         if self.since != kept.size() {
             return Err(ProofError::Since { since: self.since, kept: kept.size() });
         }
-        let forked = || ProofError::Forked { now: now.size(), kept: kept.size() };
         if kept.size() == 0 {
             // Every log continues the empty one.
             let is_empty = kept.root() == super::Tree::default().root() && self.consistency.is_empty();

@@ -346,6 +346,9 @@ The file:
   key = \"controller.key\"
   roots = [\"ca.crt\"]                          whose certificates are taken
   revocations = [\"crl.pem\"]                   unless there are no revocation lists
+  [audit]                                     without it, the log of changes has no signed checkpoints
+  name = \"north.example/audit\"
+  key = \"audit.key\"                           what `sillon audit key --name north.example/audit` made
 
 Paths are relative to the file. SIGHUP reads certificates again, which happens by itself, too. SIGTERM ends it.";
 

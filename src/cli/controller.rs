@@ -16,7 +16,8 @@ use super::args::ControllerArgs;
 use super::{Output, exit};
 use crate::agents;
 use crate::api::{self, Api, Limits, Seal, TlsGate};
-use crate::controller::{Config, Controller, Settings};
+use crate::audit::Signer;
+use crate::controller::{AuditConfig, Config, Controller, Settings};
 use crate::pki::Tls;
 use crate::store::Embedded;
 
@@ -37,6 +38,12 @@ pub fn run(args: &ControllerArgs, output: Output) -> anyhow::Result<ExitCode> {
     Ok(exit::DONE)
 }
 
+fn signer(audit: &AuditConfig) -> anyhow::Result<Signer> {
+    let file = || audit.key.display().to_string();
+    let pem = std::fs::read_to_string(&audit.key).with_context(file)?;
+    Signer::from_pem(&audit.name, &pem).with_context(file)
+}
+
 async fn serve(config: &Config) -> anyhow::Result<()> {
     // First of all: a signal that comes before its handler would end the controller as a failure.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -46,6 +53,9 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let mut settings = Settings::default();
     if let Some(name) = &config.name {
         settings.name = name.to_string();
+    }
+    if let Some(audit) = &config.audit {
+        settings.audit = Some(Arc::new(signer(audit)?));
     }
     let name = settings.name.clone();
     let listeners = try_join_all(config.agents.listen().iter().map(|address| async move {

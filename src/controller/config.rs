@@ -22,6 +22,8 @@ pub struct Config {
     pub agents: ListenerConfig,
     /// The API's listener; none if left out.
     pub api: Option<ApiConfig>,
+    /// What signs the audit log.
+    pub audit: Option<AuditConfig>,
     tls: TlsConfig,
 }
 
@@ -56,6 +58,16 @@ impl ApiConfig {
     }
 }
 
+/// What signs the audit log, as `sillon audit key` made it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditConfig {
+    /// The log's name.
+    pub name: String,
+    /// The key's file.
+    pub key: PathBuf,
+}
+
 /// The files of TLS.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -82,7 +94,8 @@ impl Config {
         let tls = &mut config.tls;
         let secret = config.api.as_mut().and_then(|api| api.secret.as_mut());
         let files = [&mut config.store, &mut tls.certificate, &mut tls.key].into_iter().chain(secret);
-        for file in files.chain(tls.roots.get_mut()).chain(&mut tls.revocations) {
+        let audit = config.audit.as_mut().map(|audit| &mut audit.key);
+        for file in files.chain(tls.roots.get_mut()).chain(&mut tls.revocations).chain(audit) {
             *file = directory.join(&*file);
         }
         Ok(config)

@@ -8,6 +8,9 @@
 //! ([`Store::commit_all`]). Nobody is answered, not even with a refusal, before all that the answer rests on is in the store, and is still so. If another
 //! controller was faster, what it wrote is read and the requests are made again from there, a few times.
 //!
+//! **The audit log** ([`crate::audit`]) is in the same store. Each change has its entry in its own commit; a refusal has one that changes nothing else,
+//! and so is a revision, too. A commit that has no events is one.
+//!
 //! **One controller leads**, by a leadership of the store with a term. It lets time pass for the leases, and serves the agents; all of them take
 //! requests.
 #![forbid(unsafe_code)]
@@ -16,6 +19,7 @@ mod config;
 mod history;
 mod lead;
 mod record;
+mod recorder;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -31,12 +35,15 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-pub use self::config::{ApiConfig, Config, ListenerConfig};
+pub use self::config::{ApiConfig, AuditConfig, Config, ListenerConfig};
 pub use self::history::Compacted;
 pub use self::lead::Lead;
 pub use self::record::RECORD;
-use self::writer::{Pending, Writer};
+use self::recorder::Recorder;
+use self::writer::{Denied, Pending, Writer};
+use crate::audit::{Signer, Who};
 use crate::fabric::{Actor, Change, Event, Refused, Revision, State};
+use crate::identity::Identity;
 use crate::store::{Held, Store, StoreError, Version};
 
 /// Requests that wait while others are committed; who comes then waits for a place.
@@ -55,6 +62,8 @@ pub struct Settings {
     pub history: usize,
     /// How often a request is made again because another controller was faster.
     pub tries: u32,
+    /// What signs the audit log. Without it, the log has entries and no checkpoints.
+    pub audit: Option<Arc<Signer>>,
 }
 
 impl Default for Settings {
@@ -65,6 +74,7 @@ impl Default for Settings {
             tick: Duration::from_secs(1),
             history: 4096,
             tries: 16,
+            audit: None,
         }
     }
 }
@@ -194,12 +204,14 @@ impl<S: Store + 'static> Controller<S> {
     /// The store fails, or what it has is no state of a fabric.
     pub async fn open(store: S, settings: Settings) -> Result<Self, ControllerError> {
         let store = Arc::new(store);
-        let (state, history) = record::load(&*store, settings.history).await?;
+        let (state, tree, history) = record::load(&*store, settings.history).await?;
         let history = history::Shared::new(history, state.revision(), settings.history);
         let (say, now) = watch::channel(Now { state, broken: None });
         let (requests, queue) = mpsc::channel(QUEUE);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let writer = Writer::new(Arc::clone(&store), say, history.clone(), settings.tries);
+        let recorder = Recorder::new(settings.audit.clone());
+        let writer =
+            Writer::new(Arc::clone(&store), (say, history.clone()), settings.tries, (recorder, tree));
         tasks.spawn(writer.run(queue, stop.clone()));
         let (say, lead) = watch::channel(None);
         tasks.spawn(lead::run(Arc::clone(&store), settings, requests.clone(), say, stop.clone()));
@@ -229,6 +241,24 @@ impl<S: Store + 'static> Controller<S> {
     /// See [`SubmitError`]; nothing was changed, unless the store failed.
     pub async fn submit(&self, request: Request) -> Result<Committed, SubmitError> {
         ask(&self.inner.requests, request, None).await
+    }
+
+    /// Has the audit log say that something was refused before it was submitted: for lack of rights. When this returns, that is in the store, or
+    /// was only counted because there were too many of the same asker's.
+    ///
+    /// # Errors
+    /// See [`SubmitError`].
+    pub async fn deny(
+        &self,
+        who: Identity,
+        changes: Vec<Change>,
+        message: String,
+    ) -> Result<(), SubmitError> {
+        // Nothing is done in this name; a commit needs one.
+        let actor = who.actor().unwrap_or(Actor::Controller);
+        let request = Request { who: actor, changes, dry_run: false };
+        let denied = Denied { who: Who::Identity(who), message };
+        wait(&self.inner.requests, request, None, Some(denied)).await.map(drop)
     }
 
     /// What was committed after a revision, in order, without gaps, and then what will be. It ends when the controller is closed, and when who
@@ -268,8 +298,17 @@ async fn ask(
     request: Request,
     held: Option<Held>,
 ) -> Result<Committed, SubmitError> {
+    wait(requests, request, held, None).await
+}
+
+async fn wait(
+    requests: &mpsc::Sender<Pending>,
+    request: Request,
+    held: Option<Held>,
+    denied: Option<Denied>,
+) -> Result<Committed, SubmitError> {
     let (reply, answer) = oneshot::channel();
-    let pending = Pending { request, held, reply };
+    let pending = Pending { request, held, denied, refusal: None, reply };
     requests.send(pending).await.map_err(|_| SubmitError::Closed)?;
     answer.await.map_err(|_| SubmitError::Closed)?
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Committed, ControllerError};
+use crate::audit::{self, Tree};
 use crate::fabric::{Actor, Event, Key, Object, Revision, State};
 use crate::store::{Batch, Store, StoreError, Version, Write};
 
@@ -44,14 +45,18 @@ pub fn writes(committed: &Committed) -> serde_json::Result<Vec<Write>> {
 pub async fn load(
     store: &impl Store,
     history: usize,
-) -> Result<(State, VecDeque<Arc<Committed>>), ControllerError> {
+) -> Result<(State, Tree, VecDeque<Arc<Committed>>), ControllerError> {
     let snapshot = store.snapshot().await?;
     let version = snapshot.version;
-    let mut record = None;
+    let (mut record, mut tree) = (None, Tree::default());
     let mut objects = Vec::with_capacity(snapshot.entries.len());
     for (key, value) in &snapshot.entries {
         if key == RECORD {
             record = Some(read::<Record>(version, key, value)?);
+        } else if key == audit::TREE_KEY {
+            tree = read_tree(version, value)?;
+        } else if key.starts_with(audit::PREFIX) {
+            // Nobody here reads what is in the log.
         } else {
             objects.push((read_key(version, key)?, read(version, key, value)?));
         }
@@ -59,7 +64,7 @@ pub async fn load(
     check_record(version, record.as_ref())?;
     let state = State::from_objects(Revision(version.0), objects)
         .map_err(|refused| ControllerError::Rule { version, refused })?;
-    Ok((state, recent(store, version, history).await?))
+    Ok((state, tree, recent(store, version, history).await?))
 }
 
 fn check_record(version: Version, record: Option<&Record>) -> Result<(), ControllerError> {
@@ -85,7 +90,7 @@ async fn recent(
             Ok(batches) => {
                 for batch in batches.into_iter().filter(|batch| batch.version <= until) {
                     at = batch.version;
-                    all.push_back(Arc::new(read_batch(batch)?.0));
+                    all.push_back(Arc::new(read_batch(batch)?.committed));
                 }
             }
             Err(StoreError::Compacted(first)) => at = first,
@@ -95,14 +100,27 @@ async fn recent(
     Ok(all)
 }
 
+/// What a commit did.
+pub struct Made {
+    pub committed: Committed,
+    /// The objects that it wrote.
+    pub objects: Vec<(Key, Option<Object>)>,
+    /// The audit log after it, if that has grown.
+    pub tree: Option<Tree>,
+}
+
 /// What a commit did, and what it wrote.
-pub fn read_batch(batch: Batch) -> Result<(Committed, Vec<(Key, Option<Object>)>), ControllerError> {
+pub fn read_batch(batch: Batch) -> Result<Made, ControllerError> {
     let version = batch.version;
-    let mut record = None;
+    let (mut record, mut tree) = (None, None);
     let mut objects = Vec::with_capacity(batch.writes.len());
     for (key, value) in batch.writes {
         if key == RECORD {
             record = value.map(|value| read::<Record>(version, &key, &value)).transpose()?;
+        } else if key == audit::TREE_KEY {
+            tree = value.map(|value| read_tree(version, &value)).transpose()?;
+        } else if key.starts_with(audit::PREFIX) {
+            // Nobody here reads what is in the log.
         } else {
             let object = value.map(|value| read::<Object>(version, &key, &value)).transpose()?;
             objects.push((read_key(version, &key)?, object));
@@ -120,7 +138,16 @@ pub fn read_batch(batch: Batch) -> Result<(Committed, Vec<(Key, Option<Object>)>
         before: before.remove(key),
         after: object.clone().map(Arc::new),
     });
-    Ok((Committed { revision, when, who, events: events.collect() }, objects))
+    let committed = Committed { revision, when, who, events: events.collect() };
+    Ok(Made { committed, objects, tree })
+}
+
+fn read_tree(version: Version, value: &str) -> Result<Tree, ControllerError> {
+    audit::restore(Some(value)).map_err(|error| ControllerError::Record {
+        key: audit::TREE_KEY.to_owned(),
+        version,
+        what: error.to_string(),
+    })
 }
 
 fn read_key(version: Version, key: &str) -> Result<Key, ControllerError> {

@@ -82,7 +82,10 @@ pub(super) struct Material {
 
 /// What tells that a file is another one than before.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stamp(Vec<Option<(u64, u64, u64, i64, i64)>>);
+pub(super) struct Stamp(Vec<Option<OneStamp>>);
+
+/// Device, inode, size, and change time in seconds and nanoseconds.
+type OneStamp = (u64, u64, u64, i64, i64);
 
 impl TlsFiles {
     /// Taken before they are read, so that a change in between is seen later.

@@ -31,6 +31,8 @@ pub struct Node {
     /// Where it is.
     pub netns: Netns,
     binary: PathBuf,
+    /// What its agent goes by instead of its file, as `--controller URL` and what belongs to it.
+    pub follows: Option<Vec<String>>,
     /// More arguments of its agent, as `--xdp-mode generic`.
     pub arguments: Vec<String>,
     agent: Option<Child>,
@@ -41,7 +43,8 @@ impl Node {
     /// A node whose agent does not run yet.
     pub fn new(name: &str, netns: Netns, binary: &Path) -> Self {
         let binary = binary.to_owned();
-        Self { name: name.to_owned(), netns, binary, arguments: Vec::new(), agent: None, log: Log::default() }
+        let (follows, arguments, log) = (None, Vec::new(), Log::default());
+        Self { name: name.to_owned(), netns, binary, follows, arguments, agent: None, log }
     }
 
     /// Its name.
@@ -77,7 +80,9 @@ impl Node {
     /// The agent ends instead; the message has its log.
     pub fn restart(&mut self) -> anyhow::Result<()> {
         let mut command = self.netns.command(&self.binary.to_string_lossy());
-        command.args(["agent", "--config", &self.file()]).args(&self.arguments);
+        let file = ["--config".to_owned(), self.file()];
+        let source = self.follows.as_deref().unwrap_or(&file);
+        command.arg("agent").args(source).args(&self.arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| self.binary.display().to_string())?;
         let (said, ready) = mpsc::channel();

@@ -1,0 +1,104 @@
+//! What the audit log gets of each request: an entry in the commit that makes the change, or, of one that was refused, in a commit of its own.
+//!
+//! A commit of a refusal changes no object, and counts as a revision as others do. So it is as safe as a change, and whoever follows the store
+//! sees that nothing is missing. That whoever asks for nonsense all day does not fill the disk, refusals are limited for each asker: what is
+//! above that is only counted, and the next entry says how many there were. What was asked for is kept up to a length.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::Committed;
+use crate::audit::{self, Decision, Entry, Salt, Signer, Tree, Who};
+use crate::fabric::{Change, Refused, Revision};
+use crate::store::Write;
+
+/// Refusals of one asker that are written down at once.
+const AT_ONCE: NonZeroU32 = NonZeroU32::new(30).unwrap();
+/// And then so many a minute.
+const A_MINUTE: NonZeroU32 = NonZeroU32::new(2).unwrap();
+/// What was asked for and refused is kept if it is not longer than this, as JSON.
+const LONGEST: usize = 4096;
+
+/// What is added to a commit.
+pub type Added = (Vec<Write>, Tree);
+
+/// What writes entries.
+pub struct Recorder {
+    signer: Option<Arc<Signer>>,
+    limits: DefaultKeyedRateLimiter<String>,
+    /// Of whom there were more refusals than were written down.
+    besides: HashMap<String, u64>,
+}
+
+impl Recorder {
+    pub fn new(signer: Option<Arc<Signer>>) -> Self {
+        let quota = Quota::per_minute(A_MINUTE).allow_burst(AT_ONCE);
+        Self { signer, limits: RateLimiter::keyed(quota), besides: HashMap::new() }
+    }
+
+    /// The entries of what was made.
+    pub fn accepted(&self, tree: &Tree, committed: &Committed, asked: &[Change]) -> Result<Added, String> {
+        let Committed { revision, when, who, events } = committed;
+        let entries = audit::accepted(&Who::from(who), *when, *revision, asked, events);
+        self.append(tree, entries.map_err(|error| error.to_string())?)
+    }
+
+    /// The entry of what was refused.
+    pub fn refused(
+        &self,
+        tree: &Tree,
+        (who, when): (&Who, Timestamp),
+        asked: &[Change],
+        (rule, message, besides): (&str, &str, u64),
+    ) -> Result<Added, String> {
+        let entry = audit::refused(who, when, asked, (rule, message), besides);
+        let mut entry: Entry = entry.map_err(|error| error.to_string())?;
+        shorten(&mut entry);
+        self.append(tree, vec![entry])
+    }
+
+    /// Whether a refusal is written down, and how many were not since the last that was.
+    pub fn admits(&mut self, who: &Who) -> Option<u64> {
+        let who = who.to_string();
+        if self.limits.check_key(&who).is_ok() {
+            return Some(self.besides.remove(&who).unwrap_or(0));
+        }
+        *self.besides.entry(who).or_default() += 1;
+        None
+    }
+
+    fn append(&self, tree: &Tree, entries: Vec<Entry>) -> Result<Added, String> {
+        let salted: Option<Vec<_>> =
+            entries.into_iter().map(|entry| Salt::random().map(|salt| (entry, salt))).collect();
+        let salted = salted.ok_or("the system gives no random numbers")?;
+        audit::append(tree, &salted, self.signer.as_deref()).map_err(|error| error.to_string())
+    }
+}
+
+fn shorten(entry: &mut Entry) {
+    let length = Value::from(entry.asked.clone()).to_string().len();
+    if length > LONGEST {
+        entry.asked = vec![json!({ "left_out": { "changes": entry.asked.len(), "bytes": length } })];
+    }
+    if let Decision::Refused { message, .. } = &mut entry.decision
+        && message.len() > LONGEST
+    {
+        message.truncate(message.floor_char_boundary(LONGEST));
+    }
+}
+
+/// The rule that is against it, in a word.
+pub fn rule(refused: &Refused) -> String {
+    let value = serde_json::to_value(refused.rule).ok();
+    value.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// A commit in which only an entry was written.
+pub fn nothing_changed(revision: Revision, when: Timestamp, who: &crate::fabric::Actor) -> Committed {
+    Committed { revision, when, who: who.clone(), events: Vec::new() }
+}

@@ -1,0 +1,330 @@
+//! Two real nodes on the rig, whose agents follow a controller over a network of its own.
+
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use sillon::fabric::{Body, Change, ConditionKind, Key, LeaseState, LeaseStep};
+use sillon_rig::frame::BROADCAST;
+use sillon_rig::{Fabric, Netns, Underlay, Wire};
+use tokio::runtime::Runtime;
+
+use crate::common::{self, Stream, comes, datagram, mac, stays_away, stream};
+use crate::site::{Running, Site, accept, attach, delete, lan, leased, owned, put, runtime};
+
+/// Each edge has a cable to the controller.
+const CONTROLLER: [&str; 2] = ["10.97.1.1", "10.97.2.1"];
+const EDGES: [&str; 2] = ["10.97.1.2", "10.97.2.2"];
+const PORT: u16 = 7471;
+
+/// Two edges with two hosts each, and a controller.
+struct World {
+    fabric: Fabric,
+    controller: Netns,
+    site: Site,
+    runtime: Option<Runtime>,
+    running: Option<Running>,
+    /// By server: s1 to s4.
+    hosts: Vec<Wire>,
+}
+
+impl World {
+    /// All are there and run; the servers are leased, and nothing is attached.
+    fn new() -> Self {
+        let mut fabric = common::fabric(Underlay::Direct);
+        let controller = fabric.mounts.netns("controller").unwrap();
+        let site = Site::new(&CONTROLLER);
+        for (edge, address) in CONTROLLER.iter().enumerate() {
+            let node = &mut fabric.edges[edge];
+            let name = node.name().to_owned();
+            node.netns.join("mgmt0", &controller, &name, 1500).unwrap();
+            node.netns.ip(&format!("addr add {}/24 dev mgmt0", EDGES[edge])).unwrap();
+            controller.ip(&format!("addr add {address}/24 dev {name}")).unwrap();
+            let file = |name: &str| site.path(name).display().to_string();
+            let (cert, key) = (file(&format!("node-{name}.crt")), file(&format!("node-{name}.key")));
+            let url = format!("https://{address}:{PORT}");
+            let (ca, state) = (file("pki/ca.crt"), file("state"));
+            let all = [
+                "--controller",
+                &url,
+                "--node",
+                &name,
+                "--cert",
+                &cert,
+                "--key",
+                &key,
+                "--ca",
+                &ca,
+                "--state-dir",
+                &state,
+            ];
+            node.follows = Some(all.map(str::to_owned).to_vec());
+        }
+        let hosts = [(0, "p0"), (1, "p0"), (1, "p1"), (0, "p1")];
+        let hosts = hosts.map(|(edge, port)| fabric.plug(edge, port).unwrap()).into();
+        let mut world = Self { fabric, controller, site, runtime: None, running: None, hosts };
+        world.start();
+        world.does(leased());
+        for edge in &mut world.fabric.edges {
+            edge.restart().unwrap();
+        }
+        world
+    }
+
+    fn start(&mut self) {
+        let runtime = runtime();
+        let listener = self.controller.enter(|| Ok(TcpListener::bind(("0.0.0.0", PORT))?)).unwrap();
+        self.running = Some(runtime.block_on(Running::start(&self.site, listener)));
+        self.runtime = Some(runtime);
+    }
+
+    /// As a SIGKILL does: nothing of it runs any more, and nobody was told.
+    fn kill(&mut self) {
+        let running = self.running.take();
+        self.runtime.take().unwrap().shutdown_background();
+        drop(running);
+    }
+
+    fn at<T>(&self, work: impl AsyncFnOnce(&Running) -> T) -> T {
+        self.runtime.as_ref().unwrap().block_on(work(self.running.as_ref().unwrap()))
+    }
+
+    fn does(&self, changes: Vec<Change>) {
+        self.at(async |running| running.does(changes).await);
+    }
+
+    fn is_programmed(&self, keys: &[&str]) {
+        self.at(async |running| {
+            for key in keys {
+                running.condition(key, ConditionKind::Programmed, true).await;
+            }
+        });
+    }
+
+    fn lease_is(&self, operator: &str, name: &str, wanted: LeaseState) {
+        let key = Key::Lease(owned(operator, name));
+        let is_so = |state: &sillon::fabric::State| {
+            state
+                .get(&key)
+                .is_some_and(|object| matches!(&object.body, Body::Lease(lease) if lease.state == wanted))
+        };
+        self.at(async |running| running.until(&format!("{key} is {wanted:?}"), is_so).await);
+    }
+
+    /// s1 and s2 are in alder's segment.
+    fn attach_alder(&self) {
+        self.does(vec![lan("alder/lan"), attach("alder/a1", "edge1/p0"), attach("alder/a2", "edge2/p0")]);
+        self.is_programmed(&["segment/alder/lan", "attachment/alder/a1", "attachment/alder/a2"]);
+    }
+
+    fn greet(&self) {
+        self.hosts[1].send(&datagram(2, BROADCAST, "I am 2")).unwrap();
+        assert!(comes(&self.hosts[0], "I am 2"));
+        self.hosts[0].send(&datagram(1, BROADCAST, "I am 1")).unwrap();
+        assert!(comes(&self.hosts[1], "I am 1"));
+    }
+}
+
+fn nothing_lost(what: &str, stream: &Stream) {
+    assert!(stream.sent > 300, "{what}: only {} frames were sent", stream.sent);
+    assert!(stream.lost.is_empty(), "{what}: {} of {} lost", stream.lost.len(), stream.sent);
+}
+
+#[test]
+fn frames_pass_once_the_attachments_are_submitted_and_not_before() {
+    let world = World::new();
+    world.hosts[0].send(&datagram(1, BROADCAST, "too early")).unwrap();
+    assert!(stays_away(&world.hosts[1], "too early"));
+    world.attach_alder();
+    world.greet();
+    world.hosts[0].send(&datagram(1, mac(2), "to the one")).unwrap();
+    assert!(comes(&world.hosts[1], "to the one"));
+    for other in &world.hosts[2..] {
+        assert!(other.drain().unwrap().is_empty());
+    }
+    world.does(vec![delete("attachment/alder/a2")]);
+    world.at(async |running| {
+        let grave: Key = "tombstone/edge2/encap/p0/untagged".parse().unwrap();
+        running.until("edge2 has detached it", |state| state.get(&grave).is_none()).await;
+    });
+    world.hosts[0].send(&datagram(1, BROADCAST, "too late")).unwrap();
+    assert!(stays_away(&world.hosts[1], "too late"));
+    let verified = world.fabric.edges[1].sillon(&["verify", "--node", "edge2"]).unwrap();
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+}
+
+#[test]
+fn without_a_controller_all_goes_on_and_with_one_again_it_converges() {
+    let mut world = World::new();
+    world.attach_alder();
+    world.greet();
+    let hosts = [world.hosts[0].share().unwrap(), world.hosts[1].share().unwrap()];
+    let dead = stream(&hosts[0], mac(2), &hosts[1], || {
+        world.kill();
+        thread::sleep(Duration::from_millis(300));
+    });
+    nothing_lost("the controller dies", &dead);
+    let restarted = stream(&hosts[0], mac(2), &hosts[1], || {
+        for edge in &mut world.fabric.edges {
+            edge.kill().unwrap();
+            edge.restart().unwrap();
+        }
+    });
+    nothing_lost("agents start without a controller", &restarted);
+    let back = stream(&hosts[0], mac(2), &hosts[1], || {
+        world.start();
+        world.does(vec![lan("birch/lan"), attach("birch/b3", "edge2/p1"), attach("birch/b4", "edge1/p1")]);
+        world.is_programmed(&["segment/birch/lan", "attachment/birch/b3", "attachment/birch/b4"]);
+        world.at(async |running| {
+            for node in ["node/edge1", "node/edge2"] {
+                running.condition(node, ConditionKind::Verified, true).await;
+            }
+        });
+    });
+    nothing_lost("the controller is back", &back);
+    world.hosts[2].send(&datagram(3, BROADCAST, "hello birch")).unwrap();
+    assert!(comes(&world.hosts[3], "hello birch"));
+}
+
+/// What hosts have seen, in order: who sent each frame, and its number.
+type Seen = Vec<(u8, u32)>;
+
+fn read(text: &[u8]) -> Option<(u8, u32)> {
+    let at = text.windows(5).position(|window| window == b"from ")? + 5;
+    let text = std::str::from_utf8(text.get(at..at + 10)?).ok()?;
+    Some((text.get(..1)?.parse().ok()?, text.get(2..)?.parse().ok()?))
+}
+
+/// Every host sends numbered broadcasts while `during` runs; gives what each has seen.
+fn all_talk(hosts: &[Wire], during: impl FnOnce()) -> Vec<Seen> {
+    let (stop, over) = (AtomicBool::new(false), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let senders: Vec<_> = (1..)
+            .zip(hosts)
+            .map(|(number, host)| {
+                let stop = &stop;
+                scope.spawn(move || {
+                    let mut count = 0_u32;
+                    while !stop.load(Ordering::Relaxed) {
+                        host.send(&datagram(number, BROADCAST, &format!("from {number} {count:08}")))
+                            .unwrap();
+                        count += 1;
+                        thread::sleep(Duration::from_micros(500));
+                    }
+                })
+            })
+            .collect();
+        let receivers: Vec<_> = hosts
+            .iter()
+            .map(|host| {
+                let over = &over;
+                scope.spawn(move || {
+                    let mut seen = Seen::new();
+                    while !over.load(Ordering::Relaxed) {
+                        host.expect(Duration::from_millis(20), |frame| {
+                            seen.extend(read(&frame.0));
+                            false
+                        })
+                        .unwrap();
+                    }
+                    seen
+                })
+            })
+            .collect();
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(during));
+        stop.store(true, Ordering::Relaxed);
+        senders.into_iter().for_each(|sender| sender.join().unwrap());
+        thread::sleep(common::SILENCE);
+        over.store(true, Ordering::Relaxed);
+        let seen = receivers.into_iter().map(|receiver| receiver.join().unwrap()).collect();
+        done.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        seen
+    })
+}
+
+#[test]
+fn a_server_goes_from_one_operator_to_the_other_under_traffic_and_never_has_both() {
+    const ROUNDS: usize = 3;
+    let world = World::new();
+    world.attach_alder();
+    world.does(vec![lan("birch/lan"), attach("birch/b3", "edge2/p1"), attach("birch/b4", "edge1/p1")]);
+    world.is_programmed(&["segment/birch/lan", "attachment/birch/b3", "attachment/birch/b4"]);
+    let mut holder = ("alder".to_owned(), "s1".to_owned());
+    for round in 0..ROUNDS {
+        let to = if holder.0 == "alder" { "birch" } else { "alder" };
+        let lease = format!("round{round}");
+        let seen = all_talk(&world.hosts, || {
+            thread::sleep(Duration::from_millis(100));
+            world.does(vec![Change::Transfer { server: "s1".parse().unwrap(), to: owned(to, &lease) }]);
+            world.does(vec![
+                accept(to, &lease),
+                Change::Lease(owned(&holder.0, &holder.1), LeaseStep::Confirm),
+            ]);
+            world.lease_is(to, &lease, LeaseState::Active);
+            world.lease_is(&holder.0, &holder.1, LeaseState::Released);
+            let attachment = format!("{to}/a1");
+            world.does(vec![attach(&attachment, "edge1/p0")]);
+            world.is_programmed(&[&format!("attachment/{attachment}")]);
+            thread::sleep(Duration::from_millis(100));
+        });
+        // s1 is with s2 before and with s3 and s4 after, or the other way round.
+        let (old, new): (&[u8], &[u8]) = if to == "birch" { (&[2], &[3, 4]) } else { (&[3, 4], &[2]) };
+        let at_s1: Vec<u8> = seen[0].iter().map(|(from, _)| *from).collect();
+        let last_old = at_s1.iter().rposition(|from| old.contains(from)).expect("nothing was seen before");
+        let first_new = at_s1.iter().position(|from| new.contains(from)).expect("nothing was seen after");
+        assert!(last_old < first_new, "round {round}: s1 heard both");
+        let of_s1 = |hosts: &[u8]| {
+            let all = hosts.iter().flat_map(|host| &seen[usize::from(*host) - 1]);
+            all.filter(|(from, _)| *from == 1).map(|(_, number)| *number).collect::<Vec<_>>()
+        };
+        let (before, after) = (of_s1(old), of_s1(new));
+        let (last, first) = (before.iter().max().unwrap(), after.iter().min().unwrap());
+        assert!(last < first, "round {round}: a frame of s1 was heard by both");
+        // And those who stay never hear each other.
+        for (host, strangers) in [(2, [3, 4]), (3, [2, 2]), (4, [2, 2])] {
+            let heard = seen[host - 1].iter().find(|(from, _)| strangers.contains(from));
+            assert_eq!(heard, None, "round {round}: s{host}");
+        }
+        holder = (to.to_owned(), lease);
+    }
+}
+
+#[test]
+fn what_another_hand_changes_in_the_maps_is_reported_and_put_right() {
+    let mut world = World::new();
+    world.attach_alder();
+    world.greet();
+    // The agent is stopped meanwhile, so that who writes is alone.
+    world.fabric.edges[1].stop().unwrap();
+    world.fabric.edges[1]
+        .netns
+        .enter(|| {
+            let pins = sillon::dataplane::pins::Pins::of_node("edge2");
+            let mut maps = sillon::dataplane::maps::Maps::open(&pins.maps())?;
+            let class = *maps.read()?.classes.keys().next().unwrap();
+            Ok(maps.apply(&[sillon::dataplane::diff::Op::RemoveClass(class)])?)
+        })
+        .unwrap();
+    world.hosts[1].send(&datagram(2, BROADCAST, "nobody hears me")).unwrap();
+    assert!(stays_away(&world.hosts[0], "nobody hears me"));
+    world.fabric.edges[1].restart().unwrap();
+    world.greet();
+    // What is changed under a running agent is told of.
+    world.fabric.edges[1]
+        .netns
+        .enter(|| {
+            let pins = sillon::dataplane::pins::Pins::of_node("edge2");
+            let mut maps = sillon::dataplane::maps::Maps::open(&pins.maps())?;
+            let class = *maps.read()?.classes.keys().next().unwrap();
+            Ok(maps.apply(&[sillon::dataplane::diff::Op::RemoveClass(class)])?)
+        })
+        .unwrap();
+    world.at(async |running| {
+        running.condition("node/edge2", ConditionKind::Verified, false).await;
+        running.condition("node/edge2", ConditionKind::Verified, true).await;
+    });
+    world.greet();
+    world.does(vec![put("segment/alder/lan", r#"{"service":"lan","ageing":77}"#)]);
+    world.is_programmed(&["segment/alder/lan"]);
+}
