@@ -5,6 +5,7 @@ use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
 use reqwest::Method;
 use serde_json::{Value, json};
+use sillon::store::Store;
 
 use crate::site::{Answer, Site};
 
@@ -142,6 +143,25 @@ async fn each_role_is_refused_what_the_table_refuses_it() {
     for path in ["leases/alder/l1", "servers/s1", "ports/edge1/p1", "operators/alder"] {
         assert_eq!(alder.delete(path).await.problem(), forbidden, "{path}");
     }
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn what_somebody_had_no_right_to_is_in_the_audit_log() {
+    let site = Site::new().await;
+    let entries = async || {
+        let all = site.controller.store().snapshot().await.unwrap().entries.into_iter();
+        all.filter(|(key, _)| key.starts_with("audit/")).map(|(_, text)| text).collect::<Vec<_>>().join("\n")
+    };
+    let (alder, probe) = (site.operator("alder"), json!({"spec":{"service":"lan"}}));
+    alder.put("segments/birch/lan", probe).await.is(403);
+    let refused = "operator/alder may not put segment/birch/lan";
+    assert!(entries().await.contains(refused));
+    site.asker(Some("sillon:auditor")).delete("servers/s1").await.is(403);
+    assert!(entries().await.contains("auditor may not delete server/s1"));
+    // To read is no change.
+    alder.get("nodes/edge1").await.is(403);
+    assert!(!entries().await.contains("nodes/edge1"));
     site.stop().await;
 }
 

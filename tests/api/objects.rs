@@ -150,7 +150,9 @@ async fn a_transaction_is_made_wholly_or_not_at_all() {
 
     let wrong = json!([changes[0], changes[1], put("attachment/alder/b", a("edge1/p2"))]);
     assert_eq!(alder.batch(wrong).await.problem(), (403, "right".to_owned()));
-    assert_eq!(site.controller.state().revision(), before);
+    assert_eq!(alder.get("segments/alder/lan").await.problem().0, 404);
+    // The refusal is in the audit log, which counts, too.
+    let before = site.controller.state().revision();
 
     let made = alder.batch(changes.clone()).await.is(200).json();
     assert_eq!(site.controller.state().revision().0, before.0 + 1);
