@@ -15,7 +15,7 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema, ToSchema};
 
-use super::problem::{CONTENT_TYPE, Problem};
+use super::problem::{CONTENT_TYPE, Details};
 use super::routes::{name_of, plural};
 use crate::fabric::{
     AttachmentSpec, Kind, LeaseSpec, NodeSpec, OperatorSpec, PortSpec, ProfileSpec, SegmentSpec, ServerSpec,
@@ -26,7 +26,7 @@ type Schemas = BTreeMap<String, RefOr<Schema>>;
 /// All of it.
 pub fn document() -> OpenApi {
     let mut schemas = Schemas::new();
-    add::<Problem>(&mut schemas);
+    add::<Details>(&mut schemas);
     add::<OperatorSpec>(&mut schemas);
     add::<NodeSpec>(&mut schemas);
     add::<PortSpec>(&mut schemas);

@@ -13,9 +13,14 @@ use crate::controller::SubmitError;
 use crate::fabric::{Key, Refused, Rule, State};
 use crate::identity::Identity;
 
+/// Why a request was not done.
+#[derive(Debug)]
+pub struct Problem(Box<Details>);
+
 /// Why a request was not done (RFC 9457). Nothing was changed, unless it says that this is not known.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Problem {
+#[schema(as = Problem)]
+pub struct Details {
     /// Which kind of problem: `urn:sillon:problem:` and a word.
     #[serde(rename = "type")]
     #[schema(value_type = String, example = "urn:sillon:problem:not-found")]
@@ -52,7 +57,7 @@ pub const CONTENT_TYPE: &str = "application/problem+json";
 
 impl Problem {
     fn new(status: StatusCode, word: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Details {
             kind: format!("urn:sillon:problem:{word}").into(),
             title,
             status: status.as_u16(),
@@ -63,25 +68,28 @@ impl Problem {
             change: None,
             retry_after: None,
             denied: None,
-        }
+        }))
     }
 
-    pub(super) fn help(self, help: impl Into<String>) -> Self {
-        Self { help: Some(help.into()), ..self }
+    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+        self.0.help = Some(help.into());
+        self
     }
 
     /// It is about this change of a transaction.
-    pub(super) fn of_change(self, index: usize) -> Self {
-        Self { change: Some(index), ..self }
+    pub(super) fn of_change(mut self, index: usize) -> Self {
+        self.0.change = Some(index);
+        self
     }
 
-    fn retry(self, after: Duration) -> Self {
-        Self { retry_after: Some(after), ..self }
+    fn retry(mut self, after: Duration) -> Self {
+        self.0.retry_after = Some(after);
+        self
     }
 
     /// Whether it is worth while to try again from what is there now.
     pub(super) fn is_changed(&self) -> bool {
-        self.status == StatusCode::PRECONDITION_FAILED.as_u16()
+        self.0.status == StatusCode::PRECONDITION_FAILED.as_u16()
     }
 
     /// The object is not there, or not for who asks.
@@ -172,7 +180,7 @@ impl Problem {
     fn refused(who: &Identity, refused: Refused, state: &State) -> Self {
         let Refused { rule, message, help, objects } = authz::refusal(who, refused, state);
         let of = |status, word, title| Self::new(status, word, title, message.clone());
-        let problem = match rule {
+        let mut problem = match rule {
             Rule::Changed => {
                 of(StatusCode::PRECONDITION_FAILED, "changed", "The object is another than expected")
             }
@@ -180,7 +188,9 @@ impl Problem {
             Rule::Right => of(StatusCode::FORBIDDEN, "right", "There is no right to this"),
             _ => of(StatusCode::CONFLICT, "rule", "A rule is against it"),
         };
-        Self { help: Some(help), rule: Some(rule), objects, ..problem }
+        problem.0.rule = Some(rule);
+        problem.0.objects = objects;
+        problem.help(help)
     }
 
     /// The controller did not do it.
@@ -206,22 +216,25 @@ impl Problem {
 
 impl From<Denied> for Problem {
     fn from(denied: Denied) -> Self {
-        Self { denied: Some(denied.clone()), ..Self::forbidden(denied.0) }
+        let mut problem = Self::forbidden(denied.0.clone());
+        problem.0.denied = Some(denied);
+        problem
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let details = *self.0;
+        let status = StatusCode::from_u16(details.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         // Of texts and numbers alone: it can be said in JSON.
-        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let body = serde_json::to_vec(&details).unwrap_or_default();
         let mut response = (status, body).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
         // For whoever writes down what was refused.
-        if let Some(denied) = self.denied {
+        if let Some(denied) = details.denied {
             response.extensions_mut().insert(denied);
         }
-        if let Some(after) = self.retry_after {
+        if let Some(after) = details.retry_after {
             let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }

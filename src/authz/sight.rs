@@ -21,7 +21,7 @@ pub fn keys<'s>(
             Some(after) => Box::new(state.of_kind_after(kind, after)),
             None => Box::new(state.of_kind(kind)),
         };
-        return Box::new(all.cloned().filter(move |key| sees(who, key, state)));
+        return Box::new(all.filter(move |key| sees(who, key, state)).cloned());
     };
     let mut all = near(operator, state);
     all.insert(Key::Operator(operator.clone()));
