@@ -2,7 +2,9 @@
 
 pub mod agent;
 pub mod agents;
+pub mod api;
 pub mod audit;
+pub mod authz;
 pub mod cli;
 pub mod controller;
 pub mod dataplane;

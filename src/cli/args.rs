@@ -1,9 +1,11 @@
 //! The commands and their options, as clap reads them.
 
 mod audit;
+mod fabric;
 mod pki;
 
 pub use self::audit::*;
+pub use self::fabric::*;
 pub use self::pki::*;
 
 use std::path::PathBuf;
@@ -61,6 +63,35 @@ pub enum Command {
     /// Take what a controller keeps elsewhere and back
     #[command(arg_required_else_help = true, after_help = STORE_EXAMPLES)]
     Store(StoreArgs),
+    /// Print objects of the fabric
+    #[command(after_help = fabric::GET_EXAMPLES)]
+    Get(GetArgs),
+    /// Print all of one object
+    Describe(OneArgs),
+    /// Remove an object
+    Delete(OneArgs),
+    /// Make the fabric what files say
+    #[command(after_help = fabric::APPLY_EXAMPLES)]
+    Apply(ApplyArgs),
+    /// Compare the fabric with what files say
+    #[command(after_help = fabric::DIFF_EXAMPLES)]
+    Diff(DiffArgs),
+    /// Offer servers, take them, and give them back
+    #[command(arg_required_else_help = true, after_help = fabric::LEASE_EXAMPLES)]
+    Lease(LeaseArgs),
+    /// Attach a segment to a port
+    #[command(after_help = fabric::ATTACH_EXAMPLES)]
+    Attach(AttachArgs),
+    /// Remove an attachment
+    Detach(DetachArgs),
+    /// Print what happens in the fabric
+    #[command(after_help = fabric::EVENTS_EXAMPLES)]
+    Events(EventsArgs),
+    /// Print as whom the controller knows you
+    Whoami(WhoamiArgs),
+    /// Choose which controller is asked, and as whom
+    #[command(arg_required_else_help = true, after_help = fabric::CONTEXT_EXAMPLES)]
+    Context(ContextArgs),
     /// Make and revoke certificates: who may come in, and as whom
     #[command(arg_required_else_help = true)]
     Pki(PkiArgs),
@@ -399,7 +430,10 @@ Examples:
   sudo sillon node show drops --json       what it dropped and why, for a program
   sudo sillon node flush                   take it down
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or wrong input";
+  sillon get segments                      what there is in the fabric, from its controller
+  sillon apply -f fabric.yaml              make it what a file says
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or wrong input, 3 there is a difference, 4 refused for lack of rights";
 
 const AGENT_EXAMPLES: &str = "\
 Examples:
@@ -422,6 +456,9 @@ The file:
                                               \"etcds://…\" with [etcd] ca = …, certificate = …, key = …
   [agents]
   listen = [\"0.0.0.0:7471\"]                   where nodes' agents are served
+  [api]                                       where the owner and the operators are served; none if left out
+  listen = [\"0.0.0.0:7470\"]
+  secret = \"api.secret\"                       32 random bytes, the same for all controllers of one store; may be left out
   [tls]
   certificate = \"controller.crt\"              what `sillon pki issue controller/NAME` made
   key = \"controller.key\"

@@ -9,11 +9,13 @@ use futures::future::try_join_all;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
 use super::args::ControllerArgs;
 use super::{Output, exit};
 use crate::agents;
+use crate::api::{self, Api, Limits, Seal, TlsGate};
 use crate::audit::Signer;
 use crate::controller::{AuditConfig, Config, Controller, Settings};
 use crate::pki::Tls;
@@ -66,8 +68,10 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let store = AnyStore::open(config.store(), config.etcd_tls().as_ref()).await?;
     let controller = Controller::open(store, settings).await?;
     let stop = CancellationToken::new();
+    let (api, api_at) = serve_api(config, &controller, &tls, &stop).await?;
     let mut serving = tokio::spawn(agents::serve(controller.clone(), listeners, tls.clone(), stop.clone()));
-    service::ready(&format!("controller {name}, agents at {}", addresses.join(", ")));
+    let api_at = if api_at.is_empty() { String::new() } else { format!(", API at {}", api_at.join(", ")) };
+    service::ready(&format!("controller {name}, agents at {}{api_at}", addresses.join(", ")));
     let mut beat = service::beat();
     let done = loop {
         tokio::select! {
@@ -86,7 +90,38 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     if !serving.is_finished() {
         serving.await.context("serving agents")??;
     }
+    api.wait().await;
     controller.close().await;
     info!("stopped; the nodes go on as they are");
     done
+}
+
+/// Begins to serve the API, where the file says so; gives its tasks and its addresses.
+async fn serve_api(
+    config: &Config,
+    controller: &Controller<AnyStore>,
+    tls: &Tls,
+    stop: &CancellationToken,
+) -> anyhow::Result<(TaskTracker, Vec<String>)> {
+    let (tasks, mut addresses) = (TaskTracker::new(), Vec::new());
+    tasks.close();
+    let Some(api) = &config.api else { return Ok((tasks, addresses)) };
+    let seal = match &api.secret {
+        None => Seal::random()?,
+        Some(path) => {
+            let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+            let secret = bytes.try_into().map_err(|bytes: Vec<u8>| {
+                anyhow::anyhow!("{} has {} bytes and should have 32 random ones", path.display(), bytes.len())
+            })?;
+            Seal::new(&secret)?
+        }
+    };
+    let served = Api::new(Arc::new(controller.clone()), seal, Limits::default(), stop.clone());
+    for address in api.listen() {
+        let tcp = TcpListener::bind(address).await;
+        let tcp = tcp.with_context(|| format!("listening at {address} for the API"))?;
+        addresses.push(tcp.local_addr()?.to_string());
+        tasks.spawn(api::serve(tcp, TlsGate::new(tls.clone())?, served.clone()));
+    }
+    Ok((tasks, addresses))
 }

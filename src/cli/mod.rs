@@ -1,6 +1,6 @@
 //! The command line. Here is what it looks like; what a command does is in the file of its name.
 //!
-//! Exit codes: 0 done, 1 failed, 2 wrong usage or wrong input (also clap's own).
+//! Exit codes: 0 done, 1 failed, 2 wrong usage or wrong input (also clap's own), 3 there is a difference, 4 refused for lack of rights.
 #![forbid(unsafe_code)]
 
 pub mod agent;
@@ -8,6 +8,7 @@ pub mod args;
 pub mod audit;
 pub mod check;
 pub mod controller;
+pub mod fabric;
 mod guards;
 pub mod node;
 mod output;
@@ -29,7 +30,15 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let output = Output::new(cli.color);
     log_to_stderr(cli.verbose, output);
-    let done = match &cli.command {
+    let done = run(&cli.command, output);
+    done.unwrap_or_else(|error| {
+        output.complain(&format!("error: {error:#}\n"));
+        fabric::exit_code(&error)
+    })
+}
+
+fn run(command: &Command, output: Output) -> anyhow::Result<ExitCode> {
+    match command {
         Command::Agent(agent) => match (&agent.command, &agent.run) {
             (Some(AgentCommand::Reload(reload)), _) => agent::reload(reload, output),
             (Some(AgentCommand::Thaw(thaw)), _) => agent::thaw(thaw, output),
@@ -47,11 +56,9 @@ pub fn main() -> ExitCode {
         },
         Command::Pki(args) => pki::pki(&args.command, output),
         Command::Audit(args) => audit::audit(&args.command, output),
-    };
-    done.unwrap_or_else(|error| {
-        output.complain(&format!("error: {error:#}\n"));
-        exit::FAILED
-    })
+        Command::Context(args) => fabric::context(args, output),
+        _ => fabric::run(command, output),
+    }
 }
 
 /// `-v` is debug, `-vv` trace, and `RUST_LOG` says it in detail.

@@ -21,6 +21,16 @@ pub mod exit {
     pub fn wrong_input() -> ExitCode {
         ExitCode::from(2)
     }
+
+    /// There is a difference.
+    pub fn different() -> ExitCode {
+        ExitCode::from(3)
+    }
+
+    /// Who asked has no right to it.
+    pub fn refused() -> ExitCode {
+        ExitCode::from(4)
+    }
 }
 
 /// Standard output and standard error, and whether they may be colourful.

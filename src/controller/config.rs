@@ -20,6 +20,8 @@ pub struct Config {
     store: Spanned<Place>,
     /// The agents' listener.
     pub agents: ListenerConfig,
+    /// The API's listener; none if left out.
+    pub api: Option<ApiConfig>,
     /// What signs the audit log.
     pub audit: Option<AuditConfig>,
     tls: TlsConfig,
@@ -46,6 +48,23 @@ pub struct ListenerConfig {
 
 impl ListenerConfig {
     /// The addresses, of which there is one at least.
+    pub fn listen(&self) -> &[SocketAddr] {
+        self.listen.get_ref()
+    }
+}
+
+/// Where the API is served.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiConfig {
+    listen: Spanned<Vec<SocketAddr>>,
+    /// A file of 32 random bytes, by which tags and places in streams are made. Controllers of one store have the same one. If it is left out, a
+    /// controller makes its own, and what it gave out means nothing to another or after a restart.
+    pub secret: Option<PathBuf>,
+}
+
+impl ApiConfig {
+    /// The addresses.
     pub fn listen(&self) -> &[SocketAddr] {
         self.listen.get_ref()
     }
@@ -92,9 +111,11 @@ impl Config {
         let etcd = config.etcd.iter_mut().flat_map(|etcd| {
             [Some(&mut etcd.ca), etcd.certificate.as_mut(), etcd.key.as_mut()].into_iter().flatten()
         });
+        let secret = config.api.as_mut().and_then(|api| api.secret.as_mut());
         let audit = config.audit.as_mut().map(|audit| &mut audit.key);
-        let files = [&mut tls.certificate, &mut tls.key].into_iter().chain(store).chain(etcd).chain(audit);
-        for file in files.chain(tls.roots.get_mut()).chain(&mut tls.revocations) {
+        let files = [&mut tls.certificate, &mut tls.key].into_iter().chain(store).chain(etcd);
+        let lists = tls.roots.get_mut().iter_mut().chain(&mut tls.revocations);
+        for file in files.chain(lists).chain(audit).chain(secret) {
             *file = directory.join(&*file);
         }
         Ok(config)

@@ -35,7 +35,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-pub use self::config::{AuditConfig, Config, ListenerConfig};
+pub use self::config::{ApiConfig, AuditConfig, Config, ListenerConfig};
 pub use self::history::Compacted;
 pub use self::lead::Lead;
 pub use self::record::RECORD;

@@ -2,10 +2,12 @@
 //! in [`super::transact`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::ToSchema;
 
 use super::{Kind, PortKey, Ranges};
 use crate::model::{
@@ -29,7 +31,7 @@ pub enum Spec {
 }
 
 /// What an operator may have.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OperatorSpec {
     /// The VNIs of its segments. No two operators share one.
@@ -40,7 +42,7 @@ pub struct OperatorSpec {
 }
 
 /// How much an operator may have.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Quota {
     /// Segments.
@@ -60,11 +62,12 @@ impl Default for Quota {
 }
 
 /// A node.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NodeSpec {
     /// Its tunnel addresses: at most one of a family.
     #[serde(default)]
+    #[schema(value_type = Vec<String>)]
     pub vtep: BTreeSet<IpAddr>,
     /// What it has room for.
     #[serde(default)]
@@ -72,7 +75,7 @@ pub struct NodeSpec {
 }
 
 /// A port.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PortSpec {
     /// What it faces.
@@ -83,7 +86,7 @@ pub struct PortSpec {
 }
 
 /// What an operator may attach on a handover port.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Grant {
     /// Anything. Then the port is nobody else's.
@@ -114,7 +117,7 @@ impl Grant {
 }
 
 /// A server.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServerSpec {
     /// The access ports that face it, as `NODE/INTERFACE`; they are no other server's.
@@ -122,16 +125,18 @@ pub struct ServerSpec {
 }
 
 /// A lease.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LeaseSpec {
     /// Of which server.
     pub server: Name,
     /// When it can begin; at once if left out.
     #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub from: Option<Timestamp>,
     /// When it begins to drain, or the offer ends.
     #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub until: Option<Timestamp>,
     /// How long the quarantine lasts if the owner does not confirm, in seconds.
     #[serde(default = "default_quarantine")]
@@ -148,7 +153,7 @@ fn default_quarantine() -> u32 {
 }
 
 /// A bandwidth profile of an operator.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProfileSpec {
     /// Committed information rate.
@@ -171,7 +176,7 @@ impl ProfileSpec {
 }
 
 /// A segment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SegmentSpec {
     /// Who reaches whom.
@@ -212,7 +217,7 @@ fn default_mac_limit() -> u32 {
 }
 
 /// An attachment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AttachmentSpec {
     /// One of the operator's segments.
@@ -276,13 +281,19 @@ impl EncapWish {
     }
 }
 
+impl fmt::Display for EncapWish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Given(encap) => encap.fmt(f),
+            Self::AnyDot1q => f.pad("dot1q"),
+            Self::AnyQinq => f.pad("qinq"),
+        }
+    }
+}
+
 impl Serialize for EncapWish {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Given(encap) => encap.serialize(serializer),
-            Self::AnyDot1q => serializer.serialize_str("dot1q"),
-            Self::AnyQinq => serializer.serialize_str("qinq"),
-        }
+        serializer.collect_str(self)
     }
 }
 

@@ -1,6 +1,7 @@
 //! All objects at one revision, and the indexes by which rules find what they concern. A copy shares all that is the same.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use immutable_chunkmap::map::MapM;
@@ -62,6 +63,13 @@ impl State {
         self.at(Target::Kind(kind))
     }
 
+    /// Those of them that come after a key.
+    pub fn of_kind_after<'s>(&'s self, kind: Kind, after: &Key) -> impl Iterator<Item = &'s Key> + use<'s> {
+        let from = (Bound::Excluded((Target::Kind(kind), Some(after.clone()))), Bound::Unbounded);
+        let all = self.index.range(from).take_while(move |((of, _), ())| *of == Target::Kind(kind));
+        all.filter_map(|((_, key), ())| key.as_ref())
+    }
+
     /// One object.
     pub fn get(&self, key: &Key) -> Option<&Arc<Object>> {
         self.objects.get(key)
@@ -121,7 +129,8 @@ impl State {
             .filter_map(|((_, key), ())| key.as_ref())
     }
 
-    pub(super) fn referrers<'s>(&'s self, key: &Key) -> impl Iterator<Item = &'s Key> + use<'s> {
+    /// The objects that refer to one.
+    pub(crate) fn referrers<'s>(&'s self, key: &Key) -> impl Iterator<Item = &'s Key> + use<'s> {
         self.at(Target::Object(key.clone()))
     }
 
@@ -222,7 +231,7 @@ impl State {
         }
     }
 
-    pub(super) fn port(&self, key: &PortKey) -> Option<&PortSpec> {
+    pub(crate) fn port(&self, key: &PortKey) -> Option<&PortSpec> {
         match &self.get(&Key::Port(key.clone()))?.body {
             Body::Port { spec } => Some(spec),
             _ => None,
@@ -236,7 +245,7 @@ impl State {
         }
     }
 
-    pub(super) fn lease(&self, key: &Owned) -> Option<&Lease> {
+    pub(crate) fn lease(&self, key: &Owned) -> Option<&Lease> {
         match &self.get(&Key::Lease(key.clone()))?.body {
             Body::Lease(lease) => Some(lease),
             _ => None,
@@ -286,12 +295,12 @@ impl State {
     }
 
     /// The ports that face a server; none if it is not there.
-    pub(super) fn ports_of(&self, server: &Name) -> impl Iterator<Item = &PortKey> {
+    pub(crate) fn ports_of(&self, server: &Name) -> impl Iterator<Item = &PortKey> {
         self.server(server).into_iter().flat_map(|server| &server.ports)
     }
 
     /// The server that a port faces.
-    pub(super) fn server_at(&self, port: &PortKey) -> Option<&Name> {
+    pub(crate) fn server_at(&self, port: &PortKey) -> Option<&Name> {
         self.referrers(&Key::Port(port.clone())).find_map(|user| match user {
             Key::Server(name) => Some(name),
             _ => None,

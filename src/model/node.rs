@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     Binding, Encap, Guards, InterfaceName, LeafRole, Name, PortRole, Profile, Service, StormControl, Vni,
@@ -40,7 +41,7 @@ pub struct Node {
 }
 
 /// How much a node may hold: these size the kernel's maps, and a configuration beyond them is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Attachments (`max_attachments`).
@@ -104,7 +105,7 @@ pub struct Segment {
 }
 
 /// When an address that moves too often is frozen where it is (RFC 7432 §15.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Moves {
     /// The move that is one too many (`move_limit`); 0 where none is.

@@ -1,6 +1,7 @@
 //! How much an attachment may send and be sent: bandwidth profiles and storm control.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{BitRate, ByteSize, Name};
 
@@ -43,7 +44,7 @@ impl Profile {
 }
 
 /// How many frames a second an attachment may have flooded; none is no limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct StormControl {
     /// Broadcasts.

@@ -323,7 +323,7 @@ impl Tx<'_> {
             .shuffled(&mut self.rng)
             .filter_map(|number| VlanId::new(u16::try_from(number).ok()?).ok())
             .map(|vid| spec.encap.with(vid))
-            .filter(|encap| rules::taken(next, &spec.port, owned, *encap).is_none());
+            .filter(|encap| !rules::taken_by_own(next, &spec.port, owned, *encap));
         match free.next() {
             Some(encap) => Ok(encap),
             None => refuse(

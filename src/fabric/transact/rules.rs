@@ -5,7 +5,7 @@ mod objects;
 
 use std::collections::BTreeSet;
 
-pub(super) use self::attachments::taken;
+pub(super) use self::attachments::taken_by_own;
 use super::refused::refuse;
 use super::{Refused, Rule};
 use crate::fabric::object::{Body, LeaseState, Object};

@@ -3,7 +3,7 @@
 use super::super::refused::refuse;
 use super::super::{Refused, Rule};
 use super::leased;
-use crate::fabric::object::{Attachment, LeaseState, Segment};
+use crate::fabric::object::{Attachment, Body, LeaseState, Segment};
 use crate::fabric::state::State;
 use crate::fabric::{Freed, Key, Owned, PortKey};
 use crate::model::agree::{self, Agreed, Claims};
@@ -63,23 +63,34 @@ fn right(
     if allowed {
         return Ok(());
     }
-    let message = format!("{} has no right to \"{}\" on {port}", owned.operator, attachment.encap);
+    // As it was asked for: what was drawn must not look like an answer.
+    let message = format!("{} has no right to \"{}\" on {port}", owned.operator, attachment.spec.encap);
     let help = "attach to a port of a server under an active lease, or to what is granted on a handover port";
     refuse(Rule::Right, message, help, [&Key::Attachment(owned.clone())])
 }
 
 /// What has the frames of this encapsulation already, or had them.
-pub(in super::super) fn taken<'s>(
-    state: &'s State,
-    port: &PortKey,
-    but: &Owned,
-    encap: Encap,
-) -> Option<&'s Key> {
+fn taken<'s>(state: &'s State, port: &PortKey, but: &Owned, encap: Encap) -> Option<&'s Key> {
     state.referrers(&Key::Port(port.clone())).find(|user| match user {
         Key::Attachment(owned) => {
             owned != but && state.attachment(owned).is_some_and(|other| other.encap.overlaps(&encap))
         }
         Key::Tombstone(_, Freed::Encap(_, other)) => other.overlaps(&encap),
+        _ => false,
+    })
+}
+
+/// The same of what is the operator's own. Where it may attach there is nothing else; and where it may not, nothing of what is drawn may
+/// depend on what others have there.
+pub(in super::super) fn taken_by_own(state: &State, port: &PortKey, but: &Owned, encap: Encap) -> bool {
+    let mut users = state.referrers(&Key::Port(port.clone()));
+    users.any(|user| match (user, state.get(user).map(|object| &object.body)) {
+        (Key::Attachment(owned), Some(Body::Attachment(other))) => {
+            owned.operator == but.operator && owned != but && other.encap.overlaps(&encap)
+        }
+        (Key::Tombstone(_, Freed::Encap(_, other)), Some(Body::Tombstone(tombstone))) => {
+            tombstone.operator == but.operator && other.overlaps(&encap)
+        }
         _ => false,
     })
 }

@@ -1,0 +1,211 @@
+//! A request as the handlers take it: who, what for, and the whole body, or a problem.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
+use axum::http::{HeaderMap, Method, Uri, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::Api;
+use super::problem::Problem;
+use super::seal::Seal;
+use crate::fabric::{Expect, Key, Kind, State};
+use crate::identity::Identity;
+
+/// A request.
+pub struct Call {
+    /// Who asks.
+    pub who: Identity,
+    /// The parts of the path that are a name.
+    names: Vec<String>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+/// `?dry_run=true`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DryRun {
+    /// Whether nothing shall be done.
+    pub dry_run: bool,
+}
+
+/// What a request expects the object to be.
+pub enum Precondition {
+    /// Anything.
+    None,
+    /// `If-None-Match: *`
+    Absent,
+    /// `If-Match: *`
+    There,
+    /// `If-Match`, with one of these tags.
+    Tags(Vec<String>),
+}
+
+impl FromRequest<Api> for Call {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
+        let (mut parts, body) = request.into_parts();
+        let who = identity(&parts.extensions)?;
+        let params: Result<RawPathParams, RawPathParamsRejection> =
+            RawPathParams::from_request_parts(&mut parts, &()).await;
+        let params = params.map_err(|rejection| Problem::request(rejection.to_string()))?;
+        let names = params.iter().map(|(_, value)| value.to_owned()).collect();
+        let has_body = matches!(parts.method, Method::PUT | Method::POST | Method::PATCH);
+        let limits = api.limits();
+        let body =
+            if has_body { read(body, limits.body_bytes, limits.body_time).await? } else { Bytes::new() };
+        Ok(Self { who, names, uri: parts.uri, headers: parts.headers, body })
+    }
+}
+
+/// Who asks, as the listener found it out.
+pub fn identity(extensions: &axum::http::Extensions) -> Result<Identity, Problem> {
+    let known = extensions.get::<Identity>().cloned();
+    known.ok_or_else(|| Problem::forbidden("whoever asks has to say who it is by a certificate"))
+}
+
+async fn read(body: Body, most: usize, time: Duration) -> Result<Bytes, Problem> {
+    let read = Limited::new(body, most).collect();
+    match tokio::time::timeout(time, read).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::too_large(most)),
+        Ok(Err(error)) => Err(Problem::request(format!("the body broke off: {error}"))),
+        Err(_) => Err(Problem::too_slow(time)),
+    }
+}
+
+impl Call {
+    /// The object of this kind that the path names.
+    pub fn key(&self, kind: Kind) -> Result<Key, Problem> {
+        let name = self.names.join("/");
+        // A tombstone's name is the rest of the path; of the others, each part is one of the name's.
+        if kind != Kind::Tombstone && self.names.iter().any(|part| part.contains('/')) {
+            return Err(Problem::request(format!("{name:?} is no name of a {kind}")));
+        }
+        format!("{kind}/{name}").parse().map_err(|invalid: crate::model::InvalidValue| {
+            Problem::request(format!("{name:?} is no name of a {kind}: {invalid}")).help(invalid.help())
+        })
+    }
+
+    /// What stands behind the question mark.
+    pub fn query<Q: DeserializeOwned>(&self) -> Result<Q, Problem> {
+        let query = Query::try_from_uri(&self.uri);
+        query.map(|Query(query)| query).map_err(|rejection| Problem::request(rejection.body_text()))
+    }
+
+    /// The body as JSON, which the header has to say that it is.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        self.body_of(&["application/json"])
+    }
+
+    /// The body as a merge patch (RFC 7396).
+    pub fn merge_patch(&self) -> Result<serde_json::Value, Problem> {
+        self.body_of(&["application/merge-patch+json", "application/json"])
+    }
+
+    /// The body as JSON, or the default where there is none.
+    pub fn json_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, Problem> {
+        if self.body.is_empty() { Ok(T::default()) } else { self.json() }
+    }
+
+    fn body_of<T: DeserializeOwned>(&self, types: &[&str]) -> Result<T, Problem> {
+        let said = self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let said = said.and_then(|text| text.split(';').next()).map_or("", str::trim);
+        if !types.iter().any(|wanted| said.eq_ignore_ascii_case(wanted)) {
+            return Err(Problem::media_type(types.first().copied().unwrap_or_default()));
+        }
+        parse(&self.body)
+    }
+
+    /// What is expected of the object.
+    pub fn precondition(&self) -> Result<Precondition, Problem> {
+        let text = |name: header::HeaderName| {
+            let mut all = self.headers.get_all(&name).iter();
+            match (all.next(), all.next()) {
+                (None, _) => Ok(None),
+                (Some(one), None) => one.to_str().map(|text| Some(text.trim())).map_err(|_| ()),
+                _ => Err(()),
+            }
+            .map_err(|()| Problem::request(format!("{name} has to be there once, with printable characters")))
+        };
+        match (text(header::IF_MATCH)?, text(header::IF_NONE_MATCH)?) {
+            (None, None) => Ok(Precondition::None),
+            (None, Some("*")) => Ok(Precondition::Absent),
+            (Some("*"), None) => Ok(Precondition::There),
+            (Some(tags), None) => tags.split(',').map(tag).collect::<Result<_, _>>().map(Precondition::Tags),
+            (None, Some(_)) => Err(Problem::request("If-None-Match can only be *: the object is to be made")),
+            (Some(_), Some(_)) => Err(Problem::request("If-Match and If-None-Match do not go together")),
+        }
+    }
+}
+
+/// A tag between quotation marks. A weak one (`W/"…"`) never matches here (RFC 9110 section 13.1.1).
+fn tag(text: &str) -> Result<String, Problem> {
+    let text = text.trim();
+    let strong = text.strip_prefix("W/").unwrap_or(text);
+    let inner = strong.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    match inner {
+        Some(_) if strong.len() != text.len() => Ok(String::new()),
+        Some(inner) => Ok(inner.to_owned()),
+        None => Err(Problem::request("If-Match has to be * or an ETag with its quotation marks")),
+    }
+}
+
+/// JSON, and only that.
+pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let place = error.path().to_string();
+        let inner = error.into_inner();
+        match (inner.classify(), place.as_str()) {
+            (serde_json::error::Category::Data, "." | "?") => Problem::body(inner.to_string()),
+            (serde_json::error::Category::Data, place) => Problem::body(format!("{place}: {inner}")),
+            _ => Problem::json(inner.to_string()),
+        }
+    })?;
+    reader.end().map_err(|error| Problem::json(error.to_string()))?;
+    Ok(value)
+}
+
+/// A value as something of ours; where it is wrong is said from `place` on.
+pub fn decode<T: DeserializeOwned>(value: serde_json::Value, place: &str) -> Result<T, Problem> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.inner();
+        match path.as_str() {
+            "." | "?" => Problem::body(format!("{place}: {inner}")),
+            path => Problem::body(format!("{place}.{path}: {inner}")),
+        }
+    })
+}
+
+impl Precondition {
+    /// What it means for an object as it is now.
+    ///
+    /// # Errors
+    /// It does not hold now.
+    pub fn expect(self, seal: &Seal, who: &Identity, key: &Key, state: &State) -> Result<Expect, Problem> {
+        let seen = crate::authz::view(who, key, state);
+        match (self, seen) {
+            (Self::None, _) => Ok(Expect::Any),
+            (Self::Absent, None) => Ok(Expect::Absent),
+            (Self::There, Some(object)) => Ok(Expect::At(object.revision)),
+            (Self::Tags(tags), Some(object)) if tags.contains(&seal.tag(who, key, &object)) => {
+                Ok(Expect::At(object.revision))
+            }
+            _ => Err(Problem::changed(key)),
+        }
+    }
+
+    /// Whether nothing is expected.
+    pub const fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+}

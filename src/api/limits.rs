@@ -1,0 +1,192 @@
+//! What a request may cost, and what all of them together may. Nobody takes what others need: rates and places are by identity.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::problem::Problem;
+use super::{Api, call};
+use crate::authz::Denied;
+use crate::identity::Identity;
+
+/// What requests and connections may cost.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// The most bytes of a body.
+    pub body_bytes: usize,
+    /// In what time a body has to be there.
+    pub body_time: Duration,
+    /// In what time an answer is begun.
+    pub time: Duration,
+    /// Requests of one identity at once.
+    pub at_once: u32,
+    /// Requests of all at once.
+    pub at_once_of_all: u32,
+    /// Requests of one identity a second …
+    pub rate: NonZeroU32,
+    /// … and how many may come together.
+    pub burst: NonZeroU32,
+    /// Streams of events of one identity.
+    pub streams: u32,
+    /// The most bytes of a request's line and headers.
+    pub header_bytes: usize,
+    /// In what time they have to be there.
+    pub header_time: Duration,
+    /// In what time a connection has to be secured.
+    pub handshake_time: Duration,
+    /// Connections of all.
+    pub connections: u32,
+    /// Connections of one identity.
+    pub connections_of_one: u32,
+    /// After what time a connection is ended, so that who may connect is asked anew.
+    pub connection_time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let number = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+        Self {
+            body_bytes: 4 << 20,
+            body_time: Duration::from_secs(10),
+            time: Duration::from_secs(30),
+            at_once: 64,
+            at_once_of_all: 512,
+            rate: number(200),
+            burst: number(400),
+            streams: 16,
+            header_bytes: 16 << 10,
+            header_time: Duration::from_secs(10),
+            handshake_time: Duration::from_secs(10),
+            connections: 2048,
+            connections_of_one: 64,
+            connection_time: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// Identities of which the places are remembered, before those that have none taken are forgotten. Whoever has a certificate can be one, and
+/// nobody else.
+const MANY: usize = 1024;
+
+/// Places that are counted by identity.
+#[derive(Debug)]
+pub struct Places {
+    most: u32,
+    taken: Mutex<HashMap<Identity, Arc<Semaphore>>>,
+}
+
+impl Places {
+    /// So many for each.
+    pub fn new(most: u32) -> Self {
+        Self { most, taken: Mutex::default() }
+    }
+
+    /// A place, if there is one; it is given back when it is dropped.
+    pub fn take(&self, who: &Identity) -> Option<OwnedSemaphorePermit> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if taken.len() > MANY {
+            // Who has a place keeps the semaphore alive by it.
+            taken.retain(|_, places| Arc::strong_count(places) > 1);
+        }
+        let places = taken.entry(who.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.most as usize)));
+        Arc::clone(places).try_acquire_owned().ok()
+    }
+}
+
+/// Who has had how much of the limits.
+pub struct Throttle {
+    rates: DefaultKeyedRateLimiter<Identity>,
+    clock: DefaultClock,
+    requests: Places,
+    all: Arc<Semaphore>,
+    /// Streams of events.
+    pub streams: Places,
+}
+
+impl Throttle {
+    /// Nobody has had anything.
+    pub fn new(limits: &Limits) -> Self {
+        let quota = Quota::per_second(limits.rate).allow_burst(limits.burst);
+        Self {
+            rates: RateLimiter::dashmap(quota),
+            clock: DefaultClock::default(),
+            requests: Places::new(limits.at_once),
+            all: Arc::new(Semaphore::new(limits.at_once_of_all as usize)),
+            streams: Places::new(limits.streams),
+        }
+    }
+
+    fn enter(&self, who: &Identity) -> Result<[OwnedSemaphorePermit; 2], Problem> {
+        if let Err(not_until) = self.rates.check_key(who) {
+            let wait = not_until.wait_time_from(self.clock.now());
+            return Err(Problem::too_many("more requests a second than one identity may make", wait));
+        }
+        if self.rates.len() > MANY {
+            self.rates.retain_recent();
+        }
+        let second = Duration::from_secs(1);
+        let own = self.requests.take(who);
+        let own =
+            own.ok_or_else(|| Problem::too_many("more requests at once than one identity may make", second))?;
+        let all = Arc::clone(&self.all).try_acquire_owned();
+        let all = all.map_err(|_| Problem::unavailable("too many requests at once"))?;
+        Ok([own, all])
+    }
+}
+
+/// Stands before every request.
+pub async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let mut response = match guarded(&api, request, next).await {
+        Ok(response) => response,
+        Err(problem) => problem.into_response(),
+    };
+    // What an answer says is for who asked, and for now.
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+async fn guarded(api: &Api, request: Request, next: Next) -> Result<Response, Problem> {
+    let who = call::identity(request.extensions())?;
+    let _places = api.throttle().enter(&who)?;
+    let time = api.limits().time;
+    match tokio::time::timeout(time, next.run(request)).await {
+        Ok(response) => {
+            if let Some(Denied(message)) = response.extensions().get() {
+                api.denied(who, message.clone()).await;
+            }
+            Ok(response)
+        }
+        Err(_) => Err(Problem::unavailable(format!(
+            "the answer was not there within {time:?}; whether a change was made is not known: look first"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_come_back_and_are_forgotten() {
+        let places = Places::new(1);
+        let who = |index: usize| format!("operator/o{index}").parse::<Identity>().unwrap();
+        let first = places.take(&who(0)).unwrap();
+        assert!(places.take(&who(0)).is_none() && places.take(&who(1)).is_some());
+        for index in 2..3 * MANY {
+            drop(places.take(&who(index)).unwrap());
+        }
+        assert!(places.taken.lock().unwrap().len() <= MANY + 1);
+        assert!(places.take(&who(0)).is_none(), "a place that is taken is not forgotten");
+        drop(first);
+        assert!(places.take(&who(0)).is_some());
+    }
+}

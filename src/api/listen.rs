@@ -1,0 +1,276 @@
+//! The API's listener: TLS with a certificate of whoever connects, HTTP/1.1 and HTTP/2.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
+use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use super::limits::Places;
+use super::{Api, Limits, router};
+use crate::identity::Identity;
+use crate::pki::{HTTP, Tls, TlsError};
+
+/// How long what is under way may last once its connection is to end.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// For how long a peer may leave what it was sent unacknowledged: a reader of events that is gone gives its place back.
+const UNACKNOWLEDGED_MS: u32 = 60_000;
+
+/// How often a peer is asked whether it is still there, and how long it may take to say so.
+const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(20));
+
+/// Requests of one connection at once, in HTTP/2.
+const STREAMS: u32 = 128;
+
+/// How long to wait if the kernel has no more descriptors.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Who is let in. It has to ask for a certificate of whoever connects.
+pub trait Gate: Send + Sync + 'static {
+    /// How connections are secured; asked for each.
+    fn config(&self) -> Arc<ServerConfig>;
+
+    /// Whether who has a connection would still be let in, by its certificates.
+    fn admits(&self, chain: &[CertificateDer<'_>]) -> bool;
+
+    /// Changes when that may be another answer than before.
+    fn changed(&self) -> watch::Receiver<u64>;
+}
+
+/// By certificates that may be renewed and revoked.
+pub struct TlsGate {
+    tls: Tls,
+    config: Arc<ServerConfig>,
+}
+
+impl TlsGate {
+    /// Of these files.
+    ///
+    /// # Errors
+    /// The cryptography has no TLS 1.3. It has.
+    pub fn new(tls: Tls) -> Result<Self, TlsError> {
+        let config = tls.server(&HTTP)?;
+        Ok(Self { tls, config })
+    }
+}
+
+impl Gate for TlsGate {
+    fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+
+    fn admits(&self, chain: &[CertificateDer<'_>]) -> bool {
+        self.tls.check(chain).is_ok()
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.tls.changed()
+    }
+}
+
+/// By a configuration that stays as it is.
+impl Gate for Arc<ServerConfig> {
+    fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(self)
+    }
+
+    fn admits(&self, _: &[CertificateDer<'_>]) -> bool {
+        true
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        watch::channel(0).1
+    }
+}
+
+/// Takes connections until the API is stopped, and returns when the last has ended. What is wrong with a connection ends that one.
+pub async fn serve(tcp: TcpListener, gate: impl Gate, api: Api) {
+    let limits = api.limits().clone();
+    let all = Arc::new(Semaphore::new(limits.connections as usize));
+    let door = Arc::new(Door {
+        router: router(api.clone()),
+        places: Places::new(limits.connections_of_one),
+        api: api.clone(),
+        gate,
+    });
+    let tasks = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            () = api.stop().cancelled() => break,
+            accepted = accept(&tcp, &all) => accepted,
+        };
+        match accepted {
+            Ok((stream, permit)) => {
+                let config = with_protocols(door.gate.config());
+                let door = Arc::clone(&door);
+                tasks.spawn(async move {
+                    door.connection(stream, config).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be taken");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+    drop(tcp);
+    tasks.close();
+    tasks.wait().await;
+}
+
+/// The next connection, once there is a place for it. Until then it waits in the kernel's queue.
+async fn accept(tcp: &TcpListener, all: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(all).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = tcp.accept().await?;
+    Ok((stream, permit))
+}
+
+/// What is spoken behind the handshake, unless the configuration says so already.
+fn with_protocols(config: Arc<ServerConfig>) -> Arc<ServerConfig> {
+    if !config.alpn_protocols.is_empty() {
+        return config;
+    }
+    let mut config = ServerConfig::clone(&config);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Arc::new(config)
+}
+
+/// What connections share.
+struct Door<G> {
+    router: Router,
+    places: Places,
+    api: Api,
+    gate: G,
+}
+
+impl<G: Gate> Door<G> {
+    async fn connection(&self, stream: TcpStream, config: Arc<ServerConfig>) {
+        let set = stream.set_nodelay(true);
+        let set = set.and_then(|()| Ok(setsockopt(&stream, TcpUserTimeout, &UNACKNOWLEDGED_MS)?));
+        if let Err(error) = set {
+            return tracing::debug!(%error, "a connection was gone at once");
+        }
+        let limits = self.api.limits();
+        let handshake = TlsAcceptor::from(config).accept(stream);
+        let stream = match timeout(limits.handshake_time, handshake).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return tracing::debug!(%error, "a connection was not secured"),
+            Err(_) => return tracing::debug!("a connection was not secured in time"),
+        };
+        // Without an identity, every request is told so.
+        let who = identity(&stream);
+        let place = who.as_ref().map(|who| self.places.take(who));
+        match (&who, place) {
+            (Some(who), Some(None)) => tracing::info!(%who, "one connection too many"),
+            (_, place) => {
+                self.requests(stream, who, limits).await;
+                drop(place);
+            }
+        }
+    }
+
+    async fn requests(&self, stream: TlsStream<TcpStream>, who: Option<Identity>, limits: &Limits) {
+        let chain: Vec<CertificateDer<'static>> = stream
+            .get_ref()
+            .1
+            .peer_certificates()
+            .unwrap_or_default()
+            .iter()
+            .map(|one| one.clone().into_owned())
+            .collect();
+        let shut = self.shut_out(&chain);
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            if let Some(who) = &who {
+                request.extensions_mut().insert(who.clone());
+            }
+            let answer = self.router.clone().oneshot(request.map(Body::new));
+            async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
+        });
+        let builder = protocols(limits);
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => Some(ended),
+            () = shut => return tracing::info!("a connection is cut: its certificate is no longer taken"),
+            () = self.api.stop().cancelled() => None,
+            () = tokio::time::sleep(limits.connection_time) => None,
+        };
+        let ended = match ended {
+            Some(ended) => ended,
+            None => {
+                connection.as_mut().graceful_shutdown();
+                timeout(GRACE, connection).await.unwrap_or(Ok(()))
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection broke off");
+        }
+    }
+}
+
+/// How often certificates are looked at if nothing is said of them: they also end by themselves.
+const LOOK: Duration = Duration::from_secs(60);
+
+impl<G: Gate> Door<G> {
+    /// Waits until who has these certificates would no longer be let in.
+    async fn shut_out(&self, chain: &[CertificateDer<'static>]) {
+        let mut changed = self.gate.changed();
+        while self.gate.admits(chain) {
+            match timeout(LOOK, changed.changed()).await {
+                Ok(Ok(())) | Err(_) => {}
+                // Nobody can change it any more; it may still end.
+                Ok(Err(_)) => tokio::time::sleep(LOOK).await,
+            }
+        }
+    }
+}
+
+fn protocols(limits: &Limits) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_time)
+        .max_buf_size(limits.header_bytes.max(8192));
+    let (every, within) = PING;
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .max_concurrent_streams(STREAMS)
+        .keep_alive_interval(every)
+        .keep_alive_timeout(within);
+    builder
+}
+
+/// Who has connected.
+fn identity(stream: &TlsStream<TcpStream>) -> Option<Identity> {
+    let (_, session) = stream.get_ref();
+    let certificate = session.peer_certificates()?.first()?;
+    match Identity::of_certificate(certificate) {
+        Ok(who) => Some(who),
+        Err(error) => {
+            tracing::info!(%error, "somebody connected with a certificate that says nobody");
+            None
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Objects: listed, read, put, patched and deleted.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::Api;
+use super::call::{Call, DryRun, Precondition, decode};
+use super::filter::Filter;
+use super::problem::Problem;
+use super::represent::{Wanted, spec_json};
+use super::seal;
+use crate::authz::{self, Decision, Verb};
+use crate::controller::Committed;
+use crate::fabric::{Change, Expect, Key, Kind};
+
+/// How often a patch without a precondition is made again because somebody else was faster.
+const PATCHES: u32 = 8;
+
+/// What may stand behind the question mark of a list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListQuery {
+    limit: Option<usize>,
+    page: Option<String>,
+    operator: Option<String>,
+    server: Option<String>,
+    node: Option<String>,
+    segment: Option<String>,
+}
+
+/// The most objects of one page, and how many there are if nothing is said.
+const PAGE: (usize, usize) = (1000, 100);
+
+/// `GET /v1/KINDS`
+pub async fn list(kind: Kind, api: Api, call: Call) -> Result<Response, Problem> {
+    if authz::may_ask(&call.who, Verb::List, kind) != Decision::Allowed {
+        return Err(Problem::forbidden(format!("{} may not list any {kind}", call.who)));
+    }
+    let query: ListQuery = call.query()?;
+    let (most, default) = PAGE;
+    let limit = query.limit.unwrap_or(default);
+    if !(1..=most).contains(&limit) {
+        return Err(Problem::request(format!("limit: {limit} is outside 1–{most}")));
+    }
+    let after = query.page.as_deref().map(|text| {
+        let key = seal::read_page(text).filter(|key| key.kind() == kind);
+        key.ok_or_else(|| Problem::request("page: this is none that was given with this list"))
+    });
+    let after = after.transpose()?;
+    let filter = Filter::new(kind, query.operator, query.server, query.node, query.segment)?;
+    let (state, eyes) = (api.state(), api.eyes(&call.who, false));
+    let (mut items, mut last, mut next) = (Vec::new(), None, None);
+    for key in authz::keys(&call.who, kind, after.as_ref(), &state) {
+        let Some(seen) = authz::view(&call.who, &key, &state) else { continue };
+        if !filter.takes(&key, &seen, &state) {
+            continue;
+        }
+        if items.len() == limit {
+            next = last.as_ref().map(seal::page);
+            break;
+        }
+        items.push(eyes.show(&key, &seen));
+        last = Some(key);
+    }
+    Ok(axum::Json(json!({ "items": items, "next": next })).into_response())
+}
+
+/// `GET /v1/KINDS/NAME`
+pub async fn get(kind: Kind, api: Api, call: Call) -> Result<Response, Problem> {
+    let key = call.key(kind)?;
+    let state = api.state();
+    match authz::may(&call.who, Verb::Get, &key, &state) {
+        Decision::Allowed => {}
+        Decision::Hidden => return Err(Problem::no_object(&key)),
+        Decision::Forbidden => return Err(Problem::forbidden(format!("{} may not get {key}", call.who))),
+    }
+    let seen = authz::view(&call.who, &key, &state).ok_or_else(|| Problem::no_object(&key))?;
+    let shown = api.eyes(&call.who, false).show(&key, &seen);
+    Ok(with_tag(StatusCode::OK, shown))
+}
+
+/// `PUT /v1/KINDS/NAME`
+pub async fn put(kind: Kind, api: Api, call: Call) -> Result<Response, Problem> {
+    let key = call.key(kind)?;
+    authz::may_by_name(&call.who, Verb::Put, &key)?;
+    let DryRun { dry_run } = call.query()?;
+    let precondition = call.precondition()?;
+    let spec = call.json::<Wanted>()?.spec(&key)?;
+    let expect = precondition.expect(api.seal(), &call.who, &key, &api.state())?;
+    let committed = api.submit(&call.who, vec![Change::Put(key.clone(), spec, expect)], dry_run).await?;
+    Ok(api.changed(&call, &key, &committed, dry_run))
+}
+
+/// `PATCH /v1/KINDS/NAME`
+pub async fn patch(kind: Kind, api: Api, call: Call) -> Result<Response, Problem> {
+    let key = call.key(kind)?;
+    authz::may_by_name(&call.who, Verb::Patch, &key)?;
+    let DryRun { dry_run } = call.query()?;
+    let patch = call.merge_patch()?;
+    if !patch.is_object() {
+        return Err(Problem::body("a patch is an object, like {\"spec\": {\"mtu\": 9000}}"));
+    }
+    for _ in 0..PATCHES {
+        let state = api.state();
+        let seen = authz::view(&call.who, &key, &state).ok_or_else(|| Problem::no_object(&key))?;
+        let precondition = call.precondition()?;
+        if matches!(precondition, Precondition::Absent) {
+            return Err(Problem::request("If-None-Match does not go with PATCH: the object has to be there"));
+        }
+        let may_repeat = precondition.is_none();
+        precondition.expect(api.seal(), &call.who, &key, &state)?;
+        let spec = patched(&key, spec_json(&seen.body), &patch)?;
+        let change = Change::Put(key.clone(), spec, Expect::At(seen.revision));
+        match api.submit(&call.who, vec![change], dry_run).await {
+            Ok(committed) => return Ok(api.changed(&call, &key, &committed, dry_run)),
+            Err(problem) if may_repeat && problem.is_changed() => {}
+            Err(problem) => return Err(problem),
+        }
+    }
+    Err(Problem::unavailable("others changed the object each time; try again"))
+}
+
+/// The spec that a patch makes of one. Only the spec can be patched.
+fn patched(key: &Key, spec: Option<Value>, patch: &Value) -> Result<crate::fabric::Spec, Problem> {
+    let mut whole = Value::Object(Map::from_iter([("spec".to_owned(), spec.unwrap_or_default())]));
+    json_patch::merge(&mut whole, patch);
+    decode::<Wanted>(whole, "the patched object")?.spec(key)
+}
+
+/// `DELETE /v1/KINDS/NAME`
+pub async fn delete(kind: Kind, api: Api, call: Call) -> Result<Response, Problem> {
+    let key = call.key(kind)?;
+    authz::may_by_name(&call.who, Verb::Delete, &key)?;
+    let DryRun { dry_run } = call.query()?;
+    let state = api.state();
+    let is_there = authz::view(&call.who, &key, &state).is_some();
+    let precondition = call.precondition()?;
+    if precondition.is_none() && !is_there {
+        return Err(Problem::no_object(&key));
+    }
+    let expect = precondition.expect(api.seal(), &call.who, &key, &state)?;
+    if matches!(expect, Expect::Absent) {
+        return Err(Problem::request("If-None-Match does not go with DELETE: the object has to be there"));
+    }
+    let committed = api.submit(&call.who, vec![Change::Delete(key.clone(), expect)], dry_run).await?;
+    if !committed.events.iter().any(|event| event.key == key) {
+        return Err(Problem::no_object(&key));
+    }
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+impl Api {
+    /// The answer that an object was made, changed, or is so already.
+    pub(super) fn changed(&self, call: &Call, key: &Key, committed: &Committed, dry_run: bool) -> Response {
+        let state = self.state();
+        let event = committed.events.iter().find(|event| event.key == *key);
+        let is_new = event.is_some_and(|event| event.before.is_none());
+        let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+        let eyes = self.eyes(&call.who, dry_run);
+        let after = event.map_or_else(|| state.get(key).cloned(), |event| event.after.clone());
+        match after {
+            Some(object) => with_tag(status, eyes.show(key, &authz::without_others(&call.who, &object))),
+            // Somebody has removed it since.
+            None => StatusCode::NO_CONTENT.into_response(),
+        }
+    }
+}
+
+fn with_tag(status: StatusCode, shown: Value) -> Response {
+    let tag = shown.get("etag").and_then(Value::as_str).and_then(seal::etag);
+    let mut response = (status, axum::Json(shown)).into_response();
+    if let Some(tag) = tag {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

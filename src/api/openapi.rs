@@ -1,0 +1,351 @@
+//! What the API is, for programs: made of the same kinds, paths and types that serve it. `docs/openapi.json` is a copy, which a test compares.
+
+use std::collections::BTreeMap;
+
+use axum::http::StatusCode;
+use serde_json::json;
+use utoipa::openapi::path::{
+    HttpMethod, Operation, OperationBuilder, ParameterBuilder, ParameterIn, PathItem,
+};
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::schema::{AllOfBuilder, ArrayBuilder, ObjectBuilder, Type};
+use utoipa::openapi::{
+    ComponentsBuilder, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, Paths, Ref, RefOr, Required,
+    ResponseBuilder, Schema,
+};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::problem::{CONTENT_TYPE, Details};
+use super::routes::{name_of, plural};
+use crate::fabric::{
+    AttachmentSpec, Kind, LeaseSpec, NodeSpec, OperatorSpec, PortSpec, ProfileSpec, SegmentSpec, ServerSpec,
+};
+
+type Schemas = BTreeMap<String, RefOr<Schema>>;
+
+/// All of it.
+pub fn document() -> OpenApi {
+    let mut schemas = Schemas::new();
+    add::<Details>(&mut schemas);
+    add::<OperatorSpec>(&mut schemas);
+    add::<NodeSpec>(&mut schemas);
+    add::<PortSpec>(&mut schemas);
+    add::<ServerSpec>(&mut schemas);
+    add::<LeaseSpec>(&mut schemas);
+    add::<ProfileSpec>(&mut schemas);
+    add::<SegmentSpec>(&mut schemas);
+    add::<AttachmentSpec>(&mut schemas);
+    let mut paths = Paths::new();
+    for kind in Kind::ALL {
+        schemas.insert(object_name(kind), object(kind).into());
+        kind_paths(&mut paths, kind);
+    }
+    schemas.insert("Event".to_owned(), event().into());
+    schemas.insert("Change".to_owned(), change().into());
+    other_paths(&mut paths);
+    let info = InfoBuilder::new().title("Sillon").version("v1").description(Some(ABOUT)).build();
+    let components = ComponentsBuilder::new().schemas_from_iter(schemas).build();
+    OpenApiBuilder::new().info(info).paths(paths).components(Some(components)).build()
+}
+
+const ABOUT: &str = "The controller of a Sillon fabric. Whoever asks says who it is by a client certificate. What an operator may not see is \
+    answered as what is not there. Every error is a problem (RFC 9457).";
+
+/// A schema, and those that it refers to.
+fn add<T: ToSchema>(schemas: &mut Schemas) {
+    let mut inner = Vec::new();
+    T::schemas(&mut inner);
+    schemas.extend(inner);
+    schemas.insert(T::name().into_owned(), <T as PartialSchema>::schema());
+}
+
+fn object_name(kind: Kind) -> String {
+    let word = kind.as_str();
+    let (first, rest) = word.split_at(1);
+    first.to_uppercase() + rest
+}
+
+fn text(what: &str) -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String).description(Some(what))
+}
+
+/// `{"kind", "name", "etag", "spec", "status"}`
+fn object(kind: Kind) -> ObjectBuilder {
+    let object = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .property("kind", text("The kind").enum_values(Some([kind.as_str()])))
+        .property("name", text("Its name within its kind").examples([json!(name_of(kind))]))
+        .property("etag", text("Another one whenever what is asked of it changes"))
+        .property(
+            "revision",
+            ObjectBuilder::new().schema_type(Type::Integer).description(Some(
+                "The revision that last changed what is asked of it; not shown to operators",
+            )),
+        )
+        .property(
+            "status",
+            ObjectBuilder::new().schema_type(Type::Object).description(Some("What became of it")),
+        );
+    if kind == Kind::Tombstone {
+        return object;
+    }
+    object.property("spec", Ref::from_schema_name(format!("{}Spec", object_name(kind)))).required("spec")
+}
+
+fn event() -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .property("key", text("`KIND/NAME`"))
+        .property("type", text("What became of it").enum_values(Some(["put", "delete"])))
+        .property(
+            "object",
+            ObjectBuilder::new().schema_type(Type::Object).description(Some("What it is now")),
+        )
+}
+
+fn change() -> ObjectBuilder {
+    let words = ["put", "delete", "accept", "drain", "confirm", "transfer"];
+    ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .property("do", text("What to do").enum_values(Some(words)))
+        .required("do")
+        .property("key", text("Of put and delete: `KIND/NAME`"))
+        .property(
+            "spec",
+            ObjectBuilder::new().schema_type(Type::Object).description(Some("Of put: the spec")),
+        )
+        .property(
+            "expect",
+            text("Of put and delete: `absent`, or the object's ETag without its quotation marks"),
+        )
+        .property("lease", text("Of accept, drain and confirm: `lease/OPERATOR/NAME`"))
+        .property("until", text("Of drain: when what is still attached is detached; now if it is left out"))
+        .property("server", text("Of transfer: the server"))
+        .property("to", text("Of transfer: the new lease, as `lease/OPERATOR/NAME`"))
+}
+
+/// What each operation has: an answer, and problems.
+fn operation(
+    id: &str,
+    summary: &str,
+    answers: &[(StatusCode, &str, Option<RefOr<Schema>>)],
+) -> OperationBuilder {
+    let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+    let problem =
+        ResponseBuilder::new().description("Why it was not done").content(CONTENT_TYPE, problem).build();
+    let mut operation = OperationBuilder::new().operation_id(Some(id)).summary(Some(summary));
+    for (status, what, schema) in answers {
+        let mut answer = ResponseBuilder::new().description(*what);
+        if let Some(schema) = schema {
+            answer = answer
+                .content("application/json", ContentBuilder::new().schema(Some(schema.clone())).build());
+        }
+        operation = operation.response(status.as_str(), answer.build());
+    }
+    operation.response("default", problem)
+}
+
+fn parameter(place: ParameterIn, name: &str, what: &str) -> ParameterBuilder {
+    let required = if matches!(place, ParameterIn::Path) { Required::True } else { Required::False };
+    let schema = ObjectBuilder::new().schema_type(Type::String);
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(place)
+        .required(required)
+        .description(Some(what))
+        .schema(Some(schema))
+}
+
+/// The parts of a path that are a name.
+fn with_names(mut operation: OperationBuilder, path: &str) -> OperationBuilder {
+    for part in path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
+        operation = operation.parameter(parameter(ParameterIn::Path, part, "A part of its name"));
+    }
+    operation
+}
+
+fn dry_run(operation: OperationBuilder) -> OperationBuilder {
+    operation.parameter(parameter(ParameterIn::Query, "dry_run", "`true`: it is only tried"))
+}
+
+fn preconditions(operation: OperationBuilder) -> OperationBuilder {
+    let tags = "An ETag, several, or *: the object has to be so";
+    operation.parameter(parameter(ParameterIn::Header, "If-Match", tags))
+}
+
+fn body(operation: OperationBuilder, kind: &str, schema: impl Into<RefOr<Schema>>) -> OperationBuilder {
+    let content = ContentBuilder::new().schema(Some(schema)).build();
+    operation.request_body(Some(
+        RequestBodyBuilder::new().content(kind, content).required(Some(Required::True)).build(),
+    ))
+}
+
+fn of(name: &str) -> Option<RefOr<Schema>> {
+    Some(Ref::from_schema_name(name).into())
+}
+
+fn list_of(name: &str) -> Option<RefOr<Schema>> {
+    let items = ArrayBuilder::new().items(Ref::from_schema_name(name));
+    let list = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .property("items", items)
+        .property("next", text("The page that follows, if there is one"));
+    Some(Schema::from(list).into())
+}
+
+fn kind_paths(paths: &mut Paths, kind: Kind) {
+    let (name, all) = (object_name(kind), format!("/v1/{}", plural(kind)));
+    let mut list = operation(
+        &format!("list{name}s"),
+        &format!("The {} that who asks may see", plural(kind)),
+        &[(StatusCode::OK, "A page of them", list_of(&name))],
+    );
+    for (word, what) in [
+        ("limit", "How many at most, up to 1000"),
+        ("page", "`next` of the page before"),
+        ("operator", "Only those of this operator"),
+        ("server", "Only those that have to do with this server"),
+        ("node", "Only those on this node"),
+        ("segment", "Only those of this segment, as `OPERATOR/NAME`"),
+    ] {
+        list = list.parameter(parameter(ParameterIn::Query, word, what));
+    }
+    add_path(paths, &all, HttpMethod::Get, list);
+    // OpenAPI has no parameters with slashes in them; a tombstone's name has some.
+    let one = format!("{all}/{}", name_of(kind).replace("{*", "{"));
+    let get = operation(&format!("get{name}"), &format!("One {kind}"), &[(StatusCode::OK, "It", of(&name))]);
+    add_path(paths, &one, HttpMethod::Get, with_names(get, &one));
+    if kind == Kind::Tombstone {
+        return;
+    }
+    let put = operation(
+        &format!("put{name}"),
+        &format!("A {kind} shall be there, and be this"),
+        &[(StatusCode::OK, "It is", of(&name)), (StatusCode::CREATED, "It was made", of(&name))],
+    );
+    let put = put.parameter(parameter(ParameterIn::Header, "If-None-Match", "*: it is not to be there yet"));
+    let put =
+        body(preconditions(dry_run(with_names(put, &one))), "application/json", Ref::from_schema_name(&name));
+    add_path(paths, &one, HttpMethod::Put, put);
+    let patch = operation(
+        &format!("patch{name}"),
+        &format!("A part of what is asked of a {kind} shall be another (RFC 7396)"),
+        &[(StatusCode::OK, "It is", of(&name))],
+    );
+    let any = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .property("spec", ObjectBuilder::new().schema_type(Type::Object));
+    let patch = body(
+        preconditions(dry_run(with_names(patch, &one))),
+        "application/merge-patch+json",
+        Schema::from(any),
+    );
+    add_path(paths, &one, HttpMethod::Patch, patch);
+    let delete = operation(
+        &format!("delete{name}"),
+        &format!("A {kind} shall not be there"),
+        &[(StatusCode::NO_CONTENT, "It is not", None)],
+    );
+    add_path(paths, &one, HttpMethod::Delete, preconditions(dry_run(with_names(delete, &one))));
+}
+
+fn other_paths(paths: &mut Paths) {
+    let done = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .property("dry_run", ObjectBuilder::new().schema_type(Type::Boolean))
+        .property("revision", ObjectBuilder::new().schema_type(Type::Integer))
+        .property("events", ArrayBuilder::new().items(Ref::from_schema_name("Event")));
+    let done: Option<RefOr<Schema>> = Some(Schema::from(done).into());
+    let ok = |schema| [(StatusCode::OK, "It was done", schema)];
+
+    let changes = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .property("changes", ArrayBuilder::new().items(Ref::from_schema_name("Change")))
+        .required("changes");
+    let batch = operation("transaction", "Several changes, all of them or none", &ok(done.clone()));
+    let batch = body(dry_run(batch), "application/json", Schema::from(changes));
+    add_path(paths, "/v1/transactions", HttpMethod::Post, batch);
+
+    let to = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .property("to", text("`lease/OPERATOR/NAME`"))
+        .required("to");
+    let path = "/v1/servers/{name}/transfer";
+    let transfer =
+        operation("transferServer", "A server leaves who has it and is offered to another", &ok(done));
+    let transfer = body(dry_run(with_names(transfer, path)), "application/json", Schema::from(to));
+    add_path(paths, path, HttpMethod::Post, transfer);
+
+    for (word, summary) in [
+        ("accept", "The operator takes the offer"),
+        ("drain", "It ends; what is attached may stay until then"),
+        ("confirm", "The owner ends the quarantine"),
+    ] {
+        let path = format!("/v1/leases/{{operator}}/{{name}}/{word}");
+        let mut step =
+            dry_run(with_names(operation(&format!("{word}Lease"), summary, &ok(of("Lease"))), &path));
+        if word == "drain" {
+            let until = ObjectBuilder::new().schema_type(Type::Object).property("until", text("When"));
+            let content = ContentBuilder::new().schema(Some(Schema::from(until))).build();
+            step = step
+                .request_body(Some(RequestBodyBuilder::new().content("application/json", content).build()));
+        }
+        add_path(paths, &path, HttpMethod::Post, step);
+    }
+
+    let events = ContentBuilder::new().schema(Some(text("Events `happened`, `place` and `cut`"))).build();
+    let events = ResponseBuilder::new().description("What happens").content("text/event-stream", events);
+    let watch = operation("watch", "What happens, of what who asks may see, as server-sent events", &[])
+        .response("200", events.build())
+        .parameter(parameter(ParameterIn::Query, "after", "The id of an event: go on after it"))
+        .parameter(parameter(ParameterIn::Header, "Last-Event-ID", "The same"));
+    add_path(paths, "/v1/watch", HttpMethod::Get, watch);
+    let plain = || {
+        Some(Schema::from(AllOfBuilder::new().item(ObjectBuilder::new().schema_type(Type::Object))).into())
+    };
+    for (path, id, summary) in [
+        ("/v1/whoami", "whoami", "Who asks"),
+        ("/v1/openapi.json", "openapi", "This"),
+        ("/healthz", "healthz", "Whether the controller answers"),
+        ("/readyz", "readyz", "Whether it can serve"),
+    ] {
+        add_path(paths, path, HttpMethod::Get, operation(id, summary, &ok(plain())));
+    }
+}
+
+fn add_path(paths: &mut Paths, path: &str, method: HttpMethod, operation: OperationBuilder) {
+    let operation: Operation = operation.build();
+    let mut item = paths.paths.remove(path).unwrap_or_default();
+    item.merge_operations(PathItem::new(method, operation));
+    paths.paths.insert(path.to_owned(), item);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/openapi.json");
+
+    /// `SILLON_WRITE_OPENAPI=1 cargo test --lib openapi` writes it anew.
+    #[test]
+    fn the_copy_in_docs_is_current() {
+        let text = document().to_pretty_json().unwrap() + "\n";
+        if std::env::var_os("SILLON_WRITE_OPENAPI").is_some() {
+            std::fs::write(FILE, &text).unwrap();
+        }
+        let copy = std::fs::read_to_string(FILE).unwrap();
+        assert!(copy == text, "docs/openapi.json is old: SILLON_WRITE_OPENAPI=1 cargo test --lib openapi");
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let text = serde_json::to_string(&document()).unwrap();
+        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let references: Vec<&str> =
+            text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        assert!(references.len() > 50);
+        for pointer in references {
+            assert!(document.pointer(pointer).is_some(), "{pointer}");
+        }
+    }
+}

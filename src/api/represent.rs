@@ -1,0 +1,184 @@
+//! Objects as the API shows and takes them: `{"kind", "name", "etag", "spec", "status"}`.
+
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::call::decode;
+use super::problem::Problem;
+use super::seal::Seal;
+use crate::authz::{self, Decision, Verb};
+use crate::controller::Committed;
+use crate::fabric::{Actor, Body, Event, Key, Kind, Object, Spec, State};
+use crate::identity::Identity;
+
+/// An object that is asked for. What else stands in an answer of the API may be left in it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    kind: Option<String>,
+    name: Option<String>,
+    spec: Value,
+    #[serde(rename = "etag")]
+    _etag: Option<IgnoredAny>,
+    #[serde(rename = "revision")]
+    _revision: Option<IgnoredAny>,
+    #[serde(rename = "status")]
+    _status: Option<IgnoredAny>,
+}
+
+impl Wanted {
+    /// Its spec, if it is the object that the path names.
+    pub fn spec(self, key: &Key) -> Result<Spec, Problem> {
+        let says = |field: &str, said: Option<String>, is: &str| match said {
+            Some(said) if said != is => {
+                Err(Problem::body(format!("{field}: it is {said:?} here, and {is:?} in the path")))
+            }
+            _ => Ok(()),
+        };
+        says("kind", self.kind, key.kind().as_str())?;
+        says("name", self.name, &name(key))?;
+        spec(key.kind(), self.spec)
+    }
+}
+
+/// A spec of a kind.
+pub fn spec(kind: Kind, value: Value) -> Result<Spec, Problem> {
+    let place = "spec";
+    Ok(match kind {
+        Kind::Operator => Spec::Operator(decode(value, place)?),
+        Kind::Node => Spec::Node(decode(value, place)?),
+        Kind::Port => Spec::Port(decode(value, place)?),
+        Kind::Server => Spec::Server(decode(value, place)?),
+        Kind::Lease => Spec::Lease(decode(value, place)?),
+        Kind::Profile => Spec::Profile(decode(value, place)?),
+        Kind::Segment => Spec::Segment(decode(value, place)?),
+        Kind::Attachment => Spec::Attachment(decode(value, place)?),
+        Kind::Tombstone => return Err(Problem::body("a tombstone is made by the controller alone")),
+    })
+}
+
+/// A spec as JSON.
+pub fn spec_json(body: &Body) -> Option<Value> {
+    match serde_json::to_value(body.spec()?) {
+        Ok(Value::Object(mut tagged)) => tagged.remove("spec"),
+        _ => None,
+    }
+}
+
+/// An object's name without its kind.
+pub fn name(key: &Key) -> String {
+    let text = key.to_string();
+    text.split_once('/').map_or_else(String::new, |(_, name)| name.to_owned())
+}
+
+/// An object as somebody may see it; `object` has gone through [`authz::view`].
+pub fn object(seal: &Seal, who: &Identity, key: &Key, object: &Object) -> Value {
+    let mut all = tried(key, object);
+    all.insert("etag".to_owned(), seal.tag(who, key, object).into());
+    if matches!(who, Identity::Owner | Identity::Auditor) {
+        all.insert("revision".to_owned(), object.revision.0.into());
+    }
+    Value::Object(all)
+}
+
+/// An object that is not there yet: it has no tag.
+pub fn tried(key: &Key, object: &Object) -> Map<String, Value> {
+    let mut all = Map::new();
+    all.insert("kind".to_owned(), key.kind().as_str().into());
+    all.insert("name".to_owned(), name(key).into());
+    if let Some(spec) = spec_json(&object.body) {
+        all.insert("spec".to_owned(), spec);
+    }
+    let mut status = status(&object.body);
+    // Names and times: it can be said in JSON.
+    status.insert("conditions".to_owned(), serde_json::to_value(&object.conditions).unwrap_or_default());
+    all.insert("status".to_owned(), Value::Object(status));
+    all
+}
+
+/// What became of what was asked.
+fn status(body: &Body) -> Map<String, Value> {
+    let value = match body {
+        Body::Node(node) => json!({ "applied": node.applied }),
+        Body::Lease(lease) => json!({
+            "state": lease.state, "since": lease.since, "accepted": lease.accepted,
+            "deadline": lease.deadline, "confirmed": lease.confirmed,
+        }),
+        Body::Segment(segment) => json!({ "vni": segment.vni }),
+        Body::Attachment(attachment) => json!({ "encap": attachment.encap }),
+        Body::Tombstone(grave) => {
+            json!({ "operator": grave.operator, "segment": grave.segment, "freed": grave.freed })
+        }
+        Body::Operator { .. } | Body::Port { .. } | Body::Server { .. } | Body::Profile { .. } => json!({}),
+    };
+    if let Value::Object(map) = value { map } else { Map::new() }
+}
+
+/// What became of an object.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Told {
+    /// Which.
+    pub key: Key,
+    /// `put` or `delete`.
+    #[serde(rename = "type")]
+    pub what: &'static str,
+    /// What it is now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object: Option<Value>,
+}
+
+/// How objects are shown to somebody.
+#[derive(Clone, Copy)]
+pub struct Eyes<'a> {
+    /// Makes the tags.
+    pub seal: &'a Seal,
+    /// Who looks.
+    pub who: &'a Identity,
+    /// Whether what is shown was only tried.
+    pub dry_run: bool,
+}
+
+impl Eyes<'_> {
+    /// The object as it is shown.
+    pub fn show(self, key: &Key, seen: &Object) -> Value {
+        if self.dry_run { Value::Object(tried(key, seen)) } else { object(self.seal, self.who, key, seen) }
+    }
+
+    /// What became of an object, if who looks may read it in this state.
+    pub fn event(self, event: &Event, state: &State) -> Option<Told> {
+        if authz::may(self.who, Verb::Get, &event.key, state) != Decision::Allowed {
+            return None;
+        }
+        let shown = |object| self.show(&event.key, &authz::without_others(self.who, object));
+        Some(Told {
+            key: event.key.clone(),
+            what: if event.after.is_some() { "put" } else { "delete" },
+            object: event.after.as_ref().map(shown),
+        })
+    }
+
+    /// What a transaction did, in an answer.
+    pub fn transaction(self, committed: &Committed, state: &State) -> Value {
+        let events: Vec<Told> =
+            committed.events.iter().filter_map(|event| self.event(event, state)).collect();
+        let mut all = json!({ "dry_run": self.dry_run, "events": events });
+        if matches!(self.who, Identity::Owner | Identity::Auditor)
+            && let Some(all) = all.as_object_mut()
+        {
+            all.insert("revision".to_owned(), committed.revision.0.into());
+        }
+        all
+    }
+
+    /// Who did something, as who looks may know it: an operator knows itself and the owner.
+    pub fn actor(self, actor: &Actor) -> String {
+        match (self.who, actor) {
+            (Identity::Operator(own), Actor::Operator(name)) if own != name => "fabric".to_owned(),
+            (Identity::Operator(_), Actor::Node(_)) | (_, Actor::Controller) => "fabric".to_owned(),
+            (_, Actor::Owner) => Identity::Owner.to_string(),
+            (_, Actor::Operator(name)) => Identity::Operator(name.clone()).to_string(),
+            (_, Actor::Node(name)) => Identity::Node(name.clone()).to_string(),
+        }
+    }
+}

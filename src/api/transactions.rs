@@ -1,0 +1,159 @@
+//! Several changes at once, and the ways that a lease goes.
+
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Api;
+use super::call::{Call, DryRun, Precondition, decode};
+use super::problem::Problem;
+use super::represent;
+use crate::authz;
+use crate::fabric::{Change, Key, Kind, LeaseStep, Owned, State};
+use crate::model::Name;
+
+/// The most changes of one transaction.
+pub const MOST_CHANGES: usize = 10_000;
+
+/// The body of a transaction.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Batch {
+    changes: Vec<Value>,
+}
+
+/// One change of a transaction.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "do", rename_all = "lowercase", deny_unknown_fields)]
+enum Step {
+    Put { key: Key, spec: Value, expect: Option<String> },
+    Delete { key: Key, expect: Option<String> },
+    Accept { lease: Key },
+    Drain { lease: Key, until: Option<Timestamp> },
+    Confirm { lease: Key },
+    Transfer { server: Name, to: Key },
+}
+
+/// `POST /v1/transactions`
+pub async fn batch(api: Api, call: Call) -> Result<Response, Problem> {
+    let DryRun { dry_run } = call.query()?;
+    let Batch { changes } = call.json()?;
+    if changes.len() > MOST_CHANGES {
+        return Err(Problem::body(format!("changes: more than {MOST_CHANGES}")));
+    }
+    let state = api.state();
+    let mut all = Vec::with_capacity(changes.len());
+    for (index, value) in changes.into_iter().enumerate() {
+        let change = change(&api, &call, value, &state).map_err(|problem| problem.of_change(index))?;
+        all.push(change);
+    }
+    let committed = api.submit(&call.who, all, dry_run).await?;
+    let told = api.eyes(&call.who, dry_run).transaction(&committed, &api.state());
+    Ok(axum::Json(told).into_response())
+}
+
+/// One change, if who asks may make it.
+fn change(api: &Api, call: &Call, value: Value, state: &State) -> Result<Change, Problem> {
+    let expect = |key: &Key, text: Option<String>| {
+        let precondition = match text.as_deref() {
+            None => Precondition::None,
+            Some("absent") => Precondition::Absent,
+            Some(tag) => Precondition::Tags(vec![tag.to_owned()]),
+        };
+        precondition.expect(api.seal(), &call.who, key, state)
+    };
+    // What may not be done is refused before anything else is said of it.
+    let allowed = |verb, key: &Key| authz::may_by_name(&call.who, verb, key);
+    let change = match decode(value, "change")? {
+        Step::Put { key, spec, expect: wish } => {
+            allowed(authz::Verb::Put, &key)?;
+            let spec = represent::spec(key.kind(), spec)?;
+            let expect = expect(&key, wish)?;
+            Change::Put(key, spec, expect)
+        }
+        Step::Delete { key, expect: wish } => {
+            allowed(authz::Verb::Delete, &key)?;
+            let expect = expect(&key, wish)?;
+            Change::Delete(key, expect)
+        }
+        Step::Accept { lease } => Change::Lease(owned(lease)?, LeaseStep::Accept),
+        Step::Drain { lease, until } => {
+            Change::Lease(owned(lease)?, LeaseStep::Drain(until.unwrap_or_else(Timestamp::now)))
+        }
+        Step::Confirm { lease } => Change::Lease(owned(lease)?, LeaseStep::Confirm),
+        Step::Transfer { server, to } => Change::Transfer { server, to: owned(to)? },
+    };
+    authz::may_change(&call.who, &change)?;
+    Ok(change)
+}
+
+fn owned(key: Key) -> Result<Owned, Problem> {
+    match key {
+        Key::Lease(owned) => Ok(owned),
+        other => Err(Problem::body(format!("{other} is no lease; write lease/OPERATOR/NAME"))),
+    }
+}
+
+/// The body of a drain.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Until {
+    until: Option<Timestamp>,
+}
+
+/// The body of a transfer.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct To {
+    to: Key,
+}
+
+/// How a lease goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// `POST /v1/leases/OPERATOR/NAME/accept`
+    Accept,
+    /// `POST /v1/leases/OPERATOR/NAME/drain`
+    Drain,
+    /// `POST /v1/leases/OPERATOR/NAME/confirm`
+    Confirm,
+}
+
+/// A lease goes on.
+pub async fn step(way: Way, api: Api, call: Call) -> Result<Response, Problem> {
+    let key = call.key(Kind::Lease)?;
+    let lease = owned(key.clone())?;
+    let step = match way {
+        Way::Accept => LeaseStep::Accept,
+        // What is wrong with the body is said below: who may not do this is not told.
+        Way::Drain => LeaseStep::Drain(Timestamp::UNIX_EPOCH),
+        Way::Confirm => LeaseStep::Confirm,
+    };
+    authz::may_change(&call.who, &Change::Lease(lease.clone(), step))?;
+    let DryRun { dry_run } = call.query()?;
+    let step = match way {
+        Way::Drain => {
+            let Until { until } = call.json_or_default()?;
+            LeaseStep::Drain(until.unwrap_or_else(Timestamp::now))
+        }
+        Way::Accept | Way::Confirm => step,
+    };
+    authz::view(&call.who, &key, &api.state()).ok_or_else(|| Problem::no_object(&key))?;
+    let committed = api.submit(&call.who, vec![Change::Lease(lease, step)], dry_run).await?;
+    Ok(api.changed(&call, &key, &committed, dry_run))
+}
+
+/// `POST /v1/servers/NAME/transfer`
+pub async fn transfer(api: Api, call: Call) -> Result<Response, Problem> {
+    let key = call.key(Kind::Server)?;
+    authz::may_by_name(&call.who, authz::Verb::Transfer, &key)?;
+    let DryRun { dry_run } = call.query()?;
+    let To { to } = call.json()?;
+    let to = owned(to)?;
+    authz::view(&call.who, &key, &api.state()).ok_or_else(|| Problem::no_object(&key))?;
+    let Key::Server(server) = key else { return Err(Problem::request("this is no server")) };
+    let committed = api.submit(&call.who, vec![Change::Transfer { server, to }], dry_run).await?;
+    let told = api.eyes(&call.who, dry_run).transaction(&committed, &api.state());
+    Ok(axum::Json(told).into_response())
+}

@@ -1,0 +1,246 @@
+//! What happens, as server-sent events: one event a transaction, of what who watches may see.
+//!
+//! Nothing is kept for a reader: it goes through the commits that the controller keeps anyway, at its own pace, and is cut with a last event when
+//! it is so slow that what comes next is no longer there. A place in the stream is a sealed token for an operator, and comes anew every few
+//! seconds whether something happened or not: neither tells what others do.
+//!
+//! Of servers and ports, an operator is told what they are now, and only while it has to do with them; what they were before that is not its.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::response::sse::{Event as SseEvent, Sse};
+use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+
+use super::Api;
+use super::call::identity;
+use super::problem::Problem;
+use super::represent::Told;
+use crate::authz::{self, Decision, Verb};
+use crate::controller::Committed;
+use crate::fabric::{Kind, Revision};
+use crate::identity::Identity;
+
+/// How often a place is told.
+const BEAT: Duration = Duration::from_secs(15);
+
+/// What may stand behind the question mark.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WatchQuery {
+    after: Option<String>,
+}
+
+/// What one transaction did.
+#[derive(Debug, Serialize)]
+struct Happened {
+    when: jiff::Timestamp,
+    who: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<Revision>,
+    events: Vec<Told>,
+}
+
+/// `GET /v1/watch`
+pub async fn watch(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
+    let who = identity(request.extensions())?;
+    if !Kind::ALL.iter().any(|kind| authz::may_ask(&who, Verb::Watch, *kind) == Decision::Allowed) {
+        return Err(Problem::forbidden(format!("{who} may not watch anything")));
+    }
+    let query = axum::extract::Query::<WatchQuery>::try_from_uri(request.uri());
+    let after = query.map_err(|rejection| Problem::request(rejection.body_text()))?.0.after;
+    // A reader that was cut says where it was.
+    let last =
+        request.headers().get("last-event-id").map(|value| value.to_str().unwrap_or_default().to_owned());
+    let asked = last.or(after);
+    let now = api.state().revision();
+    let at = match &asked {
+        None => now,
+        Some(text) => place(&api, &who, text).ok_or_else(|| {
+            Problem::gone("this place in the stream is none, or none of yours, or from before a restart")
+        })?,
+    };
+    let permit = api.throttle().streams.take(&who);
+    let permit =
+        permit.ok_or_else(|| Problem::too_many("more streams at once than one identity may have", BEAT))?;
+    let commits = api.backend().watch(at).map_err(|compacted| {
+        Problem::gone(match &who {
+            Identity::Owner | Identity::Auditor => compacted.to_string(),
+            _ => "what happened after this place is no longer known".to_owned(),
+        })
+    })?;
+    let mut follow = Follow {
+        near: BTreeMap::new(),
+        commits,
+        at,
+        waiting: Vec::new(),
+        until: now,
+        beat: interval_at(Instant::now() + BEAT, BEAT),
+        is_over: false,
+        api,
+        who,
+        _permit: permit,
+    };
+    follow.beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    follow.begin(asked.is_some() && at < now);
+    let events = stream::unfold(follow, async |mut follow| Some((follow.next().await?, follow)));
+    Ok(Sse::new(events.map(Ok::<_, Infallible>)).into_response())
+}
+
+/// The place that a text means.
+fn place(api: &Api, who: &Identity, text: &str) -> Option<Revision> {
+    match who {
+        Identity::Owner | Identity::Auditor => text.parse().ok().map(Revision),
+        _ => api.seal().open(who, text),
+    }
+}
+
+/// The text for a place.
+pub fn place_text(api: &Api, who: &Identity, at: Revision) -> String {
+    match who {
+        Identity::Owner | Identity::Auditor => at.to_string(),
+        // A reader that gets none begins again, as after a restart.
+        _ => api.seal().place(who, at).unwrap_or_default(),
+    }
+}
+
+/// A reader.
+struct Follow {
+    api: Api,
+    who: Identity,
+    commits: BoxStream<'static, Arc<Committed>>,
+    at: Revision,
+    /// What an operator has been told of servers and ports: their tags.
+    near: BTreeMap<crate::fabric::Key, String>,
+    /// What goes out before anything else.
+    waiting: Vec<SseEvent>,
+    /// Where it begins to be told of what happens now: there it is told its place.
+    until: Revision,
+    beat: Interval,
+    is_over: bool,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Follow {
+    /// Who goes on from before is told what the servers and ports are now.
+    fn begin(&mut self, goes_on: bool) {
+        let events = self.news_of_near();
+        if goes_on && !events.is_empty() {
+            let happened =
+                Happened { when: jiff::Timestamp::now(), who: "fabric".to_owned(), revision: None, events };
+            self.waiting.push(event("happened", None, &happened));
+        }
+    }
+
+    async fn next(&mut self) -> Option<SseEvent> {
+        if let Some(waiting) = self.waiting.pop() {
+            return Some(waiting);
+        }
+        if self.is_over {
+            return None;
+        }
+        let stop = self.api.stop().clone();
+        loop {
+            if self.at >= self.until {
+                self.until = Revision(u64::MAX);
+                return Some(self.place());
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Some(self.cut("the controller is being stopped")),
+                _ = self.beat.tick() => return Some(self.place()),
+                commit = self.commits.next() => {
+                    let Some(commit) = commit else {
+                        let why = match self.api.backend().health() {
+                            Ok(()) => "this reader was too slow, or the controller has stopped",
+                            Err(_) => "the controller has stopped following its store",
+                        };
+                        return Some(self.cut(why));
+                    };
+                    self.at = commit.revision;
+                    if let Some(told) = self.tell(&commit) {
+                        return Some(told);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Where the reader is.
+    fn place(&self) -> SseEvent {
+        event("place", Some(place_text(&self.api, &self.who, self.at)), &json!({}))
+    }
+
+    /// The last event.
+    fn cut(&mut self, why: &str) -> SseEvent {
+        self.is_over = true;
+        let place = place_text(&self.api, &self.who, self.at);
+        event("cut", Some(place), &json!({ "why": why }))
+    }
+
+    /// What the reader may know of a commit.
+    fn tell(&mut self, commit: &Committed) -> Option<SseEvent> {
+        let state = self.api.state();
+        let eyes = self.api.eyes(&self.who, false);
+        let is_operator = matches!(self.who, Identity::Operator(_));
+        let is_near = |kind: Kind| matches!(kind, Kind::Port | Kind::Server);
+        let own = commit.events.iter().filter(|event| !(is_operator && is_near(event.key.kind())));
+        let mut events: Vec<Told> = own.filter_map(|event| eyes.event(event, &state)).collect();
+        let who = eyes.actor(&commit.who);
+        let touches = |kind: Kind| is_near(kind) || kind == Kind::Lease;
+        if is_operator && commit.events.iter().any(|event| touches(event.key.kind())) {
+            events.extend(self.news_of_near());
+        }
+        if events.is_empty() {
+            return None;
+        }
+        let revision = (!is_operator).then_some(commit.revision);
+        let place = place_text(&self.api, &self.who, self.at);
+        Some(event("happened", Some(place), &Happened { when: commit.when, who, revision, events }))
+    }
+
+    /// What is another, new or gone of the servers and ports that an operator has to do with.
+    fn news_of_near(&mut self) -> Vec<Told> {
+        if !matches!(self.who, Identity::Operator(_)) {
+            return Vec::new();
+        }
+        let state = self.api.state();
+        let eyes = self.api.eyes(&self.who, false);
+        let (mut now, mut news) = (BTreeMap::new(), Vec::new());
+        for kind in [Kind::Port, Kind::Server] {
+            for key in authz::keys(&self.who, kind, None, &state) {
+                let Some(seen) = authz::view(&self.who, &key, &state) else { continue };
+                let shown = eyes.show(&key, &seen);
+                // With its conditions, which are no part of the tag.
+                let text = shown.to_string();
+                if self.near.get(&key) != Some(&text) {
+                    news.push(Told { key: key.clone(), what: "put", object: Some(shown) });
+                }
+                now.insert(key, text);
+            }
+        }
+        let gone = self.near.keys().filter(|key| !now.contains_key(key));
+        news.extend(gone.map(|key| Told { key: key.clone(), what: "delete", object: None }));
+        self.near = now;
+        news
+    }
+}
+
+fn event(name: &'static str, id: Option<String>, data: &impl Serialize) -> SseEvent {
+    // JSON has no line breaks unless it is asked for them.
+    let data = serde_json::to_value(data).unwrap_or(Value::Null).to_string();
+    let event = SseEvent::default().event(name).data(data);
+    match id {
+        Some(id) => event.id(id),
+        None => event,
+    }
+}

@@ -1,0 +1,179 @@
+//! Objects for people.
+
+use serde_json::Value;
+
+use super::plan::yaml;
+use crate::cli::tables::{Sheet, text};
+use crate::fabric::Kind;
+
+/// The columns of a kind's table: a title, and where in an object it is.
+const fn columns(kind: Kind) -> (&'static str, &'static [(&'static str, &'static str)]) {
+    match kind {
+        Kind::Operator => (
+            "Operators",
+            &[
+                ("name", "/name"),
+                ("vnis", "/spec/vnis"),
+                ("segments", "/spec/quota/segments"),
+                ("attachments", "/spec/quota/attachments"),
+                ("macs", "/spec/quota/macs"),
+                ("bandwidth", "/spec/quota/bandwidth"),
+            ],
+        ),
+        Kind::Node => (
+            "Nodes",
+            &[
+                ("name", "/name"),
+                ("vtep", "/spec/vtep"),
+                ("applied", "/status/applied"),
+                ("verified", "/status/conditions/Verified/is"),
+            ],
+        ),
+        Kind::Port => (
+            "Ports",
+            &[
+                ("name", "/name"),
+                ("role", "/spec/role"),
+                ("grants", "/spec/grants"),
+                ("down", "/status/conditions/Degraded/is"),
+            ],
+        ),
+        Kind::Server => ("Servers", &[("name", "/name"), ("ports", "/spec/ports")]),
+        Kind::Lease => (
+            "Leases",
+            &[
+                ("name", "/name"),
+                ("server", "/spec/server"),
+                ("state", "/status/state"),
+                ("since", "/status/since"),
+                ("until", "/spec/until"),
+            ],
+        ),
+        Kind::Profile => (
+            "Profiles",
+            &[
+                ("name", "/name"),
+                ("cir", "/spec/cir"),
+                ("cbs", "/spec/cbs"),
+                ("eir", "/spec/eir"),
+                ("ebs", "/spec/ebs"),
+            ],
+        ),
+        Kind::Segment => (
+            "Segments",
+            &[
+                ("name", "/name"),
+                ("service", "/spec/service"),
+                ("vni", "/status/vni"),
+                ("mtu", "/spec/mtu"),
+                ("programmed", "/status/conditions/Programmed/is"),
+            ],
+        ),
+        Kind::Attachment => (
+            "Attachments",
+            &[
+                ("name", "/name"),
+                ("segment", "/spec/segment"),
+                ("port", "/spec/port"),
+                ("encap", "/status/encap"),
+                ("role", "/spec/role"),
+                ("programmed", "/status/conditions/Programmed/is"),
+            ],
+        ),
+        Kind::Tombstone => (
+            "Tombstones",
+            &[
+                ("name", "/name"),
+                ("operator", "/status/operator"),
+                ("segment", "/status/segment"),
+                ("freed", "/status/freed"),
+            ],
+        ),
+    }
+}
+
+/// A table, one object a line.
+pub fn table(kind: Kind, objects: &[Value]) -> String {
+    let (title, columns) = columns(kind);
+    let titles: Vec<&str> = columns.iter().map(|(title, _)| *title).collect();
+    let mut sheet = Sheet::new(title, &titles);
+    for object in objects {
+        sheet.row(columns.iter().map(|(_, pointer)| text(cell(object.pointer(pointer)))).collect());
+    }
+    sheet.text()
+}
+
+/// A value in a line.
+fn cell(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => "-".to_owned(),
+        Some(Value::Bool(is)) => if *is { "yes" } else { "no" }.to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        // A range.
+        Some(Value::Array(pair)) if pair.len() == 2 && pair.iter().all(Value::is_number) => {
+            format!("{}-{}", cell(pair.first()), cell(pair.last()))
+        }
+        Some(Value::Array(all)) => {
+            let all: Vec<String> = all.iter().map(|value| cell(Some(value))).collect();
+            if all.is_empty() { "-".to_owned() } else { all.join(" ") }
+        }
+        Some(Value::Object(map)) => {
+            let keys: Vec<&str> = map.keys().map(String::as_str).collect();
+            if keys.is_empty() { "-".to_owned() } else { keys.join(" ") }
+        }
+        Some(other) => other.to_string(),
+    }
+}
+
+/// All of an object.
+pub fn describe(object: &Value) -> String {
+    let part = |pointer: &str| object.pointer(pointer).cloned().unwrap_or_default();
+    let mut out = format!("{} {}\n", cell(object.get("kind")), cell(object.get("name")));
+    let mut section = |title: &str, value: &Value| {
+        if value.as_object().is_some_and(|map| !map.is_empty()) {
+            out.push_str(&format!("\n{title}:\n"));
+            yaml(value).lines().for_each(|line| out.push_str(&format!("  {line}\n")));
+        }
+    };
+    section("Spec", &part("/spec"));
+    let mut status = part("/status");
+    let conditions = status.as_object_mut().and_then(|map| map.remove("conditions")).unwrap_or_default();
+    section("Status", &status);
+    if let Some(conditions) = conditions.as_object().filter(|all| !all.is_empty()) {
+        let mut sheet = Sheet::new("\nConditions", &["condition", "is", "since", "why"]);
+        for (name, condition) in conditions {
+            let row = ["is", "since", "why"].map(|field| text(cell(condition.get(field))));
+            sheet.row([vec![text(name)], row.into()].concat());
+        }
+        out.push_str(&sheet.text());
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_table_has_what_matters_of_each_kind() {
+        let operator = json!({"name":"alder","spec":{"vnis":[[100,199],[300,300]],"quota":{"segments":3,"bandwidth":null}}});
+        let text = table(Kind::Operator, &[operator]);
+        let row: Vec<&str> = text.lines().last().unwrap_or_default().split_whitespace().collect();
+        assert_eq!(row, ["alder", "100-199", "300-300", "3", "-", "-", "-"]);
+        assert_eq!(table(Kind::Node, &[]), "Nodes: none\n");
+    }
+
+    #[test]
+    fn a_description_says_all() {
+        let object = json!({
+            "kind":"segment","name":"a/lan","spec":{"mtu":1500},
+            "status":{"vni":7,"conditions":{"Accepted":{"is":true,"since":"2026","why":"it keeps every rule"}}},
+        });
+        let text = describe(&object);
+        for part in ["segment a/lan", "mtu: 1500", "vni: 7", "Accepted", "yes", "it keeps every rule"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+}

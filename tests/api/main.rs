@@ -1,0 +1,11 @@
+//! The API on a real controller, a real store, real TLS and real sockets.
+// clippy allows `unwrap` in test functions by itself, but not in their helpers.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod cli;
+mod errors;
+mod limits;
+mod objects;
+mod secrets;
+mod site;
+mod watching;
