@@ -145,7 +145,7 @@ fn confined(folder: &Path, capabilities: &str) -> PathBuf {
 }
 
 fn two_edges(binary: &Path) -> anyhow::Result<Fabric> {
-    let mut fabric = Fabric::new(Underlay::Direct, binary)?;
+    let fabric = Fabric::new(Underlay::Direct, binary)?;
     for edge in [0, 1] {
         let remote = fabric.vtep(1 - edge, Family::V4);
         let file = fabric.file(edge).port("p0", "access").segment("alder-lan", 100, "lan", &[remote]);
