@@ -168,7 +168,7 @@ fn audience(change: &Change) -> Option<Name> {
         Change::Lease(owned, _) => Some(owned.operator.clone()),
         // It names the operator that gets the server. The one that had it sees what became of its lease.
         Change::Transfer { to, .. } => Some(to.operator.clone()),
-        Change::Report(_) | Change::Tick => None,
+        Change::Forget { .. } | Change::Report(_) | Change::Tick => None,
     }
 }
 
