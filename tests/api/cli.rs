@@ -317,3 +317,26 @@ async fn events_are_told_up_to_now() {
     assert!(Path::new(&site).exists());
     fabric.stop().await;
 }
+
+/// What `examples/` and the README say, in their order.
+#[tokio::test]
+async fn the_examples_do_what_is_said_of_them() {
+    let fabric = Fabric::new().await;
+    let example = |name: &str| format!("{}/examples/{name}", env!("CARGO_MANIFEST_DIR"));
+    fabric.owner(&["apply", "-f", &example("owner.yaml"), "--yes"]).await.is(0);
+    // Not before it has accepted.
+    fabric.alder(&["apply", "-f", &example("alder.yaml"), "--yes"]).await.is(4);
+    for (who, lease) in
+        [("operator-alder", "alder/l1"), ("operator-alder", "alder/l2"), ("operator-birch", "birch/l3")]
+    {
+        fabric.as_who(who, &["lease", "accept", lease]).await.is(0);
+    }
+    for (who, file) in [("operator-alder", "alder.yaml"), ("operator-birch", "birch.toml")] {
+        fabric.as_who(who, &["apply", "-f", &example(file), "--yes"]).await.is(0);
+        assert_eq!(fabric.as_who(who, &["diff", "-f", &example(file)]).await.is(0), "");
+    }
+    fabric.owner(&["lease", "transfer", "s1", "--to", "birch/l9"]).await.is(0);
+    let gone = fabric.alder(&["diff", "-f", &example("alder.yaml")]).await.is(3);
+    assert!(gone.contains("+ attachment/alder/s1"), "{gone}");
+    fabric.stop().await;
+}
