@@ -1,7 +1,7 @@
 //! The API: HTTPS and JSON under `/v1`, for the owner, the operators and the auditor. `docs/openapi.json` describes it.
 //!
 //! It knows nothing that [`crate::authz`] does not let the asker know, and every answer that is no success is a [`Problem`]. A handler takes a
-//! [`Call`](call::Call), in which everything has been read and bounded, and does one of three things: it looks at a state, it submits changes, or
+//! `Call`, in which everything has been read and bounded, and does one of three things: it looks at a state, it submits changes, or
 //! it follows what is committed.
 #![forbid(unsafe_code)]
 

@@ -118,7 +118,7 @@ pub struct RunArgs {
     /// The configuration of the node (TOML)
     #[arg(long, value_name = "FILE", group = "source")]
     pub config: Option<PathBuf>,
-    /// The controllers to follow instead, as https://HOST[:PORT]; one after the other is tried
+    /// The controllers to follow instead, as https://HOST or https://HOST:PORT; one after the other is tried
     #[arg(long, value_name = "URL", value_delimiter = ',', group = "source", requires_all = ["node", "cert", "key", "ca"])]
     pub controller: Vec<Url>,
     /// The name of the node, with --controller

@@ -1,4 +1,4 @@
-//! The pinned maps, typed: read back as [`Tables`], changed by [`Op`]s.
+//! The pinned maps, typed: read back as [`Tables`], changed by [`Op`](super::diff::Op)s.
 
 mod apply;
 mod bindings;

@@ -1,6 +1,6 @@
 //! An agent that follows a controller: what it is sent, what it keeps of it, and what it says of itself.
 //!
-//! [`Remote`] is what the agent's loop has of it. The stream itself is a task ([`link`]), which comes and goes as controllers do, and touches
+//! [`Remote`] is what the agent's loop has of it. The stream itself is a task (`link`), which comes and goes as controllers do, and touches
 //! nothing: no controller for any time, and all goes on as it is.
 //!
 //! What a controller sends is on disk before it is applied, and what is applied and forgotten is reported after that. An update of a smaller

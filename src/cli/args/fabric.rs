@@ -303,7 +303,7 @@ pub enum ContextCommand {
 pub struct SetArgs {
     /// Its name
     pub name: Name,
-    /// The controller, as https://HOST[:PORT]
+    /// The controller, as https://HOST or https://HOST:PORT
     #[arg(long, value_name = "URL")]
     pub server: Url,
     /// The own certificate (PEM)

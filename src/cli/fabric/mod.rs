@@ -1,6 +1,6 @@
 //! The commands that ask a controller.
 //!
-//! What is printed and what is asked is decided by functions of values ([`plan`], [`manifest`], [`show`]); [`client`] asks.
+//! What is printed and what is asked is decided by functions of values (`plan`, `manifest`, `show`); `client` asks.
 
 mod client;
 mod commands;
