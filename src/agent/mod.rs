@@ -24,7 +24,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
     task::{spawn_blocking, yield_now},
-    time::{MissedTickBehavior, interval, timeout},
+    time::timeout,
 };
 use tracing::{error, info, warn};
 
@@ -175,8 +175,7 @@ async fn begin(
     if is_shut {
         config = config.map(|config| shut(&config));
     }
-    let mut retry = interval(LOOK);
-    retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut retry = service::every(LOOK);
     loop {
         if let Some(wanted) = &config {
             match Agent::start(options, wanted.clone()).await {
@@ -263,8 +262,7 @@ impl Agent {
     }
 
     async fn run(&mut self, listener: &UnixListener, signals: &mut Signals) -> anyhow::Result<()> {
-        let mut second = interval(Duration::from_secs(1));
-        second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut second = service::every(Duration::from_secs(1));
         let mut beat = service::beat();
         loop {
             tokio::select! {

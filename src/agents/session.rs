@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
@@ -16,6 +15,7 @@ use crate::fabric::{Actor, Change, ProjectError, Report, Revision};
 use crate::model::{InterfaceName, Name};
 use crate::protocol::REVOKED;
 use crate::protocol::pb::{self, from_agent::What};
+use crate::service::every;
 use crate::store::Store;
 
 /// The longest text of an agent's that is kept, bytes.
@@ -74,8 +74,7 @@ impl<S: Store + 'static> Session<S> {
     ) {
         let mut lead = self.agents.controller.lead();
         let mut files = self.agents.tls.changed();
-        let mut look = interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look = every(LOOK);
         wake.mark_changed();
         let status = loop {
             let done = tokio::select! {

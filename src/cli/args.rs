@@ -342,12 +342,9 @@ pub struct ExportArgs {
     /// Overwrite the file if it is there
     #[arg(long)]
     pub force: bool,
-    /// Print JSON, for programs
-    #[arg(long)]
-    pub json: bool,
-    /// For etcds://
+    /// Of all these commands.
     #[command(flatten)]
-    pub etcd: EtcdArgs,
+    pub options: StoreOptions,
 }
 
 /// `sillon store import`
@@ -360,12 +357,9 @@ pub struct ImportArgs {
     /// Import also into a store that is not empty: what is there goes
     #[arg(long)]
     pub replace: bool,
-    /// Print JSON, for programs
-    #[arg(long)]
-    pub json: bool,
-    /// For etcds://
+    /// Of all these commands.
     #[command(flatten)]
-    pub etcd: EtcdArgs,
+    pub options: StoreOptions,
 }
 
 /// `sillon store compact`
@@ -376,12 +370,9 @@ pub struct CompactArgs {
     /// How many of the last changes stay known, for those who follow
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub keep: u64,
-    /// Print JSON, for programs
-    #[arg(long)]
-    pub json: bool,
-    /// For etcds://
+    /// Of all these commands.
     #[command(flatten)]
-    pub etcd: EtcdArgs,
+    pub options: StoreOptions,
 }
 
 /// `sillon store migrate`
@@ -394,6 +385,14 @@ pub struct MigrateArgs {
     /// Migrate also to a store that is not empty: what is there goes
     #[arg(long)]
     pub replace: bool,
+    /// Of all these commands.
+    #[command(flatten)]
+    pub options: StoreOptions,
+}
+
+/// What all commands on stores have.
+#[derive(Debug, Args)]
+pub struct StoreOptions {
     /// Print JSON, for programs
     #[arg(long)]
     pub json: bool,

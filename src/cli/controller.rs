@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use futures::future::try_join_all;
@@ -21,9 +20,6 @@ use crate::controller::{AuditConfig, Config, Controller, Settings};
 use crate::pki::Tls;
 use crate::service;
 use crate::store::AnyStore;
-
-/// How often the files of certificates are looked at.
-const LOOK: Duration = Duration::from_secs(5);
 
 /// Runs a controller until it is told to stop.
 pub fn run(args: &ControllerArgs, output: Output) -> anyhow::Result<ExitCode> {
@@ -50,7 +46,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut hangup = signal(SignalKind::hangup())?;
     let tls = Tls::load(config.tls())?;
-    tokio::spawn(tls.follow(LOOK));
+    tokio::spawn(tls.follow(Tls::LOOK));
     let mut settings = Settings::default();
     if let Some(name) = &config.name {
         settings.name = name.to_string();

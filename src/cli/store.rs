@@ -53,10 +53,10 @@ struct Done {
 pub fn run(args: &StoreArgs, output: Output) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (done, json) = match &args.command {
-        StoreCommand::Export(args) => (runtime.block_on(export_to(args)), args.json),
-        StoreCommand::Import(args) => (runtime.block_on(import_from(args)), args.json),
-        StoreCommand::Compact(args) => (runtime.block_on(compact(args)), args.json),
-        StoreCommand::Migrate(args) => (runtime.block_on(migrate(args)), args.json),
+        StoreCommand::Export(args) => (runtime.block_on(export_to(args)), args.options.json),
+        StoreCommand::Import(args) => (runtime.block_on(import_from(args)), args.options.json),
+        StoreCommand::Compact(args) => (runtime.block_on(compact(args)), args.options.json),
+        StoreCommand::Migrate(args) => (runtime.block_on(migrate(args)), args.options.json),
     };
     match done {
         // An export that goes to standard output is all that is said there.
@@ -85,7 +85,7 @@ async fn export_to(args: &ExportArgs) -> Result<Done, Refused> {
     // Whether the file is in the way is said before the store is read, which may take long.
     let standard = args.file.as_os_str() == STANDARD;
     let target = if standard { None } else { Some(Target::new(&args.file, args.force)?) };
-    let snapshot = read(&args.store, &args.etcd).await?;
+    let snapshot = read(&args.store, &args.options.etcd).await?;
     match target {
         None => export(&snapshot, BufWriter::new(io::stdout().lock()))
             .context("standard output")
@@ -114,7 +114,7 @@ async fn import_from(args: &ImportArgs) -> Result<Done, Refused> {
         Ok(snapshot) => snapshot,
         Err(error) => return wrong(format!("{}: {error}", args.file.display())),
     };
-    let version = write(&args.store, &args.etcd, &snapshot, args.replace).await?;
+    let version = write(&args.store, &args.options.etcd, &snapshot, args.replace).await?;
     let entries = Some(snapshot.entries.len());
     Ok(Done { done: "imported into", store: args.store.to_string(), to: None, version, entries })
 }
@@ -123,8 +123,8 @@ async fn migrate(args: &MigrateArgs) -> Result<Done, Refused> {
     if args.from == args.to {
         return wrong(format!("{} is both", args.from));
     }
-    let snapshot = read(&args.from, &args.etcd).await?;
-    let version = write(&args.to, &args.etcd, &snapshot, args.replace).await?;
+    let snapshot = read(&args.from, &args.options.etcd).await?;
+    let version = write(&args.to, &args.options.etcd, &snapshot, args.replace).await?;
     Ok(Done {
         done: "migrated",
         store: args.from.to_string(),
@@ -135,7 +135,7 @@ async fn migrate(args: &MigrateArgs) -> Result<Done, Refused> {
 }
 
 async fn compact(args: &CompactArgs) -> Result<Done, Refused> {
-    let store = open(&args.store, &args.etcd).await?;
+    let store = open(&args.store, &args.options.etcd).await?;
     let wheel = wheel("compacting");
     let version = store.snapshot().await?.version;
     let until = Version(version.0.saturating_sub(args.keep));

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::writer::Pending;
 use super::{Now, Request, Settings, SubmitError, ask};
 use crate::fabric::{Actor, Change};
+use crate::service::every;
 use crate::store::{Held, Store};
 
 /// What controllers lead.
@@ -53,10 +54,8 @@ impl<S: Store> Leader<S> {
     /// Leads whenever nobody else does, until it is told to stop, or the controller can't go on: then another one shall.
     pub async fn run(self, stop: CancellationToken) {
         let Self { store, settings, requests, mut now, say } = self;
-        let mut renew = interval((settings.lead / 3).max(Duration::from_millis(1)));
-        let mut tick = interval(settings.tick.max(Duration::from_millis(1)));
-        renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut renew = every((settings.lead / 3).max(Duration::from_millis(1)));
+        let mut tick = every(settings.tick.max(Duration::from_millis(1)));
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,

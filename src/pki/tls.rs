@@ -133,13 +133,15 @@ impl Tls {
         self.0.reload(false).map(|_| ())
     }
 
+    /// How often daemons look at the files.
+    pub const LOOK: Duration = Duration::from_secs(5);
+
     /// Looks every so often whether a file has changed, as long as the last clone of this is there. A file that is not right changes nothing
     /// and is told in the log.
     pub fn follow(&self, every: Duration) -> impl Future<Output = ()> + Send + 'static {
         let inner = Arc::downgrade(&self.0);
         async move {
-            let mut ticks = tokio::time::interval(every);
-            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            let mut ticks = crate::service::every(every);
             loop {
                 ticks.tick().await;
                 let Some(inner) = Weak::upgrade(&inner) else { return };

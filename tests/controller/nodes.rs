@@ -296,6 +296,19 @@ fn a_server_goes_from_one_operator_to_the_other_under_traffic_and_never_has_both
     }
 }
 
+impl World {
+    /// Another hand takes a class out of edge2's maps.
+    fn lose_a_class(&self) {
+        let remove = || {
+            let pins = sillon::dataplane::pins::Pins::of_node("edge2");
+            let mut maps = sillon::dataplane::maps::Maps::open(&pins.maps())?;
+            let class = *maps.read()?.classes.keys().next().unwrap();
+            Ok(maps.apply(&[sillon::dataplane::diff::Op::RemoveClass(class)])?)
+        };
+        self.fabric.edges[1].netns.enter(remove).unwrap();
+    }
+}
+
 #[test]
 fn what_another_hand_changes_in_the_maps_is_reported_and_put_right() {
     let mut world = World::new();
@@ -303,29 +316,13 @@ fn what_another_hand_changes_in_the_maps_is_reported_and_put_right() {
     world.greet();
     // The agent is stopped meanwhile, so that who writes is alone.
     world.fabric.edges[1].stop().unwrap();
-    world.fabric.edges[1]
-        .netns
-        .enter(|| {
-            let pins = sillon::dataplane::pins::Pins::of_node("edge2");
-            let mut maps = sillon::dataplane::maps::Maps::open(&pins.maps())?;
-            let class = *maps.read()?.classes.keys().next().unwrap();
-            Ok(maps.apply(&[sillon::dataplane::diff::Op::RemoveClass(class)])?)
-        })
-        .unwrap();
+    world.lose_a_class();
     world.hosts[1].send(&datagram(2, BROADCAST, "nobody hears me")).unwrap();
     assert!(stays_away(&world.hosts[0], "nobody hears me"));
     world.fabric.edges[1].restart().unwrap();
     world.greet();
     // What is changed under a running agent is told of.
-    world.fabric.edges[1]
-        .netns
-        .enter(|| {
-            let pins = sillon::dataplane::pins::Pins::of_node("edge2");
-            let mut maps = sillon::dataplane::maps::Maps::open(&pins.maps())?;
-            let class = *maps.read()?.classes.keys().next().unwrap();
-            Ok(maps.apply(&[sillon::dataplane::diff::Op::RemoveClass(class)])?)
-        })
-        .unwrap();
+    world.lose_a_class();
     world.at(async |running| {
         running.condition("node/edge2", ConditionKind::Verified, false).await;
         running.condition("node/edge2", ConditionKind::Verified, true).await;

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 
 use sillon_abi::Exit;
 
-use super::{ApplyError, Reconciler, devices};
+use super::{ApplyError, Reconciler};
 use crate::dataplane::diff::Op;
 use crate::dataplane::names::ip;
 use crate::dataplane::tables::unpadded;
-use crate::dataplane::{DataplaneError, compile, diff};
+use crate::dataplane::{DataplaneError, diff};
 use crate::net::links::Link;
 
 /// Where a server was that is to be forgotten.
@@ -28,9 +28,8 @@ impl Reconciler {
     /// # Errors
     /// A map can't be read.
     pub fn drift(&self, links: &BTreeMap<String, Link>) -> Result<Option<String>, ApplyError> {
-        let tables = self.maps.read()?;
-        let wanted = compile::compile(&self.config, &devices(&self.config, links), &tables, &self.sizes)?;
-        let ops = diff::diff(&tables, &wanted);
+        let change = self.change(&self.config, self.tables()?, links)?;
+        let ops = diff::diff(&change.previous, &change.wanted);
         let is_change = |op: &&Op| {
             !matches!(op, Op::Barrier | Op::Forget | Op::PurgeFdb(_) | Op::PurgeBindings(_) | Op::SetNode(_))
         };
@@ -49,7 +48,7 @@ impl Reconciler {
     /// # Errors
     /// A map can't be read or written.
     pub fn forget(&mut self, segment: &str, place: &Place) -> Result<u64, DataplaneError> {
-        let tables = self.maps.read()?;
+        let tables = self.tables()?;
         let uid = tables.labels.iter().find(|(_, label)| unpadded(&label.segment) == segment);
         let Some((uid, _)) = uid else { return Ok(0) };
         let exits: BTreeSet<Exit> = match place {

@@ -28,9 +28,6 @@ use crate::model::{self, Name, NodeConfig};
 use crate::pki::{Tls, TlsFiles};
 use crate::protocol::{Parts, pb};
 
-/// How often the files of certificates are looked at.
-const LOOK: std::time::Duration = std::time::Duration::from_secs(5);
-
 /// Whom an agent follows, and as whom.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -100,7 +97,7 @@ impl Remote {
         let place = kept::Place::of_node(&state_dir, node.as_str());
         let kept = place.read()?;
         let tls = Tls::load(files)?;
-        tokio::spawn(tls.follow(LOOK));
+        tokio::spawn(tls.follow(Tls::LOOK));
         let (say, status) = watch::channel(Status {
             hello: hello(&node, &kept),
             report: pb::Report { applied: kept.applied, ..pb::Report::default() },
