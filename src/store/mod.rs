@@ -123,22 +123,20 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::Conflict`] and [`StoreError::Deposed`]: nothing was written.
-    fn commit(&self, commit: Commit) -> impl Future<Output = Result<Version, StoreError>> + Send;
-
-    /// Makes commits in their order, each of which expects the version that the one before it makes. Gives how many were made, and why the
-    /// next one was not. A store that can make several with one sync does.
-    fn commit_all(&self, commits: Vec<Commit>) -> impl Future<Output = (usize, Option<StoreError>)> + Send {
+    fn commit(&self, commit: Commit) -> impl Future<Output = Result<Version, StoreError>> + Send {
         async move {
-            let mut made = 0;
-            for commit in commits {
-                if let Err(error) = self.commit(commit).await {
-                    return (made, Some(error));
-                }
-                made += 1;
+            let expected = commit.expected;
+            match self.commit_all(vec![commit]).await {
+                (_, Some(error)) => Err(error),
+                (_, None) => Ok(Version(expected.0.saturating_add(1))),
             }
-            (made, None)
         }
     }
+
+    /// Makes a chain of commits: each expects the version that the one before it makes, **and is made only if that one was**. The number alone would
+    /// not do: if another writer was faster than the first, the second may expect the number that this other one's commit has. Gives how many were
+    /// made, and why the next one was not. A store that can make several with one sync does.
+    fn commit_all(&self, chain: Vec<Commit>) -> impl Future<Output = (usize, Option<StoreError>)> + Send;
 
     /// The commits after a version, in their order and without a gap, not necessarily all of them. Waits until there is one.
     ///
@@ -172,12 +170,8 @@ impl<S: Store> Store for Arc<S> {
         (**self).version()
     }
 
-    fn commit(&self, commit: Commit) -> impl Future<Output = Result<Version, StoreError>> + Send {
-        (**self).commit(commit)
-    }
-
-    fn commit_all(&self, commits: Vec<Commit>) -> impl Future<Output = (usize, Option<StoreError>)> + Send {
-        (**self).commit_all(commits)
+    fn commit_all(&self, chain: Vec<Commit>) -> impl Future<Output = (usize, Option<StoreError>)> + Send {
+        (**self).commit_all(chain)
     }
 
     fn after(&self, version: Version) -> impl Future<Output = Result<Vec<Batch>, StoreError>> + Send {

@@ -158,17 +158,10 @@ impl Store for AnyStore {
         }
     }
 
-    async fn commit_all(&self, commits: Vec<Commit>) -> (usize, Option<StoreError>) {
+    async fn commit_all(&self, chain: Vec<Commit>) -> (usize, Option<StoreError>) {
         match self {
-            Self::Embedded(store) => store.commit_all(commits).await,
-            Self::Etcd(store) => store.commit_all(commits).await,
-        }
-    }
-
-    async fn commit(&self, commit: Commit) -> Result<Version, StoreError> {
-        match self {
-            Self::Embedded(store) => store.commit(commit).await,
-            Self::Etcd(store) => store.commit(commit).await,
+            Self::Embedded(store) => store.commit_all(chain).await,
+            Self::Etcd(store) => store.commit_all(chain).await,
         }
     }
 
