@@ -21,6 +21,8 @@ pub enum Extent {
 pub struct Bench {
     /// The `sillon` binary.
     pub sillon: PathBuf,
+    /// Another one, to compare it with.
+    pub against: Option<PathBuf>,
     /// The benchmark's own eBPF object.
     pub object: PathBuf,
     /// How often each contender has its turn.
@@ -133,6 +135,7 @@ mod tests {
         let order = std::cell::RefCell::new(Vec::new());
         let bench = Bench {
             sillon: PathBuf::new(),
+            against: None,
             object: PathBuf::new(),
             rounds: 2,
             milliseconds: 1,

@@ -35,6 +35,8 @@ pub enum Carrier {
     Bare,
     /// Ours, with what this adds to the attachment's keys.
     Sillon(fn(NodeFile) -> NodeFile),
+    /// Another build of ours ([`Bench::against`]), as a file has it that says nothing of guards.
+    Other,
     /// The kernel's bridge and VXLAN device.
     Kernel,
     /// Open vSwitch with its userspace datapath.
@@ -51,6 +53,8 @@ pub const CONTENDERS: [Contender; 4] = [
     ("kernel", Carrier::Kernel),
     ("ovs", Carrier::Ovs),
 ];
+/// Another build of ours.
+pub const OTHER: Contender = ("other", Carrier::Other);
 /// Without the guards that are on by default.
 pub const UNGUARDED: Contender = ("unguarded", Carrier::Sillon(unguarded));
 
@@ -130,10 +134,15 @@ impl Line {
         if let Some(why) = absent(way, carrier) {
             return Ok(Err(why));
         }
-        let mut fabric = Fabric::new(Underlay::Direct, &bench.sillon)?;
+        let sillon = match (carrier, &bench.against) {
+            (Carrier::Other, Some(other)) => other,
+            _ => &bench.sillon,
+        };
+        let mut fabric = Fabric::new(Underlay::Direct, sillon)?;
         let between = match carrier {
             Carrier::Bare => bare(&fabric, &bench.object, way)?,
             Carrier::Sillon(keys) => ours(&mut fabric, way, keys)?.into(),
+            Carrier::Other => ours(&mut fabric, way, |file| file)?.into(),
             Carrier::Kernel => bridges(&fabric, way)?.into(),
             Carrier::Ovs => switches(&fabric, way)?,
         };

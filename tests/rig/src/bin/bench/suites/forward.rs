@@ -5,7 +5,7 @@ use sillon_rig::Family;
 use crate::{
     outcome::{Case, FRAMES, Goal, Limit, Outcome},
     rigs::{
-        line::{Built, CONTENDERS, UNGUARDED, Way, lines},
+        line::{Built, CONTENDERS, OTHER, UNGUARDED, Way, lines},
         load::{Load, To},
     },
     turns::{Bench, Extent, Turn},
@@ -24,6 +24,10 @@ pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
     if bench.extent != Extent::Smoke {
         contenders.insert(2, UNGUARDED);
     }
+    if bench.against.is_some() {
+        contenders.insert(2, OTHER);
+    }
+    let references = contenders.iter().map(|(name, _)| *name).filter(|name| *name != "sillon").collect();
     let (mut cases, mut goals) = (Vec::new(), Vec::new());
     for way in bench.pick(&WAYS[2..3], &WAYS, &WAYS).iter().copied() {
         let mut lines = lines(bench, way, &contenders)?;
@@ -40,7 +44,7 @@ pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
         suite: "forward",
         title: "Known unicast, frames delivered in a second, sent from one core and forwarded on it",
         cases,
-        references: vec!["bare", "unguarded", "kernel", "ovs"],
+        references,
         goals,
         notes: vec![
             "bare: one XDP_REDIRECT on each edge, which looks at nothing and puts on no tunnel header. unguarded: ours, trusted for everything. ovs has the other cores for its daemon.".to_owned(),
