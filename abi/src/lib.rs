@@ -153,6 +153,13 @@ impl Mac {
         [a[0], a[1], b[0], b[1], c[0], c[1]]
     }
 
+    /// The first six bytes, as read, of the word that begins with it.
+    #[inline(always)]
+    pub const fn number(self) -> u64 {
+        let [a, b, c] = self.0;
+        u64::from_le(a as u64 | (b as u64) << 16 | (c as u64) << 32)
+    }
+
     /// Whether the I/G bit is set: broadcast or multicast (IEEE 802 clause 8.2).
     #[inline(always)]
     pub const fn is_group(self) -> bool {

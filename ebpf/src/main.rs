@@ -6,6 +6,8 @@
 //!                                                                    └─ answered → police → back
 //! ```
 //!
+//! A plain packet whose flow's decision is recalled skips what is between: see `plain`.
+//!
 //! `xdp.rs` and `tc.rs` are the entry points and read as that line does.
 #![no_std]
 #![no_main]
@@ -30,6 +32,7 @@ mod lookup;
 mod maps;
 mod outer;
 mod parse;
+mod plain;
 mod police;
 mod recall;
 mod rewrite;

@@ -62,16 +62,14 @@ impl Outer {
     /// `header` must point to as many writable bytes.
     #[inline(always)]
     unsafe fn udp_and_vxlan(&self, header: *mut u16, at: usize) {
-        let words = [
-            (0, (SOURCE_PORTS | self.hash as u16 & !SOURCE_PORTS).to_be()),
-            (2, (self.inner as u16 + 16).to_be()),
-            (5, if self.leaf { LEAF.to_be() } else { 0 }),
-            (6, ((self.vni >> 8) as u16).to_be()),
-            (7, ((self.vni << 8) as u16).to_be()),
-        ];
-        for (word, value) in words {
-            // SAFETY: as the caller promises.
-            unsafe { header.add(at + word).write_unaligned(value) };
+        // SAFETY: as the caller promises.
+        unsafe {
+            header.add(at).write_unaligned((SOURCE_PORTS | self.hash as u16 & !SOURCE_PORTS).to_be());
+            header.add(at + 2).write_unaligned((self.inner as u16 + 16).to_be());
+            header.add(at + 5).write_unaligned(if self.leaf { LEAF.to_be() } else { 0 });
+            // Not as one word: at TC the header is made on the stack, where it would stand at an odd place.
+            header.add(at + 6).write_unaligned(((self.vni >> 8) as u16).to_be());
+            header.add(at + 7).write_unaligned(((self.vni << 8) as u16).to_be());
         }
     }
 

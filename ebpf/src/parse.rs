@@ -41,10 +41,18 @@ pub struct Inner {
     pub l3: usize,
     /// What the packet is.
     pub ethertype: u16,
+    /// Bytes, with all that is in front of the inner frame.
+    pub len: usize,
 }
 
 #[inline(always)]
-pub fn inner(frame: &Frame, origin: &Origin, macs: Macs, priority: u16) -> Result<Inner, DropReason> {
+pub fn inner(
+    frame: &Frame,
+    origin: &Origin,
+    macs: Macs,
+    priority: u16,
+    len: usize,
+) -> Result<Inner, DropReason> {
     let mut inner = Inner {
         macs,
         start: if origin.ingress.is_remote() { origin.lead() } else { 0 },
@@ -53,6 +61,7 @@ pub fn inner(frame: &Frame, origin: &Origin, macs: Macs, priority: u16) -> Resul
         priority,
         l3: ETHERTYPE + origin.lead() + 2,
         ethertype: frame.read_be16(ETHERTYPE + origin.lead())?,
+        len,
     };
     if is_tpid(inner.ethertype) {
         if !origin.transparent {

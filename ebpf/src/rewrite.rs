@@ -13,16 +13,6 @@ use crate::{
     parse::{C_TPID, ETHERTYPE, Inner, S_TPID, TAG},
 };
 
-/// Bytes of tags that an encapsulation puts in front of the inner frame.
-#[inline(always)]
-fn pushed(encap: Encap) -> usize {
-    match encap {
-        Encap::Untagged | Encap::Port => 0,
-        Encap::Dot1q | Encap::QinqS => TAG,
-        Encap::QinqSC => 2 * TAG,
-    }
-}
-
 #[inline(always)]
 fn tag(frame: &Frame, offset: usize, tpid: u16, tci: u16) -> Result<(), DropReason> {
     frame.write(offset, [tpid.to_be(), tci.to_be()])
@@ -42,7 +32,6 @@ pub fn to_attachment(
     origin: &Origin,
     inner: &Inner,
     class: ClassKey,
-    len: usize,
 ) -> Result<usize, DropReason> {
     let encap = class.encap();
     let mut strip = origin.lead();
@@ -52,19 +41,30 @@ pub fn to_attachment(
         }
         strip += TAG;
     }
-    let push = pushed(encap);
-    move_front(frame, inner, strip as i32 - push as i32)?;
     let outer = inner.priority | class.outer_vid();
-    match encap {
-        Encap::Untagged | Encap::Port => {}
-        Encap::Dot1q => tag(frame, ETHERTYPE, C_TPID, outer)?,
-        Encap::QinqS => tag(frame, ETHERTYPE, S_TPID, outer)?,
+    let pushed = match encap {
+        Encap::Untagged | Encap::Port => {
+            move_front(frame, inner, strip as i32)?;
+            0
+        }
+        Encap::Dot1q => {
+            move_front(frame, inner, strip as i32 - TAG as i32)?;
+            tag(frame, ETHERTYPE, C_TPID, outer)?;
+            TAG
+        }
+        Encap::QinqS => {
+            move_front(frame, inner, strip as i32 - TAG as i32)?;
+            tag(frame, ETHERTYPE, S_TPID, outer)?;
+            TAG
+        }
         Encap::QinqSC => {
+            move_front(frame, inner, strip as i32 - 2 * TAG as i32)?;
             tag(frame, ETHERTYPE, S_TPID, outer)?;
             tag(frame, ETHERTYPE + TAG, C_TPID, inner.priority | class.inner)?;
+            2 * TAG
         }
-    }
-    Ok(len - strip + push)
+    };
+    Ok(inner.len - strip + pushed)
 }
 
 /// Whether the inner frame needs a priority tag of its own to keep PCP and DEI.
@@ -75,8 +75,8 @@ pub fn needs_priority_tag(origin: &Origin, inner: &Inner) -> bool {
 
 /// Bytes of the inner frame in a tunnel.
 #[inline(always)]
-pub fn inner_len(origin: &Origin, inner: &Inner, len: usize) -> usize {
-    len - origin.lead() + if needs_priority_tag(origin, inner) { TAG } else { 0 }
+pub fn inner_len(origin: &Origin, inner: &Inner) -> usize {
+    inner.len - origin.lead() + if needs_priority_tag(origin, inner) { TAG } else { 0 }
 }
 
 /// Puts the frame into a tunnel.
