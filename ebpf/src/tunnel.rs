@@ -10,7 +10,7 @@
 //! segment*: a VTEP of another segment is as much a stranger as any other host. A UDP checksum is not verified, as RFC
 //! 7348 section 4.1 allows, and may be zero over IPv6 (RFC 6935).
 //!
-//! Between nodes, the lowest of the reserved bits behind the flags says "from a leaf of a `tree`" (sent in trees only).
+//! Between nodes, the lowest of the reserved bits behind the flags says "from a leaf of a `tree`" (sent in trees only), and the next one "yellow" (`police`).
 
 use sillon_abi::{
     Addr, DropReason, Exit, Mac, NodeEntry, PortEntry, TunnelEntry, TunnelKey, V4_OUTER, V6_OUTER,
@@ -52,8 +52,8 @@ struct Outer {
 /// A packet that is ours to take out of its tunnel.
 pub struct Packet {
     pub key: TunnelKey,
-    /// Whether a leaf of a `tree` sent it.
-    pub leaf: bool,
+    /// What the node that it comes from says of it: [`LEAF`], and `outer::YELLOW`.
+    pub marks: u16,
     /// ECN field of the outer header.
     pub ecn: u8,
     /// Where the inner frame begins.
@@ -64,6 +64,14 @@ pub struct Packet {
     pub len: usize,
     /// Bytes behind it.
     pub padding: usize,
+}
+
+impl Packet {
+    /// Whether a leaf of a `tree` sent it.
+    #[inline(always)]
+    pub fn is_from_leaf(&self) -> bool {
+        self.marks & LEAF != 0
+    }
 }
 
 /// Reads the outer header, or says that the frame is not ours.
@@ -83,10 +91,10 @@ pub fn packet(frame: &Frame, port: &PortEntry) -> Result<Option<Packet>, DropRea
     };
     let Some(outer) = outer else { return Ok(None) };
     let len = frame.len();
-    let (key, leaf) = vxlan(frame, &outer, len)?;
+    let (key, marks) = vxlan(frame, &outer, len)?;
     Ok(Some(Packet {
         key,
-        leaf,
+        marks,
         ecn: outer.ecn,
         header: outer.header,
         macs: frame.read_macs(outer.header)?,
@@ -177,9 +185,9 @@ fn sums_up(ip: &[u32; 5]) -> bool {
     sum == 0xffff
 }
 
-/// The VNI with its source, and whether a leaf sent the frame.
+/// The VNI with its source, and what is said of the frame.
 #[inline(always)]
-fn vxlan(frame: &Frame, outer: &Outer, len: usize) -> Result<(TunnelKey, bool), DropReason> {
+fn vxlan(frame: &Frame, outer: &Outer, len: usize) -> Result<(TunnelKey, u16), DropReason> {
     let [_, len_and_checksum, flags, vni]: [u32; 4] = frame.read(outer.header - UDP_AND_VXLAN)?;
     let whole = outer.payload >= SMALLEST && outer.header - UDP_AND_VXLAN + outer.payload <= len;
     let [udp_len, _] = halves(len_and_checksum);
@@ -191,7 +199,7 @@ fn vxlan(frame: &Frame, outer: &Outer, len: usize) -> Result<(TunnelKey, bool), 
     }
     let key = TunnelKey::new(u32::from_be(vni) >> 8, outer.source);
     let [_, reserved] = halves(flags);
-    Ok((key, u16::from_be(reserved) & LEAF != 0))
+    Ok((key, u16::from_be(reserved)))
 }
 
 /// Whose a packet is: its VNI and its source must belong together.
@@ -201,7 +209,7 @@ pub fn classify(packet: &Packet, scope: &mut Scope) -> Result<Origin, DropReason
     // SAFETY: a map value, alive for the run of the program; `key` in it shows whether it is still ours.
     if let Some(tunnel) = TUNNELS.get_ptr(key).map(|tunnel| unsafe { &*tunnel }) {
         return if tunnel.key == *key {
-            Ok(origin(tunnel, packet.header, packet.leaf))
+            Ok(origin(tunnel, packet.header, packet.is_from_leaf()))
         } else {
             Err(DropReason::StaleExit)
         };

@@ -14,7 +14,7 @@ use crate::{
     guard,
     lookup::{self, Route},
     maps::PORTS,
-    parse, police,
+    outer, parse, police,
     recall::{Flow, Undecided},
     storm, suppress,
     tunnel::{self, Packet},
@@ -46,6 +46,8 @@ struct Arrival<'a> {
     len: usize,
     /// ECN field of the tunnel's outer header.
     outer_ecn: u8,
+    /// `police::ELIGIBLE` if the node that it comes from says so.
+    eligible: u16,
 }
 
 #[inline(always)]
@@ -63,13 +65,13 @@ fn pipeline(frame: &Frame, scope: &mut Scope) -> Result<u32, DropReason> {
         from_port(frame, port, scope, &mut fresh)?
     };
     let Arrival { origin, len, .. } = arrival;
-    let inner = parse::inner(frame, origin, arrival.macs, arrival.priority)?;
+    let mut inner = parse::inner(frame, origin, arrival.macs, arrival.priority)?;
     if arrival.recalled.is_none() {
         guard::addresses(origin, arrival.macs)?;
     }
     guard::packet(frame, origin, &inner, len)?;
     ecn::decapsulated(frame, &inner, arrival.outer_ecn)?;
-    police::ingress(origin, len)?;
+    inner.eligible = arrival.eligible | police::ingress(origin, len)?;
     if arrival.recalled.is_none() && guard::control::is_peers(origin, &inner)? {
         // Of the link and not of the segment: not learned, nobody's claim, nor a question to anybody in it.
         storm::allow(origin, &inner)?;
@@ -108,7 +110,7 @@ fn from_port<'a>(
     };
     *scope = Scope::attachment(origin.ingress.id());
     count::received_on_port(origin.ingress, len);
-    Ok(Arrival { origin, macs, priority: tags.priority, recalled, undecided, len, outer_ecn: 0 })
+    Ok(Arrival { origin, macs, priority: tags.priority, recalled, undecided, len, outer_ecn: 0, eligible: 0 })
 }
 
 #[inline(always)]
@@ -129,5 +131,6 @@ fn from_tunnel<'a>(
     count::received_from_tunnel(origin.ingress, packet.len);
     let len = packet.header + packet.len;
     let Packet { macs, ecn: outer_ecn, .. } = packet;
-    Ok(Some(Arrival { origin, macs, priority: 0, recalled, undecided, len, outer_ecn }))
+    let eligible = if packet.marks & outer::YELLOW != 0 { police::ELIGIBLE } else { 0 };
+    Ok(Some(Arrival { origin, macs, priority: 0, recalled, undecided, len, outer_ecn, eligible }))
 }

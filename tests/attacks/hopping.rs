@@ -30,7 +30,8 @@ impl Bench {
     /// With alder under `encap` on `p0` and under `on_shared` on `p2`, where `others` are too: birch and cedar.
     fn new(encap: &str, on_shared: &str, others: [&str; 2]) -> Self {
         let mut fabric = fabric(Underlay::Direct);
-        let [attacker, own, shared, birch] = ["p0", "p1", "p2", "p3"].map(|port| fabric.plug(0, port).unwrap());
+        let [attacker, own, shared, birch] =
+            ["p0", "p1", "p2", "p3"].map(|port| fabric.plug(0, port).unwrap());
         let file = file(&fabric).attach("alder-lan", "p0", encap).attach("alder-lan", "p1", "untagged");
         let file = file.attach("alder-lan", "p2", on_shared).attach("birch-lan", "p2", others[0]);
         let file = file.attach("cedar-lan", "p2", others[1]).attach("birch-lan", "p3", "untagged");
@@ -106,11 +107,8 @@ fn vlan_hopping_by_the_native_vlan() {
 fn vlan_hopping_by_a_priority_tag() {
     let bench = Bench::new("untagged", "untagged", ["dot1q 20", "dot1q 30"]);
     bench.is_heard(&[Tag::c(0).with_priority(5, false)]);
-    let stacks = [
-        vec![Tag::c(0), Tag::c(20)],
-        vec![Tag::c(0), Tag::c(0), Tag::c(20)],
-        vec![Tag::s(0), Tag::c(20)],
-    ];
+    let stacks =
+        [vec![Tag::c(0), Tag::c(20)], vec![Tag::c(0), Tag::c(0), Tag::c(20)], vec![Tag::s(0), Tag::c(20)]];
     bench.are_stopped(&stacks.map(|tags| (tags, "p0 untagged", "nested-tag")));
 }
 

@@ -29,6 +29,8 @@ impl Bench {
         let mut fabric = fabric(Underlay::Direct);
         let ports = ["p0", "p1", "p2"];
         let [alder, birch, birchs_other] = ports.map(|port| fabric.plug(0, port).unwrap());
+        // Jumbo frames get as far as the node.
+        fabric.edges[0].netns.ip("link set p0 mtu 3000").unwrap();
         let file = ports.into_iter().fold(fabric.file(0), |file, port| file.port(port, "access"));
         let file = file.segment("alder-lan", 100, "lan", &["10.99.0.2"]).segment(
             "birch-lan",
@@ -297,7 +299,8 @@ fn tunnels_with_bad_length_fields_and_ip_options() {
             bytes[16..18].copy_from_slice(&(length as u16).to_be_bytes());
         })
     };
-    let udp = |length: u16| lie(&move |bytes: &mut Vec<u8>| bytes[38..40].copy_from_slice(&length.to_be_bytes()));
+    let udp =
+        |length: u16| lie(&move |bytes: &mut Vec<u8>| bytes[38..40].copy_from_slice(&length.to_be_bytes()));
     let options = lie(&|bytes: &mut Vec<u8>| {
         bytes.splice(34..34, [1, 1, 1, 0]);
         bytes[14] = 0x46;

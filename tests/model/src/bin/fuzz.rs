@@ -70,6 +70,12 @@ fn fuzz(options: &Options) -> anyhow::Result<Report> {
         report.tally.seen,
         options.seed
     );
+    println!(
+        "{} decisions by time, {} of them open ({:.2} %)",
+        report.tally.timed,
+        report.tally.open,
+        100.0 * report.tally.open as f64 / report.tally.timed.max(1) as f64
+    );
     for (end, frames) in &report.tally.ends {
         println!("{frames:>12} {end}");
     }

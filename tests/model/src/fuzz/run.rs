@@ -57,6 +57,8 @@ pub struct Report {
 /// # Errors
 /// We are not root, or the kernel refuses what it should not.
 pub fn run(options: &Options, progress: &(dyn Fn(&Report) + Sync)) -> anyhow::Result<Report> {
+    // Before we are on one of them alone.
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     bed::with(|bed| {
         let mut rng = Rng::with_seed(options.seed);
         let started = Instant::now();
@@ -69,7 +71,7 @@ pub fn run(options: &Options, progress: &(dyn Fn(&Report) + Sync)) -> anyhow::Re
             let seed = rng.u64(..);
             let mut case = Case::default();
             let mut here = report.clone();
-            let diverged = one_case(bed, seed, &mut case, |tally| {
+            let diverged = one_case(bed, (seed, cpus), &mut case, |tally| {
                 here = report.clone();
                 here.tally.add(tally);
                 progress(&here);
@@ -87,7 +89,7 @@ pub fn run(options: &Options, progress: &(dyn Fn(&Report) + Sync)) -> anyhow::Re
 /// One case; `is_over` hears of the frames so far.
 fn one_case(
     bed: &mut Bed,
-    seed: u64,
+    (seed, cpus): (u64, usize),
     case: &mut Case,
     mut is_over: impl FnMut(&Tally) -> bool,
 ) -> anyhow::Result<Option<Divergence>> {
@@ -105,7 +107,7 @@ fn one_case(
             act(&mut pair, Act::Configure(world.setup(&mut rng)))?.ok();
         }
         if rng.u8(..4) == 0 {
-            act(&mut pair, Act::Cpu(rng.usize(..cpus())))?.ok();
+            act(&mut pair, Act::Cpu(rng.usize(..cpus)))?.ok();
         }
         let how = if rng.u32(..WIRED) == 0 { How::Wire } else { How::Run };
         for _ in 0..BATCH {
@@ -123,10 +125,6 @@ fn one_case(
         }
     }
     Ok(None)
-}
-
-fn cpus() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Shrinks a case and writes it down.

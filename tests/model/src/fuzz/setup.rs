@@ -10,7 +10,10 @@ use anyhow::Context;
 use fastrand::Rng;
 use sillon::model::{Encap, NodeConfig, Service};
 
-use super::guards::{self, Taken};
+use super::{
+    guards::{self, Taken},
+    limits,
+};
 use crate::forwarding::Way;
 
 /// The devices of the bed: the first are for operators, the last two face the underlay.
@@ -133,7 +136,7 @@ impl Draft {
             remotes.truncate(rng.usize(..3));
         }
         self.remotes.extend(&remotes);
-        let mtu = rng.choice([576, 1400, 1500, 1500, 9000]).unwrap_or(1500);
+        let mtu: u64 = rng.choice([576, 1400, 1500, 1500, 9000]).unwrap_or(1500);
         let limit = rng.choice([1, 2, 4, 64, 64, 64]).unwrap_or(64);
         let dscp = rng.choice([0, 0, 10, 46, 63]).unwrap_or(0);
         let moves = guards::moves(rng);
@@ -151,10 +154,10 @@ impl Draft {
             self.text += "suppress = true\n";
         }
         let mut taken = Taken::new(suppresses);
-        (0..points).for_each(|_| self.attach(rng, name, service, &mut taken));
+        (0..points).for_each(|_| self.attach(rng, (name, mtu), service, &mut taken));
     }
 
-    fn attach(&mut self, rng: &mut Rng, segment: &str, service: Service, taken: &mut Taken) {
+    fn attach(&mut self, rng: &mut Rng, (segment, mtu): (&str, u64), service: Service, taken: &mut Taken) {
         let Some(port) = rng.choice(&self.ports).copied() else { return };
         let encap = encap(rng);
         if self.taken.iter().any(|(other, taken)| *other == port && taken.overlaps(&encap)) {
@@ -165,13 +168,13 @@ impl Draft {
             self.text,
             "\n[[attachment]]\nsegment = {segment:?}\nport = {port:?}\nencap = \"{encap}\"\n"
         );
-        // The model knows no time, and so no limit in a second.
-        self.text += "storm = \"off\"\n";
+        let profiles = limits::lines(rng, mtu, self.taken.len(), &mut self.text);
         if service == Service::Tree && rng.bool() {
             self.text += "role = \"leaf\"\n";
         }
         let may_peer = matches!(encap, Encap::Untagged | Encap::Port);
         self.text += &guards::lines(rng, service, may_peer, taken);
+        self.text += &profiles;
     }
 
     /// Ways of equal cost have one MTU: which of them a flow takes is open, whether it gets through is not.
