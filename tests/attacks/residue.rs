@@ -8,7 +8,7 @@ use std::{
 use sillon_rig::{Fabric, NodeFile, Underlay, Wire, frame::BROADCAST};
 
 use crate::{
-    common::{comes, datagram, fabric, mac, soon, stays_away},
+    common::{SetOnDrop, comes, datagram, fabric, mac, soon, stays_away},
     lan::{ATTACKER, Keys, Lan, PEER, Setting, VICTIM},
     victim,
 };
@@ -70,7 +70,8 @@ fn crash_of_the_agent_in_the_middle_of_an_attack() {
     let Lan { fabric, victim, attacker: thief, peer, .. } = &mut lan;
     let sent = thread::scope(|scope| {
         let sender = scope.spawn(|| rain(thief, &ends));
-        let _ends = EndsOnDrop(&ends);
+        // Also where the test panics: the scope waits for its threads.
+        let _ends = SetOnDrop(&ends);
         victim::goes_on(peer, mac(VICTIM), victim, || {
             for round in 0..3 {
                 fabric.edges[0].kill().unwrap();
@@ -112,13 +113,4 @@ fn rain(thief: &Wire, ends: &AtomicBool) -> u64 {
         thread::sleep(std::time::Duration::from_micros(300));
     }
     sent
-}
-
-/// Also where the test panics: the scope waits for its threads.
-struct EndsOnDrop<'a>(&'a AtomicBool);
-
-impl Drop for EndsOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }

@@ -22,7 +22,7 @@ const ELSEWHERE: [DropReason; 7] = [
 #[test]
 fn random_frames_meet_every_end_and_the_node_does_what_the_model_says() {
     let corpus = std::env::temp_dir();
-    let options = Options { seed: 1, frames: Some(100_000), time: None, corpus };
+    let options = Options { seed: 1, frames: Some(100_000), time: None, corpus, keeps_whole: false };
     let report = run(&options, &|_| ()).unwrap();
     if let Some((divergence, path)) = report.divergence {
         panic!("{}: {}", path.display(), divergence.what);

@@ -37,6 +37,8 @@ pub struct Options {
     pub time: Option<Duration>,
     /// Where cases are kept in which the node differs.
     pub corpus: PathBuf,
+    /// Whether such a case is kept as it is, and not made as short as it gets: that takes minutes, and may not find it again where it is about time.
+    pub keeps_whole: bool,
 }
 
 /// What was done.
@@ -136,6 +138,13 @@ fn keep(
     report: &mut Report,
 ) -> anyhow::Result<()> {
     std::fs::create_dir_all(&options.corpus).with_context(|| options.corpus.display().to_string())?;
+    if options.keeps_whole {
+        let path = options.corpus.join(format!("{:x}-{}.txt", options.seed, report.cases));
+        let whole = Case { about: divergence.what.clone(), acts: case.acts.clone() };
+        std::fs::write(&path, whole.text()).with_context(|| path.display().to_string())?;
+        report.divergence = Some((divergence, path));
+        return Ok(());
+    }
     let Some((mut shrunk, divergence)) = shrink(bed, case)? else {
         report.fleeting += 1;
         let path = options.corpus.join(format!("fleeting-{:x}-{}.txt", options.seed, report.cases));
