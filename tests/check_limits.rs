@@ -1,7 +1,10 @@
 //! `sillon check` on bandwidth profiles and storm control: a test for each rule gives the place and the words that have to be there.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
-use std::process::{Command, Output};
+#[path = "common/check.rs"]
+mod check;
+
+use check::{accepted, refused, replaced};
 
 /// A file that breaks no rule. Line numbers in the tests count from its first line.
 const GOOD: &str = r#"[node]
@@ -29,35 +32,9 @@ egress = "gold"
 storm = { broadcast = 1000, multicast = "off" }
 "#;
 
-fn check(text: &str) -> Output {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("node.toml");
-    std::fs::write(&file, text).unwrap();
-    Command::new(env!("CARGO_BIN_EXE_sillon")).arg("check").arg(file).env_remove("RUST_LOG").output().unwrap()
-}
-
 /// The good file with one piece replaced.
 fn with(from: &str, to: &str) -> String {
-    assert!(GOOD.contains(from), "{from:?} is not in the good file");
-    GOOD.replacen(from, to, 1)
-}
-
-#[track_caller]
-fn accepted(text: &str) {
-    let output = check(text);
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-#[track_caller]
-fn refused(text: &str, place: &str, words: &[&str]) {
-    let output = check(text);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains(&format!("node.toml:{place}: error: ")), "not at {place}:\n{said}");
-    for word in words {
-        assert!(said.contains(word), "{word:?} is not in:\n{said}");
-    }
-    assert!(said.ends_with("has 1 error\n"), "more than the one error:\n{said}");
+    replaced(GOOD, from, to)
 }
 
 #[test]

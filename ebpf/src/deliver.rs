@@ -42,8 +42,10 @@ fn to_attachment(frame: &Frame, origin: &Origin, inner: &Inner, exit: Exit) -> R
         return Err(DropReason::LeafToLeaf);
     }
     let class = attachment.class;
-    let len = rewrite::to_attachment(frame, origin, inner, class)?;
-    police::egress(exit, attachment.guards, len)?;
+    let front = rewrite::front(origin, inner, class.encap())?;
+    let len = inner.len - front.strip + front.push;
+    let eligible = inner.eligible | police::egress(exit, attachment.guards, len)?;
+    rewrite::to_attachment(frame, inner, class, front, inner.priority | eligible)?;
     leave(exit, class.ifindex, len)
 }
 
@@ -64,15 +66,15 @@ fn to_remote(
     let outer = Outer {
         vni: origin.vni,
         hash: flow.hash,
-        tos: origin.tos | flow.ecn,
-        leaf: origin.leaf,
+        tos: flow.ecn | if inner.eligible != 0 { outer::yellow(origin.tos) } else { origin.tos },
+        marks: outer::marks(origin.leaf, inner.eligible != 0),
         inner: inner_len,
     };
     rewrite::to_tunnel(frame, origin, inner, &outer, path)?;
     leave(exit, path.ifindex, inner_len)
 }
 
-/// Out of where it came from, tags and all: a frame that has become the answer to itself.
+/// Out of where it came from, tags and all: a frame that has become the answer to itself. It is the node's own word, and not marked as yellow.
 #[inline(always)]
 pub fn back(frame: &Frame, origin: &Origin, question: Question, len: usize) -> Result<u32, DropReason> {
     police::egress(origin.ingress, origin.guards, len)?;

@@ -37,6 +37,8 @@ pub struct Inner {
     pub priority_tag: bool,
     /// PCP and DEI of the frame, whichever tag they stood in.
     pub priority: u16,
+    /// `police::ELIGIBLE` if it is yellow, whatever `priority` says: for the tags that it gets, and for none that it carries.
+    pub eligible: u16,
     /// Offset of the packet.
     pub l3: usize,
     /// What the packet is.
@@ -59,6 +61,7 @@ pub fn inner(
         carried: 0,
         priority_tag: false,
         priority,
+        eligible: 0,
         l3: ETHERTYPE + origin.lead() + 2,
         ethertype: frame.read_be16(ETHERTYPE + origin.lead())?,
         len,

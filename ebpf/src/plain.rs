@@ -58,6 +58,7 @@ pub fn packet(frame: &Frame, origin: &Origin, macs: Macs, start: usize, len: usi
         carried: 0,
         priority_tag: false,
         priority: 0,
+        eligible: 0,
         l3: L3 + lead,
         ethertype: IPV4,
         len,

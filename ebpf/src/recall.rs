@@ -80,7 +80,7 @@ impl Flow {
 
     #[inline(always)]
     pub fn in_tunnel(packet: &Packet) -> Self {
-        let leaf = if packet.leaf { FROM_LEAF } else { 0 };
+        let leaf = if packet.is_from_leaf() { FROM_LEAF } else { 0 };
         Self { place: TUNNELLED | leaf | u64::from(packet.vni), source: packet.source, macs: packet.macs }
     }
 

@@ -2,7 +2,7 @@
 //! the combination.
 //!
 //! PCP and DEI go with the frame: into the tags of the way out, or, through a tunnel, in a priority tag (VID 0) when they
-//! are not zero.
+//! are not zero. A yellow frame (`police`) has DEI in the tags of the way out besides.
 
 use sillon_abi::{ClassKey, DropReason, Encap, PathEntry, V4_OUTER, V6_OUTER};
 
@@ -12,6 +12,16 @@ use crate::{
     outer::Outer,
     parse::{C_TPID, ETHERTYPE, Inner, S_TPID, TAG},
 };
+
+/// Bytes of tags that an encapsulation puts in front of the inner frame.
+#[inline(always)]
+fn pushed(encap: Encap) -> usize {
+    match encap {
+        Encap::Untagged | Encap::Port => 0,
+        Encap::Dot1q | Encap::QinqS => TAG,
+        Encap::QinqSC => 2 * TAG,
+    }
+}
 
 #[inline(always)]
 fn tag(frame: &Frame, offset: usize, tpid: u16, tci: u16) -> Result<(), DropReason> {
@@ -25,15 +35,16 @@ pub fn move_front(frame: &Frame, inner: &Inner, by: i32) -> Result<(), DropReaso
     if inner.start as i32 != by { frame.write_macs(0, inner.macs) } else { Ok(()) }
 }
 
-/// Gives the frame the tags of an attachment; returns its length then.
+/// How many bytes in front of the packet go, and how many of tags come.
+#[derive(Clone, Copy)]
+pub struct Front {
+    pub strip: usize,
+    pub push: usize,
+}
+
+/// What becomes of a frame's front on the way to an attachment.
 #[inline(always)]
-pub fn to_attachment(
-    frame: &Frame,
-    origin: &Origin,
-    inner: &Inner,
-    class: ClassKey,
-) -> Result<usize, DropReason> {
-    let encap = class.encap();
+pub fn front(origin: &Origin, inner: &Inner, encap: Encap) -> Result<Front, DropReason> {
     let mut strip = origin.lead();
     if !encap.is_transparent() && inner.carried != 0 {
         if !inner.priority_tag {
@@ -41,30 +52,29 @@ pub fn to_attachment(
         }
         strip += TAG;
     }
-    let outer = inner.priority | class.outer_vid();
-    let pushed = match encap {
-        Encap::Untagged | Encap::Port => {
-            move_front(frame, inner, strip as i32)?;
-            0
-        }
-        Encap::Dot1q => {
-            move_front(frame, inner, strip as i32 - TAG as i32)?;
-            tag(frame, ETHERTYPE, C_TPID, outer)?;
-            TAG
-        }
-        Encap::QinqS => {
-            move_front(frame, inner, strip as i32 - TAG as i32)?;
-            tag(frame, ETHERTYPE, S_TPID, outer)?;
-            TAG
-        }
+    Ok(Front { strip, push: pushed(encap) })
+}
+
+/// Gives the frame the tags of an attachment, with this PCP and DEI.
+#[inline(always)]
+pub fn to_attachment(
+    frame: &Frame,
+    inner: &Inner,
+    class: ClassKey,
+    Front { strip, push }: Front,
+    priority: u16,
+) -> Result<(), DropReason> {
+    move_front(frame, inner, strip as i32 - push as i32)?;
+    let outer = priority | class.outer_vid();
+    match class.encap() {
+        Encap::Untagged | Encap::Port => Ok(()),
+        Encap::Dot1q => tag(frame, ETHERTYPE, C_TPID, outer),
+        Encap::QinqS => tag(frame, ETHERTYPE, S_TPID, outer),
         Encap::QinqSC => {
-            move_front(frame, inner, strip as i32 - 2 * TAG as i32)?;
             tag(frame, ETHERTYPE, S_TPID, outer)?;
-            tag(frame, ETHERTYPE + TAG, C_TPID, inner.priority | class.inner)?;
-            2 * TAG
+            tag(frame, ETHERTYPE + TAG, C_TPID, priority | class.inner)
         }
-    };
-    Ok(inner.len - strip + pushed)
+    }
 }
 
 /// Whether the inner frame needs a priority tag of its own to keep PCP and DEI.

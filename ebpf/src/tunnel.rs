@@ -10,7 +10,7 @@
 //! segment*: a VTEP of another segment is as much a stranger as any other host. A UDP checksum is not verified, as RFC
 //! 7348 section 4.1 allows, and may be zero over IPv6 (RFC 6935).
 //!
-//! Between nodes, the lowest of the reserved bits behind the flags says "from a leaf of a `tree`" (sent in trees only).
+//! Between nodes, the lowest of the reserved bits behind the flags says "from a leaf of a `tree`" (sent in trees only), and the next one "yellow" (`police`).
 
 use sillon_abi::{Addr, DropReason, Exit, NodeEntry, PortEntry, TunnelEntry, TunnelKey, V4_OUTER, V6_OUTER};
 
@@ -20,7 +20,7 @@ use crate::{
     flow::PLAIN,
     frame::{Frame, Macs, halves},
     maps::{NODE, TUNNELS, VNIS},
-    outer::{LEAF, VXLAN_PORT},
+    outer::{LEAF, VXLAN_PORT, YELLOW},
     parse::{ETHERTYPE, IPV4, IPV6},
 };
 
@@ -59,8 +59,8 @@ pub struct Packet {
     /// The tunnel's source, as the words of an [`Addr`].
     pub source: [u64; 2],
     pub vni: u32,
-    /// Whether a leaf of a `tree` sent it.
-    pub leaf: bool,
+    /// What the node that it comes from says of it, as on the wire: [`LEAF`], and `outer::YELLOW`.
+    marks: u16,
     /// ECN field of the outer header.
     pub ecn: u8,
     /// Where the inner frame begins.
@@ -79,6 +79,18 @@ impl Packet {
         // SAFETY: an address is its sixteen bytes, whatever they are.
         let source = unsafe { core::mem::transmute::<[u64; 2], Addr>(self.source) };
         TunnelKey::new(self.vni, source)
+    }
+
+    /// Whether a leaf of a `tree` sent it.
+    #[inline(always)]
+    pub fn is_from_leaf(&self) -> bool {
+        self.marks & LEAF.to_be() != 0
+    }
+
+    /// Whether the node that it comes from found it yellow.
+    #[inline(always)]
+    pub fn is_yellow(&self) -> bool {
+        self.marks & YELLOW.to_be() != 0
     }
 }
 
@@ -219,7 +231,7 @@ fn vxlan(frame: &Frame, outer: &Outer) -> Result<Option<Packet>, DropReason> {
     Ok(Some(Packet {
         source,
         vni: u32::from_be(vni) >> 8,
-        leaf: reserved & LEAF.to_be() != 0,
+        marks: reserved,
         ecn,
         header,
         macs,
@@ -245,7 +257,7 @@ pub fn classify(packet: &Packet, scope: &mut Scope) -> Result<Origin, DropReason
     // SAFETY: a map value, alive for the run of the program; `key` in it shows whether it is still ours.
     if let Some(tunnel) = TUNNELS.get_ptr(key).map(|tunnel| unsafe { &*tunnel }) {
         return if tunnel.key == *key {
-            Ok(origin(tunnel, packet.header, packet.leaf))
+            Ok(origin(tunnel, packet.header, packet.is_from_leaf()))
         } else {
             Err(DropReason::StaleExit)
         };

@@ -54,6 +54,8 @@ struct Arrival<'a> {
     len: usize,
     /// ECN field of the tunnel's outer header.
     outer_ecn: u8,
+    /// `police::ELIGIBLE` if the node that it comes from says so.
+    eligible: u16,
 }
 
 #[inline(always)]
@@ -72,13 +74,13 @@ fn pipeline(frame: &Frame, scope: &mut Scope) -> Result<u32, DropReason> {
         Step::On(arrival) => arrival,
     };
     let Arrival { origin, len, .. } = arrival;
-    let inner = parse::inner(frame, origin, arrival.macs, arrival.priority, len)?;
+    let mut inner = parse::inner(frame, origin, arrival.macs, arrival.priority, len)?;
     if arrival.recalled.is_none() {
         guard::addresses(origin, arrival.macs)?;
     }
     guard::packet(frame, origin, &inner)?;
     ecn::decapsulated(frame, &inner, arrival.outer_ecn)?;
-    police::ingress(origin, len)?;
+    inner.eligible = arrival.eligible | police::ingress(origin, len)?;
     if arrival.recalled.is_none() && guard::control::is_peers(origin, &inner)? {
         // Of the link and not of the segment: not learned, nobody's claim, nor a question to anybody in it.
         storm::allow(origin, &inner)?;
@@ -127,7 +129,8 @@ fn from_port<'a>(
     };
     *scope = Scope::attachment(origin.ingress.id());
     count::received_on_port(origin.ingress, len);
-    Ok(Step::On(Arrival { origin, macs, priority: tags.priority, recalled, undecided, len, outer_ecn: 0 }))
+    let (priority, outer_ecn, eligible) = (tags.priority, 0, 0);
+    Ok(Step::On(Arrival { origin, macs, priority, recalled, undecided, len, outer_ecn, eligible }))
 }
 
 #[inline(always)]
@@ -144,6 +147,7 @@ fn from_tunnel<'a>(
     if let Some(Decision { origin, exit, .. }) = decision
         && packet.padding == 0
         && packet.ecn == 0
+        && !packet.is_yellow()
         && let Some((inner, flow)) = plain::packet(frame, origin, packet.macs, packet.header, len)
     {
         *scope = Scope::segment(origin.segment);
@@ -158,6 +162,7 @@ fn from_tunnel<'a>(
     *scope = Scope::segment(origin.segment);
     frame.trim(packet.padding)?;
     count::received_from_tunnel(origin.ingress, packet.len);
+    let eligible = if packet.is_yellow() { police::ELIGIBLE } else { 0 };
     let Packet { macs, ecn: outer_ecn, .. } = packet;
-    Ok(Step::On(Arrival { origin, macs, priority: 0, recalled, undecided, len, outer_ecn }))
+    Ok(Step::On(Arrival { origin, macs, priority: 0, recalled, undecided, len, outer_ecn, eligible }))
 }

@@ -27,13 +27,16 @@ struct Cli {
     /// Keep cases in which node and model differ here
     #[arg(long, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus"))]
     corpus: PathBuf,
+    /// Keep them as they are, and not made as short as they get
+    #[arg(long)]
+    whole: bool,
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let seed = cli.seed.unwrap_or_else(|| fastrand::u64(..));
     let time = cli.time.map(Duration::from_secs);
-    let options = Options { seed, frames: cli.frames, time, corpus: cli.corpus };
+    let options = Options { seed, frames: cli.frames, time, corpus: cli.corpus, keeps_whole: cli.whole };
     eprintln!("seed {seed}");
     match fuzz(&options) {
         Ok(report) if report.divergence.is_none() && report.fleeting == 0 => ExitCode::SUCCESS,
@@ -69,6 +72,12 @@ fn fuzz(options: &Options) -> anyhow::Result<Report> {
         report.tally.wired,
         report.tally.seen,
         options.seed
+    );
+    println!(
+        "{} decisions by time, {} of them open ({:.2} %)",
+        report.tally.timed,
+        report.tally.open,
+        100.0 * report.tally.open as f64 / report.tally.timed.max(1) as f64
     );
     for (end, frames) in &report.tally.ends {
         println!("{frames:>12} {end}");

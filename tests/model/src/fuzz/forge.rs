@@ -234,14 +234,15 @@ impl<'a> Forge<'a> {
     fn tunnel(&mut self, uplink: usize, (source, vni): (IpAddr, u32), inner: &[u8]) -> Vec<u8> {
         let lie = if self.one_in(4) { self.rng.u8(..15) } else { u8::MAX };
         let [_, a, b, c] = vni.to_be_bytes();
-        let leaf = u8::from(self.one_in(4));
+        // From a leaf, and yellow.
+        let marks = u8::from(self.one_in(4)) | u8::from(self.one_in(4)) << 1;
         let flags = match lie {
             0 => self.rng.u8(..) & !8,
             1 => self.rng.u8(..) | 8,
             _ => 8,
         };
         let spare = if lie == 2 { self.rng.u8(..) } else { 0 };
-        let vxlan = [flags, spare, spare, spare & !1 | leaf, a, b, c, spare];
+        let vxlan = [flags, spare, spare, spare & !3 | marks, a, b, c, spare];
         let mut len = 8 + vxlan.len() + inner.len();
         if lie == 3 {
             len = self.pick(&[0, 8, 16, 29, 30, len - 1, len + 1, 65535]);
