@@ -45,6 +45,11 @@ impl Loads {
         all.filter_map(|((_, node), _)| node.as_ref())
     }
 
+    /// Whether a segment is on a node.
+    pub fn is_on(&self, segment: &Owned, node: &Name) -> bool {
+        self.places.get(&(segment.clone(), Some(node.clone()))).is_some()
+    }
+
     /// The nodes that share a segment with this one.
     pub fn remotes_of(&self, node: &Name) -> impl Iterator<Item = &Name> {
         let from = (node.clone(), None);

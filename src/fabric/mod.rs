@@ -16,6 +16,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod transact;
+mod waiting;
 
 pub use concern::concerned;
 pub use key::{Freed, Key, Kind, Owned, PortKey};

@@ -10,6 +10,7 @@ use super::load::{Load, Loads};
 use super::object::{Attachment, Body, Lease, LeaseState, Node, Object, Revision, Segment};
 use super::spec::{OperatorSpec, PortSpec, ProfileSpec, ServerSpec};
 use super::transact::check_whole;
+use super::waiting::{Waiting, is_waiting};
 use super::{Freed, Key, Kind, Owned, PortKey, Refused};
 use crate::model::{Name, Vni};
 
@@ -45,6 +46,7 @@ pub struct State {
     index: MapM<(Target, Option<Key>), ()>,
     usage: MapM<Name, Usage>,
     loads: Loads,
+    waiting: Waiting,
 }
 
 impl State {
@@ -140,8 +142,12 @@ impl State {
         if let (Some(old), Some(object)) = (&old, &object)
             && old.body == object.body
         {
-            // What is known of it is in no index.
-            self.objects.insert_cow(key, Arc::clone(object));
+            // What is known of it is in no index, but for what it waits for.
+            let waits = is_waiting(old) != is_waiting(object);
+            self.objects.insert_cow(key.clone(), Arc::clone(object));
+            if waits {
+                self.wait(&key, Some(object), Some(object));
+            }
             return;
         }
         self.count(&key, false);
@@ -155,19 +161,55 @@ impl State {
         for target in after.difference(&before) {
             self.index.insert_cow((target.clone(), Some(key.clone())), ());
         }
-        if let Some(old) = old {
-            self.loads.remove(&key, &old);
+        if let Some(old) = &old {
+            self.loads.remove(&key, old);
         }
-        match object {
+        match &object {
             Some(object) => {
-                self.loads.add(&key, &object);
-                self.objects.insert_cow(key.clone(), object);
+                self.loads.add(&key, object);
+                self.objects.insert_cow(key.clone(), Arc::clone(object));
             }
             None => {
                 self.objects.remove_cow(&key);
             }
         }
+        self.wait(&key, old.as_deref(), object.as_deref());
         self.count(&key, true);
+    }
+
+    /// Keeps what waits for which node, once an object is there, or is not. A segment waits for all nodes that it is on.
+    fn wait(&mut self, key: &Key, old: Option<&Object>, new: Option<&Object>) {
+        match key {
+            Key::Attachment(owned) => {
+                if let Some(Body::Attachment(old)) = old.map(|old| &old.body) {
+                    let (node, segment) = (&old.spec.port.node, owned.beside(&old.spec.segment));
+                    self.waiting.set(node, key, false);
+                    if !self.loads.is_on(&segment, node) {
+                        self.waiting.set(node, &Key::Segment(segment), false);
+                    }
+                }
+                if let Some(object) = new
+                    && let Body::Attachment(new) = &object.body
+                {
+                    let segment = Key::Segment(owned.beside(&new.spec.segment));
+                    let waits = self.objects.get(&segment).is_none_or(|segment| is_waiting(segment));
+                    self.waiting.set(&new.spec.port.node, key, is_waiting(object));
+                    self.waiting.set(&new.spec.port.node, &segment, waits);
+                }
+            }
+            Key::Segment(owned) => {
+                let waits = new.is_some_and(is_waiting);
+                for node in self.loads.nodes_of(owned) {
+                    self.waiting.set(node, key, waits);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What a node has yet to apply before it is programmed.
+    pub(super) fn waiting_for(&self, node: &Name) -> impl Iterator<Item = &Key> {
+        self.waiting.at(node)
     }
 
     /// Adds what an object counts, or takes it away. A profile counts for all that use it.

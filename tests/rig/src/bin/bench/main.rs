@@ -58,6 +58,9 @@ struct Options {
     /// The benchmark's own eBPF object
     #[arg(long, env = "SILLON_RIG_OBJECT", value_name = "FILE", hide = true)]
     object: PathBuf,
+    /// What plays a crowd of agents
+    #[arg(long, env = "SILLON_CROWD", value_name = "FILE", hide = true)]
+    crowd: PathBuf,
 }
 
 fn main() -> ExitCode {
@@ -87,6 +90,7 @@ fn measure(options: &Options) -> anyhow::Result<bool> {
     let bench = Bench {
         sillon: options.sillon.clone(),
         object: options.object.clone(),
+        crowd: options.crowd.clone(),
         rounds: options.rounds.unwrap_or(rounds),
         milliseconds: options.milliseconds.unwrap_or(milliseconds),
         extent,

@@ -23,6 +23,8 @@ pub struct Bench {
     pub sillon: PathBuf,
     /// The benchmark's own eBPF object.
     pub object: PathBuf,
+    /// What plays a crowd of agents.
+    pub crowd: PathBuf,
     /// How often each contender has its turn.
     pub rounds: u32,
     /// About how long a turn takes, in milliseconds.
@@ -134,6 +136,7 @@ mod tests {
         let bench = Bench {
             sillon: PathBuf::new(),
             object: PathBuf::new(),
+            crowd: PathBuf::new(),
             rounds: 2,
             milliseconds: 1,
             extent: Extent::Quick,
