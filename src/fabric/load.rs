@@ -1,6 +1,6 @@
 //! What every node has, counted as objects come and go: a rule that asks whether there is room must not walk through all that is there.
 
-use immutable_chunkmap::map::MapM;
+use super::map::Map;
 
 use super::object::{Attachment, Body, Object};
 use super::{Key, Owned};
@@ -24,13 +24,13 @@ pub struct Load {
 /// The loads of all nodes, and what they are counted by. A copy shares all that is the same.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Loads {
-    loads: MapM<Name, Load>,
+    loads: Map<Name, Load>,
     /// How many attachments of a segment are on a node. `None` is before all nodes.
-    places: MapM<(Owned, Option<Name>), u64>,
+    places: Map<(Owned, Option<Name>), u64>,
     /// How many segments two nodes share, from either side. `None` is before all others.
-    shared: MapM<(Name, Option<Name>), u64>,
+    shared: Map<(Name, Option<Name>), u64>,
     /// How many addresses a segment may learn.
-    macs: MapM<Owned, u64>,
+    macs: Map<Owned, u64>,
 }
 
 impl Loads {

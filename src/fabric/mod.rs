@@ -8,6 +8,7 @@
 mod concern;
 mod key;
 mod load;
+mod map;
 mod object;
 mod pool;
 mod project;

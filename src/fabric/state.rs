@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use immutable_chunkmap::map::MapM;
+use super::map::Map;
 
 use super::load::{Load, Loads};
 use super::object::{Attachment, Body, Lease, LeaseState, Node, Object, Revision, Segment};
@@ -41,10 +41,10 @@ pub struct Usage {
 #[derive(Debug, Clone, Default)]
 pub struct State {
     pub(super) revision: Revision,
-    objects: MapM<Key, Arc<Object>>,
+    objects: Map<Key, Arc<Object>>,
     /// `None` is before all keys of a target.
-    index: MapM<(Target, Option<Key>), ()>,
-    usage: MapM<Name, Usage>,
+    index: Map<(Target, Option<Key>), ()>,
+    usage: Map<Name, Usage>,
     loads: Loads,
     waiting: Waiting,
 }

@@ -1,7 +1,7 @@
 //! What waits for which node to apply it: attachments and segments that are not programmed yet. So what an agent reports costs as much as there is to be
 //! confirmed, and not as much as the node has.
 
-use immutable_chunkmap::map::MapM;
+use super::map::Map;
 
 use super::Key;
 use super::object::{ConditionKind, Object};
@@ -11,7 +11,7 @@ use crate::model::Name;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Waiting {
     /// `None` is before all keys of a node.
-    all: MapM<(Name, Option<Key>), ()>,
+    all: Map<(Name, Option<Key>), ()>,
 }
 
 impl Waiting {

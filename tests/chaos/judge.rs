@@ -9,7 +9,7 @@ use sillon::dataplane::diff::{Op, diff};
 use sillon::dataplane::maps::Maps;
 use sillon::dataplane::pins::Pins;
 use sillon::dataplane::sizes::Sizes;
-use sillon::fabric::{Body, ConditionKind, Kind, Revision, State, desired};
+use sillon::fabric::{Body, ConditionKind, Key, Kind, Revision, State, desired};
 use sillon::store::{Batch, Etcd, EtcdOptions, Snapshot, Store, Version};
 
 use crate::load::Asked;
@@ -43,10 +43,21 @@ pub async fn read(endpoints: Vec<String>) -> Records {
 /// What keeps the fabric from being at rest: what nodes have yet to do.
 pub fn unrest(state: &State) -> Vec<String> {
     let mut all: Vec<String> = state.of_kind(Kind::Tombstone).map(ToString::to_string).collect();
+    // A segment without attachments waits for nobody.
+    let attached: BTreeSet<String> = state
+        .objects()
+        .filter_map(|(key, object)| match (key, &object.body) {
+            (Key::Attachment(owned), Body::Attachment(attachment)) => {
+                Some(format!("segment/{}/{}", owned.operator, attachment.spec.segment))
+            }
+            _ => None,
+        })
+        .collect();
     for (key, object) in state.objects() {
         let is = |kind| object.conditions.get(&kind).is_some_and(|condition| condition.is);
         let is_at_rest = match object.body {
-            Body::Segment(_) | Body::Attachment(_) => is(ConditionKind::Programmed),
+            Body::Segment(_) => !attached.contains(&key.to_string()) || is(ConditionKind::Programmed),
+            Body::Attachment(_) => is(ConditionKind::Programmed),
             Body::Node(_) => is(ConditionKind::Verified),
             _ => true,
         };
