@@ -144,7 +144,7 @@ impl State {
         {
             // What is known of it is in no index, but for what it waits for.
             let waits = is_waiting(old) != is_waiting(object);
-            self.objects.insert_cow(key.clone(), Arc::clone(object));
+            self.objects.insert_mut(key.clone(), Arc::clone(object));
             if waits {
                 self.wait(&key, Some(object), Some(object));
             }
@@ -156,10 +156,10 @@ impl State {
         };
         let (before, after) = (targets_of(&old), targets_of(&object));
         for target in before.difference(&after) {
-            self.index.remove_cow(&(target.clone(), Some(key.clone())));
+            self.index.remove_mut(&(target.clone(), Some(key.clone())));
         }
         for target in after.difference(&before) {
-            self.index.insert_cow((target.clone(), Some(key.clone())), ());
+            self.index.insert_mut((target.clone(), Some(key.clone())), ());
         }
         if let Some(old) = &old {
             self.loads.remove(&key, old);
@@ -167,10 +167,10 @@ impl State {
         match &object {
             Some(object) => {
                 self.loads.add(&key, object);
-                self.objects.insert_cow(key.clone(), Arc::clone(object));
+                self.objects.insert_mut(key.clone(), Arc::clone(object));
             }
             None => {
-                self.objects.remove_cow(&key);
+                self.objects.remove_mut(&key);
             }
         }
         self.wait(&key, old.as_deref(), object.as_deref());
@@ -249,9 +249,9 @@ impl State {
         change(&mut usage.ingress, sum.ingress);
         change(&mut usage.egress, sum.egress);
         if usage == Usage::default() {
-            self.usage.remove_cow(operator);
+            self.usage.remove_mut(operator);
         } else {
-            self.usage.insert_cow(operator.clone(), usage);
+            self.usage.insert_mut(operator.clone(), usage);
         }
     }
 

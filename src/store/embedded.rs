@@ -28,7 +28,7 @@ enum Request {
 
 /// What is asked besides commits, and answered one after the other.
 enum Question {
-    Snapshot(Reply<Snapshot>),
+    Snapshot(String, Reply<Snapshot>),
     After(Version, Reply<Vec<Batch>>),
     Lead { name: String, holder: String, time: Duration, reply: Reply<Option<Held>> },
     Resign(Held, Reply<()>),
@@ -94,8 +94,8 @@ impl Drop for Embedded {
 }
 
 impl Store for Embedded {
-    async fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        self.ask(|reply| Request::Other(Question::Snapshot(reply))).await
+    async fn snapshot_without(&self, prefix: &str) -> Result<Snapshot, StoreError> {
+        self.ask(|reply| Request::Other(Question::Snapshot(prefix.to_owned(), reply))).await
     }
 
     async fn version(&self) -> Result<Version, StoreError> {
@@ -183,7 +183,7 @@ impl Worker {
 
     fn answer(&mut self, question: Question) {
         match question {
-            Question::Snapshot(reply) => drop(reply.send(self.file.snapshot())),
+            Question::Snapshot(without, reply) => drop(reply.send(self.file.snapshot(&without))),
             Question::After(version, reply) => drop(reply.send(self.file.after(version))),
             Question::Compact(until, reply) => drop(reply.send(self.file.compact(until))),
             Question::Lead { name, holder, time, reply } => drop(reply.send(self.lead(name, holder, time))),

@@ -63,38 +63,43 @@ fn successor(world: &World, term: u64) -> usize {
     leader(world).0
 }
 
-/// Changes a segment at a controller, to something that a node's file shows.
-fn age(world: &World, controller: usize, ageing: u32) {
+/// Attaches alder's two servers at a controller under one more tag, and no longer under the one before.
+fn tag(world: &World, controller: usize, vid: usize) {
     in_hub(world.cluster.hub(), async || {
         let alder = Asker::new(world, "operator-alder");
-        let spec = json!({ "service": "lan", "ageing": ageing });
-        does(&alder, controller, Method::PUT, "segments/alder/s0", spec).await;
+        for (name, port) in [("x1", "edge1/p0"), ("x2", "edge2/p0")] {
+            let spec = json!({ "segment": "s0", "port": port, "encap": format!("dot1q {vid}") });
+            does(&alder, controller, Method::PUT, &format!("attachments/alder/{name}"), spec).await;
+        }
     });
 }
 
-/// Whether an edge's maps age the segment so.
-fn has(world: &World, edge: usize, ageing: u32) -> bool {
-    let all = world.fabric.edges[edge].show("segments").unwrap();
-    all.iter().any(|segment| segment.to_string().contains(&ageing.to_string()))
+/// Whether an edge has that tag.
+fn has(world: &World, edge: usize, vid: usize) -> bool {
+    let all = world.fabric.edges[edge].show("attachments").unwrap();
+    all.iter().any(|attachment| attachment.to_string().contains(&format!("dot1q {vid}")))
+}
+
+/// Whether both have it in time.
+fn all_have(world: &World, vid: usize) -> bool {
+    soon(PATIENCE, || has(world, 0, vid) && has(world, 1, vid))
 }
 
 #[test]
 fn any_controller_serves_and_when_the_leader_is_killed_another_goes_on_at_once() {
     let mut world = world(|_, file| Clock::new(file));
     for controller in 0..3 {
-        let ageing = 2000 + u32::try_from(controller).unwrap();
-        age(&world, controller, ageing);
-        rests(&world, PATIENCE);
-        assert!(has(&world, 0, ageing) && has(&world, 1, ageing));
+        tag(&world, controller, 2000 + controller);
+        assert!(all_have(&world, 2000 + controller), "of controller {controller}");
     }
     let (dead, term) = leader(&world);
     world.controllers[dead].kill();
     let killed = Instant::now();
     // Whoever is left takes changes at once, and the nodes get them from the next leader.
-    age(&world, (dead + 1) % 3, 2100);
+    tag(&world, (dead + 1) % 3, 2100);
     println!("a change was taken {:.2?} after the leader was killed", killed.elapsed());
     assert!(killed.elapsed() < SOON);
-    assert!(soon(PATIENCE, || has(&world, 0, 2100) && has(&world, 1, 2100)), "the nodes do not get it");
+    assert!(all_have(&world, 2100), "the nodes do not get it");
     println!("the nodes had it {:.2?} after the leader was killed", killed.elapsed());
     assert!(killed.elapsed() < SOON, "{:?}", killed.elapsed());
     let next = successor(&world, term);
@@ -108,7 +113,7 @@ fn any_controller_serves_and_when_the_leader_is_killed_another_goes_on_at_once()
         })
     };
     assert!(soon(PATIENCE, is_back));
-    age(&world, dead, 2200);
+    tag(&world, dead, 2200);
     rests(&world, PATIENCE);
     assert_eq!(leader(&world).0, next, "who comes back does not take the leadership away");
 }
@@ -123,15 +128,15 @@ fn a_leader_that_was_paused_wakes_up_and_neither_writes_nor_serves_as_one() {
     println!("another leads {:.2?} after the leader was paused", paused.elapsed());
     assert!(paused.elapsed() < SOON, "{:?}", paused.elapsed());
     // The nodes come to the new one although nobody has closed their streams.
-    age(&world, next, 3000);
-    assert!(soon(PATIENCE, || has(&world, 0, 3000) && has(&world, 1, 3000)), "the nodes do not get it");
+    tag(&world, next, 3000);
+    assert!(all_have(&world, 3000), "the nodes do not get it");
     println!("the nodes had the next change {:.2?} after the leader was paused", paused.elapsed());
     rests(&world, PATIENCE);
     let before = in_hub(world.cluster.hub(), async || read(world.cluster.endpoints()).await);
     world.controllers[old].signal(Signal::SIGCONT);
     // It takes requests as any other, knows all that the others wrote, and is no leader.
-    age(&world, old, 3001);
-    assert!(soon(PATIENCE, || has(&world, 0, 3001) && has(&world, 1, 3001)), "the nodes do not get it");
+    tag(&world, old, 3001);
+    assert!(all_have(&world, 3001), "the nodes do not get it");
     rests(&world, PATIENCE);
     let after = in_hub(world.cluster.hub(), async || read(world.cluster.endpoints()).await);
     after.is_one_history();
@@ -161,12 +166,12 @@ fn what_a_leader_sends_that_does_not_know_of_its_successor_is_refused_by_its_ter
     world.follow(0, &[next]);
     world.fabric.edges[0].kill().unwrap();
     world.fabric.edges[0].restart().unwrap();
-    age(&world, next, 4000);
+    tag(&world, next, 4000);
     assert!(soon(PATIENCE, || has(&world, 0, 4000)), "the edge does not follow the new leader");
     world.follow(0, &[0]);
     world.fabric.edges[0].kill().unwrap();
     world.fabric.edges[0].restart().unwrap();
-    age(&world, next, 4001);
+    tag(&world, next, 4001);
     let refused = || world.fabric.edges[0].log().contains("a controller that leads no more was refused");
     assert!(soon(PATIENCE, refused), "{}", world.fabric.edges[0].log());
     assert!(!world.controllers[0].log().contains("no longer leads"), "it knew");
