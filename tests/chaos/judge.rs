@@ -12,7 +12,7 @@ use sillon::dataplane::sizes::Sizes;
 use sillon::fabric::{Body, ConditionKind, Key, Kind, Revision, State, desired};
 use sillon::store::{Batch, Etcd, EtcdOptions, Snapshot, Store, Version};
 
-use crate::load::Asked;
+use crate::load::{Asked, FIRST};
 use crate::world::{PREFIX, World};
 
 /// What is in the store, and how it came about.
@@ -98,7 +98,7 @@ impl Records {
             assert_eq!(once.len(), numbers.len(), "{key}: a change was made twice: {made:?}");
             let wanted: BTreeSet<u64> = asked.iter().filter_map(|asked| asked.number).collect();
             let others: Vec<&u64> =
-                once.iter().filter(|number| **number >= 100_000 && !wanted.contains(number)).collect();
+                once.iter().filter(|number| **number >= FIRST && !wanted.contains(number)).collect();
             assert!(others.is_empty(), "{key}: nobody asked for {others:?}");
             // What was acknowledged is there in the order in which it was asked for.
             let known: Vec<u64> =

@@ -19,8 +19,8 @@ use crate::world::World;
 const PAUSES: std::ops::Range<u64> = 20..200;
 /// The owner lets the server go on to the other operator about so often.
 const TRANSFER: Duration = Duration::from_secs(4);
-/// Of all numbers.
-const FIRST: u64 = 100_000;
+/// Of all numbers; larger than what an object has that nobody has given one.
+pub const FIRST: u64 = 200_000;
 
 /// A change that was asked for, with its number; without one, that the object goes.
 #[derive(Debug, Clone)]
