@@ -36,6 +36,8 @@ pub use verify::{Finding, verify};
 
 /// What all keys of the log begin with.
 pub const PREFIX: &str = "audit/";
+/// What the keys of all entries begin with: 10^19 of them will never be. No other key of the log begins so.
+pub const ENTRIES: &str = "audit/0";
 /// The key of the tree's right edge.
 pub const TREE_KEY: &str = "audit/tree";
 /// The key of the newest checkpoint.

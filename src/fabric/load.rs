@@ -1,6 +1,6 @@
 //! What every node has, counted as objects come and go: a rule that asks whether there is room must not walk through all that is there.
 
-use immutable_chunkmap::map::MapM;
+use super::map::Map;
 
 use super::object::{Attachment, Body, Object};
 use super::{Key, Owned};
@@ -24,13 +24,13 @@ pub struct Load {
 /// The loads of all nodes, and what they are counted by. A copy shares all that is the same.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Loads {
-    loads: MapM<Name, Load>,
+    loads: Map<Name, Load>,
     /// How many attachments of a segment are on a node. `None` is before all nodes.
-    places: MapM<(Owned, Option<Name>), u64>,
+    places: Map<(Owned, Option<Name>), u64>,
     /// How many segments two nodes share, from either side. `None` is before all others.
-    shared: MapM<(Name, Option<Name>), u64>,
+    shared: Map<(Name, Option<Name>), u64>,
     /// How many addresses a segment may learn.
-    macs: MapM<Owned, u64>,
+    macs: Map<Owned, u64>,
 }
 
 impl Loads {
@@ -43,6 +43,11 @@ impl Loads {
         let from = (segment.clone(), None);
         let all = self.places.range(from..).take_while(move |((of, _), _)| of == segment);
         all.filter_map(|((_, node), _)| node.as_ref())
+    }
+
+    /// Whether a segment is on a node.
+    pub fn is_on(&self, segment: &Owned, node: &Name) -> bool {
+        self.places.get(&(segment.clone(), Some(node.clone()))).is_some()
     }
 
     /// The nodes that share a segment with this one.
@@ -91,7 +96,7 @@ impl Loads {
                 self.share(&other, node);
             }
         }
-        self.places.insert_cow(place, before + 1);
+        self.places.insert_mut(place, before + 1);
     }
 
     fn detach(&mut self, owned: &Owned, attachment: &Attachment) {
@@ -100,7 +105,7 @@ impl Loads {
         let place = (segment, Some(node.clone()));
         let before = self.places.get(&place).copied().unwrap_or(0);
         if before > 1 {
-            self.places.insert_cow(place, before - 1);
+            self.places.insert_mut(place, before - 1);
             return;
         }
         let macs = self.macs.get(&place.0).copied().unwrap_or(0);
@@ -109,7 +114,7 @@ impl Loads {
             self.part(node, &other);
             self.part(&other, node);
         }
-        self.places.remove_cow(&place);
+        self.places.remove_mut(&place);
     }
 
     fn others(&self, segment: &Owned, node: &Name) -> Vec<Name> {
@@ -123,16 +128,16 @@ impl Loads {
         if before == 0 {
             self.change(node, |load| load.remotes += 1);
         }
-        self.shared.insert_cow(pair, before + 1);
+        self.shared.insert_mut(pair, before + 1);
     }
 
     fn part(&mut self, node: &Name, other: &Name) {
         let pair = (node.clone(), Some(other.clone()));
         let before = self.shared.get(&pair).copied().unwrap_or(0);
         if before > 1 {
-            self.shared.insert_cow(pair, before - 1);
+            self.shared.insert_mut(pair, before - 1);
         } else {
-            self.shared.remove_cow(&pair);
+            self.shared.remove_mut(&pair);
             self.change(node, |load| load.remotes -= 1);
         }
     }
@@ -141,9 +146,9 @@ impl Loads {
     fn learns(&mut self, segment: &Owned, macs: u64) {
         let before = self.macs.get(segment).copied().unwrap_or(0);
         if macs == 0 {
-            self.macs.remove_cow(segment);
+            self.macs.remove_mut(segment);
         } else {
-            self.macs.insert_cow(segment.clone(), macs);
+            self.macs.insert_mut(segment.clone(), macs);
         }
         let nodes: Vec<Name> = self.nodes_of(segment).cloned().collect();
         for node in nodes {
@@ -155,9 +160,9 @@ impl Loads {
         let mut load = self.of(node);
         how(&mut load);
         if load == Load::default() {
-            self.loads.remove_cow(node);
+            self.loads.remove_mut(node);
         } else {
-            self.loads.insert_cow(node.clone(), load);
+            self.loads.insert_mut(node.clone(), load);
         }
     }
 }

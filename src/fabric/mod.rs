@@ -8,6 +8,7 @@
 mod concern;
 mod key;
 mod load;
+mod map;
 mod object;
 mod pool;
 mod project;
@@ -16,6 +17,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod transact;
+mod waiting;
 
 pub use concern::concerned;
 pub use key::{Freed, Key, Kind, Owned, PortKey};

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use immutable_chunkmap::map::MapM;
+use super::map::Map;
 
 use super::load::{Load, Loads};
 use super::object::{Attachment, Body, Lease, LeaseState, Node, Object, Revision, Segment};
 use super::spec::{OperatorSpec, PortSpec, ProfileSpec, ServerSpec};
 use super::transact::check_whole;
+use super::waiting::{Waiting, is_waiting};
 use super::{Freed, Key, Kind, Owned, PortKey, Refused};
 use crate::model::{Name, Vni};
 
@@ -40,11 +41,12 @@ pub struct Usage {
 #[derive(Debug, Clone, Default)]
 pub struct State {
     pub(super) revision: Revision,
-    objects: MapM<Key, Arc<Object>>,
+    objects: Map<Key, Arc<Object>>,
     /// `None` is before all keys of a target.
-    index: MapM<(Target, Option<Key>), ()>,
-    usage: MapM<Name, Usage>,
+    index: Map<(Target, Option<Key>), ()>,
+    usage: Map<Name, Usage>,
     loads: Loads,
+    waiting: Waiting,
 }
 
 impl State {
@@ -140,8 +142,12 @@ impl State {
         if let (Some(old), Some(object)) = (&old, &object)
             && old.body == object.body
         {
-            // What is known of it is in no index.
-            self.objects.insert_cow(key, Arc::clone(object));
+            // What is known of it is in no index, but for what it waits for.
+            let waits = is_waiting(old) != is_waiting(object);
+            self.objects.insert_mut(key.clone(), Arc::clone(object));
+            if waits {
+                self.wait(&key, Some(object), Some(object));
+            }
             return;
         }
         self.count(&key, false);
@@ -150,24 +156,60 @@ impl State {
         };
         let (before, after) = (targets_of(&old), targets_of(&object));
         for target in before.difference(&after) {
-            self.index.remove_cow(&(target.clone(), Some(key.clone())));
+            self.index.remove_mut(&(target.clone(), Some(key.clone())));
         }
         for target in after.difference(&before) {
-            self.index.insert_cow((target.clone(), Some(key.clone())), ());
+            self.index.insert_mut((target.clone(), Some(key.clone())), ());
         }
-        if let Some(old) = old {
-            self.loads.remove(&key, &old);
+        if let Some(old) = &old {
+            self.loads.remove(&key, old);
         }
-        match object {
+        match &object {
             Some(object) => {
-                self.loads.add(&key, &object);
-                self.objects.insert_cow(key.clone(), object);
+                self.loads.add(&key, object);
+                self.objects.insert_mut(key.clone(), Arc::clone(object));
             }
             None => {
-                self.objects.remove_cow(&key);
+                self.objects.remove_mut(&key);
             }
         }
+        self.wait(&key, old.as_deref(), object.as_deref());
         self.count(&key, true);
+    }
+
+    /// Keeps what waits for which node, once an object is there, or is not. A segment waits for all nodes that it is on.
+    fn wait(&mut self, key: &Key, old: Option<&Object>, new: Option<&Object>) {
+        match key {
+            Key::Attachment(owned) => {
+                if let Some(Body::Attachment(old)) = old.map(|old| &old.body) {
+                    let (node, segment) = (&old.spec.port.node, owned.beside(&old.spec.segment));
+                    self.waiting.set(node, key, false);
+                    if !self.loads.is_on(&segment, node) {
+                        self.waiting.set(node, &Key::Segment(segment), false);
+                    }
+                }
+                if let Some(object) = new
+                    && let Body::Attachment(new) = &object.body
+                {
+                    let segment = Key::Segment(owned.beside(&new.spec.segment));
+                    let waits = self.objects.get(&segment).is_none_or(|segment| is_waiting(segment));
+                    self.waiting.set(&new.spec.port.node, key, is_waiting(object));
+                    self.waiting.set(&new.spec.port.node, &segment, waits);
+                }
+            }
+            Key::Segment(owned) => {
+                let waits = new.is_some_and(is_waiting);
+                for node in self.loads.nodes_of(owned) {
+                    self.waiting.set(node, key, waits);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What a node has yet to apply before it is programmed.
+    pub(super) fn waiting_for(&self, node: &Name) -> impl Iterator<Item = &Key> {
+        self.waiting.at(node)
     }
 
     /// Adds what an object counts, or takes it away. A profile counts for all that use it.
@@ -207,9 +249,9 @@ impl State {
         change(&mut usage.ingress, sum.ingress);
         change(&mut usage.egress, sum.egress);
         if usage == Usage::default() {
-            self.usage.remove_cow(operator);
+            self.usage.remove_mut(operator);
         } else {
-            self.usage.insert_cow(operator.clone(), usage);
+            self.usage.insert_mut(operator.clone(), usage);
         }
     }
 

@@ -21,7 +21,7 @@ type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 enum Request {
     /// Made in their order until one can't be: how many were, and why the next one was not.
     Commit(Vec<Commit>, Reply<(usize, Option<StoreError>)>),
-    Snapshot(Reply<Snapshot>),
+    Snapshot(String, Reply<Snapshot>),
     After(Version, Reply<Vec<Batch>>),
     Lead {
         name: String,
@@ -92,8 +92,8 @@ impl Drop for Embedded {
 }
 
 impl Store for Embedded {
-    async fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        self.ask(Request::Snapshot).await
+    async fn snapshot_without(&self, prefix: &str) -> Result<Snapshot, StoreError> {
+        self.ask(|reply| Request::Snapshot(prefix.to_owned(), reply)).await
     }
 
     async fn version(&self) -> Result<Version, StoreError> {
@@ -140,7 +140,7 @@ impl Worker {
         while let Ok(request) = queue.recv() {
             match request {
                 Request::Commit(chain, reply) => drop(reply.send(Ok(self.commit(&chain)))),
-                Request::Snapshot(reply) => drop(reply.send(self.file.snapshot())),
+                Request::Snapshot(without, reply) => drop(reply.send(self.file.snapshot(&without))),
                 Request::After(version, reply) => drop(reply.send(self.file.after(version))),
                 Request::Compact(until, reply) => drop(reply.send(self.file.compact(until))),
                 Request::Lead { name, holder, time, reply } => {

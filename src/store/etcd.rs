@@ -159,8 +159,8 @@ impl Etcd {
 }
 
 impl Store for Etcd {
-    async fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        self.shared.snapshot().await
+    async fn snapshot_without(&self, prefix: &str) -> Result<Snapshot, StoreError> {
+        self.shared.snapshot(prefix).await
     }
 
     async fn version(&self) -> Result<Version, StoreError> {
@@ -310,11 +310,11 @@ impl Shared {
         format!("{}:", self.keys.logs())
     }
 
-    async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+    async fn snapshot(&self, without: &str) -> Result<Snapshot, StoreError> {
         let mut left = SNAPSHOTS;
         loop {
             left -= 1;
-            match self.try_snapshot().await {
+            match self.try_snapshot(without).await {
                 Err(Reading::Etcd(trouble)) if left > 0 && is_compacted(&trouble) => {}
                 Err(Reading::Etcd(trouble)) => return Err(trouble.into()),
                 Err(Reading::Store(error)) => return Err(error),
@@ -323,7 +323,7 @@ impl Shared {
         }
     }
 
-    async fn try_snapshot(&self) -> Result<Snapshot, Reading> {
+    async fn try_snapshot(&self, without: &str) -> Result<Snapshot, Reading> {
         let marks = self.marks().await?;
         let version = marks.head.version()?;
         let mut entries = std::collections::BTreeMap::new();
@@ -334,7 +334,10 @@ impl Shared {
         while let Some(page) = pages.next(self).await? {
             for entry in &page {
                 let (key, value) = texts(entry)?;
-                entries.insert(self.keys.entry_of(key)?.to_owned(), value.to_owned());
+                let key = self.keys.entry_of(key)?;
+                if !key.starts_with(without) {
+                    entries.insert(key.to_owned(), value.to_owned());
+                }
             }
         }
         let from = self.keys.log(Version(marks.compacted.0 + 1));
@@ -342,7 +345,8 @@ impl Shared {
         let mut pages = Pages { from, end, revision: marks.revision, limit: RECORDS, done: false };
         while let Some(page) = pages.next(self).await? {
             for record in &page {
-                for (key, value) in self.batch(record)?.writes {
+                let writes = self.batch(record)?.writes.into_iter();
+                for (key, value) in writes.filter(|(key, _)| !key.starts_with(without)) {
                     match value {
                         Some(value) => entries.insert(key, value),
                         None => entries.remove(&key),

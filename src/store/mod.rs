@@ -109,10 +109,18 @@ fn term_after(last: u64) -> u64 {
     last.saturating_add(1).max(now)
 }
 
+/// What no key begins with.
+const NOTHING: &str = "\u{10ffff}";
+
 /// What keeps the fabric. A commit that was acknowledged is there after any crash, and is seen by whoever reads after it.
 pub trait Store: Send + Sync {
+    /// All entries at one version, but those of which the keys begin so.
+    fn snapshot_without(&self, prefix: &str) -> impl Future<Output = Result<Snapshot, StoreError>> + Send;
+
     /// All entries at one version.
-    fn snapshot(&self) -> impl Future<Output = Result<Snapshot, StoreError>> + Send;
+    fn snapshot(&self) -> impl Future<Output = Result<Snapshot, StoreError>> + Send {
+        self.snapshot_without(NOTHING)
+    }
 
     /// The number of the last commit that was acknowledged before this was asked. Cheap, in a store that knows it.
     fn version(&self) -> impl Future<Output = Result<Version, StoreError>> + Send {
@@ -162,8 +170,8 @@ pub trait Store: Send + Sync {
 
 /// Several may use one store.
 impl<S: Store> Store for Arc<S> {
-    fn snapshot(&self) -> impl Future<Output = Result<Snapshot, StoreError>> + Send {
-        (**self).snapshot()
+    fn snapshot_without(&self, prefix: &str) -> impl Future<Output = Result<Snapshot, StoreError>> + Send {
+        (**self).snapshot_without(prefix)
     }
 
     fn version(&self) -> impl Future<Output = Result<Version, StoreError>> + Send {

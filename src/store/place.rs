@@ -144,10 +144,10 @@ fn options(place: &Place, files: Option<&EtcdTls>) -> Result<EtcdOptions, StoreE
 }
 
 impl Store for AnyStore {
-    async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+    async fn snapshot_without(&self, prefix: &str) -> Result<Snapshot, StoreError> {
         match self {
-            Self::Embedded(store) => store.snapshot().await,
-            Self::Etcd(store) => store.snapshot().await,
+            Self::Embedded(store) => store.snapshot_without(prefix).await,
+            Self::Etcd(store) => store.snapshot_without(prefix).await,
         }
     }
 

@@ -18,6 +18,7 @@ pub fn commit(expected: Version, writes: Vec<Write>) -> Commit {
 /// All of it, each part on a store of its own.
 pub async fn everything<S: Store>(mut new: impl AsyncFnMut() -> S) {
     a_commit_is_read_back_whole(&new().await).await;
+    a_part_is_left_out(&new().await).await;
     who_does_not_know_the_version_writes_nothing(&new().await).await;
     of_many_writers_that_know_one_version_one_writes(&new().await).await;
     a_chain_is_made_until_one_of_it_can_not_be(&new().await).await;
@@ -39,6 +40,19 @@ async fn a_commit_is_read_back_whole<S: Store>(store: &S) {
     let all = store.snapshot().await.unwrap();
     assert_eq!(all.version, two);
     assert_eq!(all.entries, [("a".to_owned(), "1".to_owned()), ("c".to_owned(), String::new())]);
+}
+
+async fn a_part_is_left_out<S: Store>(store: &S) {
+    let keys = ["audit", "audit/0", "audit/01", "audit/0é", "audit/1", "audit/tree", "b"];
+    let writes = |keys: &[&str]| keys.iter().map(|key| write(key, "1")).collect();
+    let first = store.commit(commit(Version(0), writes(&keys[..4]))).await.unwrap();
+    store.compact(first).await.unwrap();
+    let last = store.commit(commit(first, writes(&keys[4..]))).await.unwrap();
+    let all = store.snapshot_without("audit/0").await.unwrap();
+    assert_eq!(all.version, last);
+    let there: Vec<&str> = all.entries.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(there, ["audit", "audit/1", "audit/tree", "b"]);
+    assert_eq!(store.snapshot().await.unwrap().entries.len(), keys.len());
 }
 
 async fn who_does_not_know_the_version_writes_nothing<S: Store>(store: &S) {

@@ -3,6 +3,7 @@
 
 mod bench;
 mod build;
+mod chaos;
 mod ci;
 mod demo;
 mod fuzz;
@@ -37,6 +38,8 @@ enum Task {
     Bench(bench::Bench),
     /// Feed random input to the parser, `compile` and `diff`, and frames to the loaded programs (needs root)
     Fuzz(fuzz::Fuzz),
+    /// Break controllers, agents, etcd and the wires between them at random, and look what is left (needs root)
+    Chaos(chaos::Chaos),
     /// Build, and make the Debian package
     Package(package::Package),
     /// Everything that must pass before a change lands
@@ -53,6 +56,7 @@ Examples:
   cargo xtask bench forward tcp    only two suites; --quick for fewer cases, --help for more
   cargo xtask setup --bench        install what is only compared with: Open vSwitch
   cargo xtask fuzz --time 3600     an hour of random frames; --seed N for those of an earlier run
+  cargo xtask chaos --time 10m     ten minutes of parts that die, hang, are cut off and have a wrong time
   cargo xtask package              the Debian package, in target/package
   cargo xtask ci                   format, lint, test, fuzz, docs";
 
@@ -64,6 +68,7 @@ fn main() -> ExitCode {
         Task::Test(test) => test.run(),
         Task::Bench(bench) => bench.run(),
         Task::Fuzz(fuzz) => fuzz.run(),
+        Task::Chaos(chaos) => chaos.run(),
         Task::Package(package) => package.run(),
         Task::Ci => ci::ci(),
     };

@@ -9,7 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod kept;
-mod link;
+pub mod link;
 mod urls;
 
 use std::collections::BTreeSet;

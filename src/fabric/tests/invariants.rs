@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::fabric::state::{Target, targets};
+use crate::fabric::waiting::is_waiting;
 use crate::model::{self, PortRole};
 
 pub fn assert_all(state: &State) {
@@ -150,6 +151,14 @@ pub fn assert_loads(state: &State) {
         (slow.segments, slow.remotes) = (segments.len() as u64, remotes.len() as u64);
         assert_eq!(state.load(node), slow, "{node}");
         assert_eq!(state.remotes_of(node), remotes);
+        let attached = state.objects().filter_map(|(key, object)| match &object.body {
+            Body::Attachment(attachment) if attachment.spec.port.node == *node => Some(key.clone()),
+            _ => None,
+        });
+        let there = attached.chain(segments.iter().cloned().map(Key::Segment));
+        let waiting: Vec<Key> = there.filter(|key| is_waiting(state.get(key).unwrap())).collect();
+        let said: Vec<Key> = state.waiting_for(node).cloned().collect();
+        assert_eq!(said.iter().collect::<BTreeSet<_>>(), waiting.iter().collect(), "{node}");
         // And it is what the node's file has.
         let config = desired(state, node).unwrap();
         assert_eq!(config.attachments.len() as u64, slow.attachments);

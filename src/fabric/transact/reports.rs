@@ -95,39 +95,30 @@ impl Tx<'_> {
 
     /// What was freed until `applied` is free, and what was asked until then is programmed there.
     fn confirmed(&mut self, node: &Name, applied: Revision) {
-        let here: Vec<Key> = self.next.referrers(&Key::Node(node.clone())).cloned().collect();
-        let mut segments = BTreeSet::new();
-        for key in here {
-            match &key {
-                Key::Tombstone(..) => {
-                    let gone = self.next.get(&key).is_some_and(
-                        |object| matches!(&object.body, Body::Tombstone(tombstone) if tombstone.freed <= applied),
-                    );
-                    if gone {
-                        self.next.set(key.clone(), None);
-                        self.touched.insert(key);
-                    }
-                }
-                Key::Port(_) => {
-                    let all = self.next.attachments_of(&key).filter_map(|(owned, attachment)| {
-                        let key = Key::Attachment(owned.clone());
-                        let revision = self.next.get(&key)?.revision;
-                        Some((key, revision, owned.beside(&attachment.spec.segment)))
-                    });
-                    for (key, revision, segment) in all.collect::<Vec<_>>() {
-                        segments.insert(segment);
-                        if revision <= applied {
-                            self.note(&key, ConditionKind::Programmed, true, "its node has applied it");
-                        }
-                    }
-                }
-                _ => {}
+        let graves = self
+            .on(&Key::Node(node.clone()), |key| if let Key::Tombstone(..) = key { Some(key) } else { None });
+        for key in graves {
+            let gone = self.next.get(&key).is_some_and(
+                |object| matches!(&object.body, Body::Tombstone(tombstone) if tombstone.freed <= applied),
+            );
+            if gone {
+                self.next.set(key.clone(), None);
+                self.touched.insert(key);
             }
         }
-        for segment in segments {
-            if self.is_programmed(&segment) {
-                let why = "every node has applied it";
-                self.note(&Key::Segment(segment), ConditionKind::Programmed, true, why);
+        // Attachments come before segments.
+        let waiting: Vec<Key> = self.next.waiting_for(node).cloned().collect();
+        for key in waiting {
+            match &key {
+                Key::Segment(segment) if self.is_programmed(segment) => {
+                    self.note(&key, ConditionKind::Programmed, true, "every node has applied it");
+                }
+                Key::Attachment(_)
+                    if self.next.get(&key).is_some_and(|object| object.revision <= applied) =>
+                {
+                    self.note(&key, ConditionKind::Programmed, true, "its node has applied it");
+                }
+                _ => {}
             }
         }
     }

@@ -120,9 +120,14 @@ impl File {
         Ok((made, refused))
     }
 
-    pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        let mut query = self.connection.prepare_cached("SELECT key, value FROM entries ORDER BY key")?;
-        let entries = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+    /// Without keys that begin so.
+    pub fn snapshot(&self, without: &str) -> Result<Snapshot, StoreError> {
+        // What comes after all that begins so: SQLite compares the bytes, and none of UTF-8 is 0xFF.
+        let mut query = self.connection.prepare_cached(
+            "SELECT key, value FROM entries WHERE key < ?1 OR key > ?1 || CAST(x'FF' AS TEXT) ORDER BY key",
+        )?;
+        let entries =
+            query.query_map([without], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
         Ok(Snapshot { version: self.version, entries })
     }
 

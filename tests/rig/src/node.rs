@@ -35,6 +35,8 @@ pub struct Node {
     pub follows: Option<Vec<String>>,
     /// More arguments of its agent, as `--xdp-mode generic`.
     pub arguments: Vec<String>,
+    /// What its agent finds in its environment besides, as a library that is loaded first.
+    pub environment: Vec<(String, String)>,
     agent: Option<Child>,
     log: Log,
 }
@@ -43,8 +45,9 @@ impl Node {
     /// A node whose agent does not run yet.
     pub fn new(name: &str, netns: Netns, binary: &Path) -> Self {
         let binary = binary.to_owned();
-        let (follows, arguments, log) = (None, Vec::new(), Log::default());
-        Self { name: name.to_owned(), netns, binary, follows, arguments, agent: None, log }
+        let (follows, arguments, environment) = (None, Vec::new(), Vec::new());
+        let (agent, log) = (None, Log::default());
+        Self { name: name.to_owned(), netns, binary, follows, arguments, environment, agent, log }
     }
 
     /// Its name.
@@ -83,6 +86,7 @@ impl Node {
         let file = ["--config".to_owned(), self.file()];
         let source = self.follows.as_deref().unwrap_or(&file);
         command.arg("agent").args(source).args(&self.arguments);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| self.binary.display().to_string())?;
         let (said, ready) = mpsc::channel();

@@ -10,9 +10,9 @@ use std::{
 
 use serde_json::Value;
 
-const SUITES: [&str; 7] = ["forward", "latency", "tcp", "cost", "scale", "program", "fair"];
+const SUITES: [&str; 8] = ["forward", "latency", "tcp", "cost", "scale", "program", "fair", "controller"];
 /// Who has figures in each: what is measured, and what it is compared with.
-const MEASURED: [(&str, &str); 11] = [
+const MEASURED: [(&str, &str); 13] = [
     ("forward", "sillon"),
     ("forward", "bare"),
     ("forward", "kernel"),
@@ -24,13 +24,15 @@ const MEASURED: [(&str, &str); 11] = [
     ("program", "FDB entries"),
     ("program", "reload, one changed"),
     ("fair", "flooded, profiles"),
+    ("controller", "100"),
+    ("controller", "all agents, controller killed"),
 ];
 
-/// The `sillon` of this build, which is beside the tests: cargo only tells where a package's own are.
-fn sillon() -> PathBuf {
+/// A program of this build, which is beside the tests: cargo only tells where a package's own are.
+fn beside(name: &str) -> PathBuf {
     let beside = std::env::current_exe().unwrap();
-    let binary = beside.ancestors().nth(2).unwrap().join("sillon");
-    assert!(binary.exists(), "{}: build it with `cargo build --package sillon`", binary.display());
+    let binary = beside.ancestors().nth(2).unwrap().join(name);
+    assert!(binary.exists(), "{}: build it with `cargo build --package {name}`", binary.display());
     binary
 }
 
@@ -54,7 +56,8 @@ fn every_suite_measures_what_it_says() {
         .arg(&directory)
         .arg("--markdown")
         .arg(&document)
-        .env("SILLON_BIN", sillon())
+        .env("SILLON_BIN", beside("sillon"))
+        .env("SILLON_CROWD", beside("sillon-crowd"))
         .env("SILLON_RIG_OBJECT", object())
         .output()
         .unwrap();

@@ -63,6 +63,9 @@ struct Options {
     /// The benchmark's own eBPF object
     #[arg(long, env = "SILLON_RIG_OBJECT", value_name = "FILE", hide = true)]
     object: PathBuf,
+    /// What plays a crowd of agents
+    #[arg(long, env = "SILLON_CROWD", value_name = "FILE", hide = true)]
+    crowd: PathBuf,
 }
 
 fn main() -> ExitCode {
@@ -93,6 +96,7 @@ fn measure(options: &Options) -> anyhow::Result<bool> {
         sillon: options.sillon.clone(),
         against: options.against.clone(),
         object: options.object.clone(),
+        crowd: options.crowd.clone(),
         rounds: options.rounds.unwrap_or(rounds),
         milliseconds: options.milliseconds.unwrap_or(milliseconds),
         extent,

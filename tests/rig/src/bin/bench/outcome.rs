@@ -17,6 +17,10 @@ pub struct Unit {
 pub const FRAMES: Unit = Unit { name: "M/s", scale: 1e6, digits: 3 };
 /// Seconds, written in microseconds.
 pub const MICROSECONDS: Unit = Unit { name: "µs", scale: 1e-6, digits: 1 };
+/// Seconds, written in milliseconds.
+pub const MILLISECONDS: Unit = Unit { name: "ms", scale: 1e-3, digits: 1 };
+/// Things in a second.
+pub const TIMES: Unit = Unit { name: "/s", scale: 1.0, digits: 0 };
 /// Seconds.
 pub const SECONDS: Unit = Unit { name: "s", scale: 1.0, digits: 3 };
 /// Nanoseconds a frame.

@@ -25,6 +25,8 @@ pub struct Bench {
     pub against: Option<PathBuf>,
     /// The benchmark's own eBPF object.
     pub object: PathBuf,
+    /// What plays a crowd of agents.
+    pub crowd: PathBuf,
     /// How often each contender has its turn.
     pub rounds: u32,
     /// About how long a turn takes, in milliseconds.
@@ -137,6 +139,7 @@ mod tests {
             sillon: PathBuf::new(),
             against: None,
             object: PathBuf::new(),
+            crowd: PathBuf::new(),
             rounds: 2,
             milliseconds: 1,
             extent: Extent::Quick,

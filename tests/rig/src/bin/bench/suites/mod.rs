@@ -1,5 +1,6 @@
 //! What is measured, a suite a file.
 
+mod controller;
 mod cost;
 mod fair;
 mod forward;
@@ -29,6 +30,8 @@ pub enum Suite {
     Program,
     /// What the others have while one operator floods
     Fair,
+    /// A controller with many agents and attachments
+    Controller,
 }
 
 impl Suite {
@@ -45,6 +48,7 @@ impl Suite {
             Self::Scale => scale::run(bench),
             Self::Program => program::run(bench),
             Self::Fair => fair::run(bench),
+            Self::Controller => controller::run(bench),
         }
     }
 }
