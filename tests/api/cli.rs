@@ -46,7 +46,9 @@ impl Fabric {
         let path = dir.path();
         let now = Timestamp::now();
         let mut pki = Directory::init(&path.join("ca"), &"test".parse().unwrap(), now, Lifetime::CA).unwrap();
-        for subject in ["controller/one", "owner", "operator/alder", "operator/birch", "auditor"] {
+        for subject in
+            ["controller/one", "owner", "operator/alder", "operator/birch", "operator/cedar", "auditor"]
+        {
             let names =
                 if subject.starts_with("controller") { vec!["127.0.0.1".to_owned()] } else { Vec::new() };
             let subject = subject.parse().unwrap();
@@ -75,7 +77,7 @@ impl Fabric {
         let ready = timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap();
         let server = ready.split("API at ").nth(1).unwrap_or_else(|| panic!("{ready}"));
         let fabric = Self { dir, pki, controller };
-        for who in ["owner", "operator-alder", "operator-birch", "auditor"] {
+        for who in ["owner", "operator-alder", "operator-birch", "operator-cedar", "auditor"] {
             let file = |ending: &str| fabric.path(&format!("{who}.{ending}")).display().to_string();
             let url = format!("https://{server}");
             let ca = fabric.path("ca.crt").display().to_string();
@@ -326,17 +328,23 @@ async fn the_examples_do_what_is_said_of_them() {
     fabric.owner(&["apply", "-f", &example("owner.yaml"), "--yes"]).await.is(0);
     // Not before it has accepted.
     fabric.alder(&["apply", "-f", &example("alder.yaml"), "--yes"]).await.is(4);
-    for (who, lease) in
-        [("operator-alder", "alder/l1"), ("operator-alder", "alder/l2"), ("operator-birch", "birch/l3")]
-    {
-        fabric.as_who(who, &["lease", "accept", lease]).await.is(0);
-    }
-    for (who, file) in [("operator-alder", "alder.yaml"), ("operator-birch", "birch.toml")] {
+    let operators = [
+        ("operator-alder", "alder.yaml"),
+        ("operator-birch", "birch.toml"),
+        ("operator-cedar", "cedar.yaml"),
+    ];
+    for (who, file) in operators {
+        let leases = fabric.as_who(who, &["get", "leases", "-o", "json"]).await.is(0);
+        let leases: Vec<Value> = serde_json::from_str(&leases).unwrap();
+        assert!(leases.len() >= 2, "{leases:?}");
+        for lease in leases {
+            fabric.as_who(who, &["lease", "accept", lease["name"].as_str().unwrap()]).await.is(0);
+        }
         fabric.as_who(who, &["apply", "-f", &example(file), "--yes"]).await.is(0);
         assert_eq!(fabric.as_who(who, &["diff", "-f", &example(file)]).await.is(0), "");
     }
-    fabric.owner(&["lease", "transfer", "s1", "--to", "birch/l9"]).await.is(0);
+    fabric.owner(&["lease", "transfer", "s7", "--to", "birch/s7"]).await.is(0);
     let gone = fabric.alder(&["diff", "-f", &example("alder.yaml")]).await.is(3);
-    assert!(gone.contains("+ attachment/alder/s1"), "{gone}");
+    assert!(gone.contains("+ attachment/alder/s7"), "{gone}");
     fabric.stop().await;
 }
