@@ -163,6 +163,9 @@ fn audience(change: &Change) -> Option<Name> {
         Change::Lease(owned, _) => Some(owned.operator.clone()),
         // It names the operator that gets the server. The one that had it sees what became of its lease.
         Change::Transfer { to, .. } => Some(to.operator.clone()),
+        Change::Trial { of, .. } | Change::Confirm(of) | Change::RollBack(of) | Change::Hold(of, _) => {
+            of.clone()
+        }
         Change::Forget { .. } | Change::Report(_) | Change::Tick => None,
     }
 }

@@ -76,6 +76,12 @@ pub enum Command {
     /// Compare the fabric with what files say
     #[command(after_help = fabric::DIFF_EXAMPLES)]
     Diff(DiffArgs),
+    /// Keep what was applied with --confirm
+    #[command(after_help = fabric::CONFIRM_EXAMPLES)]
+    Confirm(TrialArgs),
+    /// Take back what was applied with --confirm, at once
+    #[command(after_help = fabric::CONFIRM_EXAMPLES)]
+    Rollback(TrialArgs),
     /// Offer servers, take them, and give them back
     #[command(arg_required_else_help = true, after_help = fabric::LEASE_EXAMPLES)]
     Lease(LeaseArgs),

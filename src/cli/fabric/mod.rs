@@ -32,6 +32,8 @@ async fn dispatch(command: &Command, output: Output) -> anyhow::Result<ExitCode>
         Command::Delete(args) => commands::delete(&client(&args.connect)?, args, output).await,
         Command::Apply(args) => commands::apply(|| client(&args.connect), args, output).await,
         Command::Diff(args) => commands::diff(|| client(&args.connect), args, output).await,
+        Command::Confirm(args) => commands::end(&client(&args.connect)?, args, "confirm", output).await,
+        Command::Rollback(args) => commands::end(&client(&args.connect)?, args, "rollback", output).await,
         Command::Attach(args) => commands::attach(&client(&args.connect)?, args, output).await,
         Command::Detach(args) => commands::detach(&client(&args.connect)?, args, output).await,
         Command::Events(args) => events::events(&client(&args.connect)?, args, output).await,
