@@ -113,12 +113,15 @@ impl Tx<'_> {
             let message = format!("{key} goes on until {}", trial.deadline);
             return refuse(Rule::Trial, message, "wait until then", [&key]);
         }
-        for (of, restore) in &trial.restores {
+        let is_as_left = |(of, restore): &(&Key, &Restore)| {
             let is = self.next.get(of).map(|object| object.revision);
-            if is == restore.there.then_some(object.revision) {
-                self.restore(of, restore.before.as_ref())?;
-            }
+            is == restore.there.then_some(object.revision)
+        };
+        let all: Vec<(&Key, &Restore)> = trial.restores.iter().filter(is_as_left).collect();
+        for (of, restore) in &all {
+            self.restore(of, restore.before.as_ref())?;
         }
+        all.iter().for_each(|(of, _)| self.dig_up(of));
         self.end(key);
         Ok(())
     }
@@ -164,23 +167,21 @@ impl Tx<'_> {
             }
             _ => before.clone(),
         };
-        self.dig_up(key, &body);
         self.set(key, body);
         Ok(())
     }
 
-    /// What a segment or an attachment itself has freed, it may have again at once: the frames are the same segment's as before.
-    fn dig_up(&mut self, key: &Key, body: &Body) {
-        let (segment, graves): (_, Vec<Key>) = match (key, body) {
-            (Key::Segment(owned), Body::Segment(segment)) => {
-                let freed = Freed::Vni(segment.vni);
-                let nodes = self.next.of_kind(Kind::Node).filter_map(|key| match key {
-                    Key::Node(name) => Some(Key::Tombstone(name.clone(), freed.clone())),
-                    _ => None,
-                });
-                (owned.clone(), nodes.collect())
+    /// What a segment or an attachment has freed itself, it may have again at once, where it is again: the frames are the same segment's as before. On
+    /// other nodes the tombstone stays, since nobody would wait for them otherwise.
+    fn dig_up(&mut self, key: &Key) {
+        let (segment, graves): (_, Vec<Key>) = match key {
+            Key::Segment(owned) => {
+                let Some(vni) = self.next.segment(owned).map(|segment| segment.vni) else { return };
+                let nodes = self.next.nodes_of(owned).into_iter();
+                (owned.clone(), nodes.map(|node| Key::Tombstone(node, Freed::Vni(vni))).collect())
             }
-            (Key::Attachment(owned), Body::Attachment(attachment)) => {
+            Key::Attachment(owned) => {
+                let Some(attachment) = self.next.attachment(owned) else { return };
                 let PortKey { node, port } = attachment.spec.port.clone();
                 let grave = Key::Tombstone(node, Freed::Encap(port, attachment.encap));
                 (owned.beside(&attachment.spec.segment), vec![grave])
