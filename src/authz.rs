@@ -194,6 +194,38 @@ fn look_up(who: &Identity, relation: Relation, verb: Verb, kind: Kind) -> Decisi
     }
 }
 
+/// What is asked of the audit log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Record {
+    /// An entry about the asker's own objects.
+    Own,
+    /// Any other entry.
+    Other,
+    /// How large it is, its checkpoint, and that it has only grown. It is how everybody sees that nothing was rewritten.
+    Log,
+}
+
+/// Who may read what of the audit log. Nobody may write it.
+#[rustfmt::skip]
+const AUDIT: &[(Record, [Decision; 4])] = &[
+    //               owner  auditor  operator  node
+    (Record::Own,   [Y,     Y,       Y,        N]),
+    (Record::Other, [Y,     Y,       H,        N]),
+    (Record::Log,   [Y,     Y,       Y,        N]),
+];
+
+/// Whether somebody may read something of the audit log.
+pub fn may_audit(who: &Identity, record: Record) -> Decision {
+    let Some((_, cells)) = AUDIT.iter().find(|(of, _)| *of == record) else { return N };
+    let [owner, auditor, operator, node] = *cells;
+    match who {
+        Identity::Owner => owner,
+        Identity::Auditor => auditor,
+        Identity::Operator(_) => operator,
+        Identity::Node(_) => node,
+    }
+}
+
 /// Whether somebody may do something with an object, whether it is there or not.
 pub fn may(who: &Identity, verb: Verb, key: &Key, state: &State) -> Decision {
     look_up(who, relation(who, key, state), verb, key.kind())

@@ -95,6 +95,12 @@ impl Call {
         })
     }
 
+    /// The number that the path names.
+    pub fn number(&self) -> Result<u64, Problem> {
+        let name = self.names.join("/");
+        name.parse().map_err(|_| Problem::request(format!("{name:?} is no number")))
+    }
+
     /// What stands behind the question mark.
     pub fn query<Q: DeserializeOwned>(&self) -> Result<Q, Problem> {
         let query = Query::try_from_uri(&self.uri);

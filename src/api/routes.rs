@@ -13,7 +13,7 @@ use super::call::{Call, identity};
 use super::limits::guard;
 use super::problem::Problem;
 use super::transactions::{Ending, Way};
-use super::{Api, objects, openapi, transactions, watch};
+use super::{Api, audit, objects, openapi, transactions, watch};
 use crate::fabric::Kind;
 use crate::identity::Identity;
 
@@ -56,6 +56,19 @@ pub fn router(api: Api) -> Router {
         .route("/v1/whoami", get(whoami))
         .route("/v1/openapi.json", get(describe))
         .route("/v1/watch", get(watch::watch))
+        .route("/v1/audit", get(async |State(api): State<Api>, call: Call| audit::list(api, call).await))
+        .route(
+            "/v1/audit/checkpoint",
+            get(async |State(api): State<Api>, call: Call| audit::checkpoint(api, call).await),
+        )
+        .route(
+            "/v1/audit/growth",
+            get(async |State(api): State<Api>, call: Call| audit::growth(api, call).await),
+        )
+        .route(
+            "/v1/audit/entries/{entry}/proof",
+            get(async |State(api): State<Api>, call: Call| audit::proof(api, call).await),
+        )
         .route("/v1/transactions", post(batch))
         .route("/v1/servers/{name}/transfer", post(transfer));
     for (word, way) in [("accept", Way::Accept), ("drain", Way::Drain), ("confirm", Way::Confirm)] {

@@ -141,9 +141,14 @@ pub fn refused(
 
 /// Whether somebody may read an entry: the owner and the auditor all of them, an operator those about its own objects, nobody else any.
 pub fn is_visible(entry: &Entry, to: &Identity) -> bool {
+    is_visible_of(entry.operator.as_ref(), to)
+}
+
+/// The same, of an entry that is about this operator's objects.
+pub fn is_visible_of(operator: Option<&Name>, to: &Identity) -> bool {
     match to {
         Identity::Owner | Identity::Auditor => true,
-        Identity::Operator(name) => entry.operator.as_ref() == Some(name),
+        Identity::Operator(name) => operator == Some(name),
         Identity::Node(_) => false,
     }
 }

@@ -29,6 +29,7 @@ enum Request {
 /// What is asked besides commits, and answered one after the other.
 enum Question {
     Snapshot(Reply<Snapshot>),
+    Range { from: String, before: String, bytes: usize, reply: Reply<Vec<(String, String)>> },
     After(Version, Reply<Vec<Batch>>),
     Lead { name: String, holder: String, time: Duration, reply: Reply<Option<Held>> },
     Resign(Held, Reply<()>),
@@ -101,6 +102,16 @@ impl Store for Embedded {
     async fn version(&self) -> Result<Version, StoreError> {
         // The thread says it before it answers who committed.
         Ok(*self.latest.borrow())
+    }
+
+    async fn range(
+        &self,
+        from: &str,
+        before: &str,
+        bytes: usize,
+    ) -> Result<Vec<(String, String)>, StoreError> {
+        let (from, before) = (from.to_owned(), before.to_owned());
+        self.ask(|reply| Request::Other(Question::Range { from, before, bytes, reply })).await
     }
 
     async fn commit(&self, commit: Commit) -> Result<Version, StoreError> {
@@ -184,6 +195,9 @@ impl Worker {
     fn answer(&mut self, question: Question) {
         match question {
             Question::Snapshot(reply) => drop(reply.send(self.file.snapshot())),
+            Question::Range { from, before, bytes, reply } => {
+                drop(reply.send(self.file.range(&from, &before, bytes)));
+            }
             Question::After(version, reply) => drop(reply.send(self.file.after(version))),
             Question::Compact(until, reply) => drop(reply.send(self.file.compact(until))),
             Question::Lead { name, holder, time, reply } => drop(reply.send(self.lead(name, holder, time))),

@@ -14,7 +14,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use self::client::{Client, Refusal};
+pub use self::client::Client;
+use self::client::Refusal;
 use self::manifest::WrongFile;
 use super::args::{Command, Connect, ContextArgs, ContextCommand, LeaseCommand};
 use super::{Output, exit};
@@ -51,7 +52,8 @@ async fn dispatch(command: &Command, output: Output) -> anyhow::Result<ExitCode>
     }
 }
 
-fn client(connect: &Connect) -> anyhow::Result<Client> {
+/// A controller, asked as the context says.
+pub fn client(connect: &Connect) -> anyhow::Result<Client> {
     let path = context::path(connect.contexts.as_deref())?;
     let contexts = context::Contexts::load(&path)?;
     Client::new(contexts.chosen(connect.context.as_ref(), &path)?)
