@@ -16,7 +16,7 @@ use utoipa::openapi::{
 use utoipa::{PartialSchema, ToSchema};
 
 use super::problem::{CONTENT_TYPE, Details};
-use super::routes::{name_of, plural};
+use super::routes::{has_long_names, name_of, plural};
 use crate::fabric::{
     AttachmentSpec, Kind, LeaseSpec, NodeSpec, OperatorSpec, PortSpec, ProfileSpec, SegmentSpec, ServerSpec,
 };
@@ -86,7 +86,7 @@ fn object(kind: Kind) -> ObjectBuilder {
             "status",
             ObjectBuilder::new().schema_type(Type::Object).description(Some("What became of it")),
         );
-    if kind == Kind::Tombstone {
+    if has_long_names(kind) {
         return object;
     }
     object.property("spec", Ref::from_schema_name(format!("{}Spec", object_name(kind)))).required("spec")
@@ -211,11 +211,11 @@ fn kind_paths(paths: &mut Paths, kind: Kind) {
         list = list.parameter(parameter(ParameterIn::Query, word, what));
     }
     add_path(paths, &all, HttpMethod::Get, list);
-    // OpenAPI has no parameters with slashes in them; a tombstone's name has some.
+    // OpenAPI has no parameters with slashes in them; a tombstone's and a trial's name has some.
     let one = format!("{all}/{}", name_of(kind).replace("{*", "{"));
     let get = operation(&format!("get{name}"), &format!("One {kind}"), &[(StatusCode::OK, "It", of(&name))]);
     add_path(paths, &one, HttpMethod::Get, with_names(get, &one));
-    if kind == Kind::Tombstone {
+    if has_long_names(kind) {
         return;
     }
     let put = operation(
@@ -264,7 +264,22 @@ fn other_paths(paths: &mut Paths) {
         .required("changes");
     let batch = operation("transaction", "Several changes, all of them or none", &ok(done.clone()));
     let batch = body(dry_run(batch), "application/json", Schema::from(changes));
+    let confirm = "Take all of it back after so many seconds, unless `/v1/confirm` comes before; one such transaction of an asker at a time";
+    let batch = batch.parameter(parameter(ParameterIn::Query, "confirm", confirm));
     add_path(paths, "/v1/transactions", HttpMethod::Post, batch);
+
+    for (path, id, summary) in [
+        ("/v1/confirm", "confirm", "What was made with `confirm` stays"),
+        (
+            "/v1/rollback",
+            "rollback",
+            "What was made with `confirm` is taken back at once, but for what somebody changed since",
+        ),
+    ] {
+        let of = "Whose: `owner` or `operator/NAME`; the asker's own if it is left out";
+        let end = dry_run(operation(id, summary, &ok(done.clone())));
+        add_path(paths, path, HttpMethod::Post, end.parameter(parameter(ParameterIn::Query, "of", of)));
+    }
 
     let to = ObjectBuilder::new()
         .schema_type(Type::Object)

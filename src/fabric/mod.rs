@@ -23,7 +23,8 @@ pub use concern::concerned;
 pub use key::{Freed, Key, Kind, Owned, PortKey};
 pub use load::Load;
 pub use object::{
-    Attachment, Body, Condition, ConditionKind, Lease, LeaseState, Node, Object, Revision, Segment, Tombstone,
+    Attachment, Body, Condition, ConditionKind, Lease, LeaseState, Node, Object, Restore, Revision, Segment,
+    Tombstone, Trial,
 };
 pub use pool::Ranges;
 pub use project::{ProjectError, Purge, desired, joined, purges};

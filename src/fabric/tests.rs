@@ -3,6 +3,7 @@
 mod invariants;
 mod random;
 mod stories;
+mod trials;
 
 use jiff::{SignedDuration, Timestamp};
 

@@ -22,6 +22,12 @@ enum Request {
     /// Made in their order until one can't be: how many were, and why the next one was not.
     Commit(Vec<Commit>, Reply<(usize, Option<StoreError>)>),
     Snapshot(String, Reply<Snapshot>),
+    Range {
+        from: String,
+        before: String,
+        bytes: usize,
+        reply: Reply<Vec<(String, String)>>,
+    },
     After(Version, Reply<Vec<Batch>>),
     Lead {
         name: String,
@@ -101,6 +107,16 @@ impl Store for Embedded {
         Ok(*self.latest.borrow())
     }
 
+    async fn range(
+        &self,
+        from: &str,
+        before: &str,
+        bytes: usize,
+    ) -> Result<Vec<(String, String)>, StoreError> {
+        let (from, before) = (from.to_owned(), before.to_owned());
+        self.ask(|reply| Request::Range { from, before, bytes, reply }).await
+    }
+
     async fn commit_all(&self, chain: Vec<Commit>) -> (usize, Option<StoreError>) {
         self.ask(|reply| Request::Commit(chain, reply)).await.unwrap_or_else(|error| (0, Some(error)))
     }
@@ -141,6 +157,9 @@ impl Worker {
             match request {
                 Request::Commit(chain, reply) => drop(reply.send(Ok(self.commit(&chain)))),
                 Request::Snapshot(without, reply) => drop(reply.send(self.file.snapshot(&without))),
+                Request::Range { from, before, bytes, reply } => {
+                    drop(reply.send(self.file.range(&from, &before, bytes)));
+                }
                 Request::After(version, reply) => drop(reply.send(self.file.after(version))),
                 Request::Compact(until, reply) => drop(reply.send(self.file.compact(until))),
                 Request::Lead { name, holder, time, reply } => {

@@ -112,6 +112,19 @@ fn term_after(last: u64) -> u64 {
 /// What no key begins with.
 const NOTHING: &str = "\u{10ffff}";
 
+/// As many entries as have so many bytes together, and at least one.
+fn up_to(bytes: usize, entries: impl Iterator<Item = (String, String)>) -> Vec<(String, String)> {
+    let (mut all, mut sum) = (Vec::new(), 0_usize);
+    for entry in entries {
+        sum = sum.saturating_add(entry.0.len() + entry.1.len());
+        if sum > bytes && !all.is_empty() {
+            break;
+        }
+        all.push(entry);
+    }
+    all
+}
+
 /// What keeps the fabric. A commit that was acknowledged is there after any crash, and is seen by whoever reads after it.
 pub trait Store: Send + Sync {
     /// All entries at one version, but those of which the keys begin so.
@@ -125,6 +138,21 @@ pub trait Store: Send + Sync {
     /// The number of the last commit that was acknowledged before this was asked. Cheap, in a store that knows it.
     fn version(&self) -> impl Future<Output = Result<Version, StoreError>> + Send {
         async { Ok(self.snapshot().await?.version) }
+    }
+
+    /// The entries from one key on and before another, in the order of the keys, as they are at one moment. It ends once they have so many bytes, but
+    /// not before the first. Cheap only in a store that finds keys by themselves: else all is read for it.
+    fn range(
+        &self,
+        from: &str,
+        before: &str,
+        bytes: usize,
+    ) -> impl Future<Output = Result<Vec<(String, String)>, StoreError>> + Send {
+        async move {
+            let snapshot = self.snapshot().await?;
+            let all = snapshot.entries.into_iter().filter(|(key, _)| (from..before).contains(&key.as_str()));
+            Ok(up_to(bytes, all))
+        }
     }
 
     /// Writes all or nothing, and gives the commit's number.
@@ -176,6 +204,15 @@ impl<S: Store> Store for Arc<S> {
 
     fn version(&self) -> impl Future<Output = Result<Version, StoreError>> + Send {
         (**self).version()
+    }
+
+    fn range(
+        &self,
+        from: &str,
+        before: &str,
+        bytes: usize,
+    ) -> impl Future<Output = Result<Vec<(String, String)>, StoreError>> + Send {
+        (**self).range(from, before, bytes)
     }
 
     fn commit_all(&self, chain: Vec<Commit>) -> impl Future<Output = (usize, Option<StoreError>)> + Send {

@@ -158,6 +158,18 @@ impl Store for AnyStore {
         }
     }
 
+    async fn range(
+        &self,
+        from: &str,
+        before: &str,
+        bytes: usize,
+    ) -> Result<Vec<(String, String)>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.range(from, before, bytes).await,
+            Self::Etcd(store) => store.range(from, before, bytes).await,
+        }
+    }
+
     async fn commit_all(&self, chain: Vec<Commit>) -> (usize, Option<StoreError>) {
         match self {
             Self::Embedded(store) => store.commit_all(chain).await,

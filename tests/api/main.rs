@@ -8,4 +8,5 @@ mod limits;
 mod objects;
 mod secrets;
 mod site;
+mod trials;
 mod watching;

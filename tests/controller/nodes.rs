@@ -8,15 +8,13 @@ use std::time::Duration;
 
 use sillon::fabric::{Body, Change, ConditionKind, Key, LeaseState, LeaseStep};
 use sillon_rig::frame::BROADCAST;
+use sillon_rig::management::CONTROLLER;
 use sillon_rig::{Fabric, Netns, Underlay, Wire};
 use tokio::runtime::Runtime;
 
 use crate::common::{self, Stream, comes, datagram, mac, stays_away, stream};
 use crate::site::{Running, Site, accept, attach, delete, lan, leased, owned, put, runtime};
 
-/// Each edge has a cable to the controller.
-const CONTROLLER: [&str; 2] = ["10.97.1.1", "10.97.2.1"];
-const EDGES: [&str; 2] = ["10.97.1.2", "10.97.2.2"];
 const PORT: u16 = 7471;
 
 /// Two edges with two hosts each, and a controller.
@@ -34,34 +32,9 @@ impl World {
     /// All are there and run; the servers are leased, and nothing is attached.
     fn new() -> Self {
         let mut fabric = common::fabric(Underlay::Direct);
-        let controller = fabric.mounts.netns("controller").unwrap();
+        let controller = fabric.management().unwrap();
         let site = Site::new(&CONTROLLER);
-        for (edge, address) in CONTROLLER.iter().enumerate() {
-            let node = &mut fabric.edges[edge];
-            let name = node.name().to_owned();
-            node.netns.join("mgmt0", &controller, &name, 1500).unwrap();
-            node.netns.ip(&format!("addr add {}/24 dev mgmt0", EDGES[edge])).unwrap();
-            controller.ip(&format!("addr add {address}/24 dev {name}")).unwrap();
-            let file = |name: &str| site.path(name).display().to_string();
-            let (cert, key) = (file(&format!("node-{name}.crt")), file(&format!("node-{name}.key")));
-            let url = format!("https://{address}:{PORT}");
-            let (ca, state) = (file("pki/ca.crt"), file("state"));
-            let all = [
-                "--controller",
-                &url,
-                "--node",
-                &name,
-                "--cert",
-                &cert,
-                "--key",
-                &key,
-                "--ca",
-                &ca,
-                "--state-dir",
-                &state,
-            ];
-            node.follows = Some(all.map(str::to_owned).to_vec());
-        }
+        fabric.follow(PORT, site.dir.path(), &site.path("pki/ca.crt"));
         let hosts = [(0, "p0"), (1, "p0"), (1, "p1"), (0, "p1")];
         let hosts = hosts.map(|(edge, port)| fabric.plug(edge, port).unwrap()).into();
         let mut world = Self { fabric, controller, site, runtime: None, running: None, hosts };

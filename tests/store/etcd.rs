@@ -30,7 +30,7 @@ fn the_store_in_etcd_does_what_every_store_does_and_what_is_its_own() {
             Etcd::open(options(&cluster, &format!("suite{count}"))).await.unwrap()
         })
         .await;
-        assert_eq!(count, 12);
+        assert_eq!(count, 13);
         what_one_controller_wrote_all_see(&cluster).await;
         a_commit_whose_answer_comes_too_late_is_found_and_not_made_twice(&cluster).await;
         a_commit_of_thousands_of_writes_is_made_and_one_that_is_too_large_is_not_sent(&cluster).await;

@@ -19,6 +19,7 @@ pub fn commit(expected: Version, writes: Vec<Write>) -> Commit {
 pub async fn everything<S: Store>(mut new: impl AsyncFnMut() -> S) {
     a_commit_is_read_back_whole(&new().await).await;
     a_part_is_left_out(&new().await).await;
+    a_range_is_read_up_to_a_size(&new().await).await;
     who_does_not_know_the_version_writes_nothing(&new().await).await;
     of_many_writers_that_know_one_version_one_writes(&new().await).await;
     a_chain_is_made_until_one_of_it_can_not_be(&new().await).await;
@@ -53,6 +54,21 @@ async fn a_part_is_left_out<S: Store>(store: &S) {
     let there: Vec<&str> = all.entries.iter().map(|(key, _)| key.as_str()).collect();
     assert_eq!(there, ["audit", "audit/1", "audit/tree", "b"]);
     assert_eq!(store.snapshot().await.unwrap().entries.len(), keys.len());
+}
+
+async fn a_range_is_read_up_to_a_size<S: Store>(store: &S) {
+    let writes = ["a", "b/1", "b/2", "b/3", "c"].map(|key| write(key, "12345"));
+    store.commit(commit(Version(0), writes.into())).await.unwrap();
+    let keys = async |from, before, bytes| {
+        let all = store.range(from, before, bytes).await.unwrap();
+        all.into_iter().map(|(key, value)| (key, value.len())).collect::<Vec<_>>()
+    };
+    let entries = |keys: &[&str]| keys.iter().map(|key| ((*key).to_owned(), 5)).collect::<Vec<_>>();
+    assert_eq!(keys("b/", "b0", 1000).await, entries(&["b/1", "b/2", "b/3"]));
+    assert_eq!(keys("b/2", "c", 1000).await, entries(&["b/2", "b/3"]));
+    assert_eq!(keys("a", "z", 9).await, entries(&["a"]));
+    assert_eq!(keys("b/", "c", 16).await, entries(&["b/1", "b/2"]));
+    assert_eq!(keys("d", "z", 16).await, entries(&[]));
 }
 
 async fn who_does_not_know_the_version_writes_nothing<S: Store>(store: &S) {

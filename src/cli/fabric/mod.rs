@@ -14,7 +14,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use self::client::{Client, Refusal};
+pub use self::client::Client;
+use self::client::Refusal;
 use self::manifest::WrongFile;
 use super::args::{Command, Connect, ContextArgs, ContextCommand, LeaseCommand};
 use super::{Output, exit};
@@ -32,6 +33,8 @@ async fn dispatch(command: &Command, output: Output) -> anyhow::Result<ExitCode>
         Command::Delete(args) => commands::delete(&client(&args.connect)?, args, output).await,
         Command::Apply(args) => commands::apply(|| client(&args.connect), args, output).await,
         Command::Diff(args) => commands::diff(|| client(&args.connect), args, output).await,
+        Command::Confirm(args) => commands::end(&client(&args.connect)?, args, "confirm", output).await,
+        Command::Rollback(args) => commands::end(&client(&args.connect)?, args, "rollback", output).await,
         Command::Attach(args) => commands::attach(&client(&args.connect)?, args, output).await,
         Command::Detach(args) => commands::detach(&client(&args.connect)?, args, output).await,
         Command::Events(args) => events::events(&client(&args.connect)?, args, output).await,
@@ -49,7 +52,8 @@ async fn dispatch(command: &Command, output: Output) -> anyhow::Result<ExitCode>
     }
 }
 
-fn client(connect: &Connect) -> anyhow::Result<Client> {
+/// A controller, asked as the context says.
+pub fn client(connect: &Connect) -> anyhow::Result<Client> {
     let path = context::path(connect.contexts.as_deref())?;
     let contexts = context::Contexts::load(&path)?;
     Client::new(contexts.chosen(connect.context.as_ref(), &path)?)

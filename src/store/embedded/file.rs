@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::super::{
-    Batch, Commit, Existing, Held, Snapshot, StoreError, Version, term_after, version_of_import,
+    Batch, Commit, Existing, Held, Snapshot, StoreError, Version, term_after, up_to, version_of_import,
 };
 
 /// Tells that an SQLite file is a Sillon store: "Sill".
@@ -129,6 +129,16 @@ impl File {
         let entries =
             query.query_map([without], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
         Ok(Snapshot { version: self.version, entries })
+    }
+
+    pub fn range(&self, from: &str, before: &str, bytes: usize) -> Result<Vec<(String, String)>, StoreError> {
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT key, value FROM entries WHERE key >= ? AND key < ? ORDER BY key")?;
+        let mut failed = None;
+        let rows = query.query_map([from, before], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let entries = up_to(bytes, rows.map_while(|row| row.map_err(|error| failed = Some(error)).ok()));
+        failed.map_or(Ok(entries), |error| Err(error.into()))
     }
 
     pub fn after(&self, version: Version) -> Result<Vec<Batch>, StoreError> {
