@@ -22,7 +22,7 @@ use serde_json::Value;
 use crate::{Netns, NodeFile};
 
 /// How long an agent may take to be ready, or to end.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A node and its agent, if one runs.
 #[derive(Debug)]
