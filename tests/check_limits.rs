@@ -117,11 +117,7 @@ fn one_profile_name_twice() {
 
 #[test]
 fn an_unknown_key_of_a_profile_or_a_storm() {
-    refused(
-        with("eir = \"0\"", "pir = \"0\"\neir = \"0\""),
-        "15:1",
-        &["unknown key \"pir\" in [[profile]]"],
-    );
+    refused(with("eir = \"0\"", "pir = \"0\"\neir = \"0\""), "15:1", &["unknown key \"pir\" in [[profile]]"]);
     refused(
         with("broadcast =", "broadcasts ="),
         "23:11",
