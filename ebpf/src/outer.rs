@@ -42,7 +42,7 @@ pub fn yellow(tos: u8) -> u8 {
     const LAST: u8 = 1 << 2;
     const PRECEDENCE: u8 = 3 << 3;
     let (class, precedence) = (tos >> 5, tos & PRECEDENCE);
-    let is_lower = class >= 1 && class <= 4 && precedence != 0 && precedence != PRECEDENCE && tos & LAST == 0;
+    let is_lower = matches!(class, 1..=4) && precedence != 0 && precedence != PRECEDENCE && tos & LAST == 0;
     if is_lower { tos + (1 << 3) } else { tos }
 }
 

@@ -18,7 +18,7 @@ use nix::{
 };
 
 /// How long a daemon may take to be ready.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A daemon that runs. It is gone when this is.
 #[derive(Debug)]

@@ -10,7 +10,10 @@ use std::{
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use sillon_model::fuzz::run::{Options, Report, run};
+use sillon_model::fuzz::{
+    replay::Tally,
+    run::{Options, Report, run},
+};
 
 /// Runs random frames through the loaded programs and through the model, and compares; needs root
 #[derive(Debug, Parser)]
@@ -51,8 +54,16 @@ fn main() -> ExitCode {
 fn fuzz(options: &Options) -> anyhow::Result<Report> {
     let started = Instant::now();
     let bar = bar(options)?;
-    let shown = AtomicU64::new(0);
+    let (shown, told) = (AtomicU64::new(0), AtomicU64::new(0));
     let report = run(options, &|report: &Report| {
+        // Where there is no bar: a run of hours may be ended before its time, and still has shown what it has.
+        let millions = report.tally.frames / 1_000_000;
+        if bar.is_hidden() && told.swap(millions, Ordering::Relaxed) != millions {
+            let Tally { frames, wired, timed, open, .. } = &report.tally;
+            eprintln!(
+                "{frames} frames, {wired} of them over wires; {timed} decisions by time, {open} of them open"
+            );
+        }
         let position = match options.frames {
             Some(_) => report.tally.frames,
             None => started.elapsed().as_secs(),
