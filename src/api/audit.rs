@@ -2,7 +2,6 @@
 
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use futures::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::MutexGuard;
@@ -34,13 +33,8 @@ struct Since {
 }
 
 impl Read for dyn Backend + '_ {
-    fn read(
-        &self,
-        from: &str,
-        before: &str,
-        bytes: usize,
-    ) -> BoxFuture<'_, Result<Vec<(String, String)>, String>> {
-        self.range(from.to_owned(), before.to_owned(), bytes)
+    async fn read(&self, from: &str, before: &str, bytes: usize) -> Result<Vec<(String, String)>, String> {
+        self.range(from.to_owned(), before.to_owned(), bytes).await
     }
 }
 

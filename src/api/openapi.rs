@@ -281,6 +281,8 @@ fn other_paths(paths: &mut Paths) {
         add_path(paths, path, HttpMethod::Post, end.parameter(parameter(ParameterIn::Query, "of", of)));
     }
 
+    audit_paths(paths);
+
     let to = ObjectBuilder::new()
         .schema_type(Type::Object)
         .property("to", text("`lease/OPERATOR/NAME`"))
@@ -325,6 +327,60 @@ fn other_paths(paths: &mut Paths) {
         ("/readyz", "readyz", "Whether it can serve"),
     ] {
         add_path(paths, path, HttpMethod::Get, operation(id, summary, &ok(plain())));
+    }
+}
+
+fn audit_paths(paths: &mut Paths) {
+    let number = |what: &str| ObjectBuilder::new().schema_type(Type::Integer).description(Some(what));
+    let item = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .property("at", number("Its place, from 0"))
+        .property("text", text("What the commitment is of: the entry with its place, the root before it, and a salt, as JSON"))
+        .property("commitment", text("Instead, of what is not for who asks: the SHA-256 of the text"));
+    let page = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .property("items", ArrayBuilder::new().items(item))
+        .property("next", number("Where it goes on, if there is more"))
+        .property("entries", number("How many entries there are, all in all"));
+    let page: RefOr<Schema> = Schema::from(page).into();
+    let list = operation(
+        "listAudit",
+        "What was changed and refused, as far as who asks may read it",
+        &[(StatusCode::OK, "Some of it", Some(page))],
+    )
+    .parameter(parameter(ParameterIn::Query, "from", "The first place to look at; 0 if it is left out"))
+    .parameter(parameter(ParameterIn::Query, "limit", "How many places to look at, up to 1000"))
+    .parameter(parameter(
+        ParameterIn::Query,
+        "whole",
+        "`true`: of what is not for who asks the commitments, so that the whole can be checked",
+    ));
+    add_path(paths, "/v1/audit", HttpMethod::Get, list);
+    let note = ContentBuilder::new()
+        .schema(Some(text("Size and root of the log, signed (C2SP tlog-checkpoint)")))
+        .build();
+    let note = ResponseBuilder::new().description("The newest checkpoint").content("text/plain", note);
+    let checkpoint = operation("auditCheckpoint", "What everybody should keep a copy of", &[])
+        .response("200", note.build());
+    add_path(paths, "/v1/audit/checkpoint", HttpMethod::Get, checkpoint);
+    let proof: RefOr<Schema> = Schema::from(ObjectBuilder::new().schema_type(Type::Object)).into();
+    for (path, id, summary) in [
+        (
+            "/v1/audit/entries/{entry}/proof",
+            "auditProof",
+            "That an entry is in the log (RFC 9162 section 2.1.3), and that the log has only grown",
+        ),
+        ("/v1/audit/growth", "auditGrowth", "That the log has only grown (RFC 9162 section 2.1.4)"),
+    ] {
+        let what = "What `sillon audit verify` checks";
+        let since = "How many entries the log had: the size of a checkpoint that was kept";
+        let shown = with_names(operation(id, summary, &[(StatusCode::OK, what, Some(proof.clone()))]), path);
+        add_path(
+            paths,
+            path,
+            HttpMethod::Get,
+            shown.parameter(parameter(ParameterIn::Query, "since", since)),
+        );
     }
 }
 

@@ -157,7 +157,7 @@ fn continues(
     now: &Checkpoint,
     kept: &Checkpoint,
     since: u64,
-    consistency: &Vec<Hash>,
+    consistency: &[Hash],
 ) -> Result<(), ProofError> {
     if kept.size() > now.size() {
         return Err(ProofError::Shrunk { now: now.size(), kept: kept.size() });
@@ -167,7 +167,7 @@ fn continues(
         return if kept.root() == now.root() { Ok(()) } else { Err(forked()) };
     }
     if since != kept.size() {
-        return Err(ProofError::Since { since: since, kept: kept.size() });
+        return Err(ProofError::Since { since, kept: kept.size() });
     }
     if kept.size() == 0 {
         // Every log continues the empty one.
@@ -187,7 +187,7 @@ trait Flattened {
     fn as_flattened_bytes(&self) -> Vec<u8>;
 }
 
-impl Flattened for Vec<Hash> {
+impl Flattened for [Hash] {
     fn as_flattened_bytes(&self) -> Vec<u8> {
         self.iter().flat_map(|hash| hash.0).collect()
     }

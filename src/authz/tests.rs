@@ -342,3 +342,31 @@ proptest! {
         prop_assert_eq!(at(port), at("edge1/p9"));
     }
 }
+
+#[test]
+fn every_cell_of_the_audit_log_is_as_it_is_written_here() {
+    let entry = |operator: Option<&str>| {
+        crate::audit::is_visible_of(
+            operator.map(|name| name.parse().unwrap()).as_ref(),
+            &who("operator/alder"),
+        )
+    };
+    assert_eq!([Some("alder"), Some("birch"), None].map(entry), [true, false, false]);
+    for (asker, expected) in
+        [("owner", "YYY"), ("auditor", "YYY"), ("operator/alder", "YhY"), ("node/edge1", "---")]
+    {
+        let asker = who(asker);
+        let cells = [Record::Own, Record::Other, Record::Log].map(|record| may_audit(&asker, record));
+        let letter = |decision: &Decision| match decision {
+            Decision::Allowed => 'Y',
+            Decision::Forbidden => '-',
+            Decision::Hidden => 'h',
+        };
+        assert_eq!(cells.iter().map(letter).collect::<String>(), expected, "{asker}");
+        // What is asked entry by entry is the same.
+        let own = asker.operator().cloned();
+        assert_eq!(crate::audit::is_visible_of(own.as_ref(), &asker), cells[0] == Decision::Allowed);
+        let other = "birch".parse().unwrap();
+        assert_eq!(crate::audit::is_visible_of(Some(&other), &asker), cells[1] == Decision::Allowed);
+    }
+}

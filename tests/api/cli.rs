@@ -63,9 +63,17 @@ impl Fabric {
         let ca = crate::site::pem("CERTIFICATE", pki.authority().certificate());
         std::fs::write(path.join("ca.crt"), ca).unwrap();
         let lists = pki.revocation_list();
+        let key = path.join("audit.key").display().to_string();
+        let made = Command::new(BINARY)
+            .args(["audit", "key", "--name", "test/audit", "--out", &key])
+            .output()
+            .await
+            .unwrap();
+        assert!(made.status.success(), "{made:?}");
         let config = format!(
             "store = \"fabric.db\"\n[agents]\nlisten = [\"127.0.0.1:0\"]\n[api]\nlisten = [\"127.0.0.1:0\"]\n[tls]\n\
-             certificate = \"controller-one.crt\"\nkey = \"controller-one.key\"\nroots = [\"ca.crt\"]\nrevocations = [{:?}]\n",
+             certificate = \"controller-one.crt\"\nkey = \"controller-one.key\"\nroots = [\"ca.crt\"]\nrevocations = [{:?}]\n\
+             [audit]\nname = \"test/audit\"\nkey = \"audit.key\"\n",
             lists.display().to_string()
         );
         std::fs::write(path.join("controller.toml"), config).unwrap();

@@ -42,7 +42,7 @@ pub enum AuditCommand {
 #[derive(Debug, Args)]
 pub struct LogFile {
     /// Read it from the controller's store, or an export of it or of the log, instead of asking a controller
-    #[arg(long, value_name = "FILE", conflicts_with = "context")]
+    #[arg(long, value_name = "FILE")]
     pub store: Option<PathBuf>,
     /// Whom to ask
     #[command(flatten)]
