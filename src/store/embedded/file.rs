@@ -12,6 +12,10 @@ use super::super::{
 const APPLICATION: i32 = i32::from_be_bytes(*b"Sill");
 /// Of the tables below.
 const SCHEMA: i32 = 1;
+/// Pages that SQLite keeps in memory, KiB. With its own 2 MiB a third of the time of a commit was reading pages again.
+const CACHE: i64 = 65_536;
+/// After so many pages of the write-ahead log what is in it is brought to its place, of which there are many. 32 MiB.
+const CHECKPOINT: i64 = 8192;
 /// Commits that [`File::after`] gives at once, at most.
 const BATCHES: i64 = 1000;
 
@@ -54,6 +58,8 @@ impl File {
             return Err(StoreError::Failed(format!("its file system has no write-ahead log (mode {mode})")));
         }
         connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "cache_size", -CACHE)?;
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let pragma = |name: &str| transaction.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
         match (pragma("application_id")?, pragma("user_version")?) {
