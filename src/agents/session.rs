@@ -13,7 +13,6 @@ use super::{Agents, Projection};
 use crate::controller::{Lead, Request, SubmitError};
 use crate::fabric::{Actor, Change, ProjectError, Report, Revision};
 use crate::model::{InterfaceName, Name};
-use crate::protocol::REVOKED;
 use crate::protocol::pb::{self, from_agent::What};
 use crate::service::every;
 use crate::store::Store;
@@ -21,7 +20,7 @@ use crate::store::Store;
 /// The longest text of an agent's that is kept, bytes.
 const LONGEST: usize = 500;
 /// How often a certificate is looked at again besides: it may have ended.
-const LOOK: Duration = Duration::from_secs(30);
+pub const LOOK: Duration = Duration::from_secs(30);
 
 /// Who is at the other end of a connection.
 pub struct Peer {
@@ -80,8 +79,8 @@ impl<S: Store + 'static> Session<S> {
             let done = tokio::select! {
                 () = end.cancelled() => Err(Status::unavailable("this stream is over: the controller stops, or the agent has another one")),
                 _ = lead.changed() => leads(&lead).map(drop),
-                _ = files.changed() => self.is_let_in(),
-                _ = look.tick() => self.is_let_in(),
+                _ = files.changed() => self.agents.is_let_in(&self.chain),
+                _ = look.tick() => self.agents.is_let_in(&self.chain),
                 message = from.message() => match message {
                     Ok(Some(pb::FromAgent { what: Some(What::Report(report)) })) => self.hear(report).await,
                     Ok(Some(_)) => Err(Status::invalid_argument("after hello, an agent reports")),
@@ -100,15 +99,6 @@ impl<S: Store + 'static> Session<S> {
         tracing::info!(node = %self.node, why = status.message(), "the agent's stream ends");
         // It may be gone already.
         let _ = to.send(Err(status)).await;
-    }
-
-    /// Whether it would still be let in with its certificate.
-    fn is_let_in(&self) -> Result<(), Status> {
-        match self.agents.tls.check(&self.chain) {
-            Ok(_) => Ok(()),
-            Err(_) if self.agents.tls.is_revoked(&self.chain) => Err(Status::unauthenticated(REVOKED)),
-            Err(error) => Err(Status::unauthenticated(format!("the certificate is good no more: {error}"))),
-        }
     }
 
     /// Sends what the agent does not have, if there is anything.
