@@ -20,19 +20,19 @@ const EDGES: [&str; 2] = ["10.97.1.2", "10.97.2.2"];
 const PORT: u16 = 7471;
 
 /// Two edges with two hosts each, and a controller.
-struct World {
-    fabric: Fabric,
+pub struct World {
+    pub fabric: Fabric,
     controller: Netns,
     site: Site,
     runtime: Option<Runtime>,
     running: Option<Running>,
     /// By server: s1 to s4.
-    hosts: Vec<Wire>,
+    pub hosts: Vec<Wire>,
 }
 
 impl World {
     /// All are there and run; the servers are leased, and nothing is attached.
-    fn new() -> Self {
+    pub fn new() -> Self {
         let mut fabric = common::fabric(Underlay::Direct);
         let controller = fabric.mounts.netns("controller").unwrap();
         let site = Site::new(&CONTROLLER);
@@ -73,7 +73,7 @@ impl World {
         world
     }
 
-    fn start(&mut self) {
+    pub fn start(&mut self) {
         let runtime = runtime();
         let listener = self.controller.enter(|| Ok(TcpListener::bind(("0.0.0.0", PORT))?)).unwrap();
         self.running = Some(runtime.block_on(Running::start(&self.site, listener)));
@@ -81,21 +81,21 @@ impl World {
     }
 
     /// As a SIGKILL does: nothing of it runs any more, and nobody was told.
-    fn kill(&mut self) {
+    pub fn kill(&mut self) {
         let running = self.running.take();
         self.runtime.take().unwrap().shutdown_background();
         drop(running);
     }
 
-    fn at<T>(&self, work: impl AsyncFnOnce(&Running) -> T) -> T {
+    pub fn at<T>(&self, work: impl AsyncFnOnce(&Running) -> T) -> T {
         self.runtime.as_ref().unwrap().block_on(work(self.running.as_ref().unwrap()))
     }
 
-    fn does(&self, changes: Vec<Change>) {
+    pub fn does(&self, changes: Vec<Change>) {
         self.at(async |running| running.does(changes).await);
     }
 
-    fn is_programmed(&self, keys: &[&str]) {
+    pub fn is_programmed(&self, keys: &[&str]) {
         self.at(async |running| {
             for key in keys {
                 running.condition(key, ConditionKind::Programmed, true).await;
@@ -103,7 +103,7 @@ impl World {
         });
     }
 
-    fn lease_is(&self, operator: &str, name: &str, wanted: LeaseState) {
+    pub fn lease_is(&self, operator: &str, name: &str, wanted: LeaseState) {
         let key = Key::Lease(owned(operator, name));
         let is_so = |state: &sillon::fabric::State| {
             state
@@ -114,12 +114,12 @@ impl World {
     }
 
     /// s1 and s2 are in alder's segment.
-    fn attach_alder(&self) {
+    pub fn attach_alder(&self) {
         self.does(vec![lan("alder/lan"), attach("alder/a1", "edge1/p0"), attach("alder/a2", "edge2/p0")]);
         self.is_programmed(&["segment/alder/lan", "attachment/alder/a1", "attachment/alder/a2"]);
     }
 
-    fn greet(&self) {
+    pub fn greet(&self) {
         self.hosts[1].send(&datagram(2, BROADCAST, "I am 2")).unwrap();
         assert!(comes(&self.hosts[0], "I am 2"));
         self.hosts[0].send(&datagram(1, BROADCAST, "I am 1")).unwrap();
