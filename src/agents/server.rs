@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Agents;
-use super::share::Sharing;
 use super::session::{Peer, Session, leads};
+use super::share::Sharing;
 use crate::controller::Controller;
 use crate::identity::Identity;
 use crate::pki::{Tls, TlsError};

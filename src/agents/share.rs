@@ -41,11 +41,7 @@ impl<S: Store + 'static> Sharing<S> {
     }
 
     /// Runs until either side ends the stream, or it must end.
-    pub async fn run(
-        mut self,
-        mut from: Streaming<pb::Here>,
-        to: mpsc::Sender<Result<pb::There, Status>>,
-    ) {
+    pub async fn run(mut self, mut from: Streaming<pb::Here>, to: mpsc::Sender<Result<pb::There, Status>>) {
         let mut lead = self.agents.controller.lead();
         let mut files = self.agents.tls.changed();
         let mut look = every(LOOK);
@@ -90,13 +86,13 @@ impl<S: Store + 'static> Sharing<S> {
     /// The agent says what its attachments have learned, and of which segments it has nothing.
     fn hear(&mut self, here: pb::Here) -> Result<(), Status> {
         let state = self.agents.controller.state();
-        let wrong = || Status::invalid_argument("an address is six bytes in a segment OPERATOR.NAME at a port");
+        let wrong =
+            || Status::invalid_argument("an address is six bytes in a segment OPERATOR.NAME at a port");
         let said: Option<Vec<Said>> = here.learned.into_iter().map(said).collect();
         let wanted: Option<Vec<Owned>> = here.want.iter().map(|name| segment(name)).collect();
         let (said, wanted) = said.zip(wanted).ok_or_else(wrong)?;
         let mut learned = self.agents.learned();
-        let not_taken =
-            learned.hear((&self.node, self.stream), (&state, Revision(here.applied)), said);
+        let not_taken = learned.hear((&self.node, self.stream), (&state, Revision(here.applied)), said);
         wanted.iter().for_each(|segment| learned.want(&state, &self.node, segment));
         if here.complete {
             learned.complete(&state, &self.node, self.stream);

@@ -24,8 +24,8 @@ pub use object::{
     Attachment, Body, Condition, ConditionKind, Lease, LeaseState, Node, Object, Revision, Segment, Tombstone,
 };
 pub use pool::Ranges;
-pub(crate) use project::{is_attached, remote};
 pub use project::{ProjectError, Purge, desired, joined, purges};
+pub(crate) use project::{is_attached, remote};
 pub use spec::{
     AttachmentSpec, EncapWish, Grant, LeaseSpec, NodeSpec, OperatorSpec, PortSpec, ProfileSpec, Quota,
     SegmentSpec, ServerSpec, Spec,

@@ -40,23 +40,60 @@ impl Default for Unsaid {
 }
 
 /// Addresses at the node's own attachments.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Local {
     entries: HashMap<FdbKey, Entry>,
     walk: u64,
     unsaid: BTreeMap<String, Unsaid>,
 }
 
+impl Default for Local {
+    fn default() -> Self {
+        Self { entries: HashMap::new(), walk: CONFIGURED + 1, unsaid: BTreeMap::new() }
+    }
+}
+
 impl Local {
-    /// An address is at an attachment.
+    /// A walk has seen an address at an attachment.
+    pub fn seen(&mut self, places: &Places, key: FdbKey, exit: Exit) {
+        self.set(places, key, Entry { exit, walk: self.walk });
+    }
+
+    /// An attachment has learned an address just now, wherever it was before.
     pub fn heard(&mut self, places: &Places, key: FdbKey, exit: Exit) {
-        self.set(places, key, Entry { exit, walk: self.walk.max(1) });
+        self.entries.remove(&key);
+        self.seen(places, key, exit);
+    }
+
+    /// Whether an address is here, and those who say otherwise have yet to be told.
+    pub fn is_news(&self, places: &Places, key: &FdbKey) -> bool {
+        let operator = places.segments.get(&key.segment).map(|segment| &segment.operator);
+        let unsaid = operator.and_then(|operator| self.unsaid.get(operator));
+        self.entries.contains_key(key) && unsaid.is_some_and(|unsaid| unsaid.keys.contains(key))
+    }
+
+    /// Others say that an address is elsewhere. What is configured here is said again; the rest, the next walk finds if it is still here.
+    pub fn moved(&mut self, places: &Places, key: FdbKey) {
+        match self.entries.get(&key) {
+            Some(entry) if entry.walk == CONFIGURED => self.mark(places, key),
+            Some(_) => drop(self.entries.remove(&key)),
+            None => {}
+        }
     }
 
     fn set(&mut self, places: &Places, key: FdbKey, entry: Entry) {
         if places.port(key.segment, entry.exit).is_none() || !places.segments.contains_key(&key.segment) {
             return;
         }
+        // What is configured is no walk's.
+        let is_fixed = |entry: &Entry| entry.walk == CONFIGURED;
+        let entry = self
+            .entries
+            .get(&key)
+            .copied()
+            .filter(is_fixed)
+            .filter(|is| is.exit == entry.exit)
+            .unwrap_or(entry);
         let before = self.entries.insert(key, entry);
         if before.is_none_or(|before| before.exit != entry.exit) {
             self.mark(places, key);
@@ -80,7 +117,6 @@ impl Local {
 
     pub fn begin_walk(&mut self) {
         self.walk += 1;
-        self.walk = self.walk.max(CONFIGURED + 1);
     }
 
     pub fn end_walk(&mut self, places: &Places) {

@@ -12,8 +12,8 @@ use std::time::Instant;
 use sillon_abi::{Exit, FdbKey, Located};
 
 use self::local::Local;
-use self::told::Told;
 pub use self::told::ToDo;
+use self::told::Told;
 use super::reconciler::Places;
 use crate::protocol::pb;
 
@@ -66,6 +66,11 @@ impl Addresses {
         self.local.heard(&self.places, located.key, located.exit);
     }
 
+    /// A walk has seen where an address is.
+    pub fn seen(&mut self, located: &Located) {
+        self.local.seen(&self.places, located.key, located.exit);
+    }
+
     /// A walk through the FDB begins.
     pub fn begin_walk(&mut self) {
         self.local.begin_walk();
@@ -99,7 +104,11 @@ impl Addresses {
 
     /// Takes what others have learned.
     pub fn take(&mut self, there: pb::There) -> ToDo {
-        self.told.take(&self.places, there)
+        let mut to_do = self.told.take(&self.places, there);
+        // Who was told otherwise before it could say what it has learned meanwhile has learned better.
+        to_do.learn.retain(|located| !self.local.is_news(&self.places, &located.key));
+        to_do.learn.iter().for_each(|located| self.local.moved(&self.places, located.key));
+        to_do
     }
 
     /// Whether there is something to say, as soon as budgets allow.
@@ -124,4 +133,3 @@ impl Addresses {
         Some(pb::Here { applied, learned, want, complete })
     }
 }
-

@@ -82,7 +82,7 @@ impl Reconciler {
                 if keeps && is_told && is_half_old(key.segment, entry.seen) {
                     refresh.push(located);
                 } else if keeps {
-                    addresses.heard(&located);
+                    addresses.seen(&located);
                 }
                 keeps
             };

@@ -47,8 +47,11 @@ impl Places {
             Some((*uid, SegmentPlace { name, operator, limit: segment.fdb_limit, vni: segment.vni }))
         });
         let segments: BTreeMap<u32, SegmentPlace> = segments.collect();
-        let ports: BTreeMap<u32, Arc<str>> =
-            tables.records.iter().map(|(ifindex, record)| (*ifindex, unpadded(&record.name).into())).collect();
+        let ports: BTreeMap<u32, Arc<str>> = tables
+            .records
+            .iter()
+            .map(|(ifindex, record)| (*ifindex, unpadded(&record.name).into()))
+            .collect();
         let attachments = tables.attachments.iter().filter_map(|(id, attachment)| {
             Some((*id, (attachment.segment, Arc::clone(ports.get(&attachment.class.ifindex)?))))
         });

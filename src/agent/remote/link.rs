@@ -15,8 +15,8 @@ use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 use tracing::{debug, info, warn};
 
-use super::share::{self, Shared};
 use super::Url;
+use super::share::{self, Shared};
 use crate::pki::Tls;
 use crate::protocol::pb::{self, agents_client::AgentsClient, from_agent::What};
 use crate::protocol::{LONGEST_UPDATE, REVOKED};

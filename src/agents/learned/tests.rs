@@ -21,7 +21,8 @@ fn put(key: &str, spec: &str) -> Change {
 }
 
 fn does(state: &State, changes: Vec<Change>) -> Outcome {
-    transact(state, &Transaction { who: Actor::Owner, when: Timestamp::UNIX_EPOCH, seed: 1, changes }).unwrap()
+    transact(state, &Transaction { who: Actor::Owner, when: Timestamp::UNIX_EPOCH, seed: 1, changes })
+        .unwrap()
 }
 
 /// Three nodes; alder's segment is on all of them, birch's on the first two.
@@ -142,7 +143,14 @@ fn a_server_that_is_taken_away_takes_its_addresses_along_and_late_words_do_not_c
     // The node is slow, and alder has the server again: what the node said before it had given it up is still of the old times.
     let spec = r#"{"segment":"lan","port":"n1/alder","encap":"untagged"}"#;
     let again = does(&fabric(), vec![put("segment/alder/lan", r#"{"service":"lan","ageing":77}"#)]).state;
-    assert!(spec.len() > 1 && fabric::is_attached(&again, &owned("alder/lan"), &PortKey { node: name("n1"), port: "alder".parse().unwrap() }));
+    assert!(
+        spec.len() > 1
+            && fabric::is_attached(
+                &again,
+                &owned("alder/lan"),
+                &PortKey { node: name("n1"), port: "alder".parse().unwrap() }
+            )
+    );
     registry.hear((&name("n1"), one), (&again, before), vec![said("alder", 1, true)]);
     assert!(registry.segments.is_empty());
     registry.hear((&name("n1"), one), (&again, state.revision()), vec![said("alder", 1, true)]);
@@ -153,7 +161,11 @@ fn a_server_that_is_taken_away_takes_its_addresses_along_and_late_words_do_not_c
 fn who_is_cut_off_is_believed_for_a_grace_and_then_no_more() {
     let (state, (mut registry, [one, ..])) = (fabric(), entered());
     let (node, now) = (name("n1"), Instant::now());
-    registry.hear((&node, one), (&state, state.revision()), vec![said("alder", 1, true), said("alder", 2, true)]);
+    registry.hear(
+        (&node, one),
+        (&state, state.revision()),
+        vec![said("alder", 1, true), said("alder", 2, true)],
+    );
     told(&mut registry, &state, "n2");
     registry.leave(&node, one, now);
     registry.expire(&state, now + GRACE - Duration::from_secs(1));
