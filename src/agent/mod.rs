@@ -353,10 +353,11 @@ impl Agent {
             return;
         }
         self.shut_if_over().await;
-        let drift = match self.reconciler.drift(&self.links) {
-            Ok(drift) => drift,
-            Err(error) => Some(format!("the maps can't be judged: {error}")),
+        let mut judge = || {
+            let lost = self.reconciler.lost_programs()?;
+            Ok::<_, ApplyError>(lost.or(self.reconciler.drift(&self.links)?))
         };
+        let drift = judge().unwrap_or_else(|error| Some(format!("the node can't be judged: {error}")));
         let down = self.down();
         if let Some(drift) = &drift {
             error!(drift, "drift; what should be there is applied again");

@@ -3,7 +3,7 @@
 
 mod barrier;
 pub mod compile;
-mod detach;
+pub mod detach;
 pub mod diff;
 mod error;
 pub mod links;
