@@ -133,3 +133,6 @@ impl Addresses {
         Some(pb::Here { applied, learned, want, complete })
     }
 }
+
+#[cfg(test)]
+mod tests;
