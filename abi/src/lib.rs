@@ -18,7 +18,7 @@ mod tunnel;
 
 pub use binding::{Answers, Binding, BindingKey, Claim};
 pub use exit::Exit;
-pub use fdb::{FdbEntry, FdbKey, FdbUse};
+pub use fdb::{FdbEntry, FdbKey, FdbUse, Located, PlaceHeader};
 pub use flood::{ETHERNET, FloodKey, Handoff, MASKED_ETHERTYPE, Note};
 pub use guard::{EthertypeKey, Guards, MacUse, OverLimit, PrefixKey};
 pub use rate::{Colour, Colours, Meters, Profile, Rate, Rates, SMALLEST_CHARGE, Storm, Tally, Word, ticks};

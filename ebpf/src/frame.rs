@@ -130,6 +130,19 @@ impl Frame {
         Ok(unsafe { self.at::<T>(offset)?.read_unaligned() })
     }
 
+    /// The same at an offset that is not known before: the comparison must be of the very pointer that is read.
+    #[inline(always)]
+    pub fn read_far<T: Wire>(&self, offset: usize) -> Result<T, DropReason> {
+        // SAFETY: as for `at`.
+        let (start, end) = unsafe { ((*self.ctx).data as usize, (*self.ctx).data_end as usize) };
+        let at = core::hint::black_box(start + offset);
+        if at + size_of::<T>() > end {
+            return Err(DropReason::Truncated);
+        }
+        // SAFETY: as for `read`.
+        Ok(unsafe { (at as *const T).read_unaligned() })
+    }
+
     #[inline(always)]
     pub fn write<T: Wire>(&self, offset: usize, value: T) -> Result<(), DropReason> {
         // SAFETY: as for `read`.

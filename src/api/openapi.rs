@@ -104,7 +104,7 @@ fn event() -> ObjectBuilder {
 }
 
 fn change() -> ObjectBuilder {
-    let words = ["put", "delete", "accept", "drain", "confirm", "transfer"];
+    let words = ["put", "delete", "accept", "drain", "confirm", "transfer", "forget"];
     ObjectBuilder::new()
         .schema_type(Type::Object)
         .property("do", text("What to do").enum_values(Some(words)))
@@ -121,6 +121,10 @@ fn change() -> ObjectBuilder {
         .property("lease", text("Of accept, drain and confirm: `lease/OPERATOR/NAME`"))
         .property("until", text("Of drain: when what is still attached is detached; now if it is left out"))
         .property("server", text("Of transfer: the server"))
+        .property(
+            "node",
+            text("Of forget: the node whose machine is gone for good; nobody waits for it any more"),
+        )
         .property("to", text("Of transfer: the new lease, as `lease/OPERATOR/NAME`"))
 }
 

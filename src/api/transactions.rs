@@ -42,6 +42,7 @@ enum Step {
     Drain { lease: Key, until: Option<Timestamp> },
     Confirm { lease: Key },
     Transfer { server: Name, to: Key },
+    Forget { node: Name },
 }
 
 /// `POST /v1/transactions`
@@ -95,6 +96,7 @@ fn change(api: &Api, call: &Call, value: Value, state: &State) -> Result<Change,
         }
         Step::Confirm { lease } => Change::Lease(owned(lease)?, LeaseStep::Confirm),
         Step::Transfer { server, to } => Change::Transfer { server, to: owned(to)? },
+        Step::Forget { node } => Change::Forget { node },
     };
     authz::may_change(&call.who, &change)?;
     Ok(change)

@@ -54,6 +54,7 @@ fn run(command: &Command, output: Output) -> anyhow::Result<ExitCode> {
         Command::Node(node) => match &node.command {
             NodeCommand::Show(show) => node::show(show, output),
             NodeCommand::Flush(flush) => node::flush(flush, output),
+            NodeCommand::Forget(_) => fabric::run(command, output),
         },
         Command::Pki(args) => pki::pki(&args.command, output),
         Command::Audit(args) => audit::audit(&args.command, output),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::fabric::Connect;
 use crate::model::Name;
 
 /// `sillon check`
@@ -44,6 +45,19 @@ pub enum NodeCommand {
     /// Take everything down: detach the programs, remove the maps, restore the ports
     #[command(after_help = FLUSH_EXAMPLES)]
     Flush(FlushArgs),
+    /// Tell the controller that a node's machine is gone for good: nobody waits any more for what it had to give up (owner)
+    #[command(after_help = FORGET_EXAMPLES)]
+    Forget(ForgetArgs),
+}
+
+/// `sillon node forget`
+#[derive(Debug, Args)]
+pub struct ForgetArgs {
+    /// The node, as the fabric calls it
+    pub name: Name,
+    /// Whom to ask
+    #[command(flatten)]
+    pub connect: Connect,
 }
 
 /// `sillon node show`
@@ -124,6 +138,13 @@ Examples:
   sudo sillon node show bindings           whom ARP and neighbour discovery are answered for
   sudo sillon node show guards             bandwidth profiles with their colours, and storm control
   sudo sillon node show drops --json";
+
+const FORGET_EXAMPLES: &str = "\
+Examples:
+  sillon pki revoke node/edge7 && sillon node forget edge7
+
+A machine that is only cut off still forwards what it last had: revoke its certificate first, and be sure. What waited for it (a lease in
+quarantine, a VNI or VID that was freed) goes on at once. The node takes part again only after it was deleted and made anew.";
 
 const FLUSH_EXAMPLES: &str = "\
 Examples:

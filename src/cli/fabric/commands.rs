@@ -17,7 +17,7 @@ use crate::cli::args::{
 };
 use crate::cli::{Output, exit};
 use crate::fabric::{Key, Kind};
-use crate::model::InvalidValue;
+use crate::model::{InvalidValue, Name};
 
 /// Up to so many objects of a kind are asked for one by one; of more, all are listed.
 const FEW: usize = 20;
@@ -248,6 +248,14 @@ pub async fn attach(client: &Client, args: &AttachArgs, output: Output) -> anyho
 /// `sillon detach`
 pub async fn detach(client: &Client, args: &DetachArgs, output: Output) -> anyhow::Result<ExitCode> {
     remove(client, &key(Kind::Attachment, &args.attachment)?, output).await
+}
+
+/// `sillon node forget`
+pub async fn forget(client: &Client, node: &Name, output: Output) -> anyhow::Result<ExitCode> {
+    let request = client.request(Method::POST, &["transactions"], &[])?;
+    client.ask(request.json(&json!({ "changes": [{ "do": "forget", "node": node }] }))).await?;
+    output.say(&format!("nobody waits for node/{node} any more\n"))?;
+    Ok(exit::DONE)
 }
 
 /// `sillon whoami`

@@ -17,7 +17,7 @@ use anyhow::Context as _;
 pub use self::client::Client;
 use self::client::Refusal;
 use self::manifest::WrongFile;
-use super::args::{Command, Connect, ContextArgs, ContextCommand, LeaseCommand};
+use super::args::{Command, Connect, ContextArgs, ContextCommand, LeaseCommand, NodeArgs, NodeCommand};
 use super::{Output, exit};
 
 /// Does a command.
@@ -39,6 +39,9 @@ async fn dispatch(command: &Command, output: Output) -> anyhow::Result<ExitCode>
         Command::Detach(args) => commands::detach(&client(&args.connect)?, args, output).await,
         Command::Events(args) => events::events(&client(&args.connect)?, args, output).await,
         Command::Whoami(args) => commands::whoami(&client(&args.connect)?, args, output).await,
+        Command::Node(NodeArgs { command: NodeCommand::Forget(args) }) => {
+            commands::forget(&client(&args.connect)?, &args.name, output).await
+        }
         Command::Lease(args) => {
             let connect = match &args.command {
                 LeaseCommand::Offer(args) => &args.connect,
