@@ -76,8 +76,8 @@ fn tag(world: &World, controller: usize, vid: usize) {
 
 /// Whether an edge has that tag.
 fn has(world: &World, edge: usize, vid: usize) -> bool {
-    let all = world.fabric.edges[edge].show("attachments").unwrap();
-    all.iter().any(|attachment| attachment.to_string().contains(&format!("dot1q {vid}")))
+    let all = world.fabric.edges[edge].show("ports").unwrap();
+    all.iter().any(|port| port.to_string().contains(&format!("dot1q {vid}")))
 }
 
 /// Whether both have it in time.
