@@ -35,7 +35,7 @@ fn world(clock: impl Fn(usize, std::path::PathBuf) -> Clock) -> World {
 
 async fn does(asker: &Asker, controller: usize, method: Method, path: &str, spec: serde_json::Value) {
     let body = Some(json!({ "spec": spec }));
-    let answer = asker.ask(controller, method, path, &If::Any, body).await;
+    let answer = asker.ask(controller, (method, path), &If::Any, body).await;
     assert!(matches!(answer, Answer::Done { .. }), "{path}: {answer:?}");
 }
 
