@@ -36,8 +36,10 @@ pub enum Verb {
     Accept,
     /// End a lease.
     Drain,
-    /// End the quarantine of a lease.
+    /// End the quarantine of a lease; or have what is on trial stay, which who puts something on trial may as well.
     Confirm,
+    /// Take back what is on trial.
+    RollBack,
     /// Take a server from who has it, and offer it to another.
     Transfer,
     /// Read what a node shall do.
@@ -48,7 +50,7 @@ pub enum Verb {
 
 impl Verb {
     /// All of them, in the order of the table's columns.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Get,
         Self::List,
         Self::Watch,
@@ -58,6 +60,7 @@ impl Verb {
         Self::Accept,
         Self::Drain,
         Self::Confirm,
+        Self::RollBack,
         Self::Transfer,
         Self::Desired,
         Self::Report,
@@ -75,6 +78,7 @@ impl Verb {
             Self::Accept => "accept",
             Self::Drain => "drain",
             Self::Confirm => "confirm",
+            Self::RollBack => "roll back",
             Self::Transfer => "transfer",
             Self::Desired => "read the desired state of",
             Self::Report => "report",
@@ -115,6 +119,7 @@ const FOLLOW: Verbs = &[Verb::List, Verb::Watch];
 const WRITE: Verbs = &[Verb::Put, Verb::Patch, Verb::Delete];
 const ACCEPT: Verbs = &[Verb::Accept];
 const STEER: Verbs = &[Verb::Drain, Verb::Confirm];
+const TRY: Verbs = &[Verb::Confirm, Verb::RollBack];
 const TRANSFER: Verbs = &[Verb::Transfer];
 const DESIRED: Verbs = &[Verb::Desired];
 const REPORT: Verbs = &[Verb::Report];
@@ -167,6 +172,10 @@ const TABLE: &[(Kind, Verbs, Cells)] = &[
 
     (Kind::Tombstone,  READ,     [Y,    Y,                 N,   N,    N,           N,   N]),
     (Kind::Tombstone,  FOLLOW,   [Y,    Y,                 N,   N,    N,           N,   N]),
+
+    (Kind::Trial,      READ,     [Y,    Y,                 Y,   H,    H,           N,   N]),
+    (Kind::Trial,      FOLLOW,   [Y,    Y,                 Y,   Y,    Y,           N,   N]),
+    (Kind::Trial,      TRY,      [Y,    N,                 Y,   N,    N,           N,   N]),
 ];
 
 /// What the table says.
@@ -182,6 +191,38 @@ fn look_up(who: &Identity, relation: Relation, verb: Verb, kind: Kind) -> Decisi
         (Identity::Operator(_), Relation::Other) => other,
         (Identity::Node(_), Relation::Own) => node,
         (Identity::Node(_), _) => other_node,
+    }
+}
+
+/// What is asked of the audit log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Record {
+    /// An entry about the asker's own objects.
+    Own,
+    /// Any other entry.
+    Other,
+    /// How large it is, its checkpoint, and that it has only grown. It is how everybody sees that nothing was rewritten.
+    Log,
+}
+
+/// Who may read what of the audit log. Nobody may write it.
+#[rustfmt::skip]
+const AUDIT: &[(Record, [Decision; 4])] = &[
+    //               owner  auditor  operator  node
+    (Record::Own,   [Y,     Y,       Y,        N]),
+    (Record::Other, [Y,     Y,       H,        N]),
+    (Record::Log,   [Y,     Y,       Y,        N]),
+];
+
+/// Whether somebody may read something of the audit log.
+pub fn may_audit(who: &Identity, record: Record) -> Decision {
+    let Some((_, cells)) = AUDIT.iter().find(|(of, _)| *of == record) else { return N };
+    let [owner, auditor, operator, node] = *cells;
+    match who {
+        Identity::Owner => owner,
+        Identity::Auditor => auditor,
+        Identity::Operator(_) => operator,
+        Identity::Node(_) => node,
     }
 }
 
@@ -210,7 +251,12 @@ pub fn may_change(who: &Identity, change: &Change) -> Result<(), Denied> {
         // What it frees is the owner's to free, as the node is to remove.
         Change::Forget { node } => (Verb::Delete, Key::Node(node.clone())),
         Change::Report(report) => (Verb::Report, Key::Node(report.node.clone())),
+        Change::Trial { of, .. } | Change::Confirm(of) => (Verb::Confirm, Key::Trial(of.clone())),
+        Change::RollBack(of) => (Verb::RollBack, Key::Trial(of.clone())),
         Change::Tick => return Err(Denied("nobody can make time pass".to_owned())),
+        Change::Hold(..) => {
+            return Err(Denied("only the controller says why nothing was taken back".to_owned()));
+        }
     };
     may_by_name(who, verb, &key)
 }

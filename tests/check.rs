@@ -3,8 +3,12 @@
 // clippy allows `unwrap` in test functions by itself, but not in their helpers.
 #![allow(clippy::unwrap_used)]
 
-use std::path::PathBuf;
-use std::process::{Command, Output};
+#[path = "common/check.rs"]
+mod common;
+
+use std::process::Command;
+
+use common::{check, refused, replaced, run};
 
 /// A file that breaks no rule, and gives no warning. Line numbers in the tests count from its first line.
 const GOOD: &str = r#"[node]
@@ -28,42 +32,14 @@ port = "p0"
 encap = "dot1q 100"
 "#;
 
-/// Runs `sillon check` on a file of these bytes.
-fn check(bytes: impl AsRef<[u8]>, options: &[&str]) -> Output {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("node.toml");
-    std::fs::write(&file, bytes).unwrap();
-    run(&file, options)
-}
-
-fn run(file: &PathBuf, options: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sillon"));
-    command.arg("check").arg(file).args(options).env_remove("RUST_LOG").output().unwrap()
-}
-
 /// The good file with one piece replaced.
 fn with(from: &str, to: &str) -> String {
-    assert!(GOOD.contains(from), "{from:?} is not in the good file");
-    GOOD.replacen(from, to, 1)
+    replaced(GOOD, from, to)
 }
 
 /// The good file with lines added; the first of them is line 20.
 fn and(more: &str) -> String {
     format!("{GOOD}{more}")
-}
-
-/// Asserts exit code 2, nothing on standard output, and on standard error the place and the words.
-#[track_caller]
-fn refused(text: impl AsRef<[u8]>, place: &str, words: &[&str]) {
-    let output = check(text, &[]);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(output.stdout.is_empty());
-    assert!(said.contains(&format!("node.toml:{place}: error: ")), "not at {place}:\n{said}");
-    for word in words {
-        assert!(said.contains(word), "{word:?} is not in:\n{said}");
-    }
-    assert!(said.ends_with("has 1 error\n"), "more than the one error:\n{said}");
 }
 
 #[test]
@@ -98,7 +74,7 @@ fn a_file_that_is_not_utf8_is_refused_at_the_byte() {
 #[test]
 fn a_file_that_is_not_there_or_not_a_file_is_refused() {
     for (path, word) in [("/nowhere/node.toml", "No such file"), ("/", "s a directory")] {
-        let output = run(&path.into(), &[]);
+        let output = run(path, &[]);
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2));
         assert!(said.contains(path) && said.contains(word), "{said}");
@@ -107,7 +83,7 @@ fn a_file_that_is_not_there_or_not_a_file_is_refused() {
 
 #[test]
 fn an_over_large_file_is_refused_without_reading_all_of_it() {
-    let output = run(&"/dev/zero".into(), &[]);
+    let output = run("/dev/zero", &[]);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("larger than 64 MiB"));
 }

@@ -1,7 +1,10 @@
 //! `sillon check` on bandwidth profiles and storm control: a test for each rule gives the place and the words that have to be there.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
-use std::process::{Command, Output};
+#[path = "common/check.rs"]
+mod check;
+
+use check::{accepted, refused, replaced};
 
 /// A file that breaks no rule. Line numbers in the tests count from its first line.
 const GOOD: &str = r#"[node]
@@ -29,35 +32,9 @@ egress = "gold"
 storm = { broadcast = 1000, multicast = "off" }
 "#;
 
-fn check(text: &str) -> Output {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("node.toml");
-    std::fs::write(&file, text).unwrap();
-    Command::new(env!("CARGO_BIN_EXE_sillon")).arg("check").arg(file).env_remove("RUST_LOG").output().unwrap()
-}
-
 /// The good file with one piece replaced.
 fn with(from: &str, to: &str) -> String {
-    assert!(GOOD.contains(from), "{from:?} is not in the good file");
-    GOOD.replacen(from, to, 1)
-}
-
-#[track_caller]
-fn accepted(text: &str) {
-    let output = check(text);
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-#[track_caller]
-fn refused(text: &str, place: &str, words: &[&str]) {
-    let output = check(text);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains(&format!("node.toml:{place}: error: ")), "not at {place}:\n{said}");
-    for word in words {
-        assert!(said.contains(word), "{word:?} is not in:\n{said}");
-    }
-    assert!(said.ends_with("has 1 error\n"), "more than the one error:\n{said}");
+    replaced(GOOD, from, to)
 }
 
 #[test]
@@ -71,16 +48,16 @@ fn a_profile_needs_its_name_and_a_rate_and_nothing_else() {
 #[test]
 fn a_rate_that_is_none() {
     for rate in ["100", "100 Mbps", "fast", "-1 Mbit/s", "1.5 bit/s"] {
-        refused(&with("100 Mbit/s", rate), "13:7", &[&format!("{rate:?} is not a"), "like \"100 Mbit/s\""]);
+        refused(with("100 Mbit/s", rate), "13:7", &[&format!("{rate:?} is not a"), "like \"100 Mbit/s\""]);
     }
-    refused(&with("\"100 Mbit/s\"", "100"), "13:7", &["this is an integer", "has to be a string"]);
-    refused(&with("100 Mbit/s", "63 kbit/s"), "13:7", &["63 kbit/s is outside 64 kbit/s–400 Gbit/s"]);
-    refused(&with("100 Mbit/s", "400.1 Gbit/s"), "13:7", &["400.1 Gbit/s is outside"]);
+    refused(with("\"100 Mbit/s\"", "100"), "13:7", &["this is an integer", "has to be a string"]);
+    refused(with("100 Mbit/s", "63 kbit/s"), "13:7", &["63 kbit/s is outside 64 kbit/s–400 Gbit/s"]);
+    refused(with("100 Mbit/s", "400.1 Gbit/s"), "13:7", &["400.1 Gbit/s is outside"]);
 }
 
 #[test]
 fn a_size_that_is_none() {
-    refused(&with("64 KB", "64 kbit"), "14:7", &["\"64 kbit\" is not a size", "like \"64 KiB\""]);
+    refused(with("64 KB", "64 kbit"), "14:7", &["\"64 kbit\" is not a size", "like \"64 KiB\""]);
 }
 
 #[test]
@@ -91,7 +68,7 @@ fn a_profile_that_lets_nothing_pass() {
 
 #[test]
 fn a_burst_without_a_rate() {
-    refused(&with("ebs = \"0\"", "ebs = \"64 KB\""), "16:7", &["ebs without eir"]);
+    refused(with("ebs = \"0\"", "ebs = \"64 KB\""), "16:7", &["ebs without eir"]);
     let text =
         with("cir = \"100 Mbit/s\"", "cir = \"0\"").replace("eir = \"0\"\nebs = \"0\"", "eir = \"1 Mbit/s\"");
     refused(&text, "14:7", &["cbs without cir"]);
@@ -99,13 +76,13 @@ fn a_burst_without_a_rate() {
 
 #[test]
 fn a_rate_without_a_burst() {
-    refused(&with("64 KB", "0"), "14:7", &["cbs: 0 B holds no frame of any segment", "125 kB"]);
-    refused(&with("eir = \"0\"", "eir = \"1 Mbit/s\""), "16:7", &["ebs: 0 B holds no frame"]);
+    refused(with("64 KB", "0"), "14:7", &["cbs: 0 B holds no frame of any segment", "125 kB"]);
+    refused(with("eir = \"0\"", "eir = \"1 Mbit/s\""), "16:7", &["ebs: 0 B holds no frame"]);
 }
 
 #[test]
 fn a_burst_that_lasts_too_long() {
-    refused(&with("64 KB", "1 GB"), "14:7", &["1 GB take 80 seconds at 100 Mbit/s", "125000000 B"]);
+    refused(with("64 KB", "1 GB"), "14:7", &["1 GB take 80 seconds at 100 Mbit/s", "125000000 B"]);
 }
 
 #[test]
@@ -115,18 +92,18 @@ fn a_burst_that_does_not_hold_the_largest_frame() {
     let once = with("64 KB", "1529 B").replace("egress = \"gold\"\n", "");
     refused(&once, "21:11", &["does not fit", "cbs of 1529 B", "14 | cbs", "cbs = \"1530 B\""]);
     let jumbo = with("64 KB", "9029 B").replace("vni = 100", "vni = 100\nmtu = 9000");
-    refused(&jumbo.replace("egress = \"gold\"\n", ""), "22:11", &["does not fit", "\"9030 B\""]);
+    refused(jumbo.replace("egress = \"gold\"\n", ""), "22:11", &["does not fit", "\"9030 B\""]);
 }
 
 #[test]
 fn a_profile_that_is_not_there() {
     refused(
-        &with("ingress = \"gold\"", "ingress = \"golf\""),
+        with("ingress = \"gold\"", "ingress = \"golf\""),
         "21:11",
         &["there is no profile \"golf\"", "\"gold\""],
     );
     refused(
-        &with("egress = \"gold\"", "egress = \"silver\""),
+        with("egress = \"gold\"", "egress = \"silver\""),
         "22:10",
         &["there is no profile", "[[profile]]"],
     );
@@ -140,13 +117,9 @@ fn one_profile_name_twice() {
 
 #[test]
 fn an_unknown_key_of_a_profile_or_a_storm() {
+    refused(with("eir = \"0\"", "pir = \"0\"\neir = \"0\""), "15:1", &["unknown key \"pir\" in [[profile]]"]);
     refused(
-        &with("eir = \"0\"", "pir = \"0\"\neir = \"0\""),
-        "15:1",
-        &["unknown key \"pir\" in [[profile]]"],
-    );
-    refused(
-        &with("broadcast =", "broadcasts ="),
+        with("broadcast =", "broadcasts ="),
         "23:11",
         &["unknown key \"broadcasts\" in storm", "\"broadcast\"?"],
     );
@@ -156,10 +129,10 @@ fn an_unknown_key_of_a_profile_or_a_storm() {
 fn a_storm_limit_that_is_none() {
     accepted(&with("{ broadcast = 1000, multicast = \"off\" }", "\"off\""));
     accepted(&with("broadcast = 1000, multicast = \"off\"", "unknown = 1"));
-    refused(&with("1000", "0"), "23:23", &["broadcast: 0 is outside 1–10000000"]);
-    refused(&with("1000", "\"1000/s\""), "23:23", &["broadcast: wrong type", "frames/s, or \"off\""]);
+    refused(with("1000", "0"), "23:23", &["broadcast: 0 is outside 1–10000000"]);
+    refused(with("1000", "\"1000/s\""), "23:23", &["broadcast: wrong type", "frames/s, or \"off\""]);
     refused(
-        &with("{ broadcast = 1000, multicast = \"off\" }", "1000"),
+        with("{ broadcast = 1000, multicast = \"off\" }", "1000"),
         "23:9",
         &["storm: wrong type", "\"off\", or limits"],
     );

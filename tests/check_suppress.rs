@@ -1,7 +1,10 @@
 //! `sillon check` on suppression and its bindings: a test for each rule gives the place and the words that have to be there.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
-use std::process::{Command, Output};
+#[path = "common/check.rs"]
+mod check;
+
+use check::{accepted, refused, replaced};
 
 /// A file that breaks no rule. Line numbers in the tests count from its first line.
 const GOOD: &str = r#"[node]
@@ -28,35 +31,9 @@ encap = "dot1q 2"
 bindings = ["10.0.0.2 02:00:00:00:00:02"]
 "#;
 
-fn check(text: &str) -> Output {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("node.toml");
-    std::fs::write(&file, text).unwrap();
-    Command::new(env!("CARGO_BIN_EXE_sillon")).arg("check").arg(file).env_remove("RUST_LOG").output().unwrap()
-}
-
 /// The good file with one piece replaced.
 fn with(from: &str, to: &str) -> String {
-    assert!(GOOD.contains(from), "{from:?} is not in the good file");
-    GOOD.replacen(from, to, 1)
-}
-
-#[track_caller]
-fn accepted(text: &str) {
-    let output = check(text);
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-#[track_caller]
-fn refused(text: &str, place: &str, words: &[&str]) {
-    let output = check(text);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains(&format!("node.toml:{place}: error: ")), "not at {place}:\n{said}");
-    for word in words {
-        assert!(said.contains(word), "{word:?} is not in:\n{said}");
-    }
-    assert!(said.ends_with("has 1 error\n"), "more than the one error:\n{said}");
+    replaced(GOOD, from, to)
 }
 
 #[test]
@@ -82,21 +59,21 @@ fn a_line_suppresses_nothing() {
 fn bindings_are_for_segments_that_suppress() {
     let text = GOOD.replace("bindings = [\"10.0.0.2 02:00:00:00:00:02\"]\n", "");
     let words = ["nothing is answered in this segment", "add suppress = true"];
-    refused(&text.replace("suppress = true\n", ""), "16:13", &words);
-    refused(&text.replace("suppress = true", "suppress = false"), "17:13", &words);
-    refused(&with("suppress = true", "suppress = \"yes\""), "11:12", &["true or false, without quotes"]);
+    refused(text.replace("suppress = true\n", ""), "16:13", &words);
+    refused(text.replace("suppress = true", "suppress = false"), "17:13", &words);
+    refused(with("suppress = true", "suppress = \"yes\""), "11:12", &["true or false, without quotes"]);
 }
 
 #[test]
 fn a_binding_is_an_address_and_a_mac() {
     let with = |binding: &str| with("10.0.0.2 02:00:00:00:00:02", binding);
     let example = "like \"10.0.0.1 02:00:00:00:00:01\"";
-    refused(&with("10.0.0.2"), "22:13", &["\"10.0.0.2\" is not a binding", example]);
-    refused(&with("10.0.0.2/32 02:00:00:00:00:02"), "22:13", &["is not a binding", example]);
-    refused(&with("10.0.0.2 03:00:00:00:00:02"), "22:13", &["03:00:00:00:00:02 is a group address"]);
-    refused(&with("10.0.0.2 00:00:00:00:00:00"), "22:13", &["no station's"]);
-    refused(&with("224.0.0.1 02:00:00:00:00:02"), "22:13", &["224.0.0.1 is a multicast address"]);
-    refused(&with("10.0.0.2 02:00:00:00:00:02 router"), "22:13", &["can't say that it is a router"]);
+    refused(with("10.0.0.2"), "22:13", &["\"10.0.0.2\" is not a binding", example]);
+    refused(with("10.0.0.2/32 02:00:00:00:00:02"), "22:13", &["is not a binding", example]);
+    refused(with("10.0.0.2 03:00:00:00:00:02"), "22:13", &["03:00:00:00:00:02 is a group address"]);
+    refused(with("10.0.0.2 00:00:00:00:00:00"), "22:13", &["no station's"]);
+    refused(with("224.0.0.1 02:00:00:00:00:02"), "22:13", &["224.0.0.1 is a multicast address"]);
+    refused(with("10.0.0.2 02:00:00:00:00:02 router"), "22:13", &["can't say that it is a router"]);
 }
 
 #[test]
@@ -120,11 +97,11 @@ fn a_binding_is_one_that_the_attachment_may_claim() {
         &["10.0.1.1 is in none of the attachment's prefixes", "add a prefix that has it"],
     );
     // Link-local addresses are in them, unless they are listed.
-    refused(&with("\"fd00::/64\"", "\"fe80::2/128\""), "17:43", &["fe80::1 is in none"]);
+    refused(with("\"fd00::/64\"", "\"fe80::2/128\""), "17:43", &["fe80::1 is in none"]);
     let listed =
         |macs: &str| with("encap = \"dot1q 2\"\n", &format!("encap = \"dot1q 2\"\nmacs = [\"{macs}\"]\n"));
     accepted(&listed("02:00:00:00:00:02"));
-    refused(&listed("02:00:00:00:00:03"), "23:13", &["02:00:00:00:00:02 is none of the attachment's macs"]);
+    refused(listed("02:00:00:00:00:03"), "23:13", &["02:00:00:00:00:02 is none of the attachment's macs"]);
     let theirs =
         listed("02:00:00:00:00:02").replace("10.0.0.1 02:00:00:00:00:01", "10.0.0.1 02:00:00:00:00:02");
     refused(&theirs, "17:13", &["02:00:00:00:00:02 is another attachment's", "listed here"]);

@@ -198,3 +198,83 @@ fn profiles_are_shown_as_they_were_written() {
     let line = table.lines().find(|line| line.contains("egress")).unwrap();
     assert!(line.contains("best-effort") || line.contains("100 Mbit/s") && line.contains("2 MB"), "{table}");
 }
+
+/// A profile with the one bucket or the other, of 10 Mbit/s: all that passes has one colour.
+fn one_colour(file: NodeFile, name: &str, [rate, burst]: [&str; 2]) -> NodeFile {
+    file.profile(name).key(rate, "\"10 Mbit/s\"").key(burst, "\"100 kB\"")
+}
+
+const GREEN: [&str; 2] = ["cir", "cbs"];
+const YELLOW: [&str; 2] = ["eir", "ebs"];
+
+/// IEEE 802.1Q clause 6.9.3 and MEF 10.3: who has to drop, further down, drops yellow frames first, and knows them by DEI. It stands in the tags that the
+/// attachment has of its own, whichever node found out; an operator's own tags say what the operator says.
+#[test]
+fn yellow_frames_may_be_dropped_first_and_say_so_wherever_they_come_out() {
+    // A line forwards at XDP, and a lan copies at TC.
+    for service in ["line", "lan"] {
+        for (near_is, far_is, comes_out) in
+            [(GREEN, GREEN, false), (YELLOW, GREEN, true), (GREEN, YELLOW, true)]
+        {
+            let mut fabric = fabric(Underlay::Direct);
+            let [near, far] = [0, 1].map(|edge| fabric.plug(edge, "p0").unwrap());
+            let file = |edge: usize, colour| {
+                let remote = ["10.99.0.2", "10.99.0.1"][edge];
+                let file = one_colour(fabric.file(edge).port("p0", "access"), "it", colour);
+                file.segment("alder", 100, service, &[remote])
+            };
+            let files = [
+                file(0, near_is).attach("alder", "p0", "qinq 7").key("ingress", "\"it\""),
+                file(1, far_is).attach("alder", "p0", "qinq 8").key("egress", "\"it\""),
+            ];
+            for (edge, file) in fabric.edges.iter_mut().zip(&files) {
+                edge.start(file).unwrap();
+            }
+            let carried = Tag::c(9).with_priority(3, false);
+            let frame = datagram(1, BROADCAST, "what colour?");
+            near.send(&frame.tagged(&[Tag::s(7).with_priority(5, false), carried])).unwrap();
+            let came =
+                far.expect(common::PATIENCE, |frame| frame.contains(b"what colour?")).unwrap().unwrap();
+            let own = Tag::s(8).with_priority(0, comes_out);
+            assert_eq!(came.tags(), [own, carried], "{service}, {near_is:?} and {far_is:?}");
+        }
+    }
+}
+
+/// RFC 2597, RFC 2698 section 5: on the underlay a yellow frame has the next drop precedence of its segment's class. A class without drop precedences has
+/// nothing to say that by, and nobody's inner bytes are touched.
+#[test]
+fn the_underlay_may_drop_yellow_frames_first() {
+    const DSCP: usize = 15;
+    const MARKS: usize = 14 + 20 + 8 + 3;
+    for (dscp, colour, wanted) in [
+        (10, GREEN, (10, 0)),
+        (10, YELLOW, (12, 2)),
+        (28, YELLOW, (30, 2)),
+        (46, YELLOW, (46, 2)),
+        (0, YELLOW, (0, 2)),
+    ] {
+        for service in ["line", "lan"] {
+            let mut fabric = fabric(Underlay::Direct);
+            let near = fabric.plug(0, "p0").unwrap();
+            let file = one_colour(fabric.file(0).port("p0", "access"), "it", colour);
+            let file = file.segment("alder", 100, service, &["10.99.0.2"]).key("dscp", dscp);
+            fabric.edges[0].start(&file.attach("alder", "p0", "port").key("ingress", "\"it\"")).unwrap();
+            // No node is there: what comes is seen as it is.
+            let underlay =
+                fabric.edges[1].netns.enter(|| Ok(sillon_rig::PacketSocket::open("up0")?)).unwrap();
+            let frame = datagram(1, BROADCAST, "what colour?").tagged(&[Tag::c(9).with_priority(3, false)]);
+            let mut came = None;
+            assert!(soon(|| {
+                near.send(&frame).unwrap();
+                while let Some(bytes) = underlay.try_receive().unwrap() {
+                    came = came.take().or(Some(Frame(bytes)).filter(|frame| frame.contains(b"what colour?")));
+                }
+                came.is_some()
+            }));
+            let came = came.unwrap();
+            assert_eq!((came.0[DSCP] >> 2, came.0[MARKS]), wanted, "{service}, DSCP {dscp}, {colour:?}");
+            assert_eq!(came.0[50..], frame.0, "{service}");
+        }
+    }
+}

@@ -3,17 +3,20 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
 mod common;
+#[path = "common/maps.rs"]
+mod maps;
 
 use aya::{
     Pod,
-    maps::{Array, HashMap, Map, MapData},
+    maps::{Array, HashMap},
 };
 use common::{comes, datagram, fabric};
+use maps::{element, entries, expect, opened, pin, verified};
 use serde_json::Value;
 use sillon_abi::{
-    ABI_VERSION, Attachment, ClassKey, DropKey, Drops, EthertypeKey, Exit, FdbEntry, FdbKey, FloodKey,
-    Guards, Label, Mac, NodeEntry, PathEntry, PortEntry, Rate, Rates, RemoteEntry, ScopeKind, Segment,
-    TunnelEntry, TunnelKey, map,
+    Attachment, ClassKey, DropKey, Drops, EthertypeKey, Exit, FdbEntry, FdbKey, FloodKey, Guards, Label, Mac,
+    NodeEntry, PathEntry, PortEntry, Rate, Rates, RemoteEntry, ScopeKind, Segment, TunnelEntry, TunnelKey,
+    map,
 };
 use sillon_rig::{Fabric, Node, Tag, Underlay, Wire, frame::BROADCAST};
 
@@ -44,33 +47,6 @@ fn at_work() -> (Fabric, Vec<Wire>) {
     wires[0].send(&datagram(1, BROADCAST, "birch").tagged(&[Tag::c(2)])).unwrap();
     assert!(comes(&wires[1], "birch"));
     (fabric, wires)
-}
-
-/// What `sillon verify --json` says; its exit code agrees with it.
-fn verified(node: &Node) -> Value {
-    let output = node.sillon(&["verify", "--json"]).unwrap();
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let found = report["violations"].as_array().unwrap().len();
-    assert_eq!(output.status.code(), Some(i32::from(found > 0)), "{report:#}");
-    report
-}
-
-/// What the first edge has pinned under this name.
-fn pin(name: &str) -> String {
-    format!("/sys/fs/bpf/sillon/edge1/v{ABI_VERSION}/{name}")
-}
-
-fn opened<M: TryFrom<Map, Error = aya::maps::MapError>>(name: &str) -> M {
-    let data = MapData::from_pin(pin(&format!("maps/{name}"))).unwrap();
-    Map::from_map_data(data).unwrap().try_into().unwrap()
-}
-
-fn entries<K: Pod + Send, V: Pod + Send>(node: &Node, name: &str) -> Vec<(K, V)> {
-    node.netns.enter(|| Ok(opened::<HashMap<_, K, V>>(name).iter().collect::<Result<_, _>>()?)).unwrap()
-}
-
-fn element<V: Pod + Send>(node: &Node, name: &str, index: u32) -> V {
-    node.netns.enter(|| Ok(opened::<Array<_, V>>(name).get(&index, 0)?)).unwrap()
 }
 
 /// Writes something else into a hash, and back again.
@@ -114,18 +90,6 @@ fn with_element<V: Pod + Send + Sync>(
     write(value);
     check();
     write(before);
-}
-
-/// The violation of a map that was written to: what it is about, a part of what is said, and the operators.
-fn expect(node: &Node, of: &str, words: &str, operators: &[&str]) {
-    let report = verified(node);
-    let found = report["violations"].as_array().unwrap().iter().any(|violation| {
-        let named = violation["operators"].as_array().unwrap();
-        violation["of"] == of
-            && violation["what"].as_str().unwrap().contains(words)
-            && operators.iter().all(|operator| named.iter().any(|name| name == operator))
-    });
-    assert!(found, "no violation of {of} with {words:?} and {operators:?} in {report:#}");
 }
 
 struct Ids {

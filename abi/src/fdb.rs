@@ -80,4 +80,36 @@ pub struct FdbUse {
     pub refused: u64,
 }
 
-pod!(FdbKey = 12, FdbEntry = 24, FdbUse = 16);
+/// An address and where it is: what the programs tell the agent of what they learned at attachments, and what the agent has them learn of remotes.
+/// Only between an agent and the programs that it has loaded itself: no pinned map has any.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Located {
+    /// The address.
+    pub key: FdbKey,
+    /// Where it is.
+    pub exit: Exit,
+}
+
+/// What stands before addresses that the programs shall learn: each run of `sillon_place` takes the next one.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PlaceHeader {
+    /// Which is next, from 0.
+    pub next: u32,
+    /// [`PlaceHeader::LEARN`] or [`PlaceHeader::REFRESH`].
+    pub how: u32,
+    /// Zero. A frame is at least as long as an Ethernet header.
+    pub pad: [u32; 2],
+}
+
+impl PlaceHeader {
+    /// As if a frame had come from there.
+    pub const LEARN: u32 = 0;
+    /// Only those that are known to be there: they were seen just now.
+    pub const REFRESH: u32 = 1;
+    /// So many addresses can stand behind it: they must fit a page, with what the kernel keeps around them.
+    pub const MOST: u32 = 128;
+}
+
+pod!(FdbKey = 12, FdbEntry = 24, FdbUse = 16, Located = 16, PlaceHeader = 16);

@@ -59,7 +59,7 @@ pub struct Handoff {
     pub ethertype: u16,
     /// PCP and DEI (the top four bits) of the frame, host order; the VID bits are zero.
     pub priority: u16,
-    /// [`Handoff::LEAF`] | [`Handoff::PRIORITY_TAGGED`] | [`Handoff::CARRIES_TAGS`], or [`Handoff::FOR_HOST`].
+    /// [`Handoff::LEAF`] | [`Handoff::PRIORITY_TAGGED`] | [`Handoff::CARRIES_TAGS`] | [`Handoff::YELLOW`], or [`Handoff::FOR_HOST`].
     pub flags: u16,
     /// ECN field of the inner packet, 0–3 (RFC 3168).
     pub ecn: u8,
@@ -78,6 +78,8 @@ impl Handoff {
     pub const CARRIES_TAGS: u16 = 4;
     /// The frame is not to be flooded: it is for the node's own stack, as it is.
     pub const FOR_HOST: u16 = 8;
+    /// A bandwidth profile found the frame yellow.
+    pub const YELLOW: u16 = 16;
 }
 
 pod!(FloodKey = 8, Handoff = 24, Note = 40);

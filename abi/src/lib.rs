@@ -18,7 +18,7 @@ mod tunnel;
 
 pub use binding::{Answers, Binding, BindingKey, Claim};
 pub use exit::Exit;
-pub use fdb::{FdbEntry, FdbKey, FdbUse};
+pub use fdb::{FdbEntry, FdbKey, FdbUse, Located, PlaceHeader};
 pub use flood::{ETHERNET, FloodKey, Handoff, MASKED_ETHERTYPE, Note};
 pub use guard::{EthertypeKey, Guards, MacUse, OverLimit, PrefixKey};
 pub use rate::{Colour, Colours, Meters, Profile, Rate, Rates, SMALLEST_CHARGE, Storm, Tally, Word, ticks};
@@ -151,6 +151,13 @@ impl Mac {
     pub const fn octets(self) -> [u8; 6] {
         let [a, b, c] = [self.0[0].to_ne_bytes(), self.0[1].to_ne_bytes(), self.0[2].to_ne_bytes()];
         [a[0], a[1], b[0], b[1], c[0], c[1]]
+    }
+
+    /// The first six bytes, as read, of the word that begins with it.
+    #[inline(always)]
+    pub const fn number(self) -> u64 {
+        let [a, b, c] = self.0;
+        u64::from_le(a as u64 | (b as u64) << 16 | (c as u64) << 32)
     }
 
     /// Whether the I/G bit is set: broadcast or multicast (IEEE 802 clause 8.2).

@@ -134,6 +134,8 @@ reasons! {
     NdFragment = 50, "nd-fragment";
     /// An ethertype that is not in the attachment's list.
     EthertypeNotListed = 51, "ethertype-not-listed";
+    /// A frame of an operator to the address of one of the node's own ports, which nobody in a segment can have.
+    DestinationIsNode = 52, "destination-is-node";
 }
 
 /// What a drop is counted for.

@@ -115,6 +115,12 @@ impl ClassKey {
     /// In `outer`: the whole port. Not looked up ([`PortEntry::whole`] is), but tells an attachment what it is.
     pub const WHOLE: u16 = 0x7fff;
 
+    /// All of it in one word: `ifindex` in the lower half, then `outer`, then `inner`.
+    #[inline(always)]
+    pub const fn word(self) -> u64 {
+        self.ifindex as u64 | (self.outer as u64) << 32 | (self.inner as u64) << 48
+    }
+
     /// Frames without a tag, or with a priority tag.
     #[inline(always)]
     pub const fn untagged(ifindex: u32) -> Self {

@@ -11,7 +11,7 @@
 use sillon_abi::{Attachment, ClassKey, DropReason, Exit, PortEntry};
 
 use crate::{
-    frame::Frame,
+    frame::{Frame, Macs},
     maps::{ATTACHMENTS, CLASSES},
     parse::{C_TPID, ETHERTYPE, S_TPID, TAG, is_tpid},
 };
@@ -53,10 +53,16 @@ const VID: u16 = 0x0fff;
 
 /// What the tags say. Of a frame with an S-tag and a C-tag it is not known yet how many of them are the attachment's.
 pub struct Tags {
+    /// Of a priority tag, with [`PRIORITY_TAG`] in `inner`.
     pub key: ClassKey,
+    /// The addresses in front of them.
+    pub macs: Macs,
     pub lead: usize,
     pub priority: u16,
 }
+
+/// In `inner`, which is no VID: the frame has a priority tag, and is an untagged one otherwise.
+const PRIORITY_TAG: u16 = 0x7fff;
 
 /// The attachment that the tags name, and how many bytes of them are its own.
 struct Class {
@@ -103,7 +109,10 @@ fn id_of(key: ClassKey) -> Option<u32> {
 
 #[inline(always)]
 fn find(port: &PortEntry, tags: &Tags) -> Result<Class, DropReason> {
-    let Tags { key, lead, .. } = *tags;
+    let Tags { mut key, lead, .. } = *tags;
+    if key.inner == PRIORITY_TAG {
+        key.inner = 0;
+    }
     if port.whole != 0 {
         return Ok(Class { id: port.whole, key, lead });
     }
@@ -123,12 +132,15 @@ fn find(port: &PortEntry, tags: &Tags) -> Result<Class, DropReason> {
 #[inline(always)]
 pub fn tags(frame: &Frame, port: &PortEntry) -> Result<Tags, DropReason> {
     let ifindex = frame.ifindex();
+    let at = frame.at::<[u16; ETHERTYPE / 2 + 1]>(0)?.cast::<u8>();
+    // SAFETY: addresses and an ethertype are there.
+    let (macs, tpid) =
+        unsafe { (Macs::read(at), u16::from_be(at.add(ETHERTYPE).cast::<u16>().read_unaligned())) };
     if port.whole != 0 {
-        return Ok(Tags { key: ClassKey::whole(ifindex), lead: 0, priority: 0 });
+        return Ok(Tags { key: ClassKey::whole(ifindex), macs, lead: 0, priority: 0 });
     }
-    let tpid = frame.read_be16(ETHERTYPE)?;
     if !is_tpid(tpid) {
-        return Ok(Tags { key: ClassKey::untagged(ifindex), lead: 0, priority: 0 });
+        return Ok(Tags { key: ClassKey::untagged(ifindex), macs, lead: 0, priority: 0 });
     }
     if tpid != C_TPID && tpid != S_TPID {
         return Err(DropReason::UnknownTpid);
@@ -139,7 +151,7 @@ pub fn tags(frame: &Frame, port: &PortEntry) -> Result<Tags, DropReason> {
         return Err(DropReason::ReservedVid);
     }
     let (key, lead) = if vid == 0 {
-        (ClassKey::untagged(ifindex), TAG)
+        (ClassKey { inner: PRIORITY_TAG, ..ClassKey::untagged(ifindex) }, TAG)
     } else if tpid == C_TPID {
         (ClassKey::dot1q(ifindex, vid), TAG)
     } else if frame.read_be16(ETHERTYPE + TAG)? == C_TPID {
@@ -148,5 +160,5 @@ pub fn tags(frame: &Frame, port: &PortEntry) -> Result<Tags, DropReason> {
     } else {
         (ClassKey::qinq(ifindex, vid, ClassKey::ANY), TAG)
     };
-    Ok(Tags { key, lead, priority })
+    Ok(Tags { key, macs, lead, priority })
 }

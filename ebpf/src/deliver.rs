@@ -6,7 +6,8 @@ use sillon_abi::{DropReason, Exit};
 
 use crate::{
     classify::Origin,
-    count, flow,
+    count,
+    flow::Flow,
     frame::Frame,
     maps::{ATTACHMENTS, DEVICES},
     outer::{self, Outer},
@@ -15,29 +16,24 @@ use crate::{
     suppress::Question,
 };
 
+/// `flow` is asked for only where it is needed.
 #[inline(always)]
 pub fn deliver(
     frame: &Frame,
     origin: &Origin,
     inner: &Inner,
     exit: Exit,
-    len: usize,
+    flow: impl FnOnce() -> Flow,
 ) -> Result<u32, DropReason> {
     if exit.is_remote() {
-        to_remote(frame, origin, inner, exit, len)
+        to_remote(frame, origin, inner, exit, flow())
     } else {
-        to_attachment(frame, origin, inner, exit, len)
+        to_attachment(frame, origin, inner, exit)
     }
 }
 
 #[inline(always)]
-fn to_attachment(
-    frame: &Frame,
-    origin: &Origin,
-    inner: &Inner,
-    exit: Exit,
-    len: usize,
-) -> Result<u32, DropReason> {
+fn to_attachment(frame: &Frame, origin: &Origin, inner: &Inner, exit: Exit) -> Result<u32, DropReason> {
     let attachment = ATTACHMENTS.get(exit.id()).ok_or(DropReason::StaleExit)?;
     if attachment.segment != origin.segment {
         return Err(DropReason::StaleExit);
@@ -46,8 +42,10 @@ fn to_attachment(
         return Err(DropReason::LeafToLeaf);
     }
     let class = attachment.class;
-    let len = rewrite::to_attachment(frame, origin, inner, class, len)?;
-    police::egress(exit, attachment.guards, len)?;
+    let front = rewrite::front(origin, inner, class.encap())?;
+    let len = inner.len - front.strip + front.push;
+    let eligible = inner.eligible | police::egress(exit, attachment.guards, len)?;
+    rewrite::to_attachment(frame, inner, class, front, inner.priority | eligible)?;
     leave(exit, class.ifindex, len)
 }
 
@@ -57,11 +55,10 @@ fn to_remote(
     origin: &Origin,
     inner: &Inner,
     exit: Exit,
-    len: usize,
+    flow: Flow,
 ) -> Result<u32, DropReason> {
-    let flow = flow::of(frame, inner);
     let path = outer::path(exit.id(), flow.hash).ok_or(DropReason::Unreachable)?;
-    let inner_len = rewrite::inner_len(origin, inner, len);
+    let inner_len = rewrite::inner_len(origin, inner);
     let header = path.header_len as usize;
     if inner_len + header > path.mtu as usize + 14 {
         return Err(DropReason::UnderlayMtu);
@@ -69,15 +66,15 @@ fn to_remote(
     let outer = Outer {
         vni: origin.vni,
         hash: flow.hash,
-        tos: origin.tos | flow.ecn,
-        leaf: origin.leaf,
+        tos: flow.ecn | if inner.eligible != 0 { outer::yellow(origin.tos) } else { origin.tos },
+        marks: outer::marks(origin.leaf, inner.eligible != 0),
         inner: inner_len,
     };
     rewrite::to_tunnel(frame, origin, inner, &outer, path)?;
     leave(exit, path.ifindex, inner_len)
 }
 
-/// Out of where it came from, tags and all: a frame that has become the answer to itself.
+/// Out of where it came from, tags and all: a frame that has become the answer to itself. It is the node's own word, and not marked as yellow.
 #[inline(always)]
 pub fn back(frame: &Frame, origin: &Origin, question: Question, len: usize) -> Result<u32, DropReason> {
     police::egress(origin.ingress, origin.guards, len)?;

@@ -25,6 +25,9 @@ pub fn hand_over(frame: &Frame, origin: &Origin, inner: &Inner) -> Result<u32, D
     if origin.leaf {
         flags |= Handoff::LEAF;
     }
+    if inner.eligible != 0 {
+        flags |= Handoff::YELLOW;
+    }
     if inner.priority_tag {
         flags |= Handoff::PRIORITY_TAGGED;
     } else if inner.carried != 0 {

@@ -13,13 +13,13 @@ pub struct Flow {
     pub ecn: u8,
 }
 
-const TCP: u8 = 6;
-const UDP: u8 = 17;
+pub const TCP: u8 = 6;
+pub const UDP: u8 = 17;
 const SCTP: u8 = 132;
 /// Version 4, five words.
-const PLAIN: u8 = 0x45;
+pub const PLAIN: u8 = 0x45;
 /// More fragments, or an offset; as on the wire.
-const FRAGMENT: u16 = 0x3fff_u16.to_be();
+pub const FRAGMENT: u16 = 0x3fff_u16.to_be();
 
 /// Odd, with an irregular bit pattern (the fractional part of the golden ratio): multiplying spreads every bit upwards.
 pub const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -30,40 +30,41 @@ fn mix(hash: u64, word: u64) -> u64 {
     mixed ^ (mixed >> 29)
 }
 
+/// The hash of a packet over IPv4 with these addresses and ports, as they stand in the packet.
 #[inline(always)]
-pub fn words(a: u16, b: u16, c: u16, d: u16) -> u64 {
-    (a as u64) << 48 | (b as u64) << 32 | (c as u64) << 16 | d as u64
+pub fn over_ipv4(addresses: u64, ports: u32) -> u32 {
+    (mix(mix(u64::from(ports), SPREAD), addresses) >> 32) as u32
 }
 
 /// Both ports; 0 where the protocol has none.
 #[inline(always)]
-fn ports(frame: &Frame, offset: usize, protocol: u8) -> u64 {
+fn ports(frame: &Frame, offset: usize, protocol: u8) -> u32 {
     match protocol {
-        TCP | UDP | SCTP => frame.read::<u32>(offset).map_or(0, u64::from),
+        TCP | UDP | SCTP => frame.read::<u32>(offset).unwrap_or(0),
         _ => 0,
     }
 }
 
 #[inline(always)]
 pub fn of(frame: &Frame, inner: &Inner) -> Flow {
-    let (hash, ecn) = if inner.ethertype == IPV4
+    if inner.ethertype == IPV4
         && let Ok(ip) = frame.read::<[u32; 5]>(inner.l3)
     {
         let [version, tos, ..] = ip[0].to_ne_bytes();
         let [_, protocol, ..] = ip[2].to_ne_bytes();
         let [_, fragment] = halves(ip[1]);
-        let addresses = u64::from(ip[3]) << 32 | u64::from(ip[4]);
         let ports = if version == PLAIN && fragment & FRAGMENT == 0 {
             ports(frame, inner.l3 + 20, protocol)
         } else {
             0
         };
-        (mix(mix(ports, SPREAD), addresses), tos & 3)
-    } else if inner.ethertype == IPV6
+        return Flow { hash: over_ipv4(u64::from(ip[4]) << 32 | u64::from(ip[3]), ports), ecn: tos & 3 };
+    }
+    let (hash, ecn) = if inner.ethertype == IPV6
         && let Ok(ip) = frame.read::<[u64; 5]>(inner.l3)
     {
         let [_, traffic_class, .., next, _] = ip[0].to_ne_bytes();
-        let hash = mix(ports(frame, inner.l3 + 40, next), ip[1]);
+        let hash = mix(u64::from(ports(frame, inner.l3 + 40, next)), ip[1]);
         (mix(mix(mix(hash, ip[2]), ip[3]), ip[4]), traffic_class >> 4 & 3)
     } else {
         (mix(mix(u64::from(inner.ethertype), inner.macs.head), u64::from(inner.macs.tail)), 0)

@@ -41,6 +41,16 @@ pub struct Macs {
 }
 
 impl Macs {
+    /// # Safety
+    /// `at` must point to twelve readable bytes.
+    #[inline(always)]
+    pub unsafe fn read(at: *const u8) -> Self {
+        // SAFETY: as the caller promises.
+        unsafe {
+            Self { head: at.cast::<u64>().read_unaligned(), tail: at.add(8).cast::<u32>().read_unaligned() }
+        }
+    }
+
     #[inline(always)]
     pub const fn dst(self) -> Mac {
         Mac([self.head as u16, (self.head >> 16) as u16, (self.head >> 32) as u16])
@@ -120,6 +130,19 @@ impl Frame {
         Ok(unsafe { self.at::<T>(offset)?.read_unaligned() })
     }
 
+    /// The same at an offset that is not known before: the comparison must be of the very pointer that is read.
+    #[inline(always)]
+    pub fn read_far<T: Wire>(&self, offset: usize) -> Result<T, DropReason> {
+        // SAFETY: as for `at`.
+        let (start, end) = unsafe { ((*self.ctx).data as usize, (*self.ctx).data_end as usize) };
+        let at = core::hint::black_box(start + offset);
+        if at + size_of::<T>() > end {
+            return Err(DropReason::Truncated);
+        }
+        // SAFETY: as for `read`.
+        Ok(unsafe { (at as *const T).read_unaligned() })
+    }
+
     #[inline(always)]
     pub fn write<T: Wire>(&self, offset: usize, value: T) -> Result<(), DropReason> {
         // SAFETY: as for `read`.
@@ -127,23 +150,10 @@ impl Frame {
         Ok(())
     }
 
-    /// The addresses that stand at `offset`.
-    #[inline(always)]
-    pub fn read_macs(&self, offset: usize) -> Result<Macs, DropReason> {
-        let macs = self.at::<[u32; 3]>(offset)?;
-        // SAFETY: as for `read`: twelve bytes are there.
-        Ok(unsafe {
-            Macs {
-                head: macs.cast::<u64>().read_unaligned(),
-                tail: macs.cast::<u32>().add(2).read_unaligned(),
-            }
-        })
-    }
-
     #[inline(always)]
     pub fn write_macs(&self, offset: usize, value: Macs) -> Result<(), DropReason> {
         let macs = self.at::<[u32; 3]>(offset)?;
-        // SAFETY: as for `read_macs`.
+        // SAFETY: twelve bytes are there.
         unsafe {
             macs.cast::<u64>().write_unaligned(value.head);
             macs.cast::<u32>().add(2).write_unaligned(value.tail);

@@ -27,7 +27,13 @@ pub fn lookup(origin: &Origin, inner: &Inner, undecided: &Undecided) -> Result<R
     if inner.macs.dst().is_group() {
         return Ok(Route::Flood);
     }
-    let Some(exit) = learn::find(origin.segment, inner.macs.dst()) else { return Ok(Route::Flood) };
+    let Some(exit) = learn::find(origin.segment, inner.macs.dst()) else {
+        return if mac::is_own(inner.macs.dst()) {
+            Err(DropReason::DestinationIsNode)
+        } else {
+            Ok(Route::Flood)
+        };
+    };
     if exit == origin.ingress {
         return Err(DropReason::SameExit);
     }

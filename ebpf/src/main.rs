@@ -6,6 +6,8 @@
 //!                                                                    └─ answered → police → back
 //! ```
 //!
+//! A plain packet whose flow's decision is recalled skips what is between: see `plain`.
+//!
 //! `xdp.rs` and `tc.rs` are the entry points and read as that line does.
 #![no_std]
 #![no_main]
@@ -28,8 +30,11 @@ mod guard;
 mod learn;
 mod lookup;
 mod maps;
+mod news;
 mod outer;
 mod parse;
+mod place;
+mod plain;
 mod police;
 mod recall;
 mod rewrite;

@@ -1,7 +1,8 @@
 //! The outer header: the path's prebuilt bytes, with what differs from frame to frame filled in. XDP and TC both use it.
 //!
 //! ECN is copied in (RFC 6040 section 4.1, normal mode). DSCP is the owner's to choose, per segment: if it followed the inner packet
-//! (RFC 2983's uniform model), an operator could promote itself on the underlay that all share.
+//! (RFC 2983's uniform model), an operator could promote itself on the underlay that all share. A yellow frame has the next drop precedence of the
+//! same class, where the segment's DSCP is one of assured forwarding (RFC 2597; RFC 2698 section 5 colours so): it is not delayed by that, nor gets before others.
 
 use sillon_abi::{PATH_BUCKETS, PathEntry, RemoteEntry, V4_OUTER, V6_OUTER};
 
@@ -11,6 +12,8 @@ use crate::maps::{PATHS, REMOTES};
 pub const VXLAN_PORT: u16 = 4789;
 /// In the reserved bits behind the VXLAN flags: from a leaf of a `tree`.
 pub const LEAF: u16 = 1;
+/// Beside it: a bandwidth profile found the frame yellow.
+pub const YELLOW: u16 = 2;
 
 /// Outer source ports are of the dynamic range, 49152–65535.
 const SOURCE_PORTS: u16 = 49152;
@@ -21,9 +24,26 @@ pub struct Outer {
     pub hash: u32,
     /// Traffic class: DSCP and ECN.
     pub tos: u8,
-    pub leaf: bool,
+    /// [`LEAF`] and [`YELLOW`].
+    pub marks: u16,
     /// Bytes of the inner frame.
     pub inner: usize,
+}
+
+/// What is said of a frame to the node that it goes to.
+#[inline(always)]
+pub fn marks(leaf: bool, is_yellow: bool) -> u16 {
+    (if leaf { LEAF } else { 0 }) | (if is_yellow { YELLOW } else { 0 })
+}
+
+/// The DSCP, in place, of a yellow frame of a segment that has `tos`. The codepoints AFxy are `xxxyy0`, with x from 1 to 4 and y from 1 to 3.
+#[inline(always)]
+pub fn yellow(tos: u8) -> u8 {
+    const LAST: u8 = 1 << 2;
+    const PRECEDENCE: u8 = 3 << 3;
+    let (class, precedence) = (tos >> 5, tos & PRECEDENCE);
+    let is_lower = matches!(class, 1..=4) && precedence != 0 && precedence != PRECEDENCE && tos & LAST == 0;
+    if is_lower { tos + (1 << 3) } else { tos }
 }
 
 /// The path that a flow takes to a remote.
@@ -62,16 +82,14 @@ impl Outer {
     /// `header` must point to as many writable bytes.
     #[inline(always)]
     unsafe fn udp_and_vxlan(&self, header: *mut u16, at: usize) {
-        let words = [
-            (0, (SOURCE_PORTS | self.hash as u16 & !SOURCE_PORTS).to_be()),
-            (2, (self.inner as u16 + 16).to_be()),
-            (5, if self.leaf { LEAF.to_be() } else { 0 }),
-            (6, ((self.vni >> 8) as u16).to_be()),
-            (7, ((self.vni << 8) as u16).to_be()),
-        ];
-        for (word, value) in words {
-            // SAFETY: as the caller promises.
-            unsafe { header.add(at + word).write_unaligned(value) };
+        // SAFETY: as the caller promises.
+        unsafe {
+            header.add(at).write_unaligned((SOURCE_PORTS | self.hash as u16 & !SOURCE_PORTS).to_be());
+            header.add(at + 2).write_unaligned((self.inner as u16 + 16).to_be());
+            header.add(at + 5).write_unaligned(self.marks.to_be());
+            // Not as one word: at TC the header is made on the stack, where it would stand at an odd place.
+            header.add(at + 6).write_unaligned(((self.vni >> 8) as u16).to_be());
+            header.add(at + 7).write_unaligned(((self.vni << 8) as u16).to_be());
         }
     }
 

@@ -37,22 +37,34 @@ pub struct Inner {
     pub priority_tag: bool,
     /// PCP and DEI of the frame, whichever tag they stood in.
     pub priority: u16,
+    /// `police::ELIGIBLE` if it is yellow, whatever `priority` says: for the tags that it gets, and for none that it carries.
+    pub eligible: u16,
     /// Offset of the packet.
     pub l3: usize,
     /// What the packet is.
     pub ethertype: u16,
+    /// Bytes, with all that is in front of the inner frame.
+    pub len: usize,
 }
 
 #[inline(always)]
-pub fn inner(frame: &Frame, origin: &Origin, macs: Macs, priority: u16) -> Result<Inner, DropReason> {
+pub fn inner(
+    frame: &Frame,
+    origin: &Origin,
+    macs: Macs,
+    priority: u16,
+    len: usize,
+) -> Result<Inner, DropReason> {
     let mut inner = Inner {
         macs,
         start: if origin.ingress.is_remote() { origin.lead() } else { 0 },
         carried: 0,
         priority_tag: false,
         priority,
+        eligible: 0,
         l3: ETHERTYPE + origin.lead() + 2,
         ethertype: frame.read_be16(ETHERTYPE + origin.lead())?,
+        len,
     };
     if is_tpid(inner.ethertype) {
         if !origin.transparent {

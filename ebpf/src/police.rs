@@ -1,6 +1,10 @@
 //! Bandwidth profiles: how much an attachment may send into the fabric, and how much it is sent (MEF 10.3 section 12; RFC 4115 in
 //! colour-blind mode). Each direction has two buckets: a frame that CIR and CBS cover is green, one that they do not and EIR and EBS do is
-//! yellow, and any other is red. Green and yellow pass alike, red is dropped (`policed-ingress`, `policed-egress`). All are counted.
+//! yellow, and any other is red. Green and yellow pass, red is dropped (`policed-ingress`, `policed-egress`). All are counted.
+//!
+//! Yellow is what may be dropped first where there is no room, further down. So it is told there (`mark`): by DEI in the tags that an attachment has of its own,
+//! between nodes by a bit behind the VXLAN flags, and to the underlay by the drop precedence of the outer DSCP, if the segment's has one (`outer`). Tags that
+//! an operator carries inside are its own business, and are left alone.
 //!
 //! A frame counts with its bytes on the port of the attachment, tags and all, without FCS, and with 60 at least. Whatever it is
 //! counts: a fragment, a control packet, one that goes nowhere in the end. What an earlier step drops does not, nor what comes out
@@ -16,33 +20,47 @@ use crate::{
     maps::{COLOURS, METERS, RATES},
 };
 
-/// A frame from an attachment.
+/// DEI in a tag control field (IEEE 802.1Q clause 6.9.3): the frame may be dropped first.
+pub const ELIGIBLE: u16 = 0x1000;
+
+/// A frame from an attachment; returns [`ELIGIBLE`] if it is yellow, and 0 if it is not.
 #[inline(always)]
-pub fn ingress(origin: &Origin, len: usize) -> Result<(), DropReason> {
-    if origin.guards & Guards::POLICED_IN != 0 && is_red(origin.ingress.id(), false, len as u32) {
-        return Err(DropReason::PolicedIngress);
+pub fn ingress(origin: &Origin, len: usize) -> Result<u16, DropReason> {
+    if origin.guards & Guards::POLICED_IN == 0 {
+        return Ok(0);
     }
-    Ok(())
+    mark(colour(origin.ingress.id(), false, len as u32), DropReason::PolicedIngress)
 }
 
-/// A frame, as long as it will be on the port, to an attachment with these `guards`.
+/// The same for a frame, as long as it will be on the port, to an attachment with these `guards`.
 #[inline(always)]
-pub fn egress(exit: Exit, guards: u16, len: usize) -> Result<(), DropReason> {
-    if guards & Guards::POLICED_OUT != 0 && is_red(exit.id(), true, len as u32) {
-        return Err(DropReason::PolicedEgress);
+pub fn egress(exit: Exit, guards: u16, len: usize) -> Result<u16, DropReason> {
+    if guards & Guards::POLICED_OUT == 0 {
+        return Ok(0);
     }
-    Ok(())
+    mark(colour(exit.id(), true, len as u32), DropReason::PolicedEgress)
+}
+
+#[inline(always)]
+fn mark(colour: u32, red: DropReason) -> Result<u16, DropReason> {
+    if colour == Colour::Red as u32 {
+        Err(red)
+    } else if colour == Colour::Yellow as u32 {
+        Ok(ELIGIBLE)
+    } else {
+        Ok(0)
+    }
 }
 
 /// Colours a frame and counts it. A profile that says nothing is one that goes or is not there yet: it lets everything pass.
 ///
-/// A function of its own, since the pipeline has no room left on its stack.
+/// A function of its own, since the pipeline has no room left on its stack; so its result must fit a register.
 #[inline(never)]
-fn is_red(attachment: u32, is_egress: bool, len: u32) -> bool {
+fn colour(attachment: u32, is_egress: bool, len: u32) -> u32 {
     let (Some(rates), Some(meters), Some(colours)) =
         (RATES.get(attachment), METERS.get_ptr_mut(attachment), COLOURS.get_ptr_mut(attachment))
     else {
-        return false;
+        return Colour::Green as u32;
     };
     // SAFETY: map values, of which only addresses are taken.
     let (profile, buckets, tallies) = unsafe {
@@ -53,7 +71,7 @@ fn is_red(attachment: u32, is_egress: bool, len: u32) -> bool {
         }
     };
     if !profile.is_some() {
-        return false;
+        return Colour::Green as u32;
     }
     let charge = u64::from(len).max(SMALLEST_CHARGE);
     let buckets = buckets.cast::<u64>();
@@ -66,5 +84,5 @@ fn is_red(attachment: u32, is_egress: bool, len: u32) -> bool {
         (*tally).frames += 1;
         (*tally).bytes += charge;
     }
-    colour == Colour::Red
+    colour as u32
 }

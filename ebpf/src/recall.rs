@@ -15,13 +15,12 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, PerCpuArray},
 };
-use sillon_abi::{Addr, EPOCH_COUNT, Exit};
+use sillon_abi::{EPOCH_COUNT, Exit};
 
 use crate::{
     classify::{Origin, Tags},
-    flow::{SPREAD, words},
+    flow::SPREAD,
     frame::Macs,
-    parse::TAG,
     tunnel::Packet,
 };
 
@@ -69,28 +68,20 @@ pub struct Decision {
     pub origin: Origin,
 }
 
+/// No tags have either bit alone, see `ClassKey::word`: of `inner`, where a VID has neither, and `ClassKey::ANY` has all.
 const TUNNELLED: u64 = 1 << 63;
 const FROM_LEAF: u64 = 1 << 62;
 
 impl Flow {
     #[inline(always)]
-    pub fn on_port(tags: &Tags, macs: Macs) -> Self {
-        let key = tags.key;
-        // No attachment's class has 0 and 1: it is a priority tag's.
-        let priority_tag = if key.outer == 0 && tags.lead == TAG { 1 } else { 0 };
-        let tags = (u64::from(key.outer) << 16) | u64::from(key.inner | priority_tag);
-        Self { place: (u64::from(key.ifindex) << 32) | tags, source: [0; 2], macs }
+    pub fn on_port(tags: &Tags) -> Self {
+        Self { place: tags.key.word(), source: [0; 2], macs: tags.macs }
     }
 
     #[inline(always)]
     pub fn in_tunnel(packet: &Packet) -> Self {
-        let leaf = if packet.leaf { FROM_LEAF } else { 0 };
-        let Addr(ip) = packet.key.source;
-        Self {
-            place: TUNNELLED | leaf | u64::from(packet.key.vni),
-            source: [words(ip[0], ip[1], ip[2], ip[3]), words(ip[4], ip[5], ip[6], ip[7])],
-            macs: packet.macs,
-        }
+        let leaf = if packet.is_from_leaf() { FROM_LEAF } else { 0 };
+        Self { place: TUNNELLED | leaf | u64::from(packet.vni), source: packet.source, macs: packet.macs }
     }
 
     /// Two products that the CPU can form at once: every bit of either factor reaches the topmost bits of its product.
@@ -122,6 +113,27 @@ pub struct Undecided {
     node_epoch: u64,
 }
 
+/// The sum of the node's and a segment's epoch: both only grow.
+#[inline(always)]
+fn both(node_epoch: u64, segment: u32) -> u64 {
+    node_epoch.wrapping_add(epoch(place_of(segment)))
+}
+
+impl Flow {
+    /// The decision on this flow, if there is one that still holds.
+    #[inline(always)]
+    pub fn recall(&self) -> Option<&'static Decision> {
+        // SAFETY: a map value of this CPU, which nothing else touches while we run.
+        let decision = DECISIONS.get_ptr(self.slot()).map(|decision| unsafe { &*decision })?;
+        // SAFETY: a helper without arguments.
+        let now = unsafe { bpf_jiffies64() };
+        let holds = decision.flow == *self
+            && now <= decision.until
+            && decision.epoch == both(epoch(0), decision.origin.segment);
+        holds.then_some(decision)
+    }
+}
+
 impl Undecided {
     /// To be called before anything is looked up.
     #[inline(always)]
@@ -129,29 +141,18 @@ impl Undecided {
         Self { flow, node_epoch: epoch(0) }
     }
 
-    /// The decision on this flow, if there is one that still holds.
-    #[inline(always)]
-    pub fn recall(&self) -> Option<&'static Decision> {
-        // SAFETY: a map value of this CPU, which nothing else touches while we run.
-        let decision = DECISIONS.get_ptr(self.flow.slot()).map(|decision| unsafe { &*decision })?;
-        // SAFETY: a helper without arguments.
-        let now = unsafe { bpf_jiffies64() };
-        let holds = is_on()
-            && decision.flow == self.flow
-            && now <= decision.until
-            && decision.epoch == self.epoch(decision.origin.segment);
-        holds.then_some(decision)
-    }
-
-    /// The sum of the node's and the segment's epoch: both only grow. To be asked before the FDB is.
+    /// The epoch to remember a decision with. To be asked before the FDB is.
     #[inline(always)]
     pub fn epoch(&self, segment: u32) -> u64 {
-        self.node_epoch.wrapping_add(epoch(place_of(segment)))
+        both(self.node_epoch, segment)
     }
 
     #[inline(always)]
     pub fn remember(&self, epoch: u64, origin: &Origin, exit: Exit) {
         let Some(decision) = DECISIONS.get_ptr_mut(self.flow.slot()) else { return };
+        if !is_on() {
+            return;
+        }
         // SAFETY: as for `recall`; and a helper without arguments.
         unsafe {
             let until = bpf_jiffies64() + LIFETIME;

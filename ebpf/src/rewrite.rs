@@ -2,7 +2,7 @@
 //! the combination.
 //!
 //! PCP and DEI go with the frame: into the tags of the way out, or, through a tunnel, in a priority tag (VID 0) when they
-//! are not zero.
+//! are not zero. A yellow frame (`police`) has DEI in the tags of the way out besides.
 
 use sillon_abi::{ClassKey, DropReason, Encap, PathEntry, V4_OUTER, V6_OUTER};
 
@@ -35,16 +35,16 @@ pub fn move_front(frame: &Frame, inner: &Inner, by: i32) -> Result<(), DropReaso
     if inner.start as i32 != by { frame.write_macs(0, inner.macs) } else { Ok(()) }
 }
 
-/// Gives the frame the tags of an attachment; returns its length then.
+/// How many bytes in front of the packet go, and how many of tags come.
+#[derive(Clone, Copy)]
+pub struct Front {
+    pub strip: usize,
+    pub push: usize,
+}
+
+/// What becomes of a frame's front on the way to an attachment.
 #[inline(always)]
-pub fn to_attachment(
-    frame: &Frame,
-    origin: &Origin,
-    inner: &Inner,
-    class: ClassKey,
-    len: usize,
-) -> Result<usize, DropReason> {
-    let encap = class.encap();
+pub fn front(origin: &Origin, inner: &Inner, encap: Encap) -> Result<Front, DropReason> {
     let mut strip = origin.lead();
     if !encap.is_transparent() && inner.carried != 0 {
         if !inner.priority_tag {
@@ -52,19 +52,29 @@ pub fn to_attachment(
         }
         strip += TAG;
     }
-    let push = pushed(encap);
+    Ok(Front { strip, push: pushed(encap) })
+}
+
+/// Gives the frame the tags of an attachment, with this PCP and DEI.
+#[inline(always)]
+pub fn to_attachment(
+    frame: &Frame,
+    inner: &Inner,
+    class: ClassKey,
+    Front { strip, push }: Front,
+    priority: u16,
+) -> Result<(), DropReason> {
     move_front(frame, inner, strip as i32 - push as i32)?;
-    let outer = inner.priority | class.outer_vid();
-    match encap {
-        Encap::Untagged | Encap::Port => {}
-        Encap::Dot1q => tag(frame, ETHERTYPE, C_TPID, outer)?,
-        Encap::QinqS => tag(frame, ETHERTYPE, S_TPID, outer)?,
+    let outer = priority | class.outer_vid();
+    match class.encap() {
+        Encap::Untagged | Encap::Port => Ok(()),
+        Encap::Dot1q => tag(frame, ETHERTYPE, C_TPID, outer),
+        Encap::QinqS => tag(frame, ETHERTYPE, S_TPID, outer),
         Encap::QinqSC => {
             tag(frame, ETHERTYPE, S_TPID, outer)?;
-            tag(frame, ETHERTYPE + TAG, C_TPID, inner.priority | class.inner)?;
+            tag(frame, ETHERTYPE + TAG, C_TPID, priority | class.inner)
         }
     }
-    Ok(len - strip + push)
 }
 
 /// Whether the inner frame needs a priority tag of its own to keep PCP and DEI.
@@ -75,8 +85,8 @@ pub fn needs_priority_tag(origin: &Origin, inner: &Inner) -> bool {
 
 /// Bytes of the inner frame in a tunnel.
 #[inline(always)]
-pub fn inner_len(origin: &Origin, inner: &Inner, len: usize) -> usize {
-    len - origin.lead() + if needs_priority_tag(origin, inner) { TAG } else { 0 }
+pub fn inner_len(origin: &Origin, inner: &Inner) -> usize {
+    inner.len - origin.lead() + if needs_priority_tag(origin, inner) { TAG } else { 0 }
 }
 
 /// Puts the frame into a tunnel.

@@ -161,11 +161,12 @@ impl Copies {
         if self.has(Handoff::CARRIES_TAGS) && !attachment.class.encap().is_transparent() {
             return Err(DropReason::NestedTag);
         }
-        let pushed = self.push_tags(attachment)?;
+        let pushed = self.tags(attachment.class.encap());
         let len = self.len + pushed * TAG;
+        let eligible = self.eligible() | police::egress(exit, attachment.guards, len)?;
+        self.push_tags(attachment, eligible)?;
         self.skb.set_mark(COPY_MARK);
-        let copied = police::egress(exit, attachment.guards, len)
-            .and_then(|()| self.skb.copy_to(attachment.class.ifindex));
+        let copied = self.skb.copy_to(attachment.class.ifindex);
         if pushed > 0 {
             self.skb.pop_tag()?;
         }
@@ -178,29 +179,42 @@ impl Copies {
         Ok(())
     }
 
-    /// Gives the frame the tags of an attachment; returns how many.
+    /// `police::ELIGIBLE` if the frame was yellow where it came in.
     #[inline(always)]
-    fn push_tags(&self, attachment: &Attachment) -> Result<usize, DropReason> {
+    fn eligible(&self) -> u16 {
+        if self.has(Handoff::YELLOW) { police::ELIGIBLE } else { 0 }
+    }
+
+    /// How many tags the frame gets for an attachment.
+    #[inline(always)]
+    fn tags(&self, encap: Encap) -> usize {
+        let own = match encap {
+            Encap::Untagged | Encap::Port => 0,
+            Encap::Dot1q | Encap::QinqS => 1,
+            Encap::QinqSC => 2,
+        };
+        if encap.is_transparent() && self.has(Handoff::PRIORITY_TAGGED) { own + 1 } else { own }
+    }
+
+    /// Gives the frame the tags of an attachment, and in front of them back the one that it carried.
+    #[inline(always)]
+    fn push_tags(&self, attachment: &Attachment, eligible: u16) -> Result<(), DropReason> {
         let class = attachment.class;
         let encap = class.encap();
-        let mut pushed = 0;
+        let priority = self.note.priority | eligible;
         if encap.is_transparent() && self.has(Handoff::PRIORITY_TAGGED) {
             self.skb.push_tag(C_TPID, self.note.priority)?;
-            pushed += 1;
         }
         if matches!(encap, Encap::QinqSC) {
-            self.skb.push_tag(C_TPID, self.note.priority | class.inner)?;
-            pushed += 1;
+            self.skb.push_tag(C_TPID, priority | class.inner)?;
         }
         if matches!(encap, Encap::Dot1q) {
-            self.skb.push_tag(C_TPID, self.note.priority | class.outer_vid())?;
-            pushed += 1;
+            self.skb.push_tag(C_TPID, priority | class.outer_vid())?;
         }
         if matches!(encap, Encap::QinqS | Encap::QinqSC) {
-            self.skb.push_tag(S_TPID, self.note.priority | class.outer_vid())?;
-            pushed += 1;
+            self.skb.push_tag(S_TPID, priority | class.outer_vid())?;
         }
-        Ok(pushed)
+        Ok(())
     }
 
     /// Whether the inner frame travels with a priority tag.
@@ -229,8 +243,9 @@ impl Copies {
         let outer = Outer {
             vni: self.segment.vni,
             hash: self.note.hash,
-            tos: self.segment.tos | self.note.ecn,
-            leaf: self.has(Handoff::LEAF),
+            tos: self.note.ecn
+                | if self.has(Handoff::YELLOW) { outer::yellow(self.segment.tos) } else { self.segment.tos },
+            marks: outer::marks(self.has(Handoff::LEAF), self.has(Handoff::YELLOW)),
             inner,
         };
         self.skb.write_outer(&outer, path)?;

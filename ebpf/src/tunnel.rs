@@ -10,18 +10,17 @@
 //! segment*: a VTEP of another segment is as much a stranger as any other host. A UDP checksum is not verified, as RFC
 //! 7348 section 4.1 allows, and may be zero over IPv6 (RFC 6935).
 //!
-//! Between nodes, the lowest of the reserved bits behind the flags says "from a leaf of a `tree`" (sent in trees only).
+//! Between nodes, the lowest of the reserved bits behind the flags says "from a leaf of a `tree`" (sent in trees only), and the next one "yellow" (`police`).
 
-use sillon_abi::{
-    Addr, DropReason, Exit, Mac, NodeEntry, PortEntry, TunnelEntry, TunnelKey, V4_OUTER, V6_OUTER,
-};
+use sillon_abi::{Addr, DropReason, Exit, NodeEntry, PortEntry, TunnelEntry, TunnelKey, V4_OUTER, V6_OUTER};
 
 use crate::{
     classify::Origin,
     count::Scope,
+    flow::PLAIN,
     frame::{Frame, Macs, halves},
     maps::{NODE, TUNNELS, VNIS},
-    outer::{LEAF, VXLAN_PORT},
+    outer::{LEAF, VXLAN_PORT, YELLOW},
     parse::{ETHERTYPE, IPV4, IPV6},
 };
 
@@ -30,6 +29,8 @@ const ETH: usize = 14;
 const IPV4_HEADER: usize = 20;
 const IPV6_HEADER: usize = 40;
 const UDP_AND_VXLAN: usize = 16;
+/// The two addresses of an inner frame.
+const MACS: usize = size_of::<[u32; 3]>();
 /// Number of IPv6's fragment header.
 const FRAGMENT: u8 = 44;
 const MORE_FRAGMENTS: u16 = 0x2000;
@@ -39,9 +40,13 @@ const VNI_IS_VALID: u8 = 0x08;
 /// The smallest inner frame: an Ethernet header.
 const SMALLEST: usize = UDP_AND_VXLAN + ETH;
 
+/// Of the first word of a frame, what is the destination.
+const DESTINATION: u64 = 0xffff_ffff_ffff;
+
 /// The outer header, as far as it matters.
 struct Outer {
-    source: Addr,
+    /// The source, as the words of an [`Addr`].
+    source: [u64; 2],
     /// Bytes of it.
     header: usize,
     /// Bytes of UDP header and payload, as the IP header says.
@@ -51,9 +56,11 @@ struct Outer {
 
 /// A packet that is ours to take out of its tunnel.
 pub struct Packet {
-    pub key: TunnelKey,
-    /// Whether a leaf of a `tree` sent it.
-    pub leaf: bool,
+    /// The tunnel's source, as the words of an [`Addr`].
+    pub source: [u64; 2],
+    pub vni: u32,
+    /// What the node that it comes from says of it, as on the wire: [`LEAF`], and `outer::YELLOW`.
+    marks: u16,
     /// ECN field of the outer header.
     pub ecn: u8,
     /// Where the inner frame begins.
@@ -66,62 +73,78 @@ pub struct Packet {
     pub padding: usize,
 }
 
+impl Packet {
+    #[inline(always)]
+    fn key(&self) -> TunnelKey {
+        // SAFETY: an address is its sixteen bytes, whatever they are.
+        let source = unsafe { core::mem::transmute::<[u64; 2], Addr>(self.source) };
+        TunnelKey::new(self.vni, source)
+    }
+
+    /// Whether a leaf of a `tree` sent it.
+    #[inline(always)]
+    pub fn is_from_leaf(&self) -> bool {
+        self.marks & LEAF.to_be() != 0
+    }
+
+    /// Whether the node that it comes from found it yellow.
+    #[inline(always)]
+    pub fn is_yellow(&self) -> bool {
+        self.marks & YELLOW.to_be() != 0
+    }
+}
+
 /// Reads the outer header, or says that the frame is not ours.
 #[inline(always)]
 pub fn packet(frame: &Frame, port: &PortEntry) -> Result<Option<Packet>, DropReason> {
-    let (Ok(dst), Ok(ethertype)) = (frame.read::<Mac>(0), frame.read_be16(ETHERTYPE)) else {
-        return Ok(None);
+    // Nothing of ours is shorter.
+    let Ok(at) = frame.at::<[u16; (ETH + IPV4_HEADER) / 2]>(0) else { return Ok(None) };
+    // SAFETY: as many bytes are there.
+    let (destination, ethertype, ip) = unsafe {
+        (
+            at.cast::<u64>().read_unaligned() & DESTINATION,
+            at.cast::<u16>().add(ETHERTYPE / 2).read_unaligned(),
+            at.cast::<u16>().add(ETH / 2).cast::<[u32; 5]>(),
+        )
     };
-    let Some(node) = NODE.get(0) else { return Ok(None) };
-    if dst != port.mac {
+    if destination != port.mac.number() {
         return Ok(None);
     }
-    let outer = match ethertype {
-        IPV4 => ipv4(frame, node)?,
+    let Some(node) = NODE.get(0) else { return Ok(None) };
+    let outer = match u16::from_be(ethertype) {
+        // SAFETY: as above.
+        IPV4 => ipv4(frame, unsafe { ip.read_unaligned() }, node)?,
         IPV6 => ipv6(frame, node)?,
         _ => None,
     };
-    let Some(outer) = outer else { return Ok(None) };
-    let len = frame.len();
-    let (key, leaf) = vxlan(frame, &outer, len)?;
-    Ok(Some(Packet {
-        key,
-        leaf,
-        ecn: outer.ecn,
-        header: outer.header,
-        macs: frame.read_macs(outer.header)?,
-        len: outer.payload - UDP_AND_VXLAN,
-        padding: len - (outer.header - UDP_AND_VXLAN) - outer.payload,
-    }))
+    match outer {
+        Some(outer) => vxlan(frame, &outer),
+        None => Ok(None),
+    }
 }
 
 #[inline(always)]
-fn ipv4(frame: &Frame, node: &NodeEntry) -> Result<Option<Outer>, DropReason> {
-    let Ok(ip) = frame.read::<[u32; 5]>(ETH) else { return Ok(None) };
+fn ipv4(frame: &Frame, ip: [u32; 5], node: &NodeEntry) -> Result<Option<Outer>, DropReason> {
     let vtep = u32::from_ne_bytes(node.vtep4);
     if ip[2].to_ne_bytes()[1] != UDP || ip[4] != vtep || vtep == 0 {
         return Ok(None);
     }
     let [version, tos, ..] = ip[0].to_ne_bytes();
-    let header = ((version & 0xf) as usize) * 4;
-    if version >> 4 != 4 || header < IPV4_HEADER {
+    if version != PLAIN && (version >> 4 != 4 || version < PLAIN) {
         return Ok(None);
     }
-    let [_, fragment] = halves(ip[1]).map(u16::from_be);
-    if fragment & (MORE_FRAGMENTS | FRAGMENT_OFFSET) != 0 {
+    let [_, fragment] = halves(ip[1]);
+    if fragment & (MORE_FRAGMENTS | FRAGMENT_OFFSET).to_be() != 0 {
         return Err(DropReason::OuterFragment);
-    }
-    if !is_vxlan(frame, ETH + header) {
-        return Ok(None);
     }
     let [_, total] = halves(ip[0]);
     let total = u16::from_be(total) as usize;
-    if header != IPV4_HEADER || total < IPV4_HEADER || !sums_up(&ip) {
-        return Err(DropReason::OuterMalformed);
+    if version != PLAIN || total < IPV4_HEADER || !sums_up(&ip) {
+        let udp = ETH + (version & 0xf) as usize * 4;
+        return if is_vxlan(frame, udp) { Err(DropReason::OuterMalformed) } else { Ok(None) };
     }
-    let source = halves(ip[3]);
     Ok(Some(Outer {
-        source: Addr::v4(source[0], source[1]),
+        source: [0, u64::from(ip[3]) << 32 | MAPPED],
         header: V4_OUTER,
         payload: total - IPV4_HEADER,
         ecn: tos & 3,
@@ -129,24 +152,33 @@ fn ipv4(frame: &Frame, node: &NodeEntry) -> Result<Option<Outer>, DropReason> {
 }
 
 #[inline(always)]
+fn is_vxlan(frame: &Frame, udp: usize) -> bool {
+    frame.read_be16(udp + 2) == Ok(VXLAN_PORT)
+}
+
+/// The second word of an IPv4 address as an [`Addr`], but for the address itself.
+const MAPPED: u64 = u64::from_ne_bytes([0, 0, 0xff, 0xff, 0, 0, 0, 0]);
+
+#[inline(always)]
 fn ipv6(frame: &Frame, node: &NodeEntry) -> Result<Option<Outer>, DropReason> {
-    let Ok(ip) = frame.read::<[u16; 20]>(ETH) else { return Ok(None) };
-    let destination = [ip[12], ip[13], ip[14], ip[15], ip[16], ip[17], ip[18], ip[19]];
-    let [next, _] = ip[3].to_ne_bytes();
-    let is_ours = ip[0].to_ne_bytes()[0] >> 4 == 6 && destination == node.vtep6 && node.vtep6 != [0; 8];
+    let Ok(ip) = frame.read::<[u64; 5]>(ETH) else { return Ok(None) };
+    // SAFETY: sixteen bytes of a map value.
+    let vtep = unsafe { (&raw const node.vtep6).cast::<[u64; 2]>().read_unaligned() };
+    let [version, tos, _, _, _, _, next, _] = ip[0].to_ne_bytes();
+    let is_ours = version >> 4 == 6 && [ip[3], ip[4]] == vtep && vtep != [0; 2];
     if is_ours && next == FRAGMENT {
         return fragment(frame);
     }
-    if !is_ours || next != UDP || !is_vxlan(frame, ETH + IPV6_HEADER) {
+    if !is_ours || next != UDP {
         return Ok(None);
     }
-    let mut source = Addr([ip[4], ip[5], ip[6], ip[7], ip[8], ip[9], ip[10], ip[11]]);
-    if source.is_v4() {
+    let mut source = [ip[1], ip[2]];
+    if source[0] == 0 && source[1] as u32 == MAPPED as u32 {
         // That is how the tables keep IPv4 remotes; on the wire it is nobody's address (RFC 6890 section 2.2.3).
-        source = Addr::default();
+        source = [0; 2];
     }
-    let ecn = (u16::from_be(ip[0]) >> 4) as u8 & 3;
-    Ok(Some(Outer { source, header: V6_OUTER, payload: u16::from_be(ip[2]) as usize, ecn }))
+    let payload = u16::from_be((ip[0] >> 32) as u16) as usize;
+    Ok(Some(Outer { source, header: V6_OUTER, payload, ecn: tos >> 4 & 3 }))
 }
 
 /// A packet with a fragment header (RFC 8200 section 4.5), be it the only one of its kind (RFC 6946).
@@ -156,11 +188,6 @@ fn fragment(frame: &Frame) -> Result<Option<Outer>, DropReason> {
         Ok(UDP) => Err(DropReason::OuterFragment),
         _ => Ok(None),
     }
-}
-
-#[inline(always)]
-fn is_vxlan(frame: &Frame, udp: usize) -> bool {
-    frame.read_be16(udp + 2) == Ok(VXLAN_PORT)
 }
 
 /// Whether an IPv4 header without options has the checksum that it should (RFC 1071, whose section 2 allows for sums of wider words).
@@ -177,31 +204,60 @@ fn sums_up(ip: &[u32; 5]) -> bool {
     sum == 0xffff
 }
 
-/// The VNI with its source, and whether a leaf sent the frame.
+/// What is behind the IP header.
 #[inline(always)]
-fn vxlan(frame: &Frame, outer: &Outer, len: usize) -> Result<(TunnelKey, bool), DropReason> {
-    let [_, len_and_checksum, flags, vni]: [u32; 4] = frame.read(outer.header - UDP_AND_VXLAN)?;
-    let whole = outer.payload >= SMALLEST && outer.header - UDP_AND_VXLAN + outer.payload <= len;
+fn vxlan(frame: &Frame, outer: &Outer) -> Result<Option<Packet>, DropReason> {
+    let &Outer { source, header, payload, ecn } = outer;
+    let udp = header - UDP_AND_VXLAN;
+    let Ok(at) = frame.at::<[u16; (UDP_AND_VXLAN + MACS) / 2]>(udp) else {
+        return too_short(frame, udp);
+    };
+    // SAFETY: as many bytes are there.
+    let ([ports, len_and_checksum, flags, vni], macs) =
+        unsafe { (at.cast::<[u32; 4]>().read_unaligned(), Macs::read(at.cast::<u8>().add(UDP_AND_VXLAN))) };
+    if halves(ports)[1] != VXLAN_PORT.to_be() {
+        return Ok(None);
+    }
+    let len = frame.len();
     let [udp_len, _] = halves(len_and_checksum);
-    if !whole || u16::from_be(udp_len) as usize != outer.payload {
+    let fits = payload >= SMALLEST && udp + payload <= len && u16::from_be(udp_len) as usize == payload;
+    if !fits {
         return Err(DropReason::OuterMalformed);
     }
     if flags.to_ne_bytes()[0] & VNI_IS_VALID == 0 {
         return Err(DropReason::NoVniFlag);
     }
-    let key = TunnelKey::new(u32::from_be(vni) >> 8, outer.source);
     let [_, reserved] = halves(flags);
-    Ok((key, u16::from_be(reserved) & LEAF != 0))
+    Ok(Some(Packet {
+        source,
+        vni: u32::from_be(vni) >> 8,
+        marks: reserved,
+        ecn,
+        header,
+        macs,
+        len: payload - UDP_AND_VXLAN,
+        padding: len - udp - payload,
+    }))
+}
+
+/// A packet that ends before the addresses of an inner frame.
+#[inline(always)]
+fn too_short(frame: &Frame, udp: usize) -> Result<Option<Packet>, DropReason> {
+    if !is_vxlan(frame, udp) {
+        return Ok(None);
+    }
+    frame.read::<[u32; 4]>(udp)?;
+    Err(DropReason::OuterMalformed)
 }
 
 /// Whose a packet is: its VNI and its source must belong together.
 #[inline(always)]
 pub fn classify(packet: &Packet, scope: &mut Scope) -> Result<Origin, DropReason> {
-    let key = &packet.key;
+    let key = &packet.key();
     // SAFETY: a map value, alive for the run of the program; `key` in it shows whether it is still ours.
     if let Some(tunnel) = TUNNELS.get_ptr(key).map(|tunnel| unsafe { &*tunnel }) {
         return if tunnel.key == *key {
-            Ok(origin(tunnel, packet.header, packet.leaf))
+            Ok(origin(tunnel, packet.header, packet.is_from_leaf()))
         } else {
             Err(DropReason::StaleExit)
         };

@@ -9,13 +9,13 @@ use crate::{
     classify::{self, Origin},
     count,
     count::Scope,
-    deliver, ecn, flood,
+    deliver, ecn, flood, flow,
     frame::{Frame, Macs},
     guard,
     lookup::{self, Route},
     maps::PORTS,
-    parse, police,
-    recall::{Flow, Undecided},
+    parse, plain, police,
+    recall::{Decision, Flow, Undecided},
     storm, suppress,
     tunnel::{self, Packet},
 };
@@ -33,6 +33,14 @@ pub fn sillon_xdp(ctx: XdpContext) -> u32 {
     }
 }
 
+/// How far a frame has come once its flow is known.
+enum Step<'a> {
+    /// It has left, or is the host's.
+    Gone(u32),
+    /// The other steps have to look at it.
+    On(Arrival<'a>),
+}
+
 /// A frame, and what is known of it.
 struct Arrival<'a> {
     origin: &'a Origin,
@@ -46,6 +54,8 @@ struct Arrival<'a> {
     len: usize,
     /// ECN field of the tunnel's outer header.
     outer_ecn: u8,
+    /// `police::ELIGIBLE` if the node that it comes from says so.
+    eligible: u16,
 }
 
 #[inline(always)]
@@ -54,22 +64,23 @@ fn pipeline(frame: &Frame, scope: &mut Scope) -> Result<u32, DropReason> {
     let port = PORTS.get_ptr(frame.ifindex()).map(|port| unsafe { &*port });
     let port = port.filter(|port| port.role != 0).ok_or(DropReason::NoAttachment)?;
     let mut fresh = MaybeUninit::uninit();
-    let arrival = if port.role == Role::Uplink as u8 {
-        match from_tunnel(frame, port, scope, &mut fresh)? {
-            Some(arrival) => arrival,
-            None => return Ok(flood::to_host(frame)),
-        }
+    let step = if port.role == Role::Uplink as u8 {
+        from_tunnel(frame, port, scope, &mut fresh)?
     } else {
         from_port(frame, port, scope, &mut fresh)?
     };
+    let arrival = match step {
+        Step::Gone(action) => return Ok(action),
+        Step::On(arrival) => arrival,
+    };
     let Arrival { origin, len, .. } = arrival;
-    let inner = parse::inner(frame, origin, arrival.macs, arrival.priority)?;
+    let mut inner = parse::inner(frame, origin, arrival.macs, arrival.priority, len)?;
     if arrival.recalled.is_none() {
         guard::addresses(origin, arrival.macs)?;
     }
-    guard::packet(frame, origin, &inner, len)?;
+    guard::packet(frame, origin, &inner)?;
     ecn::decapsulated(frame, &inner, arrival.outer_ecn)?;
-    police::ingress(origin, len)?;
+    inner.eligible = arrival.eligible | police::ingress(origin, len)?;
     if arrival.recalled.is_none() && guard::control::is_peers(origin, &inner)? {
         // Of the link and not of the segment: not learned, nobody's claim, nor a question to anybody in it.
         storm::allow(origin, &inner)?;
@@ -83,7 +94,7 @@ fn pipeline(frame: &Frame, scope: &mut Scope) -> Result<u32, DropReason> {
         return deliver::back(frame, origin, question, len);
     }
     match route {
-        Route::To(exit) => deliver::deliver(frame, origin, &inner, exit, len),
+        Route::To(exit) => deliver::deliver(frame, origin, &inner, exit, || flow::of(frame, &inner)),
         Route::Flood => {
             storm::allow(origin, &inner)?;
             flood::hand_over(frame, origin, &inner)
@@ -97,18 +108,29 @@ fn from_port<'a>(
     port: &PortEntry,
     scope: &mut Scope,
     fresh: &'a mut MaybeUninit<Origin>,
-) -> Result<Arrival<'a>, DropReason> {
+) -> Result<Step<'a>, DropReason> {
     let len = frame.len();
     let tags = classify::tags(frame, port)?;
-    let macs = frame.read_macs(0)?;
-    let undecided = Undecided::new(Flow::on_port(&tags, macs));
-    let (origin, recalled): (&Origin, _) = match undecided.recall() {
+    let macs = tags.macs;
+    let decided = Flow::on_port(&tags);
+    let decision = decided.recall();
+    if let Some(Decision { origin, exit, .. }) = decision
+        && tags.priority == 0
+        && let Some((inner, flow)) = plain::packet(frame, origin, macs, 0, len)
+    {
+        *scope = Scope::attachment(origin.ingress.id());
+        count::received_on_port(origin.ingress, len);
+        return deliver::deliver(frame, origin, &inner, *exit, || flow).map(Step::Gone);
+    }
+    let undecided = Undecided::new(decided);
+    let (origin, recalled): (&Origin, _) = match decision {
         Some(decision) => (&decision.origin, Some(decision.exit)),
         None => (fresh.write(classify::classify(port, &tags)?), None),
     };
     *scope = Scope::attachment(origin.ingress.id());
     count::received_on_port(origin.ingress, len);
-    Ok(Arrival { origin, macs, priority: tags.priority, recalled, undecided, len, outer_ecn: 0 })
+    let (priority, outer_ecn, eligible) = (tags.priority, 0, 0);
+    Ok(Step::On(Arrival { origin, macs, priority, recalled, undecided, len, outer_ecn, eligible }))
 }
 
 #[inline(always)]
@@ -117,17 +139,30 @@ fn from_tunnel<'a>(
     port: &PortEntry,
     scope: &mut Scope,
     fresh: &'a mut MaybeUninit<Origin>,
-) -> Result<Option<Arrival<'a>>, DropReason> {
-    let Some(packet) = tunnel::packet(frame, port)? else { return Ok(None) };
-    let undecided = Undecided::new(Flow::in_tunnel(&packet));
-    let (origin, recalled): (&Origin, _) = match undecided.recall() {
+) -> Result<Step<'a>, DropReason> {
+    let Some(packet) = tunnel::packet(frame, port)? else { return Ok(Step::Gone(flood::to_host(frame))) };
+    let len = packet.header + packet.len;
+    let decided = Flow::in_tunnel(&packet);
+    let decision = decided.recall();
+    if let Some(Decision { origin, exit, .. }) = decision
+        && packet.padding == 0
+        && packet.ecn == 0
+        && !packet.is_yellow()
+        && let Some((inner, flow)) = plain::packet(frame, origin, packet.macs, packet.header, len)
+    {
+        *scope = Scope::segment(origin.segment);
+        count::received_from_tunnel(origin.ingress, packet.len);
+        return deliver::deliver(frame, origin, &inner, *exit, || flow).map(Step::Gone);
+    }
+    let undecided = Undecided::new(decided);
+    let (origin, recalled): (&Origin, _) = match decision {
         Some(decision) => (&decision.origin, Some(decision.exit)),
         None => (fresh.write(tunnel::classify(&packet, scope)?), None),
     };
     *scope = Scope::segment(origin.segment);
     frame.trim(packet.padding)?;
     count::received_from_tunnel(origin.ingress, packet.len);
-    let len = packet.header + packet.len;
+    let eligible = if packet.is_yellow() { police::ELIGIBLE } else { 0 };
     let Packet { macs, ecn: outer_ecn, .. } = packet;
-    Ok(Some(Arrival { origin, macs, priority: 0, recalled, undecided, len, outer_ecn }))
+    Ok(Step::On(Arrival { origin, macs, priority: 0, recalled, undecided, len, outer_ecn, eligible }))
 }

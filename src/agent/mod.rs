@@ -1,8 +1,10 @@
 //! The agent of one node: a reconciler that follows its file, the links, the routes and the neighbours. It is fail-static: when it ends, however it ends,
 //! the node goes on forwarding, and the next agent takes over what is there.
 
+mod addresses;
 mod budget;
 pub mod control;
+mod exchange;
 mod hygiene;
 mod memory;
 mod preflight;
@@ -16,20 +18,21 @@ use std::{
     time::{Duration, Instant},
 };
 
+use addresses::Addresses;
 use control::{Answer, Request, RunFiles};
 use reconciler::{ApplyError, Reconciler};
-use remote::{Remote, Task};
+use remote::{Remote, Task, Word};
 use tokio::{
     net::UnixListener,
     signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
+    sync::{mpsc, watch},
     task::{spawn_blocking, yield_now},
     time::timeout,
 };
 use tracing::{error, info, warn};
 
 use crate::{
-    dataplane::{DataplaneError, links::Mode, pins::Pins, tables::Tables},
+    dataplane::{DataplaneError, links::Mode, news::News, pins::Pins, tables::Tables},
     model::{self, ConfigErrors, NodeConfig},
     net::{
         links::{self, Link},
@@ -44,6 +47,8 @@ const REST: u32 = 20;
 const LOOK: Duration = Duration::from_secs(5);
 /// How long a starting agent waits for neighbours to answer.
 const SETTLING: Duration = Duration::from_secs(1);
+/// How often what could not be said at once is tried to be said.
+const PACE: Duration = Duration::from_millis(20);
 
 /// What an agent is started with.
 #[derive(Clone, Debug)]
@@ -132,6 +137,12 @@ struct Agent {
     ageing_took: Duration,
     /// What was told of the ports' features, and is still so.
     trouble: Option<String>,
+    /// Which addresses are where.
+    addresses: Addresses,
+    /// What the programs say of them, where a controller is followed.
+    news: Option<News>,
+    /// Where it is said, while there is somebody who hears it.
+    to: Option<mpsc::Sender<crate::protocol::pb::Here>>,
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -184,6 +195,7 @@ async fn begin(
                     let task = remote.again();
                     agent.is_shut = is_shut && task.is_none();
                     agent.remote = Some(remote);
+                    agent.share()?;
                     agent.carry_out(task).await;
                     return Ok(Some((agent, listener)));
                 }
@@ -199,7 +211,7 @@ async fn begin(
             _ = signals.terminate.recv() => return Ok(None),
             _ = signals.interrupt.recv() => return Ok(None),
             _ = retry.tick() => {}
-            update = remote.next() => config = remote.take(update).and_then(|task| task.config).or(config),
+            update = remote.next_update() => config = remote.take(update).and_then(|task| task.config).or(config),
         }
     }
 }
@@ -210,8 +222,8 @@ fn shut(config: &NodeConfig) -> NodeConfig {
     NodeConfig { profiles, segments, attachments, ..config.clone() }
 }
 
-/// The next update of a controller; never one, if none is followed.
-async fn next(remote: &mut Option<Remote>) -> crate::protocol::pb::Update {
+/// What comes next from a controller; never anything, if none is followed.
+async fn next(remote: &mut Option<Remote>) -> Word {
     match remote {
         Some(remote) => remote.next().await,
         None => std::future::pending().await,
@@ -257,6 +269,9 @@ impl Agent {
             next_ageing: Instant::now(),
             ageing_took: Duration::ZERO,
             trouble: None,
+            addresses: Addresses::default(),
+            news: None,
+            to: None,
         };
         Ok((agent, listener))
     }
@@ -264,6 +279,7 @@ impl Agent {
     async fn run(&mut self, listener: &UnixListener, signals: &mut Signals) -> anyhow::Result<()> {
         let mut second = service::every(Duration::from_secs(1));
         let mut beat = service::beat();
+        let mut pace = service::every(PACE);
         loop {
             tokio::select! {
                 _ = signals.terminate.recv() => return Ok(()),
@@ -280,10 +296,15 @@ impl Agent {
                     Ok(()) => self.follow_underlay().await,
                     Err(_) => anyhow::bail!("lost the kernel's link, route and neighbour events; start the agent again"),
                 },
-                update = next(&mut self.remote) => {
-                    let task = self.remote.as_mut().and_then(|remote| remote.take(update));
-                    self.carry_out(task).await;
-                }
+                word = next(&mut self.remote) => match word {
+                    Word::Update(update) => {
+                        let task = self.remote.as_mut().and_then(|remote| remote.take(update));
+                        self.carry_out(task).await;
+                    }
+                    Word::Shared(event) => self.exchange(event),
+                },
+                news = exchange::news(&mut self.news) => self.heard(news),
+                _ = pace.tick(), if self.has_unsaid() => self.say(),
                 _ = second.tick() => self.each_second().await,
                 _ = beat.tick() => service::alive(),
                 // In between, whatever has come meanwhile has its turn.
@@ -294,7 +315,7 @@ impl Agent {
 
     /// What the controller asks for.
     async fn carry_out(&mut self, task: Option<Task>) {
-        let Some(Task { config, forget }) = task else { return };
+        let Some(Task { revision, config, forget }) = task else { return };
         let before = watch_set(self.reconciler.config()).remotes;
         // Who is sent something is trusted again.
         let kept = self.remote.as_ref().filter(|_| self.is_shut).and_then(Remote::config);
@@ -313,6 +334,7 @@ impl Agent {
                 applied = Err(error.into());
             }
         }
+        self.forgotten(&forget, revision);
         let down = self.down();
         let Some(remote) = &mut self.remote else { return };
         remote.observe(None, down);
@@ -331,10 +353,11 @@ impl Agent {
             return;
         }
         self.shut_if_over().await;
-        let drift = match self.reconciler.drift(&self.links) {
-            Ok(drift) => drift,
-            Err(error) => Some(format!("the maps can't be judged: {error}")),
+        let mut judge = || {
+            let lost = self.reconciler.lost_programs()?;
+            Ok::<_, ApplyError>(lost.or(self.reconciler.drift(&self.links)?))
         };
+        let drift = judge().unwrap_or_else(|error| Some(format!("the node can't be judged: {error}")));
         let down = self.down();
         if let Some(drift) = &drift {
             error!(drift, "drift; what should be there is applied again");
@@ -377,7 +400,7 @@ impl Agent {
         }
         let now = Instant::now();
         if now >= self.next_ageing && !self.reconciler.is_ageing() {
-            let begun = self.reconciler.begin_ageing();
+            let begun = self.reconciler.begin_ageing(&mut self.addresses);
             self.spend_on_ageing(now, begun);
         }
         let trouble = self.reconciler.tend(&self.links).await.err().map(|error| error.to_string());
@@ -390,7 +413,7 @@ impl Agent {
     /// Looks through some more of the FDB.
     fn age(&mut self) {
         let now = Instant::now();
-        let aged = self.reconciler.age().map(drop);
+        let aged = self.reconciler.age(&mut self.addresses).map(drop);
         self.spend_on_ageing(now, aged);
     }
 
@@ -468,6 +491,7 @@ impl Agent {
         let watched = watch_set(&config);
         let changes = self.reconciler.reload(config, tables, &links).await?;
         self.links = links;
+        self.follow_places();
         self.follower.set(watched);
         Ok(changes)
     }
@@ -477,7 +501,10 @@ impl Agent {
         let snapshot = self.snapshots.borrow_and_update().clone();
         if self.links != snapshot.links {
             match self.reconciler.links_changed(&snapshot.links).await {
-                Ok(_) => self.links = snapshot.links.clone(),
+                Ok(_) => {
+                    self.links = snapshot.links.clone();
+                    self.follow_places();
+                }
                 Err(error) => error!(%error, "the tables do not follow the links"),
             }
         }

@@ -2,11 +2,13 @@
 
 mod ageing;
 mod drift;
+mod places;
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
     fs::File,
     net::IpAddr,
+    sync::Arc,
 };
 
 use anyhow::Context;
@@ -17,6 +19,7 @@ use tracing::{info, warn};
 use ageing::Ageing;
 
 pub use self::drift::Place;
+pub use self::places::{Places, SegmentPlace};
 use super::{
     budget::Budget,
     hygiene,
@@ -29,6 +32,7 @@ use crate::{
         diff,
         links::{self, Mode, Target},
         maps::Maps,
+        news::News,
         object::Programs,
         paths::{self, NextHop, Vteps},
         pins::Pins,
@@ -103,6 +107,8 @@ pub struct Reconciler {
     ticks: u32,
     /// Where that is, while it is at it.
     ageing: Option<Ageing>,
+    /// What ids mean, if anybody wants to know.
+    places: Option<Arc<Places>>,
     _lock: Option<Flock<File>>,
 }
 
@@ -189,6 +195,7 @@ impl Reconciler {
             budget: Budget::default(),
             ticks: 0,
             ageing: None,
+            places: None,
             _lock: None,
         };
         if takes_over {
@@ -198,6 +205,14 @@ impl Reconciler {
         let change = reconciler.check(&config, tables, links)?;
         reconciler.converge(config, change, links).await?;
         Ok(reconciler)
+    }
+
+    /// What the programs say of addresses. Once.
+    ///
+    /// # Errors
+    /// It was taken.
+    pub fn news(&mut self) -> Result<News, DataplaneError> {
+        self.programs.news()
     }
 
     /// What the node does now.
@@ -322,6 +337,9 @@ impl Reconciler {
         self.prepare_new(&mut wanted.records, &devices, links).await?;
         let ops = diff::diff(&previous, &wanted);
         self.maps.apply(&ops)?;
+        if self.places.is_some() {
+            self.places = Some(Arc::new(Places::of(&wanted)));
+        }
         self.own_macs.clone_from(&wanted.own_macs);
         self.fixed_bindings = wanted.bindings.keys().copied().collect();
         self.config = config;

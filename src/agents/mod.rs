@@ -7,27 +7,35 @@
 //! - **How fast.** One update is under way at a time. What changes meanwhile waits as the state that it is, not as a queue: a slow agent gets the
 //!   newest state next.
 //! - **Under whom.** Only the controller that leads serves, and each update has its term. When it no longer leads, its streams end.
+//! - **Addresses** have a stream of their own ([`learned`]): what a node learned at its attachments goes to the others of the segment.
 //! - **Purges** go to a node once the node where the server was lets it in no more; until then, no revision counts as applied that asked for one.
 #![forbid(unsafe_code)]
 
+mod learned;
 mod projection;
 mod server;
 mod session;
+mod share;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use rustls::pki_types::CertificateDer;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 
+use self::learned::Registry;
 pub use self::projection::Projection;
 pub use self::server::{ServeError, serve};
 use crate::controller::Controller;
 use crate::fabric::concerned;
 use crate::model::Name;
 use crate::pki::Tls;
+use crate::protocol::REVOKED;
+use crate::service::every;
 use crate::store::Store;
 
 /// After how long the commits are followed anew.
@@ -37,6 +45,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 struct Agents<S> {
     controller: Controller<S>,
     nodes: Arc<Mutex<BTreeMap<Name, Entry>>>,
+    learned: Arc<Mutex<Registry>>,
     tls: Tls,
     stop: CancellationToken,
 }
@@ -46,6 +55,7 @@ impl<S> Clone for Agents<S> {
         Self {
             controller: self.controller.clone(),
             nodes: Arc::clone(&self.nodes),
+            learned: Arc::clone(&self.learned),
             tls: self.tls.clone(),
             stop: self.stop.clone(),
         }
@@ -64,7 +74,7 @@ struct Entry {
 
 impl<S: Store + 'static> Agents<S> {
     fn new(controller: Controller<S>, tls: Tls, stop: CancellationToken) -> Self {
-        Self { controller, nodes: Arc::default(), tls, stop }
+        Self { controller, nodes: Arc::default(), learned: Arc::default(), tls, stop }
     }
 
     fn nodes(&self) -> std::sync::MutexGuard<'_, BTreeMap<Name, Entry>> {
@@ -85,6 +95,15 @@ impl<S: Store + 'static> Agents<S> {
         (entry.wake.subscribe(), session, entry.has.clone())
     }
 
+    /// Whether who came with a certificate would still be let in with it.
+    fn is_let_in(&self, chain: &[CertificateDer<'static>]) -> Result<(), Status> {
+        match self.tls.check(chain) {
+            Ok(_) => Ok(()),
+            Err(_) if self.tls.is_revoked(chain) => Err(Status::unauthenticated(REVOKED)),
+            Err(error) => Err(Status::unauthenticated(format!("the certificate is good no more: {error}"))),
+        }
+    }
+
     fn has(&self, node: &Name, projection: &Arc<Projection>) {
         if let Some(entry) = self.nodes().get_mut(node) {
             entry.has = Some(Arc::clone(projection));
@@ -93,19 +112,27 @@ impl<S: Store + 'static> Agents<S> {
 
     /// Wakes the sessions of the nodes that each commit concerns.
     async fn tell(self) {
+        let mut second = every(Duration::from_secs(1));
         loop {
             let mut at = self.controller.state().revision();
             // Of what happened before that, everybody may have missed something.
             self.nodes().values().for_each(|entry| entry.wake.send_replace(()));
+            self.learned().renew(&self.controller.state());
             if let Ok(mut commits) = self.controller.watch(at) {
                 loop {
                     let commit = tokio::select! {
                         () = self.stop.cancelled() => return,
+                        _ = second.tick() => {
+                            self.learned().expire(&self.controller.state(), Instant::now());
+                            continue;
+                        }
                         commit = commits.next() => commit,
                     };
                     let Some(commit) = commit else { break };
                     at = commit.revision;
-                    let told: BTreeSet<Name> = concerned(&self.controller.state(), &commit.events);
+                    let state = self.controller.state();
+                    let told: BTreeSet<Name> = concerned(&state, &commit.events);
+                    self.learned().follow(&state, commit.revision, &commit.events);
                     let nodes = self.nodes();
                     let entries = told.iter().filter_map(|name| nodes.get(name));
                     entries.for_each(|entry| entry.wake.send_replace(()));

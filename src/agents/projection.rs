@@ -56,7 +56,6 @@ impl Projection {
             parts,
             purges: self.purges.iter().filter_map(purge).collect(),
             digest: self.digest.to_vec(),
-            learned: Vec::new(),
         }
     }
 }

@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::Agents;
 use super::session::{Peer, Session, leads};
+use super::share::Sharing;
 use crate::controller::Controller;
 use crate::identity::Identity;
 use crate::pki::{Tls, TlsError};
@@ -143,6 +144,19 @@ impl<S: Store + 'static> agents_server::Agents for Agents<S> {
         let (to, updates) = mpsc::channel(1);
         tokio::spawn(Session::new(self.clone(), peer, hello, last).run(from, to, wake, end));
         Ok(Response::new(ReceiverStream::new(updates)))
+    }
+
+    type ShareStream = ReceiverStream<Result<pb::There, Status>>;
+
+    async fn share(
+        &self,
+        request: Request<Streaming<pb::Here>>,
+    ) -> Result<Response<Self::ShareStream>, Status> {
+        let peer = peer(&request)?;
+        leads(&self.controller.lead())?;
+        let (to, there) = mpsc::channel(1);
+        tokio::spawn(Sharing::new(self.clone(), peer).run(request.into_inner(), to));
+        Ok(Response::new(ReceiverStream::new(there)))
     }
 }
 

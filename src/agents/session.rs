@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
@@ -13,7 +14,6 @@ use super::{Agents, Projection};
 use crate::controller::{Lead, Request, SubmitError};
 use crate::fabric::{Actor, Change, ProjectError, Report, Revision};
 use crate::model::{InterfaceName, Name};
-use crate::protocol::REVOKED;
 use crate::protocol::pb::{self, from_agent::What};
 use crate::service::every;
 use crate::store::Store;
@@ -21,7 +21,10 @@ use crate::store::Store;
 /// The longest text of an agent's that is kept, bytes.
 const LONGEST: usize = 500;
 /// How often a certificate is looked at again besides: it may have ended.
-const LOOK: Duration = Duration::from_secs(30);
+pub const LOOK: Duration = Duration::from_secs(30);
+
+/// After so long without a word on the last update, the node is told of as degraded.
+const SILENT: Duration = Duration::from_secs(15);
 
 /// Who is at the other end of a connection.
 pub struct Peer {
@@ -43,6 +46,8 @@ pub struct Session<S> {
     sent: Option<Arc<Projection>>,
     /// Whether it has yet to say what it made of it.
     waits: bool,
+    /// Since when, if it is not known yet that this is long.
+    since: Option<Instant>,
     /// What it said last of its maps and ports.
     said: Said,
 }
@@ -61,7 +66,7 @@ impl<S: Store + 'static> Session<S> {
         let Peer { node, chain } = peer;
         let has = last.filter(|last| hello.digest == last.digest);
         let (digest, said) = (hello.digest, Said::default());
-        Self { agents, node, chain, digest, has, sent: None, waits: false, said }
+        Self { agents, node, chain, digest, has, sent: None, waits: false, since: None, said }
     }
 
     /// Runs until either side ends the stream, or it must end.
@@ -80,14 +85,18 @@ impl<S: Store + 'static> Session<S> {
             let done = tokio::select! {
                 () = end.cancelled() => Err(Status::unavailable("this stream is over: the controller stops, or the agent has another one")),
                 _ = lead.changed() => leads(&lead).map(drop),
-                _ = files.changed() => self.is_let_in(),
-                _ = look.tick() => self.is_let_in(),
+                _ = files.changed() => self.agents.is_let_in(&self.chain),
+                _ = look.tick() => self.agents.is_let_in(&self.chain),
                 message = from.message() => match message {
                     Ok(Some(pb::FromAgent { what: Some(What::Report(report)) })) => self.hear(report).await,
                     Ok(Some(_)) => Err(Status::invalid_argument("after hello, an agent reports")),
                     // It goes.
                     Ok(None) | Err(_) => return,
                 },
+                () = silence(self.since) => {
+                    self.since = None;
+                    self.note(true).await
+                }
                 changed = wake.changed(), if !self.waits => match changed {
                     Ok(()) => self.offer(&to, &lead).await,
                     Err(_) => return,
@@ -100,15 +109,6 @@ impl<S: Store + 'static> Session<S> {
         tracing::info!(node = %self.node, why = status.message(), "the agent's stream ends");
         // It may be gone already.
         let _ = to.send(Err(status)).await;
-    }
-
-    /// Whether it would still be let in with its certificate.
-    fn is_let_in(&self) -> Result<(), Status> {
-        match self.agents.tls.check(&self.chain) {
-            Ok(_) => Ok(()),
-            Err(_) if self.agents.tls.is_revoked(&self.chain) => Err(Status::unauthenticated(REVOKED)),
-            Err(error) => Err(Status::unauthenticated(format!("the certificate is good no more: {error}"))),
-        }
     }
 
     /// Sends what the agent does not have, if there is anything.
@@ -128,13 +128,13 @@ impl<S: Store + 'static> Session<S> {
         // After hello, an agent always hears that it is heard.
         if is_done && self.said.is_known && self.sent.is_none() {
             self.has = Some(projection);
-            return self.note().await;
+            return self.note(false).await;
         }
         // What it has may be right although it is not known since when it has it.
         let same = Some(&*projection).filter(|new| self.sent.is_none() && self.digest == new.digest);
         let update = projection.update(self.has.as_deref().or(same), &lead);
         tracing::debug!(node = %self.node, revision = %projection.revision, parts = update.parts.len(), "sent");
-        (self.sent, self.waits) = (Some(projection), true);
+        (self.sent, self.waits, self.since) = (Some(projection), true, Some(Instant::now()));
         to.send(Ok(update)).await.map_err(|_| Status::cancelled("the agent is gone"))
     }
 
@@ -144,7 +144,7 @@ impl<S: Store + 'static> Session<S> {
         let refused =
             report.refused.map(|why| cut(format!("revision {} is refused: {why}", report.received)));
         if self.sent.as_ref().is_some_and(is_last) {
-            self.waits = false;
+            (self.waits, self.since) = (false, None);
             if refused.is_none() {
                 self.has = self.sent.take();
                 self.has.iter().for_each(|has| self.agents.has(&self.node, has));
@@ -153,14 +153,15 @@ impl<S: Store + 'static> Session<S> {
         let down = report.down.iter().filter_map(|name| name.parse().ok()).collect();
         let drift = refused.or(report.drift.map(cut));
         self.said = Said { drift, down, is_known: true };
-        self.note().await
+        self.note(self.waits && self.since.is_none()).await
     }
 
     /// Brings what is known of the node into the fabric; what is known already changes nothing there.
-    async fn note(&self) -> Result<(), Status> {
+    async fn note(&self, silent: bool) -> Result<(), Status> {
         let applied = self.has.as_ref().map_or(Revision(0), |has| has.counts_as());
         let Said { drift, down, .. } = &self.said;
-        let report = Report { node: self.node.clone(), applied, drift: drift.clone(), down: down.clone() };
+        let report =
+            Report { node: self.node.clone(), applied, drift: drift.clone(), down: down.clone(), silent };
         let who = Actor::Node(self.node.clone());
         let request = Request { who, changes: vec![Change::Report(report)], dry_run: false };
         match self.agents.controller.submit(request).await {
@@ -172,6 +173,14 @@ impl<S: Store + 'static> Session<S> {
             }
             Err(error) => Err(Status::unavailable(error.to_string())),
         }
+    }
+}
+
+/// Returns when somebody has been silent for long.
+async fn silence(since: Option<Instant>) {
+    match since {
+        Some(since) => sleep_until(since + SILENT).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -31,6 +31,17 @@ pub trait Backend: Send + Sync {
     /// It could not.
     fn deny(&self, who: Identity, message: String) -> BoxFuture<'_, Result<(), SubmitError>>;
 
+    /// A range of the store: from a key, before another, up to so many bytes, and one entry at least.
+    ///
+    /// # Errors
+    /// The store fails.
+    fn range(
+        &self,
+        from: String,
+        before: String,
+        bytes: usize,
+    ) -> BoxFuture<'_, Result<Vec<(String, String)>, String>>;
+
     /// What was committed after a revision, and what will be. It ends when the reader is too slow.
     ///
     /// # Errors
@@ -54,6 +65,17 @@ impl<S: Store + 'static> Backend for Controller<S> {
     fn deny(&self, who: Identity, message: String) -> BoxFuture<'_, Result<(), SubmitError>> {
         // What was asked is in the message: its kind and name were enough to refuse it, and nothing more was read.
         Self::deny(self, who, Vec::new(), message).boxed()
+    }
+
+    fn range(
+        &self,
+        from: String,
+        before: String,
+        bytes: usize,
+    ) -> BoxFuture<'_, Result<Vec<(String, String)>, String>> {
+        let range =
+            async move { self.store().range(&from, &before, bytes).await.map_err(|error| error.to_string()) };
+        range.boxed()
     }
 
     fn watch(&self, after: Revision) -> Result<BoxStream<'static, Arc<Committed>>, Compacted> {

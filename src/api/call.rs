@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::Api;
 use super::problem::Problem;
+use super::routes::has_long_names;
 use super::seal::Seal;
 use crate::fabric::{Expect, Key, Kind, State};
 use crate::identity::Identity;
@@ -85,13 +86,19 @@ impl Call {
     /// The object of this kind that the path names.
     pub fn key(&self, kind: Kind) -> Result<Key, Problem> {
         let name = self.names.join("/");
-        // A tombstone's name is the rest of the path; of the others, each part is one of the name's.
-        if kind != Kind::Tombstone && self.names.iter().any(|part| part.contains('/')) {
+        // A tombstone's and a trial's name is the rest of the path; of the others, each part is one of the name's.
+        if !has_long_names(kind) && self.names.iter().any(|part| part.contains('/')) {
             return Err(Problem::request(format!("{name:?} is no name of a {kind}")));
         }
         format!("{kind}/{name}").parse().map_err(|invalid: crate::model::InvalidValue| {
             Problem::request(format!("{name:?} is no name of a {kind}: {invalid}")).help(invalid.help())
         })
+    }
+
+    /// The number that the path names.
+    pub fn number(&self) -> Result<u64, Problem> {
+        let name = self.names.join("/");
+        name.parse().map_err(|_| Problem::request(format!("{name:?} is no number")))
     }
 
     /// What stands behind the question mark.

@@ -17,7 +17,15 @@ pub struct Filter {
 const WORDS: [(&str, &[Kind]); 4] = [
     (
         "operator",
-        &[Kind::Operator, Kind::Lease, Kind::Profile, Kind::Segment, Kind::Attachment, Kind::Tombstone],
+        &[
+            Kind::Operator,
+            Kind::Lease,
+            Kind::Profile,
+            Kind::Segment,
+            Kind::Attachment,
+            Kind::Tombstone,
+            Kind::Trial,
+        ],
     ),
     ("server", &[Kind::Server, Kind::Port, Kind::Lease, Kind::Attachment]),
     ("node", &[Kind::Node, Kind::Port, Kind::Server, Kind::Attachment, Kind::Tombstone]),

@@ -5,6 +5,7 @@
 //! it follows what is committed.
 #![forbid(unsafe_code)]
 
+mod audit;
 mod backend;
 mod call;
 mod filter;
@@ -32,6 +33,7 @@ pub use self::problem::Problem;
 use self::represent::Eyes;
 pub use self::routes::{plural, router};
 pub use self::seal::{NoRandom, Seal};
+use crate::audit::Archive;
 use crate::controller::{Committed, Request};
 use crate::fabric::{Change, State};
 use crate::identity::Identity;
@@ -45,6 +47,7 @@ struct Inner {
     seal: Seal,
     limits: Limits,
     throttle: Throttle,
+    archive: tokio::sync::Mutex<Archive>,
     stop: CancellationToken,
 }
 
@@ -52,7 +55,8 @@ impl Api {
     /// Of a controller. When `stop` is cancelled, its streams end.
     pub fn new(backend: Arc<dyn Backend>, seal: Seal, limits: Limits, stop: CancellationToken) -> Self {
         let throttle = Throttle::new(&limits);
-        Self(Arc::new(Inner { backend, seal, limits, throttle, stop }))
+        let archive = tokio::sync::Mutex::default();
+        Self(Arc::new(Inner { backend, seal, limits, throttle, archive, stop }))
     }
 
     fn backend(&self) -> &dyn Backend {

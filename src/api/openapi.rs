@@ -16,7 +16,7 @@ use utoipa::openapi::{
 use utoipa::{PartialSchema, ToSchema};
 
 use super::problem::{CONTENT_TYPE, Details};
-use super::routes::{name_of, plural};
+use super::routes::{has_long_names, name_of, plural};
 use crate::fabric::{
     AttachmentSpec, Kind, LeaseSpec, NodeSpec, OperatorSpec, PortSpec, ProfileSpec, SegmentSpec, ServerSpec,
 };
@@ -86,7 +86,7 @@ fn object(kind: Kind) -> ObjectBuilder {
             "status",
             ObjectBuilder::new().schema_type(Type::Object).description(Some("What became of it")),
         );
-    if kind == Kind::Tombstone {
+    if has_long_names(kind) {
         return object;
     }
     object.property("spec", Ref::from_schema_name(format!("{}Spec", object_name(kind)))).required("spec")
@@ -104,7 +104,7 @@ fn event() -> ObjectBuilder {
 }
 
 fn change() -> ObjectBuilder {
-    let words = ["put", "delete", "accept", "drain", "confirm", "transfer"];
+    let words = ["put", "delete", "accept", "drain", "confirm", "transfer", "forget"];
     ObjectBuilder::new()
         .schema_type(Type::Object)
         .property("do", text("What to do").enum_values(Some(words)))
@@ -121,6 +121,10 @@ fn change() -> ObjectBuilder {
         .property("lease", text("Of accept, drain and confirm: `lease/OPERATOR/NAME`"))
         .property("until", text("Of drain: when what is still attached is detached; now if it is left out"))
         .property("server", text("Of transfer: the server"))
+        .property(
+            "node",
+            text("Of forget: the node whose machine is gone for good; nobody waits for it any more"),
+        )
         .property("to", text("Of transfer: the new lease, as `lease/OPERATOR/NAME`"))
 }
 
@@ -211,11 +215,11 @@ fn kind_paths(paths: &mut Paths, kind: Kind) {
         list = list.parameter(parameter(ParameterIn::Query, word, what));
     }
     add_path(paths, &all, HttpMethod::Get, list);
-    // OpenAPI has no parameters with slashes in them; a tombstone's name has some.
+    // OpenAPI has no parameters with slashes in them; a tombstone's and a trial's name has some.
     let one = format!("{all}/{}", name_of(kind).replace("{*", "{"));
     let get = operation(&format!("get{name}"), &format!("One {kind}"), &[(StatusCode::OK, "It", of(&name))]);
     add_path(paths, &one, HttpMethod::Get, with_names(get, &one));
-    if kind == Kind::Tombstone {
+    if has_long_names(kind) {
         return;
     }
     let put = operation(
@@ -264,7 +268,24 @@ fn other_paths(paths: &mut Paths) {
         .required("changes");
     let batch = operation("transaction", "Several changes, all of them or none", &ok(done.clone()));
     let batch = body(dry_run(batch), "application/json", Schema::from(changes));
+    let confirm = "Take all of it back after so many seconds, unless `/v1/confirm` comes before; one such transaction of an asker at a time";
+    let batch = batch.parameter(parameter(ParameterIn::Query, "confirm", confirm));
     add_path(paths, "/v1/transactions", HttpMethod::Post, batch);
+
+    for (path, id, summary) in [
+        ("/v1/confirm", "confirm", "What was made with `confirm` stays"),
+        (
+            "/v1/rollback",
+            "rollback",
+            "What was made with `confirm` is taken back at once, but for what somebody changed since",
+        ),
+    ] {
+        let of = "Whose: `owner` or `operator/NAME`; the asker's own if it is left out";
+        let end = dry_run(operation(id, summary, &ok(done.clone())));
+        add_path(paths, path, HttpMethod::Post, end.parameter(parameter(ParameterIn::Query, "of", of)));
+    }
+
+    audit_paths(paths);
 
     let to = ObjectBuilder::new()
         .schema_type(Type::Object)
@@ -310,6 +331,60 @@ fn other_paths(paths: &mut Paths) {
         ("/readyz", "readyz", "Whether it can serve"),
     ] {
         add_path(paths, path, HttpMethod::Get, operation(id, summary, &ok(plain())));
+    }
+}
+
+fn audit_paths(paths: &mut Paths) {
+    let number = |what: &str| ObjectBuilder::new().schema_type(Type::Integer).description(Some(what));
+    let item = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .property("at", number("Its place, from 0"))
+        .property("text", text("What the commitment is of: the entry with its place, the root before it, and a salt, as JSON"))
+        .property("commitment", text("Instead, of what is not for who asks: the SHA-256 of the text"));
+    let page = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .property("items", ArrayBuilder::new().items(item))
+        .property("next", number("Where it goes on, if there is more"))
+        .property("entries", number("How many entries there are, all in all"));
+    let page: RefOr<Schema> = Schema::from(page).into();
+    let list = operation(
+        "listAudit",
+        "What was changed and refused, as far as who asks may read it",
+        &[(StatusCode::OK, "Some of it", Some(page))],
+    )
+    .parameter(parameter(ParameterIn::Query, "from", "The first place to look at; 0 if it is left out"))
+    .parameter(parameter(ParameterIn::Query, "limit", "How many places to look at, up to 1000"))
+    .parameter(parameter(
+        ParameterIn::Query,
+        "whole",
+        "`true`: of what is not for who asks the commitments, so that the whole can be checked",
+    ));
+    add_path(paths, "/v1/audit", HttpMethod::Get, list);
+    let note = ContentBuilder::new()
+        .schema(Some(text("Size and root of the log, signed (C2SP tlog-checkpoint)")))
+        .build();
+    let note = ResponseBuilder::new().description("The newest checkpoint").content("text/plain", note);
+    let checkpoint = operation("auditCheckpoint", "What everybody should keep a copy of", &[])
+        .response("200", note.build());
+    add_path(paths, "/v1/audit/checkpoint", HttpMethod::Get, checkpoint);
+    let proof: RefOr<Schema> = Schema::from(ObjectBuilder::new().schema_type(Type::Object)).into();
+    for (path, id, summary) in [
+        (
+            "/v1/audit/entries/{entry}/proof",
+            "auditProof",
+            "That an entry is in the log (RFC 9162 section 2.1.3), and that the log has only grown",
+        ),
+        ("/v1/audit/growth", "auditGrowth", "That the log has only grown (RFC 9162 section 2.1.4)"),
+    ] {
+        let what = "What `sillon audit verify` checks";
+        let since = "How many entries the log had: the size of a checkpoint that was kept";
+        let shown = with_names(operation(id, summary, &[(StatusCode::OK, what, Some(proof.clone()))]), path);
+        add_path(
+            paths,
+            path,
+            HttpMethod::Get,
+            shown.parameter(parameter(ParameterIn::Query, "since", since)),
+        );
     }
 }
 

@@ -97,6 +97,19 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such object", format!("there is no {key}"))
     }
 
+    /// There is no such entry of the audit log, or not for who asks.
+    pub(super) fn no_entry(at: u64) -> Self {
+        let detail = format!("there is no entry {at} of yours");
+        Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such entry", detail)
+    }
+
+    /// Nobody signs the audit log.
+    pub(super) fn no_checkpoint() -> Self {
+        let detail = "the audit log has no checkpoint: its controller has no key to sign one, or has written nothing yet";
+        Self::new(StatusCode::NOT_FOUND, "unsigned", "There is no checkpoint", detail)
+            .help("the owner makes a key with `sillon audit key`, and names it in the controller's file")
+    }
+
     pub(super) fn no_path(path: &str) -> Self {
         Self::new(
             StatusCode::NOT_FOUND,

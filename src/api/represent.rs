@@ -9,7 +9,7 @@ use super::problem::Problem;
 use super::seal::Seal;
 use crate::authz::{self, Decision, Verb};
 use crate::controller::Committed;
-use crate::fabric::{Actor, Body, Event, Key, Kind, Object, Spec, State};
+use crate::fabric::{Actor, Body, Event, Key, Kind, Object, Restore, Spec, State};
 use crate::identity::Identity;
 
 /// An object that is asked for. What else stands in an answer of the API may be left in it.
@@ -54,7 +54,9 @@ pub fn spec(kind: Kind, value: Value) -> Result<Spec, Problem> {
         Kind::Profile => Spec::Profile(decode(value, place)?),
         Kind::Segment => Spec::Segment(decode(value, place)?),
         Kind::Attachment => Spec::Attachment(decode(value, place)?),
-        Kind::Tombstone => return Err(Problem::body("a tombstone is made by the controller alone")),
+        Kind::Tombstone | Kind::Trial => {
+            return Err(Problem::body(format!("a {kind} is made by the controller alone")));
+        }
     })
 }
 
@@ -109,6 +111,15 @@ fn status(body: &Body) -> Map<String, Value> {
         Body::Attachment(attachment) => json!({ "encap": attachment.encap }),
         Body::Tombstone(grave) => {
             json!({ "operator": grave.operator, "segment": grave.segment, "freed": grave.freed })
+        }
+        Body::Trial(trial) => {
+            let what = |restore: &Restore| match (&restore.before, restore.there) {
+                (None, _) => "remove",
+                (Some(_), true) => "change back",
+                (Some(_), false) => "make again",
+            };
+            let all = trial.restores.iter().map(|(key, restore)| (key.to_string(), what(restore).into()));
+            json!({ "deadline": trial.deadline, "rollback": all.collect::<Map<_, _>>() })
         }
         Body::Operator { .. } | Body::Port { .. } | Body::Server { .. } | Body::Profile { .. } => json!({}),
     };

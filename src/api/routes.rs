@@ -12,8 +12,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::call::{Call, identity};
 use super::limits::guard;
 use super::problem::Problem;
-use super::transactions::Way;
-use super::{Api, objects, openapi, transactions, watch};
+use super::transactions::{Ending, Way};
+use super::{Api, audit, objects, openapi, transactions, watch};
 use crate::fabric::Kind;
 use crate::identity::Identity;
 
@@ -29,6 +29,7 @@ pub const fn plural(kind: Kind) -> &'static str {
         Kind::Segment => "segments",
         Kind::Attachment => "attachments",
         Kind::Tombstone => "tombstones",
+        Kind::Trial => "trials",
     }
 }
 
@@ -38,8 +39,13 @@ pub const fn name_of(kind: Kind) -> &'static str {
         Kind::Operator | Kind::Node | Kind::Server => "{name}",
         Kind::Port => "{node}/{port}",
         Kind::Lease | Kind::Profile | Kind::Segment | Kind::Attachment => "{operator}/{name}",
-        Kind::Tombstone => "{*name}",
+        Kind::Tombstone | Kind::Trial => "{*name}",
     }
+}
+
+/// Whether objects of a kind have names with slashes in them. They are those that nobody puts.
+pub const fn has_long_names(kind: Kind) -> bool {
+    matches!(kind, Kind::Tombstone | Kind::Trial)
 }
 
 /// All of the API.
@@ -50,11 +56,28 @@ pub fn router(api: Api) -> Router {
         .route("/v1/whoami", get(whoami))
         .route("/v1/openapi.json", get(describe))
         .route("/v1/watch", get(watch::watch))
+        .route("/v1/audit", get(async |State(api): State<Api>, call: Call| audit::list(api, call).await))
+        .route(
+            "/v1/audit/checkpoint",
+            get(async |State(api): State<Api>, call: Call| audit::checkpoint(api, call).await),
+        )
+        .route(
+            "/v1/audit/growth",
+            get(async |State(api): State<Api>, call: Call| audit::growth(api, call).await),
+        )
+        .route(
+            "/v1/audit/entries/{entry}/proof",
+            get(async |State(api): State<Api>, call: Call| audit::proof(api, call).await),
+        )
         .route("/v1/transactions", post(batch))
         .route("/v1/servers/{name}/transfer", post(transfer));
     for (word, way) in [("accept", Way::Accept), ("drain", Way::Drain), ("confirm", Way::Confirm)] {
         let step = async move |State(api): State<Api>, call: Call| transactions::step(way, api, call).await;
         router = router.route(&format!("/v1/leases/{{operator}}/{{name}}/{word}"), post(step));
+    }
+    for (path, ending) in [("/v1/confirm", Ending::Confirm), ("/v1/rollback", Ending::RollBack)] {
+        let end = async move |State(api): State<Api>, call: Call| transactions::end(ending, api, call).await;
+        router = router.route(path, post(end));
     }
     for kind in Kind::ALL {
         router = with_kind(router, kind);
@@ -73,7 +96,7 @@ fn with_kind(router: Router<Api>, kind: Kind) -> Router<Api> {
     let list = async move |State(api): State<Api>, call: Call| objects::list(kind, api, call).await;
     let read = async move |State(api): State<Api>, call: Call| objects::get(kind, api, call).await;
     let mut one = get(read);
-    if kind != Kind::Tombstone {
+    if !has_long_names(kind) {
         let put = async move |State(api): State<Api>, call: Call| objects::put(kind, api, call).await;
         let patch = async move |State(api): State<Api>, call: Call| objects::patch(kind, api, call).await;
         let delete = async move |State(api): State<Api>, call: Call| objects::delete(kind, api, call).await;

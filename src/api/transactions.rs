@@ -23,6 +23,15 @@ struct Batch {
     changes: Vec<Value>,
 }
 
+/// `?dry_run=true&confirm=300`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct BatchQuery {
+    dry_run: bool,
+    /// All is taken back after so many seconds, unless it is confirmed.
+    confirm: Option<u32>,
+}
+
 /// One change of a transaction.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "do", rename_all = "lowercase", deny_unknown_fields)]
@@ -33,11 +42,12 @@ enum Step {
     Drain { lease: Key, until: Option<Timestamp> },
     Confirm { lease: Key },
     Transfer { server: Name, to: Key },
+    Forget { node: Name },
 }
 
 /// `POST /v1/transactions`
 pub async fn batch(api: Api, call: Call) -> Result<Response, Problem> {
-    let DryRun { dry_run } = call.query()?;
+    let BatchQuery { dry_run, confirm } = call.query()?;
     let Batch { changes } = call.json()?;
     if changes.len() > MOST_CHANGES {
         return Err(Problem::body(format!("changes: more than {MOST_CHANGES}")));
@@ -48,9 +58,12 @@ pub async fn batch(api: Api, call: Call) -> Result<Response, Problem> {
         let change = change(&api, &call, value, &state).map_err(|problem| problem.of_change(index))?;
         all.push(change);
     }
-    let committed = api.submit(&call.who, all, dry_run).await?;
-    let told = api.eyes(&call.who, dry_run).transaction(&committed, &api.state());
-    Ok(axum::Json(told).into_response())
+    if let Some(seconds) = confirm {
+        let trial = Change::Trial { of: call.who.operator().cloned(), seconds };
+        authz::may_change(&call.who, &trial)?;
+        all.push(trial);
+    }
+    api.done(&call, all, dry_run).await
 }
 
 /// One change, if who asks may make it.
@@ -83,6 +96,7 @@ fn change(api: &Api, call: &Call, value: Value, state: &State) -> Result<Change,
         }
         Step::Confirm { lease } => Change::Lease(owned(lease)?, LeaseStep::Confirm),
         Step::Transfer { server, to } => Change::Transfer { server, to: owned(to)? },
+        Step::Forget { node } => Change::Forget { node },
     };
     authz::may_change(&call.who, &change)?;
     Ok(change)
@@ -153,7 +167,53 @@ pub async fn transfer(api: Api, call: Call) -> Result<Response, Problem> {
     let to = owned(to)?;
     authz::view(&call.who, &key, &api.state()).ok_or_else(|| Problem::no_object(&key))?;
     let Key::Server(server) = key else { return Err(Problem::request("this is no server")) };
-    let committed = api.submit(&call.who, vec![Change::Transfer { server, to }], dry_run).await?;
-    let told = api.eyes(&call.who, dry_run).transaction(&committed, &api.state());
-    Ok(axum::Json(told).into_response())
+    api.done(&call, vec![Change::Transfer { server, to }], dry_run).await
+}
+
+/// `?of=owner`, `?of=operator/NAME`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Of {
+    of: Option<String>,
+    dry_run: bool,
+}
+
+/// How a trial ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// `POST /v1/confirm`
+    Confirm,
+    /// `POST /v1/rollback`
+    RollBack,
+}
+
+/// What is on trial stays, or is taken back. It is the asker's own, unless another's is asked for.
+pub async fn end(ending: Ending, api: Api, call: Call) -> Result<Response, Problem> {
+    let Of { of, dry_run } = call.query()?;
+    let of = match of {
+        None => call.who.operator().cloned(),
+        Some(text) => match format!("trial/{text}").parse() {
+            Ok(Key::Trial(of)) => of,
+            _ => return Err(Problem::request("of: write owner or operator/NAME")),
+        },
+    };
+    let key = Key::Trial(of.clone());
+    let change = match ending {
+        Ending::Confirm => Change::Confirm(of),
+        Ending::RollBack => Change::RollBack(of),
+    };
+    authz::may_change(&call.who, &change)?;
+    authz::view(&call.who, &key, &api.state()).ok_or_else(|| {
+        Problem::no_object(&key).help("nothing waits to be confirmed; it may be taken back already")
+    })?;
+    api.done(&call, vec![change], dry_run).await
+}
+
+impl Api {
+    /// Makes a transaction, and tells what it did.
+    async fn done(&self, call: &Call, changes: Vec<Change>, dry_run: bool) -> Result<Response, Problem> {
+        let committed = self.submit(&call.who, changes, dry_run).await?;
+        let told = self.eyes(&call.who, dry_run).transaction(&committed, &self.state());
+        Ok(axum::Json(told).into_response())
+    }
 }

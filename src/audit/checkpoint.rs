@@ -154,20 +154,11 @@ impl VerifierKey {
     /// It is none.
     pub fn open(&self, text: &str) -> Result<Checkpoint, NoteError> {
         let body = self.open_note(text)?;
-        let mut lines = body.lines();
-        let (origin, size, root) = (lines.next(), lines.next(), lines.next());
-        let (Some(origin), Some(size), Some(root)) = (origin, size, root) else {
-            return Err(NoteError::Form("it needs the log's name, its size and its root, a line each"));
-        };
+        let origin = body.lines().next().unwrap_or_default();
         if origin != self.name {
             return Err(NoteError::Origin { found: origin.to_owned(), expected: self.name.clone() });
         }
-        let number: u64 = size.parse().map_err(|_| NoteError::Form("the second line is the size"))?;
-        if number.to_string() != size || number > MOST_ENTRIES {
-            return Err(NoteError::Form("the second line is the size"));
-        }
-        let root = Hash::parse(root).ok_or(NoteError::Form("the third line is the root, in base64"))?;
-        Ok(Checkpoint { size: number, root, text: text.to_owned() })
+        Checkpoint::own(text)
     }
 
     /// The text of a note that this key has signed, up to the empty line before the signatures.
@@ -208,6 +199,23 @@ impl VerifierKey {
 }
 
 impl Checkpoint {
+    /// Reads one that is known to be right, as from the store that the controller writes: whose signature it has is not looked at.
+    ///
+    /// # Errors
+    /// It is not in the form.
+    pub fn own(text: &str) -> Result<Self, NoteError> {
+        let mut lines = text.lines().skip(1);
+        let (Some(size), Some(root)) = (lines.next(), lines.next()) else {
+            return Err(NoteError::Form("it needs the log's name, its size and its root, a line each"));
+        };
+        let number: u64 = size.parse().map_err(|_| NoteError::Form("the second line is the size"))?;
+        if number.to_string() != size || number > MOST_ENTRIES {
+            return Err(NoteError::Form("the second line is the size"));
+        }
+        let root = Hash::parse(root).ok_or(NoteError::Form("the third line is the root, in base64"))?;
+        Ok(Self { size: number, root, text: text.to_owned() })
+    }
+
     /// How many entries the log had.
     pub fn size(&self) -> u64 {
         self.size

@@ -141,9 +141,14 @@ pub fn refused(
 
 /// Whether somebody may read an entry: the owner and the auditor all of them, an operator those about its own objects, nobody else any.
 pub fn is_visible(entry: &Entry, to: &Identity) -> bool {
+    is_visible_of(entry.operator.as_ref(), to)
+}
+
+/// The same, of an entry that is about this operator's objects.
+pub fn is_visible_of(operator: Option<&Name>, to: &Identity) -> bool {
     match to {
         Identity::Owner | Identity::Auditor => true,
-        Identity::Operator(name) => entry.operator.as_ref() == Some(name),
+        Identity::Operator(name) => operator == Some(name),
         Identity::Node(_) => false,
     }
 }
@@ -163,6 +168,9 @@ fn audience(change: &Change) -> Option<Name> {
         Change::Lease(owned, _) => Some(owned.operator.clone()),
         // It names the operator that gets the server. The one that had it sees what became of its lease.
         Change::Transfer { to, .. } => Some(to.operator.clone()),
+        Change::Trial { of, .. } | Change::Confirm(of) | Change::RollBack(of) | Change::Hold(of, _) => {
+            of.clone()
+        }
         Change::Forget { .. } | Change::Report(_) | Change::Tick => None,
     }
 }

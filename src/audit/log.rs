@@ -3,7 +3,7 @@
 use ct_merkle::mem_backed_tree::MemoryBackedTree;
 use sha2::Sha256;
 
-use super::{Checkpoint, Hash, Proof};
+use super::{Checkpoint, Growth, Hash, Proof};
 
 /// The whole tree. It takes 96 bytes an entry.
 #[derive(Debug, Clone, Default)]
@@ -36,15 +36,11 @@ impl Log {
     ///
     /// Nothing if there is no such entry, or the log never was that large.
     pub fn prove(&self, at: u64, text: &str, since: u64, checkpoint: &Checkpoint) -> Option<Proof> {
-        let is_of_now = checkpoint.size() == self.size() && checkpoint.root() == self.root();
-        if at >= self.size() || since > self.size() || !is_of_now {
+        let consistency = self.consistency(since, checkpoint)?;
+        if at >= self.size() {
             return None;
         }
         let inclusion = self.0.prove_inclusion(usize::try_from(at).ok()?);
-        let added = usize::try_from(self.size() - since).ok()?;
-        // From the empty log there is nothing to show.
-        let consistency =
-            if since == 0 { Vec::new() } else { hashes(self.0.prove_consistency(added).as_bytes()) };
         Some(Proof {
             sillon_audit_proof: Proof::FORMAT,
             at,
@@ -54,6 +50,27 @@ impl Log {
             consistency,
             checkpoint: checkpoint.to_string(),
         })
+    }
+
+    /// Shows that the log has only grown since it had `since` entries. Nothing if it never was that large.
+    pub fn grown(&self, since: u64, checkpoint: &Checkpoint) -> Option<Growth> {
+        Some(Growth {
+            sillon_audit_growth: Growth::FORMAT,
+            since,
+            consistency: self.consistency(since, checkpoint)?,
+            checkpoint: checkpoint.to_string(),
+        })
+    }
+
+    fn consistency(&self, since: u64, checkpoint: &Checkpoint) -> Option<Vec<Hash>> {
+        let is_of_now = checkpoint.size() == self.size() && checkpoint.root() == self.root();
+        if since > self.size() || !is_of_now {
+            return None;
+        }
+        let added = usize::try_from(self.size() - since).ok()?;
+        // From the empty log, and to itself, there is nothing to show.
+        let nothing = since == 0 || added == 0;
+        Some(if nothing { Vec::new() } else { hashes(self.0.prove_consistency(added).as_bytes()) })
     }
 }
 

@@ -18,6 +18,7 @@
 //! `audit/checkpoint`. They are written by the same commit as the change ([`append`]), so that none is without the other.
 #![forbid(unsafe_code)]
 
+mod archive;
 mod checkpoint;
 mod entry;
 mod export;
@@ -26,11 +27,12 @@ mod proof;
 mod tree;
 mod verify;
 
+pub use archive::{Archive, Page, Read};
 pub use checkpoint::{Checkpoint, NoteError, Signer, VerifierKey};
-pub use entry::{Decision, Entry, Salt, Touched, Who, accepted, is_visible, refused};
+pub use entry::{Decision, Entry, Salt, Touched, Who, accepted, is_visible, is_visible_of, refused};
 pub use export::{Export, Item, of_store, read_export, write_export};
 pub use log::Log;
-pub use proof::{Proof, ProofError};
+pub use proof::{Growth, Proof, ProofError};
 pub use tree::{Hash, Leaf, Tree, append, commitment, restore};
 pub use verify::{Finding, verify};
 

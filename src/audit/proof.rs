@@ -26,6 +26,38 @@ pub struct Proof {
     pub checkpoint: String,
 }
 
+/// That the log has only grown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Growth {
+    /// Says what this is.
+    pub sillon_audit_growth: u32,
+    /// How many entries the log had that it has grown from.
+    pub since: u64,
+    /// RFC 9162 section 2.1.4, from that to the checkpoint.
+    pub consistency: Vec<Hash>,
+    /// The log's checkpoint.
+    pub checkpoint: String,
+}
+
+impl Growth {
+    /// The form of a growth.
+    pub const FORMAT: u32 = 1;
+
+    /// Checks it against the checkpoint that was kept, and gives the newer one.
+    ///
+    /// # Errors
+    /// It proves nothing.
+    pub fn verify(&self, key: &VerifierKey, kept: &Checkpoint) -> Result<Checkpoint, ProofError> {
+        if self.sillon_audit_growth != Self::FORMAT {
+            return Err(ProofError::Form(self.sillon_audit_growth));
+        }
+        let checkpoint = key.open(&self.checkpoint)?;
+        continues(&checkpoint, kept, self.since, &self.consistency)?;
+        Ok(checkpoint)
+    }
+}
+
 /// Why a proof proves nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum ProofError {
@@ -114,31 +146,37 @@ impl Proof {
             return Err(ProofError::Place { at: self.at, says: leaf.at });
         }
         if let Some(kept) = kept {
-            self.continues(&checkpoint, kept)?;
+            continues(&checkpoint, kept, self.since, &self.consistency)?;
         }
         Ok((leaf, checkpoint))
     }
+}
 
-    fn continues(&self, now: &Checkpoint, kept: &Checkpoint) -> Result<(), ProofError> {
-        if kept.size() > now.size() {
-            return Err(ProofError::Shrunk { now: now.size(), kept: kept.size() });
-        }
-        let forked = || ProofError::Forked { now: now.size(), kept: kept.size() };
-        if kept.size() == now.size() {
-            return if kept.root() == now.root() { Ok(()) } else { Err(forked()) };
-        }
-        if self.since != kept.size() {
-            return Err(ProofError::Since { since: self.since, kept: kept.size() });
-        }
-        if kept.size() == 0 {
-            // Every log continues the empty one.
-            let is_empty = kept.root() == super::Tree::default().root() && self.consistency.is_empty();
-            return if is_empty { Ok(()) } else { Err(forked()) };
-        }
-        let proof = ConsistencyProof::try_from_bytes(self.consistency.as_flattened_bytes());
-        let proof = proof.map_err(|_| forked())?;
-        root(now).verify_consistency(&root(kept), &proof).map_err(|_| forked())
+/// Whether the log of one checkpoint is that of another one, with more behind it.
+fn continues(
+    now: &Checkpoint,
+    kept: &Checkpoint,
+    since: u64,
+    consistency: &[Hash],
+) -> Result<(), ProofError> {
+    if kept.size() > now.size() {
+        return Err(ProofError::Shrunk { now: now.size(), kept: kept.size() });
     }
+    let forked = || ProofError::Forked { now: now.size(), kept: kept.size() };
+    if kept.size() == now.size() {
+        return if kept.root() == now.root() { Ok(()) } else { Err(forked()) };
+    }
+    if since != kept.size() {
+        return Err(ProofError::Since { since, kept: kept.size() });
+    }
+    if kept.size() == 0 {
+        // Every log continues the empty one.
+        let is_empty = kept.root() == super::Tree::default().root() && consistency.is_empty();
+        return if is_empty { Ok(()) } else { Err(forked()) };
+    }
+    let proof = ConsistencyProof::try_from_bytes(consistency.as_flattened_bytes());
+    let proof = proof.map_err(|_| forked())?;
+    root(now).verify_consistency(&root(kept), &proof).map_err(|_| forked())
 }
 
 fn root(checkpoint: &Checkpoint) -> RootHash<Sha256> {
@@ -149,7 +187,7 @@ trait Flattened {
     fn as_flattened_bytes(&self) -> Vec<u8>;
 }
 
-impl Flattened for Vec<Hash> {
+impl Flattened for [Hash] {
     fn as_flattened_bytes(&self) -> Vec<u8> {
         self.iter().flat_map(|hash| hash.0).collect()
     }

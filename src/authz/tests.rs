@@ -31,7 +31,8 @@ fn tries(state: &State, changes: Vec<Change>) -> Result<State, Refused> {
     transact(state, &Transaction { who: Actor::Owner, when, seed: 7, changes }).map(|outcome| outcome.state)
 }
 
-/// Alder rents s1 and is offered s4, birch rents s2, nobody s3; h0 is granted to both; birch has removed a segment and no node has said so.
+/// Alder rents s1 and is offered s4, birch rents s2, nobody s3; h0 is granted to both; birch has removed a segment and no node has said so; the
+/// owner and birch have something on trial.
 fn site() -> State {
     let first = vec![
         put("operator/alder", r#"{"vnis":[[100,105]]}"#),
@@ -70,67 +71,79 @@ fn site() -> State {
     ];
     let gone = ["attachment/birch/a2", "segment/birch/old"].map(|of| Change::Delete(key(of), Expect::Any));
     let state = tries(&State::default(), first).unwrap();
-    tries(&tries(&state, second).unwrap(), gone.to_vec()).unwrap()
+    let state = tries(&tries(&state, second).unwrap(), gone.to_vec()).unwrap();
+    let on_trial = |of: Option<&str>, change| {
+        vec![change, Change::Trial { of: of.map(|of| of.parse().unwrap()), seconds: 60 }]
+    };
+    let owners = on_trial(None, put("server/s9", r#"{"ports":[]}"#));
+    let state = tries(&state, owners).unwrap();
+    tries(&state, on_trial(Some("birch"), put("profile/birch/iron", r#"{"cir":"1 Mbit/s"}"#))).unwrap()
 }
 
 /// A letter a verb, in the order of `Verb::ALL`: `Y` allowed, `-` forbidden, `h` hidden. `near` and `other` are objects that are there, and
 /// `missing` are not.
 const EXPECTED: &str = "
-                                   get list watch | put patch delete | accept drain confirm | transfer | desired report
-operator   owner                   YYY YYY --- - --
-operator   auditor                 YYY --- --- - --
-operator   operator/alder  own     YYY --- --- - --
-operator   operator/alder  other   hYY --- --- - --
-operator   operator/alder  missing hYY --- --- - --
-operator   node/edge1      other   --- --- --- - --
-node       owner                   YYY YYY --- - Y-
-node       auditor                 YYY --- --- - Y-
-node       operator/alder  other   --- --- --- - --
-node       operator/alder  missing --- --- --- - --
-node       node/edge1      own     Y-- --- --- - YY
-node       node/edge1      other   --- --- --- - --
-node       node/edge1      missing --- --- --- - --
-port       owner                   YYY YYY --- - --
-port       auditor                 YYY --- --- - --
-port       operator/alder  near    YYY --- --- - --
-port       operator/alder  other   hYY --- --- - --
-port       operator/alder  missing hYY --- --- - --
-port       node/edge1      other   --- --- --- - --
-server     owner                   YYY YYY --- Y --
-server     auditor                 YYY --- --- - --
-server     operator/alder  near    YYY --- --- - --
-server     operator/alder  other   hYY --- --- - --
-server     operator/alder  missing hYY --- --- - --
-server     node/edge1      other   --- --- --- - --
-lease      owner                   YYY YYY YYY - --
-lease      auditor                 YYY --- --- - --
-lease      operator/alder  own     YYY --- Y-- - --
-lease      operator/alder  other   hYY --- --- - --
-lease      operator/alder  missing hYY --- --- - --
-lease      node/edge1      other   --- --- --- - --
-profile    owner                   YYY YYY --- - --
-profile    auditor                 YYY --- --- - --
-profile    operator/alder  own     YYY YYY --- - --
-profile    operator/alder  other   hYY --- --- - --
-profile    operator/alder  missing hYY --- --- - --
-profile    node/edge1      other   --- --- --- - --
-segment    owner                   YYY YYY --- - --
-segment    auditor                 YYY --- --- - --
-segment    operator/alder  own     YYY YYY --- - --
-segment    operator/alder  other   hYY --- --- - --
-segment    operator/alder  missing hYY --- --- - --
-segment    node/edge1      other   --- --- --- - --
-attachment owner                   YYY YYY --- - --
-attachment auditor                 YYY --- --- - --
-attachment operator/alder  own     YYY YYY --- - --
-attachment operator/alder  other   hYY --- --- - --
-attachment operator/alder  missing hYY --- --- - --
-attachment node/edge1      other   --- --- --- - --
-tombstone  owner                   YYY --- --- - --
-tombstone  auditor                 YYY --- --- - --
-tombstone  operator/alder  other   --- --- --- - --
-tombstone  operator/alder  missing --- --- --- - --
-tombstone  node/edge1      other   --- --- --- - --
+                                   get list watch | put patch delete | accept drain confirm rollback | transfer | desired report
+operator   owner                   YYY YYY ---- - --
+operator   auditor                 YYY --- ---- - --
+operator   operator/alder  own     YYY --- ---- - --
+operator   operator/alder  other   hYY --- ---- - --
+operator   operator/alder  missing hYY --- ---- - --
+operator   node/edge1      other   --- --- ---- - --
+node       owner                   YYY YYY ---- - Y-
+node       auditor                 YYY --- ---- - Y-
+node       operator/alder  other   --- --- ---- - --
+node       operator/alder  missing --- --- ---- - --
+node       node/edge1      own     Y-- --- ---- - YY
+node       node/edge1      other   --- --- ---- - --
+node       node/edge1      missing --- --- ---- - --
+port       owner                   YYY YYY ---- - --
+port       auditor                 YYY --- ---- - --
+port       operator/alder  near    YYY --- ---- - --
+port       operator/alder  other   hYY --- ---- - --
+port       operator/alder  missing hYY --- ---- - --
+port       node/edge1      other   --- --- ---- - --
+server     owner                   YYY YYY ---- Y --
+server     auditor                 YYY --- ---- - --
+server     operator/alder  near    YYY --- ---- - --
+server     operator/alder  other   hYY --- ---- - --
+server     operator/alder  missing hYY --- ---- - --
+server     node/edge1      other   --- --- ---- - --
+lease      owner                   YYY YYY YYY- - --
+lease      auditor                 YYY --- ---- - --
+lease      operator/alder  own     YYY --- Y--- - --
+lease      operator/alder  other   hYY --- ---- - --
+lease      operator/alder  missing hYY --- ---- - --
+lease      node/edge1      other   --- --- ---- - --
+profile    owner                   YYY YYY ---- - --
+profile    auditor                 YYY --- ---- - --
+profile    operator/alder  own     YYY YYY ---- - --
+profile    operator/alder  other   hYY --- ---- - --
+profile    operator/alder  missing hYY --- ---- - --
+profile    node/edge1      other   --- --- ---- - --
+segment    owner                   YYY YYY ---- - --
+segment    auditor                 YYY --- ---- - --
+segment    operator/alder  own     YYY YYY ---- - --
+segment    operator/alder  other   hYY --- ---- - --
+segment    operator/alder  missing hYY --- ---- - --
+segment    node/edge1      other   --- --- ---- - --
+attachment owner                   YYY YYY ---- - --
+attachment auditor                 YYY --- ---- - --
+attachment operator/alder  own     YYY YYY ---- - --
+attachment operator/alder  other   hYY --- ---- - --
+attachment operator/alder  missing hYY --- ---- - --
+attachment node/edge1      other   --- --- ---- - --
+tombstone  owner                   YYY --- ---- - --
+tombstone  auditor                 YYY --- ---- - --
+tombstone  operator/alder  other   --- --- ---- - --
+tombstone  operator/alder  missing --- --- ---- - --
+tombstone  node/edge1      other   --- --- ---- - --
+trial      owner                   YYY --- --YY - --
+trial      auditor                 YYY --- ---- - --
+trial      operator/alder  own     YYY --- --YY - --
+trial      operator/alder  other   hYY --- ---- - --
+trial      operator/alder  missing hYY --- ---- - --
+trial      node/edge1      other   --- --- ---- - --
 ";
 
 /// Objects of a kind that are this to alder, or to edge1.
@@ -149,7 +162,7 @@ fn examples(kind: Kind, asker: &str, relation: &str) -> Vec<Key> {
         (Kind::Port, _) => &["port/edge1/p9", "port/edge9/p1"],
         (Kind::Server, "near") => &["server/s1", "server/s4"],
         (Kind::Server, "other") => &["server/s2", "server/s3"],
-        (Kind::Server, _) => &["server/s9"],
+        (Kind::Server, _) => &["server/s8"],
         (Kind::Lease, "own") => &["lease/alder/l1", "lease/alder/l9"],
         (Kind::Lease, "other") => &["lease/birch/l2"],
         (Kind::Lease, _) => &["lease/birch/l9", "lease/cedar/l1"],
@@ -163,6 +176,9 @@ fn examples(kind: Kind, asker: &str, relation: &str) -> Vec<Key> {
         (Kind::Attachment, "other") => &["attachment/birch/a1"],
         (Kind::Attachment, _) => &["attachment/birch/a9", "attachment/cedar/a1"],
         (Kind::Tombstone, "other") => &["tombstone/edge1/vni/209", "tombstone/edge1/encap/h0/dot1q 20"],
+        (Kind::Trial, "own") => &["trial/operator/alder"],
+        (Kind::Trial, "other") => &["trial/operator/birch", "trial/owner"],
+        (Kind::Trial, _) => &["trial/operator/cedar"],
         (Kind::Tombstone, _) => &["tombstone/edge1/vni/208", "tombstone/edge9/vni/209"],
     };
     keys.iter().map(|text| key(text)).collect()
@@ -324,5 +340,33 @@ proptest! {
             serde_json::to_string(&refused).unwrap().replace(port, "PORT")
         };
         prop_assert_eq!(at(port), at("edge1/p9"));
+    }
+}
+
+#[test]
+fn every_cell_of_the_audit_log_is_as_it_is_written_here() {
+    let entry = |operator: Option<&str>| {
+        crate::audit::is_visible_of(
+            operator.map(|name| name.parse().unwrap()).as_ref(),
+            &who("operator/alder"),
+        )
+    };
+    assert_eq!([Some("alder"), Some("birch"), None].map(entry), [true, false, false]);
+    for (asker, expected) in
+        [("owner", "YYY"), ("auditor", "YYY"), ("operator/alder", "YhY"), ("node/edge1", "---")]
+    {
+        let asker = who(asker);
+        let cells = [Record::Own, Record::Other, Record::Log].map(|record| may_audit(&asker, record));
+        let letter = |decision: &Decision| match decision {
+            Decision::Allowed => 'Y',
+            Decision::Forbidden => '-',
+            Decision::Hidden => 'h',
+        };
+        assert_eq!(cells.iter().map(letter).collect::<String>(), expected, "{asker}");
+        // What is asked entry by entry is the same.
+        let own = asker.operator().cloned();
+        assert_eq!(crate::audit::is_visible_of(own.as_ref(), &asker), cells[0] == Decision::Allowed);
+        let other = "birch".parse().unwrap();
+        assert_eq!(crate::audit::is_visible_of(Some(&other), &asker), cells[1] == Decision::Allowed);
     }
 }

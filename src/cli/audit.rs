@@ -1,46 +1,34 @@
 //! `sillon audit`: the log of what was changed, and proofs of it.
 
+mod source;
+
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use serde::Serialize;
 use serde_json::Value;
 
+use self::source::{Source, load};
 use super::args::{
     AuditCommand, AuditExportArgs, AuditKeyArgs, AuditProofArgs, AuditShowArgs, AuditVerifyArgs,
 };
 use super::tables::{self, Sheet};
 use super::{Output, exit};
-use crate::audit::{
-    self, Checkpoint, Decision, Export, Item, Leaf, Log, Proof, Signer, VerifierKey, is_visible, read_export,
-    write_export,
-};
+use crate::audit::{self, Checkpoint, Decision, Growth, Leaf, Proof, Signer, VerifierKey, write_export};
 use crate::pki::files::{self, Access, Existing};
-use crate::store::{self, Embedded, Store};
 
 /// No checkpoint, key or proof is longer than this.
 const LONGEST: u64 = 16 << 20;
-/// What a file of SQLite begins with.
-const SQLITE: &[u8] = b"SQLite format 3\0";
 
 /// Does what was asked for. The exit code is [`exit::DONE`], or [`exit::FAILED`] if something is wrong with what was verified.
 pub fn audit(command: &AuditCommand, output: Output) -> anyhow::Result<ExitCode> {
     match command {
         AuditCommand::Key(args) => key(args, output)?,
         AuditCommand::Show(args) => show(args, output)?,
-        AuditCommand::Checkpoint(args) => {
-            let export = load(&args.log.store)?;
-            if export.checkpoint.is_empty() {
-                bail!(
-                    "{} has no checkpoint: its controller has no key to sign one",
-                    args.log.store.display()
-                );
-            }
-            output.say(&export.checkpoint)?;
-        }
+        AuditCommand::Checkpoint(args) => output.say(&Source::new(&args.log)?.checkpoint()?)?,
         AuditCommand::Proof(args) => proof(args, output)?,
         AuditCommand::Verify(args) => return verify(args, output),
         AuditCommand::Export(args) => export(args, output)?,
@@ -62,14 +50,10 @@ fn key(args: &AuditKeyArgs, output: Output) -> anyhow::Result<()> {
 }
 
 fn show(args: &AuditShowArgs, output: Output) -> anyhow::Result<()> {
-    let export = load(&args.log.store)?;
     let mut leaves = Vec::new();
-    for (at, item) in &export.items {
+    for (at, item) in Source::new(&args.log)?.entries(args.reader.as_ref(), args.from)? {
         let Some(leaf) = item.leaf() else { continue };
-        let leaf = leaf.with_context(|| format!("entry {at} can't be read"))?;
-        if *at >= args.from && is_visible(&leaf.entry, &args.reader) {
-            leaves.push(leaf);
-        }
+        leaves.push(leaf.with_context(|| format!("entry {at} can't be read"))?);
     }
     if args.json {
         return output.say_json(&leaves);
@@ -104,24 +88,24 @@ fn table(leaves: &[Leaf]) -> String {
 }
 
 fn proof(args: &AuditProofArgs, output: Output) -> anyhow::Result<()> {
-    let export = load(&args.log.store)?;
     let key = read_key(&args.key)?;
     let since = args.since.as_deref().map(|path| read_checkpoint(&key, path)).transpose()?;
-    let wrong = audit::verify(&export, &key, since.as_slice());
-    if let Some(wrong) = wrong.first() {
-        bail!("{}: {wrong}; nothing can be proven of it", args.log.store.display());
+    let source = Source::new(&args.log)?;
+    let size = since.as_ref().map_or(0, Checkpoint::size);
+    // What proves nothing is not handed out.
+    match (args.entry, &since) {
+        (Some(entry), _) => {
+            let proof = source.proof(entry, size, &key, since.as_ref())?;
+            proof.verify(&key, since.as_ref())?;
+            output.say_json(&proof)
+        }
+        (None, Some(kept)) => {
+            let growth = source.growth(&key, kept)?;
+            growth.verify(&key, kept)?;
+            output.say_json(&growth)
+        }
+        (None, None) => bail!("say which entry, or since when: N or --since FILE"),
     }
-    let checkpoint = key.open(&export.checkpoint)?;
-    let found = usize::try_from(args.entry).ok().and_then(|entry| export.items.get(entry));
-    let text = match found {
-        Some((_, Item::Text(text))) => text,
-        Some(_) => bail!("entry {} is not for you", args.entry),
-        None => bail!("there are {} entries, numbered from 0", export.items.len()),
-    };
-    let log = Log::new(export.items.iter().map(|(_, item)| item.commitment()));
-    let since = since.map_or(0, |since| since.size());
-    let proof = log.prove(args.entry, text, since, &checkpoint);
-    output.say_json(&proof.ok_or_else(|| anyhow!("the log has no proof of it"))?)
 }
 
 /// What `--json` prints of what was verified.
@@ -140,12 +124,18 @@ fn verify(args: &AuditVerifyArgs, output: Output) -> anyhow::Result<ExitCode> {
     let key = read_key(&args.key)?;
     let kept =
         args.checkpoint.iter().map(|path| read_checkpoint(&key, path)).collect::<anyhow::Result<Vec<_>>>()?;
-    let report = match read_proof(&args.file)? {
+    let read = read_proof(&args.file)?;
+    if matches!(read, Some(Read::Growth(_))) && kept.is_empty() {
+        output.complain("error: that the log has grown is proven against a checkpoint that was kept: give it with --checkpoint\n");
+        return Ok(exit::wrong_input());
+    }
+    let report = match read {
         Some(_) if kept.len() > 1 => {
             output.complain("error: a proof is since one checkpoint; give the one that it was made for\n");
             return Ok(exit::wrong_input());
         }
-        Some(proof) => verify_proof(&proof, &key, kept.first()),
+        Some(Read::Proof(proof)) => verify_proof(&proof, &key, kept.first()),
+        Some(Read::Growth(growth)) => verify_growth(&growth, &key, kept.first()),
         None => match load(&args.file) {
             Ok(export) => {
                 let findings: Vec<_> =
@@ -187,48 +177,42 @@ fn verify_proof(proof: &Proof, key: &VerifierKey, kept: Option<&Checkpoint>) -> 
     }
 }
 
+fn verify_growth(growth: &Growth, key: &VerifierKey, kept: Option<&Checkpoint>) -> Report {
+    let found =
+        |findings: Vec<String>, entries| Report { ok: findings.is_empty(), entries, entry: None, findings };
+    match kept.map(|kept| growth.verify(key, kept)) {
+        Some(Ok(checkpoint)) => found(Vec::new(), checkpoint.size()),
+        Some(Err(error)) => found(vec![error.to_string()], 0),
+        None => found(vec!["it needs the checkpoint that was kept".to_owned()], 0),
+    }
+}
+
 fn export(args: &AuditExportArgs, output: Output) -> anyhow::Result<()> {
-    let export = load(&args.log.store)?.for_reader(&args.reader);
+    let export = Source::new(&args.log)?.export(args.reader.as_ref())?;
     let mut text = Vec::new();
     write_export(&export, &mut text)?;
     Ok(output.say(&String::from_utf8(text)?)?)
 }
 
-/// A log out of a store, an export of a store, or an export of the log.
-fn load(path: &Path) -> anyhow::Result<Export> {
-    let mut file = open(path)?;
-    let mut start = Vec::new();
-    (&mut file).take(64).read_to_end(&mut start)?;
-    if start.starts_with(SQLITE) {
-        drop(file);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let snapshot =
-            Embedded::open(path).and_then(|store| runtime.block_on(store.snapshot())).with_context(|| {
-                format!("{} (does a controller run on it? then export it from there)", path.display())
-            })?;
-        return audit::of_store(&snapshot).map_err(anyhow::Error::msg);
-    }
-    let lines = BufReader::new(open(path)?);
-    let read = if start.starts_with(b"{\"sillon_store\"") {
-        store::read_export(lines)
-            .map_err(|error| error.to_string())
-            .and_then(|snapshot| audit::of_store(&snapshot))
-    } else {
-        read_export(lines)
-    };
-    read.map_err(|error| anyhow!("{}: {error}", path.display()))
+/// What is no log.
+enum Read {
+    Proof(Proof),
+    Growth(Growth),
 }
 
-/// A proof, if it is one: the only one of the files that is one JSON value.
-fn read_proof(path: &Path) -> anyhow::Result<Option<Proof>> {
+/// A proof, if it is one: the only ones of the files that are one JSON value.
+fn read_proof(path: &Path) -> anyhow::Result<Option<Read>> {
     let mut text = Vec::new();
     open(path)?.take(LONGEST).read_to_end(&mut text)?;
-    let is_proof =
-        serde_json::from_slice::<Value>(&text).is_ok_and(|value| value.get("sillon_audit_proof").is_some());
-    if !is_proof {
-        return Ok(None);
+    let value = serde_json::from_slice::<Value>(&text).unwrap_or_default();
+    let what = || format!("{} is not a proof", path.display());
+    if value.get("sillon_audit_proof").is_some() {
+        return Ok(Some(Read::Proof(serde_json::from_slice(&text).with_context(what)?)));
     }
-    Ok(Some(serde_json::from_slice(&text).with_context(|| format!("{} is not a proof", path.display()))?))
+    if value.get("sillon_audit_growth").is_some() {
+        return Ok(Some(Read::Growth(serde_json::from_slice(&text).with_context(what)?)));
+    }
+    Ok(None)
 }
 
 fn open(path: &Path) -> anyhow::Result<File> {

@@ -10,6 +10,7 @@ pub mod check;
 pub mod controller;
 pub mod fabric;
 mod guards;
+pub mod help;
 pub mod node;
 mod output;
 pub mod pki;
@@ -53,9 +54,12 @@ fn run(command: &Command, output: Output) -> anyhow::Result<ExitCode> {
         Command::Node(node) => match &node.command {
             NodeCommand::Show(show) => node::show(show, output),
             NodeCommand::Flush(flush) => node::flush(flush, output),
+            NodeCommand::Forget(_) => fabric::run(command, output),
         },
         Command::Pki(args) => pki::pki(&args.command, output),
         Command::Audit(args) => audit::audit(&args.command, output),
+        Command::Completion(args) => help::completion(args, output).map(|()| exit::DONE),
+        Command::Man(args) => help::man(args).map(|()| exit::DONE),
         Command::Context(args) => fabric::context(args, output),
         _ => fabric::run(command, output),
     }

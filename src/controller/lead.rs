@@ -1,15 +1,17 @@
-//! The leadership, and what only the leader does: it lets time pass.
+//! The leadership, and what only the leader does: it lets time pass, for leases and for what is on trial.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::writer::Pending;
 use super::{Now, Request, Settings, SubmitError, ask};
-use crate::fabric::{Actor, Change};
+use crate::fabric::{Actor, Body, Change, Key, Kind, Refused, State};
+use crate::model::Name;
 use crate::service::every;
 use crate::store::{Held, Store};
 
@@ -54,6 +56,7 @@ impl<S: Store> Leader<S> {
     /// Leads whenever nobody else does, until it is told to stop, or the controller can't go on: then another one shall.
     pub async fn run(self, stop: CancellationToken) {
         let Self { store, settings, requests, mut now, say } = self;
+        let known = now.clone();
         let mut renew = every((settings.lead / 3).max(Duration::from_millis(1)));
         let mut tick = every(settings.tick.max(Duration::from_millis(1)));
         loop {
@@ -61,7 +64,7 @@ impl<S: Store> Leader<S> {
                 () = stop.cancelled() => break,
                 () = broken(&mut now) => break,
                 _ = renew.tick() => lead(&*store, &settings, &say).await,
-                _ = tick.tick() => let_time_pass(&requests, &say).await,
+                _ = tick.tick() => let_time_pass(&requests, &known, &say).await,
             }
         }
         let held = say.send_replace(None).map(|lead| lead.held);
@@ -103,13 +106,40 @@ async fn lead(store: &impl Store, settings: &Settings, say: &watch::Sender<Optio
     say.send_replace(now);
 }
 
-/// Leases go on; nothing is written if none does.
-async fn let_time_pass(requests: &mpsc::Sender<Pending>, say: &watch::Sender<Option<Lead>>) {
+/// Leases go on, and what is on trial too long is taken back; nothing is written if there is no such thing.
+async fn let_time_pass(
+    requests: &mpsc::Sender<Pending>,
+    now: &watch::Receiver<Now>,
+    say: &watch::Sender<Option<Lead>>,
+) {
     let Some(lead) = say.borrow().clone().filter(Lead::holds) else { return };
-    let request = Request { who: Actor::Controller, changes: vec![Change::Tick], dry_run: false };
-    match ask(requests, request, Some(lead.held)).await {
+    does(requests, &lead, Change::Tick).await;
+    // One by one: what is against one of them is not against the others.
+    let state = now.borrow().state.clone();
+    for of in overdue(&state, Timestamp::now()) {
+        if let Some(refused) = does(requests, &lead, Change::RollBack(of.clone())).await {
+            does(requests, &lead, Change::Hold(of, refused.message)).await;
+        }
+    }
+}
+
+/// Whose trials are over.
+fn overdue(state: &State, now: Timestamp) -> Vec<Option<Name>> {
+    let all = state.of_kind(Kind::Trial).filter_map(|key| match (key, &state.get(key)?.body) {
+        (Key::Trial(of), Body::Trial(trial)) if trial.deadline <= now => Some(of.clone()),
+        _ => None,
+    });
+    all.collect()
+}
+
+/// Gives the rule that is against it, if one is.
+async fn does(requests: &mpsc::Sender<Pending>, lead: &Lead, change: Change) -> Option<Refused> {
+    let request = Request { who: Actor::Controller, changes: vec![change], dry_run: false };
+    match ask(requests, request, Some(lead.held.clone())).await {
+        Err(SubmitError::Refused(refused)) => return Some(refused),
         // It is asked again soon.
         Ok(_) | Err(SubmitError::Busy | SubmitError::Deposed | SubmitError::Closed) => {}
-        Err(error) => tracing::error!(%error, "leases do not go on"),
+        Err(error) => tracing::error!(%error, "what time brings about is not done"),
     }
+    None
 }

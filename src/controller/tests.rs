@@ -266,3 +266,58 @@ async fn what_a_deposed_leader_asks_is_not_done() {
     assert!(one.state().get(&"operator/alder".parse().unwrap()).is_none());
     assert_eq!(one.state().revision(), Revision(20));
 }
+
+/// On trial by the owner.
+fn on_trial(changes: Vec<Change>, seconds: u32) -> Request {
+    request([changes, vec![Change::Trial { of: None, seconds }]].concat())
+}
+
+fn trial(state: &State) -> Option<&Arc<crate::fabric::Object>> {
+    state.get(&Key::Trial(None))
+}
+
+#[tokio::test]
+async fn what_is_on_trial_is_taken_back_though_who_led_when_it_was_asked_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let (one, two) = (controller(&store, "one").await, controller(&store, "two").await);
+    one.submit(request(vec![operator("alder", 100)])).await.unwrap();
+    let made = one.submit(on_trial(vec![operator("alder", 200), segment("alder/lan")], 1)).await.unwrap();
+    assert!(made.events.iter().any(|event| event.key == Key::Trial(None)));
+    one.close().await;
+    let mut now = two.inner.now.clone();
+    let last = now.wait_for(|now| now.state.revision() > made.revision).await.unwrap().state.clone();
+    let back = commits(&two, made.revision, last.revision()).await.remove(0);
+    assert_eq!(back.who, Actor::Controller);
+    let deadline = made.when.checked_add(jiff::SignedDuration::from_secs(1)).unwrap();
+    assert!(back.when >= deadline, "{back:?}");
+    assert!(trial(&last).is_none() && last.of_kind(Kind::Segment).next().is_none());
+    let alder = last.get(&"operator/alder".parse().unwrap()).unwrap();
+    assert!(serde_json::to_string(&alder.body).unwrap().contains("[[100,139]]"));
+}
+
+#[tokio::test]
+async fn what_can_not_be_taken_back_yet_says_why_and_is_taken_back_once_it_can() {
+    let dir = tempfile::tempdir().unwrap();
+    let controller = controller(&store(dir.path()), "one").await;
+    controller.submit(on_trial(vec![operator("alder", 100)], 1)).await.unwrap();
+    let used = controller.submit(request(vec![segment("alder/lan")])).await.unwrap();
+    let mut now = controller.inner.now.clone();
+    let why = |now: &Now| {
+        trial(&now.state).is_some_and(|trial| {
+            !trial.conditions.is_empty()
+                && trial
+                    .conditions
+                    .values()
+                    .any(|condition| condition.why.contains("in use by segment/alder/lan"))
+        })
+    };
+    now.wait_for(why).await.unwrap();
+    // It is tried again all the time, and said once.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(controller.state().revision(), Revision(used.revision.0 + 1));
+    let delete = Change::Delete("segment/alder/lan".parse().unwrap(), Expect::Any);
+    controller.submit(request(vec![delete])).await.unwrap();
+    now.wait_for(|now| trial(&now.state).is_none()).await.unwrap();
+    assert_eq!(controller.state().objects().count(), 0);
+}

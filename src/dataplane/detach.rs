@@ -1,4 +1,4 @@
-//! Taking a program off at once. A link whose last pin is removed goes too, but some time later, when a kernel worker gets to it
+//! Links by their pins: where one is, and taking its program off at once. A link whose last pin is removed goes too, but some time later, when a kernel worker gets to it
 //! (`bpf_link_put` in kernel/bpf/syscall.c); until then its program would still run. aya has no call for this.
 #![allow(unsafe_code)]
 
@@ -16,6 +16,7 @@ use super::raw;
 
 const BPF_OBJ_GET: c_int = 7;
 const BPF_LINK_DETACH: c_int = 34;
+const BPF_OBJ_GET_INFO_BY_FD: c_int = 15;
 
 /// `union bpf_attr` as far as `BPF_OBJ_GET` reads it.
 #[repr(C)]
@@ -31,20 +32,70 @@ struct LinkDetach {
     fd: c_int,
 }
 
+/// `union bpf_attr` as far as `BPF_OBJ_GET_INFO_BY_FD` reads it.
+#[repr(C)]
+struct InfoByFd {
+    fd: c_int,
+    len: u32,
+    info: u64,
+}
+
+/// `struct bpf_link_info` as far as links of XDP and TCX have it.
+#[repr(C)]
+#[derive(Default)]
+struct LinkInfo {
+    kind: u32,
+    id: u32,
+    program: u32,
+    pad: u32,
+    ifindex: u32,
+    attach_type: u32,
+}
+
+/// Where a link is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// On which device; 0 if it was detached.
+    pub ifindex: u32,
+    /// The kernel's id of its program.
+    pub program: u32,
+}
+
+/// Where the link is that is pinned at `path`; none if there is none.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn attached_at(path: &Path) -> io::Result<Option<Attached>> {
+    let Some(link) = open(path)? else { return Ok(None) };
+    let mut info = LinkInfo::default();
+    let mut attr = InfoByFd {
+        fd: link.as_raw_fd(),
+        len: u32::try_from(size_of::<LinkInfo>()).map_err(io::Error::other)?,
+        info: (&raw mut info) as u64,
+    };
+    // SAFETY: `attr` is what this command reads, and the kernel writes no more than `len` bytes of `info`, which lives until the call is over.
+    unsafe { raw::bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr) }?;
+    Ok(Some(Attached { ifindex: info.ifindex, program: info.program }))
+}
+
 /// Detaches the link that is pinned at `path`; the pin stays. Nothing to do where there is none.
 ///
 /// # Errors
 /// The kernel refuses.
 pub fn detach_pinned(path: &Path) -> io::Result<()> {
+    let Some(link) = open(path)? else { return Ok(()) };
+    // SAFETY: `LinkDetach` is what this command reads.
+    unsafe { raw::bpf(BPF_LINK_DETACH, &mut LinkDetach { fd: link.as_raw_fd() }) }.map(drop)
+}
+
+fn open(path: &Path) -> io::Result<Option<OwnedFd>> {
     let name = CString::new(path.as_os_str().as_bytes())?;
     let mut get = ObjGet { path: name.as_ptr() as u64, fd: 0, flags: 0 };
     // SAFETY: `get` is what this command reads, and the name in it lives until the call is over.
     let fd = match unsafe { raw::bpf(BPF_OBJ_GET, &mut get) } {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         result => c_int::try_from(result?).map_err(io::Error::other)?,
     };
     // SAFETY: the kernel has just made this descriptor for us.
-    let link = unsafe { OwnedFd::from_raw_fd(fd) };
-    // SAFETY: `LinkDetach` is what this command reads.
-    unsafe { raw::bpf(BPF_LINK_DETACH, &mut LinkDetach { fd: link.as_raw_fd() }) }.map(drop)
+    Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) }))
 }

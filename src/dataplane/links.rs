@@ -3,7 +3,7 @@
 use std::{fs, io, path::Path};
 
 use aya::programs::{
-    LinkOrder, SchedClassifier, TcAttachType, Xdp, XdpMode,
+    LinkOrder, ProgramInfo, SchedClassifier, TcAttachType, Xdp, XdpMode,
     links::{FdLink, LinkError, PinnedLink},
     tc::{SchedClassifierLink, TcAttachOptions},
     xdp::XdpLink,
@@ -13,7 +13,7 @@ use sillon_abi::Role;
 
 use super::{
     DataplaneError,
-    detach::detach_pinned,
+    detach::{Attached, attached_at, detach_pinned},
     object::{EGRESS, INGRESS, Programs},
     pins::Pins,
 };
@@ -81,6 +81,26 @@ pub fn is_complete(pins: &Pins, ifindex: u32, role: u8) -> bool {
     let kinds: &[&str] =
         if role == Role::Uplink as u8 { &["xdp", "ingress"] } else { &["xdp", "ingress", "egress"] };
     kinds.iter().all(|kind| pins.links().join(format!("{kind}-{ifindex}")).exists())
+}
+
+/// The programs of a port that are not on it any more, or were replaced by others: `xdp`, `ingress`, `egress`.
+pub fn lost(pins: &Pins, programs: &mut Programs, ifindex: u32, role: Role) -> Vec<&'static str> {
+    let wanted = [
+        ("xdp", programs.xdp().ok().and_then(|program| id(program.info()))),
+        ("ingress", programs.classifier(INGRESS).ok().and_then(|program| id(program.info()))),
+        ("egress", programs.classifier(EGRESS).ok().and_then(|program| id(program.info()))),
+    ];
+    let wanted = wanted.into_iter().filter(|(kind, _)| *kind != "egress" || role != Role::Uplink);
+    let is_lost = |kind: &str, program: Option<u32>| {
+        let path = pins.links().join(format!("{kind}-{ifindex}"));
+        let is = attached_at(&path).ok().flatten();
+        program.is_some_and(|program| is != Some(Attached { ifindex, program }))
+    };
+    wanted.filter(|(kind, program)| is_lost(kind, *program)).map(|(kind, _)| kind).collect()
+}
+
+fn id<E>(info: Result<ProgramInfo, E>) -> Option<u32> {
+    info.ok().map(|info| info.id())
 }
 
 /// Whether the pipeline's link of a device is pinned.
@@ -170,6 +190,15 @@ pub fn detach_all(pins: &Pins) -> Result<(), DataplaneError> {
     // XDP first here, too.
     paths.sort_by_key(|path| !path.to_string_lossy().contains("/xdp-"));
     paths.iter().try_for_each(|path| detach_link(path))
+}
+
+/// Gives up links of a device that are not what they were, so that [`attach`] makes new ones.
+///
+/// # Errors
+/// A pin can't be removed.
+pub fn unpin(pins: &Pins, ifindex: u32, kinds: &[&str]) -> Result<(), DataplaneError> {
+    let paths = kinds.iter().map(|kind| pins.links().join(format!("{kind}-{ifindex}")));
+    paths.into_iter().try_for_each(|path| detach_link(&path))
 }
 
 fn detach_link(path: &Path) -> Result<(), DataplaneError> {

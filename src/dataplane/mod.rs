@@ -3,15 +3,17 @@
 
 mod barrier;
 pub mod compile;
-mod detach;
+pub mod detach;
 pub mod diff;
 mod error;
 pub mod links;
 pub mod maps;
 pub mod names;
+pub mod news;
 pub mod object;
 pub mod paths;
 pub mod pins;
+pub mod place;
 pub mod rates;
 mod raw;
 pub mod sizes;

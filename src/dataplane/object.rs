@@ -8,7 +8,7 @@ use aya::{
 };
 use sillon_abi::map;
 
-use super::{DataplaneError, sizes::Sizes};
+use super::{DataplaneError, news::News, sizes::Sizes};
 
 /// The object, aligned as ELF wants it. Empty when the binary was built without `cargo xtask build`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("SILLON_EBPF_OBJECT"));
@@ -36,6 +36,7 @@ impl Programs {
         }
         let mut programs = Self(loader.load(OBJECT)?);
         programs.xdp()?.load()?;
+        programs.placer()?.load()?;
         programs.classifier(INGRESS)?.load()?;
         programs.classifier(EGRESS)?.load()?;
         Ok(programs)
@@ -48,6 +49,22 @@ impl Programs {
     pub fn xdp(&mut self) -> Result<&mut Xdp, DataplaneError> {
         let program = self.0.program_mut("sillon_xdp").ok_or(DataplaneError::NoObject)?;
         Ok(program.try_into()?)
+    }
+
+    /// What has addresses learned: see [`super::place`].
+    pub(super) fn placer(&mut self) -> Result<&mut Xdp, DataplaneError> {
+        let program = self.0.program_mut("sillon_place").ok_or(DataplaneError::NoObject)?;
+        Ok(program.try_into()?)
+    }
+
+    /// What the programs say of addresses that they learn at attachments. Once.
+    ///
+    /// # Errors
+    /// The object is not ours, or it was taken.
+    pub fn news(&mut self) -> Result<News, DataplaneError> {
+        let map = self.0.take_map("NEWS").ok_or(DataplaneError::NoObject)?;
+        let ring = map.try_into().map_err(|source| DataplaneError::Map { map: "NEWS", source })?;
+        News::new(ring).map_err(|source| DataplaneError::Io { path: "NEWS".into(), source })
     }
 
     /// The flood ([`INGRESS`]) or the gate before the host's own frames ([`EGRESS`]).

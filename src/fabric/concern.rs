@@ -49,7 +49,7 @@ fn add(state: &State, event: &Event, nodes: &mut BTreeSet<Name>) {
         Key::Tombstone(node, _) if after.is_some() => {
             nodes.insert(node.clone());
         }
-        Key::Tombstone(..) | Key::Operator(_) | Key::Server(_) | Key::Lease(_) => {}
+        Key::Tombstone(..) | Key::Trial(_) | Key::Operator(_) | Key::Server(_) | Key::Lease(_) => {}
     }
 }
 

@@ -23,11 +23,12 @@ pub enum Kind {
     Segment,
     Attachment,
     Tombstone,
+    Trial,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Operator,
         Self::Node,
         Self::Port,
@@ -37,6 +38,7 @@ impl Kind {
         Self::Segment,
         Self::Attachment,
         Self::Tombstone,
+        Self::Trial,
     ];
 
     /// The word for it.
@@ -51,6 +53,7 @@ impl Kind {
             Self::Segment => "segment",
             Self::Attachment => "attachment",
             Self::Tombstone => "tombstone",
+            Self::Trial => "trial",
         }
     }
 }
@@ -111,6 +114,8 @@ pub enum Key {
     Attachment(Owned),
     /// What a node has yet to confirm that it gave up.
     Tombstone(Name, Freed),
+    /// What the owner, or an operator, has to confirm, or it is taken back.
+    Trial(Option<Name>),
 }
 
 impl Key {
@@ -126,6 +131,7 @@ impl Key {
             Self::Segment(_) => Kind::Segment,
             Self::Attachment(_) => Kind::Attachment,
             Self::Tombstone(..) => Kind::Tombstone,
+            Self::Trial(_) => Kind::Trial,
         }
     }
 
@@ -136,6 +142,7 @@ impl Key {
             Self::Lease(owned) | Self::Profile(owned) | Self::Segment(owned) | Self::Attachment(owned) => {
                 Some(&owned.operator)
             }
+            Self::Trial(of) => of.as_ref(),
             _ => None,
         }
     }
@@ -170,6 +177,8 @@ impl fmt::Display for Key {
             Self::Tombstone(node, Freed::Learned(segment, port)) => {
                 write!(f, "{kind}/{node}/learned/{segment}/{port}")
             }
+            Self::Trial(None) => write!(f, "{kind}/owner"),
+            Self::Trial(Some(operator)) => write!(f, "{kind}/operator/{operator}"),
         }
     }
 }
@@ -205,6 +214,8 @@ impl FromStr for Key {
             ["tombstone", at, "learned", operator, name, node, interface] => {
                 Self::Tombstone(at.parse()?, Freed::Learned(owned(operator, name)?, port(node, interface)?))
             }
+            ["trial", "owner"] => Self::Trial(None),
+            ["trial", "operator", name] => Self::Trial(Some(name.parse()?)),
             _ => {
                 return Err(InvalidValue::new(
                     format_args!("{text:?} is not an object's key"),

@@ -23,10 +23,12 @@ pub use concern::concerned;
 pub use key::{Freed, Key, Kind, Owned, PortKey};
 pub use load::Load;
 pub use object::{
-    Attachment, Body, Condition, ConditionKind, Lease, LeaseState, Node, Object, Revision, Segment, Tombstone,
+    Attachment, Body, Condition, ConditionKind, Lease, LeaseState, Node, Object, Restore, Revision, Segment,
+    Tombstone, Trial,
 };
 pub use pool::Ranges;
 pub use project::{ProjectError, Purge, desired, joined, purges};
+pub(crate) use project::{is_attached, remote};
 pub use spec::{
     AttachmentSpec, EncapWish, Grant, LeaseSpec, NodeSpec, OperatorSpec, PortSpec, ProfileSpec, Quota,
     SegmentSpec, ServerSpec, Spec,

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Kind;
 use super::spec::{
     AttachmentSpec, LeaseSpec, NodeSpec, OperatorSpec, PortSpec, ProfileSpec, SegmentSpec, ServerSpec, Spec,
 };
+use super::{Key, Kind};
 use crate::model::{Encap, Name, Vni};
 
 /// Counts the transactions, from 1; 0 is the empty fabric.
@@ -49,6 +49,7 @@ pub enum Body {
     Segment(Segment),
     Attachment(Attachment),
     Tombstone(Tombstone),
+    Trial(Trial),
 }
 
 impl Body {
@@ -64,10 +65,11 @@ impl Body {
             Self::Segment(_) => Kind::Segment,
             Self::Attachment(_) => Kind::Attachment,
             Self::Tombstone(_) => Kind::Tombstone,
+            Self::Trial(_) => Kind::Trial,
         }
     }
 
-    /// What was asked for; nobody asks for a tombstone.
+    /// What was asked for; nobody asks for a tombstone, and a trial comes with what is asked for.
     pub fn spec(&self) -> Option<Spec> {
         Some(match self {
             Self::Operator { spec } => Spec::Operator(spec.clone()),
@@ -78,7 +80,7 @@ impl Body {
             Self::Profile { spec } => Spec::Profile(spec.clone()),
             Self::Segment(segment) => Spec::Segment(segment.spec.clone()),
             Self::Attachment(attachment) => Spec::Attachment(Box::new(attachment.spec.clone())),
-            Self::Tombstone(_) => return None,
+            Self::Tombstone(_) | Self::Trial(_) => return None,
         })
     }
 }
@@ -92,7 +94,7 @@ pub enum ConditionKind {
     Programmed,
     /// The node has read its maps back, and they hold what they should.
     Verified,
-    /// The node has trouble with it.
+    /// The node has trouble with it; or, of a trial, a rule is against taking it back.
     Degraded,
 }
 
@@ -198,4 +200,27 @@ pub struct Tombstone {
     pub segment: Name,
     /// The revision that freed it, which the node has to apply.
     pub freed: Revision,
+}
+
+/// What a transaction changed, which is taken back if nobody confirms it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Trial {
+    /// When.
+    pub deadline: Timestamp,
+    /// The objects, and what they were.
+    pub restores: BTreeMap<Key, Restore>,
+}
+
+impl Trial {
+    /// How many seconds it may last.
+    pub const LONGEST: u32 = 24 * 60 * 60;
+}
+
+/// What an object is taken back to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Restore {
+    /// What it was, if it was there.
+    pub before: Option<Body>,
+    /// Whether the transaction left it there.
+    pub there: bool,
 }

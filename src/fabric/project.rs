@@ -122,13 +122,21 @@ fn project_segment(
 }
 
 /// The other node's tunnel address that this one reaches. IPv4 where both have both: 20 bytes less in each frame.
-pub(super) fn remote(state: &State, here: &Name, there: &Name) -> Result<IpAddr, ProjectError> {
+pub(crate) fn remote(state: &State, here: &Name, there: &Name) -> Result<IpAddr, ProjectError> {
     let vteps = |name: &Name| state.node(name).map(|node| &node.spec.vtep);
     let (Some(own), Some(others)) = (vteps(here), vteps(there)) else {
         return Err(ProjectError::Unknown(there.clone()));
     };
     let reached = others.iter().filter(|it| own.iter().any(|own| own.is_ipv4() == it.is_ipv4()));
     reached.min().copied().ok_or_else(|| ProjectError::Apart(here.clone(), there.clone()))
+}
+
+/// Whether a segment has an attachment on a port, of a node that is not gone.
+pub(crate) fn is_attached(state: &State, segment: &Owned, port: &PortKey) -> bool {
+    let is_of = |owned: &Owned, name: &Name| owned.operator == segment.operator && *name == segment.name;
+    let mut there = state.attachments_of(&Key::Port(port.clone()));
+    let is_there = there.any(|(owned, attachment)| is_of(owned, &attachment.spec.segment));
+    is_there && state.node(&port.node).is_some_and(|node| !node.gone)
 }
 
 /// An operator's name for something, as a node knows it.

@@ -266,7 +266,7 @@ impl State {
         }
     }
 
-    pub(super) fn node(&self, name: &Name) -> Option<&Node> {
+    pub(crate) fn node(&self, name: &Name) -> Option<&Node> {
         match &self.get(&Key::Node(name.clone()))?.body {
             Body::Node(node) => Some(node),
             _ => None,
@@ -301,7 +301,7 @@ impl State {
         }
     }
 
-    pub(super) fn segment(&self, key: &Owned) -> Option<&Segment> {
+    pub(crate) fn segment(&self, key: &Owned) -> Option<&Segment> {
         match &self.get(&Key::Segment(key.clone()))?.body {
             Body::Segment(segment) => Some(segment),
             _ => None,
@@ -327,7 +327,7 @@ impl State {
     }
 
     /// The nodes on which a segment is.
-    pub(super) fn nodes_of(&self, segment: &Owned) -> BTreeSet<Name> {
+    pub(crate) fn nodes_of(&self, segment: &Owned) -> BTreeSet<Name> {
         self.loads.nodes_of(segment).cloned().collect()
     }
 

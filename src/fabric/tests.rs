@@ -3,6 +3,7 @@
 mod invariants;
 mod random;
 mod stories;
+mod trials;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -72,7 +73,13 @@ pub(super) fn step(operator: &str, lease: &str, step: LeaseStep) -> Change {
 }
 
 pub(super) fn applied(node: &str, revision: Revision) -> Change {
-    Change::Report(Report { node: name(node), applied: revision, drift: None, down: Default::default() })
+    Change::Report(Report {
+        node: name(node),
+        applied: revision,
+        drift: None,
+        down: Default::default(),
+        silent: false,
+    })
 }
 
 impl Fabric {

@@ -1,7 +1,7 @@
 //! The store in one file: SQLite with a write-ahead log that is synced at each commit. One controller, nothing to install.
 //!
-//! One thread has the connection. Commits that wait while it syncs are made together by the next sync, each still compared with the version before
-//! it. The file is locked for as long as it is open, so that no second controller writes to it.
+//! One thread has the connection. A chain of commits is made by one sync, each still compared with the version before it. The file is locked for as
+//! long as it is open, so that no second controller writes to it.
 
 mod file;
 
@@ -16,21 +16,25 @@ use tokio::sync::{oneshot, watch};
 use self::file::File;
 use super::{Batch, Commit, Existing, Held, Snapshot, Store, StoreError, Version};
 
-/// Commits that one sync makes, at most.
-const TOGETHER: usize = 256;
-
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 enum Request {
-    Commit(Commit, Reply<Version>),
-    Other(Question),
-}
-
-/// What is asked besides commits, and answered one after the other.
-enum Question {
+    /// Made in their order until one can't be: how many were, and why the next one was not.
+    Commit(Vec<Commit>, Reply<(usize, Option<StoreError>)>),
     Snapshot(String, Reply<Snapshot>),
+    Range {
+        from: String,
+        before: String,
+        bytes: usize,
+        reply: Reply<Vec<(String, String)>>,
+    },
     After(Version, Reply<Vec<Batch>>),
-    Lead { name: String, holder: String, time: Duration, reply: Reply<Option<Held>> },
+    Lead {
+        name: String,
+        holder: String,
+        time: Duration,
+        reply: Reply<Option<Held>>,
+    },
     Resign(Held, Reply<()>),
     Compact(Version, Reply<()>),
 }
@@ -95,7 +99,7 @@ impl Drop for Embedded {
 
 impl Store for Embedded {
     async fn snapshot_without(&self, prefix: &str) -> Result<Snapshot, StoreError> {
-        self.ask(|reply| Request::Other(Question::Snapshot(prefix.to_owned(), reply))).await
+        self.ask(|reply| Request::Snapshot(prefix.to_owned(), reply)).await
     }
 
     async fn version(&self) -> Result<Version, StoreError> {
@@ -103,35 +107,38 @@ impl Store for Embedded {
         Ok(*self.latest.borrow())
     }
 
-    async fn commit(&self, commit: Commit) -> Result<Version, StoreError> {
-        self.ask(|reply| Request::Commit(commit, reply)).await
+    async fn range(
+        &self,
+        from: &str,
+        before: &str,
+        bytes: usize,
+    ) -> Result<Vec<(String, String)>, StoreError> {
+        let (from, before) = (from.to_owned(), before.to_owned());
+        self.ask(|reply| Request::Range { from, before, bytes, reply }).await
     }
 
-    async fn commit_all(&self, commits: Vec<Commit>) -> (usize, Option<StoreError>) {
-        // All are in the queue before the first is answered, and the thread makes those that wait together.
-        let results = futures::future::join_all(commits.into_iter().map(|commit| self.commit(commit))).await;
-        let made = results.iter().take_while(|result| result.is_ok()).count();
-        (made, results.into_iter().find_map(Result::err))
+    async fn commit_all(&self, chain: Vec<Commit>) -> (usize, Option<StoreError>) {
+        self.ask(|reply| Request::Commit(chain, reply)).await.unwrap_or_else(|error| (0, Some(error)))
     }
 
     async fn after(&self, version: Version) -> Result<Vec<Batch>, StoreError> {
         let mut latest = self.latest.clone();
         let waited = latest.wait_for(|latest| *latest > version).await;
         waited.map_err(|_| StoreError::Failed("its thread has ended".to_owned()))?;
-        self.ask(|reply| Request::Other(Question::After(version, reply))).await
+        self.ask(|reply| Request::After(version, reply)).await
     }
 
     async fn lead(&self, name: &str, holder: &str, time: Duration) -> Result<Option<Held>, StoreError> {
         let (name, holder) = (name.to_owned(), holder.to_owned());
-        self.ask(|reply| Request::Other(Question::Lead { name, holder, time, reply })).await
+        self.ask(|reply| Request::Lead { name, holder, time, reply }).await
     }
 
     async fn resign(&self, held: Held) -> Result<(), StoreError> {
-        self.ask(|reply| Request::Other(Question::Resign(held, reply))).await
+        self.ask(|reply| Request::Resign(held, reply)).await
     }
 
     async fn compact(&self, until: Version) -> Result<(), StoreError> {
-        self.ask(|reply| Request::Other(Question::Compact(until, reply))).await
+        self.ask(|reply| Request::Compact(until, reply)).await
     }
 }
 
@@ -144,56 +151,36 @@ struct Worker {
 }
 
 impl Worker {
+    /// Whoever no longer waits for its answer does not need it.
     fn run(&mut self, queue: &mpsc::Receiver<Request>) {
         while let Ok(request) = queue.recv() {
-            let mut commits = Vec::new();
-            let mut next = Some(request);
-            let mut other = None;
-            while let Some(request) = next.take() {
-                match request {
-                    Request::Commit(commit, reply) => commits.push((commit, reply)),
-                    Request::Other(question) => other = Some(question),
+            match request {
+                Request::Commit(chain, reply) => drop(reply.send(Ok(self.commit(&chain)))),
+                Request::Snapshot(without, reply) => drop(reply.send(self.file.snapshot(&without))),
+                Request::Range { from, before, bytes, reply } => {
+                    drop(reply.send(self.file.range(&from, &before, bytes)));
                 }
-                // What is asked after something else is answered after it.
-                if other.is_none() && commits.len() < TOGETHER {
-                    next = queue.try_recv().ok();
+                Request::After(version, reply) => drop(reply.send(self.file.after(version))),
+                Request::Compact(until, reply) => drop(reply.send(self.file.compact(until))),
+                Request::Lead { name, holder, time, reply } => {
+                    drop(reply.send(self.lead(name, holder, time)));
                 }
-            }
-            self.commit(commits);
-            if let Some(other) = other {
-                self.answer(other);
+                Request::Resign(held, reply) => {
+                    if is_held(&self.leads, &held) {
+                        self.leads.remove(&held.name);
+                    }
+                    drop(reply.send(Ok(())));
+                }
             }
         }
     }
 
-    /// Whoever no longer waits for its answer does not need it.
-    fn commit(&mut self, commits: Vec<(Commit, Reply<Version>)>) {
+    fn commit(&mut self, chain: &[Commit]) -> (usize, Option<StoreError>) {
         let leads = &self.leads;
         let may = |held: &Option<Held>| held.as_ref().is_none_or(|held| is_held(leads, held));
-        let (commits, replies): (Vec<_>, Vec<_>) = commits.into_iter().unzip();
-        if commits.is_empty() {
-            return;
-        }
-        let results = self.file.commit(&commits, may);
+        let made = self.file.commit(chain, may);
         self.say.send_replace(self.file.version());
-        for (reply, result) in replies.into_iter().zip(results) {
-            let _ = reply.send(result);
-        }
-    }
-
-    fn answer(&mut self, question: Question) {
-        match question {
-            Question::Snapshot(without, reply) => drop(reply.send(self.file.snapshot(&without))),
-            Question::After(version, reply) => drop(reply.send(self.file.after(version))),
-            Question::Compact(until, reply) => drop(reply.send(self.file.compact(until))),
-            Question::Lead { name, holder, time, reply } => drop(reply.send(self.lead(name, holder, time))),
-            Question::Resign(held, reply) => {
-                if is_held(&self.leads, &held) {
-                    self.leads.remove(&held.name);
-                }
-                drop(reply.send(Ok(())));
-            }
-        }
+        made
     }
 
     fn lead(&mut self, name: String, holder: String, time: Duration) -> Result<Option<Held>, StoreError> {

@@ -30,7 +30,7 @@ use etcd_client::{GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse, WatchOptions}
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
-use self::commits::Waiting;
+use self::commits::Chain;
 use self::keys::{Head, Keys, Record};
 use self::members::{Members, Trouble, is_compacted};
 use super::{Batch, Commit, Existing, Held, Progress, Snapshot, Store, StoreError, Version};
@@ -96,7 +96,7 @@ impl EtcdOptions {
 pub struct Etcd {
     shared: Arc<Shared>,
     /// Without a limit: each that waits in it is somebody who waits, and the order is that in which they came.
-    commits: mpsc::UnboundedSender<Waiting>,
+    commits: mpsc::UnboundedSender<Chain>,
     follower: tokio::task::JoinHandle<()>,
 }
 
@@ -167,20 +167,16 @@ impl Store for Etcd {
         self.shared.marks().await?.head.version()
     }
 
-    async fn commit(&self, commit: Commit) -> Result<Version, StoreError> {
-        let gone =
-            || StoreError::Failed("its task has ended; whether the commit was made is not known".to_owned());
+    async fn commit_all(&self, chain: Vec<Commit>) -> (usize, Option<StoreError>) {
+        let gone = || {
+            let what = "its task has ended; whether the commit was made is not known";
+            (0, Some(StoreError::Failed(what.to_owned())))
+        };
         let (reply, answer) = oneshot::channel();
-        let waiting = Waiting::new(commit, self.shared.options.most_bytes, reply)?;
-        self.commits.send(waiting).map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
-    }
-
-    async fn commit_all(&self, commits: Vec<Commit>) -> (usize, Option<StoreError>) {
-        // All are in the queue before the first is answered, and the task makes those that wait together.
-        let results = futures::future::join_all(commits.into_iter().map(|commit| self.commit(commit))).await;
-        let made = results.iter().take_while(|result| result.is_ok()).count();
-        (made, results.into_iter().find_map(Result::err))
+        if self.commits.send(Chain { commits: chain, reply }).is_err() {
+            return gone();
+        }
+        answer.await.unwrap_or_else(|_| gone())
     }
 
     async fn after(&self, version: Version) -> Result<Vec<Batch>, StoreError> {

@@ -112,6 +112,19 @@ fn term_after(last: u64) -> u64 {
 /// What no key begins with.
 const NOTHING: &str = "\u{10ffff}";
 
+/// As many entries as have so many bytes together, and at least one.
+fn up_to(bytes: usize, entries: impl Iterator<Item = (String, String)>) -> Vec<(String, String)> {
+    let (mut all, mut sum) = (Vec::new(), 0_usize);
+    for entry in entries {
+        sum = sum.saturating_add(entry.0.len() + entry.1.len());
+        if sum > bytes && !all.is_empty() {
+            break;
+        }
+        all.push(entry);
+    }
+    all
+}
+
 /// What keeps the fabric. A commit that was acknowledged is there after any crash, and is seen by whoever reads after it.
 pub trait Store: Send + Sync {
     /// All entries at one version, but those of which the keys begin so.
@@ -127,26 +140,39 @@ pub trait Store: Send + Sync {
         async { Ok(self.snapshot().await?.version) }
     }
 
+    /// The entries from one key on and before another, in the order of the keys, as they are at one moment. It ends once they have so many bytes, but
+    /// not before the first. Cheap only in a store that finds keys by themselves: else all is read for it.
+    fn range(
+        &self,
+        from: &str,
+        before: &str,
+        bytes: usize,
+    ) -> impl Future<Output = Result<Vec<(String, String)>, StoreError>> + Send {
+        async move {
+            let snapshot = self.snapshot().await?;
+            let all = snapshot.entries.into_iter().filter(|(key, _)| (from..before).contains(&key.as_str()));
+            Ok(up_to(bytes, all))
+        }
+    }
+
     /// Writes all or nothing, and gives the commit's number.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] and [`StoreError::Deposed`]: nothing was written.
-    fn commit(&self, commit: Commit) -> impl Future<Output = Result<Version, StoreError>> + Send;
-
-    /// Makes commits in their order, each of which expects the version that the one before it makes. Gives how many were made, and why the
-    /// next one was not. A store that can make several with one sync does.
-    fn commit_all(&self, commits: Vec<Commit>) -> impl Future<Output = (usize, Option<StoreError>)> + Send {
+    fn commit(&self, commit: Commit) -> impl Future<Output = Result<Version, StoreError>> + Send {
         async move {
-            let mut made = 0;
-            for commit in commits {
-                if let Err(error) = self.commit(commit).await {
-                    return (made, Some(error));
-                }
-                made += 1;
+            let expected = commit.expected;
+            match self.commit_all(vec![commit]).await {
+                (_, Some(error)) => Err(error),
+                (_, None) => Ok(Version(expected.0.saturating_add(1))),
             }
-            (made, None)
         }
     }
+
+    /// Makes a chain of commits: each expects the version that the one before it makes, **and is made only if that one was**. The number alone would
+    /// not do: if another writer was faster than the first, the second may expect the number that this other one's commit has. Gives how many were
+    /// made, and why the next one was not. A store that can make several with one sync does.
+    fn commit_all(&self, chain: Vec<Commit>) -> impl Future<Output = (usize, Option<StoreError>)> + Send;
 
     /// The commits after a version, in their order and without a gap, not necessarily all of them. Waits until there is one.
     ///
@@ -180,12 +206,17 @@ impl<S: Store> Store for Arc<S> {
         (**self).version()
     }
 
-    fn commit(&self, commit: Commit) -> impl Future<Output = Result<Version, StoreError>> + Send {
-        (**self).commit(commit)
+    fn range(
+        &self,
+        from: &str,
+        before: &str,
+        bytes: usize,
+    ) -> impl Future<Output = Result<Vec<(String, String)>, StoreError>> + Send {
+        (**self).range(from, before, bytes)
     }
 
-    fn commit_all(&self, commits: Vec<Commit>) -> impl Future<Output = (usize, Option<StoreError>)> + Send {
-        (**self).commit_all(commits)
+    fn commit_all(&self, chain: Vec<Commit>) -> impl Future<Output = (usize, Option<StoreError>)> + Send {
+        (**self).commit_all(chain)
     }
 
     fn after(&self, version: Version) -> impl Future<Output = Result<Vec<Batch>, StoreError>> + Send {

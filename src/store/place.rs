@@ -158,17 +158,22 @@ impl Store for AnyStore {
         }
     }
 
-    async fn commit_all(&self, commits: Vec<Commit>) -> (usize, Option<StoreError>) {
+    async fn range(
+        &self,
+        from: &str,
+        before: &str,
+        bytes: usize,
+    ) -> Result<Vec<(String, String)>, StoreError> {
         match self {
-            Self::Embedded(store) => store.commit_all(commits).await,
-            Self::Etcd(store) => store.commit_all(commits).await,
+            Self::Embedded(store) => store.range(from, before, bytes).await,
+            Self::Etcd(store) => store.range(from, before, bytes).await,
         }
     }
 
-    async fn commit(&self, commit: Commit) -> Result<Version, StoreError> {
+    async fn commit_all(&self, chain: Vec<Commit>) -> (usize, Option<StoreError>) {
         match self {
-            Self::Embedded(store) => store.commit(commit).await,
-            Self::Etcd(store) => store.commit(commit).await,
+            Self::Embedded(store) => store.commit_all(chain).await,
+            Self::Etcd(store) => store.commit_all(chain).await,
         }
     }
 

@@ -18,7 +18,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_sillon");
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A controller that runs, and contexts of all who ask it.
-struct Fabric {
+pub struct Fabric {
     dir: TempDir,
     pki: Directory,
     controller: Child,
@@ -26,27 +26,32 @@ struct Fabric {
 
 /// What a command did.
 #[derive(Debug)]
-struct Done {
+pub struct Done {
     code: i32,
-    out: String,
-    err: String,
+    pub out: String,
+    pub err: String,
 }
+
+/// Who has a context.
+const ALL: [&str; 5] = ["owner", "operator-alder", "operator-birch", "operator-cedar", "auditor"];
 
 impl Done {
     #[track_caller]
-    fn is(self, code: i32) -> String {
+    pub fn is(self, code: i32) -> String {
         assert_eq!(self.code, code, "{self:?}");
         self.out
     }
 }
 
 impl Fabric {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path();
         let now = Timestamp::now();
         let mut pki = Directory::init(&path.join("ca"), &"test".parse().unwrap(), now, Lifetime::CA).unwrap();
-        for subject in ["controller/one", "owner", "operator/alder", "operator/birch", "auditor"] {
+        for subject in
+            ["controller/one", "owner", "operator/alder", "operator/birch", "operator/cedar", "auditor"]
+        {
             let names =
                 if subject.starts_with("controller") { vec!["127.0.0.1".to_owned()] } else { Vec::new() };
             let subject = subject.parse().unwrap();
@@ -58,50 +63,53 @@ impl Fabric {
         let ca = crate::site::pem("CERTIFICATE", pki.authority().certificate());
         std::fs::write(path.join("ca.crt"), ca).unwrap();
         let lists = pki.revocation_list();
+        let key = path.join("audit.key").display().to_string();
+        let made = Command::new(BINARY)
+            .args(["audit", "key", "--name", "test/audit", "--out", &key])
+            .output()
+            .await
+            .unwrap();
+        assert!(made.status.success(), "{made:?}");
         let config = format!(
             "store = \"fabric.db\"\n[agents]\nlisten = [\"127.0.0.1:0\"]\n[api]\nlisten = [\"127.0.0.1:0\"]\n[tls]\n\
-             certificate = \"controller-one.crt\"\nkey = \"controller-one.key\"\nroots = [\"ca.crt\"]\nrevocations = [{:?}]\n",
+             certificate = \"controller-one.crt\"\nkey = \"controller-one.key\"\nroots = [\"ca.crt\"]\nrevocations = [{:?}]\n\
+             [audit]\nname = \"test/audit\"\nkey = \"audit.key\"\n",
             lists.display().to_string()
         );
         std::fs::write(path.join("controller.toml"), config).unwrap();
-        let mut controller = Command::new(BINARY)
-            .args(["controller", "--config"])
-            .arg(path.join("controller.toml"))
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(controller.stdout.take().unwrap()).lines();
-        let ready = timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap();
-        let server = ready.split("API at ").nth(1).unwrap_or_else(|| panic!("{ready}"));
+        let (controller, server) = start(path).await;
         let fabric = Self { dir, pki, controller };
-        for who in ["owner", "operator-alder", "operator-birch", "auditor"] {
-            let file = |ending: &str| fabric.path(&format!("{who}.{ending}")).display().to_string();
-            let url = format!("https://{server}");
-            let ca = fabric.path("ca.crt").display().to_string();
-            let args = [
-                "context",
-                "set",
-                who,
-                "--server",
-                &url,
-                "--cert",
-                &file("crt"),
-                "--key",
-                &file("key"),
-                "--ca",
-                &ca,
-            ];
-            fabric.run(&args).await.is(0);
-        }
+        fabric.contexts(&server).await;
         fabric
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// Kills the controller, and starts it again.
+    pub async fn kill(&mut self) {
+        self.controller.kill().await.unwrap();
+    }
+
+    /// Starts the controller again.
+    pub async fn restart(&mut self) {
+        let (controller, server) = start(self.dir.path()).await;
+        self.controller = controller;
+        self.contexts(&server).await;
+    }
+
+    async fn contexts(&self, server: &str) {
+        for who in ALL {
+            let file = |ending: &str| self.path(&format!("{who}.{ending}")).display().to_string();
+            let (url, ca) = (format!("https://{server}"), self.path("ca.crt").display().to_string());
+            let (cert, key) = (file("crt"), file("key"));
+            let args = ["context", "set", who, "--server", &url, "--cert", &cert, "--key", &key, "--ca", &ca];
+            self.run(&args).await.is(0);
+        }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn write(&self, name: &str, text: &str) -> String {
+    pub fn write(&self, name: &str, text: &str) -> String {
         std::fs::write(self.path(name), text).unwrap();
         self.path(name).display().to_string()
     }
@@ -116,26 +124,26 @@ impl Fabric {
         command
     }
 
-    async fn run(&self, args: &[&str]) -> Done {
+    pub async fn run(&self, args: &[&str]) -> Done {
         let output = timeout(PATIENCE, self.command(args).output()).await.unwrap().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Done { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
     }
 
-    async fn as_who(&self, who: &str, args: &[&str]) -> Done {
+    pub async fn as_who(&self, who: &str, args: &[&str]) -> Done {
         self.run(&[args, &["--context", who]].concat()).await
     }
 
-    async fn owner(&self, args: &[&str]) -> Done {
+    pub async fn owner(&self, args: &[&str]) -> Done {
         self.as_who("owner", args).await
     }
 
-    async fn alder(&self, args: &[&str]) -> Done {
+    pub async fn alder(&self, args: &[&str]) -> Done {
         self.as_who("operator-alder", args).await
     }
 
     /// Ends the controller as a service manager would.
-    async fn stop(mut self) {
+    pub async fn stop(mut self) {
         let id = Pid::from_raw(self.controller.id().unwrap().try_into().unwrap());
         kill(id, Signal::SIGTERM).unwrap();
         let status = timeout(PATIENCE, self.controller.wait()).await.unwrap().unwrap();
@@ -143,7 +151,22 @@ impl Fabric {
     }
 }
 
-const SITE: &str = "\
+/// Starts a controller in its directory, and says where its API is.
+async fn start(path: &Path) -> (Child, String) {
+    let mut controller = Command::new(BINARY)
+        .args(["controller", "--config"])
+        .arg(path.join("controller.toml"))
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(controller.stdout.take().unwrap()).lines();
+    let ready = timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap();
+    let server = ready.split("API at ").nth(1).unwrap_or_else(|| panic!("{ready}"));
+    (controller, server.to_owned())
+}
+
+pub const SITE: &str = "\
 kind: operator
 name: alder
 spec: { vnis: [[100, 199]] }
@@ -326,17 +349,23 @@ async fn the_examples_do_what_is_said_of_them() {
     fabric.owner(&["apply", "-f", &example("owner.yaml"), "--yes"]).await.is(0);
     // Not before it has accepted.
     fabric.alder(&["apply", "-f", &example("alder.yaml"), "--yes"]).await.is(4);
-    for (who, lease) in
-        [("operator-alder", "alder/l1"), ("operator-alder", "alder/l2"), ("operator-birch", "birch/l3")]
-    {
-        fabric.as_who(who, &["lease", "accept", lease]).await.is(0);
-    }
-    for (who, file) in [("operator-alder", "alder.yaml"), ("operator-birch", "birch.toml")] {
+    let operators = [
+        ("operator-alder", "alder.yaml"),
+        ("operator-birch", "birch.toml"),
+        ("operator-cedar", "cedar.yaml"),
+    ];
+    for (who, file) in operators {
+        let leases = fabric.as_who(who, &["get", "leases", "-o", "json"]).await.is(0);
+        let leases: Vec<Value> = serde_json::from_str(&leases).unwrap();
+        assert!(leases.len() >= 2, "{leases:?}");
+        for lease in leases {
+            fabric.as_who(who, &["lease", "accept", lease["name"].as_str().unwrap()]).await.is(0);
+        }
         fabric.as_who(who, &["apply", "-f", &example(file), "--yes"]).await.is(0);
         assert_eq!(fabric.as_who(who, &["diff", "-f", &example(file)]).await.is(0), "");
     }
-    fabric.owner(&["lease", "transfer", "s1", "--to", "birch/l9"]).await.is(0);
+    fabric.owner(&["lease", "transfer", "s7", "--to", "birch/s7"]).await.is(0);
     let gone = fabric.alder(&["diff", "-f", &example("alder.yaml")]).await.is(3);
-    assert!(gone.contains("+ attachment/alder/s1"), "{gone}");
+    assert!(gone.contains("+ attachment/alder/s7"), "{gone}");
     fabric.stop().await;
 }

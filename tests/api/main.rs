@@ -2,10 +2,12 @@
 // clippy allows `unwrap` in test functions by itself, but not in their helpers.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod audit;
 mod cli;
 mod errors;
 mod limits;
 mod objects;
 mod secrets;
 mod site;
+mod trials;
 mod watching;

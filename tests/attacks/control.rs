@@ -8,6 +8,7 @@ use crate::{
     common::{SILENCE, comes, fabric, mac, soon, stays_away},
     frames::WORD,
     lan::{ATTACKER, Lan, OFF, Setting},
+    victim,
 };
 
 fn frame(to: [u8; 6], ethertype: u16, head: &[u8]) -> Frame {
@@ -44,6 +45,8 @@ fn link_local_control_injection() {
         assert!(stays_away(wire, "attack!"));
     }
     lan.victim_is_reached();
+    let all: Vec<Frame> = attacks().into_iter().map(|(_, frame)| frame).collect();
+    lan.withstands(&lan.attacker, &all);
 }
 
 /// IEEE 802.3 annex 31B: whoever answers a PAUSE stops sending; it must never leave its link, not even by a line that is one.
@@ -69,9 +72,13 @@ fn pause_frame_injection() {
     }
     let pause = frame([0x01, 0x80, 0xc2, 0, 0, 1], 0x8808, &[0, 1, 0xff, 0xff]);
     let unicast = frame(mac(9), 0x8808, &[0, 1, 0xff, 0xff]);
-    wires[0].send(&pause).unwrap();
-    wires[0].send(&unicast).unwrap();
-    assert!(soon(|| fabric.edges[0].dropped("p0 port", "mac-control").unwrap() == 2));
+    let dropped = || fabric.edges[0].dropped("p0 port", "mac-control").unwrap();
+    victim::goes_on(&wires[0], mac(9), &wires[1], || {
+        for count in 1..100 {
+            wires[0].send(if count % 2 == 0 { &pause } else { &unicast }).unwrap();
+            assert!(soon(|| dropped() == count));
+        }
+    });
     assert!(stays_away(&wires[1], "attack!"));
     // At the far end it is dropped as well, should the near one let it through.
     fabric.edges[1].reload(&drop[1]).unwrap();

@@ -8,8 +8,9 @@ use std::{
 use sillon_rig::{Fabric, NodeFile, Underlay, Wire, frame::BROADCAST};
 
 use crate::{
-    common::{comes, datagram, fabric, mac, soon, stays_away},
+    common::{SetOnDrop, comes, datagram, fabric, mac, soon, stays_away},
     lan::{ATTACKER, Keys, Lan, PEER, Setting, VICTIM},
+    victim,
 };
 
 fn leased(fabric: &Fabric, segment: &str, macs: bool) -> NodeFile {
@@ -53,57 +54,63 @@ fn reuse_of_a_vni_and_a_vid() {
     assert!(fabric.edges[0].sillon(&["verify"]).unwrap().status.success());
 }
 
-/// An agent that is killed, started again and reloaded while it rains attacks: a guard is never off, not for one frame.
+/// An agent that is killed, started again, reloaded and restarted while it rains attacks: a guard is never off, not for one frame, and the victim does not
+/// feel it.
 #[test]
 fn crash_of_the_agent_in_the_middle_of_an_attack() {
     let victim: Keys<'_> = &[("macs", "[\"02:00:00:00:00:03\"]"), ("trusted", "[\"dhcp\"]")];
     let attacker: Keys<'_> = &[("prefixes", "[\"10.0.0.2/32\"]"), ("mac_limit", "3")];
     let setting = Setting { victim, attacker, ..Setting::default() };
+    // Another prefix and another limit, by which none of the attack is allowed either.
+    let changed: Keys<'_> = &[("prefixes", "[\"10.0.0.2/32\", \"10.9.0.0/16\"]"), ("mac_limit", "5")];
     let mut lan = Lan::new(setting);
     lan.introduce();
+    let files = [setting, Setting { attacker: changed, ..setting }].map(|setting| lan.file(setting));
     let ends = AtomicBool::new(false);
     let Lan { fabric, victim, attacker: thief, peer, .. } = &mut lan;
     let sent = thread::scope(|scope| {
-        let sender = scope.spawn(|| {
-            let mut stolen = datagram(ATTACKER, BROADCAST, "attack!");
-            stolen.0[6..12].copy_from_slice(&mac(VICTIM));
-            let lease = sillon_rig::Frame::udp(
-                sillon_rig::frame::Macs { from: mac(ATTACKER), to: BROADCAST },
-                (crate::common::v4(ATTACKER), [255; 4].into()),
-                (67, 68),
-                b"attack!",
-            );
-            let mut spoofed = datagram(PEER, BROADCAST, "attack!");
-            spoofed.0[6..12].copy_from_slice(&mac(ATTACKER));
-            let mut sent = 0;
-            while !ends.load(Ordering::Relaxed) {
-                for frame in [&stolen, &lease, &spoofed] {
-                    thief.send(frame).unwrap();
-                    sent += 1;
-                }
-                thread::sleep(std::time::Duration::from_micros(300));
+        let sender = scope.spawn(|| rain(thief, &ends));
+        // Also where the test panics: the scope waits for its threads.
+        let _ends = SetOnDrop(&ends);
+        victim::goes_on(peer, mac(VICTIM), victim, || {
+            for round in 0..3 {
+                fabric.edges[0].kill().unwrap();
+                fabric.edges[0].restart().unwrap();
+                fabric.edges[0].reload(&files[round % 2]).unwrap();
+                fabric.edges[0].stop().unwrap();
+                fabric.edges[0].restart().unwrap();
             }
-            sent
         });
-        for round in 0..4 {
-            fabric.edges[0].kill().unwrap();
-            peer.send(&datagram(PEER, mac(VICTIM), &format!("while it is dead {round}"))).unwrap();
-            assert!(comes(victim, &format!("while it is dead {round}")));
-            fabric.edges[0].restart().unwrap();
-            peer.send(&datagram(PEER, mac(VICTIM), &format!("again {round}"))).unwrap();
-            assert!(comes(victim, &format!("again {round}")));
-        }
         ends.store(true, Ordering::Relaxed);
         sender.join().unwrap()
     });
-    let dropped: u64 = ["mac-configured", "dhcp-server", "address-not-listed"]
-        .map(|reason| lan.dropped(reason))
-        .iter()
-        .sum();
-    assert!(soon(|| dropped == sent) && sent > 1000, "{dropped} of {sent} were dropped");
+    let dropped = || -> u64 {
+        ["mac-configured", "dhcp-server", "address-not-listed"].map(|reason| lan.dropped(reason)).iter().sum()
+    };
+    assert!(soon(|| dropped() == sent) && sent > 1000, "{} of {sent} were dropped", dropped());
     assert!(
         stays_away(&lan.victim, "attack!")
             && stays_away(&lan.peer, "attack!")
             && stays_away(&lan.far, "attack!")
     );
+}
+
+/// Sends a stolen address, a lease and a spoofed source, over and over; returns how many frames.
+fn rain(thief: &Wire, ends: &AtomicBool) -> u64 {
+    let mut stolen = datagram(ATTACKER, BROADCAST, "attack!");
+    stolen.0[6..12].copy_from_slice(&mac(VICTIM));
+    let macs = sillon_rig::frame::Macs { from: mac(ATTACKER), to: BROADCAST };
+    let ips = (crate::common::v4(ATTACKER), [255; 4].into());
+    let lease = sillon_rig::Frame::udp(macs, ips, (67, 68), b"attack!");
+    let mut spoofed = datagram(PEER, BROADCAST, "attack!");
+    spoofed.0[6..12].copy_from_slice(&mac(ATTACKER));
+    let mut sent = 0;
+    while !ends.load(Ordering::Relaxed) {
+        for frame in [&stolen, &lease, &spoofed] {
+            thief.send(frame).unwrap();
+            sent += 1;
+        }
+        thread::sleep(std::time::Duration::from_micros(300));
+    }
+    sent
 }

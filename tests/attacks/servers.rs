@@ -148,22 +148,69 @@ fn router_advertisement_in_fragments() {
         lan.fabric.edges[0].show("drops")
     );
     let rest = icmpv6(from_attacker(), link_local(ATTACKER), &[fragment(4, false)], &router_advertisement());
+    lan.withstands(&lan.attacker, &heads);
+    lan.victim.drain().unwrap();
     lan.attacker.send(&rest).unwrap();
     let came = lan.victim.expect(crate::common::PATIENCE, |came| came.0[6..12] == mac(ATTACKER)).unwrap();
     assert_eq!(came, Some(rest), "the rest comes alone");
     lan.victim_is_reached();
 }
 
-/// The same over IPv4: a first fragment without the ports.
+/// An offer of the attacker's, broadcast.
+fn offer() -> Frame {
+    let macs = Macs { from: mac(ATTACKER), to: BROADCAST };
+    Frame::udp(macs, (v4(ATTACKER), [255; 4].into()), (67, 68), WORD)
+}
+
+/// The same over IPv4: a first fragment with the ports in it, and one without.
 #[test]
 fn dhcp_offer_in_fragments() {
-    let lan = Lan::new(GUARDED);
-    let macs = Macs { from: mac(ATTACKER), to: BROADCAST };
-    let offer = Frame::udp(macs, (v4(ATTACKER), [255; 4].into()), (67, 68), WORD);
-    let mut head = offer.0[..14 + 20].to_vec();
-    head[14 + 6] = 0x20;
-    lan.attacker.send(&Frame(head)).unwrap();
-    assert!(crate::common::soon(|| lan.dropped("headless-fragment") == 1));
+    let lan = Lan::new(OPEN);
+    let mut first = offer();
+    first.0[14 + 6] = 0x20;
+    lan.is_stopped_by(&[("the first fragment", first.clone())], OPEN, GUARDED, "dhcp-server");
+    let head = Frame(first.0[..14 + 20].to_vec());
+    lan.reload(OPEN);
+    lan.attacker.send(&head).unwrap();
+    assert!(lan.victim.expect(crate::common::PATIENCE, |came| *came == head).unwrap().is_some());
+    lan.reload(GUARDED);
+    lan.withstands(&lan.attacker, std::slice::from_ref(&head));
+    assert!(crate::common::soon(|| lan.dropped("headless-fragment") == 100));
+}
+
+/// Length fields that lie, and IP options in front of the ports (RFC 7126 section 2 has what filters made of them): clients read on all the same, and a guard that
+/// gives up there is none.
+#[test]
+fn dhcp_offer_with_bad_length_fields_and_ip_options() {
+    let lan = Lan::new(OPEN);
+    let lie = |at: usize, bytes: &[u8]| {
+        let mut frame = offer();
+        frame.0[at..at + bytes.len()].copy_from_slice(bytes);
+        frame
+    };
+    let mut behind_options = offer();
+    behind_options.0.splice(34..34, [1; 40]);
+    behind_options.0[14] = 0x4f;
+    let attack = [
+        ("no total length", lie(16, &[0, 0])),
+        ("too long a total length", lie(16, &[0xff, 0xff])),
+        ("no UDP length", lie(38, &[0, 0])),
+        ("too long a UDP length", lie(38, &[0xff, 0xff])),
+        ("another version", lie(14, &[0x65])),
+        ("as many options as there can be", behind_options),
+    ];
+    lan.is_stopped_by(&attack, OPEN, GUARDED, "dhcp-server");
+    // The same of an advertisement over IPv6, and in a jumbogram (RFC 2675), whose length is elsewhere.
+    let length = |bytes: [u8; 2]| {
+        let mut frame = ra(&[]);
+        frame.0[18..20].copy_from_slice(&bytes);
+        frame
+    };
+    let mut jumbo = ra(&[options(HOP_BY_HOP, 1)]);
+    jumbo.0[18..20].fill(0);
+    jumbo.0[14 + 40 + 2..14 + 40 + 4].copy_from_slice(&[0xc2, 4]);
+    let attack = [("no length", length([0, 0])), ("too long", length([0xff, 0xff])), ("a jumbogram", jumbo)];
+    lan.is_stopped_by(&attack, OPEN, GUARDED, "router-advertisement");
 }
 
 /// CVE-2021-27853: hosts skip stacked priority tags (VID 0), which guards did not.

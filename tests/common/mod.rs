@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeSet,
     net::IpAddr,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -65,6 +65,9 @@ pub fn soon(mut is_so: impl FnMut() -> bool) -> bool {
     false
 }
 
+/// How many frames of a stream are sent before something happens, and how many after that: more than any test asks for.
+pub const AROUND: u32 = 300;
+
 /// What became of a stream of numbered frames.
 #[derive(Debug)]
 pub struct Stream {
@@ -76,22 +79,25 @@ pub struct Stream {
     pub doubled: usize,
 }
 
-/// Sends numbered frames to `to`, some 5000 in a second, while `during` runs and a moment before and after it; `arrives` is the far end.
+/// Sends numbered frames to `to`, some 5000 in a second, while `during` runs, and [`AROUND`] before and as many after it, however long a busy machine takes
+/// for that; `arrives` is the far end.
 pub fn stream(from: &Wire, to: [u8; 6], arrives: &Wire, during: impl FnOnce()) -> Stream {
     const PACE: Duration = Duration::from_micros(200);
+    let sent = AtomicU32::new(0);
     let stop = AtomicBool::new(false);
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         let sender = scope.spawn(|| {
-            let mut sent = 0_u32;
+            // Also where a frame can't be sent: the receiver waits for it.
+            let _over = SetOnDrop(&is_over);
             while !stop.load(Ordering::Relaxed) {
-                from.send(&datagram(1, to, &format!("no {sent:08}"))).unwrap();
-                sent += 1;
+                let number = sent.load(Ordering::Relaxed);
+                from.send(&datagram(1, to, &format!("no {number:08}"))).unwrap();
+                sent.store(number + 1, Ordering::Relaxed);
                 thread::sleep(PACE);
             }
             thread::sleep(SILENCE);
-            is_over.store(true, Ordering::Relaxed);
-            sent
+            sent.load(Ordering::Relaxed)
         });
         let receiver = scope.spawn(|| {
             let mut arrived = Vec::new();
@@ -105,12 +111,18 @@ pub fn stream(from: &Wire, to: [u8; 6], arrives: &Wire, during: impl FnOnce()) -
             }
             arrived
         });
+        let some = || {
+            let enough = sent.load(Ordering::Relaxed) + AROUND;
+            while sent.load(Ordering::Relaxed) < enough && !sender.is_finished() {
+                thread::sleep(PACE);
+            }
+        };
         {
             // Also where `during` panics: the scope waits for its threads.
-            let _stop = StopOnDrop(&stop);
-            thread::sleep(SILENCE);
+            let _stop = SetOnDrop(&stop);
+            some();
             during();
-            thread::sleep(SILENCE);
+            some();
         }
         let sent = sender.join().unwrap();
         let arrived = receiver.join().unwrap();
@@ -120,9 +132,10 @@ pub fn stream(from: &Wire, to: [u8; 6], arrives: &Wire, during: impl FnOnce()) -
     })
 }
 
-struct StopOnDrop<'a>(&'a AtomicBool);
+/// Says that something is over, however it ends.
+pub struct SetOnDrop<'a>(pub &'a AtomicBool);
 
-impl Drop for StopOnDrop<'_> {
+impl Drop for SetOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }

@@ -2,6 +2,7 @@
 // clippy allows `unwrap` in test functions by itself, but not in their helpers.
 #![allow(clippy::unwrap_used)]
 
+mod addresses;
 mod command;
 #[path = "../common/mod.rs"]
 mod common;

@@ -8,60 +8,33 @@ use std::time::Duration;
 
 use sillon::fabric::{Body, Change, ConditionKind, Key, LeaseState, LeaseStep};
 use sillon_rig::frame::BROADCAST;
+use sillon_rig::management::CONTROLLER;
 use sillon_rig::{Fabric, Netns, Underlay, Wire};
 use tokio::runtime::Runtime;
 
 use crate::common::{self, Stream, comes, datagram, mac, stays_away, stream};
 use crate::site::{Running, Site, accept, attach, delete, lan, leased, owned, put, runtime};
 
-/// Each edge has a cable to the controller.
-const CONTROLLER: [&str; 2] = ["10.97.1.1", "10.97.2.1"];
-const EDGES: [&str; 2] = ["10.97.1.2", "10.97.2.2"];
 const PORT: u16 = 7471;
 
 /// Two edges with two hosts each, and a controller.
-struct World {
-    fabric: Fabric,
+pub struct World {
+    pub fabric: Fabric,
     controller: Netns,
     site: Site,
     runtime: Option<Runtime>,
     running: Option<Running>,
     /// By server: s1 to s4.
-    hosts: Vec<Wire>,
+    pub hosts: Vec<Wire>,
 }
 
 impl World {
     /// All are there and run; the servers are leased, and nothing is attached.
-    fn new() -> Self {
+    pub fn new() -> Self {
         let mut fabric = common::fabric(Underlay::Direct);
-        let controller = fabric.mounts.netns("controller").unwrap();
+        let controller = fabric.management().unwrap();
         let site = Site::new(&CONTROLLER);
-        for (edge, address) in CONTROLLER.iter().enumerate() {
-            let node = &mut fabric.edges[edge];
-            let name = node.name().to_owned();
-            node.netns.join("mgmt0", &controller, &name, 1500).unwrap();
-            node.netns.ip(&format!("addr add {}/24 dev mgmt0", EDGES[edge])).unwrap();
-            controller.ip(&format!("addr add {address}/24 dev {name}")).unwrap();
-            let file = |name: &str| site.path(name).display().to_string();
-            let (cert, key) = (file(&format!("node-{name}.crt")), file(&format!("node-{name}.key")));
-            let url = format!("https://{address}:{PORT}");
-            let (ca, state) = (file("pki/ca.crt"), file("state"));
-            let all = [
-                "--controller",
-                &url,
-                "--node",
-                &name,
-                "--cert",
-                &cert,
-                "--key",
-                &key,
-                "--ca",
-                &ca,
-                "--state-dir",
-                &state,
-            ];
-            node.follows = Some(all.map(str::to_owned).to_vec());
-        }
+        fabric.follow(PORT, site.dir.path(), &site.path("pki/ca.crt"));
         let hosts = [(0, "p0"), (1, "p0"), (1, "p1"), (0, "p1")];
         let hosts = hosts.map(|(edge, port)| fabric.plug(edge, port).unwrap()).into();
         let mut world = Self { fabric, controller, site, runtime: None, running: None, hosts };
@@ -73,7 +46,7 @@ impl World {
         world
     }
 
-    fn start(&mut self) {
+    pub fn start(&mut self) {
         let runtime = runtime();
         let listener = self.controller.enter(|| Ok(TcpListener::bind(("0.0.0.0", PORT))?)).unwrap();
         self.running = Some(runtime.block_on(Running::start(&self.site, listener)));
@@ -81,21 +54,21 @@ impl World {
     }
 
     /// As a SIGKILL does: nothing of it runs any more, and nobody was told.
-    fn kill(&mut self) {
+    pub fn kill(&mut self) {
         let running = self.running.take();
         self.runtime.take().unwrap().shutdown_background();
         drop(running);
     }
 
-    fn at<T>(&self, work: impl AsyncFnOnce(&Running) -> T) -> T {
+    pub fn at<T>(&self, work: impl AsyncFnOnce(&Running) -> T) -> T {
         self.runtime.as_ref().unwrap().block_on(work(self.running.as_ref().unwrap()))
     }
 
-    fn does(&self, changes: Vec<Change>) {
+    pub fn does(&self, changes: Vec<Change>) {
         self.at(async |running| running.does(changes).await);
     }
 
-    fn is_programmed(&self, keys: &[&str]) {
+    pub fn is_programmed(&self, keys: &[&str]) {
         self.at(async |running| {
             for key in keys {
                 running.condition(key, ConditionKind::Programmed, true).await;
@@ -103,7 +76,7 @@ impl World {
         });
     }
 
-    fn lease_is(&self, operator: &str, name: &str, wanted: LeaseState) {
+    pub fn lease_is(&self, operator: &str, name: &str, wanted: LeaseState) {
         let key = Key::Lease(owned(operator, name));
         let is_so = |state: &sillon::fabric::State| {
             state
@@ -114,12 +87,12 @@ impl World {
     }
 
     /// s1 and s2 are in alder's segment.
-    fn attach_alder(&self) {
+    pub fn attach_alder(&self) {
         self.does(vec![lan("alder/lan"), attach("alder/a1", "edge1/p0"), attach("alder/a2", "edge2/p0")]);
         self.is_programmed(&["segment/alder/lan", "attachment/alder/a1", "attachment/alder/a2"]);
     }
 
-    fn greet(&self) {
+    pub fn greet(&self) {
         self.hosts[1].send(&datagram(2, BROADCAST, "I am 2")).unwrap();
         assert!(comes(&self.hosts[0], "I am 2"));
         self.hosts[0].send(&datagram(1, BROADCAST, "I am 1")).unwrap();
@@ -214,7 +187,7 @@ fn all_talk(hosts: &[Wire], during: impl FnOnce(&[Mutex<Seen>])) -> Vec<Seen> {
                         let frame = datagram(number, BROADCAST, &format!("from {number} {count:08}"));
                         host.send(&frame).unwrap();
                         count += 1;
-                        thread::sleep(Duration::from_micros(500));
+                        thread::sleep(Duration::from_millis(1));
                     }
                 })
             })
@@ -241,58 +214,70 @@ fn all_talk(hosts: &[Wire], during: impl FnOnce(&[Mutex<Seen>])) -> Vec<Seen> {
     seen.into_iter().map(|seen| seen.into_inner().unwrap()).collect()
 }
 
-/// Waits until a host (from 1) hears one of the others.
-fn hears(seen: &[Mutex<Seen>], host: u8, others: &[u8]) {
-    let hears = || seen[usize::from(host) - 1].lock().unwrap().iter().any(|(from, _)| others.contains(from));
-    assert!(common::soon(hears), "s{host} hears none of {others:?}");
+/// How much each host has seen until now.
+fn marks(seen: &[Mutex<Seen>]) -> Vec<usize> {
+    seen.iter().map(|seen| seen.lock().unwrap().len()).collect()
+}
+
+/// Waits until a host (from 1) hears one of the others, after what it had seen at `since`.
+fn hears(seen: &[Mutex<Seen>], since: &[usize], host: u8, others: &[u8]) {
+    let host = usize::from(host) - 1;
+    let hears = || seen[host].lock().unwrap()[since[host]..].iter().any(|(from, _)| others.contains(from));
+    assert!(common::soon(hears), "s{} hears none of {others:?}", host + 1);
+}
+
+/// How often one of two kinds follows the other.
+fn changes(kinds: impl Iterator<Item = bool>) -> usize {
+    let kinds: Vec<bool> = kinds.collect();
+    kinds.windows(2).filter(|pair| pair[0] != pair[1]).count()
 }
 
 #[test]
-fn a_server_goes_from_one_operator_to_the_other_under_traffic_and_never_has_both() {
-    const ROUNDS: usize = 3;
+fn a_server_goes_a_hundred_times_from_one_operator_to_the_other_under_traffic_and_never_has_both() {
+    const ROUNDS: usize = 100;
     let world = World::new();
     world.attach_alder();
     world.does(vec![lan("birch/lan"), attach("birch/b3", "edge2/p1"), attach("birch/b4", "edge1/p1")]);
     world.is_programmed(&["segment/birch/lan", "attachment/birch/b3", "attachment/birch/b4"]);
     let mut holder = ("alder".to_owned(), "s1".to_owned());
-    for round in 0..ROUNDS {
-        let to = if holder.0 == "alder" { "birch" } else { "alder" };
-        let lease = format!("round{round}");
-        // s1 is with s2 before and with s3 and s4 after, or the other way round.
-        let (old, new): (&[u8], &[u8]) = if to == "birch" { (&[2], &[3, 4]) } else { (&[3, 4], &[2]) };
-        let seen = all_talk(&world.hosts, |seen| {
-            hears(seen, 1, old);
-            hears(seen, old[0], &[1]);
+    let seen = all_talk(&world.hosts, |seen| {
+        for round in 0..ROUNDS {
+            let to = if holder.0 == "alder" { "birch" } else { "alder" };
+            let lease = format!("round{round}");
+            // s1 is with s2 before and with s3 and s4 after, or the other way round.
+            let (old, new): (&[u8], &[u8]) = if to == "birch" { (&[2], &[3, 4]) } else { (&[3, 4], &[2]) };
+            let since = marks(seen);
+            hears(seen, &since, 1, old);
+            hears(seen, &since, old[0], &[1]);
             world.does(vec![Change::Transfer { server: "s1".parse().unwrap(), to: owned(to, &lease) }]);
             world.does(vec![
                 accept(to, &lease),
                 Change::Lease(owned(&holder.0, &holder.1), LeaseStep::Confirm),
             ]);
-            world.lease_is(to, &lease, LeaseState::Active);
             world.lease_is(&holder.0, &holder.1, LeaseState::Released);
             let attachment = format!("{to}/a1");
             world.does(vec![attach(&attachment, "edge1/p0")]);
             world.is_programmed(&[&format!("attachment/{attachment}")]);
-            hears(seen, 1, new);
-            new.iter().for_each(|host| hears(seen, *host, &[1]));
-        });
-        let at_s1: Vec<u8> = seen[0].iter().map(|(from, _)| *from).collect();
-        let last_old = at_s1.iter().rposition(|from| old.contains(from)).expect("nothing was seen before");
-        let first_new = at_s1.iter().position(|from| new.contains(from)).expect("nothing was seen after");
-        assert!(last_old < first_new, "round {round}: s1 heard both");
-        let of_s1 = |hosts: &[u8]| {
-            let all = hosts.iter().flat_map(|host| &seen[usize::from(*host) - 1]);
-            all.filter(|(from, _)| *from == 1).map(|(_, number)| *number).collect::<Vec<_>>()
-        };
-        let (before, after) = (of_s1(old), of_s1(new));
-        let (last, first) = (before.iter().max().unwrap(), after.iter().min().unwrap());
-        assert!(last < first, "round {round}: a frame of s1 was heard by both");
-        // And those who stay never hear each other.
-        for (host, strangers) in [(2, [3, 4]), (3, [2, 2]), (4, [2, 2])] {
-            let heard = seen[host - 1].iter().find(|(from, _)| strangers.contains(from));
-            assert_eq!(heard, None, "round {round}: s{host}");
+            let since = marks(seen);
+            hears(seen, &since, 1, new);
+            new.iter().for_each(|host| hears(seen, &since, *host, &[1]));
+            holder = (to.to_owned(), lease);
         }
-        holder = (to.to_owned(), lease);
+    });
+    // With both at any time, or with the old one once more, one would follow the other more often than the server was handed over.
+    let at_s1 = changes(seen[0].iter().map(|(from, _)| *from == 2));
+    assert_eq!(at_s1, ROUNDS, "what s1 heard");
+    let of_s1 = |host: u8| {
+        let all = seen[usize::from(host) - 1].iter().filter(|(from, _)| *from == 1);
+        all.map(move |(_, number)| (*number, host == 2))
+    };
+    let mut heard: Vec<(u32, bool)> = [2, 3, 4].into_iter().flat_map(of_s1).collect();
+    heard.sort_unstable();
+    assert_eq!(changes(heard.into_iter().map(|(_, is_alders)| is_alders)), ROUNDS, "who heard s1");
+    // And those who stay never hear each other.
+    for (host, strangers) in [(2, [3, 4]), (3, [2, 2]), (4, [2, 2])] {
+        let heard = seen[host - 1].iter().find(|(from, _)| strangers.contains(from));
+        assert_eq!(heard, None, "s{host}");
     }
 }
 
@@ -330,6 +315,26 @@ fn what_another_hand_changes_in_the_maps_is_reported_and_put_right() {
     world.greet();
     world.does(vec![put("segment/alder/lan", r#"{"service":"lan","ageing":77}"#)]);
     world.is_programmed(&["segment/alder/lan"]);
+}
+
+#[test]
+fn a_program_that_another_hand_takes_off_a_port_is_reported_and_put_back() {
+    let world = World::new();
+    world.attach_alder();
+    world.greet();
+    for kind in ["xdp", "ingress", "egress"] {
+        let detach = || {
+            let pins = sillon::dataplane::pins::Pins::of_node("edge2");
+            let ifindex = nix::net::if_::if_nametoindex("p0")?;
+            Ok(sillon::dataplane::detach::detach_pinned(&pins.links().join(format!("{kind}-{ifindex}")))?)
+        };
+        world.fabric.edges[1].netns.enter(detach).unwrap();
+        world.at(async |running| {
+            running.condition("node/edge2", ConditionKind::Verified, false).await;
+            running.condition("node/edge2", ConditionKind::Verified, true).await;
+        });
+        world.greet();
+    }
 }
 
 #[test]

@@ -202,6 +202,17 @@ async fn a_slow_agent_gets_the_newest_state_and_no_queue() {
 }
 
 #[tokio::test]
+async fn an_agent_that_never_answers_is_told_of() {
+    let (site, running, at) = start().await;
+    running.does(leased()).await;
+    let mut agent = hello(at, &site.tls("node-edge1"), "edge1", Parts::default()).await.unwrap();
+    let update = agent.next().await;
+    running.condition("node/edge1", ConditionKind::Degraded, true).await;
+    agent.applied(&update).await;
+    running.condition("node/edge1", ConditionKind::Degraded, false).await;
+}
+
+#[tokio::test]
 async fn what_an_agent_refuses_and_finds_is_known_and_it_goes_on() {
     let (site, running, at) = start().await;
     running.does(leased()).await;

@@ -6,6 +6,15 @@ getent passwd sillon >/dev/null
 sillon --version
 systemd-analyze verify --man=no /usr/lib/systemd/system/sillon-*.service
 test "$(stat -c %a /etc/sillon/controller.toml)" = 644
+for page in sillon sillon-apply sillon-lease-accept; do
+    zcat /usr/share/man/man1/$page.1.gz | grep -q '^\.TH'
+done
+# As bash does it when somebody types `sillon app` and a tab.
+test "$(bash -c '. /usr/share/bash-completion/completions/sillon
+    complete -p sillon >/dev/null
+    COMP_WORDS=(sillon app) COMP_CWORD=1 && _sillon sillon app sillon && echo "${COMPREPLY[*]}"')" = apply
+test -s /usr/share/zsh/vendor-completions/_sillon
+test -s /usr/share/fish/vendor_completions.d/sillon.fish
 
 echo "# the controller, as its unit runs it"
 ip link set lo up
@@ -26,6 +35,7 @@ test -s /var/lib/sillon/controller/fabric.db
 echo "# remove, and what stays"
 dpkg -r sillon >/dev/null
 test ! -e /usr/bin/sillon
+test ! -e /usr/share/man/man1/sillon.1.gz
 test -s /etc/sillon/controller.toml
 test -s /var/lib/sillon/controller/fabric.db
 dpkg -P sillon >/dev/null

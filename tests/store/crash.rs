@@ -125,16 +125,13 @@ fn writer() {
     runtime.block_on(async {
         let mut at = store.snapshot().await.unwrap().version.0;
         loop {
-            let all = (at..at + UNDER_WAY).map(|at| {
-                let written = store.commit(commit(Version(at), writes(at + 1)));
-                async {
-                    let line = format!("written {}\n", written.await.unwrap().0);
-                    let mut out = std::io::stdout().lock();
-                    out.write_all(line.as_bytes()).unwrap();
-                    out.flush().unwrap();
-                }
-            });
-            futures::future::join_all(all).await;
+            let chain = (at..at + UNDER_WAY).map(|at| commit(Version(at), writes(at + 1))).collect();
+            assert_eq!(store.commit_all(chain).await, (UNDER_WAY as usize, None));
+            let mut out = std::io::stdout().lock();
+            for written in at + 1..=at + UNDER_WAY {
+                out.write_all(format!("written {written}\n").as_bytes()).unwrap();
+            }
+            out.flush().unwrap();
             at += UNDER_WAY;
         }
     });

@@ -19,8 +19,11 @@ pub fn commit(expected: Version, writes: Vec<Write>) -> Commit {
 pub async fn everything<S: Store>(mut new: impl AsyncFnMut() -> S) {
     a_commit_is_read_back_whole(&new().await).await;
     a_part_is_left_out(&new().await).await;
+    a_range_is_read_up_to_a_size(&new().await).await;
     who_does_not_know_the_version_writes_nothing(&new().await).await;
     of_many_writers_that_know_one_version_one_writes(&new().await).await;
+    a_chain_is_made_until_one_of_it_can_not_be(&new().await).await;
+    of_a_chain_whose_first_came_too_late_none_is_made(&new().await).await;
     changes_come_in_order_and_without_a_gap(&new().await).await;
     a_watch_waits_for_what_comes(&new().await).await;
     what_was_compacted_is_said_to_be(&new().await).await;
@@ -53,6 +56,21 @@ async fn a_part_is_left_out<S: Store>(store: &S) {
     assert_eq!(store.snapshot().await.unwrap().entries.len(), keys.len());
 }
 
+async fn a_range_is_read_up_to_a_size<S: Store>(store: &S) {
+    let writes = ["a", "b/1", "b/2", "b/3", "c"].map(|key| write(key, "12345"));
+    store.commit(commit(Version(0), writes.into())).await.unwrap();
+    let keys = async |from, before, bytes| {
+        let all = store.range(from, before, bytes).await.unwrap();
+        all.into_iter().map(|(key, value)| (key, value.len())).collect::<Vec<_>>()
+    };
+    let entries = |keys: &[&str]| keys.iter().map(|key| ((*key).to_owned(), 5)).collect::<Vec<_>>();
+    assert_eq!(keys("b/", "b0", 1000).await, entries(&["b/1", "b/2", "b/3"]));
+    assert_eq!(keys("b/2", "c", 1000).await, entries(&["b/2", "b/3"]));
+    assert_eq!(keys("a", "z", 9).await, entries(&["a"]));
+    assert_eq!(keys("b/", "c", 16).await, entries(&["b/1", "b/2"]));
+    assert_eq!(keys("d", "z", 16).await, entries(&[]));
+}
+
 async fn who_does_not_know_the_version_writes_nothing<S: Store>(store: &S) {
     let one = store.commit(commit(Version(0), vec![write("a", "1")])).await.unwrap();
     for expected in [Version(0), Version(one.0 + 1)] {
@@ -69,6 +87,35 @@ async fn of_many_writers_that_know_one_version_one_writes<S: Store>(store: &S) {
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
     let won = results.iter().position(Result::is_ok).unwrap();
     assert_eq!(store.snapshot().await.unwrap().entries, [("a".to_owned(), won.to_string())]);
+}
+
+/// Commits of one key, each of which expects the version that the one before it makes.
+fn chain(expected: std::ops::Range<u64>, value: &str) -> Vec<Commit> {
+    expected.map(|version| commit(Version(version), vec![write("n", &format!("{value}{version}"))])).collect()
+}
+
+async fn a_chain_is_made_until_one_of_it_can_not_be<S: Store>(store: &S) {
+    assert_eq!(store.commit_all(chain(0..500, "a")).await, (500, None));
+    assert_eq!(store.snapshot().await.unwrap().entries, [("n".to_owned(), "a499".to_owned())]);
+    // One in its midst that knows less stops those behind it.
+    let broken = [chain(500..501, "b"), chain(7..8, "b"), chain(501..503, "b")].concat();
+    assert_eq!(store.commit_all(broken).await, (1, Some(StoreError::Conflict(Version(501)))));
+    assert_eq!(store.snapshot().await.unwrap().entries, [("n".to_owned(), "b500".to_owned())]);
+    assert_eq!(store.commit_all(vec![]).await, (0, None));
+}
+
+/// What another writer made has the numbers that the chain's own commits would have had: that a later one of it expects the number that the
+/// store has does not mean that it knows what is there.
+async fn of_a_chain_whose_first_came_too_late_none_is_made<S: Store>(store: &S) {
+    for made in 1..=120 {
+        store.commit(commit(Version(made - 1), vec![write("n", "another's")])).await.unwrap();
+        assert_eq!(
+            store.commit_all(chain(0..130, "late")).await,
+            (0, Some(StoreError::Conflict(Version(made))))
+        );
+    }
+    let is = store.snapshot().await.unwrap();
+    assert_eq!((is.version, is.entries), (Version(120), vec![("n".to_owned(), "another's".to_owned())]));
 }
 
 async fn changes_come_in_order_and_without_a_gap<S: Store>(store: &S) {

@@ -6,6 +6,8 @@
 mod common;
 mod frames;
 mod lan;
+#[path = "../common/maps.rs"]
+mod maps;
 
 mod answered;
 mod believed;

@@ -2,15 +2,16 @@
 
 use aya::{
     Pod,
-    maps::{Array, HashMap, Map, MapData},
+    maps::{Array, HashMap},
 };
 use serde_json::Value;
-use sillon_abi::{ABI_VERSION, Addr, Attachment, Binding, BindingKey, Claim, Exit, Guards, Segment, map};
+use sillon_abi::{Addr, Attachment, Binding, BindingKey, Claim, Exit, Guards, Segment, map};
 use sillon_rig::{Fabric, Node, Underlay, Wire};
 
 use crate::{
     common::{fabric, soon},
     frames::*,
+    maps::{element, entries, expect, opened, verified},
 };
 
 /// alder and birch suppress, and have said who they are; cedar does not.
@@ -35,15 +36,6 @@ fn at_work() -> (Fabric, [Wire; 2]) {
     (fabric, wires)
 }
 
-fn opened<M: TryFrom<Map, Error = aya::maps::MapError>>(name: &str) -> M {
-    let data = MapData::from_pin(format!("/sys/fs/bpf/sillon/edge1/v{ABI_VERSION}/maps/{name}")).unwrap();
-    Map::from_map_data(data).unwrap().try_into().unwrap()
-}
-
-fn entries<K: Pod + Send, V: Pod + Send>(node: &Node, name: &str) -> Vec<(K, V)> {
-    node.netns.enter(|| Ok(opened::<HashMap<_, K, V>>(name).iter().collect::<Result<_, _>>()?)).unwrap()
-}
-
 fn write<K: Pod + Sync, V: Pod + Sync>(node: &Node, name: &str, key: &K, value: Option<&V>) {
     node.netns
         .enter(|| {
@@ -55,26 +47,6 @@ fn write<K: Pod + Sync, V: Pod + Sync>(node: &Node, name: &str, key: &K, value: 
             Ok(())
         })
         .unwrap();
-}
-
-/// What `sillon verify` says; its exit code agrees with it.
-fn verified(node: &Node) -> Value {
-    let output = node.sillon(&["verify", "--json"]).unwrap();
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let found = report["violations"].as_array().unwrap().len();
-    assert_eq!(output.status.code(), Some(i32::from(found > 0)), "{report:#}");
-    report
-}
-
-fn expect(node: &Node, of: &str, words: &str, operators: &[&str]) {
-    let report = verified(node);
-    let found = report["violations"].as_array().unwrap().iter().any(|violation| {
-        let named = violation["operators"].as_array().unwrap();
-        violation["of"] == of
-            && violation["what"].as_str().unwrap().contains(words)
-            && operators.iter().all(|operator| named.iter().any(|name| name == operator))
-    });
-    assert!(found, "no violation of {of} with {words:?} and {operators:?} in {report:#}");
 }
 
 fn v4(host: u8) -> Addr {
@@ -98,8 +70,7 @@ fn bindings_that_do_not_belong_there_are_found() {
     let (key, own) = *heard.iter().find(|(key, _)| key.segment == alder).unwrap();
     let (_, birchs) = *heard.iter().find(|(key, _)| key.segment == birch).unwrap();
     let cedars = (1..4).find(|id| {
-        let attachment: Attachment =
-            node.netns.enter(|| Ok(opened::<Array<_, Attachment>>(map::ATTACHMENTS).get(id, 0)?)).unwrap();
+        let attachment: Attachment = element(node, map::ATTACHMENTS, *id);
         attachment.segment == cedar
     });
     let cedars = Exit::attachment(cedars.unwrap());

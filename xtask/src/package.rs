@@ -1,10 +1,11 @@
-//! Makes the Debian package: the binary, the units, and the files under `/etc/sillon` that an administrator changes.
+//! Makes the Debian package: the binary with its manual pages and completions, the units, and the files under `/etc/sillon` that an administrator changes.
 
 use std::{
     ffi::OsStr,
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::{Context, bail};
@@ -59,6 +60,8 @@ impl Package {
             let from = root().join(from);
             put(&from, &tree.join(to).join(name(&from)?), mode)?;
         }
+        manual(&tree)?;
+        completions(&tree)?;
         control(&tree)?;
         let package = out.join(format!("sillon_{}_{}.deb", env!("CARGO_PKG_VERSION"), architecture()?));
         let mut make = command("dpkg-deb");
@@ -68,6 +71,37 @@ impl Package {
         say(&format!("made {}; install it with: apt install {}", package.display(), package.display()));
         Ok(())
     }
+}
+
+/// Where each shell looks for completions, under what name.
+const COMPLETIONS: [(&str, &str); 3] = [
+    ("bash", "usr/share/bash-completion/completions/sillon"),
+    ("zsh", "usr/share/zsh/vendor-completions/_sillon"),
+    ("fish", "usr/share/fish/vendor_completions.d/sillon.fish"),
+];
+
+/// What the packaged binary says of itself.
+fn manual(tree: &Path) -> anyhow::Result<()> {
+    let pages = tree.join("usr/share/man/man1");
+    run(Command::new(tree.join("usr/bin/sillon")).arg("man").arg(&pages))?;
+    let mut compress = command("gzip");
+    compress.args(["-9", "--no-name", "--recursive"]).arg(&pages);
+    run(&mut compress)
+}
+
+fn completions(tree: &Path) -> anyhow::Result<()> {
+    for (shell, file) in COMPLETIONS {
+        let script = Command::new(tree.join("usr/bin/sillon")).args(["completion", shell]).output()?;
+        if !script.status.success() {
+            bail!("sillon completion {shell}: {}", String::from_utf8_lossy(&script.stderr));
+        }
+        let file = tree.join(file);
+        if let Some(folder) = file.parent() {
+            fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        }
+        write(&file, &String::from_utf8(script.stdout)?)?;
+    }
+    Ok(())
 }
 
 /// The files that say to Debian what the package is.

@@ -1,6 +1,7 @@
 //! Who may use which source address? The FDB says where each is; these are the rules by which it changes.
 //!
-//! - The node's own addresses are nobody's (`source-is-node`).
+//! - The node's own addresses are nobody's (`source-is-node`), and nobody in a segment is reached by them (`destination-is-node`): a tunnel that a
+//!   server makes to the node's own VTEP ends there and is not flooded.
 //! - An address that is *configured* for an attachment is nobody else's in the segment: a frame with it from elsewhere, also out of a tunnel,
 //!   is dropped (`mac-configured`). It can't be moved, frozen or aged.
 //! - An attachment with a list has no other addresses (`mac-not-listed`).
@@ -54,7 +55,7 @@ impl Learned {
 
 /// Whether an address is one of the node's own.
 #[inline(always)]
-fn is_own(mac: Mac) -> bool {
+pub fn is_own(mac: Mac) -> bool {
     NODE.get(0).is_some_and(|node| node.own_macs & mac.own_bit() != 0) && OWN_MACS.get_ptr(mac).is_some()
 }
 

@@ -17,7 +17,7 @@ mod ethertype;
 mod inside;
 mod ipv6;
 pub mod mac;
-mod server;
+pub mod server;
 
 use aya_ebpf::bindings::xdp_md;
 use sillon_abi::{DropReason, Guards};
@@ -43,9 +43,9 @@ pub fn addresses(origin: &Origin, macs: Macs) -> Result<(), DropReason> {
 
 /// What the packet says.
 #[inline(always)]
-pub fn packet(frame: &Frame, origin: &Origin, inner: &Inner, len: usize) -> Result<(), DropReason> {
+pub fn packet(frame: &Frame, origin: &Origin, inner: &Inner) -> Result<(), DropReason> {
     control::ethertype(inner.ethertype)?;
-    if len > inner.l3 + origin.mtu as usize {
+    if inner.len > inner.l3 + origin.mtu as usize {
         return Err(DropReason::TooBig);
     }
     kind(frame, origin, inner)?;

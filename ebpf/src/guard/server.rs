@@ -57,7 +57,7 @@ pub fn over_ipv4(frame: &Frame, guards: u16, l3: usize) -> Result<(), DropReason
     let header = usize::from(ip[0].to_ne_bytes()[0] & 0xf) * 4;
     match frame.read::<u32>(l3 + header) {
         Ok(head) if guard == Guards::NO_ROUTER => of_router(head.to_ne_bytes()[0]),
-        Ok(ports) if is_servers(ports, DHCP_SERVER, DHCP_CLIENT) => Err(DropReason::DhcpServer),
+        Ok(ports) if is_dhcp_servers(ports) => Err(DropReason::DhcpServer),
         Ok(_) => Ok(()),
         Err(_) if fragment & MORE_FRAGMENTS != 0 => Err(DropReason::HeadlessFragment),
         Err(reason) => Err(reason),
@@ -74,12 +74,18 @@ const fn of_router(kind: u8) -> Result<(), DropReason> {
     }
 }
 
+/// Whether these UDP ports, as they stand in the packet, are what only DHCP's servers and relays over IPv4 may have.
+#[inline(always)]
+pub fn is_dhcp_servers(ports: u32) -> bool {
+    is_servers(ports, DHCP_SERVER, DHCP_CLIENT)
+}
+
 /// Whether these ports are those of a packet from a server or relay, or of one to a client: some clients don't ask where from
 /// (RFC 7610 section 4).
 #[inline(always)]
 fn is_servers(ports: u32, server: u16, client: u16) -> bool {
-    let [from, to] = halves(ports).map(u16::from_be);
-    from == server || to == client
+    let [from, to] = halves(ports);
+    from == server.to_be() || to == client.to_be()
 }
 
 #[inline(always)]

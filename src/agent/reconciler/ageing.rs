@@ -6,13 +6,15 @@ use std::{
     time::Instant,
 };
 
-use sillon_abi::{Binding, BindingKey, FdbEntry, FdbKey};
+use sillon_abi::{Binding, BindingKey, FdbEntry, FdbKey, Located};
 use tracing::warn;
 
 use super::Reconciler;
+use crate::agent::addresses::Addresses;
 use crate::dataplane::{
     DataplaneError,
     maps::{BindingWalk, FdbWalk},
+    place::How,
     view::monotonic_ns,
 };
 
@@ -37,7 +39,8 @@ impl Reconciler {
     ///
     /// # Errors
     /// A map can't be read.
-    pub fn begin_ageing(&mut self) -> Result<(), DataplaneError> {
+    pub fn begin_ageing(&mut self, addresses: &mut Addresses) -> Result<(), DataplaneError> {
+        addresses.begin_walk();
         self.ticks = self.ticks.wrapping_add(1);
         let before = if self.ticks.is_multiple_of(SETTLE_TICKS) { Some(self.maps.mac_uses()?) } else { None };
         let segments = self.maps.segments()?.into_iter();
@@ -54,11 +57,11 @@ impl Reconciler {
 
     /// Removes what is too old of the next few thousand, and says at the end which addresses were frozen. Returns how many were removed
     /// once all were looked at. A large FDB takes a while, in which the node's agent has other things to do: a change to the tables ends it
-    /// early, and the next one begins anew.
+    /// early, and the next one begins anew. What is at attachments is told to `addresses`; what they know to be behind a remote is not too old.
     ///
     /// # Errors
     /// A map can't be read or written; this one is over then.
-    pub fn age(&mut self) -> Result<Option<u64>, DataplaneError> {
+    pub fn age(&mut self, addresses: &mut Addresses) -> Result<Option<u64>, DataplaneError> {
         let Some(mut ageing) = self.ageing.take() else { return Ok(None) };
         let now = monotonic_ns();
         let limits = &ageing.limits;
@@ -67,9 +70,27 @@ impl Reconciler {
         };
         if !ageing.is_fdb_done {
             let own = &self.own_macs;
-            let keep =
-                |key: &FdbKey, entry: &FdbEntry| is_young(key.segment, entry.seen) && !own.contains(&key.mac);
+            // Half of its time is left of whatever others no longer say from now on.
+            let is_half_old = |segment: u32, seen: u64| {
+                limits.get(&segment).is_some_and(|limit| now.saturating_sub(seen) > limit / 2)
+            };
+            let mut refresh = Vec::new();
+            let keep = |key: &FdbKey, entry: &FdbEntry| {
+                let located = Located { key: *key, exit: entry.exit };
+                let is_told = addresses.is_told(key, entry.exit) && limits.contains_key(&key.segment);
+                let keeps = (is_told || is_young(key.segment, entry.seen)) && !own.contains(&key.mac);
+                if keeps && is_told && is_half_old(key.segment, entry.seen) {
+                    refresh.push(located);
+                } else if keeps {
+                    addresses.seen(&located);
+                }
+                keeps
+            };
             ageing.is_fdb_done = !self.maps.walk_fdb(&mut ageing.fdb, keep)?;
+            self.programs.place(&refresh, How::Refresh)?;
+            if ageing.is_fdb_done {
+                addresses.end_walk();
+            }
             self.ageing = Some(ageing);
             return Ok(None);
         }

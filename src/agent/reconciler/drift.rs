@@ -9,7 +9,7 @@ use super::{ApplyError, Reconciler};
 use crate::dataplane::diff::Op;
 use crate::dataplane::names::ip;
 use crate::dataplane::tables::unpadded;
-use crate::dataplane::{DataplaneError, diff};
+use crate::dataplane::{DataplaneError, diff, links};
 use crate::net::links::Link;
 
 /// Where a server was that is to be forgotten.
@@ -22,6 +22,27 @@ pub enum Place {
 }
 
 impl Reconciler {
+    /// The programs that are not on their ports any more, if any: another hand has taken them off, or put others in their place. Applying the same
+    /// configuration again puts them back.
+    ///
+    /// # Errors
+    /// What is left of their links can't be removed.
+    pub fn lost_programs(&mut self) -> Result<Option<String>, ApplyError> {
+        let mut lost = Vec::new();
+        for (ifindex, role) in self.attached.clone() {
+            let kinds = links::lost(&self.pins, &mut self.programs, ifindex, role);
+            if kinds.is_empty() {
+                continue;
+            }
+            // A link that was detached takes no program any more.
+            links::unpin(&self.pins, ifindex, &kinds)?;
+            self.attached.remove(&ifindex);
+            lost.push(format!("{} of ifindex {ifindex}", kinds.join(" and ")));
+        }
+        let told = || format!("programs were taken off their ports by another hand: {}", lost.join(", "));
+        Ok((!lost.is_empty()).then(told))
+    }
+
     /// What the maps have that they should not, if anything: another hand has written to them. `links` are those that they were made for.
     /// Applying the same configuration again puts it right.
     ///

@@ -1,5 +1,6 @@
 //! The stream to a controller: one of them at a time, and again and again.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -15,6 +16,7 @@ use tower::service_fn;
 use tracing::{debug, info, warn};
 
 use super::Url;
+use super::share::{self, Shared};
 use crate::pki::Tls;
 use crate::protocol::pb::{self, agents_client::AgentsClient, from_agent::What};
 use crate::protocol::{LONGEST_UPDATE, REVOKED};
@@ -40,10 +42,10 @@ pub struct Status {
 
 /// Follows one controller or another until nobody wants its updates.
 pub async fn run(
-    urls: Vec<Url>,
-    tls: Tls,
+    (urls, tls): (Vec<Url>, Tls),
     mut status: watch::Receiver<Status>,
     updates: mpsc::Sender<pb::Update>,
+    shared: mpsc::Sender<Shared>,
     revoked: watch::Sender<Option<bool>>,
 ) {
     let mut pause = PAUSES.0;
@@ -53,8 +55,10 @@ pub async fn run(
         for url in &urls {
             let ended = tokio::select! {
                 () = updates.closed() => return,
-                ended = follow(url, &tls, &mut status, &updates, &mut was_served) => ended,
+                ended = follow((url, &tls), &mut status, &updates, &shared, &mut was_served) => ended,
             };
+            // What that stream had is over with it.
+            let _ = shared.send(Shared::Ends).await;
             let Err(error) = ended else { return };
             if error.is::<Revoked>() {
                 revoked.send_replace(Some(true));
@@ -76,14 +80,14 @@ pub async fn run(
 
 /// One stream, to its end. It ends well only if nobody wants what comes.
 async fn follow(
-    url: &Url,
-    tls: &Tls,
+    (url, tls): (&Url, &Tls),
     status: &mut watch::Receiver<Status>,
     updates: &mpsc::Sender<pb::Update>,
+    shared: &mpsc::Sender<Shared>,
     was_served: &mut bool,
 ) -> anyhow::Result<()> {
     let channel = connect(url, tls).await?;
-    let mut client = AgentsClient::new(channel).max_decoding_message_size(LONGEST_UPDATE);
+    let mut client = AgentsClient::new(channel.clone()).max_decoding_message_size(LONGEST_UPDATE);
     let (say, said) = mpsc::channel(4);
     let Status { hello, left, .. } = status.borrow_and_update().clone();
     say.send(pb::FromAgent { what: Some(What::Hello(hello)) }).await?;
@@ -91,8 +95,10 @@ async fn follow(
     let mut stream = stream.context("it does not answer")?.map_err(told)?.into_inner();
     info!(controller = %url, "a controller is followed");
     let since = Instant::now();
+    let mut sharing = pin!(share::run(channel, shared.clone()));
     loop {
         tokio::select! {
+            never = &mut sharing => match never {},
             update = stream.message() => {
                 let update = update.map_err(told)?.context("the controller has ended the stream")?;
                 debug!(revision = update.revision, term = update.term, "an update");

@@ -10,6 +10,7 @@
 
 mod kept;
 pub mod link;
+mod share;
 mod urls;
 
 use std::collections::BTreeSet;
@@ -22,6 +23,7 @@ use tracing::{error, warn};
 
 use self::kept::Kept;
 use self::link::Status;
+pub use self::share::Shared;
 pub use self::urls::Url;
 use super::reconciler::Place;
 use crate::model::{self, Name, NodeConfig};
@@ -43,9 +45,20 @@ pub struct Options {
     pub grace: SignedDuration,
 }
 
+/// What comes from a controller.
+#[derive(Debug)]
+pub enum Word {
+    /// What the node shall be.
+    Update(pb::Update),
+    /// Of the stream of addresses.
+    Shared(Shared),
+}
+
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Task {
+    /// The fabric's revision that asks for it.
+    pub revision: u64,
     /// The configuration, if it is another one.
     pub config: Option<NodeConfig>,
     /// What is to be forgotten then: of which segment, and where.
@@ -70,6 +83,9 @@ pub struct Remote {
     on_disk: Kept,
     wanted: Option<Wanted>,
     updates: mpsc::Receiver<pb::Update>,
+    shared: mpsc::Receiver<Shared>,
+    /// What of it nobody could hear yet.
+    held_back: Option<Shared>,
     status: watch::Sender<Status>,
     /// Whether the node's certificate was revoked, as far as a controller has said so since the start.
     revoked: watch::Receiver<Option<bool>>,
@@ -105,7 +121,9 @@ impl Remote {
         });
         let (send, updates) = mpsc::channel(1);
         let (told, revoked) = watch::channel(None);
-        tokio::spawn(link::run(urls, tls, status, send, told));
+        // Some, so that the stream's next message is read while the last is dealt with.
+        let (share, shared) = mpsc::channel(4);
+        tokio::spawn(link::run((urls, tls), status, send, share, told));
         let mut remote = Self {
             node,
             place,
@@ -113,6 +131,8 @@ impl Remote {
             kept,
             wanted: None,
             updates,
+            shared,
+            held_back: None,
             status: say,
             revoked,
             grace,
@@ -127,13 +147,40 @@ impl Remote {
         Ok((remote, config))
     }
 
-    /// The next update. May be dropped and asked again.
-    pub async fn next(&mut self) -> pb::Update {
-        match self.updates.recv().await {
-            Some(update) => update,
-            // Its task ends only after this.
-            None => std::future::pending().await,
+    /// What comes next. May be dropped and asked again.
+    pub async fn next(&mut self) -> Word {
+        if let Some(kept) = self.held_back.take() {
+            return Word::Shared(kept);
         }
+        // Its task ends only after this, so both have somebody who sends.
+        tokio::select! {
+            Some(update) = self.updates.recv() => Word::Update(update),
+            Some(event) = self.shared.recv() => Word::Shared(event),
+            else => std::future::pending().await,
+        }
+    }
+
+    /// The next update of an agent that has no maps yet: whether there is a stream of addresses is said again later.
+    pub async fn next_update(&mut self) -> pb::Update {
+        loop {
+            tokio::select! {
+                Some(update) = self.updates.recv() => return update,
+                Some(event) = self.shared.recv() => if !matches!(event, Shared::There(_)) {
+                    self.held_back = Some(event);
+                },
+                else => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Of the last update that was applied wholly.
+    pub fn applied(&self) -> u64 {
+        self.kept.applied
+    }
+
+    /// The largest that was seen.
+    pub fn term(&self) -> u64 {
+        self.kept.term
     }
 
     /// What an update asks for, if anything is to be done. It is on disk then; [`Self::done`] or [`Self::refuse`] says what became of it.
@@ -152,7 +199,7 @@ impl Remote {
         let config = if is_same { Ok(None) } else { self.read(&parts) };
         let why = match config {
             Ok(config) => {
-                self.wanted = Some(Wanted { revision, parts, task: Task { config, forget } });
+                self.wanted = Some(Wanted { revision, parts, task: Task { revision, config, forget } });
                 return self.again();
             }
             Err(why) => why,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::Connect;
 use crate::identity::Identity;
 
 /// `sillon audit`
@@ -24,6 +25,7 @@ pub enum AuditCommand {
     #[command(after_help = AUDIT_SHOW_EXAMPLES)]
     Show(AuditShowArgs),
     /// Print the log's newest checkpoint: three lines and a signature, to be kept
+    #[command(after_help = CHECKPOINT_EXAMPLES)]
     Checkpoint(AuditCheckpointArgs),
     /// Prove that an entry is in the log, and that the log has only grown since a checkpoint
     #[command(after_help = PROOF_EXAMPLES)]
@@ -39,9 +41,12 @@ pub enum AuditCommand {
 /// Where the log is.
 #[derive(Debug, Args)]
 pub struct LogFile {
-    /// The controller's store, or an export of it or of the log
+    /// Read it from the controller's store, or an export of it or of the log, instead of asking a controller
     #[arg(long, value_name = "FILE")]
-    pub store: PathBuf,
+    pub store: Option<PathBuf>,
+    /// Whom to ask
+    #[command(flatten)]
+    pub connect: Connect,
 }
 
 /// `sillon audit key`
@@ -61,9 +66,9 @@ pub struct AuditShowArgs {
     /// The log
     #[command(flatten)]
     pub log: LogFile,
-    /// Only what this identity may read
-    #[arg(long = "as", value_name = "IDENTITY", default_value = "owner")]
-    pub reader: Identity,
+    /// With --store: only what this identity may read [default: owner]
+    #[arg(long = "as", value_name = "IDENTITY", requires = "store")]
+    pub reader: Option<Identity>,
     /// Begin with this entry
     #[arg(long, value_name = "N", default_value = "0")]
     pub from: u64,
@@ -83,9 +88,9 @@ pub struct AuditCheckpointArgs {
 /// `sillon audit proof`
 #[derive(Debug, Args)]
 pub struct AuditProofArgs {
-    /// Which entry
-    #[arg(value_name = "N")]
-    pub entry: u64,
+    /// Which entry; without one, only that the log has grown since the checkpoint is proven
+    #[arg(value_name = "N", required_unless_present = "since")]
+    pub entry: Option<u64>,
     /// The log
     #[command(flatten)]
     pub log: LogFile,
@@ -119,9 +124,9 @@ pub struct AuditExportArgs {
     /// The log
     #[command(flatten)]
     pub log: LogFile,
-    /// Only what this identity may read; of all else the commitments, so that the reader can check the whole
-    #[arg(long = "as", value_name = "IDENTITY", default_value = "owner")]
-    pub reader: Identity,
+    /// With --store: only what this identity may read; of all else the commitments, so that the reader can check the whole [default: owner]
+    #[arg(long = "as", value_name = "IDENTITY", requires = "store")]
+    pub reader: Option<Identity>,
 }
 
 const KEY_EXAMPLES: &str = "\
@@ -133,14 +138,20 @@ All controllers of a fabric sign with one key.";
 
 const AUDIT_SHOW_EXAMPLES: &str = "\
 Examples:
-  sillon audit show --store fabric.db
-  sillon audit show --store fabric.db --as operator/alder
-  sillon audit show --store fabric.db --json | jq '.[] | select(.entry.decision.refused)'";
+  sillon audit show                                          from the controller: what you may read
+  sillon audit show --store fabric.db --as operator/alder    from its store, while none runs on it
+  sillon audit show --json | jq '.[] | select(.entry.decision.refused)'";
+
+const CHECKPOINT_EXAMPLES: &str = "\
+Examples:
+  sillon audit checkpoint > $(date +%F).checkpoint";
 
 const PROOF_EXAMPLES: &str = "\
 Examples:
-  sillon audit proof 17 --store fabric.db --key audit.key.pub > 17.json
-  sillon audit proof 17 --store fabric.db --key audit.key.pub --since monday.checkpoint > 17.json
+  sillon audit proof 17 --key audit.key.pub > 17.json
+  sillon audit proof 17 --key audit.key.pub --since monday.checkpoint > 17.json
+  sillon audit proof --key audit.key.pub --since monday.checkpoint > grown.json
+  sillon audit proof 17 --key audit.key.pub --store fabric.db > 17.json
 
 Nothing of another entry is in it: what it names of others are hashes that a random salt went into.";
 
@@ -157,5 +168,6 @@ Exits with 0 if all is well, with 1 and what is wrong if not.";
 
 const EXPORT_EXAMPLES: &str = "\
 Examples:
+  sillon audit export > log.jsonl                            what you may read, and all else as hashes
   sillon audit export --store fabric.db > log.jsonl
   sillon audit export --store fabric.db --as operator/alder > alder.jsonl";

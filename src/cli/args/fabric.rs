@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use reqwest::Url;
 
-use crate::fabric::{EncapWish, Key, Kind, PortKey};
+use crate::fabric::{EncapWish, Key, Kind, PortKey, Trial};
+use crate::identity::Identity;
 use crate::model::Name;
 
 /// Which controller is asked, and as whom.
@@ -109,6 +110,35 @@ pub struct ApplyArgs {
     /// Do not ask
     #[arg(long)]
     pub yes: bool,
+    /// Take all of it back after this time, like 5m, unless `sillon confirm` comes before
+    #[arg(long, value_name = "TIME")]
+    pub confirm: Option<Lasts>,
+    /// Whom to ask
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+/// For how long something is on trial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lasts(pub u32);
+
+impl std::str::FromStr for Lasts {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let lasts: Option<u32> =
+            text.parse().ok().and_then(|lasts: SignedDuration| lasts.as_secs().try_into().ok());
+        let may_be = |seconds: &u32| (1..=Trial::LONGEST).contains(seconds);
+        lasts.filter(may_be).map(Self).ok_or_else(|| "write a time like 90s, 5m or 1h, up to 24h".to_owned())
+    }
+}
+
+/// `sillon confirm`, `sillon rollback`
+#[derive(Debug, Args)]
+pub struct TrialArgs {
+    /// Whose: owner or operator/NAME; your own if left out
+    #[arg(long, value_name = "IDENTITY")]
+    pub of: Option<Identity>,
     /// Whom to ask
     #[command(flatten)]
     pub connect: Connect,
@@ -328,6 +358,7 @@ pub(super) const APPLY_EXAMPLES: &str = "\
 Examples:
   sillon apply -f fabric.yaml
   sillon apply -f examples/ --yes
+  sillon apply -f fabric.yaml --confirm 5m     taken back after five minutes, unless `sillon confirm` comes before
 
 A file has many objects. In YAML, each is a document:
   kind: segment
@@ -343,7 +374,19 @@ In TOML, each is a table of the list `object`:
   name = \"alder/lan\"
   spec = { service = \"lan\", mtu = 9000 }
 
-What would change is shown first. All of it is one transaction, or nothing is done. What is so already is not mentioned.";
+What would change is shown first. All of it is one transaction, or nothing is done. What is so already is not mentioned.
+`sillon confirm --help` says more of --confirm.";
+
+pub(super) const CONFIRM_EXAMPLES: &str = "\
+Examples:
+  sillon apply -f fabric.yaml --confirm 5m
+  sillon confirm                               all is well: it stays
+  sillon rollback                              it is not: take it back now
+  sillon get trials                            what waits, until when, and what would be taken back
+
+It is the controllers that take it back, whatever becomes of this machine. What somebody changed since stays as that left it. If a
+rule is against it, since something else uses by now what would go, the trial stays and says why, and is tried again until it can be
+done or is confirmed. Each identity has one at a time; the owner may end any.";
 
 pub(super) const DIFF_EXAMPLES: &str = "\
 Examples:

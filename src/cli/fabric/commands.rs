@@ -13,11 +13,11 @@ use super::plan::{Plan, yaml};
 use super::{manifest, show};
 use crate::cli::args::{
     ApplyArgs, AttachArgs, DetachArgs, DiffArgs, Format, GetArgs, LeaseCommand, OfferArgs, OneArgs,
-    WhoamiArgs,
+    TrialArgs, WhoamiArgs,
 };
 use crate::cli::{Output, exit};
 use crate::fabric::{Key, Kind};
-use crate::model::InvalidValue;
+use crate::model::{InvalidValue, Name};
 
 /// Up to so many objects of a kind are asked for one by one; of more, all are listed.
 const FEW: usize = 20;
@@ -125,7 +125,8 @@ pub async fn apply(
         return Ok(exit::DONE);
     }
     let transaction = |dry_run: bool| {
-        let query = [("dry_run", dry_run.to_string())];
+        let mut query = vec![("dry_run", dry_run.to_string())];
+        query.extend(args.confirm.map(|lasts| ("confirm", lasts.0.to_string())));
         let request = client.request(Method::POST, &["transactions"], &query)?;
         Ok::<_, anyhow::Error>(request.json(&plan.transaction()))
     };
@@ -136,8 +137,45 @@ pub async fn apply(
         output.complain("nothing was done\n");
         return Ok(exit::FAILED);
     }
-    client.ask(transaction(false)?).await?;
-    output.say("done\n")?;
+    let done = client.ask(transaction(false)?).await?;
+    output.say(&match deadline(&done) {
+        Some(deadline) => {
+            format!("done; it is taken back at {deadline}, unless you say `sillon confirm` before\n")
+        }
+        None => "done\n".to_owned(),
+    })?;
+    Ok(exit::DONE)
+}
+
+/// When what was done is taken back, if it is on trial.
+fn deadline(done: &Value) -> Option<&str> {
+    let events = done.get("events")?.as_array()?;
+    events
+        .iter()
+        .find_map(|event| event.pointer("/object/status/deadline")?.as_str().filter(|_| is_trial(event)))
+}
+
+fn is_trial(event: &Value) -> bool {
+    event.pointer("/object/kind").and_then(Value::as_str) == Some(Kind::Trial.as_str())
+}
+
+/// `sillon confirm`, `sillon rollback`
+pub async fn end(client: &Client, args: &TrialArgs, word: &str, output: Output) -> anyhow::Result<ExitCode> {
+    let query: Vec<(&str, String)> = args.of.iter().map(|of| ("of", of.to_string())).collect();
+    let done = client.ask(client.request(Method::POST, &[word], &query)?).await?;
+    let events = done.get("events").and_then(Value::as_array).into_iter().flatten();
+    let mut text = String::new();
+    for event in events {
+        let field = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or("-");
+        let (key, what) = (field("key"), field("type"));
+        match (key.starts_with("trial/"), what) {
+            (true, _) if word == "confirm" => text.push_str("confirmed: it stays\n"),
+            (true, _) => {}
+            (false, "put") => text.push_str(&format!("{key} is what it was\n")),
+            (false, _) => text.push_str(&format!("{key} is removed\n")),
+        }
+    }
+    output.say(if text.is_empty() { "nothing is left to take back\n" } else { &text })?;
     Ok(exit::DONE)
 }
 
@@ -210,6 +248,14 @@ pub async fn attach(client: &Client, args: &AttachArgs, output: Output) -> anyho
 /// `sillon detach`
 pub async fn detach(client: &Client, args: &DetachArgs, output: Output) -> anyhow::Result<ExitCode> {
     remove(client, &key(Kind::Attachment, &args.attachment)?, output).await
+}
+
+/// `sillon node forget`
+pub async fn forget(client: &Client, node: &Name, output: Output) -> anyhow::Result<ExitCode> {
+    let request = client.request(Method::POST, &["transactions"], &[])?;
+    client.ask(request.json(&json!({ "changes": [{ "do": "forget", "node": node }] }))).await?;
+    output.say(&format!("nobody waits for node/{node} any more\n"))?;
+    Ok(exit::DONE)
 }
 
 /// `sillon whoami`

@@ -14,9 +14,10 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use self::client::{Client, Refusal};
+pub use self::client::Client;
+use self::client::Refusal;
 use self::manifest::WrongFile;
-use super::args::{Command, Connect, ContextArgs, ContextCommand, LeaseCommand};
+use super::args::{Command, Connect, ContextArgs, ContextCommand, LeaseCommand, NodeArgs, NodeCommand};
 use super::{Output, exit};
 
 /// Does a command.
@@ -32,10 +33,15 @@ async fn dispatch(command: &Command, output: Output) -> anyhow::Result<ExitCode>
         Command::Delete(args) => commands::delete(&client(&args.connect)?, args, output).await,
         Command::Apply(args) => commands::apply(|| client(&args.connect), args, output).await,
         Command::Diff(args) => commands::diff(|| client(&args.connect), args, output).await,
+        Command::Confirm(args) => commands::end(&client(&args.connect)?, args, "confirm", output).await,
+        Command::Rollback(args) => commands::end(&client(&args.connect)?, args, "rollback", output).await,
         Command::Attach(args) => commands::attach(&client(&args.connect)?, args, output).await,
         Command::Detach(args) => commands::detach(&client(&args.connect)?, args, output).await,
         Command::Events(args) => events::events(&client(&args.connect)?, args, output).await,
         Command::Whoami(args) => commands::whoami(&client(&args.connect)?, args, output).await,
+        Command::Node(NodeArgs { command: NodeCommand::Forget(args) }) => {
+            commands::forget(&client(&args.connect)?, &args.name, output).await
+        }
         Command::Lease(args) => {
             let connect = match &args.command {
                 LeaseCommand::Offer(args) => &args.connect,
@@ -49,7 +55,8 @@ async fn dispatch(command: &Command, output: Output) -> anyhow::Result<ExitCode>
     }
 }
 
-fn client(connect: &Connect) -> anyhow::Result<Client> {
+/// A controller, asked as the context says.
+pub fn client(connect: &Connect) -> anyhow::Result<Client> {
     let path = context::path(connect.contexts.as_deref())?;
     let contexts = context::Contexts::load(&path)?;
     Client::new(contexts.chosen(connect.context.as_ref(), &path)?)

@@ -89,6 +89,15 @@ const fn columns(kind: Kind) -> (&'static str, &'static [(&'static str, &'static
                 ("freed", "/status/freed"),
             ],
         ),
+        Kind::Trial => (
+            "Trials",
+            &[
+                ("of", "/name"),
+                ("deadline", "/status/deadline"),
+                ("rolls back", "/status/rollback"),
+                ("refused", "/status/conditions/Degraded/why"),
+            ],
+        ),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aya::maps::lpm_trie::Key;
+use aya::maps::{MapError, lpm_trie::Key};
 use sillon_abi::{Exit, FdbEntry, FdbKey, FdbUse, MacUse, PrefixKey, map};
 
 use super::{Maps, Named, batch, keys, used};
@@ -39,9 +39,12 @@ impl Maps {
     ///
     /// # Errors
     /// The map can't be read or written.
-    pub fn retain_fdb(&mut self, keep: impl Fn(&FdbKey, &FdbEntry) -> bool) -> Result<Walk, DataplaneError> {
+    pub fn retain_fdb(
+        &mut self,
+        mut keep: impl FnMut(&FdbKey, &FdbEntry) -> bool,
+    ) -> Result<Walk, DataplaneError> {
         let mut walk = FdbWalk::default();
-        while self.walk_fdb(&mut walk, &keep)? {}
+        while self.walk_fdb(&mut walk, &mut keep)? {}
         Ok(walk.found)
     }
 
@@ -52,7 +55,7 @@ impl Maps {
     pub fn walk_fdb(
         &mut self,
         walk: &mut FdbWalk,
-        keep: impl Fn(&FdbKey, &FdbEntry) -> bool,
+        mut keep: impl FnMut(&FdbKey, &FdbEntry) -> bool,
     ) -> Result<bool, DataplaneError> {
         let Some(part) = walk.reader.next(&self.fdb).named(map::FDB)? else { return Ok(false) };
         let found = &mut walk.found;
@@ -168,6 +171,17 @@ impl Maps {
             self.mac_use.get(&id, 0).named(map::MAC_USE)?,
             self.mac_removed.get(&id, 0).named(map::MAC_REMOVED)?,
         ))
+    }
+
+    /// Where an address is.
+    ///
+    /// # Errors
+    /// The map can't be read.
+    pub fn fdb_entry(&self, key: &FdbKey) -> Result<Option<FdbEntry>, DataplaneError> {
+        match self.fdb.get(key, 0) {
+            Err(MapError::KeyNotFound) => Ok(None),
+            result => result.map(Some).named(map::FDB),
+        }
     }
 
     /// The FDB.

@@ -122,8 +122,18 @@ fn story() -> impl Strategy<Value = Vec<Step>> {
     let gone = Just(Change::Forget { node: name("edge2") });
     let change =
         prop_oneof![9 => segment(), 18 => attachment(), 9 => lease(), 6 => removal(), 3 => site(), 1 => gone];
+    let of = || prop_oneof![Just(None), select(OPERATORS).prop_map(|of| Some(name(of)))];
+    let changes = vec(change, 1..4);
+    let on_trial = (changes.clone(), of()).prop_map(|(mut changes, of)| {
+        changes.push(Change::Trial { of, seconds: 60 });
+        Step::Change(changes)
+    });
+    let end = (of(), any::<bool>())
+        .prop_map(|(of, stays)| if stays { Change::Confirm(of) } else { Change::RollBack(of) });
     let step = prop_oneof![
-        8 => vec(change, 1..4).prop_map(Step::Change),
+        8 => changes.prop_map(Step::Change),
+        4 => on_trial,
+        2 => end.prop_map(|change| Step::Change(vec![change])),
         2 => (select(vec!["edge1", "edge2"]), 0..3u64).prop_map(|(node, behind)| Step::Applied(node, behind)),
         1 => (1..150i64).prop_map(Step::Wait),
     ];

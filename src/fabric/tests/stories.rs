@@ -286,6 +286,7 @@ fn programmed_is_what_all_nodes_concerned_have_applied() {
         applied: Revision(0),
         drift: Some("an entry too many in fdb".to_owned()),
         down: ["p1".parse().unwrap()].into(),
+        silent: false,
     };
     fabric.does(vec![Change::Report(report)]);
     assert_eq!(fabric.condition("node/edge1", ConditionKind::Verified), Some(false));

@@ -9,6 +9,7 @@ mod refused;
 mod reports;
 mod rules;
 mod tombstones;
+mod trials;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -78,6 +79,19 @@ pub enum Change {
     Report(Report),
     /// Time has passed.
     Tick,
+    /// All of this transaction is taken back after so many seconds, unless it is confirmed.
+    Trial {
+        /// Whose transaction it is: the owner's, or an operator's.
+        of: Option<Name>,
+        /// How long it may last.
+        seconds: u32,
+    },
+    /// What somebody has on trial stays.
+    Confirm(Option<Name>),
+    /// What somebody has on trial is taken back.
+    RollBack(Option<Name>),
+    /// Taking it back was refused, for this reason.
+    Hold(Option<Name>, String),
 }
 
 /// How a lease goes on.
@@ -133,11 +147,12 @@ pub fn transact(state: &State, transaction: &Transaction) -> Result<Outcome, Ref
     let mut next = state.clone();
     next.revision = Revision(state.revision.0 + 1);
     let rng = fastrand::Rng::with_seed(transaction.seed);
+    let trial = trials::Wish::read(&transaction.changes)?;
     let mut tx = Tx { before: state, next, when: transaction.when, rng, touched: BTreeSet::new() };
     for change in &transaction.changes {
-        tx.change(change)?;
+        tx.change(change, &transaction.who)?;
     }
-    tx.settle()?;
+    tx.settle(trial)?;
     let events: Vec<Event> = tx.events();
     let state = if events.is_empty() { state.clone() } else { tx.next };
     Ok(Outcome { state, events })
@@ -154,7 +169,7 @@ struct Tx<'s> {
 }
 
 impl Tx<'_> {
-    fn change(&mut self, change: &Change) -> Result<(), Refused> {
+    fn change(&mut self, change: &Change, who: &Actor) -> Result<(), Refused> {
         match change {
             Change::Put(key, spec, expect) => {
                 self.expect(key, *expect)?;
@@ -172,6 +187,11 @@ impl Tx<'_> {
                 self.tick();
                 Ok(())
             }
+            // It is remembered when all is done.
+            Change::Trial { .. } => Ok(()),
+            Change::Confirm(of) => self.confirm(of.as_ref()),
+            Change::RollBack(of) => self.roll_back(of.as_ref(), who),
+            Change::Hold(of, why) => self.hold(of.as_ref(), why),
         }
     }
 
@@ -233,6 +253,10 @@ impl Tx<'_> {
     }
 
     fn delete(&mut self, key: &Key) -> Result<(), Refused> {
+        if key.kind() == super::Kind::Trial {
+            let message = format!("{key} goes when it is confirmed or rolled back");
+            return refuse(Rule::Spec, message, "do one of these", [key]);
+        }
         if key.kind() == super::Kind::Tombstone {
             return refuse(
                 Rule::Spec,
@@ -335,10 +359,13 @@ impl Tx<'_> {
         }
     }
 
-    fn settle(&mut self) -> Result<(), Refused> {
+    fn settle(&mut self, trial: Option<trials::Wish>) -> Result<(), Refused> {
         self.bury();
         self.progress_touched();
         self.unprogrammed();
+        if let Some(wish) = trial {
+            self.remember(wish)?;
+        }
         rules::check(self.before, &self.next, &self.touched)
     }
 

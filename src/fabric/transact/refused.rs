@@ -34,6 +34,8 @@ pub enum Rule {
     Agree,
     /// A node has room and a way for what is attached there.
     Room,
+    /// What is on trial can be taken back, and each asker has one trial at a time.
+    Trial,
 }
 
 /// A transaction that was not made.

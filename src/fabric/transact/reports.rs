@@ -25,6 +25,9 @@ pub struct Report {
     /// Ports that are down.
     #[serde(default)]
     pub down: BTreeSet<InterfaceName>,
+    /// Whether it has not said for long what became of what it was sent. Until it does, it is sent nothing more.
+    #[serde(default)]
+    pub silent: bool,
 }
 
 impl Tx<'_> {
@@ -65,6 +68,17 @@ impl Tx<'_> {
             drift.is_none(),
             drift.unwrap_or("the maps hold what they should"),
         );
+        let was_silent = self.next.get(&key).is_some_and(|node| {
+            node.conditions.get(&ConditionKind::Degraded).is_some_and(|condition| condition.is)
+        });
+        if report.silent || was_silent {
+            let why = if report.silent {
+                "its agent does not say what became of the last update, and gets no other: look at its log, and start it again"
+            } else {
+                "its agent answers again"
+            };
+            self.note(&key, ConditionKind::Degraded, report.silent, why);
+        }
         let ports: Vec<PortKey> =
             self.on(&key, |key| if let Key::Port(port) = key { Some(port) } else { None });
         for port in ports {

@@ -86,7 +86,11 @@ fn itself(state: &State, key: &Key, object: &Object) -> Result<(), Refused> {
         return refused(message, "restore the store from a backup");
     }
     name(key)?;
-    if let Some(spec) = object.body.spec() {
+    let restored: Vec<&Body> = match &object.body {
+        Body::Trial(trial) => trial.restores.values().filter_map(|restore| restore.before.as_ref()).collect(),
+        own => vec![own],
+    };
+    for spec in restored.into_iter().filter_map(Body::spec) {
         spec.check().or_else(|invalid| refuse(Rule::Spec, invalid.to_string(), invalid.help(), [key]))?;
     }
     let fits = match &object.body {
@@ -217,7 +221,7 @@ impl Concerned {
                     self.segment(before, next, &owned.beside(&attachment.spec.segment));
                 }
             }
-            Key::Tombstone(..) => {}
+            Key::Tombstone(..) | Key::Trial(_) => {}
         }
     }
 

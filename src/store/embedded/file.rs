@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::super::{
-    Batch, Commit, Existing, Held, Snapshot, StoreError, Version, term_after, version_of_import,
+    Batch, Commit, Existing, Held, Snapshot, StoreError, Version, term_after, up_to, version_of_import,
 };
 
 /// Tells that an SQLite file is a Sillon store: "Sill".
@@ -86,48 +86,44 @@ impl File {
         self.version
     }
 
-    /// Makes commits with one sync. Each has its own answer; if the sync fails, that is the answer of all.
+    /// Makes a chain of commits with one sync, until one can't be made. Gives how many were, and why the next one was not; if the sync fails, none
+    /// is known to be.
     pub fn commit(
         &mut self,
-        commits: &[Commit],
+        chain: &[Commit],
         may: impl Fn(&Option<Held>) -> bool,
-    ) -> Vec<Result<Version, StoreError>> {
-        match self.try_commit(commits, may) {
-            Ok(results) => results,
-            Err(error) => {
-                let what = error.to_string();
-                commits.iter().map(|_| Err(StoreError::Failed(what.clone()))).collect()
-            }
-        }
+    ) -> (usize, Option<StoreError>) {
+        self.try_commit(chain, may).unwrap_or_else(|error| (0, Some(StoreError::Failed(error.to_string()))))
     }
 
     fn try_commit(
         &mut self,
-        commits: &[Commit],
+        chain: &[Commit],
         may: impl Fn(&Option<Held>) -> bool,
-    ) -> rusqlite::Result<Vec<Result<Version, StoreError>>> {
+    ) -> rusqlite::Result<(usize, Option<StoreError>)> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut version = self.version;
-        let mut results = Vec::with_capacity(commits.len());
-        for commit in commits {
-            results.push(if commit.expected != version {
-                Err(StoreError::Conflict(version))
+        let (mut version, mut made, mut refused) = (self.version, 0, None);
+        for commit in chain {
+            if commit.expected != version {
+                refused = Some(StoreError::Conflict(version));
             } else if !may(&commit.held) {
-                Err(StoreError::Deposed)
-            } else {
-                version = Version(version.0 + 1);
-                for (key, value) in &commit.writes {
-                    write(&transaction, version, key, value.as_deref())?;
-                }
-                Ok(version)
-            });
+                refused = Some(StoreError::Deposed);
+            }
+            if refused.is_some() {
+                break;
+            }
+            version = Version(version.0 + 1);
+            made += 1;
+            for (key, value) in &commit.writes {
+                write(&transaction, version, key, value.as_deref())?;
+            }
         }
-        if version != self.version {
+        if made > 0 {
             set_counter(&transaction, "version", version.0)?;
         }
         transaction.commit()?;
         self.version = version;
-        Ok(results)
+        Ok((made, refused))
     }
 
     /// Without keys that begin so.
@@ -139,6 +135,16 @@ impl File {
         let entries =
             query.query_map([without], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
         Ok(Snapshot { version: self.version, entries })
+    }
+
+    pub fn range(&self, from: &str, before: &str, bytes: usize) -> Result<Vec<(String, String)>, StoreError> {
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT key, value FROM entries WHERE key >= ? AND key < ? ORDER BY key")?;
+        let mut failed = None;
+        let rows = query.query_map([from, before], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let entries = up_to(bytes, rows.map_while(|row| row.map_err(|error| failed = Some(error)).ok()));
+        failed.map_or(Ok(entries), |error| Err(error.into()))
     }
 
     pub fn after(&self, version: Version) -> Result<Vec<Batch>, StoreError> {

@@ -5,11 +5,13 @@
 //! never touched. It needs root, and says so.
 
 mod command;
+pub mod daemon;
 pub mod etcd;
 pub mod fabric;
 pub mod file;
 pub mod frame;
 pub mod kernel;
+pub mod management;
 pub mod netns;
 pub mod node;
 pub mod packet;
@@ -17,6 +19,7 @@ pub mod runner;
 pub mod smol;
 pub mod wire;
 
+pub use daemon::{Daemon, Log};
 pub use etcd::EtcdCluster;
 pub use fabric::{Fabric, Family, Underlay};
 pub use file::NodeFile;

@@ -1,28 +1,19 @@
 //! A node: the real `sillon` binary in a namespace.
 
 use std::{
-    io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
-    process::{Child, Output, Stdio},
-    sync::{
-        Arc, Mutex, PoisonError,
-        mpsc::{self, RecvTimeoutError, Sender},
-    },
+    process::{Output, Stdio},
     thread,
-    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::{Netns, NodeFile};
-
-/// How long an agent may take to be ready, or to end.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::{
+    Netns, NodeFile,
+    daemon::{Daemon, Log},
+};
 
 /// A node and its agent, if one runs.
 #[derive(Debug)]
@@ -37,7 +28,7 @@ pub struct Node {
     pub arguments: Vec<String>,
     /// What its agent finds in its environment besides, as a library that is loaded first.
     pub environment: Vec<(String, String)>,
-    agent: Option<Child>,
+    agent: Option<Daemon>,
     log: Log,
 }
 
@@ -87,24 +78,8 @@ impl Node {
         let source = self.follows.as_deref().unwrap_or(&file);
         command.arg("agent").args(source).args(&self.arguments);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().with_context(|| self.binary.display().to_string())?;
-        let (said, ready) = mpsc::channel();
-        if let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) {
-            // Both have it, so that it is disconnected only when all that was said is in the log.
-            self.log.follow(out, said.clone());
-            self.log.follow(err, said);
-        }
-        self.agent = Some(child);
-        let end = Instant::now() + PATIENCE;
-        loop {
-            match ready.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                Ok(line) if line.starts_with("ready:") => return Ok(()),
-                Ok(_) => {}
-                Err(RecvTimeoutError::Disconnected) => bail!("{} ended: {}", self.name, self.log()),
-                Err(RecvTimeoutError::Timeout) => bail!("{} is not ready: {}", self.name, self.log()),
-            }
-        }
+        self.agent = Some(Daemon::start(&self.name, &mut command, &self.log)?);
+        Ok(())
     }
 
     /// What its agents have said.
@@ -114,7 +89,7 @@ impl Node {
 
     /// The process of its agent, if one runs.
     pub fn agent(&self) -> Option<u32> {
-        self.agent.as_ref().map(Child::id)
+        self.agent.as_ref().map(Daemon::id)
     }
 
     /// Sends its agent a signal.
@@ -122,8 +97,7 @@ impl Node {
     /// # Errors
     /// None runs.
     pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        let agent = self.agent.as_ref().context("no agent runs")?;
-        Ok(kill(Pid::from_raw(i32::try_from(agent.id())?), signal)?)
+        self.agent.as_ref().context("no agent runs")?.signal(signal)
     }
 
     /// Ends its agent without a chance to tidy up.
@@ -131,9 +105,7 @@ impl Node {
     /// # Errors
     /// None runs.
     pub fn kill(&mut self) -> anyhow::Result<()> {
-        self.signal(Signal::SIGKILL)?;
-        self.agent.take().context("no agent runs")?.wait()?;
-        Ok(())
+        self.agent.take().context("no agent runs")?.kill()
     }
 
     /// Asks its agent to end.
@@ -141,9 +113,7 @@ impl Node {
     /// # Errors
     /// None runs, or it does not end with success.
     pub fn stop(&mut self) -> anyhow::Result<()> {
-        self.signal(Signal::SIGTERM)?;
-        let status = self.agent.take().context("no agent runs")?.wait()?;
-        if status.success() { Ok(()) } else { bail!("{} ended with {status}: {}", self.name, self.log()) }
+        self.agent.take().context("no agent runs")?.stop()
     }
 
     /// Runs `sillon` in its namespace to its end.
@@ -210,38 +180,10 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        if let Some(mut agent) = self.agent.take() {
-            // It may have ended by itself; either way it is gone after this.
-            let _ = agent.kill();
-            let _ = agent.wait();
-        }
+        // Its last words are in the log then.
+        drop(self.agent.take());
         if thread::panicking() {
             eprintln!("--- log of {}\n{}", self.name, self.log());
         }
-    }
-}
-
-/// Lines that an agent wrote.
-#[derive(Clone, Debug, Default)]
-struct Log(Arc<Mutex<String>>);
-
-impl Log {
-    fn text(&self) -> String {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Reads until the other end is closed; `also` hears each line, too.
-    fn follow(&self, from: impl Read + Send + 'static, also: Sender<String>) {
-        let log = self.clone();
-        thread::spawn(move || {
-            for line in BufReader::new(from).lines().map_while(Result::ok) {
-                let mut text = log.0.lock().unwrap_or_else(PoisonError::into_inner);
-                text.push_str(&line);
-                text.push('\n');
-                drop(text);
-                // Nobody listens once the agent is ready.
-                let _ = also.send(line);
-            }
-        });
     }
 }

@@ -10,7 +10,10 @@ use std::{
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use sillon_model::fuzz::run::{Options, Report, run};
+use sillon_model::fuzz::{
+    replay::Tally,
+    run::{Options, Report, run},
+};
 
 /// Runs random frames through the loaded programs and through the model, and compares; needs root
 #[derive(Debug, Parser)]
@@ -27,13 +30,16 @@ struct Cli {
     /// Keep cases in which node and model differ here
     #[arg(long, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus"))]
     corpus: PathBuf,
+    /// Keep them as they are, and not made as short as they get
+    #[arg(long)]
+    whole: bool,
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let seed = cli.seed.unwrap_or_else(|| fastrand::u64(..));
     let time = cli.time.map(Duration::from_secs);
-    let options = Options { seed, frames: cli.frames, time, corpus: cli.corpus };
+    let options = Options { seed, frames: cli.frames, time, corpus: cli.corpus, keeps_whole: cli.whole };
     eprintln!("seed {seed}");
     match fuzz(&options) {
         Ok(report) if report.divergence.is_none() && report.fleeting == 0 => ExitCode::SUCCESS,
@@ -48,8 +54,16 @@ fn main() -> ExitCode {
 fn fuzz(options: &Options) -> anyhow::Result<Report> {
     let started = Instant::now();
     let bar = bar(options)?;
-    let shown = AtomicU64::new(0);
+    let (shown, told) = (AtomicU64::new(0), AtomicU64::new(0));
     let report = run(options, &|report: &Report| {
+        // Where there is no bar: a run of hours may be ended before its time, and still has shown what it has.
+        let millions = report.tally.frames / 1_000_000;
+        if bar.is_hidden() && told.swap(millions, Ordering::Relaxed) != millions {
+            let Tally { frames, wired, timed, open, .. } = &report.tally;
+            eprintln!(
+                "{frames} frames, {wired} of them over wires; {timed} decisions by time, {open} of them open"
+            );
+        }
         let position = match options.frames {
             Some(_) => report.tally.frames,
             None => started.elapsed().as_secs(),
@@ -69,6 +83,12 @@ fn fuzz(options: &Options) -> anyhow::Result<Report> {
         report.tally.wired,
         report.tally.seen,
         options.seed
+    );
+    println!(
+        "{} decisions by time, {} of them open ({:.2} %)",
+        report.tally.timed,
+        report.tally.open,
+        100.0 * report.tally.open as f64 / report.tally.timed.max(1) as f64
     );
     for (end, frames) in &report.tally.ends {
         println!("{frames:>12} {end}");

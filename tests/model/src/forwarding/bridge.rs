@@ -26,7 +26,11 @@ pub fn route(node: &mut Node, arrival: &Arrival, inner: &Inner) -> Result<Option
         return Ok(None);
     }
     let Some(to) = node.counts.fdb.get(&(arrival.segment, inner.dst)).map(|address| address.place) else {
-        return Ok(None);
+        return if mac::is_own(&node.config, &node.devices, inner.dst) {
+            Err(DropReason::DestinationIsNode)
+        } else {
+            Ok(None)
+        };
     };
     if to == arrival.from {
         return Err(DropReason::SameExit);

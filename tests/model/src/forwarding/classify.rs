@@ -81,6 +81,7 @@ fn arrival(node: &Node, attachment: usize, frame: &[u8], tags: &[Tag]) -> Arriva
         priority: tags.first().map_or(0, |tag| tag.priority()),
         may_carry_tags: config.encap.is_transparent(),
         outer_ecn: 0,
+        yellow: false,
         counted: frame.len(),
         tags: tags.to_vec(),
         frame: inner,

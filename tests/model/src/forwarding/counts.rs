@@ -10,6 +10,7 @@ use sillon_abi::DropReason;
 use super::{
     Place, Scope,
     frame::Mac,
+    police::{Colour, Direction},
     suppress::{Claim, Question},
 };
 
@@ -54,6 +55,8 @@ pub struct Address {
 pub struct Counts {
     /// By attachment or remote.
     pub traffic: BTreeMap<Place, Traffic>,
+    /// Frames and bytes of each colour, by attachment.
+    pub colours: BTreeMap<(usize, Direction, Colour), (u64, u64)>,
     /// Dropped frames.
     pub drops: BTreeMap<(Scope, DropReason), u64>,
     /// Frames whose source was not learned since a segment or an attachment had its share.
@@ -88,6 +91,18 @@ impl Counts {
         let traffic = self.traffic.entry(to).or_default();
         traffic.out_frames += 1;
         traffic.out_bytes += len as u64;
+    }
+
+    /// A frame got a colour, and was charged so many bytes.
+    pub fn coloured(&mut self, attachment: usize, direction: Direction, colour: Colour, bytes: u64) {
+        let tally = self.colours.entry((attachment, direction, colour)).or_default();
+        *tally = (tally.0 + 1, tally.1 + bytes);
+    }
+
+    /// How many frames have a colour.
+    pub fn judged(&self, attachment: usize, direction: Direction) -> u64 {
+        let of = self.colours.iter().filter(|((at, to, _), _)| (*at, *to) == (attachment, direction));
+        of.map(|(_, (frames, _))| frames).sum()
     }
 
     /// A frame was dropped.
@@ -146,6 +161,7 @@ impl Counts {
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let mut lines = Vec::new();
         compare("traffic", &self.traffic, &other.traffic, &mut lines);
+        compare("colours", &self.colours, &other.colours, &mut lines);
         compare("drops", &self.drops, &other.drops, &mut lines);
         compare("refused", &self.refused, &other.refused, &mut lines);
         compare("fdb", &self.fdb, &other.fdb, &mut lines);
@@ -196,6 +212,10 @@ impl Counts {
         for (place, traffic) in &mut self.traffic {
             *traffic = *traffic - before.traffic.get(place).copied().unwrap_or_default();
         }
+        for (key, (frames, bytes)) in &mut self.colours {
+            let (had, had_bytes) = before.colours.get(key).copied().unwrap_or_default();
+            (*frames, *bytes) = (*frames - had, *bytes - had_bytes);
+        }
         for (key, frames) in &mut self.drops {
             *frames -= before.drops.get(key).copied().unwrap_or_default();
         }
@@ -209,6 +229,7 @@ impl Counts {
             *questions -= before.answered.get(key).copied().unwrap_or_default();
         }
         self.traffic.retain(|_, traffic| *traffic != Traffic::default());
+        self.colours.retain(|_, tally| *tally != (0, 0));
         self.drops.retain(|_, frames| *frames != 0);
         self.refused.retain(|_, frames| *frames != 0);
         self.bindings_refused.retain(|_, claims| *claims != 0);

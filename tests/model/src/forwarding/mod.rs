@@ -1,9 +1,9 @@
 //! The forwarding model. A frame takes the steps of docs/architecture.md, a file each:
 //!
 //! ```text
-//! classify | tunnel → inner → guard → ecn → bridge (guard::mac) → suppress ─┬─ known ────→ send
-//!                                                                           ├─ for many ─→ flood → send
-//!                                                                           └─ answered ─→ back
+//! classify | tunnel → inner → guard → ecn → police → bridge (guard::mac) → suppress ─┬─ known ────→ police → send
+//!                                                                                    ├─ for many ─→ storm → flood → police → send
+//!                                                                                    └─ answered ─→ police → back
 //! ```
 //!
 //! A frame is dropped for the first reason that it meets on this way. Nothing is remembered but the FDB and the bindings: that the programs recall decisions must
@@ -19,6 +19,7 @@ pub mod frame;
 pub mod guard;
 pub mod node;
 pub mod outcome;
+pub mod police;
 pub mod send;
 pub mod suppress;
 #[cfg(test)]

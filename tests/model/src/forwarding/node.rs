@@ -10,7 +10,9 @@ use super::{
     counts::{Address, Held},
     ecn,
     frame::{C_TAG, Inner, Mac, S_TAG, Tag, be16},
-    guard, send,
+    guard,
+    police::{self, Bucket, Clock, Colour, Direction, Which},
+    send,
     suppress::{self, Claim, Heard, known},
     tunnel,
 };
@@ -46,6 +48,8 @@ pub struct Node {
     pub ways: BTreeMap<IpAddr, Vec<Way>>,
     /// What it has learned and counted.
     pub counts: Counts,
+    /// What the buckets of each attachment hold; those that are not here are full.
+    pub buckets: BTreeMap<(usize, Which), Bucket>,
     /// What became of what the last frame said of its sender's address, if it said anything and was listened to.
     pub heard: Option<Heard>,
 }
@@ -65,6 +69,8 @@ pub struct Arrival {
     pub may_carry_tags: bool,
     /// ECN field of the tunnel's outer header.
     pub outer_ecn: u8,
+    /// Whether the node that it comes from says that it is yellow.
+    pub yellow: bool,
     /// Bytes that are counted for where it came in.
     pub counted: usize,
     /// The tags that were taken off.
@@ -90,12 +96,12 @@ impl Node {
     /// A node that has not seen a frame yet.
     pub fn new(config: NodeConfig, devices: Vec<Device>, ways: BTreeMap<IpAddr, Vec<Way>>) -> Self {
         let counts = Counts { fdb: guard::mac::configured(&config, &devices), ..Counts::default() };
-        Self { config, devices, ways, counts, heard: None }
+        Self { config, devices, ways, counts, buckets: BTreeMap::new(), heard: None }
     }
 
     /// Another configuration is applied: what was learned stays where its segment and its place do, and is forgotten elsewhere. What was counted
     /// is counted anew. What is configured now is no longer learned, and what was is forgotten. Who said to have which address stays known as long as
-    /// that would still be believed, also beside what is configured.
+    /// that would still be believed, also beside what is configured. A bucket stays with its attachment, whatever its rate is then.
     pub fn reconfigure(&mut self, config: NodeConfig, ways: BTreeMap<IpAddr, Vec<Way>>) {
         let mut after = Self::new(config, self.devices.clone(), ways);
         let stays = |((segment, mac), address): (&(usize, Mac), &Address)| {
@@ -114,6 +120,14 @@ impl Node {
             may_stay.then_some(((segment, *address), Claim { place, ..*claim }))
         };
         after.counts.bindings = self.counts.bindings.iter().filter_map(stays).collect();
+        let stays = |((attachment, which), bucket): (&(usize, Which), &Bucket)| {
+            let segment = self.same_segment(self.segment_of(*attachment)?, &after)?;
+            match self.same_place(Place::Attachment(*attachment), segment, &after)? {
+                Place::Attachment(now) => Some(((now, *which), *bucket)),
+                Place::Remote(_) => None,
+            }
+        };
+        after.buckets = self.buckets.iter().filter_map(stays).collect();
         *self = after;
     }
 
@@ -162,16 +176,16 @@ impl Node {
         self.devices.iter().position(|device| device.name == port.as_str())
     }
 
-    /// What becomes of a frame that comes in at a device. The copies of one for many are [`Self::flood`]'s.
-    pub fn receive(&mut self, device: usize, frame: &[u8]) -> Verdict {
+    /// What becomes of a frame that comes in at a device. The copies of one for many are [`Self::flood_at`]'s.
+    pub fn receive_at(&mut self, device: usize, frame: &[u8], clock: &mut Clock<'_>) -> Verdict {
         self.heard = None;
-        self.pipeline(device, frame).unwrap_or_else(|(scope, reason)| {
+        self.pipeline(device, frame, clock).unwrap_or_else(|(scope, reason)| {
             self.counts.dropped(scope, reason);
             Verdict::Dropped(scope, reason)
         })
     }
 
-    fn pipeline(&mut self, device: usize, frame: &[u8]) -> Result<Verdict, Dropped> {
+    fn pipeline(&mut self, device: usize, frame: &[u8], clock: &mut Clock<'_>) -> Result<Verdict, Dropped> {
         let at_port = |reason| (Scope::Port(device), reason);
         // A port that the configuration does not name carries nothing.
         let role = self.role(device).ok_or(at_port(DropReason::NoAttachment))?;
@@ -184,7 +198,7 @@ impl Node {
             classify::classify(self, device, frame).map_err(at_port)?
         };
         self.counts.received(arrival.from, arrival.counted);
-        self.forward(&arrival).map_err(|reason| (arrival.scope(), reason))
+        self.forward(&arrival, clock).map_err(|reason| (arrival.scope(), reason))
     }
 
     fn role(&self, device: usize) -> Option<PortRole> {
@@ -192,11 +206,13 @@ impl Node {
         Some(self.config.ports.iter().find(|port| port.name.as_str() == name)?.role)
     }
 
-    fn forward(&mut self, arrival: &Arrival) -> Result<Verdict, DropReason> {
+    fn forward(&mut self, arrival: &Arrival, clock: &mut Clock<'_>) -> Result<Verdict, DropReason> {
         let mut inner = Inner::parse(&arrival.frame, arrival.may_carry_tags)?;
         guard::check(self, arrival, &inner)?;
         ecn::decapsulate(&mut inner, arrival.outer_ecn)?;
+        let is_yellow = self.police(arrival, clock)?;
         if guard::control::is_peers(self, arrival, &inner)? {
+            self.storm(arrival, &inner, clock)?;
             return Ok(Verdict::Peer(arrival.from));
         }
         let route = bridge::route(self, arrival, &inner)?;
@@ -204,33 +220,73 @@ impl Node {
             (suppress::answer(self, arrival, &inner), arrival.from)
         {
             let copy = send::back(self, arrival, &answer, attachment)?;
+            // The answer is the node's own: it is not marked.
+            self.colour_out(&copy, attachment, clock)?;
             self.count_sent(&copy);
             *self.counts.answered.entry((attachment, question)).or_default() += 1;
             return Ok(Verdict::Answered(question, copy));
         }
+        let frame = Flood { yellow: is_yellow, ..send::flood(arrival, &inner) };
         match route {
-            Some(to) => {
-                let copy = send::send(self, arrival, &inner, to)?;
-                self.count_sent(&copy);
-                Ok(Verdict::Sent(copy))
+            Some(to) => Ok(Verdict::Sent(self.leave(&frame, to, clock)?)),
+            None => {
+                self.storm(arrival, &inner, clock)?;
+                Ok(Verdict::Flooded(frame))
             }
-            None => Ok(Verdict::Flooded(send::flood(arrival, &inner))),
         }
     }
 
+    /// Whether the frame is yellow: here, or where it came into the fabric.
+    fn police(&mut self, arrival: &Arrival, clock: &mut Clock<'_>) -> Result<bool, DropReason> {
+        let Place::Attachment(attachment) = arrival.from else { return Ok(arrival.yellow) };
+        match police::colour(self, attachment, Direction::In, arrival.counted, clock) {
+            Colour::Red => Err(DropReason::PolicedIngress),
+            colour => Ok(colour == Colour::Yellow),
+        }
+    }
+
+    fn storm(&mut self, arrival: &Arrival, inner: &Inner, clock: &mut Clock<'_>) -> Result<(), DropReason> {
+        match arrival.from {
+            Place::Attachment(attachment) => police::storm(self, attachment, inner, clock),
+            Place::Remote(_) => Ok(()),
+        }
+    }
+
+    fn colour_out(
+        &mut self,
+        copy: &Copy,
+        attachment: usize,
+        clock: &mut Clock<'_>,
+    ) -> Result<Colour, DropReason> {
+        let len = copy.ways.first().map_or(0, |(_, bytes)| bytes.len());
+        match police::colour(self, attachment, Direction::Out, len, clock) {
+            Colour::Red => Err(DropReason::PolicedEgress),
+            colour => Ok(colour),
+        }
+    }
+
+    /// One copy, as it leaves.
+    fn leave(&mut self, frame: &Flood, to: Place, clock: &mut Clock<'_>) -> Result<Copy, DropReason> {
+        let mut copy = send::copy(self, frame, to)?;
+        if let Place::Attachment(attachment) = to
+            && self.colour_out(&copy, attachment, clock)? == Colour::Yellow
+        {
+            copy = send::copy(self, &Flood { yellow: true, ..frame.clone() }, to)?;
+        }
+        self.count_sent(&copy);
+        Ok(copy)
+    }
+
     /// The copies of a frame for many. Each that can't be made is a drop, and so is it if there is none.
-    pub fn flood(&mut self, flood: &Flood) -> Vec<Copy> {
+    pub fn flood_at(&mut self, flood: &Flood, clock: &mut Clock<'_>) -> Vec<Copy> {
         let mut copies = Vec::new();
         let scope = match flood.from {
             Place::Attachment(attachment) => Scope::Attachment(attachment),
             Place::Remote(_) => Scope::Segment(flood.segment),
         };
         for to in bridge::receivers(self, flood) {
-            match send::copy(self, flood, to) {
-                Ok(copy) => {
-                    self.count_sent(&copy);
-                    copies.push(copy);
-                }
+            match self.leave(flood, to, clock) {
+                Ok(copy) => copies.push(copy),
                 Err(reason) => self.counts.dropped(scope, reason),
             }
         }

@@ -71,6 +71,8 @@ pub struct Flood {
     pub carries_tags: bool,
     /// PCP and DEI, in the place that they have in a tag.
     pub priority: u16,
+    /// Whether a bandwidth profile found it yellow: it may be dropped first.
+    pub yellow: bool,
     /// ECN field of its packet.
     pub ecn: u8,
     /// Its flow.

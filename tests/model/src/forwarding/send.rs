@@ -2,6 +2,9 @@
 //!
 //! PCP and DEI go with it: into the tags of the attachment, or through a tunnel in a priority tag, if they are not zero. The outer DSCP is the
 //! segment's, never the operator's; the ECN field is copied (RFC 6040 section 4.1).
+//!
+//! A yellow frame has DEI in the attachment's own tags, and not in those that it carries; in a tunnel, a bit behind the flags and the next drop precedence
+//! of the outer DSCP say so.
 
 use std::net::IpAddr;
 
@@ -17,18 +20,13 @@ use super::{
     ecn, flow,
     frame::{C_TAG, Inner, S_TAG, Tag},
     node::{Arrival, Node, Way},
+    police,
 };
 
 const VXLAN_PORT: u16 = 4789;
 const TTL: u8 = 64;
-
-/// A frame for one place.
-///
-/// # Errors
-/// It may not, or can't, leave there.
-pub fn send(node: &Node, arrival: &Arrival, inner: &Inner, to: Place) -> Result<Copy, DropReason> {
-    copy(node, &flood(arrival, inner), to)
-}
+/// DEI, in its place (IEEE 802.1Q clause 6.9.3).
+const DROP_ELIGIBLE: u16 = 0x1000;
 
 /// The frame as its segment sees it.
 pub fn flood(arrival: &Arrival, inner: &Inner) -> Flood {
@@ -41,6 +39,7 @@ pub fn flood(arrival: &Arrival, inner: &Inner) -> Flood {
         priority_tagged: lone.is_some(),
         carries_tags: inner.carries_tags(),
         priority: lone.unwrap_or(arrival.priority),
+        yellow: false,
         ecn: ecn::of(inner),
         flow: flow::of(inner),
     }
@@ -83,7 +82,8 @@ fn to_attachment(node: &Node, frame: &Flood, attachment: usize) -> Result<Copy, 
     if frame.carries_tags && !encap.is_transparent() {
         return Err(DropReason::NestedTag);
     }
-    let tag = |tpid, vid: u16| Tag { tpid, tci: frame.priority | vid };
+    let eligible = if frame.yellow { DROP_ELIGIBLE } else { 0 };
+    let tag = |tpid, vid: u16| Tag { tpid, tci: frame.priority | eligible | vid };
     let mut tags = match encap {
         Encap::Untagged | Encap::Port => vec![],
         Encap::Dot1q(vid) => vec![tag(C_TAG, vid.get())],
@@ -91,7 +91,7 @@ fn to_attachment(node: &Node, frame: &Flood, attachment: usize) -> Result<Copy, 
         Encap::QinqSC { s, c } => vec![tag(S_TAG, s.get()), tag(C_TAG, c.get())],
     };
     if encap.is_transparent() && frame.priority_tagged {
-        tags.push(tag(C_TAG, 0));
+        tags.push(Tag { tpid: C_TAG, tci: frame.priority });
     }
     let device = node.device_of(attachment).ok_or(DropReason::NoDevice)?;
     let ways = vec![(device, tagged(&frame.frame, &tags))];
@@ -114,14 +114,16 @@ fn tunnel(node: &Node, frame: &Flood, remote: IpAddr, way: Way, inner: &[u8]) ->
     let segment = &node.config.segments[frame.segment];
     let leaf = frame.leaf && segment.service == Service::Tree;
     let [_, a, b, c] = segment.vni.get().to_be_bytes();
-    let payload = [&[8, 0, 0, u8::from(leaf), a, b, c, 0], inner].concat();
+    let marks = u8::from(leaf) | u8::from(frame.yellow) << 1;
+    let payload = [&[8, 0, 0, marks, a, b, c, 0], inner].concat();
+    let dscp = if frame.yellow { police::yellow_dscp(segment.dscp) } else { segment.dscp };
     // RFC 6935: no checksum over IPv6 either.
     let udp = UdpHeader::without_ipv4_checksum(0, VXLAN_PORT, payload.len());
     let udp = udp.map_err(|_| DropReason::UnderlayMtu)?;
     let udp = [&udp.to_bytes()[..], &payload].concat();
     let (ethertype, ip) = match remote {
-        IpAddr::V4(remote) => (EtherType::IPV4, ipv4(node, remote, (segment.dscp, frame.ecn), udp.len())),
-        IpAddr::V6(remote) => (EtherType::IPV6, ipv6(node, remote, (segment.dscp, frame.ecn), udp.len())),
+        IpAddr::V4(remote) => (EtherType::IPV4, ipv4(node, remote, (dscp, frame.ecn), udp.len())),
+        IpAddr::V6(remote) => (EtherType::IPV6, ipv6(node, remote, (dscp, frame.ecn), udp.len())),
     };
     let ip = ip.ok_or(DropReason::Unreachable)?;
     if ip.len() + udp.len() > usize::from(way.mtu) {

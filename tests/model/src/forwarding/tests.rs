@@ -6,7 +6,39 @@ use std::{collections::BTreeMap, net::IpAddr};
 use sillon_abi::DropReason;
 use sillon_rig::NodeFile;
 
-use super::{Copy, Device, Node, Place, Scope, Verdict, Way};
+use super::{
+    Copy, Counts, Device, Flood, Node, Place, Scope, Verdict, Way,
+    police::{Clock, Colour, Direction, Looked, Moment, Witness},
+};
+
+/// All happens in one moment, in which nothing grows: then nothing is open.
+struct Still;
+
+impl Witness for Still {
+    fn latest(&mut self, _: &Counts, _: Looked) -> Moment {
+        0
+    }
+
+    fn colour(&mut self, _: &Counts, _: usize, _: Direction) -> Colour {
+        panic!("nothing is open");
+    }
+
+    fn was_flooded(&mut self, _: &Counts, _: usize, _: DropReason) -> bool {
+        panic!("nothing is open");
+    }
+}
+
+impl Node {
+    /// A frame comes in, and no time passes.
+    pub fn receive(&mut self, device: usize, frame: &[u8]) -> Verdict {
+        self.receive_at(device, frame, &mut Clock::new(0, &mut Still))
+    }
+
+    /// So do the copies leave.
+    fn flood(&mut self, flood: &Flood) -> Vec<Copy> {
+        self.flood_at(flood, &mut Clock::new(0, &mut Still))
+    }
+}
 
 fn file() -> NodeFile {
     let file = NodeFile::new("model", &["10.99.0.1"]);
@@ -179,4 +211,48 @@ fn congestion_on_the_underlay_reaches_the_packet_with_a_right_checksum() {
     assert_eq!(flood.frame[14..], packet(3));
     let lost = Verdict::Dropped(Scope::Segment(0), DropReason::EcnNotCapable);
     assert_eq!(node.receive(UP0, &tunnelled(FAR, 100, 3, &inner(0))), lost);
+}
+
+/// MEF 10.3 section 12, IEEE 802.1Q clause 6.9.3, RFC 2597: a frame that EIR alone covers may be dropped first, and all that is the owner's says so.
+#[test]
+fn a_yellow_frame_is_marked_where_the_owner_may_and_nowhere_else() {
+    let file = NodeFile::new("model", &["10.99.0.1"])
+        .profile("it")
+        .key("eir", "\"64 kbit/s\"")
+        .key("ebs", "\"1600 B\"");
+    let file =
+        ["p0", "p1"].into_iter().fold(file, |file, port| file.port(port, "access")).port("up0", "uplink");
+    let file = file.segment("alder-lan", 100, "lan", &["10.99.0.2"]).key("dscp", 10);
+    let file = file.attach("alder-lan", "p0", "qinq 7").key("ingress", "\"it\"");
+    let file = file.attach("alder-lan", "p1", "qinq 8").attach("alder-lan", "p1", "untagged");
+    let (config, _) = sillon::model::parse("model", file.text()).unwrap();
+    let names = ["p0", "p1", "up0"].into_iter().enumerate();
+    let devices = names.map(|(at, name)| Device { name: name.to_owned(), mac: [2, 9, 9, 9, 9, at as u8] });
+    let way = Way { device: UP0, next_hop: [2, 8, 8, 8, 8, 8], mtu: 1600 };
+    let mut node = Node::new(config, devices.collect(), BTreeMap::from([(IpAddr::from(FAR), vec![way])]));
+    // S-tag 7, and a priority tag of the operator's own with PCP 2.
+    let yellow = frame(ALL, A, &[0x88a8, 0xa007, 0x8100, 0x4000, 0x88b5, 1]);
+    let Verdict::Flooded(flood) = node.receive(P0, &yellow) else { panic!("no flood") };
+    assert!(flood.yellow);
+    let copies = node.flood(&flood);
+    let to = |place| &copies.iter().find(|copy| copy.to == place).unwrap().ways[0].1;
+    let stacked = frame(ALL, A, &[0x88a8, 0x5008, 0x8100, 0x4000, 0x88b5, 1]);
+    assert_eq!(
+        *to(Place::Attachment(1)),
+        stacked,
+        "DEI in the tag of the attachment, and the carried one as it was"
+    );
+    assert_eq!(*to(Place::Attachment(2)), frame(ALL, A, &[0x88b5, 1]));
+    let tunnel = to(Place::Remote(FAR.into()));
+    assert_eq!((tunnel[15], tunnel[45]), (12 << 2, 2), "AF12 for AF11, and the mark behind the flags");
+    assert_eq!(tunnel[50..], frame(ALL, A, &[0x8100, 0x4000, 0x88b5, 1]));
+    // At the other node the mark becomes DEI again.
+    let mut marked = tunnelled(FAR, 100, 0, &frame(ALL, B, &[0x88b5, 2]));
+    marked[45] = 2;
+    let Verdict::Flooded(flood) = node.receive(UP0, &marked) else { panic!("no flood") };
+    let copies = node.flood(&flood);
+    assert_eq!(copies[0].ways[0].1, frame(ALL, B, &[0x88a8, 0x1007, 0x88b5, 2]));
+    // 26 tokens are left of 1600 when 60 were taken so often; then it is red.
+    let passed = (0..40).filter(|_| !matches!(node.receive(P0, &yellow), Verdict::Dropped(..))).count();
+    assert_eq!(passed, 25, "a frame is charged 60 bytes at least");
 }

@@ -26,6 +26,8 @@ const VXLAN: usize = 8;
 const VNI_IS_VALID: u8 = 0x08;
 /// The lowest of the reserved bits behind the flags: between nodes, "from a leaf of a tree".
 const FROM_LEAF: u8 = 0x01;
+/// The next one: "yellow".
+const YELLOW: u8 = 0x02;
 
 /// The IP header of a VXLAN packet to this node.
 struct Outer {
@@ -52,7 +54,7 @@ pub fn receive(node: &Node, device: usize, frame: &[u8]) -> Result<Option<Arriva
         _ => None,
     };
     let Some(outer) = outer else { return Ok(None) };
-    let (vni, leaf, inner) = vxlan(&outer, frame).map_err(at_port)?;
+    let (vni, marks, inner) = vxlan(&outer, frame).map_err(at_port)?;
     let segment = node.config.segments.iter().position(|segment| segment.vni.get() == vni);
     let segment = segment.ok_or(at_port(DropReason::UnknownVni))?;
     if !node.config.segments[segment].remotes.contains(&outer.source) {
@@ -61,10 +63,11 @@ pub fn receive(node: &Node, device: usize, frame: &[u8]) -> Result<Option<Arriva
     Ok(Some(Arrival {
         segment,
         from: Place::Remote(outer.source),
-        leaf: leaf && node.config.segments[segment].service == Service::Tree,
+        leaf: marks & FROM_LEAF != 0 && node.config.segments[segment].service == Service::Tree,
         priority: 0,
         may_carry_tags: true,
         outer_ecn: outer.ecn,
+        yellow: marks & YELLOW != 0,
         counted: inner.len(),
         tags: vec![],
         frame: inner.to_vec(),
@@ -129,8 +132,8 @@ fn ipv6(node: &Node, frame: &[u8]) -> Result<Option<Outer>, DropReason> {
     }
 }
 
-/// The VNI, whether a leaf sent the frame, and the frame.
-fn vxlan<'a>(outer: &Outer, frame: &'a [u8]) -> Result<(u32, bool, &'a [u8]), DropReason> {
+/// The VNI, what the other node says of the frame, and the frame.
+fn vxlan<'a>(outer: &Outer, frame: &'a [u8]) -> Result<(u32, u8, &'a [u8]), DropReason> {
     let headers = frame.get(outer.udp..outer.udp + UDP + VXLAN).ok_or(DropReason::Truncated)?;
     let is_whole = frame.len() >= outer.udp + outer.payload;
     let has_frame = outer.payload >= UDP + VXLAN + ETHERNET;
@@ -143,5 +146,5 @@ fn vxlan<'a>(outer: &Outer, frame: &'a [u8]) -> Result<(u32, bool, &'a [u8]), Dr
     }
     let vni = u32::from_be_bytes([0, vxlan[4], vxlan[5], vxlan[6]]);
     let inner = &frame[outer.udp + UDP + VXLAN..outer.udp + outer.payload];
-    Ok((vni, vxlan[3] & FROM_LEAF != 0, inner))
+    Ok((vni, vxlan[3], inner))
 }

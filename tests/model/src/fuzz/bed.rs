@@ -30,7 +30,7 @@ use super::{
     ids::Ids,
     setup::{ACCESS, DEVICES, Setup, mac},
 };
-use crate::forwarding::Counts;
+use crate::forwarding::{Counts, Place};
 
 /// MTU of the devices: no frame is too long for them.
 const MTU: u16 = 9600;
@@ -163,6 +163,26 @@ impl Bed {
     /// A map can't be read.
     pub fn counts(&self) -> anyhow::Result<Counts> {
         Ok(self.ids.counts(&self.maps)?.since(&self.before))
+    }
+
+    /// What an attachment's profiles made of its frames since the last configuration.
+    ///
+    /// # Errors
+    /// A map can't be read.
+    pub fn colours(&self, attachment: usize) -> anyhow::Result<Counts> {
+        let mut counts = Counts::default();
+        self.ids.colours(&self.maps, attachment, &mut counts)?;
+        Ok(counts.since(&self.before))
+    }
+
+    /// How many frames came in at an attachment since the last configuration.
+    ///
+    /// # Errors
+    /// A map can't be read.
+    pub fn received(&self, attachment: usize) -> anyhow::Result<u64> {
+        let before =
+            self.before.traffic.get(&Place::Attachment(attachment)).map_or(0, |traffic| traffic.in_frames);
+        Ok(self.ids.received(&self.maps, attachment)? - before)
     }
 
     /// What ids mean.

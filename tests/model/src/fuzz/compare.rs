@@ -80,10 +80,11 @@ fn handed_over(flood: &Flood, ran: &Ran, ids: &Ids) -> Result<(), String> {
     if told != wanted {
         return Err(format!("the note says {told:?}, not {wanted:?}"));
     }
-    let told = (has(Handoff::LEAF), has(Handoff::PRIORITY_TAGGED), has(Handoff::CARRIES_TAGS));
-    let wanted = (flood.leaf, flood.priority_tagged, flood.carries_tags);
+    let flags = [Handoff::LEAF, Handoff::PRIORITY_TAGGED, Handoff::CARRIES_TAGS, Handoff::YELLOW];
+    let (told, wanted) =
+        (flags.map(has), [flood.leaf, flood.priority_tagged, flood.carries_tags, flood.yellow]);
     if told != wanted {
-        return Err(format!("leaf, priority tagged, carries tags: {told:?}, not {wanted:?}"));
+        return Err(format!("leaf, priority tagged, carries tags, yellow: {told:?}, not {wanted:?}"));
     }
     Ok(())
 }

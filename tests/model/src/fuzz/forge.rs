@@ -63,16 +63,42 @@ impl<'a> Forge<'a> {
         (device, bytes)
     }
 
-    /// A frame once more: mostly as it was, or from elsewhere, or the answer to it.
+    /// A frame once more: mostly as it was, or from elsewhere, or the answer to it, or the same two with something else to say.
     fn again(&mut self) -> (usize, Vec<u8>) {
         let at = self.rng.usize(..self.sent.len());
         let (mut device, mut bytes) = self.sent[at].clone();
         match self.rng.u8(..8) {
             0 => device = self.rng.usize(..DEVICES.len()),
             1 => bytes[..12].rotate_left(6),
+            2 | 3 => self.vary(&mut bytes),
             _ => {}
         }
         (device, bytes)
+    }
+
+    /// Changes what an IPv4 header or the ports behind it say, the outer or the inner one's, or the priority in a tag: where the frame
+    /// goes was decided for those before it.
+    fn vary(&mut self, bytes: &mut [u8]) {
+        let is_header = |at: &[u8]| at.starts_with(&[8, 0, 0x45]) && at.len() >= 26;
+        let headers: Vec<usize> =
+            (12..bytes.len()).filter(|&at| is_header(&bytes[at..])).map(|at| at + 2).collect();
+        if headers.is_empty() || self.one_in(6) {
+            if let Some(priority) = bytes.get_mut(14) {
+                *priority ^= 1 << self.rng.u8(4..8);
+            }
+            return;
+        }
+        let at = self.pick(&headers);
+        match self.rng.u8(..6) {
+            0 => bytes[at + 1] = self.rng.u8(..),
+            1 => bytes[at + 6..at + 8].copy_from_slice(&self.pick(&[0x4000_u16, 0x2000, 1, 0]).to_be_bytes()),
+            2 => bytes[at + 9] = self.pick(&[1, 6, 17, 47, 132]),
+            3 => bytes[at + 15] = self.rng.u8(..),
+            4 => bytes[at + 20..at + 22].copy_from_slice(&67_u16.to_be_bytes()),
+            _ => bytes[at + 22..at + 24].copy_from_slice(&68_u16.to_be_bytes()),
+        }
+        let checksum = ipv4_checksum(&bytes[at..at + 20]);
+        bytes[at + 10..at + 12].copy_from_slice(&checksum.to_be_bytes());
     }
 
     fn mac(&mut self, is_source: bool) -> [u8; 6] {
@@ -208,14 +234,15 @@ impl<'a> Forge<'a> {
     fn tunnel(&mut self, uplink: usize, (source, vni): (IpAddr, u32), inner: &[u8]) -> Vec<u8> {
         let lie = if self.one_in(4) { self.rng.u8(..15) } else { u8::MAX };
         let [_, a, b, c] = vni.to_be_bytes();
-        let leaf = u8::from(self.one_in(4));
+        // From a leaf, and yellow.
+        let marks = u8::from(self.one_in(4)) | u8::from(self.one_in(4)) << 1;
         let flags = match lie {
             0 => self.rng.u8(..) & !8,
             1 => self.rng.u8(..) | 8,
             _ => 8,
         };
         let spare = if lie == 2 { self.rng.u8(..) } else { 0 };
-        let vxlan = [flags, spare, spare, spare & !1 | leaf, a, b, c, spare];
+        let vxlan = [flags, spare, spare, spare & !3 | marks, a, b, c, spare];
         let mut len = 8 + vxlan.len() + inner.len();
         if lie == 3 {
             len = self.pick(&[0, 8, 16, 29, 30, len - 1, len + 1, 65535]);

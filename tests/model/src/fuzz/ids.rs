@@ -14,6 +14,7 @@ use sillon_abi::{Exit, FdbEntry, ScopeKind};
 
 use crate::forwarding::{
     Address, Counts, Held, Place, Scope, Traffic,
+    police::{Colour, Direction},
     suppress::{Claim, Question},
 };
 
@@ -117,7 +118,41 @@ impl Ids {
             }
         }
         self.bindings(maps, &mut counts)?;
+        for attachment in self.attachments.values() {
+            self.colours(maps, *attachment, &mut counts)?;
+        }
         Ok(counts)
+    }
+
+    /// The id of an attachment.
+    fn id_of(&self, attachment: usize) -> Option<u32> {
+        self.attachments.iter().find_map(|(id, place)| (*place == attachment).then_some(*id))
+    }
+
+    /// What the profiles of an attachment made of its frames, into `counts`.
+    ///
+    /// # Errors
+    /// The map can't be read.
+    pub fn colours(&self, maps: &Maps, attachment: usize, counts: &mut Counts) -> anyhow::Result<()> {
+        let Some(id) = self.id_of(attachment) else { return Ok(()) };
+        let colours = maps.colours(id)?;
+        for (direction, tallies) in [(Direction::In, colours.ingress), (Direction::Out, colours.egress)] {
+            for (colour, tally) in [Colour::Green, Colour::Yellow, Colour::Red].into_iter().zip(tallies) {
+                counts.colours.insert((attachment, direction, colour), (tally.frames, tally.bytes));
+            }
+        }
+        Ok(())
+    }
+
+    /// How many frames came in at an attachment.
+    ///
+    /// # Errors
+    /// The map can't be read.
+    pub fn received(&self, maps: &Maps, attachment: usize) -> anyhow::Result<u64> {
+        match self.id_of(attachment) {
+            Some(id) => Ok(maps.attachment_counters(id)?.in_frames),
+            None => Ok(0),
+        }
     }
 
     /// What suppression counts and knows.

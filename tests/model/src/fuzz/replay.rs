@@ -15,8 +15,13 @@ use super::{
     compare::{self, Flows},
     isolation,
     setup::{DEVICES, Setup, mac},
+    witness::{self, Observer, Seen},
 };
-use crate::forwarding::{Copy, Device, Node, Verdict, suppress::Question};
+use crate::forwarding::{
+    Copy, Device, Node, Verdict,
+    police::{Clock, Moment},
+    suppress::Question,
+};
 
 /// How long a frame may take that normally takes no time.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -57,6 +62,10 @@ pub struct Tally {
     pub wired: u64,
     /// Frames that came out of a wire, and were held against the isolation property.
     pub seen: u64,
+    /// What a bucket decided: whether it had enough.
+    pub timed: u64,
+    /// Those of them in which the time between two looks at a clock left both open.
+    pub open: u64,
     /// How many frames met which end, by the verdict or the reason of the drop; and how many said which address their sender has, and what
     /// became of that.
     pub ends: BTreeMap<&'static str, u64>,
@@ -68,9 +77,16 @@ impl Tally {
         self.frames += other.frames;
         self.wired += other.wired;
         self.seen += other.seen;
+        self.timed += other.timed;
+        self.open += other.open;
         for (end, frames) in &other.ends {
             *self.ends.entry(end).or_default() += frames;
         }
+    }
+
+    fn timed(&mut self, clock: &Clock<'_>) {
+        self.timed += clock.decisions;
+        self.open += clock.open;
     }
 
     fn met(&mut self, verdict: &Verdict, node: &Node) {
@@ -79,6 +95,7 @@ impl Tally {
             Verdict::Host => "passed to the host",
             Verdict::Peer(_) => "passed to the host as a peer's",
             Verdict::Sent(_) => "sent to one place",
+            Verdict::Flooded(flood) if flood.yellow => "flooded as yellow",
             Verdict::Flooded(_) => "flooded",
             Verdict::Answered(Question::Arp, _) => "ARP request answered",
             Verdict::Answered(Question::Neighbour, _) => "solicitation answered",
@@ -122,6 +139,8 @@ impl<'a> Pair<'a> {
     /// # Errors
     /// The kernel refuses.
     pub fn new(bed: &'a mut Bed, is_strict: bool) -> anyhow::Result<Self> {
+        // What is sent over a wire is forwarded on the CPU that sends it: nothing of it is under way while we look.
+        move_to(0)?;
         let setup = Setup::empty();
         let config = setup.config()?;
         bed.configure(&setup, &config)?;
@@ -158,16 +177,10 @@ impl<'a> Pair<'a> {
         let owner = isolation::owner(&self.node.config, device, &bytes, true);
         isolation::remark(&mut bytes, owner);
         let bytes = &bytes[..];
-        let verdict = self.node.receive(device, bytes);
-        self.tally.met(&verdict, &self.node);
+        let earliest = witness::earliest();
         let done = match how {
-            How::Run => {
-                let ran = self.bed.run(device, bytes)?;
-                compare::run(&verdict, bytes, &ran, self.bed.ids(), &mut self.flows).map_err(|what| {
-                    Divergence { what: format!("{what}\nmodel: {verdict:02x?}\nnode: {ran:02x?}") }
-                })
-            }
-            How::Wire => self.on_wire(device, bytes, &verdict)?,
+            How::Run => self.run(device, bytes, earliest)?,
+            How::Wire => self.on_wire(device, bytes, earliest)?,
         };
         if done.is_err() || !self.is_strict {
             return Ok(done);
@@ -175,22 +188,40 @@ impl<'a> Pair<'a> {
         self.check()
     }
 
-    fn on_wire(&mut self, device: usize, bytes: &[u8], verdict: &Verdict) -> Done {
+    fn run(&mut self, device: usize, bytes: &[u8], earliest: Moment) -> Done {
+        let ran = self.bed.run(device, bytes)?;
+        let mut observer = Observer::new(self.bed, Seen::ran(ran.action));
+        let mut clock = Clock::new(earliest, &mut observer);
+        let verdict = self.node.receive_at(device, bytes, &mut clock);
+        self.tally.timed(&clock);
+        observer.done()?;
+        self.tally.met(&verdict, &self.node);
+        Ok(compare::run(&verdict, bytes, &ran, self.bed.ids(), &mut self.flows)
+            .map_err(|what| Divergence { what: format!("{what}\nmodel: {verdict:02x?}\nnode: {ran:02x?}") }))
+    }
+
+    fn on_wire(&mut self, device: usize, bytes: &[u8], earliest: Moment) -> Done {
         if bytes.len() > LONGEST_ON_WIRE {
             anyhow::bail!("{} bytes are too many for a wire", bytes.len());
         }
         self.tally.wired += 1;
-        let mut copies = match verdict {
+        self.bed.send(device, bytes)?;
+        let mut observer = Observer::new(self.bed, Seen::Sent);
+        let mut clock = Clock::new(earliest, &mut observer);
+        let verdict = self.node.receive_at(device, bytes, &mut clock);
+        let mut copies = match &verdict {
             Verdict::Sent(copy) | Verdict::Answered(_, copy) => vec![copy.clone()],
-            Verdict::Flooded(flood) => self.node.flood(flood),
+            Verdict::Flooded(flood) => self.node.flood_at(flood, &mut clock),
             Verdict::Dropped(..) | Verdict::Peer(_) => vec![],
             Verdict::Host => {
                 self.node.pass_to_host(device, bytes);
                 vec![]
             }
         };
+        self.tally.timed(&clock);
+        observer.done()?;
+        self.tally.met(&verdict, &self.node);
         copies.retain(is_capturable);
-        self.bed.send(device, bytes)?;
         self.receive(copies)
     }
 

@@ -37,6 +37,8 @@ pub struct Options {
     pub time: Option<Duration>,
     /// Where cases are kept in which the node differs.
     pub corpus: PathBuf,
+    /// Whether such a case is kept as it is, and not made as short as it gets: that takes minutes, and may not find it again where it is about time.
+    pub keeps_whole: bool,
 }
 
 /// What was done.
@@ -57,6 +59,8 @@ pub struct Report {
 /// # Errors
 /// We are not root, or the kernel refuses what it should not.
 pub fn run(options: &Options, progress: &(dyn Fn(&Report) + Sync)) -> anyhow::Result<Report> {
+    // Before we are on one of them alone.
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     bed::with(|bed| {
         let mut rng = Rng::with_seed(options.seed);
         let started = Instant::now();
@@ -69,7 +73,7 @@ pub fn run(options: &Options, progress: &(dyn Fn(&Report) + Sync)) -> anyhow::Re
             let seed = rng.u64(..);
             let mut case = Case::default();
             let mut here = report.clone();
-            let diverged = one_case(bed, seed, &mut case, |tally| {
+            let diverged = one_case(bed, (seed, cpus), &mut case, |tally| {
                 here = report.clone();
                 here.tally.add(tally);
                 progress(&here);
@@ -87,7 +91,7 @@ pub fn run(options: &Options, progress: &(dyn Fn(&Report) + Sync)) -> anyhow::Re
 /// One case; `is_over` hears of the frames so far.
 fn one_case(
     bed: &mut Bed,
-    seed: u64,
+    (seed, cpus): (u64, usize),
     case: &mut Case,
     mut is_over: impl FnMut(&Tally) -> bool,
 ) -> anyhow::Result<Option<Divergence>> {
@@ -105,7 +109,7 @@ fn one_case(
             act(&mut pair, Act::Configure(world.setup(&mut rng)))?.ok();
         }
         if rng.u8(..4) == 0 {
-            act(&mut pair, Act::Cpu(rng.usize(..cpus())))?.ok();
+            act(&mut pair, Act::Cpu(rng.usize(..cpus)))?.ok();
         }
         let how = if rng.u32(..WIRED) == 0 { How::Wire } else { How::Run };
         for _ in 0..BATCH {
@@ -125,10 +129,6 @@ fn one_case(
     Ok(None)
 }
 
-fn cpus() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
 /// Shrinks a case and writes it down.
 fn keep(
     bed: &mut Bed,
@@ -138,6 +138,13 @@ fn keep(
     report: &mut Report,
 ) -> anyhow::Result<()> {
     std::fs::create_dir_all(&options.corpus).with_context(|| options.corpus.display().to_string())?;
+    if options.keeps_whole {
+        let path = options.corpus.join(format!("{:x}-{}.txt", options.seed, report.cases));
+        let whole = Case { about: divergence.what.clone(), acts: case.acts.clone() };
+        std::fs::write(&path, whole.text()).with_context(|| path.display().to_string())?;
+        report.divergence = Some((divergence, path));
+        return Ok(());
+    }
     let Some((mut shrunk, divergence)) = shrink(bed, case)? else {
         report.fleeting += 1;
         let path = options.corpus.join(format!("fleeting-{:x}-{}.txt", options.seed, report.cases));

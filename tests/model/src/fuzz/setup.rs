@@ -10,7 +10,10 @@ use anyhow::Context;
 use fastrand::Rng;
 use sillon::model::{Encap, NodeConfig, Service};
 
-use super::guards::{self, Taken};
+use super::{
+    guards::{self, Taken},
+    limits,
+};
 use crate::forwarding::Way;
 
 /// The devices of the bed: the first are for operators, the last two face the underlay.
@@ -27,6 +30,8 @@ pub const VTEPS: [&str; 2] = ["10.99.0.1", "fd99::1"];
 pub const VIDS: [u16; 4] = [1, 2, 100, 4094];
 /// Segments that there are to choose from.
 const SEGMENTS: usize = 6;
+/// Ports and tags that a segment comes back to.
+const POINTS: usize = 4;
 
 /// The MAC of a device.
 pub const fn mac(device: usize) -> [u8; 6] {
@@ -61,8 +66,17 @@ impl Setup {
 
 /// The segments that the configurations of one case are made of: those that follow each other have some in common.
 pub struct World {
-    /// Name, operator, VNI and service of each.
-    segments: Vec<(String, &'static str, u32, Service)>,
+    segments: Vec<Known>,
+}
+
+/// What stays of a segment from one configuration to the next.
+struct Known {
+    name: String,
+    operator: &'static str,
+    vni: u32,
+    service: Service,
+    /// Where most of its attachments are.
+    points: [(&'static str, Encap); POINTS],
 }
 
 impl World {
@@ -75,7 +89,9 @@ impl World {
         let services = [Service::Lan, Service::Lan, Service::Tree, Service::Line];
         let segment = |(index, vni)| {
             let operator = ["alder", "birch", "cedar"][rng.usize(..3)];
-            (format!("{operator}-{index}"), operator, vni, services[rng.usize(..services.len())])
+            let service = services[rng.usize(..services.len())];
+            let points = std::array::from_fn(|_| (DEVICES[rng.usize(..ACCESS)], encap(rng)));
+            Known { name: format!("{operator}-{index}"), operator, vni, service, points }
         };
         Self { segments: vnis.into_iter().enumerate().map(segment).collect() }
     }
@@ -83,9 +99,9 @@ impl World {
     /// A configuration of some of its segments.
     pub fn setup(&self, rng: &mut Rng) -> Setup {
         let mut draft = Draft::new(rng);
-        for (name, operator, vni, service) in &self.segments {
+        for segment in &self.segments {
             if rng.u8(..5) > 0 {
-                draft.segment(rng, (name, operator), *vni, *service);
+                draft.segment(rng, segment);
             }
         }
         let ways = draft.ways(rng);
@@ -126,14 +142,16 @@ impl Draft {
         Self { text, vteps, ports, uplinks, taken: Vec::new(), remotes: BTreeSet::new() }
     }
 
-    fn segment(&mut self, rng: &mut Rng, (name, operator): (&str, &str), vni: u32, service: Service) {
+    fn segment(&mut self, rng: &mut Rng, known: &Known) {
+        let Known { name, operator, vni, service, .. } = known;
+        let service = *service;
         let has = |remote: &&str| self.vteps.iter().any(|vtep| vtep.contains(':') == remote.contains(':'));
         let mut remotes: Vec<&str> = REMOTES.into_iter().filter(has).filter(|_| rng.u8(..3) == 0).collect();
         if service == Service::Line {
             remotes.truncate(rng.usize(..3));
         }
         self.remotes.extend(&remotes);
-        let mtu = rng.choice([576, 1400, 1500, 1500, 9000]).unwrap_or(1500);
+        let mtu: u64 = rng.choice([576, 1400, 1500, 1500, 9000]).unwrap_or(1500);
         let limit = rng.choice([1, 2, 4, 64, 64, 64]).unwrap_or(64);
         let dscp = rng.choice([0, 0, 10, 46, 63]).unwrap_or(0);
         let moves = guards::moves(rng);
@@ -151,12 +169,19 @@ impl Draft {
             self.text += "suppress = true\n";
         }
         let mut taken = Taken::new(suppresses);
-        (0..points).for_each(|_| self.attach(rng, name, service, &mut taken));
+        (0..points).for_each(|_| self.attach(rng, known, mtu, &mut taken));
     }
 
-    fn attach(&mut self, rng: &mut Rng, segment: &str, service: Service, taken: &mut Taken) {
-        let Some(port) = rng.choice(&self.ports).copied() else { return };
-        let encap = encap(rng);
+    fn attach(&mut self, rng: &mut Rng, known: &Known, mtu: u64, taken: &mut Taken) {
+        let Known { name: segment, service, .. } = known;
+        let Some(mut port) = rng.choice(&self.ports).copied() else { return };
+        let mut encap = encap(rng);
+        if rng.u8(..3) > 0 {
+            (port, encap) = known.points[rng.usize(..POINTS)];
+        }
+        if !self.ports.contains(&port) {
+            return;
+        }
         if self.taken.iter().any(|(other, taken)| *other == port && taken.overlaps(&encap)) {
             return;
         }
@@ -165,13 +190,13 @@ impl Draft {
             self.text,
             "\n[[attachment]]\nsegment = {segment:?}\nport = {port:?}\nencap = \"{encap}\"\n"
         );
-        // The model knows no time, and so no limit in a second.
-        self.text += "storm = \"off\"\n";
-        if service == Service::Tree && rng.bool() {
+        let profiles = limits::lines(rng, mtu, self.taken.len(), &mut self.text);
+        if *service == Service::Tree && rng.bool() {
             self.text += "role = \"leaf\"\n";
         }
         let may_peer = matches!(encap, Encap::Untagged | Encap::Port);
-        self.text += &guards::lines(rng, service, may_peer, taken);
+        self.text += &guards::lines(rng, *service, may_peer, taken);
+        self.text += &profiles;
     }
 
     /// Ways of equal cost have one MTU: which of them a flow takes is open, whether it gets through is not.

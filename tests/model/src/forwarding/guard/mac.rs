@@ -20,7 +20,7 @@ use super::super::{
 };
 
 /// Whether an address is one of the node's own: its ports have them.
-fn is_own(config: &NodeConfig, devices: &[Device], mac: Mac) -> bool {
+pub fn is_own(config: &NodeConfig, devices: &[Device], mac: Mac) -> bool {
     let is_port = |device: &Device| config.ports.iter().any(|port| port.name.as_str() == device.name);
     devices.iter().any(|device| device.mac == mac && is_port(device))
 }

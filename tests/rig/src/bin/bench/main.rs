@@ -23,6 +23,8 @@ const EXAMPLES: &str = "\
 Examples:
   cargo xtask bench                            everything, as a table
   cargo xtask bench forward latency --quick    two suites, fewer cases and rounds
+  cargo xtask bench forward --against /tmp/sillon-before
+                                               what a change gains
   cargo xtask bench --json b.json --plot docs/plots --markdown docs/performance.md";
 
 /// Measures Sillon in a rig of network namespaces, as ratios to references of the same run; needs root. Fails where a goal is missed
@@ -52,6 +54,9 @@ struct Options {
     /// About how long a turn takes, in milliseconds [default: 150, or 60]
     #[arg(long, value_parser = clap::value_parser!(u32).range(10..=60_000))]
     milliseconds: Option<u32>,
+    /// Another build of `sillon`, measured beside this one as `other` in the suite `forward`: what a change gains
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
     /// The `sillon` binary to measure
     #[arg(long, env = "SILLON_BIN", value_name = "FILE", hide = true)]
     sillon: PathBuf,
@@ -89,6 +94,7 @@ fn measure(options: &Options) -> anyhow::Result<bool> {
     };
     let bench = Bench {
         sillon: options.sillon.clone(),
+        against: options.against.clone(),
         object: options.object.clone(),
         crowd: options.crowd.clone(),
         rounds: options.rounds.unwrap_or(rounds),

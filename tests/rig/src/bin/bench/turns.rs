@@ -21,6 +21,8 @@ pub enum Extent {
 pub struct Bench {
     /// The `sillon` binary.
     pub sillon: PathBuf,
+    /// Another one, to compare it with.
+    pub against: Option<PathBuf>,
     /// The benchmark's own eBPF object.
     pub object: PathBuf,
     /// What plays a crowd of agents.
@@ -135,6 +137,7 @@ mod tests {
         let order = std::cell::RefCell::new(Vec::new());
         let bench = Bench {
             sillon: PathBuf::new(),
+            against: None,
             object: PathBuf::new(),
             crowd: PathBuf::new(),
             rounds: 2,

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, thread, time::Duration};
 
 use sillon_rig::{
-    Frame, PacketSocket, Tag, Wire,
+    Family, Frame, PacketSocket, Tag, Wire,
     frame::{BROADCAST, Macs},
 };
 
@@ -30,7 +30,7 @@ struct Ear {
 }
 
 /// Has every server try to reach every other.
-pub fn try_all(cast: &mut Cast) -> anyhow::Result<Reached> {
+pub fn try_all(cast: &Cast, vnis: &[u32; 3]) -> anyhow::Result<Reached> {
     let mut ears = Vec::new();
     for (operator, servers) in cast.servers.iter().enumerate() {
         for (server, seat) in servers.iter().zip(OPERATORS[operator].seats) {
@@ -42,7 +42,7 @@ pub fn try_all(cast: &mut Cast) -> anyhow::Result<Reached> {
         for (index, server) in servers.iter().enumerate() {
             let seat = OPERATORS[operator].seats[index];
             let port_mac = cast.fabric.edges[seat.edge].netns.mac(seat.port)?;
-            let frames = frames(cast, &OPERATORS[operator], index, port_mac);
+            let frames = frames(cast, vnis, (operator, index), port_mac);
             for frame in frames.iter().cycle().take(frames.len() * TIMES) {
                 send(server.wire(), frame)?;
                 reached.sent[operator] += 1;
@@ -82,7 +82,8 @@ fn mark(operator: &Operator) -> String {
 }
 
 /// All frames that server `index` of an operator tries once.
-fn frames(cast: &Cast, operator: &'static Operator, index: usize, port_mac: [u8; 6]) -> Vec<Frame> {
+fn frames(cast: &Cast, vnis: &[u32; 3], (operator, index): (usize, usize), port_mac: [u8; 6]) -> Vec<Frame> {
+    let operator = &OPERATORS[operator];
     let seat = operator.seats[index];
     let plain = |to: [u8; 6], to_ip: [u8; 4]| {
         let macs = Macs { from: [2, 0, 0, 0, 0, index as u8 + 1], to };
@@ -93,13 +94,13 @@ fn frames(cast: &Cast, operator: &'static Operator, index: usize, port_mac: [u8;
     for number in 1..=3 {
         frames.push(plain([2, 0, 0, 0, 0, number], [10, 0, 0, number]).tagged(seat.tags));
     }
-    for other in OPERATORS.iter().filter(|other| other.name != operator.name) {
+    for (other, vni) in OPERATORS.iter().zip(vnis).filter(|(other, _)| other.name != operator.name) {
         let inner = plain(BROADCAST, [10, 0, 0, 255]);
         // On the shared cable, the tags are the switch's business: whoever sends with birch's there is birch.
         if seat.port != SHARED {
             frames.extend(with_tags_of(other, seat, &inner));
         }
-        frames.extend(tunnelled(cast, other, &inner, port_mac).iter().map(|frame| frame.tagged(seat.tags)));
+        frames.extend(tunnelled(cast, *vni, &inner, port_mac).iter().map(|frame| frame.tagged(seat.tags)));
     }
     frames
 }
@@ -110,13 +111,13 @@ fn with_tags_of(other: &Operator, own: Seat, inner: &Frame) -> Vec<Frame> {
     tagged.flat_map(|seat| [inner.tagged(seat.tags), inner.tagged(seat.tags).tagged(own.tags)]).collect()
 }
 
-/// VXLAN of the other's VNI, as if a server were an edge.
-fn tunnelled(cast: &Cast, other: &Operator, inner: &Frame, port_mac: [u8; 6]) -> Vec<Frame> {
-    let [_, a, b, c] = other.vni.to_be_bytes();
+/// VXLAN of the other's VNI, as if a server were an edge, over either family.
+fn tunnelled(cast: &Cast, vni: u32, inner: &Frame, port_mac: [u8; 6]) -> Vec<Frame> {
+    let [_, a, b, c] = vni.to_be_bytes();
     let payload = [&[8, 0, 0, 0, a, b, c, 0], &inner.0[..]].concat();
     let macs = Macs { from: [2, 0, 0, 0, 0, 0x66], to: port_mac };
-    let vtep = |edge| cast.fabric.vtep(edge, other.family).parse::<IpAddr>();
-    let ways = [(vtep(0), vtep(1)), (vtep(1), vtep(0))];
-    let ways = ways.into_iter().filter_map(|(from, to)| Some((from.ok()?, to.ok()?)));
+    let vtep = |edge, family| cast.fabric.vtep(edge, family).parse::<IpAddr>();
+    let ways = [Family::V4, Family::V6].into_iter().flat_map(|family| [(0, 1, family), (1, 0, family)]);
+    let ways = ways.filter_map(|(from, to, family)| Some((vtep(from, family).ok()?, vtep(to, family).ok()?)));
     ways.map(|ips| Frame::udp(macs, ips, (50_000, 4789), &payload)).collect()
 }

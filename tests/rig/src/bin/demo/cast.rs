@@ -1,20 +1,19 @@
-//! Who plays: three operators with three servers each, on the ports of two edges.
+//! Who plays: three operators with three servers each, on the ports of two edges, as `examples/` says it; and one server that goes from one
+//! operator to another.
 //!
-//! Servers 1 and 2 have an access port of their own; the third servers share one cable, as behind a switch. All servers number n have the
+//! Servers 1 and 2 have an access port of their own; the third are behind one shared cable, as behind a switch. All servers number n have the
 //! same MAC and the same addresses, whoever's they are.
 
 use std::path::Path;
 
-use sillon_rig::{Fabric, Family, KernelHost, NodeFile, SmolHost, Tag, Underlay, Wire, smol::Identity};
+use sillon_rig::{Fabric, KernelHost, SmolHost, Tag, Underlay, Wire, smol::Identity};
 
 /// An operator, and what it has leased.
 pub struct Operator {
     /// Its name.
     pub name: &'static str,
-    /// Its VNI.
-    pub vni: u32,
-    /// What its tunnel goes over.
-    pub family: Family,
+    /// What it applies.
+    pub file: &'static str,
     /// Its servers' seats, number 1 first.
     pub seats: [Seat; 3],
 }
@@ -49,23 +48,23 @@ pub const SHARED: &str = "shared";
 pub const OPERATORS: [Operator; 3] = [
     Operator {
         name: "alder",
-        vni: 100,
-        family: Family::V4,
+        file: "alder.yaml",
         seats: [seat(0, "p1", UNTAGGED), seat(1, "p1", UNTAGGED), seat(1, SHARED, DOT1Q)],
     },
     Operator {
         name: "birch",
-        vni: 200,
-        family: Family::V6,
+        file: "birch.toml",
         seats: [seat(0, "p2", DOT1Q), seat(1, "p2", QINQ), seat(1, SHARED, DOT1Q_TOO)],
     },
     Operator {
         name: "cedar",
-        vni: 300,
-        family: Family::V4,
+        file: "cedar.yaml",
         seats: [seat(0, "p3", QINQ), seat(1, "p3", QINQ_S), seat(1, SHARED, QINQ)],
     },
 ];
+
+/// The server that is handed over: its number, by which it is called, and its port.
+pub const ROVER: (u8, Seat) = (4, seat(0, "p4", UNTAGGED));
 
 /// A server: with the kernel's stack where its frames have no tags, else with smoltcp's.
 pub enum Server {
@@ -91,6 +90,8 @@ pub struct Cast {
     pub fabric: Fabric,
     /// By operator and number.
     pub servers: Vec<[Server; 3]>,
+    /// The server that is handed over; nobody's stack is on it.
+    pub rover: Wire,
 }
 
 impl Cast {
@@ -108,16 +109,8 @@ impl Cast {
             };
             servers.push([sit(0)?, sit(1)?, sit(2)?]);
         }
-        Ok(Self { fabric, servers })
-    }
-
-    /// Starts the agents.
-    pub fn start(&mut self) -> anyhow::Result<()> {
-        for edge in [0, 1] {
-            let file = file(&self.fabric, edge);
-            self.fabric.edges[edge].start(&file)?;
-        }
-        Ok(())
+        let rover = fabric.plug(ROVER.1.edge, ROVER.1.port)?;
+        Ok(Self { fabric, servers, rover })
     }
 
     /// The servers with smoltcp's stack.
@@ -138,26 +131,4 @@ fn server(wire: Wire, number: u8, tags: &[Tag]) -> anyhow::Result<Server> {
     let mac = format!("02:00:00:00:00:{number:02x}");
     let addresses = [format!("10.0.0.{number}/24"), format!("fd00::{number}/64")];
     Ok(Server::Kernel(KernelHost::new(wire, &mac, &addresses.each_ref().map(String::as_str))?))
-}
-
-fn file(fabric: &Fabric, edge: usize) -> NodeFile {
-    let mut file = fabric.file(edge);
-    let seats = || OPERATORS.iter().flat_map(|operator| operator.seats.map(|seat| (operator, seat)));
-    let here = || seats().filter(|(_, seat)| seat.edge == edge);
-    for (_, seat) in here().filter(|(_, seat)| seat.port != SHARED) {
-        file = file.port(seat.port, "access");
-    }
-    if here().any(|(_, seat)| seat.port == SHARED) {
-        file = file.port(SHARED, "handover");
-    }
-    for operator in &OPERATORS {
-        let remote = fabric.vtep(1 - edge, operator.family);
-        file = file.segment(&segment(operator), operator.vni, "lan", &[remote]);
-    }
-    here().fold(file, |file, (operator, seat)| file.attach(&segment(operator), seat.port, seat.encap))
-}
-
-/// The name of an operator's segment.
-pub fn segment(operator: &Operator) -> String {
-    format!("{}-lan", operator.name)
 }

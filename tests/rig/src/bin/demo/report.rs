@@ -1,13 +1,15 @@
 //! What is printed.
 
-use comfy_table::{Cell, CellAlignment, Table, presets};
-use sillon_rig::Family;
+use std::time::Duration;
 
 use crate::{
     attacks::Reached,
-    cast::{Cast, OPERATORS},
+    cast::{Cast, OPERATORS, ROVER, Seat},
+    handover::{Handover, Seen},
+    office::Office,
     paths::Worked,
 };
+use comfy_table::{Cell, CellAlignment, Table, presets};
 
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
@@ -25,26 +27,59 @@ fn titled(title: &str, table: &Table) -> String {
 }
 
 /// Who is where.
-pub fn introduction(cast: &Cast) -> String {
-    let mut seats =
-        table(&["operator", "vni", "tunnel", "server", "addresses", "edge", "port", "encapsulation"]);
-    for operator in &OPERATORS {
-        let tunnel = if operator.family == Family::V4 { "VXLAN over IPv4" } else { "VXLAN over IPv6" };
-        for (index, seat) in operator.seats.iter().enumerate() {
-            let number_of = index + 1;
-            seats.add_row(vec![
-                Cell::new(operator.name),
-                number(operator.vni),
-                Cell::new(tunnel),
-                number(number_of),
-                Cell::new(format!("02:00:00:00:00:{number_of:02x} 10.0.0.{number_of} fd00::{number_of}")),
-                Cell::new(cast.fabric.edges[seat.edge].name()),
-                Cell::new(seat.port),
-                Cell::new(seat.encap),
-            ]);
+pub fn introduction(cast: &Cast, vnis: &[u32; 3]) -> String {
+    let mut seats = table(&["operator", "vni", "server", "addresses", "edge", "port", "encapsulation"]);
+    let mut row = |operator: &str, vni: Cell, number_of: usize, seat: &Seat| {
+        seats.add_row(vec![
+            Cell::new(operator),
+            vni,
+            number(number_of),
+            Cell::new(format!("02:00:00:00:00:{number_of:02x} 10.0.0.{number_of} fd00::{number_of}")),
+            Cell::new(cast.fabric.edges[seat.edge].name()),
+            Cell::new(seat.port),
+            Cell::new(seat.encap),
+        ]);
+    };
+    for (operator, vni) in OPERATORS.iter().zip(vnis) {
+        for (number_of, seat) in (1..).zip(&operator.seats) {
+            row(operator.name, number(vni), number_of, seat);
         }
     }
+    row("alder, then birch", number("-"), ROVER.0.into(), &ROVER.1);
     titled("Three operators on the same two edges, all with the same addresses", &seats)
+}
+
+/// What was asked of the controller, and what it answered.
+pub fn asked(office: &Office) -> String {
+    let mut asked = table(&["who", "asks", "exit", "answer"]);
+    for said in &office.said {
+        let answer = Cell::new(&said.answer);
+        asked.add_row(vec![Cell::new(&said.who), Cell::new(&said.command), number(said.code), answer]);
+    }
+    titled("What was asked of the controller, each with a certificate of its own", &asked)
+}
+
+/// The server that was handed over.
+pub fn handover(handover: &Handover) -> String {
+    let mut seen =
+        table(&["operator", "heard of server 4", "from", "until", "heard by server 4", "from", "until"]);
+    let cells = |seen: &Seen| {
+        let time = |when: Option<Duration>| {
+            number(when.map_or_else(|| "-".to_owned(), |when| format!("{:.2} s", when.as_secs_f32())))
+        };
+        let (first, last) = (seen.between.map(|both| both.0.when), seen.between.map(|both| both.1.when));
+        [number(seen.frames), time(first), time(last)]
+    };
+    for (operator, [heard, said]) in OPERATORS.iter().zip(&handover.seen) {
+        let name = [Cell::new(operator.name)];
+        seen.add_row(name.into_iter().chain(cells(heard)).chain(cells(said)).collect::<Vec<_>>());
+    }
+    let title = format!(
+        "Server 4 is handed over from alder to birch while everybody talks: the owner asks at {:.2} s, birch has attached it at {:.2} s",
+        handover.asked.as_secs_f32(),
+        handover.attached.as_secs_f32()
+    );
+    titled(&title, &seen)
 }
 
 /// What must work.
@@ -111,7 +146,7 @@ pub fn proof(cast: &Cast) -> anyhow::Result<(String, bool)> {
     Ok((said.trim_end().to_owned(), in_order))
 }
 
-/// What is not as it should be.
+/// What is not as it should be with the paths and the attacks.
 pub fn faults(worked: &[Worked], reached: &Reached) -> Vec<String> {
     let broken = worked.iter().filter(|path| !path.is_right());
     let mut faults: Vec<String> = broken
@@ -135,7 +170,7 @@ pub fn faults(worked: &[Worked], reached: &Reached) -> Vec<String> {
 /// The last line.
 pub fn verdict(faults: &[String]) -> String {
     if faults.is_empty() {
-        "\nEvery path inside an operator works, and not one frame crossed from one operator to another."
+        "\nEvery path inside an operator works, not one frame crossed from one operator to another, and no server was two operators' at once."
             .to_owned()
     } else {
         format!("\nNOT AS IT SHOULD BE:\n  {}", faults.join("\n  "))
@@ -143,19 +178,31 @@ pub fn verdict(faults: &[String]) -> String {
 }
 
 /// What to type in another terminal.
-pub fn commands(cast: &Cast) -> String {
+pub fn commands(cast: &Cast, office: &Office) -> String {
     let [one, two] = &cast.fabric.edges;
-    let sillon = cast.fabric.binary().display();
+    let binary = cast.fabric.binary().display();
     let alder = &cast.servers[0][0].wire().netns;
     let birch = &cast.servers[1][0].wire().netns;
     format!(
         "\nThe rig is up until Ctrl-C. Try in another terminal, as root:\n\
+         \n  # who asks the controller is a context: owner, auditor, alder, birch, cedar\n\
+         \x20 sillon() {{ {office} env SILLON_CONTEXTS={contexts} {binary} \"$@\"; }}\n\
+         \x20 sillon get nodes --context owner\n\
+         \x20 sillon get attachments --context alder\n\
+         \x20 sillon get attachments --context birch     # nothing of alder's\n\
+         \x20 sillon describe lease birch/s7 --context birch\n\
+         \x20 sillon detach alder/s1 --context alder     # its ping ends; this brings it back:\n\
+         \x20 sillon apply -f {example} --context alder\n\
+         \x20 sillon events -f --context owner\n\
          \n  # alder's first server: its second one, and its third, behind a tag\n\
          \x20 {alder} ping 10.0.0.2\n  {alder} ping fd00::3\n\
          \n  # birch's first server hears nothing of that\n  {birch} tcpdump -eni eth0\n\
-         \n  # the edges\n  {one} {sillon} node show --node edge1\n  {one} {sillon} node show fdb --node edge1\n  {two} {sillon} node show drops --json --node edge2\n\
+         \n  # the edges\n  {one} {binary} node show --node edge1\n  {one} {binary} node show fdb --node edge1\n  {two} {binary} node show drops --json --node edge2\n\
          \n  # stop an agent: its edge goes on forwarding; take it down, and it does not\n\
-         \x20 kill {agent}\n  {two} {sillon} node flush --node edge2\n",
+         \x20 kill {agent}\n  {two} {binary} node flush --node edge2\n",
+        office = office.netns.nsenter(),
+        contexts = office.contexts_file(),
+        example = office.example("alder.yaml"),
         alder = alder.nsenter(),
         birch = birch.nsenter(),
         one = one.netns.nsenter(),

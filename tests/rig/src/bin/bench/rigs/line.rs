@@ -35,6 +35,10 @@ pub enum Carrier {
     Bare,
     /// Ours, with what this adds to the attachment's keys.
     Sillon(fn(NodeFile) -> NodeFile),
+    /// Another build of ours ([`Bench::against`]), as a file has it that says nothing of guards.
+    Other,
+    /// Ours with its defaults, in a segment with `suppress`.
+    Suppressing,
     /// The kernel's bridge and VXLAN device.
     Kernel,
     /// Open vSwitch with its userspace datapath.
@@ -51,8 +55,13 @@ pub const CONTENDERS: [Contender; 4] = [
     ("kernel", Carrier::Kernel),
     ("ovs", Carrier::Ovs),
 ];
+/// Another build of ours.
+pub const OTHER: Contender = ("other", Carrier::Other);
 /// Without the guards that are on by default.
 pub const UNGUARDED: Contender = ("unguarded", Carrier::Sillon(unguarded));
+
+/// With the defaults, and with suppression, which is not one of them.
+pub const SUPPRESSING: Contender = ("suppressing", Carrier::Suppressing);
 
 fn unguarded(file: NodeFile) -> NodeFile {
     file.key("trusted", "[\"dhcp\", \"ra\"]").key("storm", "\"off\"")
@@ -130,10 +139,16 @@ impl Line {
         if let Some(why) = absent(way, carrier) {
             return Ok(Err(why));
         }
-        let mut fabric = Fabric::new(Underlay::Direct, &bench.sillon)?;
+        let sillon = match (carrier, &bench.against) {
+            (Carrier::Other, Some(other)) => other,
+            _ => &bench.sillon,
+        };
+        let mut fabric = Fabric::new(Underlay::Direct, sillon)?;
         let between = match carrier {
             Carrier::Bare => bare(&fabric, &bench.object, way)?,
-            Carrier::Sillon(keys) => ours(&mut fabric, way, keys)?.into(),
+            Carrier::Sillon(keys) => ours(&mut fabric, way, keys, false)?.into(),
+            Carrier::Other => ours(&mut fabric, way, |file| file, false)?.into(),
+            Carrier::Suppressing => ours(&mut fabric, way, |file| file, true)?.into(),
             Carrier::Kernel => bridges(&fabric, way)?.into(),
             Carrier::Ovs => switches(&fabric, way)?,
         };
@@ -202,24 +217,36 @@ fn bare(fabric: &Fabric, object: &Path, way: Way) -> anyhow::Result<Between> {
     Ok(between)
 }
 
-fn ours(fabric: &mut Fabric, way: Way, keys: fn(NodeFile) -> NodeFile) -> anyhow::Result<Vec<Wire>> {
+fn ours(
+    fabric: &mut Fabric,
+    way: Way,
+    keys: fn(NodeFile) -> NodeFile,
+    suppresses: bool,
+) -> anyhow::Result<Vec<Wire>> {
     let wires = plug(fabric, way)?;
     let edges: &[usize] = if let Way::Vxlan(_) = way { &[0, 1] } else { &[0] };
     for edge in edges.iter().copied() {
-        let file = file(fabric, way, edge, keys);
+        let file = file(fabric, way, edge, keys, suppresses);
         fabric.edges[edge].start(&file)?;
     }
     Ok(wires)
 }
 
 /// An edge's file.
-fn file(fabric: &Fabric, way: Way, edge: usize, keys: fn(NodeFile) -> NodeFile) -> NodeFile {
+fn file(
+    fabric: &Fabric,
+    way: Way,
+    edge: usize,
+    keys: fn(NodeFile) -> NodeFile,
+    suppresses: bool,
+) -> NodeFile {
     let remote: &[&str] = if let Way::Vxlan(family) = way { &[fabric.vtep(1 - edge, family)] } else { &[] };
     let ports = way.ports().into_iter().zip(way.encaps()).filter(|((at, _), _)| *at == edge);
     let file = ports.clone().fold(fabric.file(edge), |file, ((_, port), _)| file.port(port, "access"));
     let file = file.profile("wide").key("cir", "\"400 Gbit/s\"");
     // The sink says nothing more once it is known.
     let file = file.segment("bench-lan", VNI, "lan", remote).key("ageing", 1_000_000);
+    let file = file.key("suppress", suppresses);
     ports.fold(file, |file, ((_, port), encap)| keys(file.attach("bench-lan", port, encap)))
 }
 

@@ -15,7 +15,7 @@ use sillon_rig::{Family, Node, NodeFile};
 use crate::{
     outcome::{NANOSECONDS, Outcome, Sample},
     rigs::{
-        line::{Carrier, Line, UNGUARDED, Way},
+        line::{Carrier, Line, SUPPRESSING, UNGUARDED, Way},
         load::{Load, To},
     },
     turns::{Bench, Extent, Turn},
@@ -48,12 +48,13 @@ fn listed(file: NodeFile) -> NodeFile {
     file.key("prefixes", "[\"10.0.0.0/24\"]").key("ethertypes", "[\"ipv4\", \"arp\", \"0x88b5\"]")
 }
 
-const VARIANTS: [Variant; 8] = [
+const VARIANTS: [Variant; 9] = [
     Variant { name: "bare", way: V4, carrier: Carrier::Bare },
     Variant { name: "local", way: Way::Local, carrier: Carrier::Sillon(plain) },
     Variant { name: "dot1q → qinq", way: Way::Translated, carrier: Carrier::Sillon(plain) },
     Variant { name: "VXLAN v4", way: V4, carrier: Carrier::Sillon(plain) },
     Variant { name: "VXLAN v4, unguarded", way: V4, carrier: UNGUARDED.1 },
+    Variant { name: "VXLAN v4, suppressing", way: V4, carrier: SUPPRESSING.1 },
     Variant { name: "VXLAN v4, policed both ways", way: V4, carrier: Carrier::Sillon(policed) },
     Variant { name: "VXLAN v4, prefixes and ethertypes", way: V4, carrier: Carrier::Sillon(listed) },
     Variant { name: "VXLAN v6", way: Way::Vxlan(Family::V6), carrier: Carrier::Sillon(plain) },
@@ -95,7 +96,7 @@ pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
         references: vec!["bare"],
         goals: Vec::new(),
         notes: vec![
-            "What a step costs is the difference of two lines; counting itself is in all of them, the bare redirect's too. Tunnel header: VXLAN v4 less local. Default guards: VXLAN v4 less unguarded. Police: policed less VXLAN v4.".to_owned(),
+            "What a step costs is the difference of two lines; counting itself is in all of them, the bare redirect's too. Tunnel header: VXLAN v4 less local. Default guards: VXLAN v4 less unguarded. Suppression, of frames that are no ARP and no neighbour discovery: suppressing less VXLAN v4. Police: policed less VXLAN v4.".to_owned(),
             "Instructions a frame are not counted: this machine has no hardware performance counters (a VM without a PMU) unless `perf stat -e instructions true` says otherwise.".to_owned(),
             size,
         ],

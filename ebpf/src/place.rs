@@ -1,0 +1,57 @@
+//! What others have learned, learned here: the agent runs this on a frame of its own making (never on a port) that says which address is behind which
+//! remote. It is learned by the same code, and so within the same rules, as if a frame had come out of that tunnel: what is configured, sticky or
+//! frozen stays, a move counts as one, and a segment's share is its share. Each run takes one address; the agent has it run as often as
+//! there are some.
+
+use aya_ebpf::{
+    bindings::xdp_action, helpers::generated::bpf_ktime_get_coarse_ns, macros::xdp, programs::XdpContext,
+};
+use sillon_abi::{DropReason, Exit, FdbKey, PlaceHeader};
+
+use crate::{
+    frame::Frame,
+    guard::mac,
+    maps::{FDB, SEGMENTS},
+};
+
+const SIZE: usize = 16;
+
+#[xdp]
+pub fn sillon_place(ctx: XdpContext) -> u32 {
+    match place(&Frame::new(&ctx)) {
+        Ok(()) => xdp_action::XDP_DROP,
+        Err(_) => xdp_action::XDP_ABORTED,
+    }
+}
+
+#[inline(always)]
+fn place(frame: &Frame) -> Result<(), DropReason> {
+    let [next, how]: [u32; 2] = frame.read(0)?;
+    frame.write(0, next.wrapping_add(1))?;
+    let index = core::hint::black_box(next) & (PlaceHeader::MOST - 1);
+    let [segment, head, tail, exit]: [u32; 4] = frame.read_far(SIZE + index as usize * SIZE)?;
+    let (exit, now) = (Exit::from_word(exit), unsafe {
+        // SAFETY: a helper without arguments.
+        bpf_ktime_get_coarse_ns()
+    });
+    // SAFETY: the same twelve bytes.
+    let key: FdbKey = unsafe { core::mem::transmute([segment, head, tail]) };
+    // SAFETY: one aligned word of a map value.
+    let limit = SEGMENTS.get_ptr(segment).map(|segment| unsafe { (*segment).fdb_limit });
+    let limit = limit.filter(|_| exit.is_remote()).ok_or(DropReason::StaleExit)?;
+    let Some(entry) = FDB.get_ptr_mut(key) else {
+        if how != PlaceHeader::REFRESH {
+            mac::learn(&key, exit, 0, limit, now).result()?;
+        }
+        return Ok(());
+    };
+    // SAFETY: map values are aligned; each field is one word, written at once.
+    unsafe {
+        if (*entry).exit == exit {
+            (*entry).seen = now;
+        } else if how != PlaceHeader::REFRESH {
+            mac::moved(entry, segment, exit, 0, now).result()?;
+        }
+    }
+    Ok(())
+}

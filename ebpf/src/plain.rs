@@ -1,0 +1,68 @@
+//! Most packets by far are *plain*: whole ones of TCP or UDP, over IPv4 without options, behind no tags but the attachment's own. If
+//! such a one belongs to a flow that is decided, and nobody wants to look at it more closely, no step between `recall` and `deliver`
+//! has a say in it. Whether that is so is asked here, once and of a few words that are read together; then those steps are left out.
+//!
+//! Nothing is left out that would do anything: what one of the steps might drop, change or answer is not plain. Who gives a step more
+//! to do has to see to it here, too; the fuzzer, which sends many of its frames again and again, holds both ways to the same model.
+
+use sillon_abi::Guards;
+
+use crate::{
+    classify::Origin,
+    flow::{self, Flow, TCP, UDP},
+    frame::{Frame, Macs},
+    guard::server,
+    parse::{ETHERTYPE, IPV4, Inner},
+};
+
+/// Guards that look at each packet.
+const CLOSER: u16 = Guards::POLICED_IN | Guards::PREFIXES | Guards::ETHERTYPES;
+
+/// Where the packet starts, behind the ethertype of a frame without tags.
+const L3: usize = ETHERTYPE + 2;
+
+/// Ethertype, version, header length and DSCP: the first word that is looked at, but for its last byte's ECN.
+const HEAD: u32 = u32::from_ne_bytes([8, 0, 0x45, 0]);
+const HEAD_MASK: u32 = u32::from_ne_bytes([0xff, 0xff, 0xff, 0]);
+
+/// The inner frame and its flow, if it is plain. Its addresses stand at `start`.
+#[inline(always)]
+pub fn packet(frame: &Frame, origin: &Origin, macs: Macs, start: usize, len: usize) -> Option<(Inner, Flow)> {
+    let lead = origin.lead();
+    // Ethertype, IPv4 header and ports.
+    let at = frame.at::<[u16; 13]>(ETHERTYPE + lead).ok()?.cast::<u8>();
+    // SAFETY: 26 bytes are there.
+    let (head, fragment, protocol, addresses, ports) = unsafe {
+        (
+            at.cast::<u32>().read_unaligned(),
+            at.add(8).cast::<u16>().read_unaligned(),
+            at.add(11).read(),
+            at.add(14).cast::<u64>().read_unaligned(),
+            at.add(22).cast::<u32>().read_unaligned(),
+        )
+    };
+    let is_plain = head & HEAD_MASK == HEAD
+        && fragment & flow::FRAGMENT == 0
+        && (protocol == UDP || protocol == TCP)
+        && origin.guards & CLOSER == 0
+        && len <= lead + L3 + origin.mtu as usize;
+    if !is_plain {
+        return None;
+    }
+    if protocol == UDP && origin.guards & Guards::NO_DHCP_SERVER != 0 && server::is_dhcp_servers(ports) {
+        return None;
+    }
+    let inner = Inner {
+        macs,
+        start,
+        carried: 0,
+        priority_tag: false,
+        priority: 0,
+        eligible: 0,
+        l3: L3 + lead,
+        ethertype: IPV4,
+        len,
+    };
+    let ecn = head.to_ne_bytes()[3] & 3;
+    Some((inner, Flow { hash: flow::over_ipv4(addresses, ports), ecn }))
+}

@@ -1,0 +1,130 @@
+#![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
+
+use sillon_abi::{Attachment, ClassKey, Label, Mac, PortRecord, Segment, Service, TunnelEntry, TunnelKey};
+
+use super::*;
+use crate::dataplane::compile::addr;
+use crate::dataplane::tables::{Tables, padded};
+
+const FAR: &str = "10.0.0.2";
+
+/// Two segments, alder's (uid 1) and birch's (uid 2): each has an attachment of its uid, at p0 and p1, and a remote, 9.
+fn places() -> Arc<Places> {
+    let mut tables = Tables::default();
+    for (uid, operator) in [(1, "alder"), (2, "birch")] {
+        let vni = 100 + uid;
+        let segment = Segment { vni, service: Service::Lan as u8, fdb_limit: 10_000, ..Segment::default() };
+        tables.segments.insert(uid, segment);
+        let label = Label { segment: padded(&format!("{operator}.lan")), operator: padded(operator) };
+        tables.labels.insert(uid, label);
+        tables
+            .records
+            .insert(uid, PortRecord { name: padded(&format!("p{}", uid - 1)), features: 0, mode: 1 });
+        let class = ClassKey { ifindex: uid, ..ClassKey::default() };
+        tables.attachments.insert(uid, Attachment { class, segment: uid, ..Attachment::default() });
+        let key = TunnelKey::new(vni, addr(FAR.parse().unwrap()));
+        tables.tunnels.insert(key, TunnelEntry { key, segment: uid, remote: 9, ..TunnelEntry::default() });
+    }
+    Arc::new(Places::of(&tables))
+}
+
+fn located(uid: u32, number: u16) -> Located {
+    let [a, b] = number.to_be_bytes();
+    Located { key: FdbKey::new(uid, Mac::new([2, 0, 0, 0, a, b])), exit: Exit::attachment(uid) }
+}
+
+fn there(revision: u64, uid: u32, number: u16, at: Option<&str>) -> pb::There {
+    let segment = ["alder.lan", "birch.lan"][uid as usize - 1].to_owned();
+    let mac = located(uid, number).key.mac.octets().to_vec();
+    let learned = vec![pb::Learned { segment, mac, at: at.map(str::to_owned) }];
+    pb::There { term: 1, revision, learned }
+}
+
+/// With a stream, on which all that was there is said.
+fn begun() -> Addresses {
+    let mut addresses = Addresses::default();
+    addresses.follow(places());
+    addresses.begin();
+    addresses.begin_walk();
+    addresses.end_walk();
+    let first = addresses.say(1, Instant::now()).unwrap();
+    assert_eq!((first.want.len(), first.complete, first.learned.len()), (2, true, 0));
+    addresses
+}
+
+fn said(addresses: &mut Addresses) -> Vec<(String, Option<String>)> {
+    let here = addresses.say(1, Instant::now());
+    here.into_iter().flat_map(|here| here.learned).map(|one| (one.segment, one.at)).collect()
+}
+
+#[test]
+fn what_is_new_is_said_once_and_what_is_gone_too() {
+    let mut addresses = begun();
+    let at = |port: Option<&str>| [("alder.lan".to_owned(), port.map(str::to_owned))];
+    addresses.heard(&located(1, 7));
+    assert_eq!(said(&mut addresses), at(Some("p0")));
+    addresses.begin_walk();
+    addresses.seen(&located(1, 7));
+    addresses.end_walk();
+    assert_eq!(said(&mut addresses), []);
+    // It went away and came back between two walks.
+    addresses.heard(&located(1, 7));
+    assert_eq!(said(&mut addresses), at(Some("p0")));
+    addresses.begin_walk();
+    addresses.end_walk();
+    assert_eq!(said(&mut addresses), at(None));
+    assert!(!addresses.has_unsaid());
+    // Of another segment's attachment nothing is said.
+    addresses.heard(&Located { exit: Exit::attachment(2), ..located(1, 8) });
+    assert_eq!(said(&mut addresses), []);
+}
+
+#[test]
+fn one_operators_flood_leaves_room_for_the_others_and_has_a_budget() {
+    let (mut addresses, now) = (begun(), Instant::now());
+    (0..9000).for_each(|number| addresses.heard(&located(1, number)));
+    addresses.heard(&located(2, 1));
+    let first = addresses.say(1, now).unwrap().learned;
+    assert!(first.iter().any(|learned| learned.segment == "birch.lan"));
+    let mut count = first.len();
+    while let Some(here) = addresses.say(1, now) {
+        count += here.learned.len();
+    }
+    assert!(count < 5000, "{count} at once");
+    addresses.heard(&located(2, 2));
+    assert!(said(&mut addresses).iter().any(|(segment, _)| segment == "birch.lan"));
+}
+
+#[test]
+fn what_others_say_is_learned_unless_it_is_late_or_known_better() {
+    let mut addresses = begun();
+    let far = Located { exit: Exit::remote(9), ..located(1, 7) };
+    assert_eq!(addresses.take(there(5, 1, 7, Some(FAR))).learn, [far]);
+    assert!(addresses.is_told(&far.key, far.exit));
+    assert_eq!(addresses.take(there(5, 1, 8, Some("10.0.0.3"))), ToDo::default(), "there is no such remote");
+    assert_eq!(addresses.take(there(5, 1, 7, None)).forget, [far]);
+    // It was just learned here, which was not said yet.
+    addresses.heard(&located(1, 7));
+    assert_eq!(addresses.take(there(5, 1, 7, Some(FAR))), ToDo::default());
+    said(&mut addresses);
+    assert_eq!(addresses.take(there(5, 1, 7, Some(FAR))).learn, [far]);
+    // What was said before the node had to forget it.
+    addresses.forget_remote("alder.lan", FAR.parse().unwrap(), 9);
+    assert!(!addresses.is_told(&far.key, far.exit));
+    assert_eq!(addresses.take(there(8, 1, 7, Some(FAR))), ToDo::default());
+    assert_eq!(addresses.say(9, Instant::now()).unwrap().want, ["alder.lan"]);
+    assert_eq!(addresses.take(there(9, 1, 7, Some(FAR))).learn, [far]);
+}
+
+#[test]
+fn a_server_that_is_forgotten_takes_its_addresses_along() {
+    let mut addresses = begun();
+    addresses.heard(&located(1, 7));
+    addresses.heard(&located(2, 7));
+    addresses.forget_port("alder.lan", "p0");
+    let said = said(&mut addresses);
+    assert!(
+        said.contains(&("alder.lan".to_owned(), None))
+            && said.contains(&("birch.lan".to_owned(), Some("p1".to_owned())))
+    );
+}

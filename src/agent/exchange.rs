@@ -1,0 +1,116 @@
+//! The agent's part in the exchange of addresses: from the programs' news and the FDB to the controller, and from there into the FDB.
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::time::Instant;
+
+use sillon_abi::Located;
+use tracing::warn;
+
+use super::Agent;
+use super::reconciler::Place;
+use super::remote::Shared;
+use crate::dataplane::DataplaneError;
+use crate::dataplane::news::News;
+use crate::dataplane::place::How;
+
+/// The next news; never any, if nobody is to be told.
+pub async fn news(news: &mut Option<News>) -> io::Result<Vec<Located>> {
+    match news {
+        Some(news) => news.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Agent {
+    /// Begins to take part.
+    pub(super) fn share(&mut self) -> anyhow::Result<()> {
+        self.reconciler.share()?;
+        self.news = Some(self.reconciler.news()?);
+        self.follow_places();
+        Ok(())
+    }
+
+    /// The node may be another one than it was.
+    pub(super) fn follow_places(&mut self) {
+        let learn = self.addresses.follow(self.reconciler.places());
+        let placed = self.reconciler.place_all(&learn);
+        self.note(placed);
+    }
+
+    /// The programs have learned something.
+    pub(super) fn heard(&mut self, news: io::Result<Vec<Located>>) {
+        match news {
+            Ok(all) => all.iter().for_each(|located| self.addresses.heard(located)),
+            Err(error) => {
+                warn!(%error, "the programs' news can't be read; what is new is found when the FDB is looked through");
+                self.news = None;
+            }
+        }
+        self.say();
+    }
+
+    /// Something came by the stream of addresses, or became of it.
+    pub(super) fn exchange(&mut self, event: Shared) {
+        match event {
+            Shared::Begins(to) => {
+                self.addresses.begin();
+                self.to = Some(to);
+            }
+            Shared::Ends => {
+                self.addresses.end();
+                self.to = None;
+            }
+            Shared::There(there) => {
+                // A controller that leads no more is left by the other stream.
+                if self.remote.as_ref().is_some_and(|remote| there.term < remote.term()) {
+                    return;
+                }
+                let to_do = self.addresses.take(there);
+                let placed = self.reconciler.place_all(&to_do.learn);
+                self.note(placed);
+                let forgotten = self.reconciler.withdraw(&to_do.forget).map(drop);
+                self.note(forgotten);
+            }
+        }
+        self.say();
+    }
+
+    /// What was forgotten is not said any more, and not believed.
+    pub(super) fn forgotten(&mut self, forget: &[(String, Place)], revision: u64) {
+        for (segment, place) in forget {
+            match place {
+                Place::Port(port) => self.addresses.forget_port(segment, port),
+                Place::Remote(remote) => self.addresses.forget_remote(segment, *remote, revision),
+            }
+        }
+    }
+
+    /// Whether there is something to say to somebody.
+    pub(super) fn has_unsaid(&self) -> bool {
+        self.to.is_some() && self.addresses.has_unsaid()
+    }
+
+    /// Says what can be said now.
+    pub(super) fn say(&mut self) {
+        let (Some(to), Some(remote)) = (&self.to, &self.remote) else { return };
+        let applied = remote.applied();
+        while let Ok(place) = to.try_reserve() {
+            let Some(here) = self.addresses.say(applied, Instant::now()) else { return };
+            place.send(here);
+        }
+    }
+
+    fn note(&self, result: Result<(), DataplaneError>) {
+        if let Err(error) = result {
+            warn!(%error, "what others have learned can't be brought into the FDB");
+        }
+    }
+}
+
+impl super::Reconciler {
+    /// As if a frame had come from each.
+    fn place_all(&mut self, all: &[Located]) -> Result<(), DataplaneError> {
+        if all.is_empty() { Ok(()) } else { self.place(all, How::Learn) }
+    }
+}

@@ -1,0 +1,132 @@
+//! What the node's ids mean to others: by which names and addresses segments, ports and remotes are spoken of.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use sillon_abi::{Exit, FdbEntry, FdbKey, Located, Service, TunnelKey};
+
+use super::Reconciler;
+use crate::dataplane::compile::addr;
+use crate::dataplane::place::How;
+use crate::dataplane::tables::{Tables, unpadded};
+use crate::dataplane::{DataplaneError, maps::Maps};
+
+/// A segment that learns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentPlace {
+    /// Its name.
+    pub name: String,
+    /// Whose it is.
+    pub operator: String,
+    /// How many addresses it may have.
+    pub limit: u32,
+    vni: u32,
+}
+
+/// What ids mean.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Places {
+    /// The segments that learn, by uid.
+    pub segments: BTreeMap<u32, SegmentPlace>,
+    by_name: HashMap<String, u32>,
+    /// Segment and port, by attachment id.
+    attachments: HashMap<u32, (u32, Arc<str>)>,
+    tunnels: BTreeMap<TunnelKey, u32>,
+    /// What is configured for attachments.
+    pub configured: Vec<Located>,
+}
+
+impl Places {
+    /// What these tables have.
+    pub fn of(tables: &Tables) -> Self {
+        let learns = tables.segments.iter().filter(|(_, segment)| segment.service != Service::Line as u8);
+        let segments = learns.filter_map(|(uid, segment)| {
+            let label = tables.labels.get(uid)?;
+            let (name, operator) = (unpadded(&label.segment), unpadded(&label.operator));
+            Some((*uid, SegmentPlace { name, operator, limit: segment.fdb_limit, vni: segment.vni }))
+        });
+        let segments: BTreeMap<u32, SegmentPlace> = segments.collect();
+        let ports: BTreeMap<u32, Arc<str>> = tables
+            .records
+            .iter()
+            .map(|(ifindex, record)| (*ifindex, unpadded(&record.name).into()))
+            .collect();
+        let attachments = tables.attachments.iter().filter_map(|(id, attachment)| {
+            Some((*id, (attachment.segment, Arc::clone(ports.get(&attachment.class.ifindex)?))))
+        });
+        let configured = tables.macs.iter().filter(|(key, _)| segments.contains_key(&key.segment));
+        Self {
+            by_name: segments.iter().map(|(uid, segment)| (segment.name.clone(), *uid)).collect(),
+            attachments: attachments.collect(),
+            tunnels: tables.tunnels.iter().map(|(key, tunnel)| (*key, tunnel.remote)).collect(),
+            configured: configured.map(|(key, exit)| Located { key: *key, exit: *exit }).collect(),
+            segments,
+        }
+    }
+
+    /// The uid of a segment that learns.
+    pub fn uid(&self, name: &str) -> Option<u32> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The port of a segment's attachment; none if it is not the segment's, or is no attachment.
+    pub fn port(&self, uid: u32, exit: Exit) -> Option<&str> {
+        let (segment, port) = self.attachments.get(&exit.id()).filter(|_| !exit.is_remote())?;
+        (*segment == uid).then_some(port)
+    }
+
+    /// The exit to a remote of a segment.
+    pub fn remote(&self, uid: u32, remote: IpAddr) -> Option<Exit> {
+        let key = TunnelKey::new(self.segments.get(&uid)?.vni, addr(remote));
+        self.tunnels.get(&key).map(|id| Exit::remote(*id))
+    }
+
+    /// Whether remotes are reached as they are by others.
+    pub fn has_same_remotes(&self, other: &Self) -> bool {
+        self.tunnels == other.tunnels && self.segments == other.segments
+    }
+}
+
+impl Reconciler {
+    /// From now on, [`Self::places`] says what ids mean.
+    ///
+    /// # Errors
+    /// A map can't be read.
+    pub fn share(&mut self) -> Result<(), DataplaneError> {
+        self.places = Some(Arc::new(Places::of(&self.tables()?)));
+        Ok(())
+    }
+
+    /// What ids mean now.
+    pub fn places(&self) -> Arc<Places> {
+        self.places.clone().unwrap_or_default()
+    }
+
+    /// Has the programs learn where addresses are.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn place(&mut self, all: &[Located], how: How) -> Result<(), DataplaneError> {
+        self.programs.place(all, how)
+    }
+
+    /// Forgets addresses that were learned, if they are still there.
+    ///
+    /// # Errors
+    /// A map can't be written.
+    pub fn withdraw(&mut self, all: &[Located]) -> Result<u64, DataplaneError> {
+        withdraw(&mut self.maps, all)
+    }
+}
+
+fn withdraw(maps: &mut Maps, all: &[Located]) -> Result<u64, DataplaneError> {
+    let mut keys: BTreeSet<FdbKey> = BTreeSet::new();
+    for Located { key, exit } in all {
+        let is_there = |entry: FdbEntry| entry.exit == *exit && !entry.is_configured();
+        if maps.fdb_entry(key)?.is_some_and(is_there) {
+            keys.insert(*key);
+        }
+    }
+    if keys.is_empty() { Ok(0) } else { maps.thaw(&keys.into_iter().collect::<Vec<_>>()) }
+}

@@ -1,0 +1,290 @@
+//! Where addresses are, as the nodes that learned them say: in memory only, since a new leader is told anew. Pure.
+//!
+//! - A node speaks for its own attachments: an address is taken only for a segment and a port of the node where there is one, at the revision that is
+//!   the newest. Who says otherwise is refused. What was said before the node had given up an attachment does not count for what is attached there later.
+//! - The last one who says that it has an address has it. The others of the segment are told where; the one that had it, too.
+//! - Each node's news wait as addresses and not as messages, by operator: a node that is slow is told the newest of each, and of one operator's flood
+//!   only so much at a time.
+//! - A node that is not heard of any more is believed for a grace.
+#![forbid(unsafe_code)]
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use crate::fabric::{self, Body, Event, Key, Owned, PortKey, Revision, State};
+use crate::model::{InterfaceName, MacAddr, Name};
+
+/// For how long a node that is not heard of is believed: as long as addresses age, if nobody says otherwise.
+const GRACE: Duration = Duration::from_secs(300);
+/// So many addresses a node is told at once, and of one operator.
+const AT_ONCE: (usize, usize) = (1024, 64);
+
+/// What a node says of an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    pub segment: Owned,
+    pub mac: MacAddr,
+    /// Behind which of its ports; it has it no more, if none.
+    pub port: Option<InterfaceName>,
+}
+
+/// What a node is told of an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    pub segment: Owned,
+    pub mac: MacAddr,
+    /// Behind which remote; none, if it is there no more.
+    pub remote: Option<IpAddr>,
+}
+
+/// What was not taken of what a node said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NotTaken {
+    /// Of segments or ports that are not its own.
+    pub strange: u64,
+    /// Of segments that have as many as they may.
+    pub full: u64,
+}
+
+/// Who has an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Claim {
+    port: PortKey,
+    /// On which stream it was said last.
+    stream: u64,
+}
+
+/// A node that has had a stream.
+#[derive(Debug, Default)]
+struct Node {
+    wake: Arc<Notify>,
+    /// The newest of its streams.
+    stream: u64,
+    /// Since when there is none.
+    cut: Option<Instant>,
+    /// What it has yet to be told, by operator.
+    untold: BTreeMap<Name, BTreeSet<(Name, MacAddr)>>,
+    /// The operator whose turn was last.
+    last: Option<Name>,
+}
+
+/// Who has which address.
+#[derive(Debug, Default)]
+pub struct Registry {
+    segments: BTreeMap<Owned, BTreeMap<MacAddr, Claim>>,
+    nodes: BTreeMap<Name, Node>,
+    /// The revisions that took a segment from a port, until the node has applied them.
+    floors: BTreeMap<(PortKey, Owned), Revision>,
+    streams: u64,
+}
+
+impl Registry {
+    /// A stream of a node begins, and is the one that counts.
+    pub fn enter(&mut self, node: &Name) -> (u64, Arc<Notify>) {
+        self.streams += 1;
+        let entry = self.nodes.entry(node.clone()).or_default();
+        entry.wake.notify_waiters();
+        *entry = Node { stream: self.streams, ..Node::default() };
+        (entry.stream, Arc::clone(&entry.wake))
+    }
+
+    /// It has ended.
+    pub fn leave(&mut self, node: &Name, stream: u64, now: Instant) {
+        if let Some(entry) = self.nodes.get_mut(node).filter(|entry| entry.stream == stream) {
+            entry.cut = Some(now);
+            entry.untold.clear();
+        }
+    }
+
+    /// Whether it is the newest one of its node.
+    pub fn is_newest(&self, node: &Name, stream: u64) -> bool {
+        self.nodes.get(node).is_some_and(|entry| entry.stream == stream)
+    }
+
+    /// A node that has applied a revision says where addresses are.
+    pub fn hear(
+        &mut self,
+        (node, stream): (&Name, u64),
+        (state, applied): (&State, Revision),
+        said: Vec<Said>,
+    ) -> NotTaken {
+        let mut not_taken = NotTaken::default();
+        let mut attached = Attached::default();
+        for Said { segment, mac, port } in said {
+            let Some(port) = port else {
+                self.withdraw(state, &segment, mac, node);
+                continue;
+            };
+            let port = PortKey { node: node.clone(), port };
+            let floor = self.floors.get(&(port.clone(), segment.clone()));
+            let is_late = floor.is_some_and(|floor| applied < *floor);
+            if !attached.has(state, &segment, &port) {
+                not_taken.strange += u64::from(!is_late);
+                continue;
+            }
+            if is_late {
+                continue;
+            }
+            let most = state.segment(&segment).map_or(0, |segment| segment.spec.mac_limit as usize);
+            let table = self.segments.entry(segment.clone()).or_default();
+            if table.len() >= most && !table.contains_key(&mac) {
+                not_taken.full += 1;
+                continue;
+            }
+            let before = table.insert(mac, Claim { port, stream });
+            if before.as_ref().is_none_or(|before| before.port.node != *node) {
+                // One that had it nowhere was told nothing of it.
+                self.mark(state, &segment, mac, before.is_none().then_some(node));
+            }
+        }
+        let is_here = |port: &PortKey, floor: &Revision| port.node == *node && *floor <= applied;
+        self.floors.retain(|(port, _), floor| !is_here(port, floor));
+        not_taken
+    }
+
+    /// A node has said on a stream all that it has: what it said before and not again is there no more.
+    pub fn complete(&mut self, state: &State, node: &Name, stream: u64) {
+        self.retain(state, |_, claim| claim.port.node != *node || claim.stream == stream);
+    }
+
+    /// A node is to be told all of a segment. Nothing, if it does not have the segment.
+    pub fn want(&mut self, state: &State, node: &Name, segment: &Owned) {
+        if !state.nodes_of(segment).contains(node) {
+            return;
+        }
+        let Some(entry) = self.nodes.get_mut(node) else { return };
+        let others = self.segments.get(segment).into_iter().flatten();
+        let others = others.filter(|(_, claim)| claim.port.node != *node);
+        let untold = entry.untold.entry(segment.operator.clone()).or_default();
+        untold.extend(others.map(|(mac, _)| (segment.name.clone(), *mac)));
+        entry.wake.notify_one();
+    }
+
+    /// Whether a node has something to be told.
+    pub fn has_untold(&self, node: &Name) -> bool {
+        self.nodes.get(node).is_some_and(|entry| entry.untold.values().any(|all| !all.is_empty()))
+    }
+
+    /// What a node is told next, by the newest state: of each operator some, in turns.
+    pub fn take(&mut self, state: &State, node: &Name) -> Vec<Told> {
+        let mut told = Vec::new();
+        let Some(entry) = self.nodes.get_mut(node) else { return told };
+        let mut attached = Attached::default();
+        entry.untold.retain(|_, all| !all.is_empty());
+        let after = entry.last.take();
+        let (first, rest): (Vec<&Name>, Vec<&Name>) =
+            entry.untold.keys().partition(|operator| after.as_ref().is_none_or(|last| *operator > last));
+        let turns: Vec<Name> = first.into_iter().chain(rest).cloned().collect();
+        for operator in turns {
+            if told.len() >= AT_ONCE.0 {
+                break;
+            }
+            let Some(all) = entry.untold.get_mut(&operator) else { continue };
+            for _ in 0..AT_ONCE.1 {
+                let Some((name, mac)) = all.pop_first() else { break };
+                let segment = Owned { operator: operator.clone(), name };
+                let claim = self.segments.get(&segment).and_then(|table| table.get(&mac));
+                let claim = claim.filter(|claim| claim.port.node != *node);
+                let claim = claim.filter(|claim| attached.has(state, &segment, &claim.port));
+                let remote = claim.and_then(|claim| fabric::remote(state, node, &claim.port.node).ok());
+                told.push(Told { segment, mac, remote });
+            }
+            entry.last = Some(operator);
+        }
+        told
+    }
+
+    /// What was attached and is no more takes its addresses along; `state` has these events behind it.
+    pub fn follow(&mut self, state: &State, revision: Revision, events: &[Event]) {
+        for event in events {
+            match (&event.key, event.before.as_deref().map(|object| &object.body)) {
+                (Key::Attachment(owned), Some(Body::Attachment(was))) => {
+                    let segment = Owned { name: was.spec.segment.clone(), ..owned.clone() };
+                    if fabric::is_attached(state, &segment, &was.spec.port) {
+                        continue;
+                    }
+                    let port = &was.spec.port;
+                    if self.nodes.contains_key(&port.node) {
+                        self.floors.insert((port.clone(), segment.clone()), revision);
+                    }
+                    self.retain(state, |of, claim| *of != segment || claim.port != *port);
+                }
+                (Key::Node(name), _) if state.node(name).is_none_or(|node| node.gone) => {
+                    self.retain(state, |_, claim| claim.port.node != *name);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// As [`Self::follow`], of events that are not known.
+    pub fn renew(&mut self, state: &State) {
+        let mut attached = Attached::default();
+        self.retain(state, |segment, claim| attached.has(state, segment, &claim.port));
+    }
+
+    /// Nodes that are not heard of for longer than the grace are believed no more.
+    pub fn expire(&mut self, state: &State, now: Instant) {
+        let is_over = |cut: &Instant| now.saturating_duration_since(*cut) >= GRACE;
+        let over = self.nodes.iter().filter(|(_, entry)| entry.cut.as_ref().is_some_and(is_over));
+        let over: BTreeSet<Name> = over.map(|(name, _)| name.clone()).collect();
+        if over.is_empty() {
+            return;
+        }
+        self.nodes.retain(|name, _| !over.contains(name));
+        self.floors.retain(|(port, _), _| !over.contains(&port.node));
+        self.retain(state, |_, claim| !over.contains(&claim.port.node));
+    }
+
+    fn withdraw(&mut self, state: &State, segment: &Owned, mac: MacAddr, node: &Name) {
+        let Some(table) = self.segments.get_mut(segment) else { return };
+        if table.get(&mac).is_some_and(|claim| claim.port.node == *node) {
+            table.remove(&mac);
+            self.mark(state, segment, mac, Some(node));
+        }
+    }
+
+    fn retain(&mut self, state: &State, mut keep: impl FnMut(&Owned, &Claim) -> bool) {
+        let mut gone = Vec::new();
+        self.segments.retain(|segment, table| {
+            table.retain(|mac, claim| {
+                let keeps = keep(segment, claim);
+                if !keeps {
+                    gone.push((segment.clone(), *mac));
+                }
+                keeps
+            });
+            !table.is_empty()
+        });
+        gone.into_iter().for_each(|(segment, mac)| self.mark(state, &segment, mac, None));
+    }
+
+    /// The nodes of a segment have to be told where an address is.
+    fn mark(&mut self, state: &State, segment: &Owned, mac: MacAddr, but: Option<&Name>) {
+        for node in state.nodes_of(segment).iter().filter(|node| Some(*node) != but) {
+            if let Some(entry) = self.nodes.get_mut(node).filter(|entry| entry.cut.is_none()) {
+                let untold = entry.untold.entry(segment.operator.clone()).or_default();
+                untold.insert((segment.name.clone(), mac));
+                entry.wake.notify_one();
+            }
+        }
+    }
+}
+
+/// Remembers what was asked of one state.
+#[derive(Default)]
+struct Attached(HashMap<(Owned, PortKey), bool>);
+
+impl Attached {
+    fn has(&mut self, state: &State, segment: &Owned, port: &PortKey) -> bool {
+        let asked = (segment.clone(), port.clone());
+        *self.0.entry(asked).or_insert_with_key(|(segment, port)| fabric::is_attached(state, segment, port))
+    }
+}
+
+#[cfg(test)]
+mod tests;

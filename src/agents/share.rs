@@ -1,0 +1,156 @@
+//! One agent's stream of addresses.
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustls::pki_types::CertificateDer;
+use tokio::sync::{Notify, mpsc};
+use tonic::{Status, Streaming};
+
+use super::learned::{NotTaken, Said, Told};
+use super::session::{LOOK, Peer, leads};
+use super::{Agents, Registry};
+use crate::fabric::{self, Owned, Revision};
+use crate::model::{MacAddr, Name};
+use crate::protocol::pb;
+use crate::service::every;
+use crate::store::Store;
+
+/// A stream, and who is at its other end.
+pub struct Sharing<S: Store + 'static> {
+    agents: Agents<S>,
+    node: Name,
+    chain: Arc<Vec<CertificateDer<'static>>>,
+    stream: u64,
+    wake: Arc<Notify>,
+    /// What was refused since that was told of.
+    refused: NotTaken,
+}
+
+impl<S: Store + 'static> Drop for Sharing<S> {
+    fn drop(&mut self) {
+        self.agents.learned().leave(&self.node, self.stream, Instant::now());
+    }
+}
+
+impl<S: Store + 'static> Sharing<S> {
+    pub fn new(agents: Agents<S>, Peer { node, chain }: Peer) -> Self {
+        let (stream, wake) = agents.learned().enter(&node);
+        Self { agents, node, chain, stream, wake, refused: NotTaken::default() }
+    }
+
+    /// Runs until either side ends the stream, or it must end.
+    pub async fn run(mut self, mut from: Streaming<pb::Here>, to: mpsc::Sender<Result<pb::There, Status>>) {
+        let mut lead = self.agents.controller.lead();
+        let mut files = self.agents.tls.changed();
+        let mut look = every(LOOK);
+        let (stop, wake) = (self.agents.stop.clone(), Arc::clone(&self.wake));
+        let status = loop {
+            let has_untold = self.agents.learned().has_untold(&self.node);
+            let done = tokio::select! {
+                () = stop.cancelled() => Err(Status::unavailable("this stream is over: the controller stops")),
+                _ = lead.changed() => leads(&lead).map(drop),
+                _ = files.changed() => self.agents.is_let_in(&self.chain),
+                _ = look.tick() => {
+                    self.tell_refused();
+                    self.agents.is_let_in(&self.chain)
+                }
+                message = from.message() => match message {
+                    Ok(Some(here)) => self.hear(here),
+                    // It goes.
+                    Ok(None) | Err(_) => return,
+                },
+                () = wake.notified() => Ok(()),
+                // Who is slow to take it is told the newest then.
+                place = to.reserve(), if has_untold => match (place, leads(&lead)) {
+                    (Ok(place), Ok(lead)) => {
+                        place.send(Ok(self.there(lead.term())));
+                        Ok(())
+                    }
+                    (_, Err(status)) => Err(status),
+                    (Err(_), _) => return,
+                },
+            };
+            if let Err(status) = done {
+                break status;
+            }
+            if !self.agents.learned().is_newest(&self.node, self.stream) {
+                break Status::unavailable("this stream is over: the agent has another one");
+            }
+        };
+        // It may be gone already.
+        let _ = to.send(Err(status)).await;
+    }
+
+    /// The agent says what its attachments have learned, and of which segments it has nothing.
+    fn hear(&mut self, here: pb::Here) -> Result<(), Status> {
+        let state = self.agents.controller.state();
+        let wrong =
+            || Status::invalid_argument("an address is six bytes in a segment OPERATOR.NAME at a port");
+        let said: Option<Vec<Said>> = here.learned.into_iter().map(said).collect();
+        let wanted: Option<Vec<Owned>> = here.want.iter().map(|name| segment(name)).collect();
+        let (said, wanted) = said.zip(wanted).ok_or_else(wrong)?;
+        let mut learned = self.agents.learned();
+        let not_taken = learned.hear((&self.node, self.stream), (&state, Revision(here.applied)), said);
+        wanted.iter().for_each(|segment| learned.want(&state, &self.node, segment));
+        if here.complete {
+            learned.complete(&state, &self.node, self.stream);
+        }
+        drop(learned);
+        let is_first = self.refused == NotTaken::default();
+        self.refused.strange += not_taken.strange;
+        self.refused.full += not_taken.full;
+        if is_first {
+            self.tell_refused();
+        }
+        Ok(())
+    }
+
+    /// Says what was refused: of the first at once, of more from time to time.
+    fn tell_refused(&mut self) {
+        let NotTaken { strange, full } = std::mem::take(&mut self.refused);
+        let node = &self.node;
+        if strange > 0 {
+            tracing::warn!(%node, addresses = strange, "a node speaks for what is not attached to it: refused");
+        }
+        if full > 0 {
+            tracing::warn!(%node, addresses = full, "addresses of segments that have as many as they may: not told to others");
+        }
+    }
+
+    fn there(&self, term: u64) -> pb::There {
+        // The state first: what is said then is at least as new.
+        let state = self.agents.controller.state();
+        let told = self.agents.learned().take(&state, &self.node);
+        let learned = told.into_iter().filter_map(|Told { segment, mac, remote }| {
+            let segment = fabric::joined(&segment).ok()?.to_string();
+            let at = remote.map(|remote| remote.to_string());
+            Some(pb::Learned { segment, mac: mac.octets().to_vec(), at })
+        });
+        pb::There { term, revision: state.revision().0, learned: learned.collect() }
+    }
+}
+
+fn said(learned: pb::Learned) -> Option<Said> {
+    let octets: [u8; 6] = learned.mac.try_into().ok()?;
+    let (segment, mac) = (segment(&learned.segment)?, MacAddr::new(octets).ok()?);
+    let port = match learned.at {
+        Some(port) => Some(port.parse().ok()?),
+        None => None,
+    };
+    Some(Said { segment, mac, port })
+}
+
+/// As a node knows it; an operator's name has no dot.
+fn segment(joined: &str) -> Option<Owned> {
+    let (operator, name) = joined.split_once('.')?;
+    Some(Owned { operator: operator.parse().ok()?, name: name.parse().ok()? })
+}
+
+impl<S: Store + 'static> Agents<S> {
+    pub fn learned(&self) -> std::sync::MutexGuard<'_, Registry> {
+        // Nothing that can panic happens under it.
+        self.learned.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
