@@ -64,8 +64,7 @@ impl Asker {
     pub async fn ask(
         &self,
         controller: usize,
-        method: Method,
-        path: &str,
+        (method, path): (Method, &str),
         condition: &If,
         body: Option<Value>,
     ) -> Answer {
@@ -97,6 +96,6 @@ impl Asker {
     }
 
     pub async fn get(&self, controller: usize, path: &str) -> Answer {
-        self.ask(controller, Method::GET, path, &If::Any, None).await
+        self.ask(controller, (Method::GET, path), &If::Any, None).await
     }
 }

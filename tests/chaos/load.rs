@@ -94,7 +94,7 @@ pub async fn build(world: &World) {
 async fn done(asker: &Asker, method: Method, path: &str, body: Option<Value>) {
     // They may be electing one another yet.
     for _ in 0..100 {
-        let answer = asker.ask(0, method.clone(), path, &If::Any, body.clone()).await;
+        let answer = asker.ask(0, (method.clone(), path), &If::Any, body.clone()).await;
         match answer {
             Answer::Done { .. } => return,
             Answer::Refused { .. } => panic!("{path}: {answer:?}"),
@@ -192,7 +192,7 @@ impl Changer<'_> {
                 None => (Method::DELETE, None),
                 Some(number) => (Method::PUT, Some(json!({ "spec": self.spec(&key, number) }))),
             };
-            let answer = self.asker.ask(self.rng.usize(..3), method, &path(&key), &condition, body).await;
+            let answer = self.asker.ask(self.rng.usize(..3), (method, &path(&key)), &condition, body).await;
             self.load.note(&key, number, &answer);
         }
     }
@@ -237,7 +237,7 @@ async fn take_offers(load: &Load, asker: &Asker, operator: &str, mut rng: Rng) {
         for lease in json["items"].as_array().into_iter().flatten() {
             if lease["status"]["state"] == "offered" && lease["status"]["accepted"] != true {
                 let path = format!("leases/{}/accept", lease["name"].as_str().unwrap());
-                let _ = asker.ask(rng.usize(..3), Method::POST, &path, &If::Any, None).await;
+                let _ = asker.ask(rng.usize(..3), (Method::POST, &path), &If::Any, None).await;
             }
         }
         if !matches!(asker.get(rng.usize(..3), &path(&key)).await, Answer::Refused { status: 404, .. }) {
@@ -246,7 +246,7 @@ async fn take_offers(load: &Load, asker: &Asker, operator: &str, mut rng: Rng) {
         let number = load.number();
         let spec = json!({"segment": "s0", "port": "edge1/p2", "encap": "untagged", "storm": storm(number)});
         let body = Some(json!({ "spec": spec }));
-        let answer = asker.ask(rng.usize(..3), Method::PUT, &path(&key), &If::Absent, body).await;
+        let answer = asker.ask(rng.usize(..3), (Method::PUT, &path(&key)), &If::Absent, body).await;
         load.note(&key, Some(number), &answer);
     }
 }
@@ -264,11 +264,11 @@ async fn hand_over(load: &Load, owner: &Asker, mut rng: Rng) {
         let name = |lease: &Value| lease["name"].as_str().unwrap().to_owned();
         for lease in leases.iter().filter(|lease| lease["status"]["state"] == "quarantined") {
             let path = format!("leases/{}/confirm", name(lease));
-            let _ = owner.ask(rng.usize(..3), Method::POST, &path, &If::Any, None).await;
+            let _ = owner.ask(rng.usize(..3), (Method::POST, &path), &If::Any, None).await;
         }
         for lease in leases.iter().filter(|lease| lease["status"]["state"] == "released") {
             let path = format!("leases/{}", name(lease));
-            let _ = owner.ask(rng.usize(..3), Method::DELETE, &path, &If::Any, None).await;
+            let _ = owner.ask(rng.usize(..3), (Method::DELETE, &path), &If::Any, None).await;
         }
         let holder =
             leases.iter().find(|lease| lease["status"]["state"] == "active").map(|lease| name(lease));
@@ -276,7 +276,7 @@ async fn hand_over(load: &Load, owner: &Asker, mut rng: Rng) {
         last = tokio::time::Instant::now();
         let to = if holder.starts_with("alder") { "birch" } else { "alder" };
         let body = Some(json!({ "to": format!("lease/{to}/r{}", load.number()) }));
-        let answer = owner.ask(rng.usize(..3), Method::POST, "servers/roam/transfer", &If::Any, body).await;
+        let answer = owner.ask(rng.usize(..3), (Method::POST, "servers/roam/transfer"), &If::Any, body).await;
         if matches!(answer, Answer::Done { .. } | Answer::Unknown(_)) {
             load.transfers.fetch_add(1, Ordering::Relaxed);
         }
@@ -300,7 +300,7 @@ async fn forbidden(load: &Load, (alder, auditor): (&Asker, &Asker), mut rng: Rng
         for (asker, method, path, spec) in all {
             let body = spec.map(|spec| json!({ "spec": spec }));
             if let Answer::Done { json, .. } =
-                asker.ask(rng.usize(..3), method.clone(), path, &If::Any, body).await
+                asker.ask(rng.usize(..3), (method.clone(), path), &If::Any, body).await
             {
                 load.wrong.lock().unwrap().push(format!("{method} {path}: {json}"));
             }
