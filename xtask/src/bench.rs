@@ -33,7 +33,7 @@ impl Bench {
         run(cargo().args(["build", "--quiet", "--release", "--package", "sillon-crowd"]))?;
         let mut bench = std::process::Command::new(root().join("target/release/sillon-bench"));
         bench.args(&self.arguments);
-        let status = bench.env("SILLON_BIN", binary).env("SILLON_RIG_OBJECT", object);
+        bench.env("SILLON_BIN", binary).env("SILLON_RIG_OBJECT", object);
         let status = bench.env("SILLON_CROWD", root().join("target/release/sillon-crowd")).status()?;
         match status.code() {
             Some(0) => Ok(()),
