@@ -23,7 +23,12 @@ pub fn learn(origin: &Origin, inner: &Inner) -> Result<bool, DropReason> {
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
     let Some(entry) = FDB.get_ptr_mut(key) else {
-        return told(mac::learn(&key, origin.ingress, origin.guards, origin.fdb_limit, now), &key, origin, now);
+        return told(
+            mac::learn(&key, origin.ingress, origin.guards, origin.fdb_limit, now),
+            &key,
+            origin,
+            now,
+        );
     };
     // SAFETY: map values are aligned; each field is one word, written at once.
     unsafe {

@@ -85,7 +85,13 @@ async fn what_an_agent_reports_does_not_get_in_the_way_of_who_edits() {
     let attachment = json!({"spec":{"segment":"lan","port":"edge1/p1","encap":"dot1q"}});
     let made = alder.put("attachments/alder/a", attachment).await.is(201);
     let applied = site.controller.state().revision();
-    let report = Report { node: "edge1".parse().unwrap(), applied, drift: None, down: Default::default() };
+    let report = Report {
+        node: "edge1".parse().unwrap(),
+        applied,
+        drift: None,
+        down: Default::default(),
+        silent: false,
+    };
     let who = Actor::Node("edge1".parse().unwrap());
     let request = Request { who, changes: vec![Change::Report(report)], dry_run: false };
     site.controller.submit(request).await.unwrap();

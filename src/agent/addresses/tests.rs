@@ -19,7 +19,7 @@ fn places() -> Arc<Places> {
         tables.labels.insert(uid, label);
         tables
             .records
-            .insert(uid, PortRecord { name: padded(&format!("p{}", uid - 1)), ..PortRecord::default() });
+            .insert(uid, PortRecord { name: padded(&format!("p{}", uid - 1)), features: 0, mode: 1 });
         let class = ClassKey { ifindex: uid, ..ClassKey::default() };
         tables.attachments.insert(uid, Attachment { class, segment: uid, ..Attachment::default() });
         let key = TunnelKey::new(vni, addr(FAR.parse().unwrap()));
