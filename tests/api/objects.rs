@@ -89,8 +89,8 @@ async fn what_an_agent_reports_does_not_get_in_the_way_of_who_edits() {
         node: "edge1".parse().unwrap(),
         applied,
         drift: None,
-        silent: false,
         down: Default::default(),
+        silent: false,
     };
     let who = Actor::Node("edge1".parse().unwrap());
     let request = Request { who, changes: vec![Change::Report(report)], dry_run: false };
