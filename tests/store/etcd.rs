@@ -30,7 +30,7 @@ fn the_store_in_etcd_does_what_every_store_does_and_what_is_its_own() {
             Etcd::open(options(&cluster, &format!("suite{count}"))).await.unwrap()
         })
         .await;
-        assert_eq!(count, 9);
+        assert_eq!(count, 10);
         what_one_controller_wrote_all_see(&cluster).await;
         commits_that_know_what_comes_before_them_are_made_together(&cluster).await;
         a_commit_whose_answer_comes_too_late_is_found_and_not_made_twice(&cluster).await;

@@ -22,7 +22,7 @@ async fn the_embedded_store_does_what_every_store_does() {
         Embedded::open(&dir.path().join(format!("{count}.db"))).unwrap()
     })
     .await;
-    assert_eq!(count, 9);
+    assert_eq!(count, 10);
 }
 
 #[tokio::test]
