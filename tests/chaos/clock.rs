@@ -10,23 +10,17 @@ use std::path::{Path, PathBuf};
 /// How a process is told.
 pub struct Clock {
     file: PathBuf,
-    also_monotonic: bool,
 }
 
 impl Clock {
     /// One that is right.
     pub fn new(file: PathBuf) -> Self {
-        let clock = Self { file, also_monotonic: false };
+        let clock = Self { file };
         clock.set("+0");
         clock
     }
 
-    /// One of which the monotonic clock is wrong, too: as if the process hardly ever ran.
-    pub fn of_another_pace(file: PathBuf) -> Self {
-        Self { also_monotonic: true, ..Self::new(file) }
-    }
-
-    /// What is added, `+3600` or `-20m`, and maybe how fast it goes: `+0 x0.1`. The process knows within a second of its own time.
+    /// What is added, as `+3600` or `-1200`, in seconds. The process knows within a second.
     pub fn set(&self, what: &str) {
         // Whoever reads it must not find half of it.
         let new = self.file.with_extension("new");
@@ -36,16 +30,14 @@ impl Clock {
 
     /// What belongs into the process's environment.
     pub fn environment(&self) -> Vec<(String, String)> {
-        let mut all = vec![
+        let all = [
             ("LD_PRELOAD", library().display().to_string()),
             ("FAKETIME_TIMESTAMP_FILE", self.file.display().to_string()),
             ("FAKETIME_CACHE_DURATION", "1".to_owned()),
             ("FAKETIME_DISABLE_SHM", "1".to_owned()),
             ("NO_FAKE_STAT", "1".to_owned()),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
         ];
-        if !self.also_monotonic {
-            all.push(("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()));
-        }
         all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }

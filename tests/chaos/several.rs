@@ -7,7 +7,6 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::ask::{Answer, Asker, If};
-use crate::clock::Clock;
 use crate::in_hub;
 use crate::judge::{read, unrest};
 use crate::load;
@@ -17,8 +16,8 @@ use crate::world::{PATIENCE, World, soon};
 const SOON: Duration = Duration::from_secs(5);
 
 /// A world whose nodes follow it, with two of alder's servers in a segment.
-fn world(clock: impl Fn(usize, std::path::PathBuf) -> Clock) -> World {
-    let mut world = World::with(clock);
+fn world() -> World {
+    let mut world = World::new();
     in_hub(world.cluster.hub(), async || {
         load::build(&world).await;
         let alder = Asker::new(&world, "operator-alder");
@@ -87,7 +86,7 @@ fn all_have(world: &World, vid: usize) -> bool {
 
 #[test]
 fn any_controller_serves_and_when_the_leader_is_killed_another_goes_on_at_once() {
-    let mut world = world(|_, file| Clock::new(file));
+    let mut world = world();
     for controller in 0..3 {
         tag(&world, controller, 2000 + controller);
         assert!(all_have(&world, 2000 + controller), "of controller {controller}");
@@ -122,7 +121,7 @@ fn any_controller_serves_and_when_the_leader_is_killed_another_goes_on_at_once()
 
 #[test]
 fn a_leader_that_was_paused_wakes_up_and_neither_writes_nor_serves_as_one() {
-    let world = world(|_, file| Clock::new(file));
+    let world = world();
     let (old, term) = leader(&world);
     world.controllers[old].signal(Signal::SIGSTOP);
     let paused = Instant::now();
@@ -146,41 +145,4 @@ fn a_leader_that_was_paused_wakes_up_and_neither_writes_nor_serves_as_one() {
     assert!(after.log.starts_with(&before.log), "what was there has changed");
     assert_eq!(leader(&world).0, next);
     assert!(world.controllers[old].log().contains("no longer leads"), "{}", world.controllers[old].log());
-}
-
-#[test]
-fn what_a_leader_sends_that_does_not_know_of_its_successor_is_refused_by_its_term() {
-    // Its own time hardly goes on: so it still takes its leadership for good, and serves agents, when another has it.
-    let mut world =
-        world(|index, file| if index == 0 { Clock::of_another_pace(file) } else { Clock::new(file) });
-    // It shall be controller 0 that leads.
-    for other in [1, 2] {
-        world.controllers[other].kill();
-    }
-    assert!(soon(PATIENCE, || leader(&world).0 == 0), "{:?}", leader(&world));
-    let (_, term) = leader(&world);
-    for other in [1, 2] {
-        world.controllers[other].start();
-    }
-    world.controllers[0].clock.set("+0 x0.001");
-    let next = successor(&world, term);
-    // An edge hears of the new leader, and then comes to none but the old one.
-    world.follow(0, &[next]);
-    world.fabric.edges[0].kill().unwrap();
-    world.fabric.edges[0].restart().unwrap();
-    tag(&world, next, 4000);
-    assert!(soon(PATIENCE, || has(&world, 0, 4000)), "the edge does not follow the new leader");
-    world.follow(0, &[0]);
-    world.fabric.edges[0].kill().unwrap();
-    world.fabric.edges[0].restart().unwrap();
-    tag(&world, next, 4001);
-    let refused = || world.fabric.edges[0].log().contains("a controller that leads no more was refused");
-    assert!(soon(PATIENCE, refused), "{}", world.fabric.edges[0].log());
-    assert!(!world.controllers[0].log().contains("no longer leads"), "it knew");
-    assert!(!has(&world, 0, 4001) && has(&world, 0, 4000));
-    // With the others it has it at once.
-    world.follow(0, &[0, 1, 2]);
-    world.fabric.edges[0].kill().unwrap();
-    world.fabric.edges[0].restart().unwrap();
-    assert!(soon(PATIENCE, || has(&world, 0, 4001)));
 }

@@ -66,11 +66,6 @@ pub struct Controller {
 impl World {
     /// All of it runs, and the fabric is empty.
     pub fn new() -> Self {
-        Self::with(|_, file| Clock::new(file))
-    }
-
-    /// With other clocks of controllers.
-    pub fn with(clock: impl Fn(usize, PathBuf) -> Clock) -> Self {
         let cluster = EtcdCluster::start().unwrap();
         let fabric = common::fabric(Underlay::Direct);
         let dir = tempfile::tempdir().unwrap();
@@ -88,7 +83,7 @@ impl World {
         };
         world.certificates();
         for index in 0..3 {
-            let clock = clock(index, world.path(&format!("controller{index}.time")));
+            let clock = Clock::new(world.path(&format!("controller{index}.time")));
             let controller = world.place(index, clock);
             world.controllers.push(controller);
         }
