@@ -154,11 +154,12 @@ impl VerifierKey {
     /// It is none.
     pub fn open(&self, text: &str) -> Result<Checkpoint, NoteError> {
         let body = self.open_note(text)?;
+        let read = Checkpoint::own(text)?;
         let origin = body.lines().next().unwrap_or_default();
         if origin != self.name {
             return Err(NoteError::Origin { found: origin.to_owned(), expected: self.name.clone() });
         }
-        Checkpoint::own(text)
+        Ok(read)
     }
 
     /// The text of a note that this key has signed, up to the empty line before the signatures.
