@@ -143,7 +143,7 @@ impl World {
             let name = self.fabric.edges[edge].name().to_owned();
             let file = |name: String| self.path(&name).display().to_string();
             let follows = [
-                ("--controller", self.urls(&[0, 1, 2])),
+                ("--controller", self.urls()),
                 ("--node", name.clone()),
                 ("--cert", file(format!("node-{name}.crt"))),
                 ("--key", file(format!("node-{name}.key"))),
@@ -163,18 +163,10 @@ impl World {
         }
     }
 
-    /// Where agents find these controllers.
-    pub fn urls(&self, which: &[usize]) -> String {
-        let all = which.iter().map(|index| format!("https://{}:{}", address(*index), PORTS.0));
+    /// Where agents find the controllers.
+    fn urls(&self) -> String {
+        let all = (0..self.controllers.len()).map(|index| format!("https://{}:{}", address(index), PORTS.0));
         all.collect::<Vec<_>>().join(",")
-    }
-
-    /// Has an edge's agent follow these from its next start on.
-    pub fn follow(&mut self, edge: usize, which: &[usize]) {
-        let urls = self.urls(which);
-        if let Some(follows) = &mut self.fabric.edges[edge].follows {
-            follows[1] = urls;
-        }
     }
 
     /// Cuts the wire between an edge's agent and all controllers, or mends it.
