@@ -138,6 +138,10 @@ fn one_operators_flood_of_addresses_does_not_hold_up_the_others() {
     };
     world.hosts[2].send(&datagram(13, BROADCAST, "neighbour").tagged(&[TAG])).unwrap();
     until("13 is known", || is_remote(&world, 1, "birch.lan", 13) == Some(false));
+    // An attachment has 64 addresses, unless more is asked for.
+    let many = r#"{"segment":"lan","port":"edge2/p1","encap":"untagged","guards":{"mac_limit":1000}}"#;
+    world.does(vec![put("attachment/birch/b3", many)]);
+    world.is_programmed(&["attachment/birch/b3"]);
     (0..1000).for_each(flood);
     talk(&world, 1, 2);
     let took = until("edge1 knows of 2", || is_remote(&world, 0, "alder.lan", 2) == Some(true));
