@@ -102,7 +102,10 @@ pub fn start(site: &Site, node: u32, url: &Url, board: &Arc<Board>) -> anyhow::R
         left: 0,
     });
     let (send, updates) = mpsc::channel(1);
-    tokio::spawn(link::run(vec![url.clone()], tls, status, send, watch::channel(None).0));
+    // It has no addresses of its own to tell, and hears of others' as any agent does.
+    let (share, mut shared) = mpsc::channel(16);
+    tokio::spawn(async move { while shared.recv().await.is_some() {} });
+    tokio::spawn(link::run((vec![url.clone()], tls), status, send, share, watch::channel(None).0));
     tokio::spawn(follow(node, updates, say, Arc::clone(board)));
     Ok(())
 }
