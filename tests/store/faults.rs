@@ -104,7 +104,8 @@ fn one_member_may_die_hang_or_be_cut_off_and_nothing_acknowledged_is_lost_or_mad
     assert!(told.len() > 300, "that is no load");
     assert_log(&told, &unknown, &log);
     assert!(log.starts_with(&seen), "a watch saw something else");
-    assert!(log.len() - seen.len() < 200, "a watch was left behind: {} of {}", seen.len(), log.len());
+    // Each writer may have had one under way when it had seen all that was told.
+    assert!(log.len() - seen.len() <= 2, "a watch was left behind: {} of {}", seen.len(), log.len());
     let mut entries = BTreeMap::new();
     log.iter().for_each(|batch| entries.extend(batch.writes.clone()));
     assert!(all.entries.into_iter().map(|(key, value)| (key, Some(value))).eq(entries));
@@ -177,12 +178,19 @@ async fn writer(load: &Load, options: &EtcdOptions, writer: usize) {
     }
 }
 
-/// All that a watch sees while it lasts.
+/// All that a watch sees while it lasts, and soon after: a member that was cut off is given up after some time, in which others write.
 async fn follow(load: &Load, options: &EtcdOptions) -> Vec<Batch> {
     let store = Etcd::open(options.clone()).await.unwrap();
     let (mut seen, mut at) = (Vec::new(), Version(0));
-    while !load.ends.load(Ordering::Relaxed) {
-        match tokio::time::timeout(Duration::from_secs(1), store.after(at)).await {
+    let mut ended: Option<Instant> = None;
+    loop {
+        if load.ends.load(Ordering::Relaxed) {
+            let last = load.told.lock().unwrap().iter().map(|told| told.version).max();
+            if last.is_none_or(|last| last <= at) || ended.get_or_insert_with(Instant::now).elapsed() > SOON {
+                return seen;
+            }
+        }
+        match tokio::time::timeout(Duration::from_millis(200), store.after(at)).await {
             Ok(Ok(batches)) => {
                 at = batches.last().unwrap().version;
                 seen.extend(batches);
@@ -192,7 +200,6 @@ async fn follow(load: &Load, options: &EtcdOptions) -> Vec<Batch> {
             Err(_) => {}
         }
     }
-    seen
 }
 
 async fn read_log(store: &Etcd, mut at: Version, until: Version) -> Vec<Batch> {
