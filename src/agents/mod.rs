@@ -7,7 +7,7 @@
 //! - **How fast.** One update is under way at a time. What changes meanwhile waits as the state that it is, not as a queue: a slow agent gets the
 //!   newest state next.
 //! - **Under whom.** Only the controller that leads serves, and each update has its term. When it no longer leads, its streams end.
-//! - **Addresses** have a stream of their own ([`learned`]): what a node learned at its attachments goes to the others of the segment.
+//! - **Addresses** have a stream of their own (`learned`): what a node learned at its attachments goes to the others of the segment.
 //! - **Purges** go to a node once the node where the server was lets it in no more; until then, no revision counts as applied that asked for one.
 #![forbid(unsafe_code)]
 
