@@ -12,7 +12,7 @@ fn what_is_wrong_is_told_before_anything_is_measured() {
         (&[][..], "Usage"),
         (&["measure"], "'measure'"),
         (&["transactions", "--attachments", "many"], "'many'"),
-        (&["follow", "--agents", "-1"], "'-1'"),
+        (&["follow", "--nodes", "many"], "'many'"),
     ] {
         let (code, said) = run(arguments);
         assert_eq!(code, Some(2), "{said}");
