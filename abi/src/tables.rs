@@ -93,6 +93,16 @@ impl Encap {
     pub const fn is_transparent(self) -> bool {
         matches!(self, Self::QinqS | Self::Port)
     }
+
+    /// How many tags of its own a frame has with it.
+    #[inline(always)]
+    pub const fn tags(self) -> usize {
+        match self {
+            Self::Untagged | Self::Port => 0,
+            Self::Dot1q | Self::QinqS => 1,
+            Self::QinqSC => 2,
+        }
+    }
 }
 
 /// What a frame's port and tags say, before it is known whose they are.

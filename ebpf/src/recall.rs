@@ -110,6 +110,7 @@ pub fn place_of(segment: u32) -> u32 {
 /// A flow on its way to a decision.
 pub struct Undecided {
     flow: Flow,
+    /// As it was before anything was looked up.
     node_epoch: u64,
 }
 
@@ -120,9 +121,14 @@ fn both(node_epoch: u64, segment: u32) -> u64 {
 }
 
 impl Flow {
-    /// The decision on this flow, if there is one that still holds.
+    /// The decision on this flow, if there is one that still holds. Where there is none, nothing has been looked up yet.
     #[inline(always)]
-    pub fn recall(&self) -> Option<&'static Decision> {
+    pub fn recall(self) -> Result<&'static Decision, Undecided> {
+        self.decision().ok_or_else(|| Undecided { flow: self, node_epoch: epoch(0) })
+    }
+
+    #[inline(always)]
+    fn decision(&self) -> Option<&'static Decision> {
         // SAFETY: a map value of this CPU, which nothing else touches while we run.
         let decision = DECISIONS.get_ptr(self.slot()).map(|decision| unsafe { &*decision })?;
         // SAFETY: a helper without arguments.
@@ -135,12 +141,6 @@ impl Flow {
 }
 
 impl Undecided {
-    /// To be called before anything is looked up.
-    #[inline(always)]
-    pub fn new(flow: Flow) -> Self {
-        Self { flow, node_epoch: epoch(0) }
-    }
-
     /// The epoch to remember a decision with. To be asked before the FDB is.
     #[inline(always)]
     pub fn epoch(&self, segment: u32) -> u64 {

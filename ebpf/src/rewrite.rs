@@ -13,16 +13,6 @@ use crate::{
     parse::{C_TPID, ETHERTYPE, Inner, S_TPID, TAG},
 };
 
-/// Bytes of tags that an encapsulation puts in front of the inner frame.
-#[inline(always)]
-fn pushed(encap: Encap) -> usize {
-    match encap {
-        Encap::Untagged | Encap::Port => 0,
-        Encap::Dot1q | Encap::QinqS => TAG,
-        Encap::QinqSC => 2 * TAG,
-    }
-}
-
 #[inline(always)]
 fn tag(frame: &Frame, offset: usize, tpid: u16, tci: u16) -> Result<(), DropReason> {
     frame.write(offset, [tpid.to_be(), tci.to_be()])
@@ -52,7 +42,7 @@ pub fn front(origin: &Origin, inner: &Inner, encap: Encap) -> Result<Front, Drop
         }
         strip += TAG;
     }
-    Ok(Front { strip, push: pushed(encap) })
+    Ok(Front { strip, push: encap.tags() * TAG })
 }
 
 /// Gives the frame the tags of an attachment, with this PCP and DEI.

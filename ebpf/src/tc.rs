@@ -188,11 +188,7 @@ impl Copies {
     /// How many tags the frame gets for an attachment.
     #[inline(always)]
     fn tags(&self, encap: Encap) -> usize {
-        let own = match encap {
-            Encap::Untagged | Encap::Port => 0,
-            Encap::Dot1q | Encap::QinqS => 1,
-            Encap::QinqSC => 2,
-        };
+        let own = encap.tags();
         if encap.is_transparent() && self.has(Handoff::PRIORITY_TAGGED) { own + 1 } else { own }
     }
 

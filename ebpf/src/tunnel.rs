@@ -130,7 +130,7 @@ fn ipv4(frame: &Frame, ip: [u32; 5], node: &NodeEntry) -> Result<Option<Outer>, 
         return Ok(None);
     }
     let [version, tos, ..] = ip[0].to_ne_bytes();
-    if version != PLAIN && (version >> 4 != 4 || version < PLAIN) {
+    if !(PLAIN..0x50).contains(&version) {
         return Ok(None);
     }
     let [_, fragment] = halves(ip[1]);

@@ -15,7 +15,7 @@ use crate::{
     lookup::{self, Route},
     maps::PORTS,
     parse, plain, police,
-    recall::{Decision, Flow, Undecided},
+    recall::{Flow, Undecided},
     storm, suppress,
     tunnel::{self, Packet},
 };
@@ -48,8 +48,7 @@ struct Arrival<'a> {
     /// PCP and DEI of its outermost tag.
     priority: u16,
     /// Where its flow was found to go, if that still holds.
-    recalled: Option<Exit>,
-    undecided: Undecided,
+    recalled: Result<Exit, Undecided>,
     /// Bytes, with all that is in front of the inner frame.
     len: usize,
     /// ECN field of the tunnel's outer header.
@@ -75,20 +74,20 @@ fn pipeline(frame: &Frame, scope: &mut Scope) -> Result<u32, DropReason> {
     };
     let Arrival { origin, len, .. } = arrival;
     let mut inner = parse::inner(frame, origin, arrival.macs, arrival.priority, len)?;
-    if arrival.recalled.is_none() {
+    if arrival.recalled.is_err() {
         guard::addresses(origin, arrival.macs)?;
     }
     guard::packet(frame, origin, &inner)?;
     ecn::decapsulated(frame, &inner, arrival.outer_ecn)?;
     inner.eligible = arrival.eligible | police::ingress(origin, len)?;
-    if arrival.recalled.is_none() && guard::control::is_peers(origin, &inner)? {
+    if arrival.recalled.is_err() && guard::control::is_peers(origin, &inner)? {
         // Of the link and not of the segment: not learned, nobody's claim, nor a question to anybody in it.
         storm::allow(origin, &inner)?;
         return flood::to_peer(frame, origin);
     }
     let route = match arrival.recalled {
-        Some(exit) => Route::To(exit),
-        None => lookup::lookup(origin, &inner, &arrival.undecided)?,
+        Ok(exit) => Route::To(exit),
+        Err(undecided) => lookup::lookup(origin, &inner, &undecided)?,
     };
     if let Some(question) = suppress::answer(frame, origin, &inner) {
         return deliver::back(frame, origin, question, len);
@@ -112,25 +111,20 @@ fn from_port<'a>(
     let len = frame.len();
     let tags = classify::tags(frame, port)?;
     let macs = tags.macs;
-    let decided = Flow::on_port(&tags);
-    let decision = decided.recall();
-    if let Some(Decision { origin, exit, .. }) = decision
-        && tags.priority == 0
-        && let Some((inner, flow)) = plain::packet(frame, origin, macs, 0, len)
-    {
-        *scope = Scope::attachment(origin.ingress.id());
-        count::received_on_port(origin.ingress, len);
-        return deliver::deliver(frame, origin, &inner, *exit, || flow).map(Step::Gone);
-    }
-    let undecided = Undecided::new(decided);
-    let (origin, recalled): (&Origin, _) = match decision {
-        Some(decision) => (&decision.origin, Some(decision.exit)),
-        None => (fresh.write(classify::classify(port, &tags)?), None),
+    let (origin, recalled): (&Origin, _) = match Flow::on_port(&tags).recall() {
+        Ok(decision) => (&decision.origin, Ok(decision.exit)),
+        Err(undecided) => (fresh.write(classify::classify(port, &tags)?), Err(undecided)),
     };
     *scope = Scope::attachment(origin.ingress.id());
     count::received_on_port(origin.ingress, len);
+    if let Ok(exit) = recalled
+        && tags.priority == 0
+        && let Some((inner, flow)) = plain::packet(frame, origin, macs, 0, len)
+    {
+        return deliver::deliver(frame, origin, &inner, exit, || flow).map(Step::Gone);
+    }
     let (priority, outer_ecn, eligible) = (tags.priority, 0, 0);
-    Ok(Step::On(Arrival { origin, macs, priority, recalled, undecided, len, outer_ecn, eligible }))
+    Ok(Step::On(Arrival { origin, macs, priority, recalled, len, outer_ecn, eligible }))
 }
 
 #[inline(always)]
@@ -142,27 +136,22 @@ fn from_tunnel<'a>(
 ) -> Result<Step<'a>, DropReason> {
     let Some(packet) = tunnel::packet(frame, port)? else { return Ok(Step::Gone(flood::to_host(frame))) };
     let len = packet.header + packet.len;
-    let decided = Flow::in_tunnel(&packet);
-    let decision = decided.recall();
-    if let Some(Decision { origin, exit, .. }) = decision
+    let (origin, recalled): (&Origin, _) = match Flow::in_tunnel(&packet).recall() {
+        Ok(decision) => (&decision.origin, Ok(decision.exit)),
+        Err(undecided) => (fresh.write(tunnel::classify(&packet, scope)?), Err(undecided)),
+    };
+    *scope = Scope::segment(origin.segment);
+    count::received_from_tunnel(origin.ingress, packet.len);
+    if let Ok(exit) = recalled
         && packet.padding == 0
         && packet.ecn == 0
         && !packet.is_yellow()
         && let Some((inner, flow)) = plain::packet(frame, origin, packet.macs, packet.header, len)
     {
-        *scope = Scope::segment(origin.segment);
-        count::received_from_tunnel(origin.ingress, packet.len);
-        return deliver::deliver(frame, origin, &inner, *exit, || flow).map(Step::Gone);
+        return deliver::deliver(frame, origin, &inner, exit, || flow).map(Step::Gone);
     }
-    let undecided = Undecided::new(decided);
-    let (origin, recalled): (&Origin, _) = match decision {
-        Some(decision) => (&decision.origin, Some(decision.exit)),
-        None => (fresh.write(tunnel::classify(&packet, scope)?), None),
-    };
-    *scope = Scope::segment(origin.segment);
     frame.trim(packet.padding)?;
-    count::received_from_tunnel(origin.ingress, packet.len);
     let eligible = if packet.is_yellow() { police::ELIGIBLE } else { 0 };
     let Packet { macs, ecn: outer_ecn, .. } = packet;
-    Ok(Step::On(Arrival { origin, macs, priority: 0, recalled, undecided, len, outer_ecn, eligible }))
+    Ok(Step::On(Arrival { origin, macs, priority: 0, recalled, len, outer_ecn, eligible }))
 }
