@@ -219,6 +219,30 @@ fn a_flow_has_one_source_port_and_flows_have_many() {
     assert_eq!(port_of(1005, "one"), port_of(1005, "another"));
 }
 
+/// Only a datagram's first fragment has its ports, and all must go the same way (RFC 7348 section 5): also of a flow that is decided.
+#[test]
+fn fragments_of_a_decided_flow_keep_together() {
+    let bench = Bench::new(Family::V4, &[]);
+    Forged::new(&bench, Family::V4, &datagram(2, mac(1), "learn me")).send(&bench);
+    assert!(comes(&bench.host, "learn me"));
+    let port_of = |flow: u16, fragment: u16| {
+        let mut frame =
+            Frame::udp(Macs { from: mac(1), to: mac(2) }, (v4(1), v4(2)), (flow, 9), b"piece by piece");
+        let (mut header, _) = Ipv4Header::from_slice(&frame.0[14..]).unwrap();
+        header.more_fragments = fragment == 0;
+        header.fragment_offset = fragment.try_into().unwrap();
+        header.header_checksum = header.calc_header_checksum();
+        frame.0[14..34].copy_from_slice(&header.to_bytes());
+        bench.host.send(&frame).unwrap();
+        bench.next().ports.0
+    };
+    let ports: BTreeSet<u16> = (1000..1020)
+        .flat_map(|flow| [(flow, 0), (flow, 1)])
+        .map(|(flow, piece)| port_of(flow, piece))
+        .collect();
+    assert_eq!(ports.len(), 1, "{ports:?}");
+}
+
 #[test]
 fn ecn_is_copied_out_and_dscp_is_the_owners() {
     for (keys, dscp) in [(&[][..], 0), (&[("dscp", "10")], 10)] {
@@ -261,14 +285,17 @@ const COMBINED: [(u8, [Option<u8>; 4]); 4] = [
 ];
 const OUTER_FIELDS: [u8; 4] = [0b00, 0b10, 0b01, 0b11];
 
+/// To everybody, where each frame is looked up, and to one host, where what was decided on the flow is recalled.
 #[test]
 fn ecn_is_combined_on_the_way_in() {
-    for family in [Family::V4, Family::V6] {
+    for (family, to) in [Family::V4, Family::V6].into_iter().flat_map(|f| [(f, BROADCAST), (f, mac(1))]) {
         let bench = Bench::new(family, &[]);
+        bench.host.send(&datagram(1, BROADCAST, "here")).unwrap();
+        bench.next();
         let mut drops = 0;
         for ((inner, row), is_v4) in COMBINED.iter().flat_map(|row| [(row, true), (row, false)]) {
             for (outer, combined) in OUTER_FIELDS.iter().zip(row) {
-                let mut forged = Forged::new(&bench, family, &marked(2, BROADCAST, *inner, is_v4));
+                let mut forged = Forged::new(&bench, family, &marked(2, to, *inner, is_v4));
                 match &mut forged.ip {
                     Ip::V4(header) => {
                         header.ecn = (*outer).try_into().unwrap();
@@ -277,9 +304,10 @@ fn ecn_is_combined_on_the_way_in() {
                     Ip::V6(header) => header.traffic_class = *outer,
                 }
                 forged.send(&bench);
-                let name = format!("{family:?}, inner {inner:02b} (IPv4: {is_v4}), outer {outer:02b}");
+                let name =
+                    format!("{family:?}, to {to:x?}, inner {inner:02b} (IPv4: {is_v4}), outer {outer:02b}");
                 if let Some(combined) = combined {
-                    let wanted = marked(2, BROADCAST, *combined, is_v4);
+                    let wanted = marked(2, to, *combined, is_v4);
                     assert!(bench.host.expect(PATIENCE, |came| *came == wanted).unwrap().is_some(), "{name}");
                 } else {
                     drops += 1;
