@@ -48,7 +48,10 @@ struct Options {
     /// Each suite once, as little of it as there is, whatever comes out: does it still work?
     #[arg(long, conflicts_with = "quick", hide = true)]
     smoke: bool,
-    /// Rounds of each contender in each case; what is reported is their median [default: 7, or 3]
+    /// How often the rigs of `forward` and `scale` are built anew: none is as fast as the next [default: 3, or 1]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rigs: Option<u32>,
+    /// Rounds of each contender in each case and rig; what is reported is the median of all [default: 7, or 3]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: Option<u32>,
     /// About how long a turn takes, in milliseconds [default: 150, or 60]
@@ -87,16 +90,17 @@ fn measure(options: &Options) -> anyhow::Result<bool> {
         (false, true) => Extent::Quick,
         (false, false) => Extent::Full,
     };
-    let (rounds, milliseconds) = match extent {
-        Extent::Smoke => (1, 10),
-        Extent::Quick => (3, 60),
-        Extent::Full => (7, 150),
+    let (rigs, rounds, milliseconds) = match extent {
+        Extent::Smoke => (1, 1, 10),
+        Extent::Quick => (1, 3, 60),
+        Extent::Full => (3, 7, 150),
     };
     let bench = Bench {
         sillon: options.sillon.clone(),
         against: options.against.clone(),
         object: options.object.clone(),
         crowd: options.crowd.clone(),
+        rigs: options.rigs.unwrap_or(rigs),
         rounds: options.rounds.unwrap_or(rounds),
         milliseconds: options.milliseconds.unwrap_or(milliseconds),
         extent,

@@ -72,6 +72,17 @@ pub struct Case {
 }
 
 impl Case {
+    /// Adds what was measured of the same in another rig. Who was absent once has no more to say.
+    pub fn append(&mut self, more: Self) {
+        for (column, more) in self.columns.iter_mut().zip(more.columns) {
+            match (&mut column.samples, more.samples) {
+                (Ok(samples), Ok(more)) => samples.extend(more),
+                (Ok(_), Err(why)) => column.samples = Err(why),
+                (Err(_), _) => {}
+            }
+        }
+    }
+
     /// The samples of a contender that was there.
     pub fn samples(&self, who: &str) -> Option<&[Sample]> {
         self.columns.iter().find(|column| column.who == who)?.samples.as_deref().ok()

@@ -30,15 +30,13 @@ pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
     let references = contenders.iter().map(|(name, _)| *name).filter(|name| *name != "sillon").collect();
     let (mut cases, mut goals) = (Vec::new(), Vec::new());
     for way in bench.pick(&WAYS[2..3], &WAYS, &WAYS).iter().copied() {
-        let mut lines = lines(bench, way, &contenders)?;
-        for bytes in bench.pick(&SIZES[..1], &SIZES[..1], &SIZES) {
-            for flows in bench.pick(&FLOWS[..1], &FLOWS, &FLOWS).iter().copied() {
-                let load = Load { bytes: *bytes, flows, to: To::Sink };
-                let case = measure(bench, way, load, &mut lines)?;
-                goals.extend(goals_of(&case, way, load));
-                cases.push(case);
-            }
-        }
+        let loads = loads(bench);
+        let measured = bench.in_rigs(|| {
+            let mut lines = lines(bench, way, &contenders)?;
+            loads.iter().map(|load| measure(bench, way, *load, &mut lines)).collect()
+        })?;
+        goals.extend(measured.iter().zip(&loads).flat_map(|(case, load)| goals_of(case, way, *load)));
+        cases.extend(measured);
     }
     Ok(Outcome {
         suite: "forward",
@@ -50,6 +48,13 @@ pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
             "bare: one XDP_REDIRECT on each edge, which looks at nothing and puts on no tunnel header. unguarded: ours, trusted for everything. suppressing: ours with its defaults and ARP/ND suppression. ovs has the other cores for its daemon.".to_owned(),
         ],
     })
+}
+
+fn loads(bench: &Bench) -> Vec<Load> {
+    let sizes = bench.pick(&SIZES[..1], &SIZES[..1], &SIZES);
+    let flows = bench.pick(&FLOWS[..1], &FLOWS, &FLOWS);
+    let load = |bytes: usize, flows: u32| Load { bytes, flows, to: To::Sink };
+    sizes.iter().flat_map(|bytes| flows.iter().map(move |flows| load(*bytes, *flows))).collect()
 }
 
 fn measure(bench: &Bench, way: Way, load: Load, lines: &mut [(&'static str, Built)]) -> anyhow::Result<Case> {

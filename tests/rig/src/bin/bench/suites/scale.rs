@@ -86,7 +86,7 @@ pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
     let (mut cases, mut goals) = (Vec::new(), Vec::new());
     for axis in bench.pick(&[TINY][..], &AXES[..1], &AXES) {
         let points = bench.pick(axis.points, &axis.points[..2.min(axis.points.len())], axis.points);
-        let measured = climb(bench, axis.name, points)?;
+        let measured = bench.in_rigs(|| climb(bench, axis.name, points))?;
         for case in measured.iter().filter(|case| case.unit == FRAMES) {
             goals.extend(
                 points[1..]
