@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::object::{Body, Revision, Segment, Tombstone};
+use super::object::{Attachment, Body, Revision, Segment, Tombstone};
 use super::state::State;
 use super::{Freed, Key, Owned, PortKey};
-use crate::model::{self, InvalidValue, Name, NodeConfig};
+use crate::model::{self, Encap, InvalidValue, Name, NodeConfig};
 
 /// Why there is no such file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -137,6 +137,20 @@ pub(crate) fn is_attached(state: &State, segment: &Owned, port: &PortKey) -> boo
     let mut there = state.attachments_of(&Key::Port(port.clone()));
     let is_there = there.any(|(owned, attachment)| is_of(owned, &attachment.spec.segment));
     is_there && state.node(&port.node).is_some_and(|node| !node.gone)
+}
+
+/// The attachment that a node knows by its port, its encapsulation and its segment's name.
+pub(crate) fn attachment_at<'s>(
+    state: &'s State,
+    port: &PortKey,
+    encap: Encap,
+    segment: &Owned,
+) -> Option<&'s Owned> {
+    let is_it = |(owned, attachment): &(&Owned, &Attachment)| {
+        attachment.encap == encap && owned.beside(&attachment.spec.segment) == *segment
+    };
+    let mut there = state.attachments_of(&Key::Port(port.clone()));
+    there.find(is_it).map(|(owned, _)| owned)
 }
 
 /// An operator's name for something, as a node knows it.
