@@ -158,14 +158,18 @@ pub fn joined(owned: &Owned) -> Result<Name, InvalidValue> {
     Name::new(&format!("{}.{}", owned.operator, owned.name))
 }
 
+/// Whether the node of a server's port may still let its frames in, so that another would learn again what it forgot.
+pub(super) fn is_early(state: &State, at: &Name, port: &PortKey, freed: Revision) -> bool {
+    port.node != *at && state.node(&port.node).is_some_and(|there| there.applied < freed)
+}
+
 /// What a node has yet to forget.
 pub fn purges(state: &State, node: &Name) -> Vec<Purge> {
     let all = state.referrers(&Key::Node(node.clone())).filter_map(|key| {
         let Key::Tombstone(at, Freed::Learned(segment, port)) = key else { return None };
         let Body::Tombstone(Tombstone { freed, .. }) = state.get(key)?.body else { return None };
-        let is_own = port.node == *at;
-        let is_early = !is_own && state.node(&port.node).is_some_and(|there| there.applied < freed);
-        let remote = if is_own { None } else { remote(state, at, &port.node).ok() };
+        let is_early = is_early(state, at, port, freed);
+        let remote = if port.node == *at { None } else { remote(state, at, &port.node).ok() };
         Some(Purge { segment: segment.clone(), port: port.clone(), freed, remote, is_early })
     });
     all.collect()
