@@ -7,6 +7,7 @@ fn main() {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
     let built = root.join("target/bpf/bpfel-unknown-none/release/sillon");
     println!("cargo:rerun-if-changed={}", built.display());
+    println!("cargo:rerun-if-changed=proto/agent.proto");
     let object = if built.exists() {
         built
     } else {

@@ -46,11 +46,13 @@ pub enum Verb {
     Desired,
     /// Tell what a node did.
     Report,
+    /// Read what was counted.
+    Count,
 }
 
 impl Verb {
     /// All of them, in the order of the table's columns.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Get,
         Self::List,
         Self::Watch,
@@ -64,6 +66,7 @@ impl Verb {
         Self::Transfer,
         Self::Desired,
         Self::Report,
+        Self::Count,
     ];
 
     /// The word for it.
@@ -82,6 +85,7 @@ impl Verb {
             Self::Transfer => "transfer",
             Self::Desired => "read the desired state of",
             Self::Report => "report",
+            Self::Count => "read the counters of",
         }
     }
 }
@@ -123,6 +127,7 @@ const TRY: Verbs = &[Verb::Confirm, Verb::RollBack];
 const TRANSFER: Verbs = &[Verb::Transfer];
 const DESIRED: Verbs = &[Verb::Desired];
 const REPORT: Verbs = &[Verb::Report];
+const COUNT: Verbs = &[Verb::Count];
 
 /// The cells of one row, in the order of the table's columns.
 type Cells = [Decision; 7];
@@ -169,6 +174,8 @@ const TABLE: &[(Kind, Verbs, Cells)] = &[
     (Kind::Attachment, READ,     [Y,    Y,                 Y,   H,    H,           N,   N]),
     (Kind::Attachment, FOLLOW,   [Y,    Y,                 Y,   Y,    Y,           N,   N]),
     (Kind::Attachment, WRITE,    [Y,    N,                 Y,   N,    N,           N,   N]),
+    // How much an operator carries is its own business, and of who carries it.
+    (Kind::Attachment, COUNT,    [Y,    N,                 Y,   N,    N,           N,   N]),
 
     (Kind::Tombstone,  READ,     [Y,    Y,                 N,   N,    N,           N,   N]),
     (Kind::Tombstone,  FOLLOW,   [Y,    Y,                 N,   N,    N,           N,   N]),

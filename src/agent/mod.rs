@@ -365,8 +365,13 @@ impl Agent {
                 error!(%error, "the drift stays");
             }
         }
+        let counters = self.reconciler.counters();
         let Some(remote) = &mut self.remote else { return };
         remote.observe(drift, down);
+        match counters {
+            Ok(counters) => remote.count(counters),
+            Err(error) => warn!(%error, "the counters can't be read"),
+        }
         let task = remote.again();
         self.carry_out(task).await;
     }

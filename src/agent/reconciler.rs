@@ -1,6 +1,7 @@
 //! Brings the kernel to what the file says: preflight, compile, diff, apply, attach. Holds what that needs, and decides nothing else.
 
 mod ageing;
+mod counters;
 mod drift;
 mod places;
 
@@ -18,6 +19,7 @@ use tracing::{info, warn};
 
 use ageing::Ageing;
 
+pub use self::counters::Counters;
 pub use self::drift::Place;
 pub use self::places::{Places, SegmentPlace};
 use super::{

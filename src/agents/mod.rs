@@ -8,9 +8,11 @@
 //!   newest state next.
 //! - **Under whom.** Only the controller that leads serves, and each update has its term. When it no longer leads, its streams end.
 //! - **Addresses** have a stream of their own (`learned`): what a node learned at its attachments goes to the others of the segment.
+//! - **Counters** of attachments come with reports, and go no further than the memory of who leads (`counted`).
 //! - **Purges** go to a node once the node where the server was lets it in no more; until then, no revision counts as applied that asked for one.
 #![forbid(unsafe_code)]
 
+mod counted;
 mod learned;
 mod projection;
 mod server;
@@ -31,7 +33,7 @@ use self::learned::Registry;
 pub use self::projection::Projection;
 pub use self::server::{ServeError, serve};
 use crate::controller::Controller;
-use crate::fabric::concerned;
+use crate::fabric::{Owned, concerned};
 use crate::model::Name;
 use crate::pki::Tls;
 use crate::protocol::REVOKED;
@@ -118,6 +120,7 @@ impl<S: Store + 'static> Agents<S> {
             // Of what happened before that, everybody may have missed something.
             self.nodes().values().for_each(|entry| entry.wake.send_replace(()));
             self.learned().renew(&self.controller.state());
+            self.controller.counters().renew(&self.controller.state());
             if let Ok(mut commits) = self.controller.watch(at) {
                 loop {
                     let commit = tokio::select! {
@@ -133,6 +136,7 @@ impl<S: Store + 'static> Agents<S> {
                     let state = self.controller.state();
                     let told: BTreeSet<Name> = concerned(&state, &commit.events);
                     self.learned().follow(&state, commit.revision, &commit.events);
+                    self.controller.counters().follow(&state, &commit.events);
                     let nodes = self.nodes();
                     let entries = told.iter().filter_map(|name| nodes.get(name));
                     entries.for_each(|entry| entry.wake.send_replace(()));
@@ -142,4 +146,10 @@ impl<S: Store + 'static> Agents<S> {
             tokio::time::sleep(PAUSE).await;
         }
     }
+}
+
+/// A segment as a node knows it; an operator's name has no dot.
+fn segment(joined: &str) -> Option<Owned> {
+    let (operator, name) = joined.split_once('.')?;
+    Some(Owned { operator: operator.parse().ok()?, name: name.parse().ok()? })
 }

@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
+use super::counted::counted;
 use super::{Agents, Projection};
 use crate::controller::{Lead, Request, SubmitError};
 use crate::fabric::{Actor, Change, ProjectError, Report, Revision};
@@ -52,7 +54,7 @@ pub struct Session<S> {
     said: Said,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default, PartialEq)]
 struct Said {
     drift: Option<String>,
     down: BTreeSet<InterfaceName>,
@@ -139,7 +141,10 @@ impl<S: Store + 'static> Session<S> {
     }
 
     /// The agent says what it made of the last update, or what else there is.
-    async fn hear(&mut self, report: pb::Report) -> Result<(), Status> {
+    async fn hear(&mut self, mut report: pb::Report) -> Result<(), Status> {
+        let has_counters = !report.counters.is_empty();
+        self.count(std::mem::take(&mut report.counters));
+        let before = (self.said.clone(), self.sent.is_some(), self.waits);
         let is_last = |sent: &Arc<Projection>| sent.revision.0 == report.received;
         let refused =
             report.refused.map(|why| cut(format!("revision {} is refused: {why}", report.received)));
@@ -153,7 +158,22 @@ impl<S: Store + 'static> Session<S> {
         let down = report.down.iter().filter_map(|name| name.parse().ok()).collect();
         let drift = refused.or(report.drift.map(cut));
         self.said = Said { drift, down, is_known: true };
+        // Counters alone are nothing that the fabric's one writer has to look at, however many agents report them.
+        if has_counters && before == (self.said.clone(), self.sent.is_some(), self.waits) {
+            return Ok(());
+        }
         self.note(self.waits && self.since.is_none()).await
+    }
+
+    /// Keeps what the attachments have counted.
+    fn count(&self, said: Vec<pb::Counters>) {
+        if said.is_empty() {
+            return;
+        }
+        let now = Timestamp::now();
+        let said = said.into_iter().filter_map(|counters| counted(&self.node, now, counters)).collect();
+        let controller = &self.agents.controller;
+        controller.counters().hear(|| controller.state(), said);
     }
 
     /// Brings what is known of the node into the fabric; what is known already changes nothing there.

@@ -10,7 +10,7 @@ use tonic::{Status, Streaming};
 
 use super::learned::{NotTaken, Said, Told};
 use super::session::{LOOK, Peer, leads};
-use super::{Agents, Registry};
+use super::{Agents, Registry, segment};
 use crate::fabric::{self, Owned, Revision};
 use crate::model::{MacAddr, Name};
 use crate::protocol::pb;
@@ -140,12 +140,6 @@ fn said(learned: pb::Learned) -> Option<Said> {
         None => None,
     };
     Some(Said { segment, mac, port })
-}
-
-/// As a node knows it; an operator's name has no dot.
-fn segment(joined: &str) -> Option<Owned> {
-    let (operator, name) = joined.split_once('.')?;
-    Some(Owned { operator: operator.parse().ok()?, name: name.parse().ok()? })
 }
 
 impl<S: Store + 'static> Agents<S> {

@@ -6,8 +6,9 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 
-use crate::controller::{Committed, Compacted, Controller, Request, SubmitError};
-use crate::fabric::{Revision, State};
+use crate::controller::counters::Counters;
+use crate::controller::{Committed, Compacted, Controller, Lead, Request, SubmitError};
+use crate::fabric::{Owned, Revision, State};
 use crate::identity::Identity;
 use crate::store::Store;
 
@@ -30,6 +31,9 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// It could not.
     fn deny(&self, who: Identity, message: String) -> BoxFuture<'_, Result<(), SubmitError>>;
+
+    /// What an attachment has counted, if this controller leads and was told.
+    fn counters(&self, attachment: &Owned, state: &State) -> Option<Counters>;
 
     /// A range of the store: from a key, before another, up to so many bytes, and one entry at least.
     ///
@@ -65,6 +69,12 @@ impl<S: Store + 'static> Backend for Controller<S> {
     fn deny(&self, who: Identity, message: String) -> BoxFuture<'_, Result<(), SubmitError>> {
         // What was asked is in the message: its kind and name were enough to refuse it, and nothing more was read.
         Self::deny(self, who, Vec::new(), message).boxed()
+    }
+
+    fn counters(&self, attachment: &Owned, state: &State) -> Option<Counters> {
+        // What one that was deposed was told is old.
+        let leads = self.lead().borrow().as_ref().is_some_and(Lead::holds);
+        if leads { Self::counters(self).of(attachment, state) } else { None }
     }
 
     fn range(

@@ -13,7 +13,9 @@ use super::represent::{Wanted, spec_json};
 use super::seal;
 use crate::authz::{self, Decision, Verb};
 use crate::controller::Committed;
-use crate::fabric::{Change, Expect, Key, Kind};
+use crate::controller::counters::Counters;
+use crate::fabric::{Change, Expect, Key, Kind, State};
+use crate::identity::Identity;
 
 /// How often a patch without a precondition is made again because somebody else was faster.
 const PATCHES: u32 = 8;
@@ -77,7 +79,12 @@ pub async fn get(kind: Kind, api: Api, call: Call) -> Result<Response, Problem> 
         Decision::Forbidden => return Err(Problem::forbidden(format!("{} may not get {key}", call.who))),
     }
     let seen = authz::view(&call.who, &key, &state).ok_or_else(|| Problem::no_object(&key))?;
-    let shown = api.eyes(&call.who, false).show(&key, &seen);
+    let mut shown = api.eyes(&call.who, false).show(&key, &seen);
+    if let Some(counters) = api.counters(&call.who, &key, &state)
+        && let Some(Value::Object(status)) = shown.get_mut("status")
+    {
+        status.insert("counters".to_owned(), json!(counters));
+    }
     Ok(with_tag(StatusCode::OK, shown))
 }
 
@@ -152,6 +159,13 @@ pub async fn delete(kind: Kind, api: Api, call: Call) -> Result<Response, Proble
 }
 
 impl Api {
+    /// What an attachment has counted, if who asks may know it and its node has said so.
+    fn counters(&self, who: &Identity, key: &Key, state: &State) -> Option<Counters> {
+        let Key::Attachment(owned) = key else { return None };
+        let may = authz::may(who, Verb::Count, key, state) == Decision::Allowed;
+        if may { self.backend().counters(owned, state) } else { None }
+    }
+
     /// The answer that an object was made, changed, or is so already.
     pub(super) fn changed(&self, call: &Call, key: &Key, committed: &Committed, dry_run: bool) -> Response {
         let state = self.state();

@@ -17,6 +17,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::problem::{CONTENT_TYPE, Details};
 use super::routes::{has_long_names, name_of, plural};
+use crate::controller::counters::Counters;
 use crate::fabric::{
     AttachmentSpec, Kind, LeaseSpec, NodeSpec, OperatorSpec, PortSpec, ProfileSpec, SegmentSpec, ServerSpec,
 };
@@ -35,6 +36,7 @@ pub fn document() -> OpenApi {
     add::<ProfileSpec>(&mut schemas);
     add::<SegmentSpec>(&mut schemas);
     add::<AttachmentSpec>(&mut schemas);
+    add::<Counters>(&mut schemas);
     let mut paths = Paths::new();
     for kind in Kind::ALL {
         schemas.insert(object_name(kind), object(kind).into());
@@ -71,6 +73,11 @@ fn text(what: &str) -> ObjectBuilder {
 
 /// `{"kind", "name", "etag", "spec", "status"}`
 fn object(kind: Kind) -> ObjectBuilder {
+    let mut status = ObjectBuilder::new().schema_type(Type::Object).description(Some("What became of it"));
+    if kind == Kind::Attachment {
+        // To whom may know them, from the controller that leads, and of one attachment at a time.
+        status = status.property("counters", Ref::from_schema_name(Counters::name()));
+    }
     let object = ObjectBuilder::new()
         .schema_type(Type::Object)
         .property("kind", text("The kind").enum_values(Some([kind.as_str()])))
@@ -82,10 +89,7 @@ fn object(kind: Kind) -> ObjectBuilder {
                 "The revision that last changed what is asked of it; not shown to operators",
             )),
         )
-        .property(
-            "status",
-            ObjectBuilder::new().schema_type(Type::Object).description(Some("What became of it")),
-        );
+        .property("status", status);
     if has_long_names(kind) {
         return object;
     }

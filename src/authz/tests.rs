@@ -83,67 +83,67 @@ fn site() -> State {
 /// A letter a verb, in the order of `Verb::ALL`: `Y` allowed, `-` forbidden, `h` hidden. `near` and `other` are objects that are there, and
 /// `missing` are not.
 const EXPECTED: &str = "
-                                   get list watch | put patch delete | accept drain confirm rollback | transfer | desired report
-operator   owner                   YYY YYY ---- - --
-operator   auditor                 YYY --- ---- - --
-operator   operator/alder  own     YYY --- ---- - --
-operator   operator/alder  other   hYY --- ---- - --
-operator   operator/alder  missing hYY --- ---- - --
-operator   node/edge1      other   --- --- ---- - --
-node       owner                   YYY YYY ---- - Y-
-node       auditor                 YYY --- ---- - Y-
-node       operator/alder  other   --- --- ---- - --
-node       operator/alder  missing --- --- ---- - --
-node       node/edge1      own     Y-- --- ---- - YY
-node       node/edge1      other   --- --- ---- - --
-node       node/edge1      missing --- --- ---- - --
-port       owner                   YYY YYY ---- - --
-port       auditor                 YYY --- ---- - --
-port       operator/alder  near    YYY --- ---- - --
-port       operator/alder  other   hYY --- ---- - --
-port       operator/alder  missing hYY --- ---- - --
-port       node/edge1      other   --- --- ---- - --
-server     owner                   YYY YYY ---- Y --
-server     auditor                 YYY --- ---- - --
-server     operator/alder  near    YYY --- ---- - --
-server     operator/alder  other   hYY --- ---- - --
-server     operator/alder  missing hYY --- ---- - --
-server     node/edge1      other   --- --- ---- - --
-lease      owner                   YYY YYY YYY- - --
-lease      auditor                 YYY --- ---- - --
-lease      operator/alder  own     YYY --- Y--- - --
-lease      operator/alder  other   hYY --- ---- - --
-lease      operator/alder  missing hYY --- ---- - --
-lease      node/edge1      other   --- --- ---- - --
-profile    owner                   YYY YYY ---- - --
-profile    auditor                 YYY --- ---- - --
-profile    operator/alder  own     YYY YYY ---- - --
-profile    operator/alder  other   hYY --- ---- - --
-profile    operator/alder  missing hYY --- ---- - --
-profile    node/edge1      other   --- --- ---- - --
-segment    owner                   YYY YYY ---- - --
-segment    auditor                 YYY --- ---- - --
-segment    operator/alder  own     YYY YYY ---- - --
-segment    operator/alder  other   hYY --- ---- - --
-segment    operator/alder  missing hYY --- ---- - --
-segment    node/edge1      other   --- --- ---- - --
-attachment owner                   YYY YYY ---- - --
-attachment auditor                 YYY --- ---- - --
-attachment operator/alder  own     YYY YYY ---- - --
-attachment operator/alder  other   hYY --- ---- - --
-attachment operator/alder  missing hYY --- ---- - --
-attachment node/edge1      other   --- --- ---- - --
-tombstone  owner                   YYY --- ---- - --
-tombstone  auditor                 YYY --- ---- - --
-tombstone  operator/alder  other   --- --- ---- - --
-tombstone  operator/alder  missing --- --- ---- - --
-tombstone  node/edge1      other   --- --- ---- - --
-trial      owner                   YYY --- --YY - --
-trial      auditor                 YYY --- ---- - --
-trial      operator/alder  own     YYY --- --YY - --
-trial      operator/alder  other   hYY --- ---- - --
-trial      operator/alder  missing hYY --- ---- - --
-trial      node/edge1      other   --- --- ---- - --
+                                   get list watch | put patch delete | accept drain confirm rollback | transfer | desired report | count
+operator   owner                   YYY YYY ---- - -- -
+operator   auditor                 YYY --- ---- - -- -
+operator   operator/alder  own     YYY --- ---- - -- -
+operator   operator/alder  other   hYY --- ---- - -- -
+operator   operator/alder  missing hYY --- ---- - -- -
+operator   node/edge1      other   --- --- ---- - -- -
+node       owner                   YYY YYY ---- - Y- -
+node       auditor                 YYY --- ---- - Y- -
+node       operator/alder  other   --- --- ---- - -- -
+node       operator/alder  missing --- --- ---- - -- -
+node       node/edge1      own     Y-- --- ---- - YY -
+node       node/edge1      other   --- --- ---- - -- -
+node       node/edge1      missing --- --- ---- - -- -
+port       owner                   YYY YYY ---- - -- -
+port       auditor                 YYY --- ---- - -- -
+port       operator/alder  near    YYY --- ---- - -- -
+port       operator/alder  other   hYY --- ---- - -- -
+port       operator/alder  missing hYY --- ---- - -- -
+port       node/edge1      other   --- --- ---- - -- -
+server     owner                   YYY YYY ---- Y -- -
+server     auditor                 YYY --- ---- - -- -
+server     operator/alder  near    YYY --- ---- - -- -
+server     operator/alder  other   hYY --- ---- - -- -
+server     operator/alder  missing hYY --- ---- - -- -
+server     node/edge1      other   --- --- ---- - -- -
+lease      owner                   YYY YYY YYY- - -- -
+lease      auditor                 YYY --- ---- - -- -
+lease      operator/alder  own     YYY --- Y--- - -- -
+lease      operator/alder  other   hYY --- ---- - -- -
+lease      operator/alder  missing hYY --- ---- - -- -
+lease      node/edge1      other   --- --- ---- - -- -
+profile    owner                   YYY YYY ---- - -- -
+profile    auditor                 YYY --- ---- - -- -
+profile    operator/alder  own     YYY YYY ---- - -- -
+profile    operator/alder  other   hYY --- ---- - -- -
+profile    operator/alder  missing hYY --- ---- - -- -
+profile    node/edge1      other   --- --- ---- - -- -
+segment    owner                   YYY YYY ---- - -- -
+segment    auditor                 YYY --- ---- - -- -
+segment    operator/alder  own     YYY YYY ---- - -- -
+segment    operator/alder  other   hYY --- ---- - -- -
+segment    operator/alder  missing hYY --- ---- - -- -
+segment    node/edge1      other   --- --- ---- - -- -
+attachment owner                   YYY YYY ---- - -- Y
+attachment auditor                 YYY --- ---- - -- -
+attachment operator/alder  own     YYY YYY ---- - -- Y
+attachment operator/alder  other   hYY --- ---- - -- -
+attachment operator/alder  missing hYY --- ---- - -- -
+attachment node/edge1      other   --- --- ---- - -- -
+tombstone  owner                   YYY --- ---- - -- -
+tombstone  auditor                 YYY --- ---- - -- -
+tombstone  operator/alder  other   --- --- ---- - -- -
+tombstone  operator/alder  missing --- --- ---- - -- -
+tombstone  node/edge1      other   --- --- ---- - -- -
+trial      owner                   YYY --- --YY - -- -
+trial      auditor                 YYY --- ---- - -- -
+trial      operator/alder  own     YYY --- --YY - -- -
+trial      operator/alder  other   hYY --- ---- - -- -
+trial      operator/alder  missing hYY --- ---- - -- -
+trial      node/edge1      other   --- --- ---- - -- -
 ";
 
 /// Objects of a kind that are this to alder, or to edge1.

@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+pub mod counters;
 mod history;
 mod lead;
 mod record;
@@ -36,6 +37,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 pub use self::config::{ApiConfig, AuditConfig, Config, ListenerConfig};
+use self::counters::Newest;
 pub use self::history::Compacted;
 pub use self::lead::Lead;
 pub use self::record::RECORD;
@@ -178,6 +180,7 @@ struct Inner<S> {
     now: watch::Receiver<Now>,
     history: history::Shared,
     lead: watch::Receiver<Option<Lead>>,
+    counters: Newest,
     tasks: TaskTracker,
     stop: CancellationToken,
     /// The tasks end with the last copy.
@@ -225,7 +228,8 @@ impl<S: Store + 'static> Controller<S> {
         tasks.spawn(leader.run(stop.clone()));
         tasks.close();
         let guard = stop.clone().drop_guard();
-        let inner = Inner { store, requests, now, history, lead, tasks, stop, _guard: guard };
+        let counters = Newest::default();
+        let inner = Inner { store, requests, now, history, lead, counters, tasks, stop, _guard: guard };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -286,6 +290,11 @@ impl<S: Store + 'static> Controller<S> {
     /// The leadership that this controller has, and that it is told of. [`Lead::holds`] has to be asked when it counts.
     pub fn lead(&self) -> watch::Receiver<Option<Lead>> {
         self.inner.lead.clone()
+    }
+
+    /// What the attachments have counted, as agents say while this controller leads.
+    pub fn counters(&self) -> &Newest {
+        &self.inner.counters
     }
 
     /// The store, for what is done besides: an export, compaction.

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::object::{Body, Revision, Segment, Tombstone};
+use super::object::{Attachment, Body, Revision, Segment, Tombstone};
 use super::state::State;
 use super::{Freed, Key, Owned, PortKey};
-use crate::model::{self, InvalidValue, Name, NodeConfig};
+use crate::model::{self, Encap, InvalidValue, Name, NodeConfig};
 
 /// Why there is no such file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -139,9 +139,28 @@ pub(crate) fn is_attached(state: &State, segment: &Owned, port: &PortKey) -> boo
     is_there && state.node(&port.node).is_some_and(|node| !node.gone)
 }
 
+/// The attachment that a node knows by its port, its encapsulation and its segment's name.
+pub(crate) fn attachment_at<'s>(
+    state: &'s State,
+    port: &PortKey,
+    encap: Encap,
+    segment: &Owned,
+) -> Option<&'s Owned> {
+    let is_it = |(owned, attachment): &(&Owned, &Attachment)| {
+        attachment.encap == encap && owned.beside(&attachment.spec.segment) == *segment
+    };
+    let mut there = state.attachments_of(&Key::Port(port.clone()));
+    there.find(is_it).map(|(owned, _)| owned)
+}
+
 /// An operator's name for something, as a node knows it.
 pub fn joined(owned: &Owned) -> Result<Name, InvalidValue> {
     Name::new(&format!("{}.{}", owned.operator, owned.name))
+}
+
+/// Whether the node of a server's port may still let its frames in, so that another would learn again what it forgot.
+pub(super) fn is_early(state: &State, at: &Name, port: &PortKey, freed: Revision) -> bool {
+    port.node != *at && state.node(&port.node).is_some_and(|there| there.applied < freed)
 }
 
 /// What a node has yet to forget.
@@ -149,9 +168,8 @@ pub fn purges(state: &State, node: &Name) -> Vec<Purge> {
     let all = state.referrers(&Key::Node(node.clone())).filter_map(|key| {
         let Key::Tombstone(at, Freed::Learned(segment, port)) = key else { return None };
         let Body::Tombstone(Tombstone { freed, .. }) = state.get(key)?.body else { return None };
-        let is_own = port.node == *at;
-        let is_early = !is_own && state.node(&port.node).is_some_and(|there| there.applied < freed);
-        let remote = if is_own { None } else { remote(state, at, &port.node).ok() };
+        let is_early = is_early(state, at, port, freed);
+        let remote = if port.node == *at { None } else { remote(state, at, &port.node).ok() };
         Some(Purge { segment: segment.clone(), port: port.clone(), freed, remote, is_early })
     });
     all.collect()

@@ -140,6 +140,12 @@ impl Fabric {
         self.state.lease(&owned(operator, of)).unwrap().state
     }
 
+    /// Why a condition is so, or is not.
+    pub fn why(&self, key: &str, kind: ConditionKind) -> (bool, &str) {
+        let condition = &self.state.get(&key.parse().unwrap()).unwrap().conditions[&kind];
+        (condition.is, &condition.why)
+    }
+
     pub fn condition(&self, key: &str, kind: ConditionKind) -> Option<bool> {
         Some(self.state.get(&key.parse().unwrap()).unwrap().conditions.get(&kind)?.is)
     }

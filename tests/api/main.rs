@@ -4,6 +4,7 @@
 
 mod audit;
 mod cli;
+mod counters;
 mod errors;
 mod limits;
 mod objects;

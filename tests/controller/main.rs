@@ -6,6 +6,7 @@ mod addresses;
 mod command;
 #[path = "../common/mod.rs"]
 mod common;
+mod counters;
 mod nodes;
 mod site;
 mod stream;

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sillon::fabric::{Body, Change, ConditionKind, Key, LeaseState, LeaseStep};
 use sillon_rig::frame::BROADCAST;
@@ -13,7 +13,7 @@ use sillon_rig::{Fabric, Netns, Underlay, Wire};
 use tokio::runtime::Runtime;
 
 use crate::common::{self, Stream, comes, datagram, mac, stays_away, stream};
-use crate::site::{Running, Site, accept, attach, delete, lan, leased, owned, put, runtime};
+use crate::site::{PATIENCE, Running, Site, accept, attach, delete, lan, leased, owned, put, runtime};
 
 const PORT: u16 = 7471;
 
@@ -48,9 +48,21 @@ impl World {
 
     pub fn start(&mut self) {
         let runtime = runtime();
-        let listener = self.controller.enter(|| Ok(TcpListener::bind(("0.0.0.0", PORT))?)).unwrap();
+        let listener = self.listen();
         self.running = Some(runtime.block_on(Running::start(&self.site, listener)));
         self.runtime = Some(runtime);
+    }
+
+    /// What is killed gives its port free a moment after it is gone.
+    fn listen(&self) -> TcpListener {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match self.controller.enter(|| Ok(TcpListener::bind(("0.0.0.0", PORT))?)) {
+                Ok(listener) => return listener,
+                Err(error) if Instant::now() > end => panic!("{error}"),
+                Err(_) => thread::sleep(Duration::from_millis(10)),
+            }
+        }
     }
 
     /// As a SIGKILL does: nothing of it runs any more, and nobody was told.

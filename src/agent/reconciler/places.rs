@@ -8,6 +8,7 @@ use sillon_abi::{Exit, FdbEntry, FdbKey, Located, Service, TunnelKey};
 
 use super::Reconciler;
 use crate::dataplane::compile::addr;
+use crate::dataplane::names::{Names, encap};
 use crate::dataplane::place::How;
 use crate::dataplane::tables::{Tables, unpadded};
 use crate::dataplane::{DataplaneError, maps::Maps};
@@ -24,6 +25,17 @@ pub struct SegmentPlace {
     vni: u32,
 }
 
+/// An attachment, as others speak of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Point {
+    /// Its segment's name.
+    pub segment: String,
+    /// Its port.
+    pub port: String,
+    /// As in the configuration.
+    pub encap: String,
+}
+
 /// What ids mean.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Places {
@@ -33,6 +45,8 @@ pub struct Places {
     /// Segment and port, by attachment id.
     attachments: HashMap<u32, (u32, Arc<str>)>,
     tunnels: BTreeMap<TunnelKey, u32>,
+    /// All attachments, by id; also those of a `line`.
+    pub points: BTreeMap<u32, Point>,
     /// What is configured for attachments.
     pub configured: Vec<Located>,
 }
@@ -55,10 +69,16 @@ impl Places {
         let attachments = tables.attachments.iter().filter_map(|(id, attachment)| {
             Some((*id, (attachment.segment, Arc::clone(ports.get(&attachment.class.ifindex)?))))
         });
+        let points = tables.attachments.iter().map(|(id, attachment)| {
+            let (segment, port) =
+                (Names(tables).segment(attachment.segment), Names(tables).port(attachment.class.ifindex));
+            (*id, Point { segment, port, encap: encap(attachment.class) })
+        });
         let configured = tables.macs.iter().filter(|(key, _)| segments.contains_key(&key.segment));
         Self {
             by_name: segments.iter().map(|(uid, segment)| (segment.name.clone(), *uid)).collect(),
             attachments: attachments.collect(),
+            points: points.collect(),
             tunnels: tables.tunnels.iter().map(|(key, tunnel)| (*key, tunnel.remote)).collect(),
             configured: configured.map(|(key, exit)| Located { key: *key, exit: *exit }).collect(),
             segments,

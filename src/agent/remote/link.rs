@@ -1,6 +1,7 @@
 //! The stream to a controller: one of them at a time, and again and again.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -17,6 +18,8 @@ use tracing::{debug, info, warn};
 
 use super::Url;
 use super::share::{self, Shared};
+use super::untold::Untold;
+use crate::agent::reconciler::Counters;
 use crate::pki::Tls;
 use crate::protocol::pb::{self, agents_client::AgentsClient, from_agent::What};
 use crate::protocol::{LONGEST_UPDATE, REVOKED};
@@ -40,10 +43,19 @@ pub struct Status {
     pub left: u64,
 }
 
+/// All that the agent says.
+#[derive(Debug, Clone)]
+pub struct Says {
+    /// Each change of it is said.
+    pub status: watch::Receiver<Status>,
+    /// The newest is said when there is time for it.
+    pub counters: watch::Receiver<Arc<Counters>>,
+}
+
 /// Follows one controller or another until nobody wants its updates.
 pub async fn run(
     (urls, tls): (Vec<Url>, Tls),
-    mut status: watch::Receiver<Status>,
+    mut says: Says,
     updates: mpsc::Sender<pb::Update>,
     shared: mpsc::Sender<Shared>,
     revoked: watch::Sender<Option<bool>>,
@@ -55,7 +67,7 @@ pub async fn run(
         for url in &urls {
             let ended = tokio::select! {
                 () = updates.closed() => return,
-                ended = follow((url, &tls), &mut status, &updates, &shared, &mut was_served) => ended,
+                ended = follow((url, &tls), &mut says, &updates, &shared, &mut was_served) => ended,
             };
             // What that stream had is over with it.
             let _ = shared.send(Shared::Ends).await;
@@ -81,7 +93,7 @@ pub async fn run(
 /// One stream, to its end. It ends well only if nobody wants what comes.
 async fn follow(
     (url, tls): (&Url, &Tls),
-    status: &mut watch::Receiver<Status>,
+    Says { status, counters }: &mut Says,
     updates: &mpsc::Sender<pb::Update>,
     shared: &mpsc::Sender<Shared>,
     was_served: &mut bool,
@@ -95,6 +107,8 @@ async fn follow(
     let mut stream = stream.context("it does not answer")?.map_err(told)?.into_inner();
     info!(controller = %url, "a controller is followed");
     let since = Instant::now();
+    let (mut untold, mut is_heard) = (Untold::default(), false);
+    counters.mark_changed();
     let mut sharing = pin!(share::run(channel, shared.clone()));
     loop {
         tokio::select! {
@@ -107,6 +121,7 @@ async fn follow(
                     return Ok(());
                 }
                 *was_served = true;
+                is_heard = true;
             }
             changed = status.changed() => {
                 if changed.is_err() {
@@ -115,6 +130,15 @@ async fn follow(
                 let now = status.borrow_and_update().clone();
                 anyhow::ensure!(now.left == left, "left after {:?}: it sent what can't be used", since.elapsed());
                 say.send(pb::FromAgent { what: Some(What::Report(now.report)) }).await.context("the stream has ended")?;
+            }
+            changed = counters.changed(), if untold.is_empty() => match changed {
+                Ok(()) => untold.follow(counters.borrow_and_update().clone()),
+                Err(_) => return Ok(()),
+            },
+            // Not before the first update: what an agent reports first is taken for its answer to that.
+            place = say.reserve(), if is_heard && !untold.is_empty() => {
+                let report = pb::Report { counters: untold.take(), ..status.borrow().report.clone() };
+                place.context("the stream has ended")?.send(pb::FromAgent { what: Some(What::Report(report)) });
             }
         }
     }

@@ -11,10 +11,12 @@
 mod kept;
 pub mod link;
 mod share;
+mod untold;
 mod urls;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use sillon_abi::ABI_VERSION;
@@ -22,10 +24,10 @@ use tokio::sync::{mpsc, watch};
 use tracing::{error, warn};
 
 use self::kept::Kept;
-use self::link::Status;
+use self::link::{Says, Status};
 pub use self::share::Shared;
 pub use self::urls::Url;
-use super::reconciler::Place;
+use super::reconciler::{Counters, Place};
 use crate::model::{self, Name, NodeConfig};
 use crate::pki::{Tls, TlsFiles};
 use crate::protocol::{Parts, pb};
@@ -87,6 +89,7 @@ pub struct Remote {
     /// What of it nobody could hear yet.
     held_back: Option<Shared>,
     status: watch::Sender<Status>,
+    counters: watch::Sender<Arc<Counters>>,
     /// Whether the node's certificate was revoked, as far as a controller has said so since the start.
     revoked: watch::Receiver<Option<bool>>,
     grace: SignedDuration,
@@ -119,11 +122,12 @@ impl Remote {
             report: pb::Report { applied: kept.applied, ..pb::Report::default() },
             left: 0,
         });
+        let (count, counters) = watch::channel(Arc::default());
         let (send, updates) = mpsc::channel(1);
         let (told, revoked) = watch::channel(None);
         // Some, so that the stream's next message is read while the last is dealt with.
         let (share, shared) = mpsc::channel(4);
-        tokio::spawn(link::run((urls, tls), status, send, share, told));
+        tokio::spawn(link::run((urls, tls), Says { status, counters }, send, share, told));
         let mut remote = Self {
             node,
             place,
@@ -134,6 +138,7 @@ impl Remote {
             shared,
             held_back: None,
             status: say,
+            counters: count,
             revoked,
             grace,
         };
@@ -279,6 +284,17 @@ impl Remote {
         if !is_same {
             self.tell(|report| (report.drift, report.down) = (drift, down));
         }
+    }
+
+    /// What the attachments have counted until now.
+    pub fn count(&self, counters: Counters) {
+        self.counters.send_if_modified(|told| {
+            let is_new = **told != counters;
+            if is_new {
+                *told = Arc::new(counters);
+            }
+            is_new
+        });
     }
 
     fn say_refused(&self, revision: u64, why: String) {

@@ -180,6 +180,11 @@ mod tests {
             "kind":"segment","name":"a/lan","spec":{"mtu":1500},
             "status":{"vni":7,"conditions":{"Accepted":{"is":true,"since":"2026","why":"it keeps every rule"}}},
         });
+        let attached = json!({"kind":"attachment","name":"a/a1","status":{"encap":"untagged","counters":{"in_frames":7,"dropped":{"too-big":4}}}});
+        let counted = describe(&attached);
+        for part in ["counters:", "in_frames: 7", "too-big: 4"] {
+            assert!(counted.contains(part), "{counted}");
+        }
         let text = describe(&object);
         for part in ["segment a/lan", "mtu: 1500", "vni: 7", "Accepted", "yes", "it keeps every rule"] {
             assert!(text.contains(part), "{text}");

@@ -413,3 +413,72 @@ fn a_server_that_is_transferred_from_a_node_that_is_gone_waits_only_for_the_othe
     fabric.does(vec![lan("birch/lan")]);
     fabric.is_refused(Rule::Room, vec![attach("birch/b", "lan", "edge2/p1", "untagged")]);
 }
+
+#[test]
+fn what_was_taken_away_says_which_node_has_not_confirmed() {
+    let mut fabric = Fabric::leased();
+    let on = |fabric: &Fabric, key: &str| {
+        let (is, why) = fabric.why(key, ConditionKind::Programmed);
+        (is, why.to_owned())
+    };
+    fabric.does(vec![
+        lan("alder/lan"),
+        attach("alder/a1", "lan", "edge1/p1", "untagged"),
+        attach("alder/a3", "lan", "edge2/p1", "untagged"),
+    ]);
+    fabric.converge();
+    fabric.does(vec![Change::Transfer { server: name("s1"), to: owned("birch", "new") }]);
+    let detached = fabric.state.revision();
+    let asked = "lease/alder/l1";
+    assert_eq!(
+        on(&fabric, asked),
+        (false, "not confirmed that the server is detached and forgotten: node/edge1".to_owned())
+    );
+    let (encap, learned) =
+        ("tombstone/edge1/encap/p1/untagged", "tombstone/edge2/learned/alder/lan/edge1/p1");
+    assert_eq!(on(&fabric, encap), (false, "node/edge1 has not confirmed".to_owned()));
+    let (is, why) = on(&fabric, learned);
+    assert!(
+        !is && why.starts_with("node/edge1 has not confirmed that it lets the server in no more"),
+        "{why}"
+    );
+    // Confirmed by the owner and the wrong node: it still says who is missing.
+    fabric.does(vec![step("alder", "l1", LeaseStep::Confirm)]);
+    assert_eq!(on(&fabric, asked).1, "not confirmed that the server is detached and forgotten: node/edge1");
+
+    fabric.does(vec![applied("edge1", detached)]);
+    assert_eq!(on(&fabric, asked).1, "not confirmed that the server is detached and forgotten: node/edge2");
+    assert_eq!(on(&fabric, learned), (false, "node/edge2 has not confirmed".to_owned()));
+    fabric.does(vec![applied("edge2", detached)]);
+    assert_eq!(fabric.lease("alder", "l1"), LeaseState::Released);
+    let all = (true, "every node has confirmed that the server is detached and forgotten".to_owned());
+    assert_eq!(on(&fabric, asked), all);
+    // Of who waits for nobody nothing is said.
+    assert_eq!(fabric.condition("lease/birch/new", ConditionKind::Programmed), None);
+
+    fabric.does(vec![delete("attachment/alder/a3"), delete("segment/alder/lan")]);
+    let vni =
+        fabric.state.of_kind(Kind::Tombstone).find(|key| matches!(key, Key::Tombstone(_, Freed::Vni(_))));
+    let vni = vni.unwrap().to_string();
+    assert_eq!(on(&fabric, &vni), (false, "node/edge2 has not confirmed".to_owned()));
+}
+
+#[test]
+fn a_quarantine_that_waits_for_the_owner_alone_says_that_all_nodes_have_confirmed() {
+    let mut fabric = Fabric::leased();
+    fabric.does(vec![lan("alder/lan"), attach("alder/a1", "lan", "edge1/p1", "untagged")]);
+    fabric.converge();
+    fabric.does(vec![step("alder", "l1", LeaseStep::Drain(fabric.now))]);
+    assert_eq!(fabric.lease("alder", "l1"), LeaseState::Quarantined);
+    assert!(!fabric.why("lease/alder/l1", ConditionKind::Programmed).0);
+    fabric.converge();
+    assert_eq!(fabric.lease("alder", "l1"), LeaseState::Quarantined);
+    assert!(fabric.why("lease/alder/l1", ConditionKind::Programmed).0);
+    // A node that is gone is waited for no more.
+    let mut fabric = Fabric::leased();
+    fabric.does(vec![lan("alder/lan"), attach("alder/a1", "lan", "edge1/p1", "untagged")]);
+    fabric.converge();
+    fabric.does(vec![step("alder", "l1", LeaseStep::Drain(fabric.now))]);
+    fabric.does(vec![Change::Forget { node: name("edge1") }]);
+    assert!(fabric.why("lease/alder/l1", ConditionKind::Programmed).0);
+}

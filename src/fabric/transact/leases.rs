@@ -229,7 +229,8 @@ const fn word(step: LeaseStep) -> &'static str {
     }
 }
 
-fn owned(key: &Key) -> Option<Owned> {
+/// Whose, if it is a lease.
+pub(super) fn owned(key: &Key) -> Option<Owned> {
     match key {
         Key::Lease(owned) => Some(owned.clone()),
         _ => None,

@@ -10,6 +10,7 @@ mod reports;
 mod rules;
 mod tombstones;
 mod trials;
+mod waits;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -363,6 +364,7 @@ impl Tx<'_> {
         self.bury();
         self.progress_touched();
         self.unprogrammed();
+        self.name_the_awaited();
         if let Some(wish) = trial {
             self.remember(wish)?;
         }

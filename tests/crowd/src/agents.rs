@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use sillon::agent::remote::Url;
-use sillon::agent::remote::link::{self, Status};
+use sillon::agent::remote::link::{self, Says, Status};
 use sillon::protocol::{Parts, pb};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
@@ -102,10 +102,15 @@ pub fn start(site: &Site, node: u32, url: &Url, board: &Arc<Board>) -> anyhow::R
         left: 0,
     });
     let (send, updates) = mpsc::channel(1);
-    // It has no addresses of its own to tell, and hears of others' as any agent does.
+    // It has no addresses of its own to tell, and hears of others' as any agent does; and it counts nothing, as long as it runs.
+    let (count, counters) = watch::channel(Arc::default());
     let (share, mut shared) = mpsc::channel(16);
-    tokio::spawn(async move { while shared.recv().await.is_some() {} });
-    tokio::spawn(link::run((vec![url.clone()], tls), status, send, share, watch::channel(None).0));
+    tokio::spawn(async move {
+        let _count = count;
+        while shared.recv().await.is_some() {}
+    });
+    let says = Says { status, counters };
+    tokio::spawn(link::run((vec![url.clone()], tls), says, send, share, watch::channel(None).0));
     tokio::spawn(follow(node, updates, say, Arc::clone(board)));
     Ok(())
 }

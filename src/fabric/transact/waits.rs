@@ -1,0 +1,139 @@
+//! Who is waited for: what was taken away, and the lease that can't end before that, say which nodes have yet to confirm it.
+
+use std::collections::BTreeSet;
+
+use super::Tx;
+use super::leases::owned;
+use crate::fabric::object::{Body, ConditionKind, LeaseState};
+use crate::fabric::project::is_early;
+use crate::fabric::{Freed, Key, Owned, PortKey};
+use crate::model::Name;
+
+/// How many nodes are named; a segment may be on hundreds.
+const NAMED: usize = 3;
+
+impl Tx<'_> {
+    /// What waits says for whom, wherever that may be another one now.
+    pub(super) fn name_the_awaited(&mut self) {
+        let (mut graves, mut leases) = (BTreeSet::new(), BTreeSet::new());
+        for key in &self.touched {
+            match key {
+                Key::Tombstone(node, freed) => {
+                    let Some(port) = port_of(node, freed) else {
+                        graves.insert(key.clone());
+                        continue;
+                    };
+                    // The others are asked once the server's own node has confirmed; and only then, since a handover port may have thousands.
+                    if self.next.get(key).is_none() && port.node == *node {
+                        let is_learned = |key: &&Key| matches!(key, Key::Tombstone(_, Freed::Learned(..)));
+                        graves.extend(
+                            self.next.referrers(&Key::Port(port.clone())).filter(is_learned).cloned(),
+                        );
+                    }
+                    graves.insert(key.clone());
+                    leases.extend(self.leases_at(&port));
+                }
+                // Once it is over, its server does not know it any more.
+                Key::Lease(owned) => {
+                    leases.insert(owned.clone());
+                }
+                _ => {}
+            }
+        }
+        graves.iter().for_each(|grave| self.explain_grave(grave));
+        leases.iter().for_each(|lease| self.explain_lease(lease));
+    }
+
+    /// The leases of the server that is behind a port.
+    fn leases_at(&self, port: &PortKey) -> Vec<Owned> {
+        let Some(server) = self.next.server_at(port) else { return Vec::new() };
+        let key = Key::Server(server.clone());
+        self.next.referrers(&key).filter_map(owned).collect()
+    }
+
+    fn explain_grave(&mut self, key: &Key) {
+        let Key::Tombstone(node, freed) = key else { return };
+        let why = match freed {
+            Freed::Learned(_, port) if self.is_early(key) => format!(
+                "{} has not confirmed that it lets the server in no more; {} is asked to forget it after that",
+                Key::Node(port.node.clone()),
+                Key::Node(node.clone())
+            ),
+            _ => format!("{} has not confirmed", Key::Node(node.clone())),
+        };
+        self.note(key, ConditionKind::Programmed, false, &why);
+    }
+
+    fn explain_lease(&mut self, owned: &Owned) {
+        let Some(lease) = self.next.lease(owned) else { return };
+        let key = Key::Lease(owned.clone());
+        let has_said = self
+            .next
+            .get(&key)
+            .is_some_and(|object| object.conditions.contains_key(&ConditionKind::Programmed));
+        let (is, why) = match lease.state {
+            LeaseState::Quarantined => match self.awaited(owned, &lease.spec.server) {
+                None => {
+                    (true, "every node has confirmed that the server is detached and forgotten".to_owned())
+                }
+                Some(nodes) => {
+                    (false, format!("not confirmed that the server is detached and forgotten: {nodes}"))
+                }
+            },
+            LeaseState::Released if has_said => {
+                (true, "every node has confirmed that the server is detached and forgotten".to_owned())
+            }
+            _ => return,
+        };
+        self.note(&key, ConditionKind::Programmed, is, &why);
+    }
+
+    /// The nodes that a lease's end waits for, of those that can confirm now; nothing, if it waits for none.
+    fn awaited(&self, lease: &Owned, server: &Name) -> Option<String> {
+        let (mut nodes, mut is_clean) = (BTreeSet::new(), true);
+        for port in self.next.ports_of(server) {
+            for key in self.next.referrers(&Key::Port(port.clone())) {
+                let Key::Tombstone(node, _) = key else { continue };
+                is_clean = false;
+                let is_own = self.next.get(key).is_some_and(|object| {
+                    matches!(&object.body, Body::Tombstone(grave) if grave.operator == lease.operator)
+                });
+                // What is another's is not named to this lease's operator.
+                if is_own && !self.is_early(key) {
+                    nodes.insert(node);
+                }
+            }
+        }
+        let mut named: Vec<String> =
+            nodes.iter().take(NAMED).map(|node| Key::Node(Name::clone(node)).to_string()).collect();
+        match nodes.len() {
+            _ if is_clean => return None,
+            0 => named.push("a node".to_owned()),
+            all if all > NAMED => named.push(format!("{} more", all - NAMED)),
+            _ => {}
+        }
+        Some(named.join(", "))
+    }
+
+    fn is_early(&self, key: &Key) -> bool {
+        let freed = |key| match &self.next.get(key)?.body {
+            Body::Tombstone(grave) => Some(grave.freed),
+            _ => None,
+        };
+        match key {
+            Key::Tombstone(node, Freed::Learned(_, port)) => {
+                freed(key).is_some_and(|freed| is_early(&self.next, node, port, freed))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The port that it has to do with, if any.
+fn port_of(node: &Name, freed: &Freed) -> Option<PortKey> {
+    match freed {
+        Freed::Vni(_) => None,
+        Freed::Encap(port, _) => Some(PortKey { node: node.clone(), port: port.clone() }),
+        Freed::Learned(_, port) => Some(port.clone()),
+    }
+}

@@ -1,0 +1,78 @@
+//! What the attachments of real nodes count, at the controller.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sillon::controller::counters::Counters;
+use sillon::fabric::Key;
+use sillon_rig::Frame;
+use sillon_rig::frame::Macs;
+
+use crate::common::{comes, datagram, mac};
+use crate::nodes::World;
+use crate::site::{PATIENCE, attach, delete, owned};
+
+fn counters(world: &World, name: &str) -> Option<Counters> {
+    world.at(async |running| {
+        let state = running.controller.state();
+        running.controller.counters().of(&owned("alder", name), &state)
+    })
+}
+
+/// Waits until they are so.
+fn until(world: &World, name: &str, is_so: impl Fn(&Counters) -> bool) -> Counters {
+    let begun = Instant::now();
+    loop {
+        let now = counters(world, name);
+        match now {
+            Some(now) if is_so(&now) => return now,
+            now => assert!(begun.elapsed() < PATIENCE, "not in time: {now:?}"),
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn what_an_attachment_carries_and_drops_is_told_and_no_commit_is_made_for_it() {
+    let mut world = World::new();
+    world.attach_alder();
+    world.greet();
+    let first = until(&world, "a1", |now| now.in_frames > 0 && now.out_frames > 0);
+    let revision = |world: &World| world.at(async |running| running.controller.state().revision());
+    let before = revision(&world);
+    for number in 0..10 {
+        let text = format!("number {number}");
+        world.hosts[0].send(&datagram(1, mac(2), &text)).unwrap();
+        assert!(comes(&world.hosts[1], &text));
+    }
+    // From a group address, and to one that no bridge forwards.
+    let from_group = Macs { from: [3, 0, 0, 0, 0, 1], to: mac(2) };
+    let control = Macs { from: mac(1), to: [1, 0x80, 0xc2, 0, 0, 2] };
+    for macs in [from_group, from_group, control] {
+        world.hosts[0].send(&Frame::ethertype(macs, 0x88b5, b"dropped")).unwrap();
+    }
+    let dropped = |now: &Counters, reason: &str| now.dropped.get(reason).copied().unwrap_or(0);
+    let now =
+        until(&world, "a1", |now| now.in_frames >= first.in_frames + 10 && dropped(now, "source-group") == 2);
+    assert!(now.in_bytes >= first.in_bytes + 10 * 50 && now.at > first.at, "{first:?} {now:?}");
+    assert!(dropped(&now, "link-local-control") >= 1, "{now:?}");
+    until(&world, "a2", |other| other.out_frames >= 10);
+    assert_eq!(revision(&world), before);
+
+    // A new leader knows nothing, and is told all, also what has not changed since.
+    world.kill();
+    world.start();
+    let again = until(&world, "a1", |again| again.in_frames >= now.in_frames);
+    assert_eq!(again.dropped, now.dropped);
+
+    // What is attached anew begins anew.
+    world.does(vec![delete("attachment/alder/a1")]);
+    assert_eq!(counters(&world, "a1"), None);
+    world.at(async |running| {
+        let grave: Key = "tombstone/edge1/encap/p0/untagged".parse().unwrap();
+        running.until("edge1 has detached it", |state| state.get(&grave).is_none()).await;
+    });
+    world.does(vec![attach("alder/a1", "edge1/p0")]);
+    let anew = until(&world, "a1", |_| true);
+    assert!(anew.in_frames < now.in_frames && dropped(&anew, "source-group") == 0, "{anew:?}");
+}
