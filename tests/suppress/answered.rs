@@ -170,7 +170,17 @@ fn kernels_believe_the_answers() {
         let mac = mac(number).map(|octet| format!("{octet:02x}")).join(":");
         let wire = lan.wire(number).share().unwrap();
         wire.netns.sysctl("net/ipv6/conf/eth0/accept_dad", "0").unwrap();
-        KernelHost::new(wire, &mac, &addresses.each_ref().map(String::as_str)).unwrap()
+        let host = KernelHost::new(wire, &mac, &addresses.each_ref().map(String::as_str)).unwrap();
+        // Also without duplicate address detection an address is tentative until a worker of the kernel gets to it, and is not answered for.
+        let tentative = || {
+            let mut ip = host.wire.netns.command("ip");
+            ip.args(["-6", "address", "show", "dev", "eth0", "tentative"]).output().unwrap()
+        };
+        assert!(soon(|| {
+            let said = tentative();
+            said.status.success() && said.stdout.is_empty()
+        }));
+        host
     };
     let (near, far) = (host(1), host(4));
     // Both have answered each other before.
