@@ -155,7 +155,7 @@ impl Worker {
     fn run(&mut self, queue: &mpsc::Receiver<Request>) {
         while let Ok(request) = queue.recv() {
             match request {
-                Request::Commit(chain, reply) => drop(reply.send(Ok(self.commit(&chain)))),
+                Request::Commit(chain, reply) => drop(reply.send(Ok(self.commit(chain)))),
                 Request::Snapshot(without, reply) => drop(reply.send(self.file.snapshot(&without))),
                 Request::Range { from, before, bytes, reply } => {
                     drop(reply.send(self.file.range(&from, &before, bytes)));
@@ -175,7 +175,7 @@ impl Worker {
         }
     }
 
-    fn commit(&mut self, chain: &[Commit]) -> (usize, Option<StoreError>) {
+    fn commit(&mut self, chain: Vec<Commit>) -> (usize, Option<StoreError>) {
         let leads = &self.leads;
         let may = |held: &Option<Held>| held.as_ref().is_none_or(|held| is_held(leads, held));
         let made = self.file.commit(chain, may);
