@@ -17,6 +17,7 @@
 
 mod config;
 pub mod counters;
+mod draft;
 mod history;
 mod lead;
 mod plan;
@@ -41,9 +42,8 @@ pub use self::config::{ApiConfig, AuditConfig, Config, ListenerConfig};
 use self::counters::Newest;
 pub use self::history::Compacted;
 pub use self::lead::Lead;
-pub use self::record::RECORD;
 use self::plan::{Denied, Pending};
-use self::recorder::Recorder;
+pub use self::record::RECORD;
 use self::writer::Writer;
 use crate::audit::{Signer, Who};
 use crate::fabric::{Actor, Change, Event, Refused, Revision, State};
@@ -214,9 +214,8 @@ impl<S: Store + 'static> Controller<S> {
         let (say, now) = watch::channel(Now { state, broken: None });
         let (requests, queue) = mpsc::channel(QUEUE);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let recorder = Recorder::new(settings.audit.clone());
-        let writer =
-            Writer::new(Arc::clone(&store), (say, history.clone()), settings.tries, (recorder, tree));
+        let log = (settings.audit.clone(), tree);
+        let writer = Writer::new(Arc::clone(&store), (say, history.clone()), settings.tries, log);
         tasks.spawn(writer.run(queue, stop.clone()));
         let (say, lead) = watch::channel(None);
         let leader = lead::Leader {

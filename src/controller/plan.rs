@@ -1,13 +1,16 @@
 //! What becomes of requests, each made from the state that the one before it makes, before any of it is in the store.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
-use super::recorder::{Recorder, nothing_changed, rule};
-use super::{Committed, Request, SubmitError, record};
-use crate::audit::{Tree, Who};
+use super::draft::Draft;
+use super::recorder::{Recorder, Refusal, nothing_changed, rule};
+use super::{Committed, Request, SubmitError};
+use crate::audit::Who;
 use crate::fabric::{Actor, Revision, State, Transaction, transact};
-use crate::store::{Commit, Held, StoreError, Version};
+use crate::store::{Held, Version};
 
 /// A request that waits for its answer.
 #[derive(Debug)]
@@ -42,46 +45,42 @@ pub struct Denied {
 pub struct Planned {
     pub pending: Pending,
     pub answer: Result<Committed, SubmitError>,
-    /// The state and the audit log after it.
+    /// The state after it.
     pub state: State,
-    pub tree: Tree,
     /// How many commits of its chain its answer rests on, its own among them.
     pub rests_on: usize,
     /// What the last of these did, if it is its own.
-    pub commit: Option<Committed>,
+    pub commit: Option<Arc<Committed>>,
 }
 
 /// Requests that are made one after the other, and committed together.
 pub struct Chain {
-    /// The state and the audit log after the last of them.
+    /// The state after the last of them.
     pub state: State,
-    pub tree: Tree,
     pub planned: Vec<Planned>,
-    pub commits: Vec<Commit>,
+    pub drafts: Vec<Draft>,
 }
 
-/// What a request is answered with, and what it commits, with the state and the audit log after that.
-type Step = (Result<Committed, SubmitError>, Option<(Committed, Commit, State, Tree)>);
+/// What a request is answered with, and what it commits, with the state after that.
+type Step = (Result<Committed, SubmitError>, Option<(Draft, State)>);
 
 impl Chain {
     /// None yet, after this.
-    pub fn after(state: &State, tree: &Tree) -> Self {
-        let (state, tree) = (state.clone(), tree.clone());
-        Self { state, tree, planned: Vec::new(), commits: Vec::new() }
+    pub fn after(state: &State) -> Self {
+        Self { state: state.clone(), planned: Vec::new(), drafts: Vec::new() }
     }
 
     /// One more, made from what those before it make.
     pub fn add(&mut self, recorder: &mut Recorder, mut pending: Pending) {
-        let before = (&self.state, &self.tree);
-        let (answer, made) = plan(recorder, before, &mut pending, Timestamp::now())
-            .unwrap_or_else(|error| (Err(SubmitError::Store(StoreError::Failed(error))), None));
-        let commit = made.map(|(committed, commit, next, grown)| {
-            (self.state, self.tree) = (next, grown);
-            self.commits.push(commit);
+        let (answer, made) = plan(recorder, &self.state, &mut pending, Timestamp::now());
+        let commit = made.map(|(draft, next)| {
+            let committed = Arc::clone(&draft.committed);
+            self.state = next;
+            self.drafts.push(draft);
             committed
         });
-        let (state, tree) = (self.state.clone(), self.tree.clone());
-        self.planned.push(Planned { pending, answer, state, tree, rests_on: self.commits.len(), commit });
+        let (state, rests_on) = (self.state.clone(), self.drafts.len());
+        self.planned.push(Planned { pending, answer, state, rests_on, commit });
     }
 
     /// Whether the answer to one of them rests on nothing that is yet to be committed.
@@ -101,65 +100,58 @@ pub fn version(state: &State) -> Version {
 }
 
 /// What one request would do; and if it is more than a try and changes anything, or is refused, what is committed.
-///
-/// # Errors
-/// It can't be written: a value can't be said in JSON, or there are no random numbers.
-fn plan(
-    recorder: &mut Recorder,
-    (state, tree): (&State, &Tree),
-    pending: &mut Pending,
-    when: Timestamp,
-) -> Result<Step, String> {
+fn plan(recorder: &mut Recorder, state: &State, pending: &mut Pending, when: Timestamp) -> Step {
     if let Some(Denied { who, message }) = &pending.denied {
         let (who, why) = (who.clone(), ("rights".to_owned(), message.clone()));
         let committed = nothing_changed(state.revision(), when, &pending.request.who);
-        let made = refuse(recorder, (state, tree), pending, (when, &who, &why))?;
-        return Ok((Ok(committed), made));
+        return (Ok(committed), refuse(recorder, state, pending, (when, who, why)));
     }
-    let Request { who, changes, dry_run } = &pending.request;
-    let seed = fastrand::u64(..);
-    let transaction = Transaction { who: who.clone(), when, seed, changes: changes.clone() };
-    let outcome = match transact(state, &transaction) {
+    let Request { who, changes, dry_run } = &mut pending.request;
+    let (who, dry_run) = (who.clone(), *dry_run);
+    let transaction =
+        Transaction { who: who.clone(), when, seed: fastrand::u64(..), changes: std::mem::take(changes) };
+    let outcome = transact(state, &transaction);
+    // It may have to be planned again.
+    *changes = transaction.changes;
+    let outcome = match outcome {
         Ok(outcome) => outcome,
         Err(refused) => {
             // What agents report and time brings about is not asked for by anybody.
             let made = if !dry_run && matches!(who, Actor::Owner | Actor::Operator(_)) {
-                let (who, why) = (Who::from(who), (rule(&refused), refused.message.clone()));
-                refuse(recorder, (state, tree), pending, (when, &who, &why))?
+                let why = (rule(&refused), refused.message.clone());
+                refuse(recorder, state, pending, (when, Who::from(&who), why))
             } else {
                 None
             };
-            return Ok((Err(refused.into()), made));
+            return (Err(refused.into()), made);
         }
     };
-    let revision = outcome.state.revision();
-    let committed = Committed { revision, when, who: who.clone(), events: outcome.events };
-    if *dry_run || committed.events.is_empty() {
-        return Ok((Ok(committed), None));
+    let committed = Committed { revision: outcome.state.revision(), when, who, events: outcome.events };
+    if dry_run || committed.events.is_empty() {
+        return (Ok(committed), None);
     }
-    let mut writes =
-        record::writes(&committed).map_err(|error| format!("an object can't be written as JSON: {error}"))?;
-    let (entries, grown) = recorder.accepted(tree, &committed, changes)?;
-    writes.extend(entries);
-    let commit = Commit { expected: version(state), held: pending.held.clone(), writes };
-    Ok((Ok(committed.clone()), Some((committed, commit, outcome.state, grown))))
+    let asked = pending.request.changes.clone();
+    let draft =
+        Draft { committed: Arc::new(committed.clone()), held: pending.held.clone(), asked, refused: None };
+    (Ok(committed), Some((draft, outcome.state)))
 }
 
 /// A commit that writes down that something was refused, unless there are too many of these.
 fn refuse(
     recorder: &mut Recorder,
-    (state, tree): (&State, &Tree),
+    state: &State,
     pending: &mut Pending,
-    (when, who, (rule, message)): (Timestamp, &Who, &(String, String)),
-) -> Result<Option<(Committed, Commit, State, Tree)>, String> {
+    (when, who, (rule, message)): (Timestamp, Who, (String, String)),
+) -> Option<(Draft, State)> {
     // Asked once, however often this is planned anew.
-    let Some(besides) = *pending.refusal.get_or_insert_with(|| recorder.admits(who)) else { return Ok(None) };
-    let committed = nothing_changed(Revision(state.revision().0 + 1), when, &pending.request.who);
-    let mut writes =
-        record::writes(&committed).map_err(|error| format!("a commit can't be written as JSON: {error}"))?;
-    let why = (rule.as_str(), message.as_str(), besides);
-    let (entries, grown) = recorder.refused(tree, (who, when), &pending.request.changes, why)?;
-    writes.extend(entries);
-    let commit = Commit { expected: version(state), held: pending.held.clone(), writes };
-    Ok(Some((committed.clone(), commit, state.followed(committed.revision, []), grown)))
+    let besides = (*pending.refusal.get_or_insert_with(|| recorder.admits(&who)))?;
+    let revision = Revision(state.revision().0 + 1);
+    let committed = nothing_changed(revision, when, &pending.request.who);
+    let draft = Draft {
+        committed: Arc::new(committed),
+        held: pending.held.clone(),
+        asked: pending.request.changes.clone(),
+        refused: Some((who, Refusal { rule, message, besides })),
+    };
+    Some((draft, state.followed(revision, [])))
 }

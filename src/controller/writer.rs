@@ -1,7 +1,7 @@
 //! The task that changes the state: by what is asked here, and by what other controllers have written.
 //!
-//! While a chain of commits is being synced, the requests that come meanwhile are planned from the state that it will make, so that neither this task nor
-//! the store waits for the other. If the chain is not made as it was planned, all that rests on it is planned again.
+//! While a chain of commits is being synced, the requests that come meanwhile are planned from the state that it will make, so that neither this
+//! task nor the store waits for the other. If the chain is not made as it was planned, all that rests on it is planned again.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,10 +10,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::draft::{self, Draft};
 use super::plan::{Chain, Pending, Planned, version};
 use super::recorder::Recorder;
 use super::{ControllerError, Now, SubmitError, history, record};
-use crate::audit::Tree;
+use crate::audit::{Signer, Tree};
+use crate::fabric::State;
 use crate::store::{Batch, Store, StoreError, Version};
 
 /// Requests that are committed together, at most.
@@ -24,11 +26,12 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The task.
 pub struct Writer<S> {
     store: Arc<S>,
-    state: crate::fabric::State,
+    state: State,
     say: watch::Sender<Now>,
     history: history::Shared,
     tries: u32,
     recorder: Recorder,
+    signer: Option<Arc<Signer>>,
     tree: Tree,
     /// What is being committed.
     flight: Option<Flight>,
@@ -36,13 +39,37 @@ pub struct Writer<S> {
     next: Chain,
 }
 
-/// How many commits were made, and why the next one was not.
-type Made = (usize, Option<StoreError>);
+/// What became of a chain.
+struct Made {
+    /// How many of its commits were made.
+    commits: usize,
+    /// Why the next one was not.
+    error: Option<StoreError>,
+    /// The audit log after each of them.
+    trees: Vec<Tree>,
+}
+
+impl Made {
+    fn nothing(error: Option<StoreError>) -> Self {
+        Self { commits: 0, error, trees: Vec::new() }
+    }
+}
 
 /// A chain on its way into the store.
 struct Flight {
     planned: Vec<Planned>,
     made: Pin<Box<dyn Future<Output = Made> + Send>>,
+}
+
+/// Writes a chain, and has it committed.
+async fn fly<S: Store>(store: Arc<S>, drafts: Vec<Draft>, tree: Tree, signer: Option<Arc<Signer>>) -> Made {
+    match draft::write(&drafts, tree, signer.as_deref(), store.makes_chains_whole()) {
+        Ok((commits, trees)) => {
+            let (commits, error) = store.commit_all(commits).await;
+            Made { commits, error, trees }
+        }
+        Err(what) => Made::nothing(Some(StoreError::Failed(format!("{what}; nothing was committed")))),
+    }
 }
 
 /// Waits until a chain is made, or can't be; for ever, if none is under way.
@@ -58,11 +85,11 @@ impl<S: Store + 'static> Writer<S> {
         store: Arc<S>,
         (say, history): (watch::Sender<Now>, history::Shared),
         tries: u32,
-        (recorder, tree): (Recorder, Tree),
+        (signer, tree): (Option<Arc<Signer>>, Tree),
     ) -> Self {
         let state = say.borrow().state.clone();
-        let next = Chain::after(&state, &tree);
-        Self { store, state, say, history, tries, recorder, tree, flight: None, next }
+        let (recorder, next) = (Recorder::default(), Chain::after(&state));
+        Self { store, state, say, history, tries, recorder, signer, tree, flight: None, next }
     }
 
     /// Runs until it is told to stop; what waits then is told that the controller was closed.
@@ -99,7 +126,7 @@ impl<S: Store + 'static> Writer<S> {
             tokio::select! {
                 // A chain begins to be made when it is first looked at: before anything is planned on it.
                 biased;
-                (made, error) = landed(&mut self.flight) => self.land(made, error).await?,
+                made = landed(&mut self.flight) => self.land(made).await?,
                 () = stop.cancelled() => break,
                 pending = requests.recv(), if has_room => match pending {
                     Some(pending) => self.next.add(&mut self.recorder, pending),
@@ -110,8 +137,8 @@ impl<S: Store + 'static> Writer<S> {
         }
         // What is on its way is seen through, since it may be made anyway.
         if self.flight.is_some() {
-            let (made, error) = landed(&mut self.flight).await;
-            self.land(made, error).await?;
+            let made = landed(&mut self.flight).await;
+            self.land(made).await?;
         }
         Ok(())
     }
@@ -136,27 +163,26 @@ impl<S: Store + 'static> Writer<S> {
             }
         }
         let chain = self.take_next();
-        if chain.commits.is_empty() {
-            self.settle(chain.planned, 0, None);
+        if chain.drafts.is_empty() {
+            self.settle(chain.planned, &Made::nothing(None));
             return Ok(());
         }
-        self.next = Chain::after(&chain.state, &chain.tree);
-        let (store, commits) = (Arc::clone(&self.store), chain.commits);
-        let made = Box::pin(async move { store.commit_all(commits).await });
-        self.flight = Some(Flight { planned: chain.planned, made });
+        self.next = Chain::after(&chain.state);
+        let made = fly(Arc::clone(&self.store), chain.drafts, self.tree.clone(), self.signer.clone());
+        self.flight = Some(Flight { planned: chain.planned, made: Box::pin(made) });
         Ok(())
     }
 
     /// What was planned to come next, which begins anew from what is.
     fn take_next(&mut self) -> Chain {
-        std::mem::replace(&mut self.next, Chain::after(&self.state, &self.tree))
+        std::mem::replace(&mut self.next, Chain::after(&self.state))
     }
 
     /// A chain is made, or as much of it as can be: answers that, and plans all else again.
-    async fn land(&mut self, made: usize, error: Option<StoreError>) -> Result<(), ControllerError> {
+    async fn land(&mut self, made: Made) -> Result<(), ControllerError> {
         let Some(Flight { planned, .. }) = self.flight.take() else { return Ok(()) };
-        let rest = self.settle(planned, made, error.as_ref());
-        match error {
+        let rest = self.settle(planned, &made);
+        match made.error {
             None if rest.is_empty() => return Ok(()),
             Some(StoreError::Conflict(is)) => self.catch_up(is).await?,
             Some(error) => tracing::warn!(%error, "a commit failed"),
@@ -181,17 +207,19 @@ impl<S: Store + 'static> Writer<S> {
     }
 
     /// Answers what can be answered once so many commits are made; gives the rest.
-    fn settle(&mut self, planned: Vec<Planned>, made: usize, error: Option<&StoreError>) -> Vec<Pending> {
-        let (done, rest): (Vec<_>, Vec<_>) = planned.into_iter().partition(|one| one.rests_on <= made);
+    fn settle(&mut self, planned: Vec<Planned>, made: &Made) -> Vec<Pending> {
+        let (done, rest): (Vec<_>, Vec<_>) =
+            planned.into_iter().partition(|one| one.rests_on <= made.commits);
         let mut answers = Vec::with_capacity(done.len());
-        for Planned { pending, answer, state, tree, commit, .. } in done {
+        for Planned { pending, answer, state, commit, .. } in done {
             if let Some(committed) = commit {
-                (self.state, self.tree) = (state, tree);
-                self.history.push(Arc::new(committed));
+                self.state = state;
+                self.history.push(committed);
             }
             answers.push((pending, answer));
         }
-        if made > 0 {
+        if let Some(last) = made.commits.checked_sub(1) {
+            self.tree = made.trees.get(last).unwrap_or(&self.tree).clone();
             self.publish();
         }
         for (pending, answer) in answers {
@@ -199,14 +227,13 @@ impl<S: Store + 'static> Writer<S> {
         }
         let mut again = Vec::new();
         for Planned { pending, rests_on, commit, .. } in rest {
-            match error {
-                Some(StoreError::Deposed) if commit.is_some() && rests_on == made + 1 => {
+            match &made.error {
+                Some(StoreError::Deposed) if commit.is_some() && rests_on == made.commits + 1 => {
                     pending.answer(Err(SubmitError::Deposed));
                 }
                 // What was committed together may all have been made.
-                Some(StoreError::Failed(_)) => {
-                    let error = error.cloned().unwrap_or(StoreError::Deposed);
-                    pending.answer(Err(SubmitError::Store(error)));
+                Some(error @ StoreError::Failed(_)) => {
+                    pending.answer(Err(SubmitError::Store(error.clone())));
                 }
                 _ => again.push(pending),
             }

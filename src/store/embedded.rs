@@ -121,6 +121,10 @@ impl Store for Embedded {
         self.ask(|reply| Request::Commit(chain, reply)).await.unwrap_or_else(|error| (0, Some(error)))
     }
 
+    fn makes_chains_whole(&self) -> bool {
+        true
+    }
+
     async fn after(&self, version: Version) -> Result<Vec<Batch>, StoreError> {
         let mut latest = self.latest.clone();
         let waited = latest.wait_for(|latest| *latest > version).await;

@@ -174,6 +174,11 @@ pub trait Store: Send + Sync {
     /// made, and why the next one was not. A store that can make several with one sync does.
     fn commit_all(&self, chain: Vec<Commit>) -> impl Future<Output = (usize, Option<StoreError>)> + Send;
 
+    /// Whether nobody ever sees a part of a chain: its commits are there together, after a crash, too, but for those from one on that was refused.
+    fn makes_chains_whole(&self) -> bool {
+        false
+    }
+
     /// The commits after a version, in their order and without a gap, not necessarily all of them. Waits until there is one.
     ///
     /// # Errors
@@ -217,6 +222,10 @@ impl<S: Store> Store for Arc<S> {
 
     fn commit_all(&self, chain: Vec<Commit>) -> impl Future<Output = (usize, Option<StoreError>)> + Send {
         (**self).commit_all(chain)
+    }
+
+    fn makes_chains_whole(&self) -> bool {
+        (**self).makes_chains_whole()
     }
 
     fn after(&self, version: Version) -> impl Future<Output = Result<Vec<Batch>, StoreError>> + Send {

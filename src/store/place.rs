@@ -177,6 +177,13 @@ impl Store for AnyStore {
         }
     }
 
+    fn makes_chains_whole(&self) -> bool {
+        match self {
+            Self::Embedded(store) => store.makes_chains_whole(),
+            Self::Etcd(store) => store.makes_chains_whole(),
+        }
+    }
+
     async fn after(&self, version: Version) -> Result<Vec<Batch>, StoreError> {
         match self {
             Self::Embedded(store) => store.after(version).await,

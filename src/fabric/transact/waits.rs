@@ -8,7 +8,7 @@ use super::leases::owned;
 use crate::fabric::object::{Body, ConditionKind, LeaseState, Revision};
 use crate::fabric::project::is_early;
 use crate::fabric::waiting::is_waiting;
-use crate::fabric::{Freed, Key, Owned, PortKey};
+use crate::fabric::{Freed, Key, Kind, Owned, PortKey};
 use crate::model::Name;
 
 /// How many nodes are named; a segment may be on hundreds.
@@ -29,7 +29,8 @@ impl Tx<'_> {
         for key in &self.touched {
             match key {
                 Key::Attachment(owned) => {
-                    let all = [self.before, &self.next].into_iter().filter_map(|state| state.attachment(owned));
+                    let all =
+                        [self.before, &self.next].into_iter().filter_map(|state| state.attachment(owned));
                     segments.extend(all.map(|attachment| owned.beside(&attachment.spec.segment)));
                 }
                 Key::Segment(owned) => {
@@ -58,9 +59,8 @@ impl Tx<'_> {
     fn awaited_by(&self, segment: &Owned) -> Option<Name> {
         let key = Key::Segment(segment.clone());
         let revision = |key: &Key| self.next.get(key).map_or(Revision(0), |object| object.revision);
-        let attachments =
-            self.next.attachments_of(&key).map(|(owned, _)| revision(&Key::Attachment(owned.clone())));
-        let wanted = attachments.max().unwrap_or_default().max(revision(&key));
+        let attachments = self.next.referrers(&key).filter(|user| user.kind() == Kind::Attachment);
+        let wanted = attachments.map(revision).max().unwrap_or_default().max(revision(&key));
         let applied = |node: &Name| self.next.node(node).map_or(Revision(0), |node| node.applied);
         self.next.nodes_of(segment).into_iter().find(|node| applied(node) < wanted)
     }

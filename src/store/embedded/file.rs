@@ -160,9 +160,9 @@ impl File {
         if version < compacted {
             return Err(StoreError::Compacted(compacted));
         }
-        let mut query = self.connection.prepare_cached(
-            "SELECT version, writes FROM log WHERE version > ? ORDER BY version LIMIT ?",
-        )?;
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT version, writes FROM log WHERE version > ? ORDER BY version LIMIT ?")?;
         let rows = query.query_map(params![integer(version.0), BATCHES], |row| {
             Ok((Version(row.get::<_, i64>(0)?.unsigned_abs()), row.get::<_, Vec<u8>>(1)?))
         })?;

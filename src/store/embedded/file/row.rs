@@ -41,7 +41,8 @@ impl Row {
     /// # Errors
     /// It is none: the file was changed by another hand, or is damaged.
     pub fn read(bytes: &[u8]) -> Result<Self, StoreError> {
-        Self::decode(bytes).map_err(|error| StoreError::Failed(format!("a row of its log can't be read: {error}")))
+        Self::decode(bytes)
+            .map_err(|error| StoreError::Failed(format!("a row of its log can't be read: {error}")))
     }
 
     pub fn into_writes(self) -> Vec<Write> {
@@ -55,7 +56,8 @@ pub fn migrate(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         "ALTER TABLE log RENAME TO log_before;
          CREATE TABLE log (version INTEGER PRIMARY KEY, writes BLOB NOT NULL) STRICT;",
     )?;
-    let mut query = transaction.prepare("SELECT version, key, value FROM log_before ORDER BY version, key")?;
+    let mut query =
+        transaction.prepare("SELECT version, key, value FROM log_before ORDER BY version, key")?;
     let mut insert = transaction.prepare("INSERT INTO log VALUES (?, ?)")?;
     let (mut rows, mut row, mut of) = (query.query([])?, Row::default(), None);
     while let Some(next) = rows.next()? {
