@@ -26,17 +26,17 @@ pub struct Origin {
     pub cross: Exit,
     pub fdb_limit: u32,
     pub vni: u32,
-    /// Bytes of the attachment's own tags, or of the tunnel's header: what is not of the inner frame.
-    pub lead: u32,
     pub mtu: u16,
+    /// What guards look at the frame: [`Attachment::guards`].
+    pub guards: u16,
+    /// Bytes of the attachment's own tags, or of the tunnel's header: what is not of the inner frame.
+    pub lead: u8,
     pub service: u8,
     pub leaf: bool,
     /// DSCP for the outer header, in place.
     pub tos: u8,
     /// Whether tags inside are the operator's business.
     pub transparent: bool,
-    /// What guards look at the frame: [`Attachment::guards`].
-    pub guards: u16,
 }
 
 impl Origin {
@@ -90,7 +90,7 @@ fn origin(attachment: &Attachment, class: &Class) -> Origin {
         cross: attachment.cross,
         fdb_limit: attachment.fdb_limit,
         vni: attachment.vni,
-        lead: class.lead as u32,
+        lead: class.lead as u8,
         mtu: attachment.mtu,
         service: attachment.service,
         leaf: attachment.leaf != 0,

@@ -2,7 +2,7 @@
 //! compared for every frame.
 
 use aya_ebpf::bindings::xdp_action;
-use sillon_abi::{DropReason, Exit};
+use sillon_abi::{ClassKey, DropReason, Exit};
 
 use crate::{
     classify::Origin,
@@ -33,7 +33,7 @@ pub fn deliver(
 }
 
 #[inline(always)]
-fn to_attachment(frame: &Frame, origin: &Origin, inner: &Inner, exit: Exit) -> Result<u32, DropReason> {
+pub fn to_attachment(frame: &Frame, origin: &Origin, inner: &Inner, exit: Exit) -> Result<u32, DropReason> {
     let attachment = ATTACHMENTS.get(exit.id()).ok_or(DropReason::StaleExit)?;
     if attachment.segment != origin.segment {
         return Err(DropReason::StaleExit);
@@ -41,12 +41,16 @@ fn to_attachment(frame: &Frame, origin: &Origin, inner: &Inner, exit: Exit) -> R
     if origin.leaf && attachment.leaf != 0 {
         return Err(DropReason::LeafToLeaf);
     }
-    let class = attachment.class;
+    // As one word, which takes one place on the stack.
+    // SAFETY: eight bytes of a map value.
+    let class = ClassKey::from_word(unsafe { (&raw const attachment.class).cast::<u64>().read_unaligned() });
     let front = rewrite::front(origin, inner, class.encap())?;
     let len = inner.len - front.strip + front.push;
     let eligible = inner.eligible | police::egress(exit, attachment.guards, len)?;
+    let action = towards(class.ifindex)?;
     rewrite::to_attachment(frame, inner, class, front, inner.priority | eligible)?;
-    leave(exit, class.ifindex, len)
+    count::sent(exit, len);
+    Ok(action)
 }
 
 #[inline(always)]
@@ -63,6 +67,8 @@ fn to_remote(
     if inner_len + header > path.mtu as usize + 14 {
         return Err(DropReason::UnderlayMtu);
     }
+    let action = towards(path.ifindex)?;
+    rewrite::make_room(frame, origin, inner, header)?;
     let outer = Outer {
         vni: origin.vni,
         hash: flow.hash,
@@ -71,25 +77,22 @@ fn to_remote(
         inner: inner_len,
     };
     rewrite::to_tunnel(frame, origin, inner, &outer, path)?;
-    leave(exit, path.ifindex, inner_len)
+    count::sent(exit, inner_len);
+    Ok(action)
 }
 
 /// Out of where it came from, tags and all: a frame that has become the answer to itself. It is the node's own word, and not marked as yellow.
 #[inline(always)]
 pub fn back(frame: &Frame, origin: &Origin, question: Question, len: usize) -> Result<u32, DropReason> {
     police::egress(origin.ingress, origin.guards, len)?;
-    let action = leave(origin.ingress, frame.ifindex(), len)?;
+    let action = towards(frame.ifindex())?;
+    count::sent(origin.ingress, len);
     count::answered(origin.ingress.id(), question);
     Ok(action)
 }
 
+/// The action that sends a frame out of a device. Asked for before the frame is changed: then nothing that is decided is needed after it.
 #[inline(always)]
-fn leave(exit: Exit, ifindex: u32, len: usize) -> Result<u32, DropReason> {
-    match DEVICES.redirect(ifindex, xdp_action::XDP_DROP.into()) {
-        Ok(action) => {
-            count::sent(exit, len);
-            Ok(action)
-        }
-        Err(_) => Err(DropReason::NoDevice),
-    }
+fn towards(ifindex: u32) -> Result<u32, DropReason> {
+    DEVICES.redirect(ifindex, xdp_action::XDP_DROP.into()).map_err(|_| DropReason::NoDevice)
 }

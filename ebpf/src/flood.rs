@@ -9,14 +9,14 @@ use crate::{
     classify::Origin,
     flow,
     frame::Frame,
-    parse::{ETHERTYPE, Inner, TAG},
+    parse::{Carried, ETHERTYPE, Inner, TAG},
     rewrite,
 };
 
 #[inline(always)]
 pub fn hand_over(frame: &Frame, origin: &Origin, inner: &Inner) -> Result<u32, DropReason> {
     let flow = flow::of(frame, inner);
-    let lifted = if inner.priority_tag { TAG } else { 0 };
+    let lifted = if inner.carried == Carried::PriorityTag { TAG } else { 0 };
     let strip = origin.lead() + lifted;
     rewrite::move_front(frame, inner, strip as i32)?;
     let ethertype: u16 = frame.read(ETHERTYPE)?;
@@ -28,11 +28,11 @@ pub fn hand_over(frame: &Frame, origin: &Origin, inner: &Inner) -> Result<u32, D
     if inner.eligible != 0 {
         flags |= Handoff::YELLOW;
     }
-    if inner.priority_tag {
-        flags |= Handoff::PRIORITY_TAGGED;
-    } else if inner.carried != 0 {
-        flags |= Handoff::CARRIES_TAGS;
-    }
+    flags |= match inner.carried {
+        Carried::Nothing => 0,
+        Carried::PriorityTag => Handoff::PRIORITY_TAGGED,
+        Carried::Tags => Handoff::CARRIES_TAGS,
+    };
     frame.leave_note(Handoff {
         magic: Handoff::MAGIC,
         segment: origin.segment,

@@ -11,7 +11,9 @@ use aya_ebpf::{
     },
     programs::XdpContext,
 };
-use sillon_abi::{DropReason, Handoff, Mac, Note};
+use sillon_abi::{DropReason, Handoff, Mac, Note, PortEntry};
+
+use crate::maps::PORTS;
 
 /// What may be read from a frame and written to it: plain words, in network order, at any address.
 ///
@@ -34,7 +36,7 @@ unsafe impl Wire for Mac {}
 /// The two addresses at the front of a frame, destination first: twelve bytes that are read, compared, hashed and written in two
 /// words rather than in six.
 #[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(C)]
+#[repr(C, packed(4))]
 pub struct Macs {
     pub head: u64,
     pub tail: u32,
@@ -107,6 +109,22 @@ impl Frame {
         unsafe { (*self.ctx).ingress_ifindex }
     }
 
+    /// The port that it came in at, if it is one.
+    #[inline(always)]
+    pub fn port(&self) -> Option<&'static PortEntry> {
+        // SAFETY: a map value, alive for the run of the program.
+        let port = PORTS.get_ptr(self.ifindex()).map(|port| unsafe { &*port });
+        port.filter(|port| port.role != 0)
+    }
+
+    /// Bytes of its first piece, without FCS: all of it where there is only one. Where functions return through thunks, `len` keeps all that
+    /// is behind it waiting for some ten nanoseconds.
+    #[inline(always)]
+    pub fn first_len(&self) -> usize {
+        // SAFETY: the kernel gives a valid context for the run of the program.
+        unsafe { (*self.ctx).data_end as usize - (*self.ctx).data as usize }
+    }
+
     /// Bytes, fragments included, without FCS.
     #[inline(always)]
     pub fn len(&self) -> usize {
@@ -147,6 +165,17 @@ impl Frame {
     pub fn write<T: Wire>(&self, offset: usize, value: T) -> Result<(), DropReason> {
         // SAFETY: as for `read`.
         unsafe { self.at::<T>(offset)?.write_unaligned(value) };
+        Ok(())
+    }
+
+    /// The same of many words, one by one and all or none.
+    #[inline(always)]
+    pub fn write_words<const N: usize>(&self, offset: usize, words: [u32; N]) -> Result<(), DropReason> {
+        let at = self.at::<[u32; N]>(offset)?.cast::<u32>();
+        for (place, word) in words.into_iter().enumerate() {
+            // SAFETY: so many words are there.
+            unsafe { at.add(place).write_unaligned(word) };
+        }
         Ok(())
     }
 

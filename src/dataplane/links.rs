@@ -14,7 +14,7 @@ use sillon_abi::Role;
 use super::{
     DataplaneError,
     detach::{Attached, attached_at, detach_pinned},
-    object::{EGRESS, INGRESS, Programs},
+    object::{EGRESS, FRAGS, INGRESS, Programs, WHOLE},
     pins::Pins,
 };
 
@@ -85,18 +85,17 @@ pub fn is_complete(pins: &Pins, ifindex: u32, role: u8) -> bool {
 
 /// The programs of a port that are not on it any more, or were replaced by others: `xdp`, `ingress`, `egress`.
 pub fn lost(pins: &Pins, programs: &mut Programs, ifindex: u32, role: Role) -> Vec<&'static str> {
-    let wanted = [
-        ("xdp", programs.xdp().ok().and_then(|program| id(program.info()))),
-        ("ingress", programs.classifier(INGRESS).ok().and_then(|program| id(program.info()))),
-        ("egress", programs.classifier(EGRESS).ok().and_then(|program| id(program.info()))),
-    ];
+    let xdp = [WHOLE, FRAGS].map(|name| programs.xdp(name).ok().and_then(|program| id(program.info())));
+    let mut tc = |name| [programs.classifier(name).ok().and_then(|program| id(program.info())); 2];
+    let wanted = [("xdp", xdp), ("ingress", tc(INGRESS)), ("egress", tc(EGRESS))];
     let wanted = wanted.into_iter().filter(|(kind, _)| *kind != "egress" || role != Role::Uplink);
-    let is_lost = |kind: &str, program: Option<u32>| {
+    let is_lost = |kind: &str, programs: [Option<u32>; 2]| {
         let path = pins.links().join(format!("{kind}-{ifindex}"));
         let is = attached_at(&path).ok().flatten();
-        program.is_some_and(|program| is != Some(Attached { ifindex, program }))
+        let mut ours = programs.into_iter().flatten().map(|program| Attached { ifindex, program });
+        programs != [None; 2] && !ours.any(|ours| is == Some(ours))
     };
-    wanted.filter(|(kind, program)| is_lost(kind, *program)).map(|(kind, _)| kind).collect()
+    wanted.filter(|(kind, programs)| is_lost(kind, *programs)).map(|(kind, _)| kind).collect()
 }
 
 fn id<E>(info: Result<ProgramInfo, E>) -> Option<u32> {
@@ -125,7 +124,16 @@ pub fn attach(pins: &Pins, programs: &mut Programs, target: Target<'_>) -> Resul
         classifier(programs.classifier(EGRESS)?, TcAttachType::Egress, target.name, &pin("egress"))
             .map_err(named)?;
     }
-    xdp(programs.xdp()?, target, &pin("xdp")).map_err(named)
+    pipeline(programs, target, &pin("xdp"))
+}
+
+/// The pipeline for frames in one piece where the driver has no others, which it knows by the device's MTU (and a veth by its peer's): it refuses
+/// that program otherwise. The one for any number of pieces is slower by a call for each frame.
+fn pipeline(programs: &mut Programs, target: Target<'_>, path: &Path) -> Result<(), DataplaneError> {
+    let named = |source| DataplaneError::Attach { interface: target.name.to_owned(), source };
+    let Err(refused) = xdp(programs.xdp(WHOLE)?, target, path) else { return Ok(()) };
+    // Whatever else may be wrong is wrong with either, and the first says it better.
+    xdp(programs.frags()?, target, path).map_err(|_| named(refused))
 }
 
 /// The link that is pinned at `path`.

@@ -100,13 +100,15 @@ pub fn answer(frame: &Frame, l3: usize, speaker: Speaker) -> Result<(), GoesOn> 
             Err(GoesOn)
         }
         kind if kind == SOLICITATION << 8 && option == SOURCE_OPTION | speaker.mac => {
-            bindings::hear(&speaker, packet.address(SOURCE), 0, Weight::HINT);
+            let mut key = packet.address(SOURCE).in_segment(speaker.segment);
+            bindings::hear(&speaker, &key, 0, Weight::HINT);
             let Ip { head, tail } = packet.address(DESTINATION);
             let group = SOLICITED_NODE.tail | packet.word(TARGET + 1) & LOW_24;
             if !speaker.may_ask || head != SOLICITED_NODE.head || tail != group {
                 return Err(GoesOn);
             }
-            let (owner, flags) = bindings::owner(&speaker, packet.address(TARGET)).ok_or(GoesOn)?;
+            key = packet.address(TARGET).in_segment(speaker.segment);
+            let (owner, flags) = bindings::owner(&speaker, &key).ok_or(GoesOn)?;
             turn(packet, owner, flags);
             frame.store(0, &addresses(speaker.mac, owner)).map_err(|_| GoesOn)
         }
@@ -125,7 +127,7 @@ fn advertised(speaker: &Speaker, target: Ip, icmp: u64) {
         flags |= Claim::OVERRIDE;
         weight = Weight::WORD;
     }
-    bindings::hear(speaker, target, flags, weight);
+    bindings::hear(speaker, &target.in_segment(speaker.segment), flags, weight);
 }
 
 /// Turns a solicitation into the advertisement that answers it.
