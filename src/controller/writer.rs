@@ -1,7 +1,7 @@
 //! The task that changes the state: by what is asked here, and by what other controllers have written.
 //!
 //! While a chain of commits is being synced, the requests that come meanwhile are planned from the state that it will make, so that neither this
-//! task nor the store waits for the other. If the chain is not made as it was planned, all that rests on it is planned again.
+//! task nor the store waits for the other (but where several controllers write). If the chain is not made as it was planned, all that rests on it is planned again.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -63,7 +63,7 @@ struct Flight {
 
 /// Writes a chain, and has it committed.
 async fn fly<S: Store>(store: Arc<S>, drafts: Vec<Draft>, tree: Tree, signer: Option<Arc<Signer>>) -> Made {
-    match draft::write(&drafts, tree, signer.as_deref(), store.makes_chains_whole()) {
+    match draft::write(&drafts, tree, signer.as_deref(), store.is_one_process()) {
         Ok((commits, trees)) => {
             let (commits, error) = store.commit_all(commits).await;
             Made { commits, error, trees }
@@ -117,12 +117,21 @@ impl<S: Store + 'static> Writer<S> {
         requests: &mut mpsc::Receiver<Pending>,
         stop: &CancellationToken,
     ) -> Result<(), ControllerError> {
+        // Where others write, too, one that has its next chain ready as soon as the last is made would leave them no moment to make theirs.
+        let plans_ahead = self.store.is_one_process();
         loop {
             if self.flight.is_none() && !self.next.planned.is_empty() {
+                while !plans_ahead
+                    && self.has_room()
+                    && let Ok(pending) = requests.try_recv()
+                {
+                    self.next.add(&mut self.recorder, pending);
+                }
                 self.launch().await?;
                 continue;
             }
-            let (is_idle, has_room) = (self.flight.is_none(), self.next.planned.len() < TOGETHER);
+            let is_idle = self.flight.is_none();
+            let has_room = self.has_room() && (is_idle || plans_ahead);
             tokio::select! {
                 // A chain begins to be made when it is first looked at: before anything is planned on it.
                 biased;
@@ -141,6 +150,10 @@ impl<S: Store + 'static> Writer<S> {
             self.land(made).await?;
         }
         Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        self.next.planned.len() < TOGETHER
     }
 
     /// Begins to commit what is planned; answers it, if there is nothing to commit.

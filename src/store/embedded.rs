@@ -121,7 +121,7 @@ impl Store for Embedded {
         self.ask(|reply| Request::Commit(chain, reply)).await.unwrap_or_else(|error| (0, Some(error)))
     }
 
-    fn makes_chains_whole(&self) -> bool {
+    fn is_one_process(&self) -> bool {
         true
     }
 

@@ -174,8 +174,9 @@ pub trait Store: Send + Sync {
     /// made, and why the next one was not. A store that can make several with one sync does.
     fn commit_all(&self, chain: Vec<Commit>) -> impl Future<Output = (usize, Option<StoreError>)> + Send;
 
-    /// Whether nobody ever sees a part of a chain: its commits are there together, after a crash, too, but for those from one on that was refused.
-    fn makes_chains_whole(&self) -> bool {
+    /// Whether one process has it alone, which makes all commits of a chain together: nobody ever sees a part of a chain, not after a crash either, but for what
+    /// comes before a commit that was refused; and no writer elsewhere waits for its turn.
+    fn is_one_process(&self) -> bool {
         false
     }
 
@@ -224,8 +225,8 @@ impl<S: Store> Store for Arc<S> {
         (**self).commit_all(chain)
     }
 
-    fn makes_chains_whole(&self) -> bool {
-        (**self).makes_chains_whole()
+    fn is_one_process(&self) -> bool {
+        (**self).is_one_process()
     }
 
     fn after(&self, version: Version) -> impl Future<Output = Result<Vec<Batch>, StoreError>> + Send {

@@ -177,10 +177,10 @@ impl Store for AnyStore {
         }
     }
 
-    fn makes_chains_whole(&self) -> bool {
+    fn is_one_process(&self) -> bool {
         match self {
-            Self::Embedded(store) => store.makes_chains_whole(),
-            Self::Etcd(store) => store.makes_chains_whole(),
+            Self::Embedded(store) => store.is_one_process(),
+            Self::Etcd(store) => store.is_one_process(),
         }
     }
 

@@ -43,8 +43,8 @@ impl Store for Gated {
         self.store.commit_all(chain).await
     }
 
-    fn makes_chains_whole(&self) -> bool {
-        self.store.makes_chains_whole()
+    fn is_one_process(&self) -> bool {
+        self.store.is_one_process()
     }
 
     async fn after(&self, version: Version) -> Result<Vec<Batch>, StoreError> {
