@@ -141,7 +141,11 @@ impl<S: Store + 'static> Writer<S> {
                     Some(pending) => self.next.add(&mut self.recorder, pending),
                     None => break,
                 },
-                batches = self.store.after(version(&self.state)), if is_idle => self.learn(batches).await?,
+                batches = self.store.after(version(&self.state)), if is_idle => {
+                    self.learn(batches).await?;
+                    // Nothing is planned while it is idle; what comes next begins from what is now.
+                    self.next = Chain::after(&self.state);
+                }
             }
         }
         // What is on its way is seen through, since it may be made anyway.
