@@ -32,11 +32,12 @@ pub struct Origin {
     /// Bytes of the attachment's own tags, or of the tunnel's header: what is not of the inner frame.
     pub lead: u8,
     pub service: u8,
-    pub leaf: bool,
+    // Beside each other at an even place: the compiler joins them, and the verifier wants words on the stack aligned.
     /// DSCP for the outer header, in place.
     pub tos: u8,
     /// Whether tags inside are the operator's business.
     pub transparent: bool,
+    pub leaf: bool,
 }
 
 impl Origin {
