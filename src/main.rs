@@ -3,6 +3,9 @@
 
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: sillon::Allocator = sillon::Allocator;
+
 fn main() -> ExitCode {
     sillon::cli::main()
 }

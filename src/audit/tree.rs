@@ -42,6 +42,15 @@ pub fn commitment(text: &str) -> Hash {
     Hash(Sha256::digest(text.as_bytes()).into())
 }
 
+/// [`Leaf`], of what is there.
+#[derive(Serialize)]
+struct LeafOf<'e> {
+    at: u64,
+    previous: Hash,
+    salt: &'e Salt,
+    entry: &'e Entry,
+}
+
 /// Puts entries behind the others, and gives the next tree and what has to be written, in the same commit as what the entries tell of.
 ///
 /// It is pure, but for signing: the salts come with the entries. A controller that lost a race appends to the tree that it reads then.
@@ -53,22 +62,37 @@ pub fn append(
     entries: &[(Entry, Salt)],
     signer: Option<&Signer>,
 ) -> Result<(Vec<Write>, Tree), serde_json::Error> {
-    let mut next = tree.clone();
-    let mut writes = Vec::with_capacity(entries.len() + 2);
-    if entries.is_empty() {
-        return Ok((writes, next));
-    }
-    for (entry, salt) in entries {
-        let leaf = Leaf { at: next.size, previous: next.root(), salt: *salt, entry: entry.clone() };
-        let text = serde_json::to_string(&leaf)?;
-        writes.push((entry_key(leaf.at), Some(text.clone())));
-        next.push(commitment(&text));
-    }
-    writes.push((TREE_KEY.to_owned(), Some(serde_json::to_string(&next)?)));
-    if let Some(signer) = signer {
-        writes.push((CHECKPOINT_KEY.to_owned(), Some(signer.sign(&next).to_string())));
+    let (mut writes, next) = add(tree, entries)?;
+    if !entries.is_empty() {
+        writes.extend(seal(&next, signer)?);
     }
     Ok((writes, next))
+}
+
+/// The first half of [`append`]: the entries alone. Before anybody sees them, what [`seal`] gives has to be written.
+///
+/// # Errors
+/// As for [`append`].
+pub fn add(tree: &Tree, entries: &[(Entry, Salt)]) -> Result<(Vec<Write>, Tree), serde_json::Error> {
+    let mut next = tree.clone();
+    let mut writes = Vec::with_capacity(entries.len());
+    for (entry, salt) in entries {
+        let leaf = LeafOf { at: next.size, previous: next.root(), salt, entry };
+        let text = serde_json::to_string(&leaf)?;
+        next.push(commitment(&text));
+        writes.push((entry_key(leaf.at), Some(text)));
+    }
+    Ok((writes, next))
+}
+
+/// The other half: the tree's right edge and, if somebody signs, its checkpoint.
+///
+/// # Errors
+/// None: hashes can be written as JSON.
+pub fn seal(tree: &Tree, signer: Option<&Signer>) -> Result<Vec<Write>, serde_json::Error> {
+    let mut writes = vec![(TREE_KEY.to_owned(), Some(serde_json::to_string(tree)?))];
+    writes.extend(signer.map(|signer| (CHECKPOINT_KEY.to_owned(), Some(signer.sign(tree).to_string()))));
+    Ok(writes)
 }
 
 /// The tree that a store has, from the value under [`TREE_KEY`]; the empty one if there is none.

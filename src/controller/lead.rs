@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::writer::Pending;
+use super::plan::Pending;
 use super::{Now, Request, Settings, SubmitError, ask};
 use crate::fabric::{Actor, Body, Change, Key, Kind, Refused, State};
 use crate::model::Name;

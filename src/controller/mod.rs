@@ -4,8 +4,8 @@
 //! what the store's version *n* made it. Whoever knows a revision can go on from there, with this controller or another on the same store.
 //! An object is under the text of its key, as JSON; besides, each commit writes [`RECORD`]: who made it, when, and what the objects were before.
 //!
-//! **One task writes.** It takes the requests that wait, makes each from the state that the one before it made, and has them committed together
-//! ([`Store::commit_all`]). Nobody is answered, not even with a refusal, before all that the answer rests on is in the store, and is still so. If another
+//! **One task writes.** It makes each request from the state that the one before it made, and has all that came while others were being committed
+//! committed together ([`Store::commit_all`]). Nobody is answered, not even with a refusal, before all that the answer rests on is in the store, and is still so. If another
 //! controller was faster, what it wrote is read and the requests are made again from there, a few times.
 //!
 //! **The audit log** ([`crate::audit`]) is in the same store. Each change has its entry in its own commit; a refusal has one that changes nothing else,
@@ -17,8 +17,10 @@
 
 mod config;
 pub mod counters;
+mod draft;
 mod history;
 mod lead;
+mod plan;
 mod record;
 mod recorder;
 #[cfg(test)]
@@ -40,9 +42,9 @@ pub use self::config::{ApiConfig, AuditConfig, Config, ListenerConfig};
 use self::counters::Newest;
 pub use self::history::Compacted;
 pub use self::lead::Lead;
+use self::plan::{Denied, Pending};
 pub use self::record::RECORD;
-use self::recorder::Recorder;
-use self::writer::{Denied, Pending, Writer};
+use self::writer::Writer;
 use crate::audit::{Signer, Who};
 use crate::fabric::{Actor, Change, Event, Refused, Revision, State};
 use crate::identity::Identity;
@@ -212,9 +214,8 @@ impl<S: Store + 'static> Controller<S> {
         let (say, now) = watch::channel(Now { state, broken: None });
         let (requests, queue) = mpsc::channel(QUEUE);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let recorder = Recorder::new(settings.audit.clone());
-        let writer =
-            Writer::new(Arc::clone(&store), (say, history.clone()), settings.tries, (recorder, tree));
+        let log = (settings.audit.clone(), tree);
+        let writer = Writer::new(Arc::clone(&store), (say, history.clone()), settings.tries, log);
         tasks.spawn(writer.run(queue, stop.clone()));
         let (say, lead) = watch::channel(None);
         let leader = lead::Leader {
@@ -325,7 +326,7 @@ async fn wait(
     denied: Option<Denied>,
 ) -> Result<Committed, SubmitError> {
     let (reply, answer) = oneshot::channel();
-    let pending = Pending { request, held, denied, refusal: None, reply };
+    let pending = Pending { request, held, denied, refusal: None, tried: 0, reply };
     requests.send(pending).await.map_err(|_| SubmitError::Closed)?;
     answer.await.map_err(|_| SubmitError::Closed)?
 }

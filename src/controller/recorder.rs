@@ -6,14 +6,13 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Committed;
-use crate::audit::{self, Decision, Entry, Salt, Signer, Tree, Who};
+use crate::audit::{self, Decision, Entry, Salt, Tree, Who};
 use crate::fabric::{Change, Refused, Revision};
 use crate::store::Write;
 
@@ -27,41 +26,32 @@ const LONGEST: usize = 4096;
 /// What is added to a commit.
 pub type Added = (Vec<Write>, Tree);
 
-/// What writes entries.
+/// Why something was refused.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// The rule that is against it, in a word.
+    pub rule: String,
+    /// In a sentence.
+    pub message: String,
+    /// How many more of the same asker's were refused before, and not written down.
+    pub besides: u64,
+}
+
+/// What decides which refusals are written down.
 pub struct Recorder {
-    signer: Option<Arc<Signer>>,
     limits: DefaultKeyedRateLimiter<String>,
     /// Of whom there were more refusals than were written down.
     besides: HashMap<String, u64>,
 }
 
-impl Recorder {
-    pub fn new(signer: Option<Arc<Signer>>) -> Self {
+impl Default for Recorder {
+    fn default() -> Self {
         let quota = Quota::per_minute(A_MINUTE).allow_burst(AT_ONCE);
-        Self { signer, limits: RateLimiter::keyed(quota), besides: HashMap::new() }
+        Self { limits: RateLimiter::keyed(quota), besides: HashMap::new() }
     }
+}
 
-    /// The entries of what was made.
-    pub fn accepted(&self, tree: &Tree, committed: &Committed, asked: &[Change]) -> Result<Added, String> {
-        let Committed { revision, when, who, events } = committed;
-        let entries = audit::accepted(&Who::from(who), *when, *revision, asked, events);
-        self.append(tree, entries.map_err(|error| error.to_string())?)
-    }
-
-    /// The entry of what was refused.
-    pub fn refused(
-        &self,
-        tree: &Tree,
-        (who, when): (&Who, Timestamp),
-        asked: &[Change],
-        (rule, message, besides): (&str, &str, u64),
-    ) -> Result<Added, String> {
-        let entry = audit::refused(who, when, asked, (rule, message), besides);
-        let mut entry: Entry = entry.map_err(|error| error.to_string())?;
-        shorten(&mut entry);
-        self.append(tree, vec![entry])
-    }
-
+impl Recorder {
     /// Whether a refusal is written down, and how many were not since the last that was.
     pub fn admits(&mut self, who: &Who) -> Option<u64> {
         let who = who.to_string();
@@ -71,13 +61,33 @@ impl Recorder {
         *self.besides.entry(who).or_default() += 1;
         None
     }
+}
 
-    fn append(&self, tree: &Tree, entries: Vec<Entry>) -> Result<Added, String> {
-        let salted: Option<Vec<_>> =
-            entries.into_iter().map(|entry| Salt::random().map(|salt| (entry, salt))).collect();
-        let salted = salted.ok_or("the system gives no random numbers")?;
-        audit::append(tree, &salted, self.signer.as_deref()).map_err(|error| error.to_string())
-    }
+/// The entries of what was made.
+pub fn accepted(tree: &Tree, committed: &Committed, asked: &[Change]) -> Result<Added, String> {
+    let Committed { revision, when, who, events } = committed;
+    let entries = audit::accepted(&Who::from(who), *when, *revision, asked, events);
+    add(tree, entries.map_err(|error| error.to_string())?)
+}
+
+/// The entry of what was refused.
+pub fn refused(
+    tree: &Tree,
+    (who, when): (&Who, Timestamp),
+    asked: &[Change],
+    Refusal { rule, message, besides }: &Refusal,
+) -> Result<Added, String> {
+    let entry = audit::refused(who, when, asked, (rule, message), *besides);
+    let mut entry: Entry = entry.map_err(|error| error.to_string())?;
+    shorten(&mut entry);
+    add(tree, vec![entry])
+}
+
+fn add(tree: &Tree, entries: Vec<Entry>) -> Result<Added, String> {
+    let salted: Option<Vec<_>> =
+        entries.into_iter().map(|entry| Salt::random().map(|salt| (entry, salt))).collect();
+    let salted = salted.ok_or("the system gives no random numbers")?;
+    audit::add(tree, &salted).map_err(|error| error.to_string())
 }
 
 fn shorten(entry: &mut Entry) {

@@ -1,5 +1,7 @@
 //! The controller on a real embedded store.
 
+mod chains;
+
 use std::path::Path;
 
 use super::*;

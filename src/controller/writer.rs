@@ -1,65 +1,27 @@
 //! The task that changes the state: by what is asked here, and by what other controllers have written.
+//!
+//! While a chain of commits is being synced, the requests that come meanwhile are planned from the state that it will make, so that neither this
+//! task nor the store waits for the other (but where several controllers write). If the chain is not made as it was planned, all that rests on it is planned again.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::recorder::{Recorder, nothing_changed, rule};
-use super::{Committed, ControllerError, Now, Request, SubmitError, history, record};
-use crate::audit::{Tree, Who};
-use crate::fabric::{Actor, Revision, State, Transaction, transact};
-use crate::store::{Batch, Commit, Held, Store, StoreError, Version};
+use super::draft::{self, Draft};
+use super::plan::{Chain, Pending, Planned, version};
+use super::recorder::Recorder;
+use super::{ControllerError, Now, SubmitError, history, record};
+use crate::audit::{Signer, Tree};
+use crate::fabric::State;
+use crate::store::{Batch, Store, StoreError, Version};
 
 /// Requests that are committed together, at most.
 const TOGETHER: usize = 256;
 /// After how long a store that failed is asked again for what others wrote.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// A request that waits for its answer.
-#[derive(Debug)]
-pub struct Pending {
-    pub request: Request,
-    /// What has to be held still when it is committed.
-    pub held: Option<Held>,
-    /// If it is refused already.
-    pub denied: Option<Denied>,
-    /// Once it was refused: whether that is written down, with how many that were not.
-    pub refusal: Option<Option<u64>>,
-    pub reply: oneshot::Sender<Result<Committed, SubmitError>>,
-}
-
-impl Pending {
-    /// Whoever no longer waits does not need the answer.
-    fn answer(self, answer: Result<Committed, SubmitError>) {
-        let _ = self.reply.send(answer);
-    }
-}
-
-/// What was refused for lack of rights, and is only to be written down.
-#[derive(Debug)]
-pub struct Denied {
-    pub who: Who,
-    pub message: String,
-}
-
-/// What becomes of a request, if what comes before it is committed.
-struct Planned {
-    pending: Pending,
-    answer: Result<Committed, SubmitError>,
-    /// The state and the audit log after it.
-    state: State,
-    tree: Tree,
-    /// How many commits its answer rests on, its own among them.
-    rests_on: usize,
-    /// What the last of these did, if it is its own.
-    commit: Option<Committed>,
-}
-
-/// What a request is answered with, and what it commits, with the state and the audit log after that.
-type Step = (Result<Committed, SubmitError>, Option<(Committed, Commit, State, Tree)>);
 
 /// The task.
 pub struct Writer<S> {
@@ -69,18 +31,65 @@ pub struct Writer<S> {
     history: history::Shared,
     tries: u32,
     recorder: Recorder,
+    signer: Option<Arc<Signer>>,
     tree: Tree,
+    /// What is being committed.
+    flight: Option<Flight>,
+    /// What is planned to come after that.
+    next: Chain,
 }
 
-impl<S: Store> Writer<S> {
+/// What became of a chain.
+struct Made {
+    /// How many of its commits were made.
+    commits: usize,
+    /// Why the next one was not.
+    error: Option<StoreError>,
+    /// The audit log after each of them.
+    trees: Vec<Tree>,
+}
+
+impl Made {
+    fn nothing(error: Option<StoreError>) -> Self {
+        Self { commits: 0, error, trees: Vec::new() }
+    }
+}
+
+/// A chain on its way into the store.
+struct Flight {
+    planned: Vec<Planned>,
+    made: Pin<Box<dyn Future<Output = Made> + Send>>,
+}
+
+/// Writes a chain, and has it committed.
+async fn fly<S: Store>(store: Arc<S>, drafts: Vec<Draft>, tree: Tree, signer: Option<Arc<Signer>>) -> Made {
+    match draft::write(&drafts, tree, signer.as_deref(), store.is_one_process()) {
+        Ok((commits, trees)) => {
+            let (commits, error) = store.commit_all(commits).await;
+            Made { commits, error, trees }
+        }
+        Err(what) => Made::nothing(Some(StoreError::Failed(format!("{what}; nothing was committed")))),
+    }
+}
+
+/// Waits until a chain is made, or can't be; for ever, if none is under way.
+async fn landed(flight: &mut Option<Flight>) -> Made {
+    match flight {
+        Some(flight) => flight.made.as_mut().await,
+        None => std::future::pending().await,
+    }
+}
+
+impl<S: Store + 'static> Writer<S> {
     pub fn new(
         store: Arc<S>,
         (say, history): (watch::Sender<Now>, history::Shared),
         tries: u32,
-        (recorder, tree): (Recorder, Tree),
+        (signer, tree): (Option<Arc<Signer>>, Tree),
     ) -> Self {
         let state = say.borrow().state.clone();
-        Self { store, state, say, history, tries, recorder, tree }
+        let (recorder, next) = (Recorder::default(), Chain::after(&state));
+        Self { store, state, say, history, tries, recorder, signer, tree, flight: None, next }
     }
 
     /// Runs until it is told to stop; what waits then is told that the controller was closed.
@@ -89,11 +98,13 @@ impl<S: Store> Writer<S> {
             tracing::error!(error = %broken, "this controller stops");
             let broken = Arc::new(broken);
             self.say.send_modify(|now| now.broken = Some(Arc::clone(&broken)));
+            let refuse = |pending: Pending| pending.answer(Err(SubmitError::Broken(Arc::clone(&broken))));
+            self.next.into_pending().for_each(refuse);
             loop {
                 tokio::select! {
                     () = stop.cancelled() => return,
                     pending = requests.recv() => match pending {
-                        Some(pending) => pending.answer(Err(SubmitError::Broken(Arc::clone(&broken)))),
+                        Some(pending) => refuse(pending),
                         None => return,
                     },
                 }
@@ -106,72 +117,126 @@ impl<S: Store> Writer<S> {
         requests: &mut mpsc::Receiver<Pending>,
         stop: &CancellationToken,
     ) -> Result<(), ControllerError> {
+        // Where others write, too, one that has its next chain ready as soon as the last is made would leave them no moment to make theirs.
+        let plans_ahead = self.store.is_one_process();
         loop {
-            let version = version(&self.state);
+            if self.flight.is_none() && !self.next.planned.is_empty() {
+                while !plans_ahead
+                    && self.has_room()
+                    && let Ok(pending) = requests.try_recv()
+                {
+                    self.next.add(&mut self.recorder, pending);
+                }
+                self.launch().await?;
+                continue;
+            }
+            let is_idle = self.flight.is_none();
+            let has_room = self.has_room() && (is_idle || plans_ahead);
             tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                pending = requests.recv() => {
-                    let Some(pending) = pending else { return Ok(()) };
-                    let mut all = vec![pending];
-                    while all.len() < TOGETHER && let Ok(pending) = requests.try_recv() {
-                        all.push(pending);
-                    }
-                    self.make(all).await?;
-                }
-                batches = self.store.after(version) => self.learn(batches).await?,
-            }
-        }
-    }
-
-    /// Makes requests, and those again that another controller was faster than.
-    async fn make(&mut self, mut all: Vec<Pending>) -> Result<(), ControllerError> {
-        for _ in 0..self.tries {
-            let (planned, commits) =
-                plan(&mut self.recorder, (&self.state, &self.tree), all, Timestamp::now());
-            // What rests on no commit may rest on what is no longer so: on another controller the answer may have changed already.
-            if planned.iter().any(|one| one.rests_on == 0) {
-                match self.store.version().await {
-                    Ok(is) if is != version(&self.state) => {
-                        all = planned.into_iter().map(|one| one.pending).collect();
-                        self.catch_up(is).await?;
-                        continue;
-                    }
-                    Ok(_) => {}
-                    Err(error) => {
-                        let pending = planned.into_iter().map(|one| one.pending);
-                        pending.for_each(|one| one.answer(Err(SubmitError::Store(error.clone()))));
-                        return Ok(());
-                    }
+                // A chain begins to be made when it is first looked at: before anything is planned on it.
+                biased;
+                made = landed(&mut self.flight) => self.land(made).await?,
+                () = stop.cancelled() => break,
+                pending = requests.recv(), if has_room => match pending {
+                    Some(pending) => self.next.add(&mut self.recorder, pending),
+                    None => break,
+                },
+                batches = self.store.after(version(&self.state)), if is_idle => {
+                    self.learn(batches).await?;
+                    // Nothing is planned while it is idle; what comes next begins from what is now.
+                    self.next = Chain::after(&self.state);
                 }
             }
-            let (made, error) =
-                if commits.is_empty() { (0, None) } else { self.store.commit_all(commits).await };
-            all = self.settle(planned, made, error.as_ref());
-            match error {
-                Some(StoreError::Conflict(is)) => self.catch_up(is).await?,
-                Some(error) => tracing::warn!(%error, "a commit failed"),
-                None => {}
-            }
-            if all.is_empty() {
-                return Ok(());
-            }
         }
-        all.into_iter().for_each(|pending| pending.answer(Err(SubmitError::Busy)));
+        // What is on its way is seen through, since it may be made anyway.
+        if self.flight.is_some() {
+            let made = landed(&mut self.flight).await;
+            self.land(made).await?;
+        }
         Ok(())
     }
 
+    fn has_room(&self) -> bool {
+        self.next.planned.len() < TOGETHER
+    }
+
+    /// Begins to commit what is planned; answers it, if there is nothing to commit.
+    async fn launch(&mut self) -> Result<(), ControllerError> {
+        // What rests on no commit may rest on what is no longer so: on another controller the answer may have changed already.
+        if self.next.answers_from_before() {
+            match self.store.version().await {
+                Ok(is) if is != version(&self.state) => {
+                    self.catch_up(is).await?;
+                    let all = self.take_next().into_pending().collect();
+                    self.again(all);
+                    return Ok(());
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let all = self.take_next().into_pending();
+                    all.for_each(|one| one.answer(Err(SubmitError::Store(error.clone()))));
+                    return Ok(());
+                }
+            }
+        }
+        let chain = self.take_next();
+        if chain.drafts.is_empty() {
+            self.settle(chain.planned, &Made::nothing(None));
+            return Ok(());
+        }
+        self.next = Chain::after(&chain.state);
+        let made = fly(Arc::clone(&self.store), chain.drafts, self.tree.clone(), self.signer.clone());
+        self.flight = Some(Flight { planned: chain.planned, made: Box::pin(made) });
+        Ok(())
+    }
+
+    /// What was planned to come next, which begins anew from what is.
+    fn take_next(&mut self) -> Chain {
+        std::mem::replace(&mut self.next, Chain::after(&self.state))
+    }
+
+    /// A chain is made, or as much of it as can be: answers that, and plans all else again.
+    async fn land(&mut self, made: Made) -> Result<(), ControllerError> {
+        let Some(Flight { planned, .. }) = self.flight.take() else { return Ok(()) };
+        let rest = self.settle(planned, &made);
+        match made.error {
+            None if rest.is_empty() => return Ok(()),
+            Some(StoreError::Conflict(is)) => self.catch_up(is).await?,
+            Some(error) => tracing::warn!(%error, "a commit failed"),
+            None => {}
+        }
+        let next = self.take_next();
+        self.again(rest);
+        next.into_pending().for_each(|pending| self.next.add(&mut self.recorder, pending));
+        Ok(())
+    }
+
+    /// Plans again what others were faster than, unless they were too often.
+    fn again(&mut self, all: Vec<Pending>) {
+        for mut pending in all {
+            pending.tried += 1;
+            if pending.tried < self.tries {
+                self.next.add(&mut self.recorder, pending);
+            } else {
+                pending.answer(Err(SubmitError::Busy));
+            }
+        }
+    }
+
     /// Answers what can be answered once so many commits are made; gives the rest.
-    fn settle(&mut self, planned: Vec<Planned>, made: usize, error: Option<&StoreError>) -> Vec<Pending> {
-        let (done, rest): (Vec<_>, Vec<_>) = planned.into_iter().partition(|one| one.rests_on <= made);
+    fn settle(&mut self, planned: Vec<Planned>, made: &Made) -> Vec<Pending> {
+        let (done, rest): (Vec<_>, Vec<_>) =
+            planned.into_iter().partition(|one| one.rests_on <= made.commits);
         let mut answers = Vec::with_capacity(done.len());
-        for Planned { pending, answer, state, tree, commit, .. } in done {
+        for Planned { pending, answer, state, commit, .. } in done {
             if let Some(committed) = commit {
-                (self.state, self.tree) = (state, tree);
-                self.history.push(Arc::new(committed));
+                self.state = state;
+                self.history.push(committed);
             }
             answers.push((pending, answer));
         }
-        if made > 0 {
+        if let Some(last) = made.commits.checked_sub(1) {
+            self.tree = made.trees.get(last).unwrap_or(&self.tree).clone();
             self.publish();
         }
         for (pending, answer) in answers {
@@ -179,14 +244,13 @@ impl<S: Store> Writer<S> {
         }
         let mut again = Vec::new();
         for Planned { pending, rests_on, commit, .. } in rest {
-            match error {
-                Some(StoreError::Deposed) if commit.is_some() && rests_on == made + 1 => {
+            match &made.error {
+                Some(StoreError::Deposed) if commit.is_some() && rests_on == made.commits + 1 => {
                     pending.answer(Err(SubmitError::Deposed));
                 }
                 // What was committed together may all have been made.
-                Some(StoreError::Failed(_)) => {
-                    let error = error.cloned().unwrap_or(StoreError::Deposed);
-                    pending.answer(Err(SubmitError::Store(error)));
+                Some(error @ StoreError::Failed(_)) => {
+                    pending.answer(Err(SubmitError::Store(error.clone())));
                 }
                 _ => again.push(pending),
             }
@@ -238,96 +302,4 @@ impl<S: Store> Writer<S> {
         self.publish();
         Ok(())
     }
-}
-
-/// The version at which the store has a state.
-fn version(state: &State) -> Version {
-    Version(state.revision().0)
-}
-
-/// Makes each request from the state that the one before it made.
-fn plan(
-    recorder: &mut Recorder,
-    (state, tree): (&State, &Tree),
-    all: Vec<Pending>,
-    when: Timestamp,
-) -> (Vec<Planned>, Vec<Commit>) {
-    let (mut state, mut tree) = (state.clone(), tree.clone());
-    let (mut commits, mut planned) = (Vec::new(), Vec::new());
-    for mut pending in all {
-        let (answer, made) = plan_one(recorder, (&state, &tree), &mut pending, when)
-            .unwrap_or_else(|error| (Err(SubmitError::Store(StoreError::Failed(error))), None));
-        let commit = made.map(|(committed, commit, next, grown)| {
-            (state, tree) = (next, grown);
-            commits.push(commit);
-            committed
-        });
-        let (state, tree) = (state.clone(), tree.clone());
-        planned.push(Planned { pending, answer, state, tree, rests_on: commits.len(), commit });
-    }
-    (planned, commits)
-}
-
-/// What one request would do; and if it is more than a try and changes anything, or is refused, what is committed.
-///
-/// # Errors
-/// It can't be written: a value can't be said in JSON, or there are no random numbers.
-fn plan_one(
-    recorder: &mut Recorder,
-    (state, tree): (&State, &Tree),
-    pending: &mut Pending,
-    when: Timestamp,
-) -> Result<Step, String> {
-    if let Some(Denied { who, message }) = &pending.denied {
-        let (who, why) = (who.clone(), ("rights".to_owned(), message.clone()));
-        let committed = nothing_changed(state.revision(), when, &pending.request.who);
-        let made = refuse(recorder, (state, tree), pending, (when, &who, &why))?;
-        return Ok((Ok(committed), made));
-    }
-    let Request { who, changes, dry_run } = &pending.request;
-    let seed = fastrand::u64(..);
-    let transaction = Transaction { who: who.clone(), when, seed, changes: changes.clone() };
-    let outcome = match transact(state, &transaction) {
-        Ok(outcome) => outcome,
-        Err(refused) => {
-            // What agents report and time brings about is not asked for by anybody.
-            let made = if !dry_run && matches!(who, Actor::Owner | Actor::Operator(_)) {
-                let (who, why) = (Who::from(who), (rule(&refused), refused.message.clone()));
-                refuse(recorder, (state, tree), pending, (when, &who, &why))?
-            } else {
-                None
-            };
-            return Ok((Err(refused.into()), made));
-        }
-    };
-    let revision = outcome.state.revision();
-    let committed = Committed { revision, when, who: who.clone(), events: outcome.events };
-    if *dry_run || committed.events.is_empty() {
-        return Ok((Ok(committed), None));
-    }
-    let mut writes =
-        record::writes(&committed).map_err(|error| format!("an object can't be written as JSON: {error}"))?;
-    let (entries, grown) = recorder.accepted(tree, &committed, changes)?;
-    writes.extend(entries);
-    let commit = Commit { expected: version(state), held: pending.held.clone(), writes };
-    Ok((Ok(committed.clone()), Some((committed, commit, outcome.state, grown))))
-}
-
-/// A commit that writes down that something was refused, unless there are too many of these.
-fn refuse(
-    recorder: &mut Recorder,
-    (state, tree): (&State, &Tree),
-    pending: &mut Pending,
-    (when, who, (rule, message)): (Timestamp, &Who, &(String, String)),
-) -> Result<Option<(Committed, Commit, State, Tree)>, String> {
-    // Asked once, however often this is planned anew.
-    let Some(besides) = *pending.refusal.get_or_insert_with(|| recorder.admits(who)) else { return Ok(None) };
-    let committed = nothing_changed(Revision(state.revision().0 + 1), when, &pending.request.who);
-    let mut writes =
-        record::writes(&committed).map_err(|error| format!("a commit can't be written as JSON: {error}"))?;
-    let why = (rule.as_str(), message.as_str(), besides);
-    let (entries, grown) = recorder.refused(tree, (who, when), &pending.request.changes, why)?;
-    writes.extend(entries);
-    let commit = Commit { expected: version(state), held: pending.held.clone(), writes };
-    Ok(Some((committed.clone(), commit, state.followed(committed.revision, []), grown)))
 }

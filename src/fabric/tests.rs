@@ -4,6 +4,7 @@ mod invariants;
 mod random;
 mod stories;
 mod trials;
+mod waits;
 
 use jiff::{SignedDuration, Timestamp};
 

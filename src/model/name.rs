@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use serde::Serialize;
+use smol_str::SmolStr;
 
 use super::InvalidValue;
 
@@ -12,9 +12,11 @@ use super::InvalidValue;
 ///
 /// 63 is the length of a DNS label (RFC 1035 §2.3.4); with this alphabet a name is also one harmless path
 /// component, so a node's can be a directory in bpffs, and it is never taken for a command-line option.
+///
+/// Short ones are kept in place: names are most of what the fabric's maps compare, and each that lay elsewhere was a look into memory far away.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
-pub struct Name(Arc<str>);
+pub struct Name(SmolStr);
 
 /// The name of a network interface as the kernel allows it: 1..=15 bytes, no `/`, `:`, or whitespace, not `.` or
 /// `..` (Linux `dev_valid_name()`, `IFNAMSIZ` 16 with the final NUL).
@@ -22,7 +24,7 @@ pub struct Name(Arc<str>);
 /// Control characters are refused too: the kernel would take some, but no terminal should be shown them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
-pub struct InterfaceName(Arc<str>);
+pub struct InterfaceName(SmolStr);
 
 impl Name {
     /// The greatest length in characters.

@@ -121,6 +121,10 @@ impl Store for Embedded {
         self.ask(|reply| Request::Commit(chain, reply)).await.unwrap_or_else(|error| (0, Some(error)))
     }
 
+    fn is_one_process(&self) -> bool {
+        true
+    }
+
     async fn after(&self, version: Version) -> Result<Vec<Batch>, StoreError> {
         let mut latest = self.latest.clone();
         let waited = latest.wait_for(|latest| *latest > version).await;
@@ -155,7 +159,7 @@ impl Worker {
     fn run(&mut self, queue: &mpsc::Receiver<Request>) {
         while let Ok(request) = queue.recv() {
             match request {
-                Request::Commit(chain, reply) => drop(reply.send(Ok(self.commit(&chain)))),
+                Request::Commit(chain, reply) => drop(reply.send(Ok(self.commit(chain)))),
                 Request::Snapshot(without, reply) => drop(reply.send(self.file.snapshot(&without))),
                 Request::Range { from, before, bytes, reply } => {
                     drop(reply.send(self.file.range(&from, &before, bytes)));
@@ -175,7 +179,7 @@ impl Worker {
         }
     }
 
-    fn commit(&mut self, chain: &[Commit]) -> (usize, Option<StoreError>) {
+    fn commit(&mut self, chain: Vec<Commit>) -> (usize, Option<StoreError>) {
         let leads = &self.leads;
         let may = |held: &Option<Held>| held.as_ref().is_none_or(|held| is_held(leads, held));
         let made = self.file.commit(chain, may);

@@ -174,6 +174,12 @@ pub trait Store: Send + Sync {
     /// made, and why the next one was not. A store that can make several with one sync does.
     fn commit_all(&self, chain: Vec<Commit>) -> impl Future<Output = (usize, Option<StoreError>)> + Send;
 
+    /// Whether one process has it alone, which makes all commits of a chain together: nobody ever sees a part of a chain, not after a crash either, but for what
+    /// comes before a commit that was refused; and no writer elsewhere waits for its turn.
+    fn is_one_process(&self) -> bool {
+        false
+    }
+
     /// The commits after a version, in their order and without a gap, not necessarily all of them. Waits until there is one.
     ///
     /// # Errors
@@ -217,6 +223,10 @@ impl<S: Store> Store for Arc<S> {
 
     fn commit_all(&self, chain: Vec<Commit>) -> impl Future<Output = (usize, Option<StoreError>)> + Send {
         (**self).commit_all(chain)
+    }
+
+    fn is_one_process(&self) -> bool {
+        (**self).is_one_process()
     }
 
     fn after(&self, version: Version) -> impl Future<Output = Result<Vec<Batch>, StoreError>> + Send {

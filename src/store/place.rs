@@ -177,6 +177,13 @@ impl Store for AnyStore {
         }
     }
 
+    fn is_one_process(&self) -> bool {
+        match self {
+            Self::Embedded(store) => store.is_one_process(),
+            Self::Etcd(store) => store.is_one_process(),
+        }
+    }
+
     async fn after(&self, version: Version) -> Result<Vec<Batch>, StoreError> {
         match self {
             Self::Embedded(store) => store.after(version).await,

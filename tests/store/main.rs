@@ -67,6 +67,40 @@ fn what_is_no_store_is_left_alone() {
     assert!(matches!(Embedded::open(&path), Err(StoreError::Failed(what)) if what.contains("schema is 99")));
 }
 
+/// As the file of a Sillon was whose log had a row for each key.
+const SCHEMA_1: &str = "
+    PRAGMA application_id = 0x53696c6c;
+    PRAGMA user_version = 1;
+    CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    INSERT INTO counters VALUES ('version', 5), ('compacted', 1), ('term', 7);
+    CREATE TABLE entries (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    INSERT INTO entries VALUES ('a', '2'), ('c', '4');
+    CREATE TABLE log (version INTEGER, key TEXT, value TEXT, PRIMARY KEY (version, key)) STRICT, WITHOUT ROWID;
+    INSERT INTO log VALUES (2, 'a', '2'), (2, 'b', '2'), (4, 'b', NULL), (4, 'c', '4');
+";
+
+#[tokio::test]
+async fn a_file_of_the_schema_before_goes_on_with_what_it_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    rusqlite::Connection::open(&path).unwrap().execute_batch(SCHEMA_1).unwrap();
+    for _ in 0..2 {
+        let store = Embedded::open(&path).unwrap();
+        let batches = store.after(Version(1)).await.unwrap();
+        assert!(batches.iter().map(|batch| batch.version.0).eq(2..=5));
+        let writes: Vec<_> = batches.into_iter().map(|batch| batch.writes).collect();
+        let removed = ("b".to_owned(), None);
+        assert_eq!(
+            writes,
+            [vec![write("a", "2"), write("b", "2")], vec![], vec![removed, write("c", "4")], vec![]]
+        );
+        let entries = store.snapshot().await.unwrap().entries;
+        assert!(entries.iter().map(|(key, value)| (&key[..], &value[..])).eq([("a", "2"), ("c", "4")]));
+    }
+    let store = Embedded::open(&path).unwrap();
+    assert_eq!(store.commit(commit(Version(5), vec![write("d", "6")])).await, Ok(Version(6)));
+}
+
 #[tokio::test]
 async fn an_export_is_imported_into_a_new_file_whole_or_not_at_all() {
     let dir = tempfile::tempdir().unwrap();

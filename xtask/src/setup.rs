@@ -26,13 +26,14 @@ const LINKER_FEATURES: [&str; 3] = ["--no-default-features", "--features", "rust
 
 /// Debian packages: programs that the rig, the demo and the tests run, and the compiler of protocol buffers (with the files that its own `.proto`
 /// files come in), which the build of the agents' protocol and of etcd's client calls.
-const PACKAGES: [&str; 10] = [
+const PACKAGES: [&str; 11] = [
     "iproute2",
     "iputils-ping",
     "ethtool",
     "iperf3",
     "tcpdump",
     "etcd-server",
+    "etcd-client",
     "faketime",
     "protobuf-compiler",
     "libprotobuf-dev",

@@ -285,9 +285,16 @@ impl Tx<'_> {
         let mut conditions = old.map_or_else(BTreeMap::new, |old| old.conditions.clone());
         let condition = |is, why: &str| Condition { is, since: self.when, why: why.to_owned() };
         conditions.entry(ConditionKind::Accepted).or_insert_with(|| condition(true, "it keeps every rule"));
-        if matches!(body, Body::Segment(_) | Body::Attachment(_)) {
-            let why = "not every node has applied the last change";
-            conditions.insert(ConditionKind::Programmed, condition(false, why));
+        match &body {
+            // Who is waited for is told once all is done.
+            Body::Segment(_) => {
+                conditions.insert(ConditionKind::Programmed, condition(false, waits::UNUSED));
+            }
+            Body::Attachment(attachment) => {
+                let why = waits::not_applied(&attachment.spec.port.node);
+                conditions.insert(ConditionKind::Programmed, condition(false, &why));
+            }
+            _ => {}
         }
         self.touched.insert(key.clone());
         let object = Object { revision: self.next.revision, conditions, body };
@@ -363,7 +370,7 @@ impl Tx<'_> {
     fn settle(&mut self, trial: Option<trials::Wish>) -> Result<(), Refused> {
         self.bury();
         self.progress_touched();
-        self.unprogrammed();
+        self.explain_segments();
         self.name_the_awaited();
         if let Some(wish) = trial {
             self.remember(wish)?;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::refused::refuse;
 use super::{Refused, Rule, Tx};
 use crate::fabric::object::{Body, ConditionKind, Object, Revision};
-use crate::fabric::{Key, Owned, PortKey};
+use crate::fabric::{Key, PortKey};
 use crate::model::{InterfaceName, Name};
 
 /// What an agent says.
@@ -89,20 +89,6 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// A segment that has another attachment is not programmed before its nodes have that.
-    pub(super) fn unprogrammed(&mut self) {
-        let attached = self.touched.iter().filter_map(|key| match key {
-            Key::Attachment(owned) => Some(owned.beside(&self.next.attachment(owned)?.spec.segment)),
-            _ => None,
-        });
-        for segment in attached.collect::<BTreeSet<_>>() {
-            if !self.is_programmed(&segment) {
-                let why = "not every node has applied the last change";
-                self.note(&Key::Segment(segment), ConditionKind::Programmed, false, why);
-            }
-        }
-    }
-
     fn on<'k, T: Clone + 'k>(&'k self, key: &Key, pick: impl Fn(&'k Key) -> Option<&'k T>) -> Vec<T> {
         self.next.referrers(key).filter_map(pick).cloned().collect()
     }
@@ -124,9 +110,7 @@ impl Tx<'_> {
         let waiting: Vec<Key> = self.next.waiting_for(node).cloned().collect();
         for key in waiting {
             match &key {
-                Key::Segment(segment) if self.is_programmed(segment) => {
-                    self.note(&key, ConditionKind::Programmed, true, "every node has applied it");
-                }
+                Key::Segment(segment) => self.explain_segment(segment),
                 Key::Attachment(_)
                     if self.next.get(&key).is_some_and(|object| object.revision <= applied) =>
                 {
@@ -135,16 +119,5 @@ impl Tx<'_> {
                 _ => {}
             }
         }
-    }
-
-    /// Whether each node of a segment has applied its last change, and the last of its attachments.
-    fn is_programmed(&self, segment: &Owned) -> bool {
-        let key = Key::Segment(segment.clone());
-        let revision = |key: &Key| self.next.get(key).map_or(Revision(0), |object| object.revision);
-        let attachments =
-            self.next.attachments_of(&key).map(|(owned, _)| revision(&Key::Attachment(owned.clone())));
-        let wanted = attachments.max().unwrap_or_default().max(revision(&key));
-        let applied = |node: &Name| self.next.node(node).map_or(Revision(0), |node| node.applied);
-        self.next.nodes_of(segment).iter().all(|node| applied(node) >= wanted)
     }
 }

@@ -1,18 +1,70 @@
-//! Who is waited for: what was taken away, and the lease that can't end before that, say which nodes have yet to confirm it.
+//! Who is waited for: a segment says which node has yet to apply its last change; what was taken away, and the lease that can't end before that, say which
+//! nodes have yet to confirm it.
 
 use std::collections::BTreeSet;
 
 use super::Tx;
 use super::leases::owned;
-use crate::fabric::object::{Body, ConditionKind, LeaseState};
+use crate::fabric::object::{Body, ConditionKind, LeaseState, Revision};
 use crate::fabric::project::is_early;
-use crate::fabric::{Freed, Key, Owned, PortKey};
+use crate::fabric::waiting::is_waiting;
+use crate::fabric::{Freed, Key, Kind, Owned, PortKey};
 use crate::model::Name;
 
 /// How many nodes are named; a segment may be on hundreds.
 const NAMED: usize = 3;
 
+/// What a segment says that is on no node.
+pub(super) const UNUSED: &str = "nothing is attached to it";
+
+/// What is not programmed says so of the node that it waits for.
+pub(super) fn not_applied(node: &Name) -> String {
+    format!("{} has not applied the last change", Key::Node(node.clone()))
+}
+
 impl Tx<'_> {
+    /// A segment that has another attachment is not programmed before its nodes have that; and one that has lost one may wait for nobody any more.
+    pub(super) fn explain_segments(&mut self) {
+        let mut segments = BTreeSet::new();
+        for key in &self.touched {
+            match key {
+                Key::Attachment(owned) => {
+                    let all =
+                        [self.before, &self.next].into_iter().filter_map(|state| state.attachment(owned));
+                    segments.extend(all.map(|attachment| owned.beside(&attachment.spec.segment)));
+                }
+                Key::Segment(owned) => {
+                    segments.insert(owned.clone());
+                }
+                _ => {}
+            }
+        }
+        segments.iter().for_each(|segment| self.explain_segment(segment));
+    }
+
+    /// What a segment says of who has applied its last change.
+    pub(super) fn explain_segment(&mut self, segment: &Owned) {
+        let key = Key::Segment(segment.clone());
+        let (is, why) = match self.awaited_by(segment) {
+            Some(node) => (false, not_applied(&node)),
+            None if !self.next.get(&key).is_some_and(|segment| is_waiting(segment)) => return,
+            None if self.next.nodes_of(segment).is_empty() => (false, UNUSED.to_owned()),
+            None => (true, "every node has applied it".to_owned()),
+        };
+        self.note(&key, ConditionKind::Programmed, is, &why);
+    }
+
+    /// The first of a segment's nodes that has not applied its last change, or the last of its attachments. One is named and not all that there are: what
+    /// is said is written down, and a segment on a hundred nodes would be written a hundred times until all have confirmed.
+    fn awaited_by(&self, segment: &Owned) -> Option<Name> {
+        let key = Key::Segment(segment.clone());
+        let revision = |key: &Key| self.next.get(key).map_or(Revision(0), |object| object.revision);
+        let attachments = self.next.referrers(&key).filter(|user| user.kind() == Kind::Attachment);
+        let wanted = attachments.map(revision).max().unwrap_or_default().max(revision(&key));
+        let applied = |node: &Name| self.next.node(node).map_or(Revision(0), |node| node.applied);
+        self.next.nodes_of(segment).into_iter().find(|node| applied(node) < wanted)
+    }
+
     /// What waits says for whom, wherever that may be another one now.
     pub(super) fn name_the_awaited(&mut self) {
         let (mut graves, mut leases) = (BTreeSet::new(), BTreeSet::new());

@@ -1,9 +1,14 @@
 //! The file: its tables, and each of its transactions.
 
+mod row;
+
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use prost::Message;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
+use self::row::Row;
 use super::super::{
     Batch, Commit, Existing, Held, Snapshot, StoreError, Version, term_after, up_to, version_of_import,
 };
@@ -11,7 +16,7 @@ use super::super::{
 /// Tells that an SQLite file is a Sillon store: "Sill".
 const APPLICATION: i32 = i32::from_be_bytes(*b"Sill");
 /// Of the tables below.
-const SCHEMA: i32 = 1;
+const SCHEMA: i32 = 2;
 /// Pages that SQLite keeps in memory, KiB. With its own 2 MiB a third of the time of a commit was reading pages again.
 const CACHE: i64 = 65_536;
 /// After so many pages of the write-ahead log what is in it is brought to its place, of which there are many. 32 MiB.
@@ -19,12 +24,12 @@ const CHECKPOINT: i64 = 8192;
 /// Commits that [`File::after`] gives at once, at most.
 const BATCHES: i64 = 1000;
 
-/// `log` has what each commit wrote, `entries` what is there now. A removed key has no value in the log.
+/// `log` has what each commit wrote, `entries` what is there now.
 const TABLES: &str = "
     CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     INSERT INTO counters VALUES ('version', 0), ('compacted', 0), ('term', 0);
     CREATE TABLE entries (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
-    CREATE TABLE log (version INTEGER, key TEXT, value TEXT, PRIMARY KEY (version, key)) STRICT, WITHOUT ROWID;
+    CREATE TABLE log (version INTEGER PRIMARY KEY, writes BLOB NOT NULL) STRICT;
 ";
 
 /// An open file.
@@ -64,6 +69,10 @@ impl File {
         let pragma = |name: &str| transaction.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
         match (pragma("application_id")?, pragma("user_version")?) {
             (APPLICATION, SCHEMA) => {}
+            (APPLICATION, row::BEFORE) => {
+                row::migrate(&transaction)?;
+                transaction.pragma_update(None, "user_version", SCHEMA)?;
+            }
             (0, 0) if is_blank(&transaction)? => {
                 transaction.execute_batch(TABLES)?;
                 transaction.pragma_update(None, "application_id", APPLICATION)?;
@@ -90,7 +99,7 @@ impl File {
     /// is known to be.
     pub fn commit(
         &mut self,
-        chain: &[Commit],
+        chain: Vec<Commit>,
         may: impl Fn(&Option<Held>) -> bool,
     ) -> (usize, Option<StoreError>) {
         self.try_commit(chain, may).unwrap_or_else(|error| (0, Some(StoreError::Failed(error.to_string()))))
@@ -98,32 +107,31 @@ impl File {
 
     fn try_commit(
         &mut self,
-        chain: &[Commit],
+        chain: Vec<Commit>,
         may: impl Fn(&Option<Held>) -> bool,
     ) -> rusqlite::Result<(usize, Option<StoreError>)> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let (mut version, mut made, mut refused) = (self.version, 0, None);
-        for commit in chain {
-            if commit.expected != version {
+        let (mut version, mut made, mut refused) = (self.version, Vec::with_capacity(chain.len()), None);
+        for Commit { expected, held, writes } in chain {
+            if expected != version {
                 refused = Some(StoreError::Conflict(version));
-            } else if !may(&commit.held) {
+            } else if !may(&held) {
                 refused = Some(StoreError::Deposed);
             }
             if refused.is_some() {
                 break;
             }
             version = Version(version.0 + 1);
-            made += 1;
-            for (key, value) in &commit.writes {
-                write(&transaction, version, key, value.as_deref())?;
-            }
+            made.push((version, Row::from(writes)));
         }
-        if made > 0 {
-            set_counter(&transaction, "version", version.0)?;
+        if made.is_empty() {
+            return Ok((0, refused));
         }
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        write(&transaction, &made)?;
+        set_counter(&transaction, "version", version.0)?;
         transaction.commit()?;
         self.version = version;
-        Ok((made, refused))
+        Ok((made.len(), refused))
     }
 
     /// Without keys that begin so.
@@ -152,23 +160,17 @@ impl File {
         if version < compacted {
             return Err(StoreError::Compacted(compacted));
         }
-        // A commit that writes nothing has no rows.
-        let last = self.version.0.min(version.0.saturating_add(BATCHES.unsigned_abs()));
-        let mut batches: Vec<Batch> = (version.0 + 1..=last)
-            .map(|number| Batch { version: Version(number), writes: Vec::new() })
-            .collect();
-        let mut query = self.connection.prepare_cached(
-            "SELECT version, key, value FROM log WHERE version > ? AND version <= ? ORDER BY version, key",
-        )?;
-        let mut rows = query.query(params![integer(version.0), integer(last)])?;
-        while let Some(row) = rows.next()? {
-            let number = row.get::<_, i64>(0)?.unsigned_abs();
-            let index = usize::try_from(number.saturating_sub(version.0 + 1)).unwrap_or(usize::MAX);
-            if let Some(batch) = batches.get_mut(index) {
-                batch.writes.push((row.get(1)?, row.get(2)?));
-            }
-        }
-        Ok(batches)
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT version, writes FROM log WHERE version > ? ORDER BY version LIMIT ?")?;
+        let rows = query.query_map(params![integer(version.0), BATCHES], |row| {
+            Ok((Version(row.get::<_, i64>(0)?.unsigned_abs()), row.get::<_, Vec<u8>>(1)?))
+        })?;
+        let batches = rows.map(|row| {
+            let (version, row) = row?;
+            Ok(Batch { version, writes: Row::read(&row)?.into_writes() })
+        });
+        batches.collect()
     }
 
     pub fn compact(&mut self, until: Version) -> Result<(), StoreError> {
@@ -213,20 +215,22 @@ impl File {
     }
 }
 
-fn write(
-    transaction: &Transaction<'_>,
-    version: Version,
-    key: &str,
-    value: Option<&str>,
-) -> rusqlite::Result<()> {
-    let mut log = transaction.prepare_cached("INSERT OR REPLACE INTO log VALUES (?, ?, ?)")?;
-    log.execute(params![integer(version.0), key, value])?;
-    match value {
-        Some(value) => {
-            transaction.prepare_cached("INSERT OR REPLACE INTO entries VALUES (?, ?)")?.execute([key, value])
-        }
-        None => transaction.prepare_cached("DELETE FROM entries WHERE key = ?")?.execute([key]),
-    }?;
+/// Writes the log of some commits, and what is there after the last of them: what several of them write is written once, and in the order of the keys.
+fn write(transaction: &Transaction<'_>, made: &[(Version, Row)]) -> rusqlite::Result<()> {
+    let mut log = transaction.prepare_cached("INSERT INTO log VALUES (?, ?)")?;
+    let mut last = BTreeMap::new();
+    for (version, row) in made {
+        log.execute(params![integer(version.0), row.encode_to_vec()])?;
+        last.extend(row.writes.iter().map(|write| (&write.key, &write.value)));
+    }
+    let mut put = transaction.prepare_cached("INSERT OR REPLACE INTO entries VALUES (?, ?)")?;
+    let mut remove = transaction.prepare_cached("DELETE FROM entries WHERE key = ?")?;
+    for (key, value) in last {
+        match value {
+            Some(value) => put.execute([key, value])?,
+            None => remove.execute([key])?,
+        };
+    }
     Ok(())
 }
 

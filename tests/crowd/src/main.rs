@@ -11,6 +11,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+// What is measured in this process is measured as in `sillon`.
+#[global_allocator]
+static ALLOCATOR: sillon::Allocator = sillon::Allocator;
+
 /// Measures a controller with many agents and attachments; prints JSON
 #[derive(Debug, Parser)]
 #[command(name = "sillon-crowd")]
