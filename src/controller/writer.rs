@@ -117,7 +117,7 @@ impl<S: Store + 'static> Writer<S> {
         requests: &mut mpsc::Receiver<Pending>,
         stop: &CancellationToken,
     ) -> Result<(), ControllerError> {
-        // Where others write, too, one that has its next chain ready as soon as the last is made would leave them no moment to make theirs.
+        // Where others write, too, what is planned ahead is often planned for nothing.
         let plans_ahead = self.store.is_one_process();
         loop {
             if self.flight.is_none() && !self.next.planned.is_empty() {
