@@ -29,7 +29,7 @@ pub use tables::{
 pub use tunnel::{Addr, PATH_BUCKETS, PathEntry, RemoteEntry, TunnelEntry, TunnelKey, V4_OUTER, V6_OUTER};
 
 /// Version of every layout and meaning in this crate.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// How high an ifindex may be, and one: ports are in an array, since that is asked for every frame.
 pub const PORT_SLOTS: u32 = 1 << 18;
@@ -77,6 +77,8 @@ pub mod map {
         FDB_REMOVED,
         /// Array: the node's epoch (only the agent writes it), then segments' by uid (only the programs do).
         EPOCHS,
+        /// Per-CPU array of one: [`crate::Handoff`], of the frame that a port's pipeline at TC hands on.
+        HANDOFFS,
         /// Hash: [`crate::FloodKey`] → [`crate::Exit`].
         FLOOD,
         /// Device hash: ifindex → ifindex, the devices that XDP may redirect to.

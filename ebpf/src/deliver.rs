@@ -1,15 +1,14 @@
 //! Out of a port, or to a remote. Before a frame leaves, its exit must belong to its segment: whatever a table says, this is
 //! compared for every frame.
 
-use aya_ebpf::bindings::xdp_action;
 use sillon_abi::{DropReason, Exit};
 
 use crate::{
     classify::Origin,
     count,
     flow::Flow,
-    frame::Frame,
-    maps::{ATTACHMENTS, DEVICES},
+    frame::{Frame, Way},
+    maps::ATTACHMENTS,
     outer::{self, Outer},
     parse::Inner,
     police, rewrite,
@@ -19,7 +18,7 @@ use crate::{
 /// `flow` is asked for only where it is needed.
 #[inline(always)]
 pub fn deliver(
-    frame: &Frame,
+    frame: &impl Frame,
     origin: &Origin,
     inner: &Inner,
     exit: Exit,
@@ -33,7 +32,7 @@ pub fn deliver(
 }
 
 #[inline(always)]
-fn to_attachment(frame: &Frame, origin: &Origin, inner: &Inner, exit: Exit) -> Result<u32, DropReason> {
+fn to_attachment(frame: &impl Frame, origin: &Origin, inner: &Inner, exit: Exit) -> Result<u32, DropReason> {
     let attachment = ATTACHMENTS.get(exit.id()).ok_or(DropReason::StaleExit)?;
     if attachment.segment != origin.segment {
         return Err(DropReason::StaleExit);
@@ -44,14 +43,14 @@ fn to_attachment(frame: &Frame, origin: &Origin, inner: &Inner, exit: Exit) -> R
     let class = attachment.class;
     let front = rewrite::front(origin, inner, class.encap())?;
     let len = inner.len - front.strip + front.push;
-    let eligible = inner.eligible | police::egress(exit, attachment.guards, len)?;
-    rewrite::to_attachment(frame, inner, class, front, inner.priority | eligible)?;
-    leave(exit, class.ifindex, len)
+    let eligible = inner.eligible | police::egress(exit, attachment.guards, len + inner.shape.repeated)?;
+    frame.retag(inner, class, front, inner.priority | eligible)?;
+    leave(frame, &Way { segment: origin.segment, exit, ifindex: class.ifindex, hash: 0 }, len)
 }
 
 #[inline(always)]
 fn to_remote(
-    frame: &Frame,
+    frame: &impl Frame,
     origin: &Origin,
     inner: &Inner,
     exit: Exit,
@@ -60,7 +59,7 @@ fn to_remote(
     let path = outer::path(exit.id(), flow.hash).ok_or(DropReason::Unreachable)?;
     let inner_len = rewrite::inner_len(origin, inner);
     let header = path.header_len as usize;
-    if inner_len + header > path.mtu as usize + 14 {
+    if inner_len - inner.shape.surplus + header > path.mtu as usize + 14 {
         return Err(DropReason::UnderlayMtu);
     }
     let outer = Outer {
@@ -70,26 +69,24 @@ fn to_remote(
         marks: outer::marks(origin.leaf, inner.eligible != 0),
         inner: inner_len,
     };
-    rewrite::to_tunnel(frame, origin, inner, &outer, path)?;
-    leave(exit, path.ifindex, inner_len)
+    frame.encapsulate(origin, inner, &outer, path)?;
+    let way = Way { segment: origin.segment, exit, ifindex: path.ifindex, hash: outer.hash };
+    leave(frame, &way, inner_len)
 }
 
 /// Out of where it came from, tags and all: a frame that has become the answer to itself. It is the node's own word, and not marked as yellow.
 #[inline(always)]
-pub fn back(frame: &Frame, origin: &Origin, question: Question, len: usize) -> Result<u32, DropReason> {
+pub fn back(frame: &impl Frame, origin: &Origin, question: Question, len: usize) -> Result<u32, DropReason> {
     police::egress(origin.ingress, origin.guards, len)?;
-    let action = leave(origin.ingress, frame.ifindex(), len)?;
+    let way = Way { segment: origin.segment, exit: origin.ingress, ifindex: frame.ifindex(), hash: 0 };
+    let action = leave(frame, &way, len)?;
     count::answered(origin.ingress.id(), question);
     Ok(action)
 }
 
 #[inline(always)]
-fn leave(exit: Exit, ifindex: u32, len: usize) -> Result<u32, DropReason> {
-    match DEVICES.redirect(ifindex, xdp_action::XDP_DROP.into()) {
-        Ok(action) => {
-            count::sent(exit, len);
-            Ok(action)
-        }
-        Err(_) => Err(DropReason::NoDevice),
-    }
+fn leave(frame: &impl Frame, way: &Way, len: usize) -> Result<u32, DropReason> {
+    let action = frame.leave(way)?;
+    count::sent(way.exit, len);
+    Ok(action)
 }

@@ -27,8 +27,18 @@ const HEAD_MASK: u32 = u32::from_ne_bytes([0xff, 0xff, 0xff, 0]);
 
 /// The inner frame and its flow, if it is plain. Its addresses stand at `start`.
 #[inline(always)]
-pub fn packet(frame: &Frame, origin: &Origin, macs: Macs, start: usize, len: usize) -> Option<(Inner, Flow)> {
+pub fn packet(
+    frame: &impl Frame,
+    origin: &Origin,
+    macs: Macs,
+    start: usize,
+    len: usize,
+) -> Option<(Inner, Flow)> {
     let lead = origin.lead();
+    if frame.beside() > lead {
+        // It carries a tag, which is not where it is looked for here.
+        return None;
+    }
     // Ethertype, IPv4 header and ports.
     let at = frame.at::<[u16; 13]>(ETHERTYPE + lead).ok()?.cast::<u8>();
     // SAFETY: 26 bytes are there.
@@ -41,11 +51,12 @@ pub fn packet(frame: &Frame, origin: &Origin, macs: Macs, start: usize, len: usi
             at.add(22).cast::<u32>().read_unaligned(),
         )
     };
+    let shape = frame.shape(IPV4, L3 + lead);
     let is_plain = head & HEAD_MASK == HEAD
         && fragment & flow::FRAGMENT == 0
         && (protocol == UDP || protocol == TCP)
         && origin.guards & CLOSER == 0
-        && len <= lead + L3 + origin.mtu as usize;
+        && len - shape.surplus <= lead + L3 + origin.mtu as usize;
     if !is_plain {
         return None;
     }
@@ -62,6 +73,7 @@ pub fn packet(frame: &Frame, origin: &Origin, macs: Macs, start: usize, len: usi
         l3: L3 + lead,
         ethertype: IPV4,
         len,
+        shape,
     };
     let ecn = head.to_ne_bytes()[3] & 3;
     Some((inner, Flow { hash: flow::over_ipv4(addresses, ports), ecn }))

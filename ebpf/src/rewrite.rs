@@ -8,19 +8,19 @@ use sillon_abi::{ClassKey, DropReason, Encap, PathEntry, V4_OUTER, V6_OUTER};
 
 use crate::{
     classify::Origin,
-    frame::Frame,
+    frame::{Frame, XdpFrame},
     outer::Outer,
     parse::{C_TPID, ETHERTYPE, Inner, S_TPID, TAG},
 };
 
 #[inline(always)]
-fn tag(frame: &Frame, offset: usize, tpid: u16, tci: u16) -> Result<(), DropReason> {
+fn tag(frame: &XdpFrame, offset: usize, tpid: u16, tci: u16) -> Result<(), DropReason> {
     frame.write(offset, [tpid.to_be(), tci.to_be()])
 }
 
 /// Takes `by` bytes off in front of the inner packet (or adds them), and puts the addresses at the front, unless they are there.
 #[inline(always)]
-pub fn move_front(frame: &Frame, inner: &Inner, by: i32) -> Result<(), DropReason> {
+pub fn move_front(frame: &XdpFrame, inner: &Inner, by: i32) -> Result<(), DropReason> {
     frame.shift(by)?;
     if inner.start as i32 != by { frame.write_macs(0, inner.macs) } else { Ok(()) }
 }
@@ -45,10 +45,10 @@ pub fn front(origin: &Origin, inner: &Inner, encap: Encap) -> Result<Front, Drop
     Ok(Front { strip, push: encap.tags() * TAG })
 }
 
-/// Gives the frame the tags of an attachment, with this PCP and DEI.
+/// At XDP: gives the frame the tags of an attachment, with this PCP and DEI.
 #[inline(always)]
 pub fn to_attachment(
-    frame: &Frame,
+    frame: &XdpFrame,
     inner: &Inner,
     class: ClassKey,
     Front { strip, push }: Front,
@@ -79,10 +79,10 @@ pub fn inner_len(origin: &Origin, inner: &Inner) -> usize {
     inner.len - origin.lead() + if needs_priority_tag(origin, inner) { TAG } else { 0 }
 }
 
-/// Puts the frame into a tunnel.
+/// At XDP: puts the frame into a tunnel.
 #[inline(always)]
 pub fn to_tunnel(
-    frame: &Frame,
+    frame: &XdpFrame,
     origin: &Origin,
     inner: &Inner,
     outer: &Outer,

@@ -1,4 +1,4 @@
-//! The pipeline, on every port, at XDP.
+//! The pipeline, written over a [`Frame`], and its entry at XDP, on every port but virtual ones: those have it at TC (`tc.rs`).
 
 use core::mem::MaybeUninit;
 
@@ -9,8 +9,8 @@ use crate::{
     classify::{self, Origin},
     count,
     count::Scope,
-    deliver, ecn, flood, flow,
-    frame::{Frame, Macs},
+    deliver, ecn, flow,
+    frame::{Frame, Macs, XdpFrame},
     guard,
     lookup::{self, Route},
     maps::PORTS,
@@ -22,9 +22,9 @@ use crate::{
 
 #[xdp(frags)]
 pub fn sillon_xdp(ctx: XdpContext) -> u32 {
-    let frame = Frame::new(&ctx);
+    let frame = XdpFrame::new(&ctx);
     let mut scope = Scope::port(frame.ifindex());
-    match pipeline(&frame, &mut scope) {
+    match pipeline(&frame, &mut scope, &mut MaybeUninit::uninit()) {
         Ok(action) => action,
         Err(reason) => {
             count::dropped(scope, reason);
@@ -57,16 +57,20 @@ struct Arrival<'a> {
     eligible: u16,
 }
 
+/// `fresh` is room for what is found out of a frame.
 #[inline(always)]
-fn pipeline(frame: &Frame, scope: &mut Scope) -> Result<u32, DropReason> {
+pub fn pipeline(
+    frame: &impl Frame,
+    scope: &mut Scope,
+    fresh: &mut MaybeUninit<Origin>,
+) -> Result<u32, DropReason> {
     // SAFETY: a map value, alive for the run of the program.
     let port = PORTS.get_ptr(frame.ifindex()).map(|port| unsafe { &*port });
     let port = port.filter(|port| port.role != 0).ok_or(DropReason::NoAttachment)?;
-    let mut fresh = MaybeUninit::uninit();
     let step = if port.role == Role::Uplink as u8 {
-        from_tunnel(frame, port, scope, &mut fresh)?
+        from_tunnel(frame, port, scope, fresh)?
     } else {
-        from_port(frame, port, scope, &mut fresh)?
+        from_port(frame, port, scope, fresh)?
     };
     let arrival = match step {
         Step::Gone(action) => return Ok(action),
@@ -79,11 +83,11 @@ fn pipeline(frame: &Frame, scope: &mut Scope) -> Result<u32, DropReason> {
     }
     guard::packet(frame, origin, &inner)?;
     ecn::decapsulated(frame, &inner, arrival.outer_ecn)?;
-    inner.eligible = arrival.eligible | police::ingress(origin, len)?;
+    inner.eligible = arrival.eligible | police::ingress(origin, len + inner.shape.repeated)?;
     if arrival.recalled.is_err() && guard::control::is_peers(origin, &inner)? {
         // Of the link and not of the segment: not learned, nobody's claim, nor a question to anybody in it.
         storm::allow(origin, &inner)?;
-        return flood::to_peer(frame, origin);
+        return frame.to_peer(origin);
     }
     let route = match arrival.recalled {
         Ok(exit) => Route::To(exit),
@@ -96,14 +100,14 @@ fn pipeline(frame: &Frame, scope: &mut Scope) -> Result<u32, DropReason> {
         Route::To(exit) => deliver::deliver(frame, origin, &inner, exit, || flow::of(frame, &inner)),
         Route::Flood => {
             storm::allow(origin, &inner)?;
-            flood::hand_over(frame, origin, &inner)
+            frame.hand_over(origin, &inner)
         }
     }
 }
 
 #[inline(always)]
 fn from_port<'a>(
-    frame: &Frame,
+    frame: &impl Frame,
     port: &PortEntry,
     scope: &mut Scope,
     fresh: &'a mut MaybeUninit<Origin>,
@@ -129,12 +133,12 @@ fn from_port<'a>(
 
 #[inline(always)]
 fn from_tunnel<'a>(
-    frame: &Frame,
+    frame: &impl Frame,
     port: &PortEntry,
     scope: &mut Scope,
     fresh: &'a mut MaybeUninit<Origin>,
 ) -> Result<Step<'a>, DropReason> {
-    let Some(packet) = tunnel::packet(frame, port)? else { return Ok(Step::Gone(flood::to_host(frame))) };
+    let Some(packet) = tunnel::packet(frame, port)? else { return Ok(Step::Gone(frame.to_host())) };
     let len = packet.header + packet.len;
     let (origin, recalled): (&Origin, _) = match Flow::in_tunnel(&packet).recall() {
         Ok(decision) => (&decision.origin, Ok(decision.exit)),

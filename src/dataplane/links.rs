@@ -1,20 +1,23 @@
 //! The programs on the ports. Links are pinned: they outlive the agent, and a new agent replaces the program in them at one blow.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use aya::programs::{
-    LinkOrder, ProgramInfo, SchedClassifier, TcAttachType, Xdp, XdpMode,
+    LinkOrder, SchedClassifier, TcAttachType, Xdp, XdpMode,
     links::{FdLink, LinkError, PinnedLink},
     tc::{SchedClassifierLink, TcAttachOptions},
     xdp::XdpLink,
 };
 use serde::Serialize;
-use sillon_abi::Role;
+use sillon_abi::{PortEntry, Role};
 
 use super::{
     DataplaneError,
     detach::{Attached, attached_at, detach_pinned},
-    object::{EGRESS, INGRESS, Programs},
+    object::{EGRESS, INGRESS, PIPELINE, Programs},
     pins::Pins,
 };
 
@@ -26,6 +29,8 @@ pub enum Mode {
     Native,
     /// After the driver, on an skb: for drivers without XDP.
     Generic,
+    /// Not XDP but TC.
+    Tc,
 }
 
 impl std::fmt::Display for Mode {
@@ -33,6 +38,7 @@ impl std::fmt::Display for Mode {
         f.write_str(match self {
             Self::Native => "native",
             Self::Generic => "generic",
+            Self::Tc => "tc",
         })
     }
 }
@@ -43,6 +49,7 @@ impl Mode {
         match self {
             Self::Native => 1,
             Self::Generic => 2,
+            Self::Tc => 3,
         }
     }
 
@@ -51,14 +58,17 @@ impl Mode {
         match number {
             1 => Some(Self::Native),
             2 => Some(Self::Generic),
+            3 => Some(Self::Tc),
             _ => None,
         }
     }
 
-    const fn aya(self) -> XdpMode {
+    /// As aya calls it; none where it is not XDP.
+    const fn aya(self) -> Option<XdpMode> {
         match self {
-            Self::Native => XdpMode::Driver,
-            Self::Generic => XdpMode::Skb,
+            Self::Native => Some(XdpMode::Driver),
+            Self::Generic => Some(XdpMode::Skb),
+            Self::Tc => None,
         }
     }
 }
@@ -72,52 +82,68 @@ pub struct Target<'a> {
     pub ifindex: u32,
     /// What it faces.
     pub role: Role,
-    /// Where XDP runs on it.
+    /// Where the pipeline is on it.
     pub mode: Mode,
 }
 
-/// Whether all programs that a port needs are pinned on it.
-pub fn is_complete(pins: &Pins, ifindex: u32, role: u8) -> bool {
-    let kinds: &[&str] =
-        if role == Role::Uplink as u8 { &["xdp", "ingress"] } else { &["xdp", "ingress", "egress"] };
-    kinds.iter().all(|kind| pins.links().join(format!("{kind}-{ifindex}")).exists())
+/// The kinds of links of a port, the pipeline first. The pipeline's is `xdp` or `tc`.
+fn kinds(role: Role, is_at_tc: bool) -> impl Iterator<Item = &'static str> {
+    let pipeline = if is_at_tc { "tc" } else { "xdp" };
+    [pipeline, "ingress", "egress"].into_iter().filter(move |kind| *kind != "egress" || role != Role::Uplink)
 }
 
-/// The programs of a port that are not on it any more, or were replaced by others: `xdp`, `ingress`, `egress`.
-pub fn lost(pins: &Pins, programs: &mut Programs, ifindex: u32, role: Role) -> Vec<&'static str> {
-    let wanted = [
-        ("xdp", programs.xdp().ok().and_then(|program| id(program.info()))),
-        ("ingress", programs.classifier(INGRESS).ok().and_then(|program| id(program.info()))),
-        ("egress", programs.classifier(EGRESS).ok().and_then(|program| id(program.info()))),
-    ];
-    let wanted = wanted.into_iter().filter(|(kind, _)| *kind != "egress" || role != Role::Uplink);
+fn pin(pins: &Pins, kind: &str, ifindex: u32) -> PathBuf {
+    pins.links().join(format!("{kind}-{ifindex}"))
+}
+
+/// Whether all programs that a port needs are pinned on it.
+pub fn is_complete(pins: &Pins, ifindex: u32, port: &PortEntry) -> bool {
+    let role = if port.role == Role::Uplink as u8 { Role::Uplink } else { Role::Access };
+    kinds(role, port.flags & PortEntry::AT_TC != 0).all(|kind| pin(pins, kind, ifindex).exists())
+}
+
+/// The programs of a port that are not on it any more, or were replaced by others: `xdp` or `tc`, `ingress`, `egress`.
+pub fn lost(
+    pins: &Pins,
+    programs: &mut Programs,
+    ifindex: u32,
+    (role, mode): (Role, Mode),
+) -> Vec<&'static str> {
+    let wanted = kinds(role, mode == Mode::Tc).map(|kind| (kind, program(programs, kind)));
     let is_lost = |kind: &str, program: Option<u32>| {
-        let path = pins.links().join(format!("{kind}-{ifindex}"));
-        let is = attached_at(&path).ok().flatten();
+        let is = attached_at(&pin(pins, kind, ifindex)).ok().flatten();
         program.is_some_and(|program| is != Some(Attached { ifindex, program }))
     };
     wanted.filter(|(kind, program)| is_lost(kind, *program)).map(|(kind, _)| kind).collect()
 }
 
-fn id<E>(info: Result<ProgramInfo, E>) -> Option<u32> {
-    info.ok().map(|info| info.id())
+/// The id of the program of a kind of links.
+fn program(programs: &mut Programs, kind: &str) -> Option<u32> {
+    let info = match kind {
+        "xdp" => programs.xdp().ok()?.info(),
+        "tc" => programs.classifier(PIPELINE).ok()?.info(),
+        "ingress" => programs.classifier(INGRESS).ok()?.info(),
+        _ => programs.classifier(EGRESS).ok()?.info(),
+    };
+    Some(info.ok()?.id())
 }
 
 /// Whether the pipeline's link of a device is pinned.
 pub fn is_attached(pins: &Pins, ifindex: u32) -> bool {
-    pins.links().join(format!("xdp-{ifindex}")).exists()
+    ["xdp", "tc"].iter().any(|kind| pin(pins, kind, ifindex).exists())
 }
 
-/// Puts the programs on a port, or replaces those that an earlier agent put there. XDP comes last: until then the port carries nothing that it
+/// Puts the programs on a port, or replaces those that an earlier agent put there. The pipeline comes last: until then the port carries nothing that it
 /// would hand over.
 ///
 /// # Errors
 /// The kernel refuses; what was attached by this call stays and is found by the next.
 pub fn attach(pins: &Pins, programs: &mut Programs, target: Target<'_>) -> Result<(), DataplaneError> {
     let named = |source| DataplaneError::Attach { interface: target.name.to_owned(), source };
-    let pin = |kind: &str| pins.links().join(format!("{kind}-{}", target.ifindex));
-    classifier(programs.classifier(INGRESS)?, TcAttachType::Ingress, target.name, &pin("ingress"))
-        .map_err(named)?;
+    let pin = |kind: &str| pin(pins, kind, target.ifindex);
+    let ingress =
+        classifier(programs.classifier(INGRESS)?, TcAttachType::Ingress, target.name, &pin("ingress"))
+            .map_err(named)?;
     if target.role == Role::Uplink {
         // It may have been a port of another role; on an uplink the host's own frames pass.
         detach_link(&pin("egress"))?;
@@ -125,7 +151,18 @@ pub fn attach(pins: &Pins, programs: &mut Programs, target: Target<'_>) -> Resul
         classifier(programs.classifier(EGRESS)?, TcAttachType::Egress, target.name, &pin("egress"))
             .map_err(named)?;
     }
-    xdp(programs.xdp()?, target, &pin("xdp")).map_err(named)
+    match target.mode.aya() {
+        Some(mode) => xdp(programs.xdp()?, target.ifindex, mode, &pin("xdp")).map_err(named),
+        None => {
+            // Each is put before those that are there, and the pipeline has to be before the flood.
+            if ingress == Put::Anew {
+                detach_link(&pin("tc"))?;
+            }
+            let pipeline = programs.classifier(PIPELINE)?;
+            classifier(pipeline, TcAttachType::Ingress, target.name, &pin("tc")).map_err(named)?;
+            Ok(())
+        }
+    }
 }
 
 /// The link that is pinned at `path`.
@@ -137,14 +174,14 @@ fn pinned(path: &Path) -> Result<Option<FdLink>, LinkFailure> {
     }
 }
 
-fn xdp(program: &mut Xdp, target: Target<'_>, path: &Path) -> Result<(), LinkFailure> {
+fn xdp(program: &mut Xdp, ifindex: u32, mode: XdpMode, path: &Path) -> Result<(), LinkFailure> {
     if let Some(link) = pinned(path)? {
         let id = program.attach_to_link(XdpLink::try_from(link)?)?;
         // The pin keeps the link; ours must not detach it when the agent ends.
         drop(program.take_link(id)?);
         return Ok(());
     }
-    let id = program.attach_to_if_index(target.ifindex, target.mode.aya())?;
+    let id = program.attach_to_if_index(ifindex, mode)?;
     let link = FdLink::try_from(program.take_link(id)?).map_err(|_| LinkFailure::NotPinnable)?;
     link.pin(path)?;
     Ok(())
@@ -155,27 +192,36 @@ fn classifier(
     side: TcAttachType,
     name: &str,
     path: &Path,
-) -> Result<(), LinkFailure> {
+) -> Result<Put, LinkFailure> {
     if let Some(link) = pinned(path)? {
         let id = program.attach_to_link(SchedClassifierLink::try_from(link)?)?;
         drop(program.take_link(id)?);
-        return Ok(());
+        return Ok(Put::InItsPlace);
     }
     let id = program.attach_with_options(name, side, TcAttachOptions::TcxOrder(LinkOrder::first()))?;
     let link = FdLink::try_from(program.take_link(id)?).map_err(|_| LinkFailure::NotPinnable)?;
     link.pin(path)?;
-    Ok(())
+    Ok(Put::Anew)
 }
 
-/// Takes the programs off a device, XDP first: what TC sees then has no note and dies there.
+/// How a program came to its hook.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Put {
+    /// Where one of an earlier agent was.
+    InItsPlace,
+    /// Before all that were there.
+    Anew,
+}
+
+/// Takes the programs off a device, the pipeline first: what TC sees then has no note and dies there.
 ///
 /// When this returns, no program is on it any more.
 ///
 /// # Errors
 /// A link can't be detached, or its pin can't be removed.
 pub fn detach(pins: &Pins, ifindex: u32) -> Result<(), DataplaneError> {
-    for kind in ["xdp", "ingress", "egress"] {
-        detach_link(&pins.links().join(format!("{kind}-{ifindex}")))?;
+    for kind in ["xdp", "tc", "ingress", "egress"] {
+        detach_link(&pin(pins, kind, ifindex))?;
     }
     Ok(())
 }
@@ -187,8 +233,9 @@ pub fn detach(pins: &Pins, ifindex: u32) -> Result<(), DataplaneError> {
 pub fn detach_all(pins: &Pins) -> Result<(), DataplaneError> {
     let pinned = fs::read_dir(pins.links()).into_iter().flatten().flatten();
     let mut paths: Vec<_> = pinned.map(|entry| entry.path()).collect();
-    // XDP first here, too.
-    paths.sort_by_key(|path| !path.to_string_lossy().contains("/xdp-"));
+    // The pipeline first here, too.
+    let is_pipeline = |path: &str| path.contains("/xdp-") || path.contains("/tc-");
+    paths.sort_by_key(|path| !is_pipeline(&path.to_string_lossy()));
     paths.iter().try_for_each(|path| detach_link(path))
 }
 
@@ -197,8 +244,7 @@ pub fn detach_all(pins: &Pins) -> Result<(), DataplaneError> {
 /// # Errors
 /// A pin can't be removed.
 pub fn unpin(pins: &Pins, ifindex: u32, kinds: &[&str]) -> Result<(), DataplaneError> {
-    let paths = kinds.iter().map(|kind| pins.links().join(format!("{kind}-{ifindex}")));
-    paths.into_iter().try_for_each(|path| detach_link(&path))
+    kinds.iter().try_for_each(|kind| detach_link(&pin(pins, kind, ifindex)))
 }
 
 fn detach_link(path: &Path) -> Result<(), DataplaneError> {

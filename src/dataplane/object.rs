@@ -37,12 +37,13 @@ impl Programs {
         let mut programs = Self(loader.load(OBJECT)?);
         programs.xdp()?.load()?;
         programs.placer()?.load()?;
+        programs.classifier(PIPELINE)?.load()?;
         programs.classifier(INGRESS)?.load()?;
         programs.classifier(EGRESS)?.load()?;
         Ok(programs)
     }
 
-    /// The pipeline.
+    /// The pipeline, at XDP.
     ///
     /// # Errors
     /// The object is not ours.
@@ -67,7 +68,7 @@ impl Programs {
         News::new(ring).map_err(|source| DataplaneError::Io { path: "NEWS".into(), source })
     }
 
-    /// The flood ([`INGRESS`]) or the gate before the host's own frames ([`EGRESS`]).
+    /// The pipeline at TC ([`PIPELINE`]), the flood ([`INGRESS`]) or the gate before the host's own frames ([`EGRESS`]).
     ///
     /// # Errors
     /// The object is not ours.
@@ -82,6 +83,8 @@ fn is_realtime() -> bool {
     fs::read("/sys/kernel/realtime").is_ok_and(|content| content.starts_with(b"1"))
 }
 
+/// The pipeline, at TC.
+pub const PIPELINE: &str = "sillon_tc";
 /// The flood.
 pub const INGRESS: &str = "sillon_ingress";
 /// The gate before the host's own frames.
