@@ -24,7 +24,8 @@ pub use guard::{EthertypeKey, Guards, MacUse, OverLimit, PrefixKey};
 pub use rate::{Colour, Colours, Meters, Profile, Rate, Rates, SMALLEST_CHARGE, Storm, Tally, Word, ticks};
 pub use reason::{DropKey, DropReason, Drops, ScopeKind};
 pub use tables::{
-    Attachment, ClassKey, Counters, Encap, Label, NodeEntry, PortEntry, PortRecord, Role, Segment, Service,
+    Attachment, ClassKey, Counters, Encap, Epochs, Label, NodeEntry, PortEntry, PortRecord, Role, Segment,
+    Service,
 };
 pub use tunnel::{Addr, PATH_BUCKETS, PathEntry, RemoteEntry, TunnelEntry, TunnelKey, V4_OUTER, V6_OUTER};
 
@@ -33,8 +34,6 @@ pub const ABI_VERSION: u32 = 4;
 
 /// How high an ifindex may be, and one: ports are in an array, since that is asked for every frame.
 pub const PORT_SLOTS: u32 = 1 << 18;
-/// Epochs: the node's, and those of the segments, some of which may share one.
-pub const EPOCH_COUNT: u32 = 1 + 4096;
 
 /// Names of the pinned maps, as they stand under the node's bpffs directory.
 pub mod map {
@@ -75,7 +74,7 @@ pub mod map {
         FDB_USE,
         /// Hash: segment uid → FDB entries that the agent removed.
         FDB_REMOVED,
-        /// Array: the node's epoch (only the agent writes it), then segments' by uid (only the programs do).
+        /// Array of one, which the agent has in its own memory, too: [`crate::Epochs`].
         EPOCHS,
         /// Per-CPU array of one: [`crate::Handoff`], of the frame that a port's pipeline at TC hands on.
         HANDOFFS,

@@ -6,10 +6,6 @@ use crate::{Exit, Mac, pod};
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NodeEntry {
-    /// IPv4 VTEP as on the wire; zero where there is none.
-    pub vtep4: [u8; 4],
-    /// IPv6 VTEP as on the wire; zero where there is none.
-    pub vtep6: [u16; 8],
     /// The next segment uid to give out; for userspace only.
     pub next_uid: u32,
     /// The next flood list to give out; for userspace only.
@@ -42,6 +38,10 @@ pub struct PortEntry {
     pub role: u8,
     /// [`PortEntry::PEERS`] | [`PortEntry::AT_TC`].
     pub flags: u8,
+    /// On an uplink: the node's IPv4 VTEP as on the wire; zero where there is none.
+    pub vtep4: [u8; 4],
+    /// On an uplink: the node's IPv6 VTEP as on the wire; zero where there is none.
+    pub vtep6: [u16; 8],
 }
 
 impl PortEntry {
@@ -131,6 +131,12 @@ impl ClassKey {
     #[inline(always)]
     pub const fn word(self) -> u64 {
         self.ifindex as u64 | (self.outer as u64) << 32 | (self.inner as u64) << 48
+    }
+
+    /// The class that is this word.
+    #[inline(always)]
+    pub const fn from_word(word: u64) -> Self {
+        Self { ifindex: word as u32, outer: (word >> 32) as u16, inner: (word >> 48) as u16 }
     }
 
     /// Frames without a tag, or with a priority tag.
@@ -223,6 +229,23 @@ pub struct Attachment {
     pub mac_limit: u32,
 }
 
+/// How often what was decided on flows became void.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Epochs {
+    /// For all. Only the agent adds to it, and the programs read it with every frame.
+    pub node: u64,
+    /// So that no program's writing slows that.
+    pub pad: [u64; 7],
+    /// For a segment, by its uid; some share one. Only the programs add to it.
+    pub segments: [u64; Self::SEGMENTS],
+}
+
+impl Epochs {
+    /// A power of two.
+    pub const SEGMENTS: usize = 4096;
+}
+
 /// A segment, by uid.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -266,12 +289,13 @@ pub struct Counters {
 }
 
 pod!(
-    NodeEntry = 32,
-    PortEntry = 12,
+    NodeEntry = 12,
+    PortEntry = 32,
     PortRecord = 24,
     Label = 128,
     ClassKey = 8,
     Attachment = 36,
     Segment = 32,
     Counters = 32,
+    Epochs = 32832,
 );

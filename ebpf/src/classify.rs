@@ -26,17 +26,17 @@ pub struct Origin {
     pub cross: Exit,
     pub fdb_limit: u32,
     pub vni: u32,
-    /// Bytes of the attachment's own tags, or of the tunnel's header: what is not of the inner frame.
-    pub lead: u32,
     pub mtu: u16,
+    /// What guards look at the frame: [`Attachment::guards`].
+    pub guards: u16,
+    /// Bytes of the attachment's own tags, or of the tunnel's header: what is not of the inner frame.
+    pub lead: u8,
     pub service: u8,
-    pub leaf: bool,
-    /// DSCP for the outer header, in place.
+    /// DSCP for the outer header, in place. Those that are written as one word stand where the verifier bears that on the stack.
     pub tos: u8,
     /// Whether tags inside are the operator's business.
     pub transparent: bool,
-    /// What guards look at the frame: [`Attachment::guards`].
-    pub guards: u16,
+    pub leaf: bool,
 }
 
 impl Origin {
@@ -90,7 +90,7 @@ fn origin(attachment: &Attachment, class: &Class) -> Origin {
         cross: attachment.cross,
         fdb_limit: attachment.fdb_limit,
         vni: attachment.vni,
-        lead: class.lead as u32,
+        lead: class.lead as u8,
         mtu: attachment.mtu,
         service: attachment.service,
         leaf: attachment.leaf != 0,
@@ -132,7 +132,11 @@ fn find(port: &PortEntry, tags: &Tags) -> Result<Class, DropReason> {
 #[inline(always)]
 pub fn tags(frame: &impl Frame, port: &PortEntry) -> Result<Tags, DropReason> {
     let ifindex = frame.ifindex();
-    let (macs, tpid) = frame.front()?;
+    let at = frame.at::<[u16; ETHERTYPE / 2 + 1]>(0)?.cast::<u8>();
+    // SAFETY: addresses and an ethertype are there.
+    let (macs, tpid) =
+        unsafe { (Macs::read(at), u16::from_be(at.add(ETHERTYPE).cast::<u16>().read_unaligned())) };
+    let tpid = frame.first_tpid(tpid);
     if port.whole != 0 {
         return Ok(Tags { key: ClassKey::whole(ifindex), macs, lead: 0, priority: 0 });
     }

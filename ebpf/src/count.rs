@@ -5,10 +5,11 @@ use core::intrinsics::{
     atomic_cxchg, atomic_xadd,
 };
 
-use aya_ebpf::maps::PerCpuArray;
+use aya_ebpf::{bindings::xdp_action, maps::PerCpuArray};
 use sillon_abi::{Counters, DropKey, DropReason, Drops, Exit, ScopeKind};
 
 use crate::{
+    classify::Origin,
     maps::{ANSWERS, ATTACHMENT_COUNTERS, DROPS, REMOTE_COUNTERS},
     suppress::Question,
 };
@@ -31,14 +32,31 @@ impl Scope {
         Self { kind: ScopeKind::Segment, id: uid }
     }
 
+    /// Of a frame of which it is known whose it is.
+    #[inline(always)]
+    pub fn of(origin: &Origin) -> Self {
+        if origin.ingress.is_remote() {
+            Self::segment(origin.segment)
+        } else {
+            Self::attachment(origin.ingress.id())
+        }
+    }
+
     #[inline(always)]
     pub fn attachment(id: u32) -> Self {
         Self { kind: ScopeKind::Attachment, id }
     }
 }
 
+/// Counts a drop, and says so to the kernel.
+#[inline(always)]
+pub fn dropped(scope: Scope, reason: DropReason) -> u32 {
+    drop_of(scope, reason);
+    xdp_action::XDP_DROP
+}
+
 #[inline(never)]
-pub fn dropped(scope: Scope, reason: DropReason) {
+fn drop_of(scope: Scope, reason: DropReason) {
     const LAST: usize = Drops::PLACES - 1;
     const { assert!(Drops::PLACES.is_power_of_two()) };
     let key = DropKey { scope: scope.kind as u32, id: scope.id };

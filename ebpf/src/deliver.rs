@@ -1,7 +1,7 @@
 //! Out of a port, or to a remote. Before a frame leaves, its exit must belong to its segment: whatever a table says, this is
 //! compared for every frame.
 
-use sillon_abi::{DropReason, Exit};
+use sillon_abi::{ClassKey, DropReason, Exit};
 
 use crate::{
     classify::Origin,
@@ -32,7 +32,7 @@ pub fn deliver(
 }
 
 #[inline(always)]
-fn to_attachment(frame: &impl Frame, origin: &Origin, inner: &Inner, exit: Exit) -> Result<u32, DropReason> {
+pub fn to_attachment(frame: &impl Frame, origin: &Origin, inner: &Inner, exit: Exit) -> Result<u32, DropReason> {
     let attachment = ATTACHMENTS.get(exit.id()).ok_or(DropReason::StaleExit)?;
     if attachment.segment != origin.segment {
         return Err(DropReason::StaleExit);
@@ -40,12 +40,16 @@ fn to_attachment(frame: &impl Frame, origin: &Origin, inner: &Inner, exit: Exit)
     if origin.leaf && attachment.leaf != 0 {
         return Err(DropReason::LeafToLeaf);
     }
-    let class = attachment.class;
+    // As one word, which takes one place on the stack.
+    // SAFETY: eight bytes of a map value.
+    let class = ClassKey::from_word(unsafe { (&raw const attachment.class).cast::<u64>().read_unaligned() });
     let front = rewrite::front(origin, inner, class.encap())?;
     let len = inner.len - front.strip + front.push;
     let eligible = inner.eligible | police::egress(exit, attachment.guards, len + inner.shape.repeated)?;
+    let action = frame.towards(&Way { exit, ifindex: class.ifindex, proof: origin.segment })?;
     frame.retag(inner, class, front, inner.priority | eligible)?;
-    leave(frame, &Way { segment: origin.segment, exit, ifindex: class.ifindex, hash: 0 }, len)
+    count::sent(exit, len);
+    Ok(action)
 }
 
 #[inline(always)]
@@ -62,6 +66,8 @@ fn to_remote(
     if inner_len - inner.shape.surplus + header > path.mtu as usize + 14 {
         return Err(DropReason::UnderlayMtu);
     }
+    let action = frame.towards(&Way { exit, ifindex: path.ifindex, proof: flow.hash })?;
+    frame.make_room(origin, inner, header)?;
     let outer = Outer {
         vni: origin.vni,
         hash: flow.hash,
@@ -70,23 +76,17 @@ fn to_remote(
         inner: inner_len,
     };
     frame.encapsulate(origin, inner, &outer, path)?;
-    let way = Way { segment: origin.segment, exit, ifindex: path.ifindex, hash: outer.hash };
-    leave(frame, &way, inner_len)
+    count::sent(exit, inner_len);
+    Ok(action)
 }
 
 /// Out of where it came from, tags and all: a frame that has become the answer to itself. It is the node's own word, and not marked as yellow.
 #[inline(always)]
 pub fn back(frame: &impl Frame, origin: &Origin, question: Question, len: usize) -> Result<u32, DropReason> {
     police::egress(origin.ingress, origin.guards, len)?;
-    let way = Way { segment: origin.segment, exit: origin.ingress, ifindex: frame.ifindex(), hash: 0 };
-    let action = leave(frame, &way, len)?;
+    let way = Way { exit: origin.ingress, ifindex: frame.ifindex(), proof: origin.segment };
+    let action = frame.towards(&way)?;
+    count::sent(origin.ingress, len);
     count::answered(origin.ingress.id(), question);
-    Ok(action)
-}
-
-#[inline(always)]
-fn leave(frame: &impl Frame, way: &Way, len: usize) -> Result<u32, DropReason> {
-    let action = frame.leave(way)?;
-    count::sent(way.exit, len);
     Ok(action)
 }

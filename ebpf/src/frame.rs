@@ -11,14 +11,14 @@ use aya_ebpf::{
     },
     programs::XdpContext,
 };
-use sillon_abi::{ClassKey, DropReason, Exit, Handoff, Mac, Note, PathEntry};
+use sillon_abi::{ClassKey, DropReason, Exit, Handoff, Mac, Note, PathEntry, PortEntry};
 
 use crate::{
     classify::Origin,
     flood, guard,
-    maps::DEVICES,
+    maps::{DEVICES, PORTS},
     outer::Outer,
-    parse::{ETHERTYPE, Inner},
+    parse::Inner,
     rewrite::{self, Front},
     suppress,
 };
@@ -44,7 +44,7 @@ unsafe impl Wire for Mac {}
 /// The two addresses at the front of a frame, destination first: twelve bytes that are read, compared, hashed and written in two
 /// words rather than in six.
 #[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(C)]
+#[repr(C, packed(4))]
 pub struct Macs {
     pub head: u64,
     pub tail: u32,
@@ -102,11 +102,10 @@ pub struct Shape {
 
 /// The way out that was found for a frame.
 pub struct Way {
-    pub segment: u32,
     pub exit: Exit,
     pub ifindex: u32,
-    /// Hash of the flow, where the exit is a remote.
-    pub hash: u32,
+    /// Hash of the flow by which a remote's path was found, or an attachment's segment.
+    pub proof: u32,
 }
 
 /// A frame, wherever in the kernel we meet it. Offsets are bytes from the first of its bytes on the wire, tags and all. The pipeline is
@@ -126,8 +125,8 @@ pub trait Frame: Sized {
 
     /// Where `T` stands, if all of it is in direct reach.
     fn at<T: Wire>(&self, offset: usize) -> Result<*mut T, DropReason>;
-    /// The addresses, and the ethertype or TPID behind them.
-    fn front(&self) -> Result<(Macs, u16), DropReason>;
+    /// The ethertype or TPID behind the addresses, where `read` stands there in the data.
+    fn first_tpid(&self, read: u16) -> u16;
     /// Bytes of a tag that is beside the data: it is the first behind the addresses, and only [`Frame::read_tag`] reads it.
     fn beside(&self) -> usize;
     /// A 16-bit field in network order, as a number, of a tag or the ethertype: those may be beside the data.
@@ -138,12 +137,16 @@ pub trait Frame: Sized {
     fn store<T: Wire>(&self, offset: usize, value: &T) -> Result<(), DropReason>;
     /// Writes at an offset in direct reach.
     fn write<T: Wire>(&self, offset: usize, value: T) -> Result<(), DropReason>;
+    /// The same of many words, one by one and all or none.
+    fn write_words<const N: usize>(&self, offset: usize, words: [u32; N]) -> Result<(), DropReason>;
     /// Takes `by` bytes off the end.
     fn trim(&self, by: usize) -> Result<(), DropReason>;
 
     /// Gives the frame the tags of an attachment, with this PCP and DEI.
     fn retag(&self, inner: &Inner, class: ClassKey, front: Front, priority: u16) -> Result<(), DropReason>;
-    /// Puts the frame into a tunnel.
+    /// Makes room for a tunnel's header.
+    fn make_room(&self, origin: &Origin, inner: &Inner, header: usize) -> Result<(), DropReason>;
+    /// Puts the frame into a tunnel, once there is room.
     fn encapsulate(
         &self,
         origin: &Origin,
@@ -152,8 +155,8 @@ pub trait Frame: Sized {
         path: &PathEntry,
     ) -> Result<(), DropReason>;
 
-    /// Sends it out of a device, as it is now.
-    fn leave(&self, way: &Way) -> Result<u32, DropReason>;
+    /// The action that sends it out of a device. Asked for before the frame is changed: then nothing that is decided is needed after it.
+    fn towards(&self, way: &Way) -> Result<u32, DropReason>;
     /// Hands it on to the flood.
     fn hand_over(&self, origin: &Origin, inner: &Inner) -> Result<u32, DropReason>;
     /// Passes a control frame of an attachment to the host's own stack, past the flood.
@@ -166,6 +169,14 @@ pub trait Frame: Sized {
     fn addresses(&self, what: u32, attachment: u32, l3: u32, src: u64) -> u32;
     fn arp(&self, what: u32, segment: u32, ingress: u32, src: u64) -> u32;
     fn neighbour(&self, what: u32, segment: u32, ingress: u32, src: u64) -> u32;
+
+    /// The port that it came in at, if it is one.
+    #[inline(always)]
+    fn port(&self) -> Option<&'static PortEntry> {
+        // SAFETY: a map value, alive for the run of the program.
+        let port = PORTS.get_ptr(self.ifindex()).map(|port| unsafe { &*port });
+        port.filter(|port| port.role != 0)
+    }
 
     #[inline(always)]
     fn read<T: Wire>(&self, offset: usize) -> Result<T, DropReason> {
@@ -219,6 +230,14 @@ impl XdpFrame {
             macs.cast::<u32>().add(2).write_unaligned(value.tail);
         }
         Ok(())
+    }
+
+    /// Bytes of its first piece, without FCS: all of it where there is only one. Where functions return through thunks, `len` keeps all that
+    /// is behind it waiting for some ten nanoseconds.
+    #[inline(always)]
+    pub fn first_len(&self) -> usize {
+        // SAFETY: the kernel gives a valid context for the run of the program.
+        unsafe { (*self.ctx).data_end as usize - (*self.ctx).data as usize }
     }
 
     /// Takes `by` bytes off the front, or with a negative number puts as many undefined ones there.
@@ -290,10 +309,8 @@ impl Frame for XdpFrame {
     }
 
     #[inline(always)]
-    fn front(&self) -> Result<(Macs, u16), DropReason> {
-        let at = self.at::<[u16; ETHERTYPE / 2 + 1]>(0)?.cast::<u8>();
-        // SAFETY: addresses and an ethertype are there.
-        Ok(unsafe { (Macs::read(at), u16::from_be(at.add(ETHERTYPE).cast::<u16>().read_unaligned())) })
+    fn first_tpid(&self, read: u16) -> u16 {
+        read
     }
 
     #[inline(always)]
@@ -340,6 +357,16 @@ impl Frame for XdpFrame {
     }
 
     #[inline(always)]
+    fn write_words<const N: usize>(&self, offset: usize, words: [u32; N]) -> Result<(), DropReason> {
+        let at = self.at::<[u32; N]>(offset)?.cast::<u32>();
+        for (place, word) in words.into_iter().enumerate() {
+            // SAFETY: so many words are there.
+            unsafe { at.add(place).write_unaligned(word) };
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
     fn trim(&self, by: usize) -> Result<(), DropReason> {
         // SAFETY: as for `shift`.
         if by != 0 && unsafe { bpf_xdp_adjust_tail(self.ctx, -(by as i32)) } != 0 {
@@ -354,6 +381,11 @@ impl Frame for XdpFrame {
     }
 
     #[inline(always)]
+    fn make_room(&self, origin: &Origin, inner: &Inner, header: usize) -> Result<(), DropReason> {
+        rewrite::make_room(self, origin, inner, header)
+    }
+
+    #[inline(always)]
     fn encapsulate(
         &self,
         origin: &Origin,
@@ -365,7 +397,7 @@ impl Frame for XdpFrame {
     }
 
     #[inline(always)]
-    fn leave(&self, way: &Way) -> Result<u32, DropReason> {
+    fn towards(&self, way: &Way) -> Result<u32, DropReason> {
         match DEVICES.redirect(way.ifindex, xdp_action::XDP_PASS.into()) {
             Ok(action) => Ok(action),
             // Not a pass yet, but for what has a note.

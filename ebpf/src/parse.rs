@@ -26,15 +26,22 @@ pub fn is_tpid(ethertype: u16) -> bool {
     matches!(ethertype, C_TPID | S_TPID | 0x9100 | 0x9200 | 0x9300)
 }
 
+/// What tags a frame carries behind the attachment's own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Carried {
+    Nothing,
+    /// One, whose VID is 0.
+    PriorityTag,
+    /// Others, or more.
+    Tags,
+}
+
 /// What is known of the inner frame.
 pub struct Inner {
     pub macs: Macs,
     /// Offset of the addresses: in front of the attachment's tags, or behind the tunnel's header.
     pub start: usize,
-    /// Tags behind the attachment's own, as far as we look (two).
-    pub carried: usize,
-    /// The only carried tag has VID 0.
-    pub priority_tag: bool,
+    pub carried: Carried,
     /// PCP and DEI of the frame, whichever tag they stood in.
     pub priority: u16,
     /// `police::ELIGIBLE` if it is yellow, whatever `priority` says: for the tags that it gets, and for none that it carries.
@@ -60,8 +67,7 @@ pub fn inner(
     let mut inner = Inner {
         macs,
         start: if origin.ingress.is_remote() { origin.lead() } else { 0 },
-        carried: 0,
-        priority_tag: false,
+        carried: Carried::Nothing,
         priority,
         eligible: 0,
         l3: ETHERTYPE + origin.lead() + 2,
@@ -85,13 +91,12 @@ fn carried(frame: &impl Frame, inner: &mut Inner) -> Result<(), DropReason> {
     let tpid = inner.ethertype;
     inner.ethertype = frame.read_tag(inner.l3 + 2)?;
     inner.l3 += TAG;
-    inner.carried = 1;
+    inner.carried = Carried::Tags;
     if is_tpid(inner.ethertype) {
         inner.ethertype = frame.read_tag(inner.l3 + 2)?;
         inner.l3 += TAG;
-        inner.carried = 2;
     } else if tpid == C_TPID && tci & !PRIORITY == 0 {
-        inner.priority_tag = true;
+        inner.carried = Carried::PriorityTag;
         inner.priority = tci;
     }
     Ok(())

@@ -5,14 +5,18 @@
 //! Nothing is left out that would do anything: what one of the steps might drop, change or answer is not plain. Who gives a step more
 //! to do has to see to it here, too; the fuzzer, which sends many of its frames again and again, holds both ways to the same model.
 
-use sillon_abi::Guards;
+use sillon_abi::{Guards, PortEntry, Role};
 
 use crate::{
-    classify::Origin,
+    classify::{self, Origin},
+    count::{self, Scope},
+    deliver,
     flow::{self, Flow, TCP, UDP},
     frame::{Frame, Macs},
     guard::server,
-    parse::{ETHERTYPE, IPV4, Inner},
+    parse::{Carried, ETHERTYPE, IPV4, Inner},
+    recall::{self, Decision},
+    tunnel,
 };
 
 /// Guards that look at each packet.
@@ -25,15 +29,62 @@ const L3: usize = ETHERTYPE + 2;
 const HEAD: u32 = u32::from_ne_bytes([8, 0, 0x45, 0]);
 const HEAD_MASK: u32 = u32::from_ne_bytes([0xff, 0xff, 0xff, 0]);
 
-/// The inner frame and its flow, if it is plain. Its addresses stand at `start`.
+/// What becomes of a frame that is plain, and nothing of another: that one is as it was, and not counted. `len` is the whole
+/// frame's.
 #[inline(always)]
-pub fn packet(
-    frame: &impl Frame,
-    origin: &Origin,
-    macs: Macs,
-    start: usize,
-    len: usize,
-) -> Option<(Inner, Flow)> {
+pub fn forward(frame: &impl Frame, len: usize) -> Option<u32> {
+    let port = frame.port()?;
+    if port.role == Role::Uplink as u8 { from_tunnel(frame, port, len) } else { from_port(frame, port, len) }
+}
+
+#[inline(always)]
+fn from_port(frame: &impl Frame, port: &PortEntry, len: usize) -> Option<u32> {
+    let tags = classify::tags(frame, port).ok()?;
+    let Decision { origin, exit, .. } = recall::Flow::on_port(&tags).decision()?;
+    if tags.priority != 0 {
+        return None;
+    }
+    let packet = packet(frame, origin, tags.macs, 0, len)?;
+    count::received_on_port(origin.ingress, len);
+    let forwarded = deliver::deliver(frame, origin, &packet.inner, *exit, || packet.flow());
+    Some(forwarded.unwrap_or_else(|reason| count::dropped(Scope::of(origin), reason)))
+}
+
+#[inline(always)]
+fn from_tunnel(frame: &impl Frame, port: &PortEntry, len: usize) -> Option<u32> {
+    let outer = tunnel::packet(frame, port, len).ok()??;
+    if outer.padding != 0 || outer.ecn != 0 || outer.is_yellow() {
+        return None;
+    }
+    let Decision { origin, exit, .. } = recall::Flow::in_tunnel(&outer).decision()?;
+    // Split horizon (`lookup`): there is no other. It is asked since nothing but an attachment is to be made ready for here.
+    if exit.is_remote() {
+        return None;
+    }
+    let packet = packet(frame, origin, outer.macs, outer.header, outer.header + outer.len)?;
+    count::received_from_tunnel(origin.ingress, outer.len);
+    let forwarded = deliver::to_attachment(frame, origin, &packet.inner, *exit);
+    Some(forwarded.unwrap_or_else(|reason| count::dropped(Scope::of(origin), reason)))
+}
+
+/// A plain packet, and what its flow's hash is made from.
+struct Packet {
+    inner: Inner,
+    addresses: u64,
+    ports: u32,
+    ecn: u8,
+}
+
+impl Packet {
+    #[inline(always)]
+    fn flow(&self) -> Flow {
+        Flow { hash: flow::over_ipv4(self.addresses, self.ports), ecn: self.ecn }
+    }
+}
+
+/// The packet, if it is plain. The inner frame's addresses stand at `start`.
+#[inline(always)]
+fn packet(frame: &impl Frame, origin: &Origin, macs: Macs, start: usize, len: usize) -> Option<Packet> {
     let lead = origin.lead();
     if frame.beside() > lead {
         // It carries a tag, which is not where it is looked for here.
@@ -66,8 +117,7 @@ pub fn packet(
     let inner = Inner {
         macs,
         start,
-        carried: 0,
-        priority_tag: false,
+        carried: Carried::Nothing,
         priority: 0,
         eligible: 0,
         l3: L3 + lead,
@@ -76,5 +126,5 @@ pub fn packet(
         shape,
     };
     let ecn = head.to_ne_bytes()[3] & 3;
-    Some((inner, Flow { hash: flow::over_ipv4(addresses, ports), ecn }))
+    Some(Packet { inner, addresses, ports, ecn })
 }

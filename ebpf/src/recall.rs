@@ -11,14 +11,16 @@
 //! others' frames slower by some lookups, and no worse.
 
 use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
     helpers::generated::bpf_jiffies64,
     macros::map,
     maps::{Array, PerCpuArray},
 };
-use sillon_abi::{EPOCH_COUNT, Exit};
+use sillon_abi::{Epochs, Exit};
 
 use crate::{
     classify::{Origin, Tags},
+    count,
     flow::SPREAD,
     frame::Macs,
     tunnel::Packet,
@@ -32,9 +34,8 @@ const LIFETIME: u64 = 50;
 /// Decisions by flow. Not pinned: programs that are new remember nothing.
 #[map]
 static DECISIONS: PerCpuArray<Decision> = PerCpuArray::with_max_entries(1 << SLOT_BITS, 0);
-/// The node's epoch, then those of segments by uid, which several may share.
 #[map]
-pub static EPOCHS: Array<u64> = Array::pinned(EPOCH_COUNT, 0);
+static EPOCHS: Array<Epochs> = Array::pinned(1, BPF_F_MMAPABLE);
 
 /// Whether anything is remembered: the loader writes 0 where the kernel may interrupt one program by another on the same CPU
 /// (PREEMPT_RT), which could leave halves of two decisions in one slot.
@@ -48,24 +49,34 @@ fn is_on() -> bool {
 }
 
 /// What tells flows apart.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(C)]
+#[derive(Clone, Copy)]
 pub struct Flow {
-    /// Port and tags, or VNI.
+    /// Port and tags, or VNI: of two that are not both of tunnels, or both of none, it is never the same.
     place: u64,
-    /// The tunnel's source.
-    source: [u64; 2],
+    /// The source, of a tunnel.
+    source: Option<[u64; 2]>,
     macs: Macs,
 }
 
 /// What was decided on a flow.
 #[repr(C)]
 pub struct Decision {
-    flow: Flow,
+    place: u64,
+    source: [u64; 2],
+    macs: Macs,
     pub exit: Exit,
     epoch: u64,
     until: u64,
     pub origin: Origin,
+}
+
+impl Decision {
+    #[inline(always)]
+    fn is_on(&self, flow: &Flow) -> bool {
+        self.place == flow.place
+            && flow.source.is_none_or(|source| self.source == source)
+            && self.macs == flow.macs
+    }
 }
 
 /// No tags have either bit alone, see `ClassKey::word`: of `inner`, where a VID has neither, and `ClassKey::ANY` has all.
@@ -75,36 +86,62 @@ const FROM_LEAF: u64 = 1 << 62;
 impl Flow {
     #[inline(always)]
     pub fn on_port(tags: &Tags) -> Self {
-        Self { place: tags.key.word(), source: [0; 2], macs: tags.macs }
+        Self { place: tags.key.word(), source: None, macs: tags.macs }
     }
 
     #[inline(always)]
     pub fn in_tunnel(packet: &Packet) -> Self {
         let leaf = if packet.is_from_leaf() { FROM_LEAF } else { 0 };
-        Self { place: TUNNELLED | leaf | u64::from(packet.vni), source: packet.source, macs: packet.macs }
+        Self {
+            place: TUNNELLED | leaf | u64::from(packet.vni),
+            source: Some(packet.source),
+            macs: packet.macs,
+        }
     }
 
     /// Two products that the CPU can form at once: every bit of either factor reaches the topmost bits of its product.
     #[inline(always)]
     fn slot(&self) -> u32 {
         let addresses = self.macs.head.wrapping_mul(SPREAD);
-        let rest = self.place ^ self.source[1] ^ u64::from(self.macs.tail) << 17;
+        let rest = self.place ^ self.source.map_or(0, |source| source[1]) ^ u64::from(self.macs.tail) << 17;
         ((addresses ^ rest.wrapping_mul(SPREAD.rotate_left(32) | 1)) >> (64 - SLOT_BITS)) as u32
     }
 }
 
+/// Where a segment's epoch is.
 #[inline(always)]
-fn epoch(index: u32) -> u64 {
-    // SAFETY: one aligned word, read at once.
-    EPOCHS.get_ptr(index).map_or(0, |epoch| unsafe { core::ptr::read_volatile(epoch) })
+fn place_of(segment: u32) -> usize {
+    const { assert!(Epochs::SEGMENTS.is_power_of_two()) };
+    // The compiler must not know how far it reaches, or it would take the mask for needless once it has looked.
+    segment as usize & (Epochs::SEGMENTS - 1)
 }
 
-/// The place of a segment's epoch.
+/// The node's epoch.
 #[inline(always)]
-pub fn place_of(segment: u32) -> u32 {
-    const SEGMENTS: u32 = EPOCH_COUNT - 1;
-    const { assert!(SEGMENTS.is_power_of_two()) };
-    1 + (segment & (SEGMENTS - 1))
+fn node_epoch() -> u64 {
+    // SAFETY: one aligned word, read at once.
+    EPOCHS.get_ptr(0).map_or(0, |epochs| unsafe { core::ptr::read_volatile(&raw const (*epochs).node) })
+}
+
+/// The sum of the node's and a segment's epoch: both only grow.
+#[inline(always)]
+fn both(segment: u32) -> u64 {
+    let Some(epochs) = EPOCHS.get_ptr(0) else { return 0 };
+    // SAFETY: aligned words, each read at once.
+    unsafe {
+        let node = core::ptr::read_volatile(&raw const (*epochs).node);
+        let segments = (&raw const (*epochs).segments).cast::<u64>();
+        node.wrapping_add(core::ptr::read_volatile(segments.add(place_of(segment))))
+    }
+}
+
+/// Whoever remembers where an address of this segment was must ask again.
+#[inline(always)]
+pub fn forget(segment: u32) {
+    if let Some(epochs) = EPOCHS.get_ptr_mut(0) {
+        // SAFETY: an aligned word of a map value.
+        unsafe { count::add((&raw mut (*epochs).segments).cast::<u64>().add(place_of(segment)), 1) };
+    }
 }
 
 /// A flow on its way to a decision.
@@ -114,28 +151,21 @@ pub struct Undecided {
     node_epoch: u64,
 }
 
-/// The sum of the node's and a segment's epoch: both only grow.
-#[inline(always)]
-fn both(node_epoch: u64, segment: u32) -> u64 {
-    node_epoch.wrapping_add(epoch(place_of(segment)))
-}
-
 impl Flow {
     /// The decision on this flow, if there is one that still holds. Where there is none, nothing has been looked up yet.
     #[inline(always)]
     pub fn recall(self) -> Result<&'static Decision, Undecided> {
-        self.decision().ok_or_else(|| Undecided { flow: self, node_epoch: epoch(0) })
+        self.decision().ok_or_else(|| Undecided { flow: self, node_epoch: node_epoch() })
     }
 
     #[inline(always)]
-    fn decision(&self) -> Option<&'static Decision> {
+    pub fn decision(&self) -> Option<&'static Decision> {
         // SAFETY: a map value of this CPU, which nothing else touches while we run.
         let decision = DECISIONS.get_ptr(self.slot()).map(|decision| unsafe { &*decision })?;
         // SAFETY: a helper without arguments.
         let now = unsafe { bpf_jiffies64() };
-        let holds = decision.flow == *self
-            && now <= decision.until
-            && decision.epoch == both(epoch(0), decision.origin.segment);
+        let holds =
+            decision.is_on(self) && now <= decision.until && decision.epoch == both(decision.origin.segment);
         holds.then_some(decision)
     }
 }
@@ -144,7 +174,12 @@ impl Undecided {
     /// The epoch to remember a decision with. To be asked before the FDB is.
     #[inline(always)]
     pub fn epoch(&self, segment: u32) -> u64 {
-        both(self.node_epoch, segment)
+        let Some(epochs) = EPOCHS.get_ptr(0) else { return 0 };
+        // SAFETY: one aligned word, read at once.
+        let segments = unsafe {
+            core::ptr::read_volatile((&raw const (*epochs).segments).cast::<u64>().add(place_of(segment)))
+        };
+        self.node_epoch.wrapping_add(segments)
     }
 
     #[inline(always)]
@@ -156,7 +191,9 @@ impl Undecided {
         // SAFETY: as for `recall`; and a helper without arguments.
         unsafe {
             let until = bpf_jiffies64() + LIFETIME;
-            *decision = Decision { flow: self.flow, exit, epoch, until, origin: *origin };
+            let Flow { place, source, macs } = self.flow;
+            let source = source.unwrap_or([0; 2]);
+            *decision = Decision { place, source, macs, exit, epoch, until, origin: *origin };
         }
     }
 }

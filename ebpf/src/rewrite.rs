@@ -10,7 +10,7 @@ use crate::{
     classify::Origin,
     frame::{Frame, XdpFrame},
     outer::Outer,
-    parse::{C_TPID, ETHERTYPE, Inner, S_TPID, TAG},
+    parse::{C_TPID, Carried, ETHERTYPE, Inner, S_TPID, TAG},
 };
 
 #[inline(always)]
@@ -36,8 +36,8 @@ pub struct Front {
 #[inline(always)]
 pub fn front(origin: &Origin, inner: &Inner, encap: Encap) -> Result<Front, DropReason> {
     let mut strip = origin.lead();
-    if !encap.is_transparent() && inner.carried != 0 {
-        if !inner.priority_tag {
+    if !encap.is_transparent() && inner.carried != Carried::Nothing {
+        if inner.carried != Carried::PriorityTag {
             return Err(DropReason::NestedTag);
         }
         strip += TAG;
@@ -70,16 +70,28 @@ pub fn to_attachment(
 /// Whether the inner frame needs a priority tag of its own to keep PCP and DEI.
 #[inline(always)]
 pub fn needs_priority_tag(origin: &Origin, inner: &Inner) -> bool {
-    origin.lead() != 0 && inner.carried == 0 && inner.priority != 0
+    origin.lead() != 0 && inner.carried == Carried::Nothing && inner.priority != 0
 }
 
 /// Bytes of the inner frame in a tunnel.
 #[inline(always)]
 pub fn inner_len(origin: &Origin, inner: &Inner) -> usize {
-    inner.len - origin.lead() + if needs_priority_tag(origin, inner) { TAG } else { 0 }
+    inner.len - origin.lead() + pushed(origin, inner)
 }
 
-/// At XDP: puts the frame into a tunnel.
+/// At XDP: makes room for a tunnel's header.
+#[inline(always)]
+pub fn make_room(frame: &XdpFrame, origin: &Origin, inner: &Inner, header: usize) -> Result<(), DropReason> {
+    frame.shift(origin.lead() as i32 - pushed(origin, inner) as i32 - header as i32)
+}
+
+/// Bytes of tags that a frame gets on its way into a tunnel.
+#[inline(always)]
+fn pushed(origin: &Origin, inner: &Inner) -> usize {
+    if needs_priority_tag(origin, inner) { TAG } else { 0 }
+}
+
+/// At XDP: puts the frame into a tunnel, once there is room.
 #[inline(always)]
 pub fn to_tunnel(
     frame: &XdpFrame,
@@ -88,10 +100,8 @@ pub fn to_tunnel(
     outer: &Outer,
     path: &PathEntry,
 ) -> Result<(), DropReason> {
-    let push = if needs_priority_tag(origin, inner) { TAG } else { 0 };
-    let header = path.header_len as usize;
-    frame.shift(origin.lead() as i32 - push as i32 - header as i32)?;
-    let at = if header == V4_OUTER {
+    let push = pushed(origin, inner);
+    let at = if path.header_len as usize == V4_OUTER {
         // SAFETY: `at` checked that the bytes are there.
         unsafe { outer.write_v4(frame.at::<[u16; V4_OUTER / 2]>(0)?.cast(), path) };
         V4_OUTER

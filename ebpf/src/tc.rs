@@ -10,8 +10,7 @@
 use core::{ffi::c_void, mem::MaybeUninit};
 
 use aya_ebpf::{
-    EbpfContext,
-    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
+    bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action},
     helpers::generated::bpf_loop,
     macros::{classifier, map},
     maps::PerCpuArray,
@@ -30,9 +29,9 @@ use crate::{
     maps::{ATTACHMENTS, FLOOD, HANDOFFS, PORTS, SEGMENTS},
     outer::{self, Outer},
     parse::{C_TPID, ETHERTYPE, S_TPID, TAG},
-    police,
+    plain, police,
     skb::{COPY_MARK, Skb, frame::SkbFrame},
-    xdp::pipeline,
+    xdp,
 };
 
 /// What the copies of one frame have in common.
@@ -57,18 +56,35 @@ static ORIGIN: PerCpuArray<MaybeUninit<Origin>> = PerCpuArray::with_max_entries(
 /// The pipeline, on ports that have it at TC. What is to be copied goes on to `sillon_ingress`, which comes next.
 #[classifier]
 pub fn sillon_tc(ctx: TcContext) -> i32 {
-    let frame = SkbFrame::new(ctx.as_ptr().cast());
-    let mut scope = Scope::port(frame.ifindex());
+    let skb = Skb::new(&ctx);
+    skb.pull();
+    let mut action = sillon_plain_skb(skb.ctx());
+    if action == NOT_PLAIN {
+        action = sillon_in_full_skb(skb.ctx());
+    }
+    if action == xdp_action::XDP_DROP { TC_ACT_SHOT } else { action as i32 }
+}
+
+/// No action: the frame is not plain.
+const NOT_PLAIN: u32 = 1 << 16;
+
+/// What it needs of the stack is free again when a frame is looked at in full.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sillon_plain_skb(ctx: *mut __sk_buff) -> u32 {
+    let frame = SkbFrame::of(ctx);
+    plain::forward(&frame, frame.len()).unwrap_or(NOT_PLAIN)
+}
+
+/// See `xdp::sillon_in_full`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sillon_in_full_skb(ctx: *mut __sk_buff) -> u32 {
+    let frame = SkbFrame::of(ctx);
     // SAFETY: a per-CPU value, which only this frame's program touches; it is written before it is read.
-    let origin = ORIGIN.get_ptr_mut(0).map(|origin| unsafe { &mut *origin });
-    let result =
-        origin.ok_or(DropReason::Unclassified).and_then(|origin| pipeline(&frame, &mut scope, origin));
-    match result {
-        Ok(action) => action as i32,
-        Err(reason) => {
-            count::dropped(scope, reason);
-            TC_ACT_SHOT
-        }
+    match ORIGIN.get_ptr_mut(0).map(|origin| unsafe { &mut *origin }) {
+        Some(origin) => xdp::in_full(&frame, origin),
+        None => count::dropped(Scope::port(frame.ifindex()), DropReason::Unclassified),
     }
 }
 
@@ -160,14 +176,14 @@ fn send(skb: Skb, note: Handoff) -> Result<i32, DropReason> {
     let is_at_tc = is_at_tc(skb);
     let is_onward = note.flags & Handoff::ONWARD != 0;
     // A tag beside the data is one that XDP has not seen: the sender's device put it there (a veth with VLAN offload).
-    if !is_at_tc && skb.has_lifted_tag() {
+    if !is_at_tc && !is_onward && skb.has_lifted_tag() {
         return Err(DropReason::NestedTag);
     }
     if note.flags & Handoff::FOR_HOST != 0 {
         // A peer's has an attachment. Of others, the same is the host's as behind XDP.
         return if note.ingress.is_none() { without_note(skb) } else { Ok(TC_ACT_UNSPEC) };
     }
-    if !is_at_tc {
+    if !is_at_tc && !is_onward {
         skb.store(ETHERTYPE, note.ethertype)?;
     }
     if is_onward { onward(skb, &note) } else { flood(skb, note) }

@@ -12,14 +12,14 @@
 //!
 //! Between nodes, the lowest of the reserved bits behind the flags says "from a leaf of a `tree`" (sent in trees only), and the next one "yellow" (`police`).
 
-use sillon_abi::{Addr, DropReason, Exit, NodeEntry, PortEntry, TunnelEntry, TunnelKey, V4_OUTER, V6_OUTER};
+use sillon_abi::{Addr, DropReason, Exit, PortEntry, TunnelEntry, TunnelKey, V4_OUTER, V6_OUTER};
 
 use crate::{
     classify::Origin,
     count::Scope,
     flow::PLAIN,
     frame::{Frame, Macs, halves},
-    maps::{NODE, TUNNELS, VNIS},
+    maps::{TUNNELS, VNIS},
     outer::{LEAF, VXLAN_PORT, YELLOW},
     parse::{ETHERTYPE, IPV4, IPV6},
 };
@@ -96,7 +96,7 @@ impl Packet {
 
 /// Reads the outer header, or says that the frame is not ours.
 #[inline(always)]
-pub fn packet(frame: &impl Frame, port: &PortEntry) -> Result<Option<Packet>, DropReason> {
+pub fn packet(frame: &impl Frame, port: &PortEntry, len: usize) -> Result<Option<Packet>, DropReason> {
     // Nothing of ours is shorter.
     let Ok(at) = frame.at::<[u16; (ETH + IPV4_HEADER) / 2]>(0) else { return Ok(None) };
     // SAFETY: as many bytes are there.
@@ -110,22 +110,21 @@ pub fn packet(frame: &impl Frame, port: &PortEntry) -> Result<Option<Packet>, Dr
     if destination != port.mac.number() || frame.beside() != 0 {
         return Ok(None);
     }
-    let Some(node) = NODE.get(0) else { return Ok(None) };
     let outer = match u16::from_be(ethertype) {
         // SAFETY: as above.
-        IPV4 => ipv4(frame, unsafe { ip.read_unaligned() }, node)?,
-        IPV6 => ipv6(frame, node)?,
+        IPV4 => ipv4(frame, unsafe { ip.read_unaligned() }, port)?,
+        IPV6 => ipv6(frame, port)?,
         _ => None,
     };
     match outer {
-        Some(outer) => vxlan(frame, &outer),
+        Some(outer) => vxlan(frame, &outer, len),
         None => Ok(None),
     }
 }
 
 #[inline(always)]
-fn ipv4(frame: &impl Frame, ip: [u32; 5], node: &NodeEntry) -> Result<Option<Outer>, DropReason> {
-    let vtep = u32::from_ne_bytes(node.vtep4);
+fn ipv4(frame: &impl Frame, ip: [u32; 5], port: &PortEntry) -> Result<Option<Outer>, DropReason> {
+    let vtep = u32::from_ne_bytes(port.vtep4);
     if ip[2].to_ne_bytes()[1] != UDP || ip[4] != vtep || vtep == 0 {
         return Ok(None);
     }
@@ -160,10 +159,10 @@ fn is_vxlan(frame: &impl Frame, udp: usize) -> bool {
 const MAPPED: u64 = u64::from_ne_bytes([0, 0, 0xff, 0xff, 0, 0, 0, 0]);
 
 #[inline(always)]
-fn ipv6(frame: &impl Frame, node: &NodeEntry) -> Result<Option<Outer>, DropReason> {
+fn ipv6(frame: &impl Frame, port: &PortEntry) -> Result<Option<Outer>, DropReason> {
     let Ok(ip) = frame.read::<[u64; 5]>(ETH) else { return Ok(None) };
     // SAFETY: sixteen bytes of a map value.
-    let vtep = unsafe { (&raw const node.vtep6).cast::<[u64; 2]>().read_unaligned() };
+    let vtep = unsafe { (&raw const port.vtep6).cast::<[u64; 2]>().read_unaligned() };
     let [version, tos, _, _, _, _, next, _] = ip[0].to_ne_bytes();
     let is_ours = version >> 4 == 6 && [ip[3], ip[4]] == vtep && vtep != [0; 2];
     if is_ours && next == FRAGMENT {
@@ -199,14 +198,13 @@ fn sums_up(ip: &[u32; 5]) -> bool {
     }
     let sum = (sum & 0xffff_ffff) + (sum >> 32);
     let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    sum == 0xffff
+    // All ones, of which there are two: one more fold makes them the same.
+    sum == 0xffff || sum == 0x1_fffe
 }
 
 /// What is behind the IP header.
 #[inline(always)]
-fn vxlan(frame: &impl Frame, outer: &Outer) -> Result<Option<Packet>, DropReason> {
+fn vxlan(frame: &impl Frame, outer: &Outer, len: usize) -> Result<Option<Packet>, DropReason> {
     let &Outer { source, header, payload, ecn } = outer;
     let udp = header - UDP_AND_VXLAN;
     let Ok(at) = frame.at::<[u16; (UDP_AND_VXLAN + MACS) / 2]>(udp) else {
@@ -218,7 +216,6 @@ fn vxlan(frame: &impl Frame, outer: &Outer) -> Result<Option<Packet>, DropReason
     if halves(ports)[1] != VXLAN_PORT.to_be() {
         return Ok(None);
     }
-    let len = frame.len();
     let [udp_len, _] = halves(len_and_checksum);
     let fits = payload >= SMALLEST && udp + payload <= len && u16::from_be(udp_len) as usize == payload;
     if !fits {
@@ -280,7 +277,7 @@ fn origin(tunnel: &TunnelEntry, header: usize, leaf: bool) -> Origin {
         cross: tunnel.cross,
         fdb_limit: tunnel.fdb_limit,
         vni: tunnel.key.vni,
-        lead: header as u32,
+        lead: header as u8,
         mtu: tunnel.mtu,
         service: tunnel.service,
         leaf: leaf && tunnel.service == sillon_abi::Service::Tree as u8,

@@ -1,44 +1,64 @@
-//! The pipeline, written over a [`Frame`], and its entry at XDP, on every port but virtual ones: those have it at TC (`tc.rs`).
+//! The pipeline, written over a [`Frame`], and its entries at XDP, on every port but virtual ones: those have it at TC (`tc.rs`).
 
 use core::mem::MaybeUninit;
 
-use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+use aya_ebpf::{bindings::xdp_md, macros::xdp, programs::XdpContext};
 use sillon_abi::{DropReason, Exit, PortEntry, Role};
 
 use crate::{
-    classify::{self, Origin},
+    classify::{self, Origin, Tags},
     count,
     count::Scope,
     deliver, ecn, flow,
     frame::{Frame, Macs, XdpFrame},
     guard,
     lookup::{self, Route},
-    maps::PORTS,
     parse, plain, police,
     recall::{Flow, Undecided},
     storm, suppress,
     tunnel::{self, Packet},
 };
 
-#[xdp(frags)]
+/// On ports whose frames are all in one piece.
+#[xdp]
 pub fn sillon_xdp(ctx: XdpContext) -> u32 {
     let frame = XdpFrame::new(&ctx);
-    let mut scope = Scope::port(frame.ifindex());
-    match pipeline(&frame, &mut scope, &mut MaybeUninit::uninit()) {
-        Ok(action) => action,
-        Err(reason) => {
-            count::dropped(scope, reason);
-            xdp_action::XDP_DROP
-        }
+    run(&frame, frame.first_len())
+}
+
+/// On ports whose frames may be in many (multi-buffer).
+#[xdp(frags)]
+pub fn sillon_xdp_frags(ctx: XdpContext) -> u32 {
+    let frame = XdpFrame::new(&ctx);
+    run(&frame, frame.len())
+}
+
+#[inline(always)]
+fn run(frame: &XdpFrame, len: usize) -> u32 {
+    match plain::forward(frame, len) {
+        Some(action) => action,
+        None => sillon_in_full(frame.ctx()),
     }
 }
 
-/// How far a frame has come once its flow is known.
-enum Step<'a> {
-    /// It has left, or is the host's.
-    Gone(u32),
-    /// The other steps have to look at it.
-    On(Arrival<'a>),
+/// What most frames never come to: a function of its own, so that it takes no registers from what they do; and a global one, which the verifier
+/// walks through once and by itself (see `guard::sillon_kinds`), instead of from each place where a frame turns out not to be plain.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sillon_in_full(ctx: *mut xdp_md) -> u32 {
+    in_full(&XdpFrame::of(ctx), &mut MaybeUninit::uninit())
+}
+
+/// `fresh` is room for what is found out of a frame. Of one that is dropped, the action is XDP's.
+#[inline(always)]
+pub fn in_full(frame: &impl Frame, fresh: &mut MaybeUninit<Origin>) -> u32 {
+    let mut scope = Scope::port(frame.ifindex());
+    match arrive(frame, &mut scope, fresh) {
+        Ok(Some(arrival)) => onwards(frame, &arrival)
+            .unwrap_or_else(|reason| count::dropped(Scope::of(arrival.origin), reason)),
+        Ok(None) => frame.to_host(),
+        Err(reason) => count::dropped(scope, reason),
+    }
 }
 
 /// A frame, and what is known of it.
@@ -57,26 +77,25 @@ struct Arrival<'a> {
     eligible: u16,
 }
 
-/// `fresh` is room for what is found out of a frame.
+/// Whose it is; nothing where it is the host's.
 #[inline(always)]
-pub fn pipeline(
+fn arrive<'a>(
     frame: &impl Frame,
     scope: &mut Scope,
-    fresh: &mut MaybeUninit<Origin>,
-) -> Result<u32, DropReason> {
-    // SAFETY: a map value, alive for the run of the program.
-    let port = PORTS.get_ptr(frame.ifindex()).map(|port| unsafe { &*port });
-    let port = port.filter(|port| port.role != 0).ok_or(DropReason::NoAttachment)?;
-    let step = if port.role == Role::Uplink as u8 {
-        from_tunnel(frame, port, scope, fresh)?
+    fresh: &'a mut MaybeUninit<Origin>,
+) -> Result<Option<Arrival<'a>>, DropReason> {
+    let port = frame.port().ok_or(DropReason::NoAttachment)?;
+    if port.role == Role::Uplink as u8 {
+        from_tunnel(frame, port, scope, fresh)
     } else {
-        from_port(frame, port, scope, fresh)?
-    };
-    let arrival = match step {
-        Step::Gone(action) => return Ok(action),
-        Step::On(arrival) => arrival,
-    };
-    let Arrival { origin, len, .. } = arrival;
+        from_port(frame, port, fresh).map(Some)
+    }
+}
+
+/// All that comes before and after where it goes is known.
+#[inline(always)]
+fn onwards(frame: &impl Frame, arrival: &Arrival) -> Result<u32, DropReason> {
+    let &Arrival { origin, len, .. } = arrival;
     let mut inner = parse::inner(frame, origin, arrival.macs, arrival.priority, len)?;
     if arrival.recalled.is_err() {
         guard::addresses(origin, arrival.macs)?;
@@ -89,9 +108,9 @@ pub fn pipeline(
         storm::allow(origin, &inner)?;
         return frame.to_peer(origin);
     }
-    let route = match arrival.recalled {
-        Ok(exit) => Route::To(exit),
-        Err(undecided) => lookup::lookup(origin, &inner, &undecided)?,
+    let route = match &arrival.recalled {
+        Ok(exit) => Route::To(*exit),
+        Err(undecided) => lookup::lookup(origin, &inner, undecided)?,
     };
     if let Some(question) = suppress::answer(frame, origin, &inner) {
         return deliver::back(frame, origin, question, len);
@@ -109,26 +128,17 @@ pub fn pipeline(
 fn from_port<'a>(
     frame: &impl Frame,
     port: &PortEntry,
-    scope: &mut Scope,
     fresh: &'a mut MaybeUninit<Origin>,
-) -> Result<Step<'a>, DropReason> {
+) -> Result<Arrival<'a>, DropReason> {
     let len = frame.len();
     let tags = classify::tags(frame, port)?;
-    let macs = tags.macs;
     let (origin, recalled): (&Origin, _) = match Flow::on_port(&tags).recall() {
         Ok(decision) => (&decision.origin, Ok(decision.exit)),
         Err(undecided) => (fresh.write(classify::classify(port, &tags)?), Err(undecided)),
     };
-    *scope = Scope::attachment(origin.ingress.id());
     count::received_on_port(origin.ingress, len);
-    if let Ok(exit) = recalled
-        && tags.priority == 0
-        && let Some((inner, flow)) = plain::packet(frame, origin, macs, 0, len)
-    {
-        return deliver::deliver(frame, origin, &inner, exit, || flow).map(Step::Gone);
-    }
-    let (priority, outer_ecn, eligible) = (tags.priority, 0, 0);
-    Ok(Step::On(Arrival { origin, macs, priority, recalled, len, outer_ecn, eligible }))
+    let Tags { macs, priority, .. } = tags;
+    Ok(Arrival { origin, macs, priority, recalled, len, outer_ecn: 0, eligible: 0 })
 }
 
 #[inline(always)]
@@ -137,25 +147,19 @@ fn from_tunnel<'a>(
     port: &PortEntry,
     scope: &mut Scope,
     fresh: &'a mut MaybeUninit<Origin>,
-) -> Result<Step<'a>, DropReason> {
-    let Some(packet) = tunnel::packet(frame, port)? else { return Ok(Step::Gone(frame.to_host())) };
+) -> Result<Option<Arrival<'a>>, DropReason> {
+    let Some(packet) = tunnel::packet(frame, port, frame.len())? else { return Ok(None) };
     let len = packet.header + packet.len;
     let (origin, recalled): (&Origin, _) = match Flow::in_tunnel(&packet).recall() {
         Ok(decision) => (&decision.origin, Ok(decision.exit)),
         Err(undecided) => (fresh.write(tunnel::classify(&packet, scope)?), Err(undecided)),
     };
-    *scope = Scope::segment(origin.segment);
     count::received_from_tunnel(origin.ingress, packet.len);
-    if let Ok(exit) = recalled
-        && packet.padding == 0
-        && packet.ecn == 0
-        && !packet.is_yellow()
-        && let Some((inner, flow)) = plain::packet(frame, origin, packet.macs, packet.header, len)
-    {
-        return deliver::deliver(frame, origin, &inner, exit, || flow).map(Step::Gone);
+    if let Err(reason) = frame.trim(packet.padding) {
+        *scope = Scope::of(origin);
+        return Err(reason);
     }
-    frame.trim(packet.padding)?;
     let eligible = if packet.is_yellow() { police::ELIGIBLE } else { 0 };
     let Packet { macs, ecn: outer_ecn, .. } = packet;
-    Ok(Step::On(Arrival { origin, macs, priority: 0, recalled, len, outer_ecn, eligible }))
+    Ok(Some(Arrival { origin, macs, priority: 0, recalled, len, outer_ecn, eligible }))
 }

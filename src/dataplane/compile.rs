@@ -155,10 +155,7 @@ struct Compiler<'a> {
 
 impl Compiler<'_> {
     fn node(&mut self) {
-        let node = &self.config.node;
         self.tables.node = NodeEntry {
-            vtep4: node.vtep4.map_or([0; 4], |ip| ip.octets()),
-            vtep6: node.vtep6.map_or([0; 8], |ip| addr(ip.into()).0),
             next_uid: self.previous.node.next_uid.max(1),
             next_list: self.previous.node.next_list.max(LIST_STEP),
             own_macs: 0,
@@ -351,16 +348,20 @@ impl Compiler<'_> {
         let attachments = self.tables.attachments.values();
         let peers = attachments.filter(|attachment| attachment.guards & Guards::PEER != 0);
         let peers: BTreeSet<u32> = peers.map(|attachment| attachment.class.ifindex).collect();
+        let model::Node { vtep4, vtep6, .. } = self.config.node;
         for port in &self.config.ports {
             let Some(device) = self.devices.get(port.name.as_str()) else { continue };
             let whole = ClassKey::whole(device.ifindex);
             let whole = self.tables.attachments.iter().find(|(_, attachment)| attachment.class == whole);
+            let is_uplink = port.role == model::PortRole::Uplink;
             let entry = PortEntry {
                 whole: whole.map_or(0, |(id, _)| *id),
                 mac: sillon_abi::Mac::new(device.mac),
                 role: role(port.role) as u8,
                 flags: if peers.contains(&device.ifindex) { PortEntry::PEERS } else { 0 }
                     | if device.at_tc { PortEntry::AT_TC } else { 0 },
+                vtep4: vtep4.filter(|_| is_uplink).map_or([0; 4], |ip| ip.octets()),
+                vtep6: vtep6.filter(|_| is_uplink).map_or([0; 8], |ip| addr(ip.into()).0),
             };
             self.tables.ports.insert(device.ifindex, entry);
             // What XDP has for a port at TC goes on to TC, since it finds no device here.

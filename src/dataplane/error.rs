@@ -27,6 +27,14 @@ pub enum DataplaneError {
         /// What the kernel said.
         source: MapError,
     },
+    /// A map's memory.
+    #[error("map {map} can't be had in this process's memory: {source}")]
+    Shared {
+        /// Its name.
+        map: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// A pinned map that this version would make otherwise.
     #[error(
         "{path} is not the map that this version makes ({source}); nothing was changed. Take the node down with the binary \

@@ -6,7 +6,7 @@ use std::{
 };
 
 use aya::programs::{
-    LinkOrder, SchedClassifier, TcAttachType, Xdp, XdpMode,
+    LinkOrder, ProgramInfo, SchedClassifier, TcAttachType, Xdp, XdpMode,
     links::{FdLink, LinkError, PinnedLink},
     tc::{SchedClassifierLink, TcAttachOptions},
     xdp::XdpLink,
@@ -17,7 +17,7 @@ use sillon_abi::{PortEntry, Role};
 use super::{
     DataplaneError,
     detach::{Attached, attached_at, detach_pinned},
-    object::{EGRESS, INGRESS, PIPELINE, Programs},
+    object::{EGRESS, FRAGS, INGRESS, PIPELINE, Programs, WHOLE},
     pins::Pins,
 };
 
@@ -109,23 +109,30 @@ pub fn lost(
     ifindex: u32,
     (role, mode): (Role, Mode),
 ) -> Vec<&'static str> {
-    let wanted = kinds(role, mode == Mode::Tc).map(|kind| (kind, program(programs, kind)));
-    let is_lost = |kind: &str, program: Option<u32>| {
+    let wanted = kinds(role, mode == Mode::Tc).map(|kind| (kind, ids(programs, kind)));
+    let is_lost = |kind: &str, programs: [Option<u32>; 2]| {
         let is = attached_at(&pin(pins, kind, ifindex)).ok().flatten();
-        program.is_some_and(|program| is != Some(Attached { ifindex, program }))
+        let mut ours = programs.into_iter().flatten().map(|program| Attached { ifindex, program });
+        programs != [None; 2] && !ours.any(|ours| is == Some(ours))
     };
-    wanted.filter(|(kind, program)| is_lost(kind, *program)).map(|(kind, _)| kind).collect()
+    wanted.filter(|(kind, programs)| is_lost(kind, *programs)).map(|(kind, _)| kind).collect()
 }
 
-/// The id of the program of a kind of links.
-fn program(programs: &mut Programs, kind: &str) -> Option<u32> {
-    let info = match kind {
-        "xdp" => programs.xdp().ok()?.info(),
-        "tc" => programs.classifier(PIPELINE).ok()?.info(),
-        "ingress" => programs.classifier(INGRESS).ok()?.info(),
-        _ => programs.classifier(EGRESS).ok()?.info(),
-    };
-    Some(info.ok()?.id())
+/// The ids of the programs that may be in a kind of links.
+fn ids(programs: &mut Programs, kind: &str) -> [Option<u32>; 2] {
+    let mut tc = |name| programs.classifier(name).ok().and_then(|program| id(program.info()));
+    match kind {
+        "xdp" => {
+            [WHOLE, FRAGS].map(|name| programs.xdp(name).ok().and_then(|program| id(program.info())))
+        }
+        "tc" => [tc(PIPELINE), None],
+        "ingress" => [tc(INGRESS), None],
+        _ => [tc(EGRESS), None],
+    }
+}
+
+fn id<E>(info: Result<ProgramInfo, E>) -> Option<u32> {
+    info.ok().map(|info| info.id())
 }
 
 /// Whether the pipeline's link of a device is pinned.
@@ -152,7 +159,7 @@ pub fn attach(pins: &Pins, programs: &mut Programs, target: Target<'_>) -> Resul
             .map_err(named)?;
     }
     match target.mode.aya() {
-        Some(mode) => xdp(programs.xdp()?, target.ifindex, mode, &pin("xdp")).map_err(named),
+        Some(mode) => pipeline(programs, target.name, (target.ifindex, mode), &pin("xdp")),
         None => {
             // Each is put before those that are there, and the pipeline has to be before the flood.
             if ingress == Put::Anew {
@@ -165,6 +172,20 @@ pub fn attach(pins: &Pins, programs: &mut Programs, target: Target<'_>) -> Resul
     }
 }
 
+/// The pipeline for frames in one piece where the driver has no others, which it knows by the device's MTU (and a veth by its peer's): it refuses
+/// that program otherwise. The one for any number of pieces is slower by a call for each frame.
+fn pipeline(
+    programs: &mut Programs,
+    name: &str,
+    at: (u32, XdpMode),
+    path: &Path,
+) -> Result<(), DataplaneError> {
+    let named = |source| DataplaneError::Attach { interface: name.to_owned(), source };
+    let Err(refused) = xdp(programs.xdp(WHOLE)?, at, path) else { return Ok(()) };
+    // Whatever else may be wrong is wrong with either, and the first says it better.
+    xdp(programs.frags()?, at, path).map_err(|_| named(refused))
+}
+
 /// The link that is pinned at `path`.
 fn pinned(path: &Path) -> Result<Option<FdLink>, LinkFailure> {
     match PinnedLink::from_pin(path) {
@@ -174,7 +195,7 @@ fn pinned(path: &Path) -> Result<Option<FdLink>, LinkFailure> {
     }
 }
 
-fn xdp(program: &mut Xdp, ifindex: u32, mode: XdpMode, path: &Path) -> Result<(), LinkFailure> {
+fn xdp(program: &mut Xdp, (ifindex, mode): (u32, XdpMode), path: &Path) -> Result<(), LinkFailure> {
     if let Some(link) = pinned(path)? {
         let id = program.attach_to_link(XdpLink::try_from(link)?)?;
         // The pin keeps the link; ours must not detach it when the agent ends.

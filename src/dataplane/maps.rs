@@ -17,7 +17,7 @@ use aya::{
     maps::{Array, DevMapHash, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray},
 };
 use sillon_abi::{
-    Addr, Answers, Attachment, Binding, BindingKey, ClassKey, Colours, Counters, DropKey, Drops,
+    Addr, Answers, Attachment, Binding, BindingKey, ClassKey, Colours, Counters, DropKey, Drops, Epochs,
     EthertypeKey, Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Label, Mac, MacUse, Meters, NodeEntry, PathEntry,
     PortEntry, PortRecord, PrefixKey, Rates, RemoteEntry, Segment, TunnelEntry, TunnelKey, map,
 };
@@ -27,7 +27,10 @@ pub use fdb::{FdbWalk, Walk};
 
 use super::{
     DataplaneError,
-    raw::batch::{self, Batched},
+    raw::{
+        batch::{self, Batched},
+        epoch::NodeEpoch,
+    },
     sizes::Sizes,
     tables::{Tables, unpadded},
 };
@@ -51,7 +54,7 @@ pub struct Maps {
     fdb_use: Hash<u32, FdbUse>,
     fdb_removed: Hash<u32, u64>,
     flood: Hash<FloodKey, Exit>,
-    epochs: Array<MapData, u64>,
+    epoch: NodeEpoch,
     devices: DevMapHash<MapData>,
     rates: Array<MapData, Rates>,
     meters: Array<MapData, Meters>,
@@ -127,6 +130,12 @@ fn open<T: TryFrom<Map, Error = MapError>>(
     })
 }
 
+/// The node's epoch, in the agent's own memory.
+fn epoch(directory: &Path) -> Result<NodeEpoch, DataplaneError> {
+    let map: Array<MapData, Epochs> = open(directory, map::EPOCHS)?;
+    NodeEpoch::of(map.fd()).map_err(|source| DataplaneError::Shared { map: map::EPOCHS, source })
+}
+
 /// All entries of a map.
 pub(super) fn all<M: Batched, C: FromIterator<(M::Key, M::Value)>>(
     map: &M,
@@ -172,7 +181,7 @@ impl Maps {
             fdb_use: open(directory, map::FDB_USE)?,
             fdb_removed: open(directory, map::FDB_REMOVED)?,
             flood: open(directory, map::FLOOD)?,
-            epochs: open(directory, map::EPOCHS)?,
+            epoch: epoch(directory)?,
             devices: open(directory, map::DEVICES)?,
             rates: open(directory, map::RATES)?,
             meters: open(directory, map::METERS)?,

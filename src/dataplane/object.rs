@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
-    programs::{SchedClassifier, Xdp},
+    programs::{ProgramError, SchedClassifier, Xdp},
 };
 use sillon_abi::map;
 
@@ -35,7 +35,7 @@ impl Programs {
             }
         }
         let mut programs = Self(loader.load(OBJECT)?);
-        programs.xdp()?.load()?;
+        programs.xdp(WHOLE)?.load()?;
         programs.placer()?.load()?;
         programs.classifier(PIPELINE)?.load()?;
         programs.classifier(INGRESS)?.load()?;
@@ -43,12 +43,24 @@ impl Programs {
         Ok(programs)
     }
 
-    /// The pipeline, at XDP.
+    /// The pipeline for frames in any number of pieces. It is loaded when it is first asked for: the kernel takes a second to see that it may.
+    ///
+    /// # Errors
+    /// The object is not ours, or the kernel refuses.
+    pub fn frags(&mut self) -> Result<&mut Xdp, DataplaneError> {
+        let program = self.xdp(FRAGS)?;
+        match program.load() {
+            Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(program),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The pipeline, for frames in one piece ([`WHOLE`]) or in any number ([`FRAGS`]), which may not have been loaded.
     ///
     /// # Errors
     /// The object is not ours.
-    pub fn xdp(&mut self) -> Result<&mut Xdp, DataplaneError> {
-        let program = self.0.program_mut("sillon_xdp").ok_or(DataplaneError::NoObject)?;
+    pub fn xdp(&mut self, name: &str) -> Result<&mut Xdp, DataplaneError> {
+        let program = self.0.program_mut(name).ok_or(DataplaneError::NoObject)?;
         Ok(program.try_into()?)
     }
 
@@ -83,6 +95,10 @@ fn is_realtime() -> bool {
     fs::read("/sys/kernel/realtime").is_ok_and(|content| content.starts_with(b"1"))
 }
 
+/// The pipeline on ports whose frames are in one piece.
+pub const WHOLE: &str = "sillon_xdp";
+/// The pipeline on ports whose frames may be in several (multi-buffer).
+pub const FRAGS: &str = "sillon_xdp_frags";
 /// The pipeline, at TC.
 pub const PIPELINE: &str = "sillon_tc";
 /// The flood.

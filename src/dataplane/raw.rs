@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 pub mod batch;
+pub mod epoch;
 
 use std::{
     ffi::{c_int, c_long},

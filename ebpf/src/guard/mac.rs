@@ -21,8 +21,7 @@ use crate::{
     classify::Origin,
     count,
     maps::{ATTACHMENTS, FDB, FDB_REMOVED, FDB_USE, MAC_REMOVED, MAC_USE, NODE, OWN_MACS, SEGMENTS},
-    recall::{self, EPOCHS},
-    share,
+    recall, share,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -172,7 +171,7 @@ pub unsafe fn moved(entry: *mut FdbEntry, segment: u32, ingress: Exit, guards: u
         return Learned::NO;
     }
     give_place(exit);
-    forget(segment);
+    recall::forget(segment);
     Learned::YES
 }
 
@@ -220,15 +219,6 @@ unsafe fn is_one_too_many(entry: *mut FdbEntry, segment: u32, now: u64) -> bool 
         (*entry).since = now;
         (*entry).flags = FdbEntry::FROZEN;
     }
-    forget(segment);
+    recall::forget(segment);
     true
-}
-
-/// Whoever remembers where an address of this segment was must ask again.
-#[inline(always)]
-fn forget(segment: u32) {
-    if let Some(epoch) = EPOCHS.get_ptr_mut(recall::place_of(segment)) {
-        // SAFETY: as above.
-        unsafe { count::add(epoch, 1) };
-    }
 }

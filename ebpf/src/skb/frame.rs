@@ -14,7 +14,7 @@ use crate::{
     guard::{self, verdict},
     maps::{HANDOFFS, PORTS},
     outer::Outer,
-    parse::{C_TPID, ETHERTYPE, Inner, S_TPID, TAG},
+    parse::{C_TPID, Carried, ETHERTYPE, Inner, S_TPID, TAG},
     rewrite::{self, Front},
     suppress,
 };
@@ -27,14 +27,6 @@ pub struct SkbFrame {
 }
 
 impl SkbFrame {
-    /// A frame that has just come in.
-    #[inline(always)]
-    pub fn new(ctx: *mut __sk_buff) -> Self {
-        let skb = Skb::of(ctx);
-        skb.pull();
-        Self::of(ctx)
-    }
-
     /// Where in the data an offset is: behind the addresses, as far in front as the lifted tag is long. What is not known beforehand is
     /// never in front of the ethertype, nor of that tag.
     #[inline(always)]
@@ -100,12 +92,8 @@ impl Frame for SkbFrame {
     }
 
     #[inline(always)]
-    fn front(&self) -> Result<(Macs, u16), DropReason> {
-        let at = self.skb.at::<[u16; ETHERNET / 2]>(0)?.cast::<u8>();
-        // SAFETY: addresses and an ethertype are there.
-        let (macs, tpid) =
-            unsafe { (Macs::read(at), u16::from_be(at.add(ETHERTYPE).cast::<u16>().read_unaligned())) };
-        Ok((macs, if self.lifted == 0 { tpid } else { self.skb.lifted_tag().tpid }))
+    fn first_tpid(&self, read: u16) -> u16 {
+        if self.lifted == 0 { read } else { self.skb.lifted_tag().tpid }
     }
 
     #[inline(always)]
@@ -138,6 +126,11 @@ impl Frame for SkbFrame {
     }
 
     #[inline(always)]
+    fn write_words<const N: usize>(&self, offset: usize, words: [u32; N]) -> Result<(), DropReason> {
+        self.store(offset, &words)
+    }
+
+    #[inline(always)]
     fn trim(&self, by: usize) -> Result<(), DropReason> {
         self.skb.trim(by)
     }
@@ -148,20 +141,24 @@ impl Frame for SkbFrame {
     }
 
     #[inline(always)]
+    fn make_room(&self, origin: &Origin, inner: &Inner, header: usize) -> Result<(), DropReason> {
+        let priority = rewrite::needs_priority_tag(origin, inner).then_some(inner.priority);
+        self.skb.enter_tunnel(header, origin.lead() / TAG, priority)
+    }
+
+    #[inline(always)]
     fn encapsulate(
         &self,
-        origin: &Origin,
-        inner: &Inner,
+        _: &Origin,
+        _: &Inner,
         outer: &Outer,
         path: &PathEntry,
     ) -> Result<(), DropReason> {
-        let priority = rewrite::needs_priority_tag(origin, inner).then_some(inner.priority);
-        self.skb.enter_tunnel(path.header_len as usize, origin.lead() / TAG, priority)?;
         self.skb.write_outer(outer, path)
     }
 
     #[inline(always)]
-    fn leave(&self, way: &Way) -> Result<u32, DropReason> {
+    fn towards(&self, way: &Way) -> Result<u32, DropReason> {
         // SAFETY: a map value, alive for the run of the program.
         let is_a_port = PORTS.get_ptr(way.ifindex).is_some_and(|port| unsafe { (*port).role != 0 });
         if !is_a_port {
@@ -174,7 +171,7 @@ impl Frame for SkbFrame {
     #[inline(always)]
     fn hand_over(&self, origin: &Origin, inner: &Inner) -> Result<u32, DropReason> {
         let note = flood::note(self, origin, inner);
-        let strip = origin.lead() + if inner.priority_tag { TAG } else { 0 };
+        let strip = origin.lead() + if inner.carried == Carried::PriorityTag { TAG } else { 0 };
         self.change(inner, strip, ClassKey::untagged(0), 0)?;
         self.say(note)
     }

@@ -19,7 +19,8 @@ pub fn answer(frame: &impl Frame, l3: usize, speaker: Speaker) -> Result<(), Goe
     if !matches!(operation, Some(REQUEST | REPLY)) || sender_mac != speaker.mac || !is_a_hosts(sender) {
         return Err(GoesOn);
     }
-    bindings::hear(&speaker, Ip::v4(sender), 0, Weight::WORD);
+    let mut key = Ip::v4(sender).in_segment(speaker.segment);
+    bindings::hear(&speaker, &key, 0, Weight::WORD);
     let is_question = operation == Some(REQUEST) && sender != target && is_a_hosts(target);
     if !speaker.may_ask
         || !is_question
@@ -27,7 +28,8 @@ pub fn answer(frame: &impl Frame, l3: usize, speaker: Speaker) -> Result<(), Goe
     {
         return Err(GoesOn);
     }
-    let (owner, _) = bindings::owner(&speaker, Ip::v4(target)).ok_or(GoesOn)?;
+    key = Ip::v4(target).in_segment(speaker.segment);
+    let (owner, _) = bindings::owner(&speaker, &key).ok_or(GoesOn)?;
     let reply = [
         (HEAD >> 32) as u32,
         HEAD as u32 | u32::from(REPLY),
@@ -37,8 +39,9 @@ pub fn answer(frame: &impl Frame, l3: usize, speaker: Speaker) -> Result<(), Goe
         speaker.mac as u32,
         sender,
     ];
-    frame.store(l3, &reply.map(u32::to_be)).map_err(|_| GoesOn)?;
-    frame.store(0, &addresses(speaker.mac, owner)).map_err(|_| GoesOn)
+    // In place, since there is no room on the stack for a packet; the packet first, which is behind the addresses and may not be there.
+    frame.write_words(l3, reply.map(u32::to_be)).map_err(|_| GoesOn)?;
+    frame.write_words(0, addresses(speaker.mac, owner)).map_err(|_| GoesOn)
 }
 
 /// What a packet says.

@@ -27,7 +27,7 @@ impl Ip {
     }
 
     #[inline(always)]
-    fn in_segment(self, segment: u32) -> BindingKey {
+    pub fn in_segment(self, segment: u32) -> BindingKey {
         // SAFETY: the same 24 bytes, on a little-endian machine. They are put together in words, as `FdbKey`'s are.
         unsafe { core::mem::transmute([self.head.to_be(), self.tail.to_be(), u64::from(segment)]) }
     }
@@ -66,8 +66,7 @@ fn place(segment: u32, mac: u64) -> Exit {
 
 /// A claim for an address, of the speaker's own MAC.
 #[inline(always)]
-pub fn hear(speaker: &Speaker, ip: Ip, flags: u16, weight: Weight) {
-    let key = ip.in_segment(speaker.segment);
+pub fn hear(speaker: &Speaker, key: &BindingKey, flags: u16, weight: Weight) {
     if FIXED_BINDINGS.get_ptr(key).is_some() || place(speaker.segment, speaker.mac) != speaker.ingress {
         return;
     }
@@ -78,8 +77,8 @@ pub fn hear(speaker: &Speaker, ip: Ip, flags: u16, weight: Weight) {
     let binding = Binding { claim, exit: speaker.ingress, segment: speaker.segment, seen: now };
     match BINDINGS.get_ptr_mut(key) {
         // SAFETY: a value of the map.
-        Some(known) => unsafe { heard_again(&key, known, binding, weight) },
-        None if weight.has(CREATES) => heard_first(&key, &binding),
+        Some(known) => unsafe { heard_again(key, known, binding, weight) },
+        None if weight.has(CREATES) => heard_first(key, &binding),
         None => {}
     }
 }
@@ -124,8 +123,7 @@ unsafe fn heard_again(key: &BindingKey, known: *mut Binding, mut binding: Bindin
 
 /// The MAC to answer with, and its flags.
 #[inline(always)]
-pub fn owner(speaker: &Speaker, ip: Ip) -> Option<(u64, u16)> {
-    let key = ip.in_segment(speaker.segment);
+pub fn owner(speaker: &Speaker, key: &BindingKey) -> Option<(u64, u16)> {
     let known = FIXED_BINDINGS.get_ptr(key).or_else(|| BINDINGS.get_ptr(key))?;
     // SAFETY: as in `heard_again`.
     let (word, segment) =

@@ -28,7 +28,7 @@ use crate::{
     arp::ARP,
     classify::Origin,
     frame::{Frame, XdpFrame},
-    parse::{IPV6, Inner},
+    parse::{Carried, IPV6, Inner},
     skb::frame::SkbFrame,
 };
 
@@ -59,8 +59,10 @@ pub fn answer(frame: &impl Frame, origin: &Origin, inner: &Inner) -> Option<Ques
         return None;
     };
     // What is in the operator's own VLAN is not what is beside it. A priority tag out of a tunnel is the fabric's.
-    if inner.carried != 0 && !(origin.ingress.is_remote() && inner.priority_tag) {
-        return None;
+    match inner.carried {
+        Carried::Nothing => {}
+        Carried::PriorityTag if origin.ingress.is_remote() => {}
+        _ => return None,
     }
     let mut what = inner.l3 as u32 & L3;
     if origin.leaf {

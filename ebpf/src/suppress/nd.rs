@@ -102,13 +102,15 @@ pub fn answer(frame: &impl Frame, l3: usize, speaker: Speaker) -> Result<(), Goe
             Err(GoesOn)
         }
         kind if kind == SOLICITATION << 8 && option == SOURCE_OPTION | speaker.mac => {
-            bindings::hear(&speaker, packet.address(SOURCE), 0, Weight::HINT);
+            let mut key = packet.address(SOURCE).in_segment(speaker.segment);
+            bindings::hear(&speaker, &key, 0, Weight::HINT);
             let Ip { head, tail } = packet.address(DESTINATION);
             let group = SOLICITED_NODE.tail | packet.word(TARGET + 1) & LOW_24;
             if !speaker.may_ask || head != SOLICITED_NODE.head || tail != group {
                 return Err(GoesOn);
             }
-            let (owner, flags) = bindings::owner(&speaker, packet.address(TARGET)).ok_or(GoesOn)?;
+            key = packet.address(TARGET).in_segment(speaker.segment);
+            let (owner, flags) = bindings::owner(&speaker, &key).ok_or(GoesOn)?;
             turn(frame, l3, packet, owner, flags).map_err(|_| GoesOn)?;
             frame.store(0, &addresses(speaker.mac, owner)).map_err(|_| GoesOn)
         }
@@ -127,7 +129,7 @@ fn advertised(speaker: &Speaker, target: Ip, icmp: u64) {
         flags |= Claim::OVERRIDE;
         weight = Weight::WORD;
     }
-    bindings::hear(speaker, target, flags, weight);
+    bindings::hear(speaker, &target.in_segment(speaker.segment), flags, weight);
 }
 
 /// Turns a solicitation, whose packet starts at `l3`, into the advertisement that answers it.

@@ -141,7 +141,10 @@ impl Maps {
             Op::RemovePort(ifindex) => self.ports.set(*ifindex, PortEntry::default(), 0).named(map::PORTS),
             Op::AddOwnMac(mac) => self.add_own_mac(mac),
             Op::RemoveOwnMac(mac) => gone(self.own_macs.remove(mac)).named(map::OWN_MACS),
-            Op::Forget => self.forget(),
+            Op::Forget => {
+                self.forget();
+                Ok(())
+            }
             Op::Barrier => barrier::wait_for_programs(),
             Op::PurgeFdb(exits) => self.purge_fdb(exits),
             Op::PurgeBindings(exits) => self.purge_bindings(exits),
@@ -151,9 +154,8 @@ impl Maps {
     }
 
     /// Voids what the programs remember: see `ebpf/src/recall.rs`.
-    pub(super) fn forget(&mut self) -> Result<(), DataplaneError> {
-        let epoch = self.epochs.get(&0, 0).named(map::EPOCHS)?;
-        self.epochs.set(0, epoch.wrapping_add(1), 0).named(map::EPOCHS)
+    pub(super) fn forget(&self) {
+        self.epoch.count_up();
     }
 
     /// Makes room for what new segments will drop and learn. Nothing was counted there: a uid is never given out twice.

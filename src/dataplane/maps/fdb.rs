@@ -32,7 +32,8 @@ impl Maps {
     /// Removes what was learned of all but these (segment uid, exit) pairs, and what was decided by it.
     pub(super) fn purge_fdb(&mut self, exits: &BTreeSet<(u32, Exit)>) -> Result<(), DataplaneError> {
         self.retain_fdb(|key, entry| exits.contains(&(key.segment, entry.exit)))?;
-        self.forget()
+        self.forget();
+        Ok(())
     }
 
     /// Removes the learned FDB entries that `keep` does not want. What is configured stays.
@@ -117,7 +118,7 @@ impl Maps {
     /// The map can't be written.
     pub fn thaw(&mut self, keys: &[FdbKey]) -> Result<u64, DataplaneError> {
         let count = self.take_learned(keys)?;
-        self.forget()?;
+        self.forget();
         Ok(count)
     }
 
@@ -129,7 +130,7 @@ impl Maps {
         let walk = self.retain_fdb(|key, entry| key.segment != uid || !exits.contains(&entry.exit))?;
         let heard =
             self.retain_bindings(|key, binding| key.segment != uid || !exits.contains(&binding.exit))?;
-        self.forget()?;
+        self.forget();
         Ok(walk.removed + heard)
     }
 
