@@ -74,7 +74,7 @@ mod tests {
     fn draft(revision: u64, has_entry: bool, held: Option<Held>) -> Draft {
         let committed = nothing_changed(Revision(revision), Timestamp::UNIX_EPOCH, &Actor::Owner);
         let refusal = Refusal { rule: "vni".to_owned(), message: "none is free".to_owned(), besides: 0 };
-        let refused = has_entry.then(|| (Who::Controller, refusal));
+        let refused = has_entry.then_some((Who::Controller, refusal));
         Draft { committed: Arc::new(committed), held, asked: Vec::new(), refused }
     }
 
