@@ -108,12 +108,16 @@ impl Flow {
     }
 }
 
-/// Where a segment's epoch is.
+/// A segment's epoch.
+///
+/// # Safety
+/// `epochs` must be the map's value.
 #[inline(always)]
-fn place_of(segment: u32) -> usize {
+unsafe fn of_segment(epochs: *const Epochs, segment: u32) -> *const u64 {
     const { assert!(Epochs::SEGMENTS.is_power_of_two()) };
-    // The compiler must not know how far it reaches, or it would take the mask for needless once it has looked.
-    segment as usize & (Epochs::SEGMENTS - 1)
+    let place = segment as usize & (Epochs::SEGMENTS - 1);
+    // SAFETY: a word of that value.
+    unsafe { (&raw const (*epochs).segments).cast::<u64>().add(place) }
 }
 
 /// The node's epoch.
@@ -126,13 +130,11 @@ fn node_epoch() -> u64 {
 /// The sum of the node's and a segment's epoch: both only grow.
 #[inline(always)]
 fn both(segment: u32) -> u64 {
-    let Some(epochs) = EPOCHS.get_ptr(0) else { return 0 };
     // SAFETY: aligned words, each read at once.
-    unsafe {
+    EPOCHS.get_ptr(0).map_or(0, |epochs| unsafe {
         let node = core::ptr::read_volatile(&raw const (*epochs).node);
-        let segments = (&raw const (*epochs).segments).cast::<u64>();
-        node.wrapping_add(core::ptr::read_volatile(segments.add(place_of(segment))))
-    }
+        node.wrapping_add(core::ptr::read_volatile(of_segment(epochs, segment)))
+    })
 }
 
 /// Whoever remembers where an address of this segment was must ask again.
@@ -140,7 +142,7 @@ fn both(segment: u32) -> u64 {
 pub fn forget(segment: u32) {
     if let Some(epochs) = EPOCHS.get_ptr_mut(0) {
         // SAFETY: an aligned word of a map value.
-        unsafe { count::add((&raw mut (*epochs).segments).cast::<u64>().add(place_of(segment)), 1) };
+        unsafe { count::add(of_segment(epochs, segment).cast_mut(), 1) };
     }
 }
 
@@ -152,12 +154,13 @@ pub struct Undecided {
 }
 
 impl Flow {
-    /// The decision on this flow, if there is one that still holds. Where there is none, nothing has been looked up yet.
+    /// The decision on this flow, if there is one that still holds. Where there is none, nothing of it has been looked up yet.
     #[inline(always)]
     pub fn recall(self) -> Result<&'static Decision, Undecided> {
         self.decision().ok_or_else(|| Undecided { flow: self, node_epoch: node_epoch() })
     }
 
+    /// The same, for who does nothing else with the flow.
     #[inline(always)]
     pub fn decision(&self) -> Option<&'static Decision> {
         // SAFETY: a map value of this CPU, which nothing else touches while we run.
@@ -174,12 +177,10 @@ impl Undecided {
     /// The epoch to remember a decision with. To be asked before the FDB is.
     #[inline(always)]
     pub fn epoch(&self, segment: u32) -> u64 {
-        let Some(epochs) = EPOCHS.get_ptr(0) else { return 0 };
         // SAFETY: one aligned word, read at once.
-        let segments = unsafe {
-            core::ptr::read_volatile((&raw const (*epochs).segments).cast::<u64>().add(place_of(segment)))
-        };
-        self.node_epoch.wrapping_add(segments)
+        EPOCHS.get_ptr(0).map_or(0, |epochs| unsafe {
+            self.node_epoch.wrapping_add(core::ptr::read_volatile(of_segment(epochs, segment)))
+        })
     }
 
     #[inline(always)]
