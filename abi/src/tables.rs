@@ -2,7 +2,7 @@
 
 use crate::{Exit, Mac, pod};
 
-/// Addresses of this node.
+/// What is the node's as a whole: what its agent gives out next, and what is known of its own addresses.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NodeEntry {

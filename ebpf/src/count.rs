@@ -5,7 +5,7 @@ use core::intrinsics::{
     atomic_cxchg, atomic_xadd,
 };
 
-use aya_ebpf::{bindings::xdp_action, maps::PerCpuArray};
+use aya_ebpf::maps::PerCpuArray;
 use sillon_abi::{Counters, DropKey, DropReason, Drops, Exit, ScopeKind};
 
 use crate::{
@@ -48,15 +48,8 @@ impl Scope {
     }
 }
 
-/// Counts a drop, and says so to the kernel.
-#[inline(always)]
-pub fn dropped(scope: Scope, reason: DropReason) -> u32 {
-    drop_of(scope, reason);
-    xdp_action::XDP_DROP
-}
-
 #[inline(never)]
-fn drop_of(scope: Scope, reason: DropReason) {
+pub fn dropped(scope: Scope, reason: DropReason) {
     const LAST: usize = Drops::PLACES - 1;
     const { assert!(Drops::PLACES.is_power_of_two()) };
     let key = DropKey { scope: scope.kind as u32, id: scope.id };

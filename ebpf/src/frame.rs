@@ -7,7 +7,7 @@ use aya_ebpf::{
     bindings::xdp_md,
     helpers::generated::{
         bpf_xdp_adjust_head, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
-        bpf_xdp_load_bytes, bpf_xdp_store_bytes,
+        bpf_xdp_load_bytes,
     },
     programs::XdpContext,
 };
@@ -217,17 +217,6 @@ impl Frame {
     #[inline(always)]
     pub fn load_be16(&self, offset: usize) -> Result<u16, DropReason> {
         Ok(u16::from_be(self.load(offset)?))
-    }
-
-    /// Writes at such an offset.
-    #[inline(always)]
-    pub fn store<T: Wire>(&self, offset: usize, value: &T) -> Result<(), DropReason> {
-        let from = (&raw const *value).cast_mut().cast();
-        // SAFETY: `value` is as long as we say, and the helper only reads it.
-        match unsafe { bpf_xdp_store_bytes(self.ctx, offset as u32, from, size_of::<T>() as u32) } {
-            0 => Ok(()),
-            _ => Err(DropReason::Truncated),
-        }
     }
 
     /// Takes `by` bytes off the front, or with a negative number puts as many undefined ones there.

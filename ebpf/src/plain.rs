@@ -17,6 +17,7 @@ use crate::{
     parse::{Carried, ETHERTYPE, IPV4, Inner},
     recall::{self, Decision},
     tunnel,
+    xdp::dropped,
 };
 
 /// Guards that look at each packet.
@@ -47,7 +48,7 @@ fn from_port(frame: &Frame, port: &PortEntry, len: usize) -> Option<u32> {
     let packet = packet(frame, origin, tags.macs, 0, len)?;
     count::received_on_port(origin.ingress, len);
     let forwarded = deliver::deliver(frame, origin, &packet.inner, *exit, || packet.flow());
-    Some(forwarded.unwrap_or_else(|reason| count::dropped(Scope::of(origin), reason)))
+    Some(forwarded.unwrap_or_else(|reason| dropped(Scope::of(origin), reason)))
 }
 
 #[inline(always)]
@@ -64,7 +65,7 @@ fn from_tunnel(frame: &Frame, port: &PortEntry, len: usize) -> Option<u32> {
     let packet = packet(frame, origin, outer.macs, outer.header, outer.header + outer.len)?;
     count::received_from_tunnel(origin.ingress, outer.len);
     let forwarded = deliver::to_attachment(frame, origin, &packet.inner, *exit);
-    Some(forwarded.unwrap_or_else(|reason| count::dropped(Scope::of(origin), reason)))
+    Some(forwarded.unwrap_or_else(|reason| dropped(Scope::of(origin), reason)))
 }
 
 /// A plain packet, and what its flow's hash is made from.

@@ -72,7 +72,7 @@ pub struct Decision {
 
 impl Decision {
     #[inline(always)]
-    fn is_on(&self, flow: &Flow) -> bool {
+    fn is_of(&self, flow: &Flow) -> bool {
         self.place == flow.place
             && flow.source.is_none_or(|source| self.source == source)
             && self.macs == flow.macs
@@ -168,7 +168,7 @@ impl Flow {
         // SAFETY: a helper without arguments.
         let now = unsafe { bpf_jiffies64() };
         let holds =
-            decision.is_on(self) && now <= decision.until && decision.epoch == both(decision.origin.segment);
+            decision.is_of(self) && now <= decision.until && decision.epoch == both(decision.origin.segment);
         holds.then_some(decision)
     }
 }

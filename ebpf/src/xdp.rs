@@ -2,7 +2,11 @@
 
 use core::mem::MaybeUninit;
 
-use aya_ebpf::{bindings::xdp_md, macros::xdp, programs::XdpContext};
+use aya_ebpf::{
+    bindings::{xdp_action, xdp_md},
+    macros::xdp,
+    programs::XdpContext,
+};
 use sillon_abi::{DropReason, Exit, PortEntry, Role};
 
 use crate::{
@@ -37,23 +41,31 @@ pub fn sillon_xdp_frags(ctx: XdpContext) -> u32 {
 fn run(frame: &Frame, len: usize) -> u32 {
     match plain::forward(frame, len) {
         Some(action) => action,
-        None => sillon_in_full(frame.ctx()),
+        None => sillon_in_full(frame.ctx(), len as u32),
     }
+}
+
+/// Counts a drop, and says so to the kernel.
+#[inline(always)]
+pub fn dropped(scope: Scope, reason: DropReason) -> u32 {
+    count::dropped(scope, reason);
+    xdp_action::XDP_DROP
 }
 
 /// What most frames never come to: a function of its own, so that it takes no registers from what they do; and a global one, which the verifier
 /// walks through once and by itself (see `guard::sillon_kinds`), instead of from each place where a frame turns out not to be plain.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn sillon_in_full(ctx: *mut xdp_md) -> u32 {
+extern "C" fn sillon_in_full(ctx: *mut xdp_md, len: u32) -> u32 {
     let frame = Frame::of(ctx);
     let mut scope = Scope::port(frame.ifindex());
     let mut fresh = MaybeUninit::uninit();
-    match arrive(&frame, &mut scope, &mut fresh) {
-        Ok(Some(arrival)) => onwards(&frame, &arrival)
-            .unwrap_or_else(|reason| count::dropped(Scope::of(arrival.origin), reason)),
+    match arrive(&frame, len as usize, &mut scope, &mut fresh) {
+        Ok(Some(arrival)) => {
+            onwards(&frame, &arrival).unwrap_or_else(|reason| dropped(Scope::of(arrival.origin), reason))
+        }
         Ok(None) => flood::to_host(&frame),
-        Err(reason) => count::dropped(scope, reason),
+        Err(reason) => dropped(scope, reason),
     }
 }
 
@@ -77,14 +89,15 @@ struct Arrival<'a> {
 #[inline(always)]
 fn arrive<'a>(
     frame: &Frame,
+    len: usize,
     scope: &mut Scope,
     fresh: &'a mut MaybeUninit<Origin>,
 ) -> Result<Option<Arrival<'a>>, DropReason> {
     let port = frame.port().ok_or(DropReason::NoAttachment)?;
     if port.role == Role::Uplink as u8 {
-        from_tunnel(frame, port, scope, fresh)
+        from_tunnel(frame, port, len, scope, fresh)
     } else {
-        from_port(frame, port, fresh).map(Some)
+        from_port(frame, port, len, fresh).map(Some)
     }
 }
 
@@ -124,9 +137,9 @@ fn onwards(frame: &Frame, arrival: &Arrival) -> Result<u32, DropReason> {
 fn from_port<'a>(
     frame: &Frame,
     port: &PortEntry,
+    len: usize,
     fresh: &'a mut MaybeUninit<Origin>,
 ) -> Result<Arrival<'a>, DropReason> {
-    let len = frame.len();
     let tags = classify::tags(frame, port)?;
     let (origin, recalled): (&Origin, _) = match Flow::on_port(&tags).recall() {
         Ok(decision) => (&decision.origin, Ok(decision.exit)),
@@ -141,10 +154,11 @@ fn from_port<'a>(
 fn from_tunnel<'a>(
     frame: &Frame,
     port: &PortEntry,
+    len: usize,
     scope: &mut Scope,
     fresh: &'a mut MaybeUninit<Origin>,
 ) -> Result<Option<Arrival<'a>>, DropReason> {
-    let Some(packet) = tunnel::packet(frame, port, frame.len())? else { return Ok(None) };
+    let Some(packet) = tunnel::packet(frame, port, len)? else { return Ok(None) };
     let len = packet.header + packet.len;
     let (origin, recalled): (&Origin, _) = match Flow::in_tunnel(&packet).recall() {
         Ok(decision) => (&decision.origin, Ok(decision.exit)),

@@ -110,7 +110,7 @@ pub fn answer(frame: &Frame, l3: usize, speaker: Speaker) -> Result<(), GoesOn> 
             key = packet.address(TARGET).in_segment(speaker.segment);
             let (owner, flags) = bindings::owner(&speaker, &key).ok_or(GoesOn)?;
             turn(packet, owner, flags);
-            frame.store(0, &addresses(speaker.mac, owner)).map_err(|_| GoesOn)
+            frame.write_words(0, addresses(speaker.mac, owner)).map_err(|_| GoesOn)
         }
         _ => Err(GoesOn),
     }
