@@ -1,6 +1,9 @@
 //! The programs on the ports. Links are pinned: they outlive the agent, and a new agent replaces the program in them at one blow.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use aya::programs::{
     LinkOrder, ProgramInfo, SchedClassifier, TcAttachType, Xdp, XdpMode,
@@ -76,26 +79,40 @@ pub struct Target<'a> {
     pub mode: Mode,
 }
 
+/// The kinds of links that a port has.
+const fn kinds(role: Role) -> &'static [&'static str] {
+    match role {
+        Role::Uplink => &["xdp", "ingress"],
+        Role::Access | Role::Handover => &["xdp", "ingress", "egress"],
+    }
+}
+
+fn pin(pins: &Pins, kind: &str, ifindex: u32) -> PathBuf {
+    pins.links().join(format!("{kind}-{ifindex}"))
+}
+
 /// Whether all programs that a port needs are pinned on it.
 pub fn is_complete(pins: &Pins, ifindex: u32, role: u8) -> bool {
-    let kinds: &[&str] =
-        if role == Role::Uplink as u8 { &["xdp", "ingress"] } else { &["xdp", "ingress", "egress"] };
-    kinds.iter().all(|kind| pins.links().join(format!("{kind}-{ifindex}")).exists())
+    let role = if role == Role::Uplink as u8 { Role::Uplink } else { Role::Access };
+    kinds(role).iter().all(|kind| pin(pins, kind, ifindex).exists())
 }
 
 /// The programs of a port that are not on it any more, or were replaced by others: `xdp`, `ingress`, `egress`.
 pub fn lost(pins: &Pins, programs: &mut Programs, ifindex: u32, role: Role) -> Vec<&'static str> {
-    let xdp = [WHOLE, FRAGS].map(|name| programs.xdp(name).ok().and_then(|program| id(program.info())));
-    let mut tc = |name| [programs.classifier(name).ok().and_then(|program| id(program.info())); 2];
-    let wanted = [("xdp", xdp), ("ingress", tc(INGRESS)), ("egress", tc(EGRESS))];
-    let wanted = wanted.into_iter().filter(|(kind, _)| *kind != "egress" || role != Role::Uplink);
-    let is_lost = |kind: &str, programs: [Option<u32>; 2]| {
-        let path = pins.links().join(format!("{kind}-{ifindex}"));
-        let is = attached_at(&path).ok().flatten();
-        let mut ours = programs.into_iter().flatten().map(|program| Attached { ifindex, program });
-        programs != [None; 2] && !ours.any(|ours| is == Some(ours))
+    let mut ours = Vec::new();
+    for name in [WHOLE, FRAGS] {
+        ours.extend(programs.xdp(name).ok().and_then(|program| id(program.info())).map(|id| ("xdp", id)));
+    }
+    for (kind, name) in [("ingress", INGRESS), ("egress", EGRESS)] {
+        let program = programs.classifier(name).ok();
+        ours.extend(program.and_then(|program| id(program.info())).map(|id| (kind, id)));
+    }
+    let is_lost = |kind: &str| {
+        let is = attached_at(&pin(pins, kind, ifindex)).ok().flatten();
+        let mut ours = ours.iter().filter(|(of, _)| *of == kind).peekable();
+        ours.peek().is_some() && !ours.any(|(_, program)| is == Some(Attached { ifindex, program: *program }))
     };
-    wanted.filter(|(kind, programs)| is_lost(kind, *programs)).map(|(kind, _)| kind).collect()
+    kinds(role).iter().copied().filter(|kind| is_lost(kind)).collect()
 }
 
 fn id<E>(info: Result<ProgramInfo, E>) -> Option<u32> {
@@ -104,7 +121,7 @@ fn id<E>(info: Result<ProgramInfo, E>) -> Option<u32> {
 
 /// Whether the pipeline's link of a device is pinned.
 pub fn is_attached(pins: &Pins, ifindex: u32) -> bool {
-    pins.links().join(format!("xdp-{ifindex}")).exists()
+    pin(pins, "xdp", ifindex).exists()
 }
 
 /// Puts the programs on a port, or replaces those that an earlier agent put there. XDP comes last: until then the port carries nothing that it
@@ -114,7 +131,7 @@ pub fn is_attached(pins: &Pins, ifindex: u32) -> bool {
 /// The kernel refuses; what was attached by this call stays and is found by the next.
 pub fn attach(pins: &Pins, programs: &mut Programs, target: Target<'_>) -> Result<(), DataplaneError> {
     let named = |source| DataplaneError::Attach { interface: target.name.to_owned(), source };
-    let pin = |kind: &str| pins.links().join(format!("{kind}-{}", target.ifindex));
+    let pin = |kind: &str| pin(pins, kind, target.ifindex);
     classifier(programs.classifier(INGRESS)?, TcAttachType::Ingress, target.name, &pin("ingress"))
         .map_err(named)?;
     if target.role == Role::Uplink {
@@ -183,7 +200,7 @@ fn classifier(
 /// A link can't be detached, or its pin can't be removed.
 pub fn detach(pins: &Pins, ifindex: u32) -> Result<(), DataplaneError> {
     for kind in ["xdp", "ingress", "egress"] {
-        detach_link(&pins.links().join(format!("{kind}-{ifindex}")))?;
+        detach_link(&pin(pins, kind, ifindex))?;
     }
     Ok(())
 }
@@ -205,8 +222,7 @@ pub fn detach_all(pins: &Pins) -> Result<(), DataplaneError> {
 /// # Errors
 /// A pin can't be removed.
 pub fn unpin(pins: &Pins, ifindex: u32, kinds: &[&str]) -> Result<(), DataplaneError> {
-    let paths = kinds.iter().map(|kind| pins.links().join(format!("{kind}-{ifindex}")));
-    paths.into_iter().try_for_each(|path| detach_link(&path))
+    kinds.iter().try_for_each(|kind| detach_link(&pin(pins, kind, ifindex)))
 }
 
 fn detach_link(path: &Path) -> Result<(), DataplaneError> {
