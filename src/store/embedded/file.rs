@@ -24,12 +24,11 @@ const CHECKPOINT: i64 = 8192;
 /// Commits that [`File::after`] gives at once, at most.
 const BATCHES: i64 = 1000;
 
-/// `log` has what each commit wrote, `entries` what is there now.
+/// `entries` has what is there now; what each commit wrote is in [`row::TABLE`].
 const TABLES: &str = "
     CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     INSERT INTO counters VALUES ('version', 0), ('compacted', 0), ('term', 0);
     CREATE TABLE entries (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
-    CREATE TABLE log (version INTEGER PRIMARY KEY, writes BLOB NOT NULL) STRICT;
 ";
 
 /// An open file.
@@ -75,6 +74,7 @@ impl File {
             }
             (0, 0) if is_blank(&transaction)? => {
                 transaction.execute_batch(TABLES)?;
+                transaction.execute_batch(row::TABLE)?;
                 transaction.pragma_update(None, "application_id", APPLICATION)?;
                 transaction.pragma_update(None, "user_version", SCHEMA)?;
             }

@@ -11,6 +11,9 @@ use super::super::super::{StoreError, Write};
 /// The schema before this, whose log had a row for each key of a commit.
 pub const BEFORE: i32 = 1;
 
+/// The log: what each commit wrote.
+pub const TABLE: &str = "CREATE TABLE log (version INTEGER PRIMARY KEY, writes BLOB NOT NULL) STRICT";
+
 /// What one commit wrote.
 #[derive(Clone, PartialEq, Message)]
 pub struct Row {
@@ -52,10 +55,8 @@ impl Row {
 
 /// Writes the log of the schema before as it is written now.
 pub fn migrate(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-    transaction.execute_batch(
-        "ALTER TABLE log RENAME TO log_before;
-         CREATE TABLE log (version INTEGER PRIMARY KEY, writes BLOB NOT NULL) STRICT;",
-    )?;
+    transaction.execute_batch("ALTER TABLE log RENAME TO log_before")?;
+    transaction.execute_batch(TABLE)?;
     let mut query =
         transaction.prepare("SELECT version, key, value FROM log_before ORDER BY version, key")?;
     let mut insert = transaction.prepare("INSERT INTO log VALUES (?, ?)")?;
