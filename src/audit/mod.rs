@@ -15,8 +15,8 @@
 //! anew; then the checkpoints that somebody kept tell from where on.
 //!
 //! In the store an entry is under `audit/` and its place in 20 digits, the tree's right edge under `audit/tree`, and the newest checkpoint under
-//! `audit/checkpoint`. They are written by the same commit as the change ([`append`]), so that none is without the other; or, where a store makes several
-//! commits together so that nobody sees a part of them, by the last of these ([`add`], [`seal`]).
+//! `audit/checkpoint`. Entries are written by the same commit as the change ([`add`]), so that none is without the other, and so are edge and checkpoint
+//! ([`seal`]); or, where a store makes several commits together so that nobody sees a part of them, by the last of these.
 #![forbid(unsafe_code)]
 
 mod archive;
@@ -34,7 +34,7 @@ pub use entry::{Decision, Entry, Salt, Touched, Who, accepted, is_visible, is_vi
 pub use export::{Export, Item, of_store, read_export, write_export};
 pub use log::Log;
 pub use proof::{Growth, Proof, ProofError};
-pub use tree::{Hash, Leaf, Tree, add, append, commitment, restore, seal};
+pub use tree::{Hash, Leaf, Tree, add, commitment, restore, seal};
 pub use verify::{Finding, verify};
 
 /// What all keys of the log begin with.

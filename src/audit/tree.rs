@@ -51,28 +51,13 @@ struct LeafOf<'e> {
     entry: &'e Entry,
 }
 
-/// Puts entries behind the others, and gives the next tree and what has to be written, in the same commit as what the entries tell of.
+/// Puts entries behind the others, and gives the next tree and what has to be written, in the same commit as what the entries tell of. Before anybody sees
+/// it, what [`seal`] gives has to be written, too.
 ///
-/// It is pure, but for signing: the salts come with the entries. A controller that lost a race appends to the tree that it reads then.
+/// It is pure: the salts come with the entries. A controller that lost a race adds to the tree that it reads then.
 ///
 /// # Errors
 /// An entry can't be written as JSON. Each can.
-pub fn append(
-    tree: &Tree,
-    entries: &[(Entry, Salt)],
-    signer: Option<&Signer>,
-) -> Result<(Vec<Write>, Tree), serde_json::Error> {
-    let (mut writes, next) = add(tree, entries)?;
-    if !entries.is_empty() {
-        writes.extend(seal(&next, signer)?);
-    }
-    Ok((writes, next))
-}
-
-/// The first half of [`append`]: the entries alone. Before anybody sees them, what [`seal`] gives has to be written.
-///
-/// # Errors
-/// As for [`append`].
 pub fn add(tree: &Tree, entries: &[(Entry, Salt)]) -> Result<(Vec<Write>, Tree), serde_json::Error> {
     let mut next = tree.clone();
     let mut writes = Vec::with_capacity(entries.len());
@@ -85,7 +70,7 @@ pub fn add(tree: &Tree, entries: &[(Entry, Salt)]) -> Result<(Vec<Write>, Tree),
     Ok((writes, next))
 }
 
-/// The other half: the tree's right edge and, if somebody signs, its checkpoint.
+/// What seals it: the tree's right edge and, if somebody signs, its checkpoint.
 ///
 /// # Errors
 /// None: hashes can be written as JSON.

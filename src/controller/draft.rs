@@ -1,7 +1,7 @@
 //! What is decided, and yet to be written as the store has it: as JSON, with its entries in the audit log.
 //!
-//! It is written for a whole chain of commits, and only once that is on its way: what is planned again is not written again. That is not done on another
-//! thread: where there are two CPUs, that one and the store's took from each other, and there were fewer transactions a second and not more.
+//! It is written for a whole chain of commits, and only once that is on its way: what is planned again is not written again. A third thread for
+//! that was tried, on two CPUs, and seemed to make it slower (docs/performance.md).
 
 use std::sync::Arc;
 

@@ -10,12 +10,12 @@ use proptest::sample::Index;
 use serde_json::json;
 use sillon::audit::{
     Checkpoint, Decision, Entry, Export, Finding, Hash, Item, Leaf, Log, Proof, ProofError, Salt, Signer,
-    Touched, Tree, append, of_store, read_export, restore, verify, write_export,
+    Touched, Tree, add, of_store, read_export, restore, seal, verify, write_export,
 };
 use sillon::fabric::Revision;
 use sillon::identity::Identity;
 use sillon::model::Name;
-use sillon::store::{Commit, Embedded, Snapshot, Store, Version};
+use sillon::store::{Commit, Embedded, Snapshot, Store, Version, Write};
 
 use super::naive;
 
@@ -48,6 +48,17 @@ fn entry(number: usize, note: &str) -> Entry {
         }],
         operator: Some(operator),
     }
+}
+
+/// A commit's entries, sealed.
+fn append(
+    tree: &Tree,
+    entries: &[(Entry, Salt)],
+    signer: Option<&Signer>,
+) -> Result<(Vec<Write>, Tree), serde_json::Error> {
+    let (mut writes, next) = add(tree, entries)?;
+    writes.extend(seal(&next, signer)?);
+    Ok((writes, next))
 }
 
 fn salt() -> Salt {
