@@ -38,6 +38,8 @@ pub struct Point {
     pub port: String,
     /// As in the configuration.
     pub encap: String,
+    /// Whether frames from it, and to it, have a profile.
+    pub policed: [bool; 2],
 }
 
 /// What ids mean.
@@ -80,7 +82,9 @@ impl Places {
         let points = tables.attachments.iter().map(|(id, attachment)| {
             let (segment, port) =
                 (Names(tables).segment(attachment.segment), Names(tables).port(attachment.class.ifindex));
-            (*id, Point { segment, port, encap: encap(attachment.class) })
+            let rates = tables.rates.get(id);
+            let policed = rates.map_or([false; 2], |rates| [rates.ingress.is_some(), rates.egress.is_some()]);
+            (*id, Point { segment, port, encap: encap(attachment.class), policed })
         });
         let configured = tables.macs.iter().filter(|(key, _)| segments.contains_key(&key.segment));
         let bound = tables.bindings.iter().filter(|(key, _)| segments.contains_key(&key.segment));
