@@ -162,6 +162,8 @@ fn an_address_stays_while_it_is_alive_and_goes_with_it() {
     until("edge1 knows of 2", || is_remote(&world, 0, "alder.lan", 2) == Some(true));
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(8) {
+        // The neighbour stays known, or what is said to it would be flooded, and heard at edge1.
+        world.hosts[1].send(&datagram(12, mac(2), "still here").tagged(&[TAG])).unwrap();
         talk(&world, 1, 2);
         thread::sleep(Duration::from_millis(100));
         // Edge1 itself hears nothing of it.
