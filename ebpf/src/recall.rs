@@ -28,14 +28,15 @@ use crate::{
     tunnel::{Packet, Vxlan},
 };
 
-/// Slots of a CPU, as a power of two.
-const SLOT_BITS: u32 = 12;
 /// In jiffies: 50 to 500 ms.
 const LIFETIME: u64 = 50;
 
-/// Decisions by flow. Not pinned: programs that are new remember nothing.
+/// Decisions by flow. Not pinned: programs that are new remember nothing. Its size is the loader's to say.
 #[map]
-static DECISIONS: PerCpuArray<Decision> = PerCpuArray::with_max_entries(1 << SLOT_BITS, 0);
+static DECISIONS: PerCpuArray<Decision> = PerCpuArray::with_max_entries(1 << 12, 0);
+/// Its last slot, whose bits are all ones: also the loader's.
+#[unsafe(no_mangle)]
+static LAST_SLOT: u32 = (1 << 12) - 1;
 #[map]
 static EPOCHS: Array<Epochs> = Array::pinned(1, BPF_F_MMAPABLE);
 
@@ -141,7 +142,9 @@ impl Flow {
     fn slot(&self) -> u32 {
         let addresses = self.macs.head.wrapping_mul(SPREAD);
         let rest = self.place ^ self.source.word() ^ u64::from(self.macs.tail) << 17;
-        ((addresses ^ rest.wrapping_mul(SPREAD.rotate_left(32) | 1)) >> (64 - SLOT_BITS)) as u32
+        let hash = addresses ^ rest.wrapping_mul(SPREAD.rotate_left(32) | 1);
+        // SAFETY: a static, as `RECALL`.
+        (hash >> 40) as u32 & unsafe { core::ptr::read_volatile(&raw const LAST_SLOT) }
     }
 }
 
