@@ -20,6 +20,9 @@ use sillon_rig::{
 /// Within this, a change of the underlay is in the maps.
 const FOLLOWED: Duration = Duration::from_millis(100);
 
+/// No program remembers for longer what it did with a flow.
+const REMEMBERED: Duration = Duration::from_millis(600);
+
 /// Waits until all that a node sends goes out of `uplink` to `neighbour` (a MAC).
 fn follows(fabric: &Fabric, uplink: &str, neighbour: &str) {
     let way = format!("{uplink} via {neighbour} (16)");
@@ -241,6 +244,41 @@ fn flows_share_paths_of_equal_cost_and_move_when_one_breaks() {
     follows(&fabric, "up1", &text(fabric.routers[1].mac("edge0").unwrap()));
     assert_eq!(flows("moved"), [0, 64]);
     assert_eq!(wires[1].drain().unwrap().iter().filter(|frame| frame.contains(b"moved")).count(), 64);
+}
+
+#[test]
+fn a_second_way_is_used_within_100_ms() {
+    let mut fabric = fabric(Underlay::Routed);
+    let wires = hosts(&mut fabric, Family::V4);
+    let edge = fabric.edges[0].netns.clone();
+    let tap = fabric.routers[1].enter(|| Ok(PacketSocket::open("edge0")?)).unwrap();
+    let macs = sillon_rig::frame::Macs { from: mac(1), to: mac(2) };
+    let mut ports = (0..64).cycle();
+    let mut send = || {
+        let ports = (ports.next().unwrap(), 7);
+        wires[0].send(&Frame::udp(macs, (common::v4(1), common::v4(2)), ports, b"which way?")).unwrap();
+        thread::sleep(Duration::from_millis(1));
+    };
+    let mut took = Vec::new();
+    for _ in 0..5 {
+        edge.ip("route replace 10.99.0.2 via 10.98.0.2 dev up0").unwrap();
+        follows(&fabric, "up0", &text(fabric.routers[0].mac("edge0").unwrap()));
+        // What the programs remember of the flow is new when its ways change, and would hold for a while.
+        thread::sleep(REMEMBERED);
+        (0..8).for_each(|_| send());
+        while tap.try_receive().unwrap().is_some() {}
+        edge.ip("route replace 10.99.0.2 nexthop via 10.98.0.2 dev up0 nexthop via 10.98.1.2 dev up1")
+            .unwrap();
+        let changed = Instant::now();
+        let is_ours = |bytes: Vec<u8>| Frame(bytes).contains(b"which way?");
+        while !std::iter::from_fn(|| tap.try_receive().unwrap()).any(is_ours) {
+            assert!(changed.elapsed() < common::PATIENCE, "the second way is not used");
+            send();
+        }
+        took.push(changed.elapsed());
+    }
+    took.sort();
+    assert!(took[2] < FOLLOWED, "{took:?}");
 }
 
 #[test]

@@ -118,16 +118,21 @@ pub fn received_from_tunnel(ingress: Exit, bytes: usize) {
 }
 
 #[inline(always)]
-pub fn sent(exit: Exit, bytes: usize) {
-    let counters = if exit.is_remote() {
-        counters(&REMOTE_COUNTERS, exit)
-    } else {
-        counters(&ATTACHMENT_COUNTERS, exit)
-    };
+fn sent(counters: Option<&mut Counters>, bytes: usize) {
     if let Some(counters) = counters {
         counters.out_frames += 1;
         counters.out_bytes += bytes as u64;
     }
+}
+
+#[inline(always)]
+pub fn sent_to_attachment(exit: Exit, bytes: usize) {
+    sent(counters(&ATTACHMENT_COUNTERS, exit), bytes);
+}
+
+#[inline(always)]
+pub fn sent_to_remote(exit: Exit, bytes: usize) {
+    sent(counters(&REMOTE_COUNTERS, exit), bytes);
 }
 
 /// A question of an attachment that was answered.

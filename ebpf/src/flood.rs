@@ -18,7 +18,8 @@ pub fn hand_over(frame: &Frame, origin: &Origin, inner: &Inner) -> Result<u32, D
     let flow = flow::of(frame, inner);
     let lifted = if inner.carried == Carried::PriorityTag { TAG } else { 0 };
     let strip = origin.lead() + lifted;
-    rewrite::move_front(frame, inner, strip as i32)?;
+    frame.shift(strip as i32)?;
+    rewrite::put_addresses(frame, inner, strip as i32)?;
     let ethertype: u16 = frame.read(ETHERTYPE)?;
     frame.write(ETHERTYPE, MASKED_ETHERTYPE.to_be())?;
     let mut flags = 0;

@@ -4,7 +4,7 @@
 //! (RFC 2983's uniform model), an operator could promote itself on the underlay that all share. A yellow frame has the next drop precedence of the
 //! same class, where the segment's DSCP is one of assured forwarding (RFC 2597; RFC 2698 section 5 colours so): it is not delayed by that, nor gets before others.
 
-use sillon_abi::{PATH_BUCKETS, PathEntry, RemoteEntry, V4_OUTER, V6_OUTER};
+use sillon_abi::{PATH_BUCKETS, PathEntry, RemoteEntry, V4_OUTER};
 
 use crate::maps::{PATHS, REMOTES};
 
@@ -53,44 +53,59 @@ pub fn path(remote: u32, hash: u32) -> Option<&'static PathEntry> {
     let bucket = (hash >> 16) as usize & (PATH_BUCKETS - 1);
     // SAFETY: in bounds by the mask; one aligned word, read at once.
     let id = unsafe { core::ptr::read_volatile((&raw const remote.paths).cast::<u32>().add(bucket)) };
+    by_id(id)
+}
+
+/// A path, unless its id is 0.
+#[inline(always)]
+pub fn by_id(id: u32) -> Option<&'static PathEntry> {
     if id == 0 { None } else { PATHS.get(id) }
 }
 
-/// Copies the first `N` bytes of a path's header, in words as wide as there are: of what is only 2-aligned the compiler would
-/// copy two bytes at a time.
-///
-/// # Safety
-/// `to` must point to `N` writable bytes.
+/// The path that all flows take to a remote; 0 where there are several, or none. Who remembers it must forget it when the remote's
+/// paths are others.
 #[inline(always)]
-unsafe fn copy<const N: usize>(to: *mut u16, path: &PathEntry) {
-    const { assert!(N.is_multiple_of(2) && N <= size_of::<[u16; 36]>()) };
-    let from = (&raw const path.header).cast::<u64>();
-    for word in 0..N / 8 {
-        // SAFETY: as the caller promises; the path's header is longer.
-        unsafe { to.cast::<u64>().add(word).write_unaligned(from.add(word).read_unaligned()) };
-    }
-    for word in N / 8 * 4..N / 2 {
-        // SAFETY: as above.
-        unsafe { to.add(word).write_unaligned(path.header[word]) };
+pub fn only(remote: u32) -> u32 {
+    let Some(remote) = REMOTES.get(remote) else { return 0 };
+    let first = remote.paths[0];
+    if remote.paths.iter().all(|path| *path == first) { first } else { 0 }
+}
+
+/// The path's header in words of eight bytes, and how many of them go into a frame. What differs from frame to frame is zero in
+/// it and is added to a word on its way: to write over bytes that were just written costs more than it says.
+struct Words<'a>(&'a PathEntry);
+
+impl Words<'_> {
+    #[inline(always)]
+    fn get(&self, place: usize) -> u64 {
+        const { assert!(size_of::<[u16; 36]>() == size_of::<[u64; 9]>()) };
+        // SAFETY: one of the nine.
+        unsafe { (&raw const self.0.header).cast::<u64>().add(place).read_unaligned() }
     }
 }
 
+/// A field of the header's word, `bytes` from the word's start.
+#[inline(always)]
+fn at(bytes: u32, field: u16) -> u64 {
+    u64::from(field) << (bytes * 8)
+}
+
 impl Outer {
-    /// UDP source port, length and zero checksum, and the VXLAN header, from word `at`.
-    ///
-    /// # Safety
-    /// `header` must point to as many writable bytes.
     #[inline(always)]
-    unsafe fn udp_and_vxlan(&self, header: *mut u16, at: usize) {
-        // SAFETY: as the caller promises.
-        unsafe {
-            header.add(at).write_unaligned((SOURCE_PORTS | self.hash as u16 & !SOURCE_PORTS).to_be());
-            header.add(at + 2).write_unaligned((self.inner as u16 + 16).to_be());
-            header.add(at + 5).write_unaligned(self.marks.to_be());
-            // Not as one word: at TC the header is made on the stack, where it would stand at an odd place.
-            header.add(at + 6).write_unaligned(((self.vni >> 8) as u16).to_be());
-            header.add(at + 7).write_unaligned(((self.vni << 8) as u16).to_be());
-        }
+    fn source_port(&self) -> u16 {
+        (SOURCE_PORTS | self.hash as u16 & !SOURCE_PORTS).to_be()
+    }
+
+    /// Of the UDP datagram.
+    #[inline(always)]
+    fn udp_len(&self) -> u16 {
+        (self.inner as u16 + 16).to_be()
+    }
+
+    /// The VNI and the reserved byte behind it, as on the wire.
+    #[inline(always)]
+    fn vni(&self) -> u32 {
+        (self.vni << 8).to_be()
     }
 
     /// # Safety
@@ -101,26 +116,37 @@ impl Outer {
         let sum = path.checksum + u32::from(self.tos) + total;
         let sum = (sum & 0xffff) + (sum >> 16);
         let sum = (sum & 0xffff) + (sum >> 16);
+        let (vni, words, to) = (self.vni(), Words(path), header.cast::<u64>());
         // SAFETY: as the caller promises.
         unsafe {
-            copy::<V4_OUTER>(header, path);
-            header.add(7).write_unaligned((0x4500 | u16::from(self.tos)).to_be());
-            header.add(8).write_unaligned((total as u16).to_be());
-            header.add(12).write_unaligned((!(sum as u16)).to_be());
-            self.udp_and_vxlan(header, 17);
+            to.write_unaligned(words.get(0));
+            to.add(1).write_unaligned(words.get(1) | at(6, u16::from(self.tos).to_be()));
+            to.add(2).write_unaligned(words.get(2) | at(0, (total as u16).to_be()));
+            to.add(3).write_unaligned(words.get(3) | at(0, (!(sum as u16)).to_be()));
+            to.add(4).write_unaligned(words.get(4) | at(2, self.source_port()) | at(6, self.udp_len()));
+            to.add(5).write_unaligned(words.get(5) | at(4, self.marks.to_be()) | u64::from(vni) << 48);
+            header.add(24).write_unaligned((vni >> 16) as u16);
         }
     }
 
     /// # Safety
-    /// `header` must point to [`V6_OUTER`] writable bytes.
+    /// `header` must point to [`sillon_abi::V6_OUTER`] writable bytes.
     #[inline(always)]
     pub unsafe fn write_v6(&self, header: *mut u16, path: &PathEntry) {
+        let (vni, words, to) = (self.vni(), Words(path), header.cast::<u64>());
         // SAFETY: as the caller promises.
         unsafe {
-            copy::<V6_OUTER>(header, path);
-            header.add(7).write_unaligned((0x6000 | u16::from(self.tos) << 4).to_be());
-            header.add(9).write_unaligned((self.inner as u16 + 16).to_be());
-            self.udp_and_vxlan(header, 27);
+            to.write_unaligned(words.get(0));
+            to.add(1).write_unaligned(words.get(1) | at(6, (u16::from(self.tos) << 4).to_be()));
+            to.add(2).write_unaligned(words.get(2) | at(2, self.udp_len()));
+            to.add(3).write_unaligned(words.get(3));
+            to.add(4).write_unaligned(words.get(4));
+            to.add(5).write_unaligned(words.get(5));
+            to.add(6).write_unaligned(words.get(6) | at(6, self.source_port()));
+            to.add(7).write_unaligned(words.get(7) | at(2, self.udp_len()));
+            // Two and four bytes that stand well: at TC the header is made on the stack.
+            header.add(32).cast::<u32>().write_unaligned(u32::from(self.marks.to_be()) | vni << 16);
+            header.add(34).write_unaligned((vni >> 16) as u16);
         }
     }
 }

@@ -1,26 +1,30 @@
-//! Most packets by far are *plain*: whole ones of TCP or UDP, over IPv4 without options, behind no tags but the attachment's own. If
-//! such a one belongs to a flow that is decided, and nobody wants to look at it more closely, no step between `recall` and `deliver`
-//! has a say in it. Whether that is so is asked here, once and of a few words that are read together; then those steps are left out.
+//! Most packets by far are *plain*: IP without anything that one of the steps would look at, behind no tags but the attachment's own, and
+//! in a tunnel's packet (`tunnel`) of which nothing is out of the ordinary. If such a one belongs to a flow that is decided, no step between `recall`
+//! and `deliver` has a say in it. Whether that is so is asked here, once and of a few words that are read together; then those steps are left out.
 //!
-//! Nothing is left out that would do anything: what one of the steps might drop, change or answer is not plain. Who gives a step more
+//! Nothing is left out that would do anything: what one of the steps might drop, change or answer is not plain, and nothing is dropped here that
+//! can still be looked at in full. Who gives a step more
 //! to do has to see to it here, too; the fuzzer, which sends many of its frames again and again, holds both ways to the same model.
 
-use sillon_abi::{Guards, PortEntry, Role};
+mod tunnel;
+
+use sillon_abi::{DropReason, Exit, Guards, PortEntry, Role};
 
 use crate::{
     classify::{self, Origin},
     count::{self, Scope},
-    deliver,
+    deliver::{ToAttachment, ToRemote},
     flow::{self, Flow, TCP, UDP},
     frame::{Frame, Macs},
     guard::server,
-    parse::{Carried, ETHERTYPE, IPV4, Inner},
+    outer,
+    parse::{Carried, ETHERTYPE, IPV4, IPV6, Inner},
     recall::{self, Decision},
-    tunnel,
     xdp::dropped,
 };
+use tunnel::Front;
 
-/// Guards that look at each packet.
+/// Guards that look at each packet, also of those over IPv4.
 const CLOSER: u16 = Guards::POLICED_IN | Guards::PREFIXES | Guards::ETHERTYPES;
 
 /// Where the packet starts, behind the ethertype of a frame without tags.
@@ -30,6 +34,19 @@ const L3: usize = ETHERTYPE + 2;
 const HEAD: u32 = u32::from_ne_bytes([8, 0, 0x45, 0]);
 const HEAD_MASK: u32 = u32::from_ne_bytes([0xff, 0xff, 0xff, 0]);
 
+/// How long a frame of a decided flow may be, where its length is all that is asked of any; 0 where it is not.
+#[inline(always)]
+pub fn longest(origin: &Origin, exit: Exit) -> u32 {
+    let is_remote = origin.ingress.is_remote();
+    // What servers say is looked at per packet, but at attachments only.
+    let closer = if is_remote { CLOSER | Guards::KINDS } else { CLOSER };
+    // Split horizon (`lookup`): there is no other.
+    if origin.guards & closer != 0 || is_remote && exit.is_remote() {
+        return 0;
+    }
+    (origin.lead() + L3) as u32 + u32::from(origin.mtu)
+}
+
 /// What becomes of a frame that is plain, and nothing of another: that one is as it was, and not counted. `len` is the whole
 /// frame's.
 #[inline(always)]
@@ -38,39 +55,79 @@ pub fn forward(frame: &Frame, len: usize) -> Option<u32> {
     if port.role == Role::Uplink as u8 { from_tunnel(frame, port, len) } else { from_port(frame, port, len) }
 }
 
+/// What is known of a plain frame whose addresses stand at `start`.
+#[inline(always)]
+fn inner(origin: &Origin, macs: Macs, start: usize, ethertype: u16, len: usize) -> Inner {
+    let l3 = origin.lead() + L3;
+    Inner { macs, start, carried: Carried::Nothing, priority: 0, eligible: 0, l3, ethertype, len }
+}
+
 #[inline(always)]
 fn from_port(frame: &Frame, port: &PortEntry, len: usize) -> Option<u32> {
     let tags = classify::tags(frame, port).ok()?;
-    let Decision { origin, exit, .. } = recall::Flow::on_port(&tags).decision()?;
-    if tags.priority != 0 {
+    let decision = recall::Flow::on_port(&tags).decision()?;
+    let Decision { origin, exit, .. } = decision;
+    if tags.priority != 0 || len > decision.plain as usize {
         return None;
     }
-    let packet = packet(frame, origin, tags.macs, 0, len)?;
-    count::received_on_port(origin.ingress, len);
-    let forwarded = deliver::deliver(frame, origin, &packet.inner, *exit, || packet.flow());
-    Some(forwarded.unwrap_or_else(|reason| dropped(Scope::of(origin), reason)))
+    let packet = Packet::of(frame, origin)?;
+    let inner = inner(origin, tags.macs, 0, IPV4, len);
+    let received = || count::received_on_port(origin.ingress, len);
+    if !exit.is_remote() {
+        return to_attachment(frame, decision, &inner, received);
+    }
+    let flow = packet.flow();
+    let path = outer::by_id(decision.path).or_else(|| outer::path(exit.id(), flow.hash))?;
+    let leaving = ToRemote::through(frame, origin, &inner, *exit, path).ok()?;
+    received();
+    Some(action(origin, leaving.go(frame, origin, &inner, &flow)))
+}
+
+/// For each family by itself: what is known of a header from the start need not be remembered.
+#[inline(always)]
+fn from_tunnel(frame: &Frame, port: &PortEntry, len: usize) -> Option<u32> {
+    let front = Front::of(frame, port)?;
+    if front.is_over_ipv4() {
+        out_of_tunnel(frame, &front.over_ipv4(port, len)?, len)
+    } else {
+        out_of_tunnel(frame, &front.over_ipv6(port, len)?, len)
+    }
 }
 
 #[inline(always)]
-fn from_tunnel(frame: &Frame, port: &PortEntry, len: usize) -> Option<u32> {
-    let outer = tunnel::packet(frame, port, len).ok()??;
-    if outer.padding != 0 || outer.ecn != 0 || outer.is_yellow() {
+fn out_of_tunnel(frame: &Frame, packet: &tunnel::Packet, len: usize) -> Option<u32> {
+    let &tunnel::Packet { source, vxlan, macs, header, ethertype } = packet;
+    let decision = recall::Flow::of_vxlan(vxlan, source, macs).decision()?;
+    let origin = &decision.origin;
+    // Of all that neighbours say, suppression listens to what is over IPv6.
+    let is_plain =
+        ethertype == IPV4.to_be() || ethertype == IPV6.to_be() && origin.guards & Guards::SUPPRESS == 0;
+    if !is_plain || len > decision.plain as usize {
         return None;
     }
-    let Decision { origin, exit, .. } = recall::Flow::in_tunnel(&outer).decision()?;
-    // Split horizon (`lookup`): there is no other. It is asked since nothing but an attachment is to be made ready for here.
-    if exit.is_remote() {
-        return None;
-    }
-    let packet = packet(frame, origin, outer.macs, outer.header, outer.header + outer.len)?;
-    count::received_from_tunnel(origin.ingress, outer.len);
-    let forwarded = deliver::to_attachment(frame, origin, &packet.inner, *exit);
-    Some(forwarded.unwrap_or_else(|reason| dropped(Scope::of(origin), reason)))
+    let inner = inner(origin, macs, header, u16::from_be(ethertype), len);
+    to_attachment(frame, decision, &inner, || count::received_from_tunnel(origin.ingress, len - header))
 }
 
-/// A plain packet, and what its flow's hash is made from.
+/// To an attachment, unless something is in the way: then the frame is as it was.
+#[inline(always)]
+fn to_attachment(frame: &Frame, decision: &Decision, inner: &Inner, received: impl FnOnce()) -> Option<u32> {
+    let unpoliced =
+        |guards, _| if guards & Guards::POLICED_OUT == 0 { Ok(0) } else { Err(DropReason::PolicedEgress) };
+    let origin = &decision.origin;
+    let leaving = ToAttachment::out_of(frame, origin, inner, decision.exit, unpoliced).ok()?;
+    received();
+    Some(action(origin, leaving.go(frame, inner)))
+}
+
+/// Of a frame that has become another and can't be looked at again.
+#[inline(always)]
+fn action(origin: &Origin, gone: Result<u32, DropReason>) -> u32 {
+    gone.unwrap_or_else(|reason| dropped(Scope::of(origin), reason))
+}
+
+/// A whole packet of TCP or UDP, over IPv4 without options: what its flow's hash is made from.
 struct Packet {
-    inner: Inner,
     addresses: u64,
     ports: u32,
     ecn: u8,
@@ -81,45 +138,31 @@ impl Packet {
     fn flow(&self) -> Flow {
         Flow { hash: flow::over_ipv4(self.addresses, self.ports), ecn: self.ecn }
     }
-}
 
-/// The packet, if it is plain. The inner frame's addresses stand at `start`.
-#[inline(always)]
-fn packet(frame: &Frame, origin: &Origin, macs: Macs, start: usize, len: usize) -> Option<Packet> {
-    let lead = origin.lead();
-    // Ethertype, IPv4 header and ports.
-    let at = frame.at::<[u16; 13]>(ETHERTYPE + lead).ok()?.cast::<u8>();
-    // SAFETY: 26 bytes are there.
-    let (head, fragment, protocol, addresses, ports) = unsafe {
-        (
-            at.cast::<u32>().read_unaligned(),
-            at.add(8).cast::<u16>().read_unaligned(),
-            at.add(11).read(),
-            at.add(14).cast::<u64>().read_unaligned(),
-            at.add(22).cast::<u32>().read_unaligned(),
-        )
-    };
-    let is_plain = head & HEAD_MASK == HEAD
-        && fragment & flow::FRAGMENT == 0
-        && (protocol == UDP || protocol == TCP)
-        && origin.guards & CLOSER == 0
-        && len <= lead + L3 + origin.mtu as usize;
-    if !is_plain {
-        return None;
+    /// The packet behind an attachment's tags, if it is such a one.
+    #[inline(always)]
+    fn of(frame: &Frame, origin: &Origin) -> Option<Self> {
+        // Ethertype, IPv4 header and ports.
+        let at = frame.at::<[u16; 13]>(ETHERTYPE + origin.lead()).ok()?.cast::<u8>();
+        // SAFETY: 26 bytes are there.
+        let (head, fragment, protocol, addresses, ports) = unsafe {
+            (
+                at.cast::<u32>().read_unaligned(),
+                at.add(8).cast::<u16>().read_unaligned(),
+                at.add(11).read(),
+                at.add(14).cast::<u64>().read_unaligned(),
+                at.add(22).cast::<u32>().read_unaligned(),
+            )
+        };
+        let is_plain = head & HEAD_MASK == HEAD
+            && fragment & flow::FRAGMENT == 0
+            && (protocol == UDP || protocol == TCP);
+        if !is_plain {
+            return None;
+        }
+        if protocol == UDP && origin.guards & Guards::NO_DHCP_SERVER != 0 && server::is_dhcp_servers(ports) {
+            return None;
+        }
+        Some(Self { addresses, ports, ecn: head.to_ne_bytes()[3] & 3 })
     }
-    if protocol == UDP && origin.guards & Guards::NO_DHCP_SERVER != 0 && server::is_dhcp_servers(ports) {
-        return None;
-    }
-    let inner = Inner {
-        macs,
-        start,
-        carried: Carried::Nothing,
-        priority: 0,
-        eligible: 0,
-        l3: L3 + lead,
-        ethertype: IPV4,
-        len,
-    };
-    let ecn = head.to_ne_bytes()[3] & 3;
-    Some(Packet { inner, addresses, ports, ecn })
 }

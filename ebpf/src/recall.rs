@@ -2,7 +2,8 @@
 //! things up once, and for a moment the decision is taken as it was. A frame that recalls a decision does what it would have done
 //! had it been under way since then, and not longer than that is allowed: a decision is void
 //!
-//! - once the node's epoch is another, which the agent counts up when it has purged the FDB, and at the end of every change;
+//! - once the node's epoch is another, which the agent counts up when it has purged the FDB, when the ways to remotes are others, and at the
+//!   end of every change;
 //! - once the segment's epoch is another, which an address that moves counts up at once;
 //! - after [`LIFETIME`], so that the FDB hears of those who talk.
 //!
@@ -16,24 +17,26 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, PerCpuArray},
 };
-use sillon_abi::{Epochs, Exit};
+use sillon_abi::{Epochs, Exit, V4_OUTER};
 
 use crate::{
     classify::{Origin, Tags},
     count,
     flow::SPREAD,
     frame::Macs,
-    tunnel::Packet,
+    outer, plain,
+    tunnel::{Packet, Vxlan},
 };
 
-/// Slots of a CPU, as a power of two.
-const SLOT_BITS: u32 = 12;
 /// In jiffies: 50 to 500 ms.
 const LIFETIME: u64 = 50;
 
-/// Decisions by flow. Not pinned: programs that are new remember nothing.
+/// Decisions by flow. Not pinned: programs that are new remember nothing. Its size is the loader's to say.
 #[map]
-static DECISIONS: PerCpuArray<Decision> = PerCpuArray::with_max_entries(1 << SLOT_BITS, 0);
+static DECISIONS: PerCpuArray<Decision> = PerCpuArray::with_max_entries(1 << 12, 0);
+/// Its last slot, whose bits are all ones: also the loader's.
+#[unsafe(no_mangle)]
+static LAST_SLOT: u32 = (1 << 12) - 1;
 #[map]
 static EPOCHS: Array<Epochs> = Array::pinned(1, BPF_F_MMAPABLE);
 
@@ -51,11 +54,33 @@ fn is_on() -> bool {
 /// What tells flows apart.
 #[derive(Clone, Copy)]
 pub struct Flow {
-    /// Port and tags, or VNI: of two that are not both of tunnels, or both of none, it is never the same.
+    /// Port and tags, or what a tunnel's packet says: of two that are not both of none, or both of tunnels over the same family, it is never the same.
     place: u64,
-    /// The source, of a tunnel.
-    source: Option<[u64; 2]>,
+    source: Source,
     macs: Macs,
+}
+
+/// Where a frame's tunnel begins.
+#[derive(Clone, Copy)]
+pub enum Source {
+    /// It came from no tunnel.
+    None,
+    /// An IPv4 address, as on the wire.
+    V4(u32),
+    /// An IPv6 address, as on the wire.
+    V6([u64; 2]),
+}
+
+impl Source {
+    /// Its second word, which for IPv4 is all.
+    #[inline(always)]
+    fn word(self) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::V4(address) => u64::from(address),
+            Self::V6(words) => words[1],
+        }
+    }
 }
 
 /// What was decided on a flow.
@@ -67,44 +92,59 @@ pub struct Decision {
     pub exit: Exit,
     epoch: u64,
     until: u64,
+    /// How long a frame may be for which nothing is asked but its length; 0 where more is asked, or another thing.
+    pub plain: u32,
+    /// Where the exit is a remote that has only one path, that one; 0 otherwise.
+    pub path: u32,
     pub origin: Origin,
 }
 
 impl Decision {
     #[inline(always)]
     fn is_of(&self, flow: &Flow) -> bool {
-        self.place == flow.place
-            && flow.source.is_none_or(|source| self.source == source)
-            && self.macs == flow.macs
+        let is_from_there = match flow.source {
+            Source::None => true,
+            Source::V4(_) => self.source[1] == flow.source.word(),
+            Source::V6(words) => self.source == words,
+        };
+        self.place == flow.place && is_from_there && self.macs == flow.macs
     }
 }
 
-/// No tags have either bit alone, see `ClassKey::word`: of `inner`, where a VID has neither, and `ClassKey::ANY` has all.
+/// No tags have this bit and not the lower ones beside it, see `ClassKey::word`: of `inner`, where a VID has it not, and `ClassKey::ANY` has all.
 const TUNNELLED: u64 = 1 << 63;
-const FROM_LEAF: u64 = 1 << 62;
+const OVER_IPV6: u64 = 1 << 62;
 
 impl Flow {
     #[inline(always)]
     pub fn on_port(tags: &Tags) -> Self {
-        Self { place: tags.key.word(), source: None, macs: tags.macs }
+        Self { place: tags.key.word(), source: Source::None, macs: tags.macs }
     }
 
     #[inline(always)]
     pub fn in_tunnel(packet: &Packet) -> Self {
-        let leaf = if packet.is_from_leaf() { FROM_LEAF } else { 0 };
-        Self {
-            place: TUNNELLED | leaf | u64::from(packet.vni),
-            source: Some(packet.source),
-            macs: packet.macs,
-        }
+        let source = if packet.header == V4_OUTER {
+            Source::V4((packet.source[1] >> 32) as u32)
+        } else {
+            Source::V6(packet.source)
+        };
+        Self::of_vxlan(packet.vxlan, source, packet.macs)
+    }
+
+    #[inline(always)]
+    pub fn of_vxlan(vxlan: Vxlan, source: Source, macs: Macs) -> Self {
+        let over = if let Source::V6(_) = source { OVER_IPV6 } else { 0 };
+        Self { place: TUNNELLED | over | vxlan.place(), source, macs }
     }
 
     /// Two products that the CPU can form at once: every bit of either factor reaches the topmost bits of its product.
     #[inline(always)]
     fn slot(&self) -> u32 {
         let addresses = self.macs.head.wrapping_mul(SPREAD);
-        let rest = self.place ^ self.source.map_or(0, |source| source[1]) ^ u64::from(self.macs.tail) << 17;
-        ((addresses ^ rest.wrapping_mul(SPREAD.rotate_left(32) | 1)) >> (64 - SLOT_BITS)) as u32
+        let rest = self.place ^ self.source.word() ^ u64::from(self.macs.tail) << 17;
+        let hash = addresses ^ rest.wrapping_mul(SPREAD.rotate_left(32) | 1);
+        // SAFETY: a static, as `RECALL`.
+        (hash >> 40) as u32 & unsafe { core::ptr::read_volatile(&raw const LAST_SLOT) }
     }
 }
 
@@ -193,8 +233,10 @@ impl Undecided {
         unsafe {
             let until = bpf_jiffies64() + LIFETIME;
             let Flow { place, source, macs } = self.flow;
-            let source = source.unwrap_or([0; 2]);
-            *decision = Decision { place, source, macs, exit, epoch, until, origin: *origin };
+            let source = if let Source::V6(words) = source { words } else { [0, source.word()] };
+            let plain = plain::longest(origin, exit);
+            let path = if exit.is_remote() { outer::only(exit.id()) } else { 0 };
+            *decision = Decision { place, source, macs, exit, epoch, until, plain, path, origin: *origin };
         }
     }
 }

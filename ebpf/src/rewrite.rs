@@ -18,10 +18,9 @@ fn tag(frame: &Frame, offset: usize, tpid: u16, tci: u16) -> Result<(), DropReas
     frame.write(offset, [tpid.to_be(), tci.to_be()])
 }
 
-/// Takes `by` bytes off in front of the inner packet (or adds them), and puts the addresses at the front, unless they are there.
+/// Puts the addresses at the front, where `by` bytes were taken off, unless they are there.
 #[inline(always)]
-pub fn move_front(frame: &Frame, inner: &Inner, by: i32) -> Result<(), DropReason> {
-    frame.shift(by)?;
+pub fn put_addresses(frame: &Frame, inner: &Inner, by: i32) -> Result<(), DropReason> {
     if inner.start as i32 != by { frame.write_macs(0, inner.macs) } else { Ok(()) }
 }
 
@@ -30,6 +29,14 @@ pub fn move_front(frame: &Frame, inner: &Inner, by: i32) -> Result<(), DropReaso
 pub struct Front {
     pub strip: usize,
     pub push: usize,
+}
+
+impl Front {
+    /// How many bytes fewer there are.
+    #[inline(always)]
+    pub fn by(self) -> i32 {
+        self.strip as i32 - self.push as i32
+    }
 }
 
 /// What becomes of a frame's front on the way to an attachment.
@@ -45,16 +52,16 @@ pub fn front(origin: &Origin, inner: &Inner, encap: Encap) -> Result<Front, Drop
     Ok(Front { strip, push: encap.tags() * TAG })
 }
 
-/// Gives the frame the tags of an attachment, with this PCP and DEI.
+/// Gives the frame the tags of an attachment, with this PCP and DEI, once there is room.
 #[inline(always)]
 pub fn to_attachment(
     frame: &Frame,
     inner: &Inner,
     class: ClassKey,
-    Front { strip, push }: Front,
+    front: Front,
     priority: u16,
 ) -> Result<(), DropReason> {
-    move_front(frame, inner, strip as i32 - push as i32)?;
+    put_addresses(frame, inner, front.by())?;
     let outer = priority | class.outer_vid();
     match class.encap() {
         Encap::Untagged | Encap::Port => Ok(()),

@@ -174,7 +174,7 @@ impl Copies {
             self.skb.pop_tag()?;
         }
         copied?;
-        count::sent(exit, len);
+        count::sent_to_attachment(exit, len);
         self.sent = true;
         Ok(())
     }
@@ -247,7 +247,7 @@ impl Copies {
         self.skb.write_outer(&outer, path)?;
         self.skb.set_mark(0);
         self.skb.copy_to(path.ifindex)?;
-        count::sent(exit, inner);
+        count::sent_to_remote(exit, inner);
         self.sent = true;
         Ok(())
     }

@@ -28,20 +28,70 @@ const UDP: u8 = 17;
 const ETH: usize = 14;
 const IPV4_HEADER: usize = 20;
 const IPV6_HEADER: usize = 40;
-const UDP_AND_VXLAN: usize = 16;
+pub const UDP_AND_VXLAN: usize = 16;
 /// The two addresses of an inner frame.
 const MACS: usize = size_of::<[u32; 3]>();
 /// Number of IPv6's fragment header.
 const FRAGMENT: u8 = 44;
 const MORE_FRAGMENTS: u16 = 0x2000;
 const FRAGMENT_OFFSET: u16 = 0x1fff;
-/// The I flag.
-const VNI_IS_VALID: u8 = 0x08;
 /// The smallest inner frame: an Ethernet header.
 const SMALLEST: usize = UDP_AND_VXLAN + ETH;
 
 /// Of the first word of a frame, what is the destination.
 const DESTINATION: u64 = 0xffff_ffff_ffff;
+
+/// The VXLAN header, as its two words stand in the packet.
+#[derive(Clone, Copy)]
+pub struct Vxlan {
+    pub flags: u32,
+    pub vni: u32,
+}
+
+impl Vxlan {
+    /// The I flag: there is a VNI.
+    const VALID: u32 = u32::from_ne_bytes([0x08, 0, 0, 0]);
+    /// [`LEAF`], behind the flags.
+    const LEAF: u32 = (LEAF.to_be() as u32) << 16;
+    /// [`YELLOW`], beside it.
+    const YELLOW: u32 = (YELLOW.to_be() as u32) << 16;
+    /// The last byte is reserved.
+    const VNI: u32 = u32::from_ne_bytes([0xff, 0xff, 0xff, 0]);
+
+    #[inline(always)]
+    fn is_valid(self) -> bool {
+        self.flags & Self::VALID != 0
+    }
+
+    #[inline(always)]
+    pub fn vni(self) -> u32 {
+        u32::from_be(self.vni) >> 8
+    }
+
+    /// Whether a leaf of a `tree` sent it.
+    #[inline(always)]
+    pub fn is_from_leaf(self) -> bool {
+        self.flags & Self::LEAF != 0
+    }
+
+    /// Whether the node that it comes from found it yellow.
+    #[inline(always)]
+    pub fn is_yellow(self) -> bool {
+        self.flags & Self::YELLOW != 0
+    }
+
+    /// Whether it is valid, and not yellow.
+    #[inline(always)]
+    pub fn is_plain(self) -> bool {
+        self.flags & (Self::VALID | Self::YELLOW) == Self::VALID
+    }
+
+    /// The VNI and who sent it, as one word that no other VNI or sender has; the upper three bytes but one are zero.
+    #[inline(always)]
+    pub fn place(self) -> u64 {
+        u64::from(self.vni & Self::VNI) | u64::from(self.flags & Self::LEAF) << 16
+    }
+}
 
 /// The outer header, as far as it matters.
 struct Outer {
@@ -58,9 +108,7 @@ struct Outer {
 pub struct Packet {
     /// The tunnel's source, as the words of an [`Addr`].
     pub source: [u64; 2],
-    pub vni: u32,
-    /// What the node that it comes from says of it, as on the wire: [`LEAF`], and `outer::YELLOW`.
-    marks: u16,
+    pub vxlan: Vxlan,
     /// ECN field of the outer header.
     pub ecn: u8,
     /// Where the inner frame begins.
@@ -78,19 +126,7 @@ impl Packet {
     fn key(&self) -> TunnelKey {
         // SAFETY: an address is its sixteen bytes, whatever they are.
         let source = unsafe { core::mem::transmute::<[u64; 2], Addr>(self.source) };
-        TunnelKey::new(self.vni, source)
-    }
-
-    /// Whether a leaf of a `tree` sent it.
-    #[inline(always)]
-    pub fn is_from_leaf(&self) -> bool {
-        self.marks & LEAF.to_be() != 0
-    }
-
-    /// Whether the node that it comes from found it yellow.
-    #[inline(always)]
-    pub fn is_yellow(&self) -> bool {
-        self.marks & YELLOW.to_be() != 0
+        TunnelKey::new(self.vxlan.vni(), source)
     }
 }
 
@@ -191,7 +227,7 @@ fn fragment(frame: &Frame) -> Result<Option<Outer>, DropReason> {
 
 /// Whether an IPv4 header without options has the checksum that it should (RFC 1071, whose section 2 allows for sums of wider words).
 #[inline(always)]
-fn sums_up(ip: &[u32; 5]) -> bool {
+pub fn sums_up(ip: &[u32; 5]) -> bool {
     let mut sum = 0u64;
     for word in ip {
         sum += u64::from(*word);
@@ -221,14 +257,13 @@ fn vxlan(frame: &Frame, outer: &Outer, len: usize) -> Result<Option<Packet>, Dro
     if !fits {
         return Err(DropReason::OuterMalformed);
     }
-    if flags.to_ne_bytes()[0] & VNI_IS_VALID == 0 {
+    let vxlan = Vxlan { flags, vni };
+    if !vxlan.is_valid() {
         return Err(DropReason::NoVniFlag);
     }
-    let [_, reserved] = halves(flags);
     Ok(Some(Packet {
         source,
-        vni: u32::from_be(vni) >> 8,
-        marks: reserved,
+        vxlan,
         ecn,
         header,
         macs,
@@ -254,7 +289,7 @@ pub fn classify(packet: &Packet, scope: &mut Scope) -> Result<Origin, DropReason
     // SAFETY: a map value, alive for the run of the program; `key` in it shows whether it is still ours.
     if let Some(tunnel) = TUNNELS.get_ptr(key).map(|tunnel| unsafe { &*tunnel }) {
         return if tunnel.key == *key {
-            Ok(origin(tunnel, packet.header, packet.is_from_leaf()))
+            Ok(origin(tunnel, packet.header, packet.vxlan.is_from_leaf()))
         } else {
             Err(DropReason::StaleExit)
         };

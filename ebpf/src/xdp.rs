@@ -169,7 +169,7 @@ fn from_tunnel<'a>(
         *scope = Scope::of(origin);
         return Err(reason);
     }
-    let eligible = if packet.is_yellow() { police::ELIGIBLE } else { 0 };
+    let eligible = if packet.vxlan.is_yellow() { police::ELIGIBLE } else { 0 };
     let Packet { macs, ecn: outer_ecn, .. } = packet;
     Ok(Some(Arrival { origin, macs, priority: 0, recalled, len, outer_ecn, eligible }))
 }

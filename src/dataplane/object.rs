@@ -5,6 +5,7 @@ use std::{fs, path::Path};
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
     programs::{ProgramError, SchedClassifier, Xdp},
+    util::nr_cpus,
 };
 use sillon_abi::map;
 
@@ -27,8 +28,10 @@ impl Programs {
         }
         let mut loader = EbpfLoader::new();
         loader.default_map_pin_directory(maps).verifier_log_level(VerifierLogLevel::DEBUG);
-        let recall = u8::from(!is_realtime());
-        loader.override_global("RECALL", &recall, true);
+        let (recall, slots) = (u8::from(!is_realtime()), decisions(possible_cpus()?));
+        let last = slots - 1;
+        loader.override_global("RECALL", &recall, true).override_global("LAST_SLOT", &last, true);
+        loader.map_max_entries("DECISIONS", slots);
         for name in map::ALL {
             if let Some(entries) = sizes.of(name) {
                 loader.map_max_entries(name, entries);
@@ -89,6 +92,20 @@ impl Programs {
     }
 }
 
+/// How many decisions each CPU remembers, a power of two: as many as hosts talk in a large segment, unless there are so many CPUs that
+/// all of them together would take more than some tens of megabytes.
+fn decisions(cpus: usize) -> u32 {
+    /// Of all CPUs; one takes about 112 bytes.
+    const ALL: usize = 1 << 18;
+    const EACH: std::ops::RangeInclusive<u32> = 1 << 12..=1 << 16;
+    let share = u32::try_from(ALL / cpus.max(1)).unwrap_or(*EACH.end()).clamp(*EACH.start(), *EACH.end());
+    1 << share.ilog2()
+}
+
+fn possible_cpus() -> Result<usize, DataplaneError> {
+    nr_cpus().map_err(|(path, source)| DataplaneError::Io { path: path.into(), source })
+}
+
 /// Whether the kernel is one that interrupts softirqs (PREEMPT_RT): see `RECALL` in `ebpf/src/recall.rs`.
 fn is_realtime() -> bool {
     fs::read("/sys/kernel/realtime").is_ok_and(|content| content.starts_with(b"1"))
@@ -102,3 +119,16 @@ pub const FRAGS: &str = "sillon_xdp_frags";
 pub const INGRESS: &str = "sillon_ingress";
 /// The gate before the host's own frames.
 pub const EGRESS: &str = "sillon_egress";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_cpus_share_what_few_have_for_themselves() {
+        assert_eq!(
+            [1, 2, 4, 6, 64, 1024].map(decisions),
+            [1 << 16, 1 << 16, 1 << 16, 1 << 15, 1 << 12, 1 << 12]
+        );
+    }
+}

@@ -171,6 +171,10 @@ pub fn apply(
     let plan = plan(vteps, hops, &maps.remotes()?, &maps.paths()?, room);
     maps.set_paths(&plan.add)?;
     maps.set_paths_of(&plan.switch)?;
+    if !plan.switch.is_empty() || !plan.remove.is_empty() {
+        // Programs remember which path is a remote's only one, until they are told.
+        maps.forget();
+    }
     if !plan.remove.is_empty() {
         barrier::wait_for_programs()?;
         maps.set_paths(&plan.remove.iter().map(|id| (*id, PathEntry::default())).collect::<Vec<_>>())?;

@@ -154,7 +154,7 @@ impl Maps {
     }
 
     /// Voids what the programs remember: see `ebpf/src/recall.rs`.
-    pub(super) fn forget(&self) {
+    pub(in crate::dataplane) fn forget(&self) {
         self.epoch.count_up();
     }
 

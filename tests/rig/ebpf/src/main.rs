@@ -43,9 +43,24 @@ static MADE: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
 /// Where the bare redirect sends everything.
 #[map]
 static OUT: DevMap = DevMap::with_max_entries(1, 0);
-/// 0: frames of the generator that came to the sink whole. 1: all others, which the host's stack has.
+/// What came to the sink; also in `load.rs`, as words.
+#[repr(C)]
+struct Came {
+    /// Frames of the generator that came whole.
+    ours: u64,
+    /// All others, which the host's stack has.
+    others: u64,
+    /// When the first of ours came, in nanoseconds.
+    first: u64,
+    /// When the last of ours came whose number is a multiple of [`STAMPED`].
+    last: u64,
+}
+
+/// One frame of so many has its time taken, which is not for nothing.
+const STAMPED: u64 = 64;
+
 #[map]
-static CAME: PerCpuArray<u64> = PerCpuArray::with_max_entries(2, 0);
+static CAME: PerCpuArray<Came> = PerCpuArray::with_max_entries(1, 0);
 
 /// A big-endian 16-bit field.
 #[inline(always)]
@@ -135,6 +150,19 @@ pub fn forward(_ctx: XdpContext) -> u32 {
     OUT.redirect(0, 0).unwrap_or(xdp_action::XDP_ABORTED)
 }
 
+#[inline(always)]
+fn count(came: &mut Came) {
+    came.ours += 1;
+    // SAFETY: a helper without arguments.
+    let now = || unsafe { bpf_ktime_get_ns() };
+    if came.ours == 1 {
+        came.first = now();
+    }
+    if came.ours.is_multiple_of(STAMPED) {
+        came.last = now();
+    }
+}
+
 /// Counts.
 #[xdp]
 pub fn sink(ctx: XdpContext) -> u32 {
@@ -145,11 +173,16 @@ pub fn sink(ctx: XdpContext) -> u32 {
     let ours = ctx.data_end() - ctx.data() == len
         && value(ETHERTYPE + tags) == Some(IPV4)
         && value(SOURCE_PORT + tags).is_some_and(|port| u32::from(port) >= FIRST_PORT);
-    if let Some(came) = CAME.get_ptr_mut(if ours { 0 } else { 1 }) {
-        // SAFETY: a map value of this CPU.
-        unsafe { *came += 1 };
+    // SAFETY: a map value of this CPU.
+    let came = CAME.get_ptr_mut(0).map(|came| unsafe { &mut *came });
+    if !ours {
+        came.map(|came| came.others += 1);
+        return xdp_action::XDP_PASS;
     }
-    if ours { xdp_action::XDP_DROP } else { xdp_action::XDP_PASS }
+    if let Some(came) = came {
+        count(came);
+    }
+    xdp_action::XDP_DROP
 }
 
 #[unsafe(link_section = "license")]

@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context;
 use aya::{
     Ebpf, EbpfLoader, TestRun, TestRunAttrs, TestRunOptions,
-    maps::{Array, PerCpuArray, PerCpuValues},
+    maps::{Array, MapData, PerCpuArray, PerCpuValues},
     programs::{Xdp, XdpMode},
     util::nr_cpus,
 };
@@ -35,6 +35,10 @@ const WARM_UP: u32 = 50_000;
 const AT_ONCE: u32 = 400_000;
 /// Words that the generator writes anew to each tagged frame.
 const HEAD_WORDS: usize = 3;
+/// The sink's words of what came: frames of ours, others, when the first came and when the last did whose number is a multiple of [`STAMPED`].
+const CAME_WORDS: usize = 4;
+/// The sink takes the time of one frame of so many.
+const STAMPED: u64 = 64;
 /// Bytes of a tag.
 const TAG: u32 = 4;
 /// Ethernet, IPv4 and UDP.
@@ -129,7 +133,8 @@ pub struct Round {
     pub offered: u64,
     /// Frames that came, as they were sent.
     pub delivered: u64,
-    /// From the first frame sent to the last that came.
+    /// From the first that came to the last: what the kernel does before and after (it waits for RCU each time that a program is run so)
+    /// is none of their business.
     pub took: Duration,
 }
 
@@ -218,10 +223,10 @@ impl Track {
         let frame = self.set(load)?;
         self.forget()?;
         let (from, generator) = (&self.from, &mut self.generator);
-        let started = Instant::now();
         from.enter(|| generator.send(&frame, frames))?;
-        let (delivered, last) = self.wait()?;
-        Ok(Round { offered: frames.into(), delivered, took: last - started })
+        let came = self.wait()?;
+        let took = came.took().with_context(|| format!("of {frames} frames, {} came", came.frames))?;
+        Ok(Round { offered: frames.into(), delivered: came.frames, took })
     }
 
     /// How many frames make a turn of so many milliseconds; warms up, too.
@@ -260,27 +265,63 @@ impl Track {
     }
 
     fn forget(&mut self) -> anyhow::Result<()> {
-        let mut came = PerCpuArray::<_, u64>::try_from(self.sink.map("CAME")?)?;
         let cpus = nr_cpus().map_err(|(_, error)| error)?;
-        Ok(came.set(0, PerCpuValues::try_from(vec![0; cpus])?, 0)?)
+        Ok(self.came()?.set(0, PerCpuValues::try_from(vec![[0; CAME_WORDS]; cpus])?, 0)?)
     }
 
-    /// How many came, and when the last one did.
+    fn came(&mut self) -> anyhow::Result<PerCpuArray<&mut MapData, [u64; CAME_WORDS]>> {
+        Ok(PerCpuArray::try_from(self.sink.map("CAME")?)?)
+    }
+
+    /// What came, once nothing more does.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn wait(&mut self) -> anyhow::Result<(u64, Instant)> {
-        let came = PerCpuArray::<_, u64>::try_from(self.sink.map("CAME")?)?;
-        let count = || -> anyhow::Result<u64> { Ok(came.get(&0, 0)?.iter().sum()) };
-        let (mut before, mut last) = (count()?, Instant::now());
+    pub fn wait(&mut self) -> anyhow::Result<Came> {
+        let map = self.came()?;
+        let read = || -> anyhow::Result<Came> { Ok(Came::of(&map.get(&0, 0)?)) };
+        let (mut came, mut last) = (read()?, Instant::now());
         while last.elapsed() < STILL {
             thread::sleep(Duration::from_micros(200));
-            let now = count()?;
-            if now != before {
-                (before, last) = (now, Instant::now());
+            let now = read()?;
+            if now.frames != came.frames {
+                (came, last) = (now, Instant::now());
             }
         }
-        Ok((before, last))
+        Ok(came)
+    }
+}
+
+/// What came to a sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Came {
+    /// Frames, as they were sent.
+    pub frames: u64,
+    /// Those of them that came up to `last`.
+    timed: u64,
+    /// When the first came, in nanoseconds.
+    first: u64,
+    /// When the last came whose time was taken.
+    last: u64,
+}
+
+impl Came {
+    /// Of the sink's words, for each CPU.
+    fn of(words: &[[u64; CAME_WORDS]]) -> Self {
+        let ours = || words.iter().filter(|[frames, ..]| *frames != 0);
+        Self {
+            frames: ours().map(|[frames, ..]| frames).sum(),
+            timed: ours().map(|[frames, ..]| frames / STAMPED * STAMPED).sum(),
+            first: ours().map(|[_, _, first, _]| *first).min().unwrap_or_default(),
+            last: ours().map(|[.., last]| *last).max().unwrap_or_default(),
+        }
+    }
+
+    /// How long it took all of them to come, the few behind the last time that was taken at the same rate; of too few it is not known.
+    fn took(&self) -> Option<Duration> {
+        let timed = self.timed.checked_sub(1).filter(|timed| *timed > 0)?;
+        let span = Duration::from_nanos(self.last.checked_sub(self.first)?);
+        Some(span.mul_f64(self.frames as f64 / timed as f64))
     }
 }
 
@@ -334,4 +375,23 @@ pub fn frame(load: Load) -> anyhow::Result<Vec<u8>> {
     // No checksum (RFC 768): the generator changes the source port.
     frame[HEADERS - 2..HEADERS].fill(0);
     Ok(frame)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_is_from_the_first_to_the_last_whatever_cpu_they_came_to() {
+        let came = Came::of(&[[641, 7, 1_000, 640_000], [0; CAME_WORDS], [65, 0, 2_000, 704_000]]);
+        assert_eq!(came, Came { frames: 706, timed: 704, first: 1_000, last: 704_000 });
+        // 703 frames after the first in 703 µs.
+        assert_eq!(came.took(), Some(Duration::from_micros(706)));
+    }
+
+    #[test]
+    fn of_fewer_than_are_timed_it_is_not_known_how_long_they_took() {
+        assert_eq!(Came::of(&[[63, 0, 5, 0]]).took(), None);
+        assert_eq!(Came::of(&[[0; CAME_WORDS]]).took(), None);
+    }
 }

@@ -141,8 +141,10 @@ impl Street {
             Ok::<_, anyhow::Error>((joined(sending.join())?, trips?))
         })?;
         // All that still comes has come after the first wait.
-        let came =
-            victims.iter_mut().map(|victim| Ok(victim.wait()?.0)).collect::<anyhow::Result<Vec<u64>>>()?;
+        let came = victims
+            .iter_mut()
+            .map(|victim| Ok(victim.wait()?.frames))
+            .collect::<anyhow::Result<Vec<u64>>>()?;
         let sent = vec![sent; came.len()];
         samples(&sent, &came, &trips, how_long)
     }

@@ -96,7 +96,7 @@ impl Told {
             stop.store(true, Ordering::Relaxed);
             Ok::<_, anyhow::Error>((joined(load.join())?, took?))
         })?;
-        let (delivered, _) = track.wait()?;
+        let delivered = track.wait()?.frames;
         let lost = offered.saturating_sub(delivered);
         Ok(vec![Sample { value: took.as_secs_f64(), offered, lost }])
     }
