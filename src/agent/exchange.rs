@@ -8,6 +8,7 @@ use sillon_abi::Located;
 use tracing::warn;
 
 use super::Agent;
+use super::addresses::ToDo;
 use super::reconciler::Place;
 use super::remote::Shared;
 use crate::dataplane::DataplaneError;
@@ -33,9 +34,8 @@ impl Agent {
 
     /// The node may be another one than it was.
     pub(super) fn follow_places(&mut self) {
-        let learn = self.addresses.follow(self.reconciler.places());
-        let placed = self.reconciler.place_all(&learn);
-        self.note(placed);
+        let to_do = self.addresses.follow(self.reconciler.places());
+        self.bring_in(&to_do);
     }
 
     /// The programs have learned something.
@@ -67,10 +67,7 @@ impl Agent {
                     return;
                 }
                 let to_do = self.addresses.take(there);
-                let placed = self.reconciler.place_all(&to_do.learn);
-                self.note(placed);
-                let forgotten = self.reconciler.withdraw(&to_do.forget).map(drop);
-                self.note(forgotten);
+                self.bring_in(&to_do);
             }
         }
         self.say();
@@ -101,9 +98,22 @@ impl Agent {
         }
     }
 
+    /// What others have learned. One that fails does not keep the rest.
+    fn bring_in(&mut self, ToDo { learn, forget, bind, unbind }: &ToDo) {
+        let placed = self.reconciler.place_all(learn);
+        self.note(placed);
+        let forgotten = self.reconciler.withdraw(forget).map(drop);
+        self.note(forgotten);
+        let newer = self.reconciler.bind(bind, |bound| self.addresses.is_newer(bound));
+        let bound = newer.map(|newer| self.addresses.moved_bound(bind, &newer));
+        self.note(bound);
+        let unbound = self.reconciler.unbind(unbind);
+        self.note(unbound);
+    }
+
     fn note(&self, result: Result<(), DataplaneError>) {
         if let Err(error) = result {
-            warn!(%error, "what others have learned can't be brought into the FDB");
+            warn!(%error, "what others have learned can't be brought into the maps");
         }
     }
 }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use sillon_abi::DropReason;
 
 use super::segment;
-use crate::controller::counters::{Answered, Counted, Counters};
+use crate::controller::counters::{Answered, Colours, Counted, Counters, Macs, Tally};
 use crate::fabric::PortKey;
 use crate::model::Name;
 use crate::protocol::pb;
@@ -27,6 +27,17 @@ pub fn counted(node: &Name, at: Timestamp, said: pb::Counters) -> Option<Counted
             out_bytes: said.out_bytes,
             answered: Answered { arp: said.answered_arp, nd: said.answered_nd },
             dropped: said.dropped.iter().filter_map(reason).collect(),
+            in_colours: said.in_colours.map(colours),
+            out_colours: said.out_colours.map(colours),
+            macs: Macs { learned: said.learned, refused: said.not_learned },
         },
     })
+}
+
+fn colours(said: pb::Colours) -> Colours {
+    let tally = |said: Option<pb::Tally>| {
+        let pb::Tally { frames, bytes } = said.unwrap_or_default();
+        Tally { frames, bytes }
+    };
+    Colours { green: tally(said.green), yellow: tally(said.yellow), red: tally(said.red) }
 }

@@ -2,11 +2,14 @@
 //!
 //! - A node speaks for its own attachments: an address is taken only for a segment and a port of the node where there is one, at the revision that is
 //!   the newest. Who says otherwise is refused. What was said before the node had given up an attachment does not count for what is attached there later.
+//! - Beside MACs there are IP addresses, and whose they are (of segments that suppress): the same holds for both.
 //! - The last one who says that it has an address has it. The others of the segment are told where; the one that had it, too.
 //! - Each node's news wait as addresses and not as messages, by operator: a node that is slow is told the newest of each, and of one operator's flood
 //!   only so much at a time.
 //! - A node that is not heard of any more is believed for a grace.
 #![forbid(unsafe_code)]
+
+mod table;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -15,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use self::table::{Claim, Limits, Table};
 use crate::fabric::{self, Body, Event, Key, Owned, PortKey, Revision, State};
 use crate::model::{InterfaceName, MacAddr, Name};
 
@@ -23,22 +27,45 @@ const GRACE: Duration = Duration::from_secs(300);
 /// So many addresses a node is told at once, and of one operator.
 const AT_ONCE: (usize, usize) = (1024, 64);
 
+/// So many IP addresses an attachment may claim, for each MAC that it may have: hosts have several of IPv6.
+const BINDINGS_A_MAC: u64 = 8;
+
+/// What is somewhere. MACs are told first: of an IP address nothing follows before its MAC is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Address {
+    Mac(MacAddr),
+    Ip(IpAddr),
+}
+
+/// Whose an IP address is, as it was claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder {
+    pub mac: MacAddr,
+    pub router: bool,
+    pub replaces: bool,
+    pub leaf: bool,
+}
+
 /// What a node says of an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Said {
     pub segment: Owned,
-    pub mac: MacAddr,
+    pub address: Address,
     /// Behind which of its ports; it has it no more, if none.
     pub port: Option<InterfaceName>,
+    /// Whose it is, if it is an IP address.
+    pub holder: Option<Holder>,
 }
 
 /// What a node is told of an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Told {
     pub segment: Owned,
-    pub mac: MacAddr,
+    pub address: Address,
     /// Behind which remote; none, if it is there no more.
     pub remote: Option<IpAddr>,
+    /// Whose it is, if it is an IP address.
+    pub holder: Option<Holder>,
 }
 
 /// What was not taken of what a node said.
@@ -46,16 +73,8 @@ pub struct Told {
 pub struct NotTaken {
     /// Of segments or ports that are not its own.
     pub strange: u64,
-    /// Of segments that have as many as they may.
+    /// Of segments, or attachments, that have as many as they may.
     pub full: u64,
-}
-
-/// Who has an address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Claim {
-    port: PortKey,
-    /// On which stream it was said last.
-    stream: u64,
 }
 
 /// A node that has had a stream.
@@ -67,7 +86,7 @@ struct Node {
     /// Since when there is none.
     cut: Option<Instant>,
     /// What it has yet to be told, by operator.
-    untold: BTreeMap<Name, BTreeSet<(Name, MacAddr)>>,
+    untold: BTreeMap<Name, BTreeSet<(Name, Address)>>,
     /// The operator whose turn was last.
     last: Option<Name>,
 }
@@ -75,7 +94,7 @@ struct Node {
 /// Who has which address.
 #[derive(Debug, Default)]
 pub struct Registry {
-    segments: BTreeMap<Owned, BTreeMap<MacAddr, Claim>>,
+    segments: BTreeMap<Owned, Table>,
     nodes: BTreeMap<Name, Node>,
     /// The revisions that took a segment from a port, until the node has applied them.
     floors: BTreeMap<(PortKey, Owned), Revision>,
@@ -114,31 +133,31 @@ impl Registry {
     ) -> NotTaken {
         let mut not_taken = NotTaken::default();
         let mut attached = Attached::default();
-        for Said { segment, mac, port } in said {
+        for Said { segment, address, port, holder } in said {
             let Some(port) = port else {
-                self.withdraw(state, &segment, mac, node);
+                self.withdraw(state, &segment, address, node);
                 continue;
             };
             let port = PortKey { node: node.clone(), port };
             let floor = self.floors.get(&(port.clone(), segment.clone()));
             let is_late = floor.is_some_and(|floor| applied < *floor);
-            if !attached.has(state, &segment, &port) {
+            let Some(limits) = attached.limits(state, &segment, &port) else {
                 not_taken.strange += u64::from(!is_late);
                 continue;
-            }
+            };
             if is_late {
                 continue;
             }
-            let most = state.segment(&segment).map_or(0, |segment| segment.spec.mac_limit as usize);
             let table = self.segments.entry(segment.clone()).or_default();
-            if table.len() >= most && !table.contains_key(&mac) {
+            let Ok(before) = table.claim(address, Claim { port, stream, holder }, limits) else {
                 not_taken.full += 1;
                 continue;
-            }
-            let before = table.insert(mac, Claim { port, stream });
-            if before.as_ref().is_none_or(|before| before.port.node != *node) {
-                // One that had it nowhere was told nothing of it.
-                self.mark(state, &segment, mac, before.is_none().then_some(node));
+            };
+            let is_same = |before: &Claim| before.port.node == *node && before.holder == holder;
+            if !before.as_ref().is_some_and(is_same) {
+                // One that had it nowhere, or has it still, is told nothing of it.
+                let was_elsewhere = before.is_some_and(|before| before.port.node != *node);
+                self.mark(state, &segment, address, (!was_elsewhere).then_some(node));
             }
         }
         let is_here = |port: &PortKey, floor: &Revision| port.node == *node && *floor <= applied;
@@ -157,10 +176,10 @@ impl Registry {
             return;
         }
         let Some(entry) = self.nodes.get_mut(node) else { return };
-        let others = self.segments.get(segment).into_iter().flatten();
+        let others = self.segments.get(segment).into_iter().flat_map(Table::iter);
         let others = others.filter(|(_, claim)| claim.port.node != *node);
         let untold = entry.untold.entry(segment.operator.clone()).or_default();
-        untold.extend(others.map(|(mac, _)| (segment.name.clone(), *mac)));
+        untold.extend(others.map(|(address, _)| (segment.name.clone(), *address)));
         entry.wake.notify_one();
     }
 
@@ -185,13 +204,14 @@ impl Registry {
             }
             let Some(all) = entry.untold.get_mut(&operator) else { continue };
             for _ in 0..AT_ONCE.1 {
-                let Some((name, mac)) = all.pop_first() else { break };
+                let Some((name, address)) = all.pop_first() else { break };
                 let segment = Owned { operator: operator.clone(), name };
-                let claim = self.segments.get(&segment).and_then(|table| table.get(&mac));
+                let claim = self.segments.get(&segment).and_then(|table| table.get(&address));
                 let claim = claim.filter(|claim| claim.port.node != *node);
-                let claim = claim.filter(|claim| attached.has(state, &segment, &claim.port));
+                let claim = claim.filter(|claim| attached.limits(state, &segment, &claim.port).is_some());
                 let remote = claim.and_then(|claim| fabric::remote(state, node, &claim.port.node).ok());
-                told.push(Told { segment, mac, remote });
+                let holder = claim.and_then(|claim| claim.holder);
+                told.push(Told { segment, address, remote, holder });
             }
             entry.last = Some(operator);
         }
@@ -224,7 +244,7 @@ impl Registry {
     /// As [`Self::follow`], of events that are not known.
     pub fn renew(&mut self, state: &State) {
         let mut attached = Attached::default();
-        self.retain(state, |segment, claim| attached.has(state, segment, &claim.port));
+        self.retain(state, |segment, claim| attached.limits(state, segment, &claim.port).is_some());
     }
 
     /// Nodes that are not heard of for longer than the grace are believed no more.
@@ -240,35 +260,30 @@ impl Registry {
         self.retain(state, |_, claim| !over.contains(&claim.port.node));
     }
 
-    fn withdraw(&mut self, state: &State, segment: &Owned, mac: MacAddr, node: &Name) {
+    fn withdraw(&mut self, state: &State, segment: &Owned, address: Address, node: &Name) {
         let Some(table) = self.segments.get_mut(segment) else { return };
-        if table.get(&mac).is_some_and(|claim| claim.port.node == *node) {
-            table.remove(&mac);
-            self.mark(state, segment, mac, Some(node));
+        if table.get(&address).is_some_and(|claim| claim.port.node == *node) {
+            table.remove(&address);
+            self.mark(state, segment, address, Some(node));
         }
     }
 
     fn retain(&mut self, state: &State, mut keep: impl FnMut(&Owned, &Claim) -> bool) {
         let mut gone = Vec::new();
         self.segments.retain(|segment, table| {
-            table.retain(|mac, claim| {
-                let keeps = keep(segment, claim);
-                if !keeps {
-                    gone.push((segment.clone(), *mac));
-                }
-                keeps
-            });
+            let addresses = table.retain(|claim| keep(segment, claim));
+            gone.extend(addresses.into_iter().map(|address| (segment.clone(), address)));
             !table.is_empty()
         });
-        gone.into_iter().for_each(|(segment, mac)| self.mark(state, &segment, mac, None));
+        gone.into_iter().for_each(|(segment, address)| self.mark(state, &segment, address, None));
     }
 
     /// The nodes of a segment have to be told where an address is.
-    fn mark(&mut self, state: &State, segment: &Owned, mac: MacAddr, but: Option<&Name>) {
+    fn mark(&mut self, state: &State, segment: &Owned, address: Address, but: Option<&Name>) {
         for node in state.nodes_of(segment).iter().filter(|node| Some(*node) != but) {
             if let Some(entry) = self.nodes.get_mut(node).filter(|entry| entry.cut.is_none()) {
                 let untold = entry.untold.entry(segment.operator.clone()).or_default();
-                untold.insert((segment.name.clone(), mac));
+                untold.insert((segment.name.clone(), address));
                 entry.wake.notify_one();
             }
         }
@@ -277,12 +292,21 @@ impl Registry {
 
 /// Remembers what was asked of one state.
 #[derive(Default)]
-struct Attached(HashMap<(Owned, PortKey), bool>);
+struct Attached(HashMap<(Owned, PortKey), Option<Limits>>);
 
 impl Attached {
-    fn has(&mut self, state: &State, segment: &Owned, port: &PortKey) -> bool {
+    /// What a segment's attachments on a port may claim; none, if there are none.
+    fn limits(&mut self, state: &State, segment: &Owned, port: &PortKey) -> Option<Limits> {
         let asked = (segment.clone(), port.clone());
-        *self.0.entry(asked).or_insert_with_key(|(segment, port)| fabric::is_attached(state, segment, port))
+        *self.0.entry(asked).or_insert_with_key(|(segment, port)| {
+            let spec = &state.segment(segment)?.spec;
+            let macs = fabric::macs_at(state, segment, port)?;
+            let bindings = macs.saturating_mul(BINDINGS_A_MAC);
+            Some(Limits {
+                of_segment: usize::try_from(spec.mac_limit).unwrap_or(usize::MAX),
+                bindings_of_port: usize::try_from(bindings).unwrap_or(usize::MAX),
+            })
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! One agent's stream of addresses.
 #![forbid(unsafe_code)]
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,12 +9,12 @@ use rustls::pki_types::CertificateDer;
 use tokio::sync::{Notify, mpsc};
 use tonic::{Status, Streaming};
 
-use super::learned::{NotTaken, Said, Told};
+use super::learned::{Address, Holder, NotTaken, Said, Told};
 use super::session::{LOOK, Peer, leads};
 use super::{Agents, Registry, segment};
 use crate::fabric::{self, Owned, Revision};
-use crate::model::{MacAddr, Name};
-use crate::protocol::pb;
+use crate::model::{InterfaceName, MacAddr, Name};
+use crate::protocol::{bytes, host, pb};
 use crate::service::every;
 use crate::store::Store;
 
@@ -86,9 +87,13 @@ impl<S: Store + 'static> Sharing<S> {
     /// The agent says what its attachments have learned, and of which segments it has nothing.
     fn hear(&mut self, here: pb::Here) -> Result<(), Status> {
         let state = self.agents.controller.state();
-        let wrong =
-            || Status::invalid_argument("an address is six bytes in a segment OPERATOR.NAME at a port");
-        let said: Option<Vec<Said>> = here.learned.into_iter().map(said).collect();
+        let wrong = || {
+            Status::invalid_argument(
+                "an address is six bytes, or that of a host, in a segment OPERATOR.NAME at a port",
+            )
+        };
+        let learned = here.learned.into_iter().map(said);
+        let said: Option<Vec<Said>> = learned.chain(here.bound.into_iter().map(said_bound)).collect();
         let wanted: Option<Vec<Owned>> = here.want.iter().map(|name| segment(name)).collect();
         let (said, wanted) = said.zip(wanted).ok_or_else(wrong)?;
         let mut learned = self.agents.learned();
@@ -115,7 +120,7 @@ impl<S: Store + 'static> Sharing<S> {
             tracing::warn!(%node, addresses = strange, "a node speaks for what is not attached to it: refused");
         }
         if full > 0 {
-            tracing::warn!(%node, addresses = full, "addresses of segments that have as many as they may: not told to others");
+            tracing::warn!(%node, addresses = full, "addresses of segments or attachments that have as many as they may: not told to others");
         }
     }
 
@@ -123,23 +128,56 @@ impl<S: Store + 'static> Sharing<S> {
         // The state first: what is said then is at least as new.
         let state = self.agents.controller.state();
         let told = self.agents.learned().take(&state, &self.node);
-        let learned = told.into_iter().filter_map(|Told { segment, mac, remote }| {
-            let segment = fabric::joined(&segment).ok()?.to_string();
+        let mut there = pb::There { term, revision: state.revision().0, ..pb::There::default() };
+        for Told { segment, address, remote, holder } in told {
+            let Ok(segment) = fabric::joined(&segment).map(|name| name.to_string()) else { continue };
             let at = remote.map(|remote| remote.to_string());
-            Some(pb::Learned { segment, mac: mac.octets().to_vec(), at })
-        });
-        pb::There { term, revision: state.revision().0, learned: learned.collect() }
+            match address {
+                Address::Mac(mac) => {
+                    there.learned.push(pb::Learned { segment, mac: mac.octets().to_vec(), at });
+                }
+                Address::Ip(ip) => there.bound.push(bound(segment, ip, at.zip(holder))),
+            }
+        }
+        there
     }
 }
 
 fn said(learned: pb::Learned) -> Option<Said> {
-    let octets: [u8; 6] = learned.mac.try_into().ok()?;
-    let (segment, mac) = (segment(&learned.segment)?, MacAddr::new(octets).ok()?);
-    let port = match learned.at {
-        Some(port) => Some(port.parse().ok()?),
+    let (segment, mac) = (segment(&learned.segment)?, mac(learned.mac)?);
+    Some(Said { segment, address: Address::Mac(mac), port: port(learned.at)?, holder: None })
+}
+
+fn said_bound(bound: pb::Bound) -> Option<Said> {
+    let (segment, address) = (segment(&bound.segment)?, Address::Ip(host(&bound.address)?));
+    let port = port(bound.at)?;
+    let holder = match port {
+        Some(_) => Some(Holder {
+            mac: mac(bound.mac)?,
+            router: bound.router,
+            replaces: bound.replaces,
+            leaf: bound.leaf,
+        }),
         None => None,
     };
-    Some(Said { segment, mac, port })
+    Some(Said { segment, address, port, holder })
+}
+
+fn mac(bytes: Vec<u8>) -> Option<MacAddr> {
+    MacAddr::new(bytes.try_into().ok()?).ok()
+}
+
+fn port(name: Option<String>) -> Option<Option<InterfaceName>> {
+    name.map(|name| name.parse()).transpose().ok()
+}
+
+fn bound(segment: String, ip: IpAddr, at: Option<(String, Holder)>) -> pb::Bound {
+    let address = bytes(ip);
+    let Some((at, Holder { mac, router, replaces, leaf })) = at else {
+        return pb::Bound { segment, address, ..pb::Bound::default() };
+    };
+    let (at, mac) = (Some(at), mac.octets().to_vec());
+    pb::Bound { segment, address, at, mac, router, replaces, leaf }
 }
 
 impl<S: Store + 'static> Agents<S> {

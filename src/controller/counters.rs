@@ -33,6 +33,43 @@ pub struct Counters {
     /// Its frames that were dropped, by reason.
     #[schema(value_type = BTreeMap<String, u64>)]
     pub dropped: BTreeMap<&'static str, u64>,
+    /// What its profile made of frames from it, while it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_colours: Option<Colours>,
+    /// What its profile made of frames to it, while it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub out_colours: Option<Colours>,
+    /// Its addresses.
+    pub macs: Macs,
+}
+
+/// What a profile made of frames.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Colours {
+    /// Guaranteed.
+    pub green: Tally,
+    /// Carried as long as there was room.
+    pub yellow: Tally,
+    /// Dropped.
+    pub red: Tally,
+}
+
+/// So many frames.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Tally {
+    /// Frames.
+    pub frames: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Addresses that were learned at an attachment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Macs {
+    /// How many it has now, beside those that are configured.
+    pub learned: u64,
+    /// Frames whose source was not learned, since it had as many as it may.
+    pub refused: u64,
 }
 
 /// Questions that were answered for others.
@@ -152,8 +189,21 @@ mod tests {
 
     fn said(node: &str, encap: &str, operator: &str, in_frames: u64) -> Vec<Counted> {
         let (in_bytes, out_frames, out_bytes) = (0, 0, 0);
-        let (at, answered, dropped) = (Timestamp::UNIX_EPOCH, Answered::default(), BTreeMap::new());
-        let counters = Counters { at, in_frames, in_bytes, out_frames, out_bytes, answered, dropped };
+        let at = Timestamp::UNIX_EPOCH;
+        let (in_colours, out_colours, macs) = (None, None, Macs::default());
+        let (answered, dropped) = (Answered::default(), BTreeMap::new());
+        let counters = Counters {
+            at,
+            in_frames,
+            in_bytes,
+            out_frames,
+            out_bytes,
+            answered,
+            dropped,
+            in_colours,
+            out_colours,
+            macs,
+        };
         vec![Counted {
             port: PortKey { node: node.parse().unwrap(), port: "p1".parse().unwrap() },
             encap: encap.parse().unwrap(),

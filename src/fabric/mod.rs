@@ -28,7 +28,7 @@ pub use object::{
 };
 pub use pool::Ranges;
 pub use project::{ProjectError, Purge, desired, joined, purges};
-pub(crate) use project::{attachment_at, is_attached, remote};
+pub(crate) use project::{attachment_at, is_attached, macs_at, remote};
 pub use spec::{
     AttachmentSpec, EncapWish, Grant, LeaseSpec, NodeSpec, OperatorSpec, PortSpec, ProfileSpec, Quota,
     SegmentSpec, ServerSpec, Spec,

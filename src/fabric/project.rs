@@ -139,6 +139,15 @@ pub(crate) fn is_attached(state: &State, segment: &Owned, port: &PortKey) -> boo
     is_there && state.node(&port.node).is_some_and(|node| !node.gone)
 }
 
+/// How many MACs a segment's attachments on a port may have, as [`is_attached`]; none, if there are none.
+pub(crate) fn macs_at(state: &State, segment: &Owned, port: &PortKey) -> Option<u64> {
+    let of_node = state.node(&port.node).filter(|node| !node.gone);
+    let there = state.attachments_of(&Key::Port(port.clone())).filter(|_| of_node.is_some());
+    let is_of = |owned: &Owned, name: &Name| owned.operator == segment.operator && *name == segment.name;
+    let own = there.filter(|(owned, attachment)| is_of(owned, &attachment.spec.segment));
+    own.map(|(_, attachment)| u64::from(attachment.spec.guards.mac_limit)).reduce(u64::saturating_add)
+}
+
 /// The attachment that a node knows by its port, its encapsulation and its segment's name.
 pub(crate) fn attachment_at<'s>(
     state: &'s State,

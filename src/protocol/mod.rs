@@ -1,8 +1,10 @@
 //! What agents and controller say to each other: `proto/agent.proto` as Rust, and a node's file in parts.
 #![forbid(unsafe_code)]
 
+mod host;
 mod parts;
 
+pub use self::host::{bytes, host};
 pub use self::parts::{Digest, Parts};
 
 /// Made by `build.rs`.

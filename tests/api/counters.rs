@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use sillon::controller::counters::{Answered, Counted, Counters};
+use sillon::controller::counters::{Answered, Colours, Counted, Counters, Macs, Tally};
 use sillon::fabric::{Owned, PortKey};
 
 use crate::site::Site;
@@ -19,6 +19,9 @@ fn said(in_frames: u64) -> Vec<Counted> {
         out_bytes: 192,
         answered: Answered { arp: 2, nd: 1 },
         dropped: BTreeMap::from([("too-big", 4)]),
+        in_colours: Some(Colours { red: Tally { frames: 5, bytes: 500 }, ..Colours::default() }),
+        out_colours: None,
+        macs: Macs { learned: 2, refused: 6 },
     };
     vec![Counted {
         port: PortKey { node: "edge1".parse().unwrap(), port: "p1".parse().unwrap() },
@@ -47,6 +50,12 @@ async fn the_owner_and_the_attachments_own_operator_are_shown_its_counters_and_n
     let expected = json!({
         "at": "1970-01-12T13:46:40Z", "in_frames": 10, "in_bytes": 640, "out_frames": 3, "out_bytes": 192,
         "answered": {"arp": 2, "nd": 1}, "dropped": {"too-big": 4},
+        "in_colours": {
+            "green": {"frames": 0, "bytes": 0},
+            "yellow": {"frames": 0, "bytes": 0},
+            "red": {"frames": 5, "bytes": 500},
+        },
+        "macs": {"learned": 2, "refused": 6},
     });
     for asker in [&owner, &alder] {
         assert_eq!(asker.get(path).await.is(200).json()["status"]["counters"], expected);

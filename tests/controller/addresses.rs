@@ -16,10 +16,10 @@ use crate::common::{comes, datagram, mac, stays_away};
 use crate::nodes::World;
 use crate::site::{PATIENCE, accept, attach, lan, owned, put};
 
-const TAG: Tag = Tag::c(5);
+pub const TAG: Tag = Tag::c(5);
 
 /// Alder's segment, with these keys of its spec besides.
-fn world(keys: &str) -> World {
+pub fn world(keys: &str) -> World {
     let world = World::new();
     world.does(vec![
         put("segment/alder/lan", &format!(r#"{{"service":"lan"{keys}}}"#)),
@@ -48,7 +48,7 @@ fn world(keys: &str) -> World {
 }
 
 /// Whether a host is behind a remote, if an edge knows where it is.
-fn is_remote(world: &World, edge: usize, segment: &str, host: u8) -> Option<bool> {
+pub fn is_remote(world: &World, edge: usize, segment: &str, host: u8) -> Option<bool> {
     entries(world, edge, segment)
         .into_iter()
         .find(|(of, _)| *of == Mac::new(mac(host)))
@@ -69,7 +69,7 @@ fn entries(world: &World, edge: usize, segment: &str) -> Vec<(Mac, FdbEntry)> {
 }
 
 /// Waits until it is so; how long that took.
-fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
     let begun = Instant::now();
     while !is_so() {
         assert!(begun.elapsed() < PATIENCE, "not in time: {what}");
@@ -83,7 +83,7 @@ fn talk(world: &World, edge: u8, host: u8) {
     world.hosts[usize::from(edge)].send(&datagram(host, mac(11 + edge), "among us")).unwrap();
 }
 
-fn verified(world: &World) {
+pub fn verified(world: &World) {
     for edge in &world.fabric.edges {
         let output = edge.sillon(&["verify", "--node", edge.name()]).unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
@@ -162,6 +162,8 @@ fn an_address_stays_while_it_is_alive_and_goes_with_it() {
     until("edge1 knows of 2", || is_remote(&world, 0, "alder.lan", 2) == Some(true));
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(8) {
+        // The neighbour stays known, or what is said to it would be flooded, and heard at edge1.
+        world.hosts[1].send(&datagram(12, mac(2), "still here").tagged(&[TAG])).unwrap();
         talk(&world, 1, 2);
         thread::sleep(Duration::from_millis(100));
         // Edge1 itself hears nothing of it.

@@ -10,7 +10,7 @@ use sillon_rig::frame::Macs;
 
 use crate::common::{comes, datagram, mac};
 use crate::nodes::World;
-use crate::site::{PATIENCE, attach, delete, owned};
+use crate::site::{PATIENCE, attach, delete, owned, put};
 
 fn counters(world: &World, name: &str) -> Option<Counters> {
     world.at(async |running| {
@@ -75,4 +75,39 @@ fn what_an_attachment_carries_and_drops_is_told_and_no_commit_is_made_for_it() {
     world.does(vec![attach("alder/a1", "edge1/p0")]);
     let anew = until(&world, "a1", |_| true);
     assert!(anew.in_frames < now.in_frames && dropped(&anew, "source-group") == 0, "{anew:?}");
+}
+
+#[test]
+fn what_a_profile_made_of_frames_and_how_many_addresses_there_are_is_told() {
+    let world = World::new();
+    world.attach_alder();
+    world.greet();
+    let plain = until(&world, "a1", |now| now.macs.learned == 1);
+    assert_eq!((plain.in_colours, plain.out_colours, plain.macs.refused), (None, None, 0));
+    let spec =
+        r#"{"segment":"lan","port":"edge1/p0","encap":"untagged","ingress":"slow","guards":{"mac_limit":2}}"#;
+    world.does(vec![put("profile/alder/slow", r#"{"cir":"1 Mbit/s"}"#), put("attachment/alder/a1", spec)]);
+    world.is_programmed(&["attachment/alder/a1"]);
+    let large = "x".repeat(1400);
+    // Twice what the bucket has, which is 64 KiB.
+    for _ in 0..100 {
+        world.hosts[0].send(&datagram(1, mac(2), &large)).unwrap();
+    }
+    for host in 20..24 {
+        world.hosts[0].send(&datagram(host, mac(2), "who am I")).unwrap();
+    }
+    let now = until(&world, "a1", |now| {
+        now.in_colours.is_some_and(|all| all.green.frames + all.yellow.frames + all.red.frames >= 100)
+    });
+    let colours = now.in_colours.unwrap();
+    assert!(
+        colours.green.frames >= 40
+            && colours.red.frames >= 40
+            && colours.red.bytes > 1000 * colours.red.frames,
+        "{colours:?}"
+    );
+    assert!(now.dropped.values().any(|frames| *frames == colours.red.frames), "{now:?}");
+    assert_eq!(now.out_colours, None, "it has no profile for what goes to it");
+    let now = until(&world, "a1", |now| now.macs.refused > 0);
+    assert_eq!(now.macs.learned, 2, "{now:?}");
 }

@@ -3,10 +3,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod addresses;
+mod bindings;
 mod command;
 #[path = "../common/mod.rs"]
 mod common;
 mod counters;
+#[allow(dead_code, reason = "shared with the tests of suppression")]
+#[path = "../suppress/frames.rs"]
+mod frames;
 mod nodes;
 mod site;
 mod stream;

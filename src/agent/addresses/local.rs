@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 
-use sillon_abi::{Exit, FdbKey};
+use sillon_abi::Exit;
 
+use super::subject::{Found, Subject};
 use crate::agent::reconciler::Places;
-use crate::protocol::pb;
 
 /// So many addresses of an operator are said at once, so many a second in the long run, and so many of those are saved up.
 const AT_ONCE: usize = 64;
@@ -19,21 +19,32 @@ const MOST: usize = 2048;
 const CONFIGURED: u64 = 0;
 
 #[derive(Debug, Clone, Copy)]
-struct Entry {
+struct Entry<W> {
     exit: Exit,
+    word: W,
     /// The last walk that saw it.
     walk: u64,
 }
 
+/// What is said of an address.
+#[derive(Debug)]
+pub struct Saying<K: Subject> {
+    pub key: K,
+    /// Its segment's name.
+    pub segment: String,
+    /// At which port, and what else is known; none, if it is there no more.
+    pub at: Option<(String, K::Word)>,
+}
+
 /// What an operator has to say.
 #[derive(Debug)]
-struct Unsaid {
-    keys: BTreeSet<FdbKey>,
+struct Unsaid<K> {
+    keys: BTreeSet<K>,
     left: f64,
     since: Option<Instant>,
 }
 
-impl Default for Unsaid {
+impl<K> Default for Unsaid<K> {
     fn default() -> Self {
         Self { keys: BTreeSet::new(), left: SAVED, since: None }
     }
@@ -41,39 +52,44 @@ impl Default for Unsaid {
 
 /// Addresses at the node's own attachments.
 #[derive(Debug)]
-pub struct Local {
-    entries: HashMap<FdbKey, Entry>,
+pub struct Local<K: Subject> {
+    entries: HashMap<K, Entry<K::Word>>,
     walk: u64,
-    unsaid: BTreeMap<String, Unsaid>,
+    unsaid: BTreeMap<String, Unsaid<K>>,
 }
 
-impl Default for Local {
+impl<K: Subject> Default for Local<K> {
     fn default() -> Self {
         Self { entries: HashMap::new(), walk: CONFIGURED + 1, unsaid: BTreeMap::new() }
     }
 }
 
-impl Local {
+impl<K: Subject> Local<K> {
     /// A walk has seen an address at an attachment.
-    pub fn seen(&mut self, places: &Places, key: FdbKey, exit: Exit) {
-        self.set(places, key, Entry { exit, walk: self.walk });
+    pub fn seen(&mut self, places: &Places, Found { key, exit, word }: Found<K>) {
+        self.set(places, key, Entry { exit, word, walk: self.walk });
     }
 
     /// An attachment has learned an address just now, wherever it was before.
-    pub fn heard(&mut self, places: &Places, key: FdbKey, exit: Exit) {
-        self.entries.remove(&key);
-        self.seen(places, key, exit);
+    pub fn heard(&mut self, places: &Places, found: Found<K>) {
+        self.entries.remove(&found.key);
+        self.seen(places, found);
     }
 
     /// Whether an address is here, and those who say otherwise have yet to be told.
-    pub fn is_news(&self, places: &Places, key: &FdbKey) -> bool {
-        let operator = places.segments.get(&key.segment).map(|segment| &segment.operator);
+    pub fn is_news(&self, places: &Places, key: &K) -> bool {
+        let operator = places.segments.get(&key.segment()).map(|segment| &segment.operator);
         let unsaid = operator.and_then(|operator| self.unsaid.get(operator));
         self.entries.contains_key(key) && unsaid.is_some_and(|unsaid| unsaid.keys.contains(key))
     }
 
+    /// Whether it is known already that an address is here.
+    pub fn knows(&self, Found { key, exit, word }: &Found<K>) -> bool {
+        self.entries.get(key).is_some_and(|entry| entry.exit == *exit && entry.word == *word)
+    }
+
     /// Others say that an address is elsewhere. What is configured here is said again; the rest, the next walk finds if it is still here.
-    pub fn moved(&mut self, places: &Places, key: FdbKey) {
+    pub fn moved(&mut self, places: &Places, key: K) {
         match self.entries.get(&key) {
             Some(entry) if entry.walk == CONFIGURED => self.mark(places, key),
             Some(_) => drop(self.entries.remove(&key)),
@@ -81,27 +97,27 @@ impl Local {
         }
     }
 
-    fn set(&mut self, places: &Places, key: FdbKey, entry: Entry) {
-        if places.port(key.segment, entry.exit).is_none() || !places.segments.contains_key(&key.segment) {
+    fn set(&mut self, places: &Places, key: K, entry: Entry<K::Word>) {
+        if places.port(key.segment(), entry.exit).is_none() || !places.segments.contains_key(&key.segment()) {
             return;
         }
         // What is configured is no walk's.
-        let is_fixed = |entry: &Entry| entry.walk == CONFIGURED;
+        let is_fixed = |entry: &Entry<K::Word>| entry.walk == CONFIGURED;
         let entry = self
             .entries
             .get(&key)
             .copied()
             .filter(is_fixed)
-            .filter(|is| is.exit == entry.exit)
+            .filter(|is| (is.exit, is.word) == (entry.exit, entry.word))
             .unwrap_or(entry);
         let before = self.entries.insert(key, entry);
-        if before.is_none_or(|before| before.exit != entry.exit) {
+        if before.is_none_or(|before| (before.exit, before.word) != (entry.exit, entry.word)) {
             self.mark(places, key);
         }
     }
 
-    fn mark(&mut self, places: &Places, key: FdbKey) {
-        let Some(segment) = places.segments.get(&key.segment) else { return };
+    fn mark(&mut self, places: &Places, key: K) {
+        let Some(segment) = places.segments.get(&key.segment()) else { return };
         match self.unsaid.get_mut(&segment.operator) {
             Some(unsaid) => unsaid.keys.insert(key),
             None => self.unsaid.entry(segment.operator.clone()).or_default().keys.insert(key),
@@ -111,7 +127,7 @@ impl Local {
     /// All is to be said again.
     pub fn say_again(&mut self, places: &Places) {
         self.unsaid.clear();
-        let keys: Vec<FdbKey> = self.entries.keys().copied().collect();
+        let keys: Vec<K> = self.entries.keys().copied().collect();
         keys.into_iter().for_each(|key| self.mark(places, key));
     }
 
@@ -125,22 +141,22 @@ impl Local {
     }
 
     /// Attachments come and go, and what is configured for them.
-    pub fn follow(&mut self, places: &Places) {
+    pub fn follow(&mut self, places: &Places, configured: &[Found<K>]) {
         self.retain(places, |key, entry| {
-            entry.walk != CONFIGURED && places.port(key.segment, entry.exit).is_some()
+            entry.walk != CONFIGURED && places.port(key.segment(), entry.exit).is_some()
         });
-        for located in &places.configured {
-            self.set(places, located.key, Entry { exit: located.exit, walk: CONFIGURED });
+        for Found { key, exit, word } in configured {
+            self.set(places, *key, Entry { exit: *exit, word: *word, walk: CONFIGURED });
         }
     }
 
     pub fn forget(&mut self, places: &Places, uid: u32, port: &str) {
         self.retain(places, |key, entry| {
-            key.segment != uid || places.port(uid, entry.exit).is_none_or(|is| is != port)
+            key.segment() != uid || places.port(uid, entry.exit).is_none_or(|is| is != port)
         });
     }
 
-    fn retain(&mut self, places: &Places, keep: impl Fn(&FdbKey, &Entry) -> bool) {
+    fn retain(&mut self, places: &Places, keep: impl Fn(&K, &Entry<K::Word>) -> bool) {
         let mut gone = Vec::new();
         self.entries.retain(|key, entry| {
             let keeps = keep(key, entry);
@@ -157,7 +173,7 @@ impl Local {
     }
 
     /// What is said next, as it is now.
-    pub fn take(&mut self, places: &Places, now: Instant) -> Vec<pb::Learned> {
+    pub fn take(&mut self, places: &Places, now: Instant) -> Vec<Saying<K>> {
         let mut said = Vec::new();
         for unsaid in self.unsaid.values_mut() {
             let passed = unsaid.since.map_or(0.0, |since| now.saturating_duration_since(since).as_secs_f64());
@@ -170,11 +186,13 @@ impl Local {
                 let Some(key) = unsaid.keys.pop_first() else { break };
                 unsaid.left -= 1.0;
                 // A segment that is gone takes its addresses along.
-                let Some(segment) = places.segments.get(&key.segment) else { continue };
-                let exit = self.entries.get(&key).map(|entry| entry.exit);
-                let at = exit.and_then(|exit| places.port(key.segment, exit)).map(str::to_owned);
-                let (segment, mac) = (segment.name.clone(), key.mac.octets().to_vec());
-                said.push(pb::Learned { segment, mac, at });
+                let Some(segment) = places.segments.get(&key.segment()) else { continue };
+                let entry = self.entries.get(&key);
+                let at = entry.and_then(|entry| {
+                    let port = places.port(key.segment(), entry.exit)?;
+                    Some((port.to_owned(), entry.word))
+                });
+                said.push(Saying { key, segment: segment.name.clone(), at });
             }
         }
         self.unsaid.retain(|_, unsaid| !unsaid.keys.is_empty() || unsaid.left < SAVED);

@@ -1,18 +1,22 @@
 //! Which addresses are where: what this node's attachments have learned, for others, and what others have learned, for this node. Pure.
+//!
+//! MACs, and in segments that suppress also IP addresses with whose they are: two accounts with the same rules.
 #![forbid(unsafe_code)]
 
 mod local;
+mod subject;
 mod told;
+mod wire;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use sillon_abi::{Exit, FdbKey, Located};
+use sillon_abi::{BindingKey, FdbKey, Located};
 
 use self::local::Local;
-pub use self::told::ToDo;
+pub use self::subject::{Bound, Found};
 use self::told::Told;
 use super::reconciler::Places;
 use crate::protocol::pb;
@@ -20,12 +24,27 @@ use crate::protocol::pb;
 /// So many names of segments are in one message.
 const NAMES: usize = 1000;
 
+/// What is to be done to the FDB and to the bindings.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct ToDo {
+    /// What is to be learned.
+    pub learn: Vec<Located>,
+    /// What is there no more.
+    pub forget: Vec<Located>,
+    /// Whose IP addresses are now.
+    pub bind: Vec<Bound>,
+    /// Whose they are no more.
+    pub unbind: Vec<Bound>,
+}
+
 /// What is known of addresses.
 #[derive(Debug, Default)]
 pub struct Addresses {
     places: Arc<Places>,
-    local: Local,
-    told: Told,
+    local: Local<FdbKey>,
+    told: Told<FdbKey>,
+    local_bound: Local<BindingKey>,
+    told_bound: Told<BindingKey>,
     /// Segments of which this node has to be told everything.
     want: BTreeSet<String>,
     /// Whether all that was there when the stream began has yet to be said.
@@ -36,61 +55,101 @@ pub struct Addresses {
 
 impl Addresses {
     /// The node is another one. Gives what can be learned now and could not before.
-    pub fn follow(&mut self, places: Arc<Places>) -> Vec<Located> {
+    pub fn follow(&mut self, places: Arc<Places>) -> ToDo {
         if Arc::ptr_eq(&places, &self.places) {
-            return Vec::new();
+            return ToDo::default();
         }
-        let new = places.segments.iter().filter(|(uid, _)| !self.places.segments.contains_key(uid));
+        // One that begins to suppress was told nothing of IP addresses.
+        let is_new = |uid: &u32| {
+            !self.places.segments.contains_key(uid)
+                || places.suppresses(*uid) && !self.places.suppresses(*uid)
+        };
+        let new = places.segments.iter().filter(|(uid, _)| is_new(uid));
         self.want.extend(new.map(|(_, segment)| segment.name.clone()));
         let is_same = places.has_same_remotes(&self.places);
         self.places = places;
-        self.local.follow(&self.places);
-        if is_same { Vec::new() } else { self.told.follow(&self.places) }
+        let places = &self.places;
+        self.local.follow(places, &places.configured);
+        self.local_bound.follow(places, &places.bound);
+        if is_same {
+            return ToDo::default();
+        }
+        let learn = self.told.follow(places, |uid| places.segments.contains_key(&uid));
+        let bind = self.told_bound.follow(places, |uid| places.suppresses(uid));
+        ToDo { learn: learn.into_iter().map(Located::from).collect(), bind, ..ToDo::default() }
     }
 
     /// A stream begins: all is said, and asked for, again.
     pub fn begin(&mut self) {
         self.local.say_again(&self.places);
-        self.told = Told::default();
+        self.local_bound.say_again(&self.places);
+        (self.told, self.told_bound) = (Told::default(), Told::default());
         self.want = self.places.segments.values().map(|segment| segment.name.clone()).collect();
         self.is_new = true;
     }
 
     /// It has ended. What was told ages from now on like what was heard.
     pub fn end(&mut self) {
-        self.told = Told::default();
+        (self.told, self.told_bound) = (Told::default(), Told::default());
     }
 
     /// An attachment has learned an address.
     pub fn heard(&mut self, located: &Located) {
-        self.local.heard(&self.places, located.key, located.exit);
+        self.local.heard(&self.places, (*located).into());
     }
 
     /// A walk has seen where an address is.
     pub fn seen(&mut self, located: &Located) {
-        self.local.seen(&self.places, located.key, located.exit);
+        self.local.seen(&self.places, (*located).into());
     }
 
-    /// A walk through the FDB begins.
+    /// A walk has seen whose an IP address is.
+    pub fn seen_bound(&mut self, bound: &Bound) {
+        // What no host may have nobody is told of.
+        if wire::is_hosts(bound) {
+            self.local_bound.seen(&self.places, *bound);
+        }
+    }
+
+    /// A walk through the FDB, and then the bindings, begins.
     pub fn begin_walk(&mut self) {
         self.local.begin_walk();
+        self.local_bound.begin_walk();
     }
 
-    /// The walk is over: what it did not see is there no more.
-    pub fn end_walk(&mut self) {
+    /// The FDB was walked through: what was not seen is there no more.
+    pub fn end_fdb(&mut self) {
         self.local.end_walk(&self.places);
+    }
+
+    /// So were the bindings.
+    pub fn end_walk(&mut self) {
+        self.local_bound.end_walk(&self.places);
         self.has_looked = true;
     }
 
     /// Whether an address is behind a remote because others say so.
-    pub fn is_told(&self, key: &FdbKey, exit: Exit) -> bool {
-        exit.is_remote() && self.told.is_at(key, exit)
+    pub fn is_told(&self, located: &Located) -> bool {
+        located.exit.is_remote() && self.told.is_at(&(*located).into())
+    }
+
+    /// Whether an IP address is somebody's because others say so.
+    pub fn is_told_bound(&self, bound: &Bound) -> bool {
+        bound.exit.is_remote() && self.told_bound.is_at(bound)
+    }
+
+    /// Whether an IP address was claimed here so lately that no walk has seen it, or nobody was told.
+    pub fn is_newer(&self, bound: &Bound) -> bool {
+        let is_here = self.places.port(bound.key.segment, bound.exit).is_some();
+        let is_said = self.local_bound.knows(bound) && !self.local_bound.is_news(&self.places, &bound.key);
+        is_here && !is_said
     }
 
     /// A server was forgotten that was at one of this node's own ports.
     pub fn forget_port(&mut self, segment: &str, port: &str) {
         if let Some(uid) = self.places.uid(segment) {
             self.local.forget(&self.places, uid, port);
+            self.local_bound.forget(&self.places, uid, port);
         }
     }
 
@@ -98,22 +157,58 @@ impl Addresses {
     pub fn forget_remote(&mut self, segment: &str, remote: IpAddr, revision: u64) {
         if let Some(uid) = self.places.uid(segment) {
             self.told.forget(uid, remote, revision);
+            self.told_bound.forget(uid, remote, revision);
             self.want.insert(segment.to_owned());
         }
     }
 
     /// Takes what others have learned.
     pub fn take(&mut self, there: pb::There) -> ToDo {
-        let mut to_do = self.told.take(&self.places, there);
+        let mut to_do = ToDo::default();
+        for learned in there.learned {
+            let Some((key, at)) = wire::heard(&self.places, learned) else { continue };
+            if !self.told.counts(key.segment, there.revision) {
+                continue;
+            }
+            match at {
+                Some(at) => to_do.learn.extend(self.told.set(&self.places, (key, ()), at).map(Located::from)),
+                None => to_do.forget.extend(self.told.remove(key).map(Located::from)),
+            }
+        }
         // Who was told otherwise before it could say what it has learned meanwhile has learned better.
         to_do.learn.retain(|located| !self.local.is_news(&self.places, &located.key));
         to_do.learn.iter().for_each(|located| self.local.moved(&self.places, located.key));
+        self.take_bound(there.bound, there.revision, &mut to_do);
         to_do
+    }
+
+    fn take_bound(&mut self, all: Vec<pb::Bound>, revision: u64, to_do: &mut ToDo) {
+        for bound in all {
+            let Some((key, at)) = wire::heard_bound(&self.places, bound) else { continue };
+            if !self.told_bound.counts(key.segment, revision) || !self.places.suppresses(key.segment) {
+                continue;
+            }
+            match at {
+                Some((at, claim)) => to_do.bind.extend(self.told_bound.set(&self.places, (key, claim), at)),
+                None => to_do.unbind.extend(self.told_bound.remove(key)),
+            }
+        }
+        to_do.bind.retain(|bound| !self.local_bound.is_news(&self.places, &bound.key));
+    }
+
+    /// What others said of these was brought in, but for those of which this node has heard something newer.
+    pub fn moved_bound(&mut self, all: &[Bound], newer: &[BindingKey]) {
+        let moved = all.iter().filter(|bound| !newer.contains(&bound.key));
+        moved.for_each(|bound| self.local_bound.moved(&self.places, bound.key));
     }
 
     /// Whether there is something to say, as soon as budgets allow.
     pub fn has_unsaid(&self) -> bool {
-        (self.is_new && self.has_looked) || !self.want.is_empty() || self.local.has_unsaid()
+        (self.is_new && self.has_looked) || !self.want.is_empty() || self.has_unsaid_addresses()
+    }
+
+    fn has_unsaid_addresses(&self) -> bool {
+        self.local.has_unsaid() || self.local_bound.has_unsaid()
     }
 
     /// What is said next; nothing if there is nothing, or nothing yet.
@@ -124,13 +219,15 @@ impl Addresses {
         {
             want.push(name);
         }
-        let learned = self.local.take(&self.places, now);
-        let complete = self.is_new && self.has_looked && self.want.is_empty() && !self.local.has_unsaid();
-        if learned.is_empty() && want.is_empty() && !complete {
+        let learned: Vec<_> = self.local.take(&self.places, now).into_iter().map(wire::learned).collect();
+        let bound: Vec<_> = self.local_bound.take(&self.places, now).into_iter().map(wire::bound).collect();
+        let is_all = self.want.is_empty() && !self.has_unsaid_addresses();
+        let complete = self.is_new && self.has_looked && is_all;
+        if learned.is_empty() && bound.is_empty() && want.is_empty() && !complete {
             return None;
         }
         self.is_new &= !complete;
-        Some(pb::Here { applied, learned, want, complete })
+        Some(pb::Here { applied, learned, bound, want, complete })
     }
 }
 

@@ -1,6 +1,9 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
-use sillon_abi::{Attachment, ClassKey, Label, Mac, PortRecord, Segment, Service, TunnelEntry, TunnelKey};
+use sillon_abi::{
+    Attachment, Claim, ClassKey, Exit, Guards, Label, Mac, PortRecord, Segment, Service, TunnelEntry,
+    TunnelKey,
+};
 
 use super::*;
 use crate::dataplane::compile::addr;
@@ -10,6 +13,10 @@ const FAR: &str = "10.0.0.2";
 
 /// Two segments, alder's (uid 1) and birch's (uid 2): each has an attachment of its uid, at p0 and p1, and a remote, 9.
 fn places() -> Arc<Places> {
+    Arc::new(Places::of(&tables()))
+}
+
+fn tables() -> Tables {
     let mut tables = Tables::default();
     for (uid, operator) in [(1, "alder"), (2, "birch")] {
         let vni = 100 + uid;
@@ -25,7 +32,7 @@ fn places() -> Arc<Places> {
         let key = TunnelKey::new(vni, addr(FAR.parse().unwrap()));
         tables.tunnels.insert(key, TunnelEntry { key, segment: uid, remote: 9, ..TunnelEntry::default() });
     }
-    Arc::new(Places::of(&tables))
+    tables
 }
 
 fn located(uid: u32, number: u16) -> Located {
@@ -37,7 +44,7 @@ fn there(revision: u64, uid: u32, number: u16, at: Option<&str>) -> pb::There {
     let segment = ["alder.lan", "birch.lan"][uid as usize - 1].to_owned();
     let mac = located(uid, number).key.mac.octets().to_vec();
     let learned = vec![pb::Learned { segment, mac, at: at.map(str::to_owned) }];
-    pb::There { term: 1, revision, learned }
+    pb::There { term: 1, revision, learned, ..pb::There::default() }
 }
 
 /// With a stream, on which all that was there is said.
@@ -46,6 +53,7 @@ fn begun() -> Addresses {
     addresses.follow(places());
     addresses.begin();
     addresses.begin_walk();
+    addresses.end_fdb();
     addresses.end_walk();
     let first = addresses.say(1, Instant::now()).unwrap();
     assert_eq!((first.want.len(), first.complete, first.learned.len()), (2, true, 0));
@@ -65,12 +73,14 @@ fn what_is_new_is_said_once_and_what_is_gone_too() {
     assert_eq!(said(&mut addresses), at(Some("p0")));
     addresses.begin_walk();
     addresses.seen(&located(1, 7));
+    addresses.end_fdb();
     addresses.end_walk();
     assert_eq!(said(&mut addresses), []);
     // It went away and came back between two walks.
     addresses.heard(&located(1, 7));
     assert_eq!(said(&mut addresses), at(Some("p0")));
     addresses.begin_walk();
+    addresses.end_fdb();
     addresses.end_walk();
     assert_eq!(said(&mut addresses), at(None));
     assert!(!addresses.has_unsaid());
@@ -100,7 +110,7 @@ fn what_others_say_is_learned_unless_it_is_late_or_known_better() {
     let mut addresses = begun();
     let far = Located { exit: Exit::remote(9), ..located(1, 7) };
     assert_eq!(addresses.take(there(5, 1, 7, Some(FAR))).learn, [far]);
-    assert!(addresses.is_told(&far.key, far.exit));
+    assert!(addresses.is_told(&far));
     assert_eq!(addresses.take(there(5, 1, 8, Some("10.0.0.3"))), ToDo::default(), "there is no such remote");
     assert_eq!(addresses.take(there(5, 1, 7, None)).forget, [far]);
     // It was just learned here, which was not said yet.
@@ -110,7 +120,7 @@ fn what_others_say_is_learned_unless_it_is_late_or_known_better() {
     assert_eq!(addresses.take(there(5, 1, 7, Some(FAR))).learn, [far]);
     // What was said before the node had to forget it.
     addresses.forget_remote("alder.lan", FAR.parse().unwrap(), 9);
-    assert!(!addresses.is_told(&far.key, far.exit));
+    assert!(!addresses.is_told(&far));
     assert_eq!(addresses.take(there(8, 1, 7, Some(FAR))), ToDo::default());
     assert_eq!(addresses.say(9, Instant::now()).unwrap().want, ["alder.lan"]);
     assert_eq!(addresses.take(there(9, 1, 7, Some(FAR))).learn, [far]);
@@ -127,4 +137,92 @@ fn a_server_that_is_forgotten_takes_its_addresses_along() {
         said.contains(&("alder.lan".to_owned(), None))
             && said.contains(&("birch.lan".to_owned(), Some("p1".to_owned())))
     );
+}
+
+/// Alder's segment suppresses.
+fn suppressing() -> Arc<Places> {
+    let mut tables = tables();
+    tables
+        .attachments
+        .values_mut()
+        .filter(|one| one.segment == 1)
+        .for_each(|one| one.guards = Guards::SUPPRESS);
+    Arc::new(Places::of(&tables))
+}
+
+fn bound(uid: u32, number: u8) -> Bound {
+    let claim = Claim { mac: Mac::new([2, 0, 0, 0, 0, number]), flags: Claim::OVERRIDE | Claim::LEAF };
+    let key = BindingKey::new(uid, addr([10, 0, 0, number].into()));
+    Found { key, exit: Exit::attachment(uid), word: claim }
+}
+
+/// As another node's agent says it, and the controller passes it on.
+fn there_bound(uid: u32, number: u8, at: Option<&str>) -> pb::There {
+    let mut saying = addresses_of_another(uid, number);
+    let mut bound = saying.say(1, Instant::now()).unwrap().bound.remove(0);
+    bound.at = at.map(str::to_owned);
+    pb::There { term: 1, revision: 5, bound: vec![bound], ..pb::There::default() }
+}
+
+fn addresses_of_another(uid: u32, number: u8) -> Addresses {
+    let mut addresses = Addresses::default();
+    addresses.follow(suppressing());
+    addresses.seen_bound(&bound(uid, number));
+    addresses
+}
+
+#[test]
+fn whose_an_ip_address_is_is_said_once_and_that_it_is_nobodys_too() {
+    let mut addresses = begun();
+    let said = |addresses: &mut Addresses| {
+        let here = addresses.say(1, Instant::now());
+        let bound = here.into_iter().flat_map(|here| here.bound);
+        bound.map(|one| (one.segment, one.address, one.at)).collect::<Vec<_>>()
+    };
+    let walk = |addresses: &mut Addresses, seen: &[Bound]| {
+        addresses.begin_walk();
+        addresses.end_fdb();
+        seen.iter().for_each(|bound| addresses.seen_bound(bound));
+        addresses.end_walk();
+    };
+    let at = |port: Option<&str>| [("alder.lan".to_owned(), vec![10, 0, 0, 7], port.map(str::to_owned))];
+    walk(&mut addresses, &[bound(1, 7)]);
+    assert_eq!(said(&mut addresses), at(Some("p0")));
+    walk(&mut addresses, &[bound(1, 7)]);
+    assert_eq!(said(&mut addresses), []);
+    // Another MAC has it.
+    walk(&mut addresses, &[Found { word: bound(1, 8).word, ..bound(1, 7) }]);
+    assert_eq!(said(&mut addresses), at(Some("p0")));
+    walk(&mut addresses, &[Found { exit: Exit::remote(9), ..bound(1, 7) }]);
+    assert_eq!(said(&mut addresses), at(None), "it was heard elsewhere since");
+    // What no host has would end the stream.
+    walk(&mut addresses, &[Found { key: BindingKey::new(1, addr("::1:2".parse().unwrap())), ..bound(1, 7) }]);
+    assert_eq!(said(&mut addresses), []);
+}
+
+#[test]
+fn whose_an_ip_address_is_elsewhere_counts_where_it_is_asked_for_and_until_something_newer_is_heard() {
+    let mut addresses = begun();
+    let far = Bound { exit: Exit::remote(9), ..bound(1, 7) };
+    assert_eq!(addresses.take(there_bound(1, 7, Some(FAR))), ToDo::default(), "it does not suppress");
+    let none = addresses.follow(suppressing());
+    assert_eq!(none, ToDo::default());
+    assert_eq!(addresses.say(1, Instant::now()).unwrap().want, ["alder.lan"]);
+    assert_eq!(addresses.take(there_bound(1, 7, Some(FAR))), ToDo { bind: vec![far], ..ToDo::default() });
+    assert!(addresses.is_told_bound(&far));
+    assert!(!addresses.is_told_bound(&Found { word: bound(1, 8).word, ..far }));
+    // Claimed here, before a walk saw it and while nobody was told: the other one is older.
+    assert!(addresses.is_newer(&bound(1, 7)));
+    addresses.seen_bound(&bound(1, 7));
+    assert!(addresses.is_newer(&bound(1, 7)));
+    assert_eq!(addresses.take(there_bound(1, 7, Some(FAR))), ToDo::default());
+    addresses.say(1, Instant::now());
+    assert!(!addresses.is_newer(&bound(1, 7)));
+    assert_eq!(addresses.take(there_bound(1, 7, Some(FAR))).bind, [far]);
+    assert_eq!(addresses.take(there_bound(1, 7, None)).unbind, [far]);
+    assert!(!addresses.is_told_bound(&far));
+    // It suppresses no more.
+    addresses.take(there_bound(1, 7, Some(FAR)));
+    addresses.follow(places());
+    assert!(!addresses.is_told_bound(&far));
 }

@@ -10,7 +10,7 @@ use sillon_abi::{Binding, BindingKey, FdbEntry, FdbKey, Located};
 use tracing::warn;
 
 use super::Reconciler;
-use crate::agent::addresses::Addresses;
+use crate::agent::addresses::{Addresses, Found};
 use crate::dataplane::{
     DataplaneError,
     maps::{BindingWalk, FdbWalk},
@@ -77,7 +77,7 @@ impl Reconciler {
             let mut refresh = Vec::new();
             let keep = |key: &FdbKey, entry: &FdbEntry| {
                 let located = Located { key: *key, exit: entry.exit };
-                let is_told = addresses.is_told(key, entry.exit) && limits.contains_key(&key.segment);
+                let is_told = addresses.is_told(&located) && limits.contains_key(&key.segment);
                 let keeps = (is_told || is_young(key.segment, entry.seen)) && !own.contains(&key.mac);
                 if keeps && is_told && is_half_old(key.segment, entry.seen) {
                     refresh.push(located);
@@ -89,18 +89,26 @@ impl Reconciler {
             ageing.is_fdb_done = !self.maps.walk_fdb(&mut ageing.fdb, keep)?;
             self.programs.place(&refresh, How::Refresh)?;
             if ageing.is_fdb_done {
-                addresses.end_walk();
+                addresses.end_fdb();
             }
             self.ageing = Some(ageing);
             return Ok(None);
         }
         let fixed = &self.fixed_bindings;
-        let keep =
-            |key: &BindingKey, binding: &Binding| is_young(key.segment, binding.seen) && !fixed.contains(key);
+        let keep = |key: &BindingKey, binding: &Binding| {
+            let bound = Found { key: *key, exit: binding.exit, word: binding.claim };
+            let is_told = addresses.is_told_bound(&bound) && limits.contains_key(&key.segment);
+            let keeps = (is_told || is_young(key.segment, binding.seen)) && !fixed.contains(key);
+            if keeps {
+                addresses.seen_bound(&bound);
+            }
+            keeps
+        };
         if self.maps.walk_bindings(&mut ageing.bindings, keep)? {
             self.ageing = Some(ageing);
             return Ok(None);
         }
+        addresses.end_walk();
         self.end_ageing(ageing).map(Some)
     }
 

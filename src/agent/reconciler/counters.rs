@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sillon_abi::{Answers, ScopeKind};
+use sillon_abi::{Answers, Colour, ScopeKind, Tally};
 
 use super::Reconciler;
 use super::places::Point;
@@ -24,11 +24,14 @@ impl Reconciler {
                 dropped.entry(key.id).or_default().push(pb::Dropped { reason: reason as u32, frames });
             }
         }
+        let mut macs = self.maps.mac_accounts()?;
         let places = self.places();
         let mut all = Counters::new();
-        for (id, Point { segment, port, encap }) in &places.points {
+        for (id, Point { segment, port, encap, policed }) in &places.points {
             let traffic = self.maps.attachment_counters(*id)?;
             let Answers { arp, nd } = self.maps.answers(*id)?;
+            let (learned, not_learned) = macs.remove(id).unwrap_or_default();
+            let [in_colours, out_colours] = self.colours(*id, *policed)?;
             let counters = pb::Counters {
                 segment: segment.clone(),
                 port: port.clone(),
@@ -40,9 +43,31 @@ impl Reconciler {
                 answered_arp: arp,
                 answered_nd: nd,
                 dropped: dropped.remove(id).unwrap_or_default(),
+                in_colours,
+                out_colours,
+                learned,
+                not_learned,
             };
             all.insert(*id, counters);
         }
         Ok(all)
     }
+
+    /// What its profiles made of frames from and to an attachment; not looked for where it has none, as most have.
+    fn colours(&self, id: u32, policed: [bool; 2]) -> Result<[Option<pb::Colours>; 2], DataplaneError> {
+        if policed == [false, false] {
+            return Ok([None, None]);
+        }
+        let all = self.maps.colours(id)?;
+        let [ingress, egress] = policed;
+        Ok([ingress.then(|| colours(all.ingress)), egress.then(|| colours(all.egress))])
+    }
+}
+
+fn colours(tallies: [Tally; 3]) -> pb::Colours {
+    let tally = |colour: Colour| {
+        let Tally { frames, bytes } = tallies[colour as usize];
+        Some(pb::Tally { frames, bytes })
+    };
+    pb::Colours { green: tally(Colour::Green), yellow: tally(Colour::Yellow), red: tally(Colour::Red) }
 }

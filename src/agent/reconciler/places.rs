@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use sillon_abi::{Exit, FdbEntry, FdbKey, Located, Service, TunnelKey};
+use sillon_abi::{Binding, BindingKey, Exit, FdbEntry, FdbKey, Located, Service, TunnelKey};
 
 use super::Reconciler;
+use crate::agent::addresses::{Bound, Found};
 use crate::dataplane::compile::addr;
 use crate::dataplane::names::{Names, encap};
 use crate::dataplane::place::How;
 use crate::dataplane::tables::{Tables, unpadded};
+use crate::dataplane::view::monotonic_ns;
 use crate::dataplane::{DataplaneError, maps::Maps};
 
 /// A segment that learns.
@@ -22,6 +24,8 @@ pub struct SegmentPlace {
     pub operator: String,
     /// How many addresses it may have.
     pub limit: u32,
+    /// Whether questions for IP addresses are answered there.
+    suppresses: bool,
     vni: u32,
 }
 
@@ -34,6 +38,8 @@ pub struct Point {
     pub port: String,
     /// As in the configuration.
     pub encap: String,
+    /// Whether frames from it, and to it, have a profile.
+    pub policed: [bool; 2],
 }
 
 /// What ids mean.
@@ -48,17 +54,21 @@ pub struct Places {
     /// All attachments, by id; also those of a `line`.
     pub points: BTreeMap<u32, Point>,
     /// What is configured for attachments.
-    pub configured: Vec<Located>,
+    pub configured: Vec<Found<FdbKey>>,
+    /// The same of IP addresses.
+    pub bound: Vec<Bound>,
 }
 
 impl Places {
     /// What these tables have.
     pub fn of(tables: &Tables) -> Self {
+        let suppressing: BTreeSet<u32> = tables.claimants().into_iter().map(|(uid, _)| uid).collect();
         let learns = tables.segments.iter().filter(|(_, segment)| segment.service != Service::Line as u8);
         let segments = learns.filter_map(|(uid, segment)| {
             let label = tables.labels.get(uid)?;
             let (name, operator) = (unpadded(&label.segment), unpadded(&label.operator));
-            Some((*uid, SegmentPlace { name, operator, limit: segment.fdb_limit, vni: segment.vni }))
+            let (limit, suppresses) = (segment.fdb_limit, suppressing.contains(uid));
+            Some((*uid, SegmentPlace { name, operator, limit, suppresses, vni: segment.vni }))
         });
         let segments: BTreeMap<u32, SegmentPlace> = segments.collect();
         let ports: BTreeMap<u32, Arc<str>> = tables
@@ -72,15 +82,19 @@ impl Places {
         let points = tables.attachments.iter().map(|(id, attachment)| {
             let (segment, port) =
                 (Names(tables).segment(attachment.segment), Names(tables).port(attachment.class.ifindex));
-            (*id, Point { segment, port, encap: encap(attachment.class) })
+            let rates = tables.rates.get(id);
+            let policed = rates.map_or([false; 2], |rates| [rates.ingress.is_some(), rates.egress.is_some()]);
+            (*id, Point { segment, port, encap: encap(attachment.class), policed })
         });
         let configured = tables.macs.iter().filter(|(key, _)| segments.contains_key(&key.segment));
+        let bound = tables.bindings.iter().filter(|(key, _)| segments.contains_key(&key.segment));
         Self {
             by_name: segments.iter().map(|(uid, segment)| (segment.name.clone(), *uid)).collect(),
             attachments: attachments.collect(),
             points: points.collect(),
             tunnels: tables.tunnels.iter().map(|(key, tunnel)| (*key, tunnel.remote)).collect(),
-            configured: configured.map(|(key, exit)| Located { key: *key, exit: *exit }).collect(),
+            configured: configured.map(|(key, exit)| Found { key: *key, exit: *exit, word: () }).collect(),
+            bound: bound.map(|(key, one)| Found { key: *key, exit: one.exit, word: one.claim }).collect(),
             segments,
         }
     }
@@ -88,6 +102,11 @@ impl Places {
     /// The uid of a segment that learns.
     pub fn uid(&self, name: &str) -> Option<u32> {
         self.by_name.get(name).copied()
+    }
+
+    /// Whether a segment learns, and answers questions for IP addresses.
+    pub fn suppresses(&self, uid: u32) -> bool {
+        self.segments.get(&uid).is_some_and(|segment| segment.suppresses)
     }
 
     /// The port of a segment's attachment; none if it is not the segment's, or is no attachment.
@@ -137,6 +156,37 @@ impl Reconciler {
     /// A map can't be written.
     pub fn withdraw(&mut self, all: &[Located]) -> Result<u64, DataplaneError> {
         withdraw(&mut self.maps, all)
+    }
+
+    /// Brings in whose IP addresses are. What is configured here counts more, and so does what is newer; gives those that are newer.
+    ///
+    /// # Errors
+    /// A map can't be read or written.
+    pub fn bind(
+        &mut self,
+        all: &[Bound],
+        is_newer: impl Fn(&Bound) -> bool,
+    ) -> Result<Vec<BindingKey>, DataplaneError> {
+        let mut kept = Vec::new();
+        for Found { key, exit, word } in all.iter().filter(|bound| !self.fixed_bindings.contains(&bound.key))
+        {
+            let binding = Binding { claim: *word, exit: *exit, segment: key.segment, seen: monotonic_ns() };
+            let may_replace = |is: &Binding| !is_newer(&Found { key: *key, exit: is.exit, word: is.claim });
+            if self.maps.bind(key, &binding, may_replace)? {
+                kept.push(*key);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Forgets whose IP addresses are, if it is still so.
+    ///
+    /// # Errors
+    /// A map can't be read or written.
+    pub fn unbind(&mut self, all: &[Bound]) -> Result<(), DataplaneError> {
+        all.iter().try_for_each(|Found { key, exit, word }| {
+            self.maps.unbind(key, |is| (is.exit, is.claim) == (*exit, *word))
+        })
     }
 }
 

@@ -57,7 +57,30 @@ fn mac(number: u16) -> MacAddr {
 
 fn said(operator: &str, number: u16, is_there: bool) -> Said {
     let port = is_there.then(|| operator.parse().unwrap());
-    Said { segment: owned(&format!("{operator}/lan")), mac: mac(number), port }
+    Said {
+        segment: owned(&format!("{operator}/lan")),
+        address: Address::Mac(mac(number)),
+        port,
+        holder: None,
+    }
+}
+
+/// An IP address, which its own MAC claims.
+fn said_bound(operator: &str, number: u16, claimed_by: Option<u16>) -> Said {
+    let [a, b] = number.to_be_bytes();
+    let holder = |by| Holder { mac: mac(by), router: false, replaces: true, leaf: false };
+    Said {
+        address: Address::Ip([10, 0, a, b].into()),
+        holder: claimed_by.map(holder),
+        ..said(operator, number, claimed_by.is_some())
+    }
+}
+
+/// Of which MAC a node is told that an IP address is, and where, if it is told of any.
+fn told_bound(registry: &mut Registry, state: &State, node: &str) -> Vec<Option<(MacAddr, String)>> {
+    let told = registry.take(state, &name(node)).into_iter();
+    let told = told.filter(|told| matches!(told.address, Address::Ip(_)));
+    told.map(|told| Some((told.holder?.mac, told.remote?.to_string()))).collect()
 }
 
 /// A registry that three nodes have streams to.
@@ -70,8 +93,11 @@ fn entered() -> (Registry, [u64; 3]) {
 /// Where a node is told that an address is, if it is told of any.
 fn told(registry: &mut Registry, state: &State, node: &str) -> Vec<(u16, Option<String>)> {
     let told = registry.take(state, &name(node)).into_iter();
-    let number = |mac: MacAddr| u16::from_be_bytes([mac.octets()[4], mac.octets()[5]]);
-    told.map(|told| (number(told.mac), told.remote.map(|remote| remote.to_string()))).collect()
+    let number = |address: Address| match address {
+        Address::Mac(mac) => u16::from_be_bytes([mac.octets()[4], mac.octets()[5]]),
+        Address::Ip(ip) => panic!("{ip} is no MAC"),
+    };
+    told.map(|told| (number(told.address), told.remote.map(|remote| remote.to_string()))).collect()
 }
 
 #[test]
@@ -170,4 +196,62 @@ fn who_is_cut_off_is_believed_for_a_grace_and_then_no_more() {
     registry.leave(&node, again, now);
     registry.expire(&state, now + GRACE);
     assert_eq!(told(&mut registry, &state, "n2"), [(2, None)]);
+}
+
+#[test]
+fn whose_an_ip_address_is_is_told_like_where_a_mac_is() {
+    let (state, (mut registry, [one, two, _])) = (fabric(), entered());
+    let hear = |registry: &mut Registry, node: &str, stream, said| {
+        registry.hear((&name(node), stream), (&state, state.revision()), vec![said])
+    };
+    let at = |by: u16, remote: &str| [Some((mac(by), remote.to_owned()))];
+    assert_eq!(hear(&mut registry, "n1", one, said_bound("birch", 7, Some(7))), NotTaken::default());
+    assert_eq!(told_bound(&mut registry, &state, "n2"), at(7, "10.0.0.1"));
+    assert_eq!(told_bound(&mut registry, &state, "n3"), []);
+    // Said again, it is nothing new; of another MAC, it is, also for nobody but the others.
+    hear(&mut registry, "n1", one, said_bound("birch", 7, Some(7)));
+    assert_eq!(told_bound(&mut registry, &state, "n2"), []);
+    hear(&mut registry, "n1", one, said_bound("birch", 7, Some(8)));
+    assert_eq!(told_bound(&mut registry, &state, "n2"), at(8, "10.0.0.1"));
+    assert_eq!(told_bound(&mut registry, &state, "n1"), []);
+    hear(&mut registry, "n2", two, said_bound("birch", 7, Some(9)));
+    assert_eq!(told_bound(&mut registry, &state, "n1"), at(9, "10.0.0.2"));
+    hear(&mut registry, "n1", one, said_bound("birch", 7, None));
+    assert_eq!(told_bound(&mut registry, &state, "n1"), []);
+    hear(&mut registry, "n2", two, said_bound("birch", 7, None));
+    assert_eq!(told_bound(&mut registry, &state, "n1"), [None]);
+}
+
+#[test]
+fn ip_addresses_have_quotas_of_their_own_for_the_segment_and_for_each_port() {
+    let (state, (mut registry, [one, two, three])) = (fabric(), entered());
+    let mut full = |node: &str, stream, numbers: std::ops::Range<u16>| {
+        let all = numbers.map(|number| said_bound("alder", number, Some(number))).collect();
+        registry.hear((&name(node), stream), (&state, state.revision()), all).full
+    };
+    // An attachment has 64 MACs by default, and eight times as many IP addresses.
+    assert_eq!(full("n1", one, 0..600), 600 - 512);
+    assert_eq!(full("n1", one, 0..512), 0, "what it has it may say again");
+    // The segment has 1000.
+    assert_eq!(full("n2", two, 1000..1500), 500 - 488);
+    assert_eq!(full("n3", three, 2000..2001), 1);
+    // What moves from one port to another is counted there.
+    assert_eq!(full("n2", two, 0..24), 0);
+    assert_eq!(full("n2", two, 24..25), 1);
+    assert_eq!(full("n1", one, 600..601), 1, "the segment still has as many as it may");
+    let macs = (0..1000).map(|number| said("alder", number, true)).collect();
+    let not_taken = registry.hear((&name("n3"), three), (&state, state.revision()), macs);
+    assert_eq!(not_taken, NotTaken::default(), "MACs have theirs");
+}
+
+#[test]
+fn a_server_that_is_taken_away_takes_its_ip_addresses_along() {
+    let (state, (mut registry, [one, ..])) = (fabric(), entered());
+    registry.hear((&name("n1"), one), (&state, state.revision()), vec![said_bound("alder", 1, Some(1))]);
+    assert_eq!(told_bound(&mut registry, &state, "n2").len(), 1);
+    let to = owned("birch/new");
+    let Outcome { state, events } = does(&state, vec![Change::Transfer { server: name("alder1"), to }]);
+    registry.follow(&state, state.revision(), &events);
+    assert_eq!(told_bound(&mut registry, &state, "n2"), [None]);
+    assert!(registry.segments.is_empty());
 }

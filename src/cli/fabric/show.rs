@@ -180,9 +180,9 @@ mod tests {
             "kind":"segment","name":"a/lan","spec":{"mtu":1500},
             "status":{"vni":7,"conditions":{"Accepted":{"is":true,"since":"2026","why":"it keeps every rule"}}},
         });
-        let attached = json!({"kind":"attachment","name":"a/a1","status":{"encap":"untagged","counters":{"in_frames":7,"dropped":{"too-big":4}}}});
+        let attached = json!({"kind":"attachment","name":"a/a1","status":{"encap":"untagged","counters":{"in_frames":7,"dropped":{"too-big":4},"macs":{"learned":3},"in_colours":{"red":{"frames":5}}}}});
         let counted = describe(&attached);
-        for part in ["counters:", "in_frames: 7", "too-big: 4"] {
+        for part in ["counters:", "in_frames: 7", "too-big: 4", "learned: 3", "in_colours:", "frames: 5"] {
             assert!(counted.contains(part), "{counted}");
         }
         let text = describe(&object);

@@ -174,6 +174,22 @@ impl Maps {
         ))
     }
 
+    /// How many addresses were learned at each attachment and are there, and how many frames' were not, as far as it is not nothing.
+    ///
+    /// # Errors
+    /// A map can't be read.
+    pub fn mac_accounts(&self) -> Result<BTreeMap<u32, (u64, u64)>, DataplaneError> {
+        // What was removed is read first: what is removed in between is still counted as there, and nothing as fewer than none.
+        let removed: BTreeMap<u32, u64> = used(&self.mac_removed, map::MAC_REMOVED, |_, count| *count != 0)?;
+        let is_used = |_: &u32, used: &MacUse| *used != MacUse::default();
+        let uses: Vec<_> = used(&self.mac_use, map::MAC_USE, is_used)?;
+        let account = |(id, MacUse { held, refused }): (u32, MacUse)| {
+            let removed = removed.get(&id).copied().unwrap_or(0);
+            (id, (held.saturating_sub(removed), refused))
+        };
+        Ok(uses.into_iter().map(account).collect())
+    }
+
     /// Where an address is.
     ///
     /// # Errors

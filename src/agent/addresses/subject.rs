@@ -1,0 +1,57 @@
+//! What is somewhere: a MAC, or an IP address and whose it is.
+
+use std::fmt::Debug;
+use std::hash::Hash;
+
+use sillon_abi::{BindingKey, Claim, Exit, FdbKey, Located};
+
+/// What is somewhere.
+pub trait Subject: Copy + Ord + Hash + Debug {
+    /// What is known of it besides where it is.
+    type Word: Copy + Eq + Debug;
+
+    /// Its segment's uid.
+    fn segment(&self) -> u32;
+}
+
+impl Subject for FdbKey {
+    type Word = ();
+
+    fn segment(&self) -> u32 {
+        self.segment
+    }
+}
+
+impl Subject for BindingKey {
+    type Word = Claim;
+
+    fn segment(&self) -> u32 {
+        self.segment
+    }
+}
+
+/// Where something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found<K: Subject> {
+    /// What.
+    pub key: K,
+    /// Where.
+    pub exit: Exit,
+    /// What else is known of it.
+    pub word: K::Word,
+}
+
+/// Where an IP address is, and whose it is.
+pub type Bound = Found<BindingKey>;
+
+impl From<Located> for Found<FdbKey> {
+    fn from(Located { key, exit }: Located) -> Self {
+        Self { key, exit, word: () }
+    }
+}
+
+impl From<Found<FdbKey>> for Located {
+    fn from(Found { key, exit, word: () }: Found<FdbKey>) -> Self {
+        Self { key, exit }
+    }
+}
