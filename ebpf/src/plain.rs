@@ -1,10 +1,10 @@
-//! Most packets by far are *plain*: IP without anything that one of the steps would look at, behind no tags but the attachment's own, and
-//! in a tunnel's packet (`tunnel`) of which nothing is out of the ordinary. If such a one belongs to a flow that is decided, no step between `recall`
-//! and `deliver` has a say in it. Whether that is so is asked here, once and of a few words that are read together; then those steps are left out.
+//! Most packets by far are *plain*: IP without anything that one of the steps would look at, behind no tags but the attachment's own, or
+//! in a tunnel's packet (`tunnel`) of which nothing is out of the ordinary. If such a one belongs to a flow that is decided, no step
+//! between `recall` and `deliver` has a say in it. Whether that is so is asked here, once and of a few words that are read together; then those steps are left out.
 //!
-//! Nothing is left out that would do anything: what one of the steps might drop, change or answer is not plain, and nothing is dropped here that
-//! can still be looked at in full. Who gives a step more
-//! to do has to see to it here, too; the fuzzer, which sends many of its frames again and again, holds both ways to the same model.
+//! Nothing is left out that would do anything: what one of the steps might drop, change or answer is not plain, and nothing is dropped
+//! here that can still be looked at in full. Who gives a step more to do has to see to it here, too; the fuzzer, which sends many of its
+//! frames again and again, holds both ways to the same model.
 
 mod tunnel;
 

@@ -86,7 +86,7 @@ impl Vxlan {
         self.flags & (Self::VALID | Self::YELLOW) == Self::VALID
     }
 
-    /// The VNI and who sent it, as one word that no other VNI or sender has; the upper three bytes but one are zero.
+    /// The VNI, and whether a leaf sent it, as one word whose topmost two bytes are zero.
     #[inline(always)]
     pub fn place(self) -> u64 {
         u64::from(self.vni & Self::VNI) | u64::from(self.flags & Self::LEAF) << 16
