@@ -174,15 +174,12 @@ pub fn sink(ctx: XdpContext) -> u32 {
         && value(ETHERTYPE + tags) == Some(IPV4)
         && value(SOURCE_PORT + tags).is_some_and(|port| u32::from(port) >= FIRST_PORT);
     // SAFETY: a map value of this CPU.
-    let came = CAME.get_ptr_mut(0).map(|came| unsafe { &mut *came });
-    if !ours {
-        came.map(|came| came.others += 1);
-        return xdp_action::XDP_PASS;
+    match CAME.get_ptr_mut(0).map(|came| unsafe { &mut *came }) {
+        Some(came) if ours => count(came),
+        Some(came) => came.others += 1,
+        None => {}
     }
-    if let Some(came) = came {
-        count(came);
-    }
-    xdp_action::XDP_DROP
+    if ours { xdp_action::XDP_DROP } else { xdp_action::XDP_PASS }
 }
 
 #[unsafe(link_section = "license")]
