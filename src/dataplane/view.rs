@@ -9,6 +9,7 @@ use std::{
     net::IpAddr,
 };
 
+use aya::maps::MapError;
 use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use sillon_abi::{Answers, Attachment, Counters, Exit, FdbEntry, Role, ScopeKind, Service};
@@ -252,8 +253,9 @@ impl<'a> View<'a> {
         let (points, suppressing) = (uids(self.tables.exits()), uids(self.tables.claimants()));
         let mut segments = Vec::new();
         for (uid, segment) in &self.tables.segments {
-            let (used, removed) = self.maps.fdb_use(*uid)?;
-            let (bound, unbound) = self.maps.binding_use(*uid)?;
+            let accounts = (if_there(self.maps.fdb_use(*uid))?, if_there(self.maps.binding_use(*uid))?);
+            // The agent may have removed the segment since the tables were read.
+            let (Some((used, removed)), Some((bound, unbound))) = accounts else { continue };
             let tunnels = self.tables.tunnels.values().filter(|tunnel| tunnel.segment == *uid);
             segments.push(SegmentView {
                 name: self.names().segment(*uid),
@@ -265,7 +267,9 @@ impl<'a> View<'a> {
                 mac_limit: segment.fdb_limit,
                 macs_refused: used.refused,
                 suppress: points.contains(uid).then(|| suppressing.contains(uid)),
-                bindings: bound.learned.saturating_sub(unbound),
+                // What the agent adds is counted as one fewer that it has removed, and may be all there is.
+                bindings: u64::try_from(bound.learned.wrapping_sub(unbound).cast_signed())
+                    .unwrap_or_default(),
                 bindings_refused: bound.refused,
                 attachments: self.attachments(|attachment| attachment.segment == *uid)?,
                 remotes: tunnels.map(|tunnel| ip(tunnel.key.source)).collect(),
@@ -383,5 +387,14 @@ fn service(number: u8) -> &'static str {
         n if n == Service::Lan as u8 => "lan",
         n if n == Service::Tree as u8 => "tree",
         _ => "unknown",
+    }
+}
+
+/// What is there; none where an entry of the map has gone.
+fn if_there<T>(read: Result<T, DataplaneError>) -> Result<Option<T>, DataplaneError> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(DataplaneError::Map { source: MapError::KeyNotFound, .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
