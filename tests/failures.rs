@@ -224,7 +224,7 @@ fn flows_share_paths_of_equal_cost_and_move_when_one_breaks() {
         .map(|router: usize| fabric.routers[router].enter(|| Ok(PacketSocket::open("edge0")?)).unwrap());
     let flows = |word: &str| {
         for port in 0..64 {
-            let macs = sillon_rig::frame::Macs { from: mac(1), to: mac(2) };
+            let macs = Macs { from: mac(1), to: mac(2) };
             wires[0]
                 .send(&Frame::udp(macs, (common::v4(1), common::v4(2)), (port, 7), word.as_bytes()))
                 .unwrap();
@@ -252,7 +252,7 @@ fn a_second_way_is_used_within_100_ms() {
     let wires = hosts(&mut fabric, Family::V4);
     let edge = fabric.edges[0].netns.clone();
     let tap = fabric.routers[1].enter(|| Ok(PacketSocket::open("edge0")?)).unwrap();
-    let macs = sillon_rig::frame::Macs { from: mac(1), to: mac(2) };
+    let macs = Macs { from: mac(1), to: mac(2) };
     let mut ports = (0..64).cycle();
     let mut send = || {
         let ports = (ports.next().unwrap(), 7);

@@ -71,8 +71,8 @@ pub fn only(remote: u32) -> u32 {
     if remote.paths.iter().all(|path| *path == first) { first } else { 0 }
 }
 
-/// The path's header in words of eight bytes, and how many of them go into a frame. What differs from frame to frame is zero in
-/// it and is added to a word on its way: to write over bytes that were just written costs more than it says.
+/// The path's header in words of eight bytes. What differs from frame to frame is zero in it, and is added to a word on its way into
+/// the frame: to write over bytes that were just written costs more.
 struct Words<'a>(&'a PathEntry);
 
 impl Words<'_> {

@@ -27,7 +27,7 @@ use crate::{
 const UDP: u8 = 17;
 const ETH: usize = 14;
 const IPV4_HEADER: usize = 20;
-const IPV6_HEADER: usize = 40;
+pub const IPV6_HEADER: usize = 40;
 pub const UDP_AND_VXLAN: usize = 16;
 /// The two addresses of an inner frame.
 const MACS: usize = size_of::<[u32; 3]>();

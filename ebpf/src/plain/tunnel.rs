@@ -9,19 +9,18 @@ use crate::{
     outer::VXLAN_PORT,
     parse::ETHERTYPE,
     recall::Source,
-    tunnel::{self, UDP_AND_VXLAN, Vxlan},
+    tunnel::{self, IPV6_HEADER, UDP_AND_VXLAN, Vxlan},
 };
 
-/// Ethertype, version, header length and traffic class, whose DSCP may be any: the two families' first word that is looked at.
-const V4_HEAD: u32 = u32::from_ne_bytes([0x08, 0x00, 0x45, 0]);
-const V4_HEAD_MASK: u32 = u32::from_ne_bytes([0xff, 0xff, 0xff, 0x03]);
+use super::{HEAD, HEAD_MASK, L3};
+
+/// Ethertype, version, header length and ECN, of each family: DSCP may be any. Over IPv4 as of a packet at an attachment, but for ECN.
+const V4_HEAD_MASK: u32 = HEAD_MASK | u32::from_ne_bytes([0, 0, 0, 0x03]);
 const V6_HEAD: u32 = u32::from_ne_bytes([0x86, 0xdd, 0x60, 0]);
 const V6_HEAD_MASK: u32 = u32::from_ne_bytes([0xff, 0xff, 0xf0, 0x30]);
 /// Fragment, TTL and protocol.
 const V4_WHOLE_UDP: u32 = u32::from_ne_bytes([0, 0, 0, UDP]);
 const V4_WHOLE_UDP_MASK: u32 = FRAGMENT as u32 | u32::from_ne_bytes([0, 0, 0, 0xff]);
-/// Bytes of an Ethernet header.
-const ETH: usize = ETHERTYPE + 2;
 
 /// What is known of it.
 pub struct Packet {
@@ -43,7 +42,7 @@ pub struct Front {
 }
 
 impl Front {
-    const LEN: usize = V6_OUTER + ETH;
+    const LEN: usize = V6_OUTER + L3;
 
     #[inline(always)]
     pub fn of(frame: &Frame, port: &PortEntry) -> Option<Self> {
@@ -56,7 +55,7 @@ impl Front {
                 at.add(ETHERTYPE).cast::<u32>().read_unaligned(),
             )
         };
-        let is_over_ipv4 = head & V4_HEAD_MASK == V4_HEAD;
+        let is_over_ipv4 = head & V4_HEAD_MASK == HEAD;
         let is_ours = (destination ^ own) << 16 == 0 && (is_over_ipv4 || head & V6_HEAD_MASK == V6_HEAD);
         is_ours.then_some(Self { at, is_over_ipv4 })
     }
@@ -82,10 +81,10 @@ impl Front {
     #[inline(always)]
     pub fn over_ipv4(self, port: &PortEntry, len: usize) -> Option<Packet> {
         let vtep = u32::from_ne_bytes(port.vtep4);
-        let ip = [0, 4, 8, 12, 16].map(|offset| self.get::<u32>(ETH + offset));
+        let ip = [0, 4, 8, 12, 16].map(|offset| self.get::<u32>(L3 + offset));
         let is_ours =
-            self.get::<u32>(ETH + 6) & V4_WHOLE_UDP_MASK == V4_WHOLE_UDP && ip[4] == vtep && vtep != 0;
-        if !is_ours || self.number(ETH + 2) + ETH != len || !tunnel::sums_up(&ip) {
+            self.get::<u32>(L3 + 6) & V4_WHOLE_UDP_MASK == V4_WHOLE_UDP && ip[4] == vtep && vtep != 0;
+        if !is_ours || self.number(L3 + 2) + L3 != len || !tunnel::sums_up(&ip) {
             return None;
         }
         self.behind(Source::V4(ip[3]), V4_OUTER, len)
@@ -96,12 +95,12 @@ impl Front {
         // SAFETY: sixteen bytes of a map value.
         let vtep = unsafe { (&raw const port.vtep6).cast::<[u64; 2]>().read_unaligned() };
         let is_ours =
-            self.get::<u8>(ETH + 6) == UDP && self.get::<[u64; 2]>(ETH + 24) == vtep && vtep != [0; 2];
-        if !is_ours || self.number(ETH + 4) + ETH + 40 != len {
+            self.get::<u8>(L3 + 6) == UDP && self.get::<[u64; 2]>(L3 + 24) == vtep && vtep != [0; 2];
+        if !is_ours || self.number(L3 + 4) + L3 + IPV6_HEADER != len {
             return None;
         }
         // No flow is decided that came from a mapped IPv4 address: `crate::tunnel` makes that nobody's.
-        self.behind(Source::V6(self.get(ETH + 8)), V6_OUTER, len)
+        self.behind(Source::V6(self.get(L3 + 8)), V6_OUTER, len)
     }
 
     /// What is behind the IP header.
