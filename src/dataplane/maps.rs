@@ -106,6 +106,14 @@ pub(super) fn gone(result: Result<(), MapError>) -> Result<(), MapError> {
     }
 }
 
+/// What is there; none where there is no such entry.
+pub(super) fn found<T>(result: Result<T, MapError>) -> Result<Option<T>, MapError> {
+    match result {
+        Err(MapError::KeyNotFound) => Ok(None),
+        result => result.map(Some),
+    }
+}
+
 /// Inserts what is not there yet; returns whether it was not.
 pub(super) fn insert_new<K: Pod, V: Pod>(map: &mut Hash<K, V>, key: &K, value: &V) -> Result<bool, MapError> {
     const BPF_NOEXIST: u64 = 1;

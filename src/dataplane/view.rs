@@ -9,7 +9,6 @@ use std::{
     net::IpAddr,
 };
 
-use aya::maps::MapError;
 use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use sillon_abi::{Answers, Attachment, Counters, Exit, FdbEntry, Role, ScopeKind, Service};
@@ -253,7 +252,7 @@ impl<'a> View<'a> {
         let (points, suppressing) = (uids(self.tables.exits()), uids(self.tables.claimants()));
         let mut segments = Vec::new();
         for (uid, segment) in &self.tables.segments {
-            let accounts = (if_there(self.maps.fdb_use(*uid))?, if_there(self.maps.binding_use(*uid))?);
+            let accounts = (self.maps.fdb_use(*uid)?, self.maps.binding_use(*uid)?);
             // The agent may have removed the segment since the tables were read.
             let (Some((used, removed)), Some((bound, unbound))) = accounts else { continue };
             let tunnels = self.tables.tunnels.values().filter(|tunnel| tunnel.segment == *uid);
@@ -387,14 +386,5 @@ fn service(number: u8) -> &'static str {
         n if n == Service::Lan as u8 => "lan",
         n if n == Service::Tree as u8 => "tree",
         _ => "unknown",
-    }
-}
-
-/// What is there; none where an entry of the map has gone.
-fn if_there<T>(read: Result<T, DataplaneError>) -> Result<Option<T>, DataplaneError> {
-    match read {
-        Ok(value) => Ok(Some(value)),
-        Err(DataplaneError::Map { source: MapError::KeyNotFound, .. }) => Ok(None),
-        Err(error) => Err(error),
     }
 }

@@ -7,14 +7,13 @@ use std::time::{Duration, Instant};
 
 use sillon::dataplane::maps::Maps;
 use sillon::dataplane::pins::Pins;
-use sillon::fabric::{Change, LeaseState, LeaseStep};
 use sillon_abi::{FdbEntry, Mac};
 use sillon_rig::Frame;
 use sillon_rig::frame::{BROADCAST, Macs, Tag};
 
 use crate::common::{comes, datagram, mac, stays_away};
 use crate::nodes::World;
-use crate::site::{PATIENCE, accept, attach, lan, owned, put};
+use crate::site::{PATIENCE, attach, lan, put};
 
 pub const TAG: Tag = Tag::c(5);
 
@@ -199,9 +198,7 @@ fn a_server_that_is_handed_over_is_forgotten_everywhere() {
     let world = world("");
     talk(&world, 1, 2);
     until("edge1 knows of 2", || is_remote(&world, 0, "alder.lan", 2) == Some(true));
-    world.does(vec![Change::Transfer { server: "s2".parse().unwrap(), to: owned("birch", "round") }]);
-    world.does(vec![accept("birch", "round"), Change::Lease(owned("alder", "s2"), LeaseStep::Confirm)]);
-    world.lease_is("alder", "s2", LeaseState::Released);
+    world.hand_over_s2();
     // All nodes have confirmed: from now on it is nowhere.
     let end = Instant::now() + Duration::from_secs(2);
     while Instant::now() < end {

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sillon::fabric::{Change, LeaseState, LeaseStep};
 use sillon_rig::frame::Macs;
 
 use crate::addresses::{TAG, is_remote, until, verified, world};
 use crate::common::{PATIENCE, SILENCE, datagram, mac};
 use crate::frames::*;
 use crate::nodes::World;
-use crate::site::{accept, owned, put};
+use crate::site::put;
 
 const SUPPRESS: &str = r#","suppress":true"#;
 
@@ -133,9 +132,7 @@ fn the_addresses_of_a_server_that_is_handed_over_are_forgotten_everywhere() {
     let world = world(SUPPRESS);
     answers(&world, 1, 2);
     until("edge1 knows of 2", || has(&world, 0, 2));
-    world.does(vec![Change::Transfer { server: "s2".parse().unwrap(), to: owned("birch", "round") }]);
-    world.does(vec![accept("birch", "round"), Change::Lease(owned("alder", "s2"), LeaseStep::Confirm)]);
-    world.lease_is("alder", "s2", LeaseState::Released);
+    world.hand_over_s2();
     let end = Instant::now() + Duration::from_secs(2);
     while Instant::now() < end {
         for edge in [0, 1] {

@@ -88,6 +88,13 @@ impl World {
         });
     }
 
+    /// Hands alder's second server over to birch, until all nodes have confirmed.
+    pub fn hand_over_s2(&self) {
+        self.does(vec![Change::Transfer { server: "s2".parse().unwrap(), to: owned("birch", "round") }]);
+        self.does(vec![accept("birch", "round"), Change::Lease(owned("alder", "s2"), LeaseStep::Confirm)]);
+        self.lease_is("alder", "s2", LeaseState::Released);
+    }
+
     pub fn lease_is(&self, operator: &str, name: &str, wanted: LeaseState) {
         let key = Key::Lease(owned(operator, name));
         let is_so = |state: &sillon::fabric::State| {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aya::maps::{HashMap, MapData, MapError};
 use sillon_abi::{Binding, BindingKey, Exit, FdbUse, map};
 
-use super::{Maps, Named, batch};
+use super::{Maps, Named, batch, found};
 use crate::dataplane::{DataplaneError, raw};
 
 /// Flags of `BPF_MAP_UPDATE_ELEM`.
@@ -107,8 +107,8 @@ impl Maps {
         };
         self.count_removed(uid, 1_u64.wrapping_neg())?;
         let has_share = match self.binding_use(uid) {
-            Ok((FdbUse { learned, .. }, removed)) => learned.wrapping_sub(removed) <= limit,
-            Err(_) => false,
+            Ok(Some((FdbUse { learned, .. }, removed))) => learned.wrapping_sub(removed) <= limit,
+            Ok(None) | Err(_) => false,
         };
         if has_share && put(&mut self.bindings, key, binding, BPF_NOEXIST)? {
             return Ok(());
@@ -140,15 +140,13 @@ impl Maps {
         batch::entries(&self.bindings).named(map::BINDINGS)
     }
 
-    /// What was heard in a segment, and what was removed of it.
+    /// What was heard in a segment, and what was removed of it; none where there is no such segment, or no longer.
     ///
     /// # Errors
     /// The map can't be read.
-    pub fn binding_use(&self, uid: u32) -> Result<(FdbUse, u64), DataplaneError> {
-        Ok((
-            self.binding_use.get(&uid, 0).named(map::BINDING_USE)?,
-            self.binding_removed.get(&uid, 0).named(map::BINDING_REMOVED)?,
-        ))
+    pub fn binding_use(&self, uid: u32) -> Result<Option<(FdbUse, u64)>, DataplaneError> {
+        let used = found(self.binding_use.get(&uid, 0)).named(map::BINDING_USE)?;
+        Ok(used.zip(found(self.binding_removed.get(&uid, 0)).named(map::BINDING_REMOVED)?))
     }
 }
 

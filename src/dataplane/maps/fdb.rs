@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aya::maps::{MapError, lpm_trie::Key};
+use aya::maps::lpm_trie::Key;
 use sillon_abi::{Exit, FdbEntry, FdbKey, FdbUse, MacUse, PrefixKey, map};
 
-use super::{Maps, Named, batch, keys, used};
+use super::{Maps, Named, batch, found, keys, used};
 use crate::dataplane::{DataplaneError, raw};
 
 /// What a walk through the FDB found.
@@ -195,10 +195,7 @@ impl Maps {
     /// # Errors
     /// The map can't be read.
     pub fn fdb_entry(&self, key: &FdbKey) -> Result<Option<FdbEntry>, DataplaneError> {
-        match self.fdb.get(key, 0) {
-            Err(MapError::KeyNotFound) => Ok(None),
-            result => result.map(Some).named(map::FDB),
-        }
+        found(self.fdb.get(key, 0)).named(map::FDB)
     }
 
     /// The FDB.
@@ -209,15 +206,13 @@ impl Maps {
         batch::entries(&self.fdb).named(map::FDB)
     }
 
-    /// What the programs learned for each segment, and what was removed of it.
+    /// What the programs learned for a segment, and what was removed of it; none where there is no such segment, or no longer.
     ///
     /// # Errors
     /// The map can't be read.
-    pub fn fdb_use(&self, uid: u32) -> Result<(FdbUse, u64), DataplaneError> {
-        Ok((
-            self.fdb_use.get(&uid, 0).named(map::FDB_USE)?,
-            self.fdb_removed.get(&uid, 0).named(map::FDB_REMOVED)?,
-        ))
+    pub fn fdb_use(&self, uid: u32) -> Result<Option<(FdbUse, u64)>, DataplaneError> {
+        let used = found(self.fdb_use.get(&uid, 0)).named(map::FDB_USE)?;
+        Ok(used.zip(found(self.fdb_removed.get(&uid, 0)).named(map::FDB_REMOVED)?))
     }
 
     pub(super) fn read_prefixes(&self) -> Result<BTreeSet<(u32, PrefixKey)>, DataplaneError> {

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, net::IpAddr};
 
+use anyhow::Context;
 use sillon::{
     dataplane::{
         maps::Maps,
@@ -97,7 +98,8 @@ impl Ids {
             }
         }
         for (uid, segment) in &self.segments {
-            let (used, removed) = maps.fdb_use(*uid)?;
+            let (used, removed) =
+                maps.fdb_use(*uid)?.context("a segment without an account of its addresses")?;
             counts.refused.insert(Scope::Segment(*segment), used.refused);
             counts.accounts.insert(Scope::Segment(*segment), used.learned.wrapping_sub(removed));
         }
@@ -163,7 +165,8 @@ impl Ids {
             counts.answered.insert((*attachment, Question::Neighbour), answers.nd);
         }
         for (uid, segment) in &self.segments {
-            let (used, removed) = maps.binding_use(*uid)?;
+            let (used, removed) =
+                maps.binding_use(*uid)?.context("a segment without an account of its bindings")?;
             counts.bindings_refused.insert(*segment, used.refused);
             counts.binding_accounts.insert(*segment, used.learned.wrapping_sub(removed));
         }
