@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
+use sillon_abi::ClassKey;
 use sillon_rig::{
-    Fabric, Frame, PacketSocket, Underlay, Wire,
+    Fabric, Frame, PacketSocket, Tag, Underlay, Wire,
     frame::{BROADCAST, Macs},
 };
 
@@ -128,6 +129,68 @@ fn vxlan_with_a_forged_inner_source() {
         bench.send(&bench.vxlan(REMOTE, 100, &forged));
         assert!(soon(|| bench.dropped("alder-lan", "source-is-node") == 1));
     });
+}
+
+/// Where a flow is remembered, in the largest memory that there is (`ebpf/src/recall.rs`). Anybody can reckon that, and look for frames that fall into
+/// the place of another's.
+fn slot(place: u64, source: u32, frame: &Frame) -> u16 {
+    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let head = u64::from_le_bytes(*frame.0.first_chunk().unwrap());
+    let tail = u64::from(u32::from_le_bytes(*frame.0[8..].first_chunk().unwrap()));
+    let rest = place ^ u64::from(source) ^ tail << 17;
+    ((head.wrapping_mul(SPREAD) ^ rest.wrapping_mul(SPREAD.rotate_left(32) | 1)) >> 40) as u16
+}
+
+/// A stranger in the underlay that finds an address, or a VNI, whose frames fall into the place of a flow that is remembered (chosen collisions: S. Crosby,
+/// D. Wallach, USENIX Security 2003): they are not that flow's.
+#[test]
+fn vxlan_that_falls_into_the_place_of_a_remembered_flow() {
+    let bench = Bench::new();
+    bench.alder.send(&datagram(1, BROADCAST, "here")).unwrap();
+    let (flow, attack) = (datagram(9, mac(1), "welcome"), datagram(9, mac(1), "attack!"));
+    let place = |vni: u32| 1 << 63 | u64::from(vni.to_be() >> 8);
+    let wire = u32::from_ne_bytes;
+    let taken = slot(place(100), wire(REMOTE), &flow);
+    let source = (1..u32::MAX)
+        .map(u32::to_ne_bytes)
+        .find(|source| *source != REMOTE && slot(place(100), wire(*source), &flow) == taken);
+    let vni = (101..1 << 24).find(|vni| slot(place(*vni), wire(REMOTE), &flow) == taken);
+    bench.withstands(|| {
+        for (source, vni) in [(source.unwrap(), 100), (REMOTE, vni.unwrap())] {
+            for _ in 0..5 {
+                bench.send(&bench.vxlan(REMOTE, 100, &flow));
+                bench.send(&bench.vxlan(source, vni, &attack));
+            }
+        }
+        assert!(comes(&bench.alder, "welcome"), "the remote's own flow is carried");
+        assert!(soon(|| bench.dropped("alder-lan", "unknown-source") == 5));
+        assert!(soon(|| bench.dropped("up0", "unknown-vni") == 5));
+    });
+}
+
+/// The same at a port: an operator finds tags whose frames fall into the place of another's flow.
+#[test]
+fn tags_that_fall_into_the_place_of_a_remembered_flow() {
+    let bench = Bench::new();
+    let ifindex =
+        |port| bench.fabric.edges[0].netns.enter(|| Ok(nix::net::if_::if_nametoindex(port)?)).unwrap();
+    let (alders, birchs) = (ifindex("p0"), ifindex("p1"));
+    let (flow, attack) = (datagram(1, mac(5), "welcome"), datagram(1, mac(5), "attack!"));
+    let taken = slot(ClassKey::untagged(birchs).word(), 0, &flow);
+    let both = (1..4095).flat_map(|outer| (1..4095).map(move |inner| (outer, inner)));
+    let mut colliding =
+        both.filter(|(outer, inner)| slot(ClassKey::qinq(alders, *outer, *inner).word(), 0, &flow) == taken);
+    let (outer, inner) = colliding.next().unwrap();
+    let attack = attack.tagged(&[Tag::s(outer), Tag::c(inner)]);
+    bench.birchs_other.send(&datagram(5, BROADCAST, "here")).unwrap();
+    bench.birch.send(&datagram(1, BROADCAST, "here")).unwrap();
+    for _ in 0..5 {
+        bench.birch.send(&flow).unwrap();
+        assert!(comes(&bench.birchs_other, "welcome"));
+        bench.alder.send(&attack).unwrap();
+    }
+    assert!(stays_away(&bench.birchs_other, "attack!"));
+    assert!(soon(|| bench.dropped("p0", "no-attachment") == 5));
 }
 
 /// A server that makes tunnels itself (RFC 7348 section 7). One that it sends to the node, at any of its addresses, ends there; any other is a frame as
