@@ -115,7 +115,7 @@ pub fn lost(
         let mut ours = programs.into_iter().flatten().map(|program| Attached { ifindex, program });
         programs != [None; 2] && !ours.any(|ours| is == Some(ours))
     };
-    kinds(role).iter().copied().filter(|kind| is_lost(kind)).collect()
+    wanted.filter(|(kind, programs)| is_lost(kind, *programs)).map(|(kind, _)| kind).collect()
 }
 
 /// The ids of the programs that may be in a kind of links.
