@@ -5,11 +5,11 @@ use core::mem::MaybeUninit;
 use aya_ebpf::{
     EbpfContext,
     bindings::{xdp_action, xdp_md},
+    helpers::bpf_redirect_map,
     helpers::generated::{
         bpf_xdp_adjust_head, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
         bpf_xdp_load_bytes,
     },
-    helpers::bpf_redirect_map,
     programs::XdpContext,
 };
 use sillon_abi::{ClassKey, DropReason, Exit, Handoff, Mac, Note, PathEntry, PortEntry};

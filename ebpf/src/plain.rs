@@ -69,7 +69,17 @@ fn inner(
     if len - shape.surplus > decision.plain as usize {
         return None;
     }
-    Some(Inner { macs, start, carried: Carried::Nothing, priority: 0, eligible: 0, l3, ethertype, len, shape })
+    Some(Inner {
+        macs,
+        start,
+        carried: Carried::Nothing,
+        priority: 0,
+        eligible: 0,
+        l3,
+        ethertype,
+        len,
+        shape,
+    })
 }
 
 #[inline(always)]
@@ -121,7 +131,12 @@ fn out_of_tunnel(frame: &impl Frame, packet: &tunnel::Packet, len: usize) -> Opt
 
 /// To an attachment, unless something is in the way: then the frame is as it was.
 #[inline(always)]
-fn to_attachment(frame: &impl Frame, decision: &Decision, inner: &Inner, received: impl FnOnce()) -> Option<u32> {
+fn to_attachment(
+    frame: &impl Frame,
+    decision: &Decision,
+    inner: &Inner,
+    received: impl FnOnce(),
+) -> Option<u32> {
     let unpoliced =
         |guards, _| if guards & Guards::POLICED_OUT == 0 { Ok(0) } else { Err(DropReason::PolicedEgress) };
     let origin = &decision.origin;

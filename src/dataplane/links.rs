@@ -122,9 +122,7 @@ pub fn lost(
 fn ids(programs: &mut Programs, kind: &str) -> [Option<u32>; 2] {
     let mut tc = |name| programs.classifier(name).ok().and_then(|program| id(program.info()));
     match kind {
-        "xdp" => {
-            [WHOLE, FRAGS].map(|name| programs.xdp(name).ok().and_then(|program| id(program.info())))
-        }
+        "xdp" => [WHOLE, FRAGS].map(|name| programs.xdp(name).ok().and_then(|program| id(program.info()))),
         "tc" => [tc(PIPELINE), None],
         "ingress" => [tc(INGRESS), None],
         _ => [tc(EGRESS), None],
