@@ -241,6 +241,16 @@ fn one_mac_at_two_attachments_of_a_segment() {
 }
 
 #[test]
+fn a_hook_is_one_of_three_words() {
+    let text = with("role = \"access\"\n", "role = \"access\"\nhook = \"tcx\"\n");
+    refused(text, "7:8", &["\"tcx\" is not a hook", "did you mean \"tc\"?"]);
+    for hook in ["auto", "xdp", "tc"] {
+        let text = with("role = \"access\"\n", &format!("role = \"access\"\nhook = \"{hook}\"\n"));
+        assert_eq!(check(&text, &[]).status.code(), Some(0), "{hook}");
+    }
+}
+
+#[test]
 fn a_word_that_is_none() {
     refused(with("access", "acess"), "6:8", &["\"acess\" is not a port role", "did you mean \"access\"?"]);
     refused(with("\"lan\"", "\"ring\""), "14:11", &["\"ring\" is not a service", "line, lan, tree"]);

@@ -1,5 +1,6 @@
 //! Every pair of encapsulations, on one node and across both underlays: what the segment promises arrives at its other end, as the
 //! encapsulation there says. All pairs run at once on the same nodes, and all hosts have the same MACs and the same addresses.
+//! At XDP, at TC, and between the two.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 use std::{net::IpAddr, thread, time::Duration};
@@ -39,6 +40,18 @@ enum Ends {
     Across(Family),
 }
 
+/// At which hooks the two ends' ports are, and the uplinks.
+#[derive(Clone, Copy)]
+struct Hooks {
+    ends: [&'static str; 2],
+    uplinks: &'static str,
+}
+
+const XDP: Hooks = Hooks { ends: ["xdp", "xdp"], uplinks: "xdp" };
+const TC: Hooks = Hooks { ends: ["tc", "tc"], uplinks: "tc" };
+/// What comes in at the one goes out at the other, on a node and in a segment.
+const MIXED: Hooks = Hooks { ends: ["tc", "xdp"], uplinks: "xdp" };
+
 fn pairs() -> impl Iterator<Item = (usize, &'static str, &'static str)> {
     let all = ENCAPS.iter().flat_map(|one| ENCAPS.iter().map(move |two| (*one, *two)));
     all.enumerate().map(|(index, (one, two))| (index, one, two))
@@ -48,8 +61,8 @@ fn segment(file: NodeFile, index: usize, remotes: &[&str]) -> NodeFile {
     file.segment(&format!("op{index}-lan"), 1000 + index as u32, "lan", remotes)
 }
 
-fn lay_out(fabric: &mut Fabric, ends: Ends) -> Vec<Pair> {
-    let mut files = [fabric.file(0), fabric.file(1)];
+fn lay_out(fabric: &mut Fabric, ends: Ends, hooks: Hooks) -> Vec<Pair> {
+    let mut files = [fabric.file_at(0, hooks.uplinks), fabric.file_at(1, hooks.uplinks)];
     let mut laid = Vec::new();
     for (index, one, two) in pairs() {
         let far = matches!(ends, Ends::Across(_)) as usize;
@@ -62,8 +75,9 @@ fn lay_out(fabric: &mut Fabric, ends: Ends) -> Vec<Pair> {
         }
         let name = format!("op{index}-lan");
         let ports = [format!("a{index}"), format!("b{index}")];
-        for (edge, port, encap) in [(0, &ports[0], one), (far, &ports[1], two)] {
-            files[edge] = files[edge].clone().port(port, "access").attach(&name, port, encap);
+        let [hook, far_hook] = hooks.ends;
+        for (edge, port, encap, hook) in [(0, &ports[0], one, hook), (far, &ports[1], two, far_hook)] {
+            files[edge] = files[edge].clone().port_at(port, "access", hook).attach(&name, port, encap);
         }
         let wires = [fabric.plug(0, &ports[0]).unwrap(), fabric.plug(far, &ports[1]).unwrap()];
         let both_transparent = [one, two].iter().all(|encap| ["qinq 200", "port"].contains(encap));
@@ -112,24 +126,54 @@ fn talk(pair: Pair) {
     assert!(strays.is_empty(), "{name}: {strays:?}");
 }
 
-fn every_pair_talks(ends: Ends) {
+fn every_pair_talks(ends: Ends, hooks: Hooks) {
     let mut fabric = Fabric::new(Underlay::Direct, env!("CARGO_BIN_EXE_sillon")).unwrap();
-    let pairs = lay_out(&mut fabric, ends);
+    let pairs = lay_out(&mut fabric, ends, hooks);
     // At once: smoltcp waits a second between one address resolution and the next.
     thread::scope(|scope| pairs.into_iter().for_each(|pair| drop(scope.spawn(|| talk(pair)))));
 }
 
 #[test]
 fn every_pair_of_encapsulations_talks_on_one_node() {
-    every_pair_talks(Ends::OneNode);
+    every_pair_talks(Ends::OneNode, XDP);
 }
 
 #[test]
 fn every_pair_of_encapsulations_talks_across_ipv4() {
-    every_pair_talks(Ends::Across(Family::V4));
+    every_pair_talks(Ends::Across(Family::V4), XDP);
 }
 
 #[test]
 fn every_pair_of_encapsulations_talks_across_ipv6() {
-    every_pair_talks(Ends::Across(Family::V6));
+    every_pair_talks(Ends::Across(Family::V6), XDP);
+}
+
+#[test]
+fn every_pair_of_encapsulations_talks_on_one_node_at_tc() {
+    every_pair_talks(Ends::OneNode, TC);
+}
+
+#[test]
+fn every_pair_of_encapsulations_talks_across_ipv4_at_tc() {
+    every_pair_talks(Ends::Across(Family::V4), TC);
+}
+
+#[test]
+fn every_pair_of_encapsulations_talks_across_ipv6_at_tc() {
+    every_pair_talks(Ends::Across(Family::V6), TC);
+}
+
+#[test]
+fn every_pair_of_encapsulations_talks_on_one_node_between_tc_and_xdp() {
+    every_pair_talks(Ends::OneNode, MIXED);
+}
+
+#[test]
+fn every_pair_of_encapsulations_talks_across_ipv4_between_tc_and_xdp() {
+    every_pair_talks(Ends::Across(Family::V4), MIXED);
+}
+
+#[test]
+fn every_pair_of_encapsulations_talks_across_ipv6_between_tc_and_xdp() {
+    every_pair_talks(Ends::Across(Family::V6), MIXED);
 }

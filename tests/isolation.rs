@@ -72,10 +72,21 @@ fn vni(segment: &str) -> u32 {
     SEGMENTS.iter().find(|(name, ..)| *name == segment).unwrap().1
 }
 
-fn file(fabric: &Fabric, edge: usize) -> NodeFile {
-    let mut file = fabric.file(edge);
+/// The hooks of an edge's uplink, and of its ports in turn.
+#[derive(Clone, Copy)]
+struct Hooks {
+    uplink: &'static str,
+    ports: [&'static str; 2],
+}
+
+const XDP: Hooks = Hooks { uplink: "xdp", ports: ["xdp", "xdp"] };
+const TC: Hooks = Hooks { uplink: "tc", ports: ["tc", "tc"] };
+const MIXED: Hooks = Hooks { uplink: "xdp", ports: ["tc", "xdp"] };
+
+fn file(fabric: &Fabric, edge: usize, hooks: Hooks) -> NodeFile {
+    let mut file = fabric.file_at(edge, hooks.uplink);
     for port in 0..PORTS {
-        file = file.port(&format!("p{port}"), "access");
+        file = file.port_at(&format!("p{port}"), "access", hooks.ports[port % 2]);
     }
     for (name, vni, family) in SEGMENTS {
         // What guards drop is another matter: here they let through what they can.
@@ -258,14 +269,14 @@ fn serial(frame: &Frame) -> Option<usize> {
 
 impl Arena {
     /// With agents on these edges.
-    fn new(edges: &[usize]) -> Self {
+    fn new(edges: &[usize], hooks: [Hooks; 2]) -> Self {
         let mut fabric = fabric(Underlay::Direct);
         let mut wires = HashMap::new();
         for (edge, port) in (0..2).flat_map(|edge| (0..PORTS).map(move |port| (edge, port))) {
             wires.insert((edge, port), fabric.plug(edge, &format!("p{port}")).unwrap());
         }
         for &edge in edges {
-            let file = file(&fabric, edge);
+            let file = file(&fabric, edge, hooks[edge]);
             fabric.edges[edge].start(&file).unwrap();
         }
         // What the nodes' own stacks said before their ports were ports.
@@ -391,7 +402,22 @@ fn every_frame_is_accounted_for(arena: &Arena) {
 
 #[test]
 fn nothing_comes_out_where_the_configuration_does_not_allow_it() {
-    let mut arena = Arena::new(&[0, 1]);
+    nothing_strays([XDP, XDP]);
+}
+
+#[test]
+fn nothing_comes_out_where_the_configuration_does_not_allow_it_at_tc() {
+    nothing_strays([TC, TC]);
+}
+
+#[test]
+fn nothing_comes_out_where_the_configuration_does_not_allow_it_between_tc_and_xdp() {
+    nothing_strays([MIXED, XDP]);
+    nothing_strays([MIXED, MIXED]);
+}
+
+fn nothing_strays(hooks: [Hooks; 2]) {
+    let mut arena = Arena::new(&[0, 1], hooks);
     let seed = std::env::var("SILLON_SEED")
         .ok()
         .and_then(|seed| seed.parse().ok())
@@ -421,8 +447,12 @@ fn nothing_comes_out_where_the_configuration_does_not_allow_it() {
 
 #[test]
 fn a_segment_is_only_in_its_own_vni_on_the_underlay() {
+    [XDP, TC, MIXED].into_iter().for_each(is_in_its_own_vni);
+}
+
+fn is_in_its_own_vni(hooks: Hooks) {
     // Edge 1 has no agent, so that its end of the underlay shows what is on it.
-    let arena = Arena::new(&[0]);
+    let arena = Arena::new(&[0], [hooks; 2]);
     let tap = arena.fabric.edges[1].netns.enter(|| Ok(PacketSocket::open("up0")?)).unwrap();
     let mut seen = 0;
     for place in PLACES.iter().filter(|place| place.edge == 0) {

@@ -97,7 +97,7 @@ fn a_flush_takes_everything_down_and_a_start_brings_it_back() {
             during.contains("rx-vlan-offload: off") && during.contains("tx-checksumming: off"),
             "{during}"
         );
-        assert!(fabric.edges[0].log().contains("turned off, since XDP can't bear it"));
+        assert!(fabric.edges[0].log().contains("turned off, since the pipeline can't bear it"));
         // An agent that finds them off must not take that for how they were.
         fabric.edges[0].kill().unwrap();
         fabric.edges[0].restart().unwrap();

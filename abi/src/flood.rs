@@ -1,4 +1,4 @@
-//! What XDP tells TC about a frame that must be copied, and the lists of who gets a copy.
+//! What is told of a frame that must be copied, or leave at TC, and the lists of who gets a copy.
 
 use crate::{Exit, pod};
 
@@ -51,7 +51,7 @@ pub struct Handoff {
     pub magic: u32,
     /// Segment uid.
     pub segment: u32,
-    /// Where the frame came in.
+    /// Where the frame came in; of one that goes [`Handoff::ONWARD`], where it goes.
     pub ingress: Exit,
     /// Hash of the inner flow, for the outer source port and the choice among equal paths.
     pub hash: u32,
@@ -59,7 +59,7 @@ pub struct Handoff {
     pub ethertype: u16,
     /// PCP and DEI (the top four bits) of the frame, host order; the VID bits are zero.
     pub priority: u16,
-    /// [`Handoff::LEAF`] | [`Handoff::PRIORITY_TAGGED`] | [`Handoff::CARRIES_TAGS`] | [`Handoff::YELLOW`], or [`Handoff::FOR_HOST`].
+    /// [`Handoff::LEAF`] | [`Handoff::PRIORITY_TAGGED`] | [`Handoff::CARRIES_TAGS`] | [`Handoff::YELLOW`], or [`Handoff::FOR_HOST`], or [`Handoff::ONWARD`].
     pub flags: u16,
     /// ECN field of the inner packet, 0–3 (RFC 3168).
     pub ecn: u8,
@@ -80,6 +80,8 @@ impl Handoff {
     pub const FOR_HOST: u16 = 8;
     /// A bandwidth profile found the frame yellow.
     pub const YELLOW: u16 = 16;
+    /// The frame is not to be flooded: it is as it shall leave by one port, which XDP has no way to.
+    pub const ONWARD: u16 = 32;
 }
 
 pod!(FloodKey = 8, Handoff = 24, Note = 40);

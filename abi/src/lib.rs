@@ -76,6 +76,8 @@ pub mod map {
         FDB_REMOVED,
         /// Array of one, which the agent has in its own memory, too: [`crate::Epochs`].
         EPOCHS,
+        /// Per-CPU array of one: [`crate::Handoff`], of the frame that a port's pipeline at TC hands on.
+        HANDOFFS,
         /// Hash: [`crate::FloodKey`] → [`crate::Exit`].
         FLOOD,
         /// Device hash: ifindex → ifindex, the devices that XDP may redirect to.

@@ -36,7 +36,7 @@ pub struct PortEntry {
     pub mac: Mac,
     /// A [`Role`].
     pub role: u8,
-    /// [`PortEntry::PEERS`].
+    /// [`PortEntry::PEERS`] | [`PortEntry::AT_TC`].
     pub flags: u8,
     /// On an uplink: the node's IPv4 VTEP as on the wire; zero where there is none.
     pub vtep4: [u8; 4],
@@ -47,6 +47,8 @@ pub struct PortEntry {
 impl PortEntry {
     /// In `flags`: an attachment of it has [`crate::Guards::PEER`], so that the node's own stack may answer.
     pub const PEERS: u8 = 1;
+    /// In `flags`: the pipeline is at TC here, and not at XDP.
+    pub const AT_TC: u8 = 2;
 }
 
 /// What userspace remembers of a port.
@@ -57,7 +59,7 @@ pub struct PortRecord {
     pub name: [u8; 16],
     /// Device features that the agent turned off, as bits in the order of its list; restored on flush.
     pub features: u32,
-    /// 1 native, 2 generic XDP.
+    /// 1 native XDP, 2 generic XDP, 3 TC.
     pub mode: u32,
 }
 

@@ -14,33 +14,32 @@ pub const HEAD: u64 = 0x0001_0800_0604_0000;
 const MAC: u64 = 0xffff_ffff_ffff;
 
 /// A packet.
-#[derive(Clone, Copy)]
-pub struct Arp<'a> {
-    pub frame: &'a Frame,
+pub struct Arp<'a, F> {
+    pub frame: &'a F,
     /// Where it starts.
     pub l3: usize,
 }
 
-impl Arp<'_> {
+impl<F: Frame> Arp<'_, F> {
     /// The operation, if the rest is that of IPv4 on Ethernet.
     #[inline(always)]
-    pub fn operation(self) -> Result<Option<u16>, DropReason> {
+    pub fn operation(&self) -> Result<Option<u16>, DropReason> {
         let head = u64::from_be(self.frame.load(self.l3)?);
         Ok(if head & !0xffff == HEAD { Some(head as u16) } else { None })
     }
 
     #[inline(always)]
-    pub fn sender_mac(self) -> Result<u64, DropReason> {
+    pub fn sender_mac(&self) -> Result<u64, DropReason> {
         Ok(u64::from_be(self.frame.load(self.l3 + 6)?) & MAC)
     }
 
     #[inline(always)]
-    pub fn sender(self) -> Result<u32, DropReason> {
+    pub fn sender(&self) -> Result<u32, DropReason> {
         Ok(u32::from_be(self.frame.load(self.l3 + 14)?))
     }
 
     #[inline(always)]
-    pub fn target(self) -> Result<u32, DropReason> {
+    pub fn target(&self) -> Result<u32, DropReason> {
         Ok(u32::from_be(self.frame.load(self.l3 + 24)?))
     }
 }

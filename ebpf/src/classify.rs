@@ -32,8 +32,7 @@ pub struct Origin {
     /// Bytes of the attachment's own tags, or of the tunnel's header: what is not of the inner frame.
     pub lead: u8,
     pub service: u8,
-    // Beside each other at an even place: the compiler joins them, and the verifier wants words on the stack aligned.
-    /// DSCP for the outer header, in place.
+    /// DSCP for the outer header, in place. Those that are written as one word stand where the verifier bears that on the stack.
     pub tos: u8,
     /// Whether tags inside are the operator's business.
     pub transparent: bool,
@@ -131,12 +130,13 @@ fn find(port: &PortEntry, tags: &Tags) -> Result<Class, DropReason> {
 
 /// Reads the tags, as far as they may be an attachment's.
 #[inline(always)]
-pub fn tags(frame: &Frame, port: &PortEntry) -> Result<Tags, DropReason> {
+pub fn tags(frame: &impl Frame, port: &PortEntry) -> Result<Tags, DropReason> {
     let ifindex = frame.ifindex();
     let at = frame.at::<[u16; ETHERTYPE / 2 + 1]>(0)?.cast::<u8>();
     // SAFETY: addresses and an ethertype are there.
     let (macs, tpid) =
         unsafe { (Macs::read(at), u16::from_be(at.add(ETHERTYPE).cast::<u16>().read_unaligned())) };
+    let tpid = frame.first_tpid(tpid);
     if port.whole != 0 {
         return Ok(Tags { key: ClassKey::whole(ifindex), macs, lead: 0, priority: 0 });
     }
@@ -146,7 +146,7 @@ pub fn tags(frame: &Frame, port: &PortEntry) -> Result<Tags, DropReason> {
     if tpid != C_TPID && tpid != S_TPID {
         return Err(DropReason::UnknownTpid);
     }
-    let tci = frame.read_be16(ETHERTYPE + 2)?;
+    let tci = frame.read_tag(ETHERTYPE + 2)?;
     let (vid, priority) = (tci & VID, tci & PRIORITY);
     if vid == VID {
         return Err(DropReason::ReservedVid);
@@ -155,8 +155,8 @@ pub fn tags(frame: &Frame, port: &PortEntry) -> Result<Tags, DropReason> {
         (ClassKey { inner: PRIORITY_TAG, ..ClassKey::untagged(ifindex) }, TAG)
     } else if tpid == C_TPID {
         (ClassKey::dot1q(ifindex, vid), TAG)
-    } else if frame.read_be16(ETHERTYPE + TAG)? == C_TPID {
-        let inner = frame.read_be16(ETHERTYPE + TAG + 2)? & VID;
+    } else if frame.read_tag(ETHERTYPE + TAG)? == C_TPID {
+        let inner = frame.read_tag(ETHERTYPE + TAG + 2)? & VID;
         (ClassKey::qinq(ifindex, vid, inner), 2 * TAG)
     } else {
         (ClassKey::qinq(ifindex, vid, ClassKey::ANY), TAG)

@@ -1,15 +1,14 @@
 //! Out of a port, or to a remote. Before a frame leaves, its exit must belong to its segment: whatever a table says, this is
 //! compared for every frame.
 
-use aya_ebpf::{bindings::xdp_action, helpers::bpf_redirect_map};
 use sillon_abi::{ClassKey, DropReason, Exit, PathEntry};
 
 use crate::{
     classify::Origin,
     count,
     flow::Flow,
-    frame::Frame,
-    maps::{ATTACHMENTS, DEVICES},
+    frame::{Frame, Way},
+    maps::ATTACHMENTS,
     outer::{self, Outer},
     parse::Inner,
     police,
@@ -20,7 +19,7 @@ use crate::{
 /// `flow` is asked for only where it is needed.
 #[inline(always)]
 pub fn deliver(
-    frame: &Frame,
+    frame: &impl Frame,
     origin: &Origin,
     inner: &Inner,
     exit: Exit,
@@ -29,7 +28,7 @@ pub fn deliver(
     if exit.is_remote() {
         let flow = flow();
         let path = outer::path(exit.id(), flow.hash).ok_or(DropReason::Unreachable)?;
-        ToRemote::through(frame, origin, inner, exit, path)?.go(frame, origin, inner, &flow)
+        ToRemote::through(frame, origin, inner, NextHop { exit, path, flow })?.go(frame, origin, inner)
     } else {
         let policed = |guards, len| police::egress(exit, guards, len);
         ToAttachment::out_of(frame, origin, inner, exit, policed)?.go(frame, inner)
@@ -52,7 +51,7 @@ impl ToAttachment {
     /// `policed` is told the attachment's guards and how long the frame will be there, and says whether it is yellow.
     #[inline(always)]
     pub fn out_of(
-        frame: &Frame,
+        frame: &impl Frame,
         origin: &Origin,
         inner: &Inner,
         exit: Exit,
@@ -71,24 +70,30 @@ impl ToAttachment {
             ClassKey::from_word(unsafe { (&raw const attachment.class).cast::<u64>().read_unaligned() });
         let front = rewrite::front(origin, inner, class.encap())?;
         let len = inner.len - front.strip + front.push;
-        let eligible = inner.eligible | policed(attachment.guards, len)?;
-        let action = towards(class.ifindex)?;
-        frame.shift(front.by())?;
+        let eligible = inner.eligible | policed(attachment.guards, len + inner.shape.repeated)?;
+        let action = frame.towards(&Way { exit, ifindex: class.ifindex, proof: origin.segment })?;
+        frame.make_front(front)?;
         Ok(Self { exit, class, front, priority: inner.priority | eligible, len, action })
     }
 
     #[inline(always)]
-    pub fn go(self, frame: &Frame, inner: &Inner) -> Result<u32, DropReason> {
-        rewrite::to_attachment(frame, inner, self.class, self.front, self.priority)?;
+    pub fn go(self, frame: &impl Frame, inner: &Inner) -> Result<u32, DropReason> {
+        frame.retag(inner, self.class, self.front, self.priority)?;
         count::sent_to_attachment(self.exit, self.len);
         Ok(self.action)
     }
 }
 
-/// The same into a tunnel.
+/// Where a flow goes into a tunnel.
+pub struct NextHop<'a> {
+    pub exit: Exit,
+    pub path: &'a PathEntry,
+    pub flow: Flow,
+}
+
+/// As [`ToAttachment`], into a tunnel.
 pub struct ToRemote<'a> {
-    exit: Exit,
-    path: &'a PathEntry,
+    hop: NextHop<'a>,
     /// Bytes of the inner frame.
     len: usize,
     action: u32,
@@ -97,53 +102,46 @@ pub struct ToRemote<'a> {
 impl<'a> ToRemote<'a> {
     #[inline(always)]
     pub fn through(
-        frame: &Frame,
+        frame: &impl Frame,
         origin: &Origin,
         inner: &Inner,
-        exit: Exit,
-        path: &'a PathEntry,
+        hop: NextHop<'a>,
     ) -> Result<Self, DropReason> {
         let len = rewrite::inner_len(origin, inner);
-        let header = path.header_len as usize;
-        if len + header > path.mtu as usize + 14 {
+        let header = hop.path.header_len as usize;
+        if len - inner.shape.surplus + header > hop.path.mtu as usize + 14 {
             return Err(DropReason::UnderlayMtu);
         }
-        let action = towards(path.ifindex)?;
-        rewrite::make_room(frame, origin, inner, header)?;
-        Ok(Self { exit, path, len, action })
+        let way = Way { exit: hop.exit, ifindex: hop.path.ifindex, proof: hop.flow.hash };
+        let action = frame.towards(&way)?;
+        frame.make_room(origin, inner, header)?;
+        Ok(Self { hop, len, action })
     }
 
     #[inline(always)]
-    pub fn go(self, frame: &Frame, origin: &Origin, inner: &Inner, flow: &Flow) -> Result<u32, DropReason> {
+    pub fn go(self, frame: &impl Frame, origin: &Origin, inner: &Inner) -> Result<u32, DropReason> {
+        let Self { hop: NextHop { exit, path, flow }, len, action } = self;
         let is_yellow = inner.eligible != 0;
         let outer = Outer {
             vni: origin.vni,
             hash: flow.hash,
             tos: flow.ecn | if is_yellow { outer::yellow(origin.tos) } else { origin.tos },
             marks: outer::marks(origin.leaf, is_yellow),
-            inner: self.len,
+            inner: len,
         };
-        rewrite::to_tunnel(frame, origin, inner, &outer, self.path)?;
-        count::sent_to_remote(self.exit, self.len);
-        Ok(self.action)
+        frame.encapsulate(origin, inner, &outer, path)?;
+        count::sent_to_remote(exit, len);
+        Ok(action)
     }
 }
 
 /// Out of where it came from, tags and all: a frame that has become the answer to itself. It is the node's own word, and not marked as yellow.
 #[inline(always)]
-pub fn back(frame: &Frame, origin: &Origin, question: Question, len: usize) -> Result<u32, DropReason> {
+pub fn back(frame: &impl Frame, origin: &Origin, question: Question, len: usize) -> Result<u32, DropReason> {
     police::egress(origin.ingress, origin.guards, len)?;
-    let action = towards(frame.ifindex())?;
+    let way = Way { exit: origin.ingress, ifindex: frame.ifindex(), proof: origin.segment };
+    let action = frame.towards(&way)?;
     count::sent_to_attachment(origin.ingress, len);
     count::answered(origin.ingress.id(), question);
     Ok(action)
-}
-
-/// The action that sends a frame out of a device. Asked for before the frame is changed: then nothing that is decided is needed after it.
-#[inline(always)]
-fn towards(ifindex: u32) -> Result<u32, DropReason> {
-    let devices = (&raw const DEVICES).cast_mut().cast();
-    // SAFETY: a map of devices, which begins with what the loader makes a map of.
-    let action = unsafe { bpf_redirect_map(devices, ifindex.into(), xdp_action::XDP_DROP.into()) } as u32;
-    if action == xdp_action::XDP_REDIRECT { Ok(action) } else { Err(DropReason::NoDevice) }
 }

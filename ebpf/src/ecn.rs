@@ -25,7 +25,7 @@ fn combine(outer: u8, inner: u8) -> Result<u8, DropReason> {
 }
 
 #[inline(always)]
-pub fn decapsulated(frame: &Frame, inner: &Inner, outer: u8) -> Result<(), DropReason> {
+pub fn decapsulated(frame: &impl Frame, inner: &Inner, outer: u8) -> Result<(), DropReason> {
     if outer == NOT_ECT {
         return Ok(());
     }
@@ -41,7 +41,7 @@ pub fn decapsulated(frame: &Frame, inner: &Inner, outer: u8) -> Result<(), DropR
 }
 
 #[inline(always)]
-fn ipv4(frame: &Frame, l3: usize, outer: u8) -> Result<(), DropReason> {
+fn ipv4(frame: &impl Frame, l3: usize, outer: u8) -> Result<(), DropReason> {
     let old = frame.read_be16(l3)?;
     let new = (old & !3) | u16::from(combine(outer, old as u8 & 3)?);
     if new != old {

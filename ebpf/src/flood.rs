@@ -2,26 +2,35 @@
 //! but those that it carries for its operator; its ethertype is masked (see [`MASKED_ETHERTYPE`]), so that it can only ever be
 //! what TC makes of it.
 
-use aya_ebpf::bindings::xdp_action;
-use sillon_abi::{DropReason, Handoff, MASKED_ETHERTYPE};
+use aya_ebpf::bindings::{xdp_action, xdp_md};
+use sillon_abi::{DropReason, Exit, Handoff, MASKED_ETHERTYPE, PortEntry};
 
 use crate::{
     classify::Origin,
     flow,
-    frame::Frame,
+    frame::{Frame, Way, XdpFrame},
+    maps::PORTS,
     parse::{Carried, ETHERTYPE, Inner, TAG},
     rewrite,
 };
 
 #[inline(always)]
-pub fn hand_over(frame: &Frame, origin: &Origin, inner: &Inner) -> Result<u32, DropReason> {
-    let flow = flow::of(frame, inner);
+pub fn hand_over(frame: &XdpFrame, origin: &Origin, inner: &Inner) -> Result<u32, DropReason> {
+    let mut note = note(frame, origin, inner);
     let lifted = if inner.carried == Carried::PriorityTag { TAG } else { 0 };
     let strip = origin.lead() + lifted;
     frame.shift(strip as i32)?;
     rewrite::put_addresses(frame, inner, strip as i32)?;
-    let ethertype: u16 = frame.read(ETHERTYPE)?;
+    note.ethertype = frame.read(ETHERTYPE)?;
     frame.write(ETHERTYPE, MASKED_ETHERTYPE.to_be())?;
+    frame.leave_note(note)?;
+    Ok(xdp_action::XDP_PASS)
+}
+
+/// What is to be known of a frame that is copied, but for the ethertype.
+#[inline(always)]
+pub fn note(frame: &impl Frame, origin: &Origin, inner: &Inner) -> Handoff {
+    let flow = flow::of(frame, inner);
     let mut flags = 0;
     if origin.leaf {
         flags |= Handoff::LEAF;
@@ -34,23 +43,51 @@ pub fn hand_over(frame: &Frame, origin: &Origin, inner: &Inner) -> Result<u32, D
         Carried::PriorityTag => Handoff::PRIORITY_TAGGED,
         Carried::Tags => Handoff::CARRIES_TAGS,
     };
-    frame.leave_note(Handoff {
+    Handoff {
         magic: Handoff::MAGIC,
         segment: origin.segment,
         ingress: origin.ingress,
         hash: flow.hash,
-        ethertype,
+        ethertype: 0,
         priority: inner.priority,
         flags,
         ecn: flow.ecn,
         pad: 0,
-    })?;
-    Ok(xdp_action::XDP_PASS)
+    }
+}
+
+/// XDP has no way out of a port that has the pipeline at TC (a container's veth takes no frame from XDP): the frame, once it is as it shall
+/// leave, goes on to TC with a note of where. It keeps its ethertype, so that GRO knows it: packets of one flow have equal notes, and become one
+/// again. A driver that leaves no room for the note has no device that it could leave by, either.
+#[inline(always)]
+pub fn onward(frame: &XdpFrame, way: &Way) -> Result<(), DropReason> {
+    let is_done = sillon_onward(frame.ctx(), way.exit.word(), way.ifindex, way.proof) != 0;
+    if is_done { Ok(()) } else { Err(DropReason::NoDevice) }
+}
+
+/// A function of its own, since most frames never come here. The kernel keeps the note in front of the frame when that is changed.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sillon_onward(ctx: *mut xdp_md, exit: u32, ifindex: u32, proof: u32) -> u32 {
+    // SAFETY: a map value, alive for the run of the program.
+    let flags = PORTS.get_ptr(ifindex).map_or(0, |port| unsafe { (*port).flags });
+    if flags & PortEntry::AT_TC == 0 {
+        return 0;
+    }
+    let note = XdpFrame::of(ctx).leave_note(Handoff {
+        magic: Handoff::MAGIC,
+        segment: proof,
+        ingress: Exit::from_word(exit),
+        hash: proof,
+        flags: Handoff::ONWARD,
+        ..Handoff::default()
+    });
+    u32::from(note.is_ok())
 }
 
 /// Passes a control frame of an attachment to the host's own stack, past the flood.
 #[inline(always)]
-pub fn to_peer(frame: &Frame, origin: &Origin) -> Result<u32, DropReason> {
+pub fn to_peer(frame: &XdpFrame, origin: &Origin) -> Result<u32, DropReason> {
     frame.leave_note(Handoff {
         magic: Handoff::MAGIC,
         ingress: origin.ingress,
@@ -62,7 +99,7 @@ pub fn to_peer(frame: &Frame, origin: &Origin) -> Result<u32, DropReason> {
 
 /// Passes a frame to the host's own stack, with a note that says so: a note that somebody else left must not speak for it.
 #[inline(always)]
-pub fn to_host(frame: &Frame) -> u32 {
+pub fn to_host(frame: &XdpFrame) -> u32 {
     // A driver without metadata can't have anybody's note either.
     let _ = frame.leave_note(Handoff::default());
     xdp_action::XDP_PASS

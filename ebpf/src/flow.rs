@@ -38,7 +38,7 @@ pub fn over_ipv4(addresses: u64, ports: u32) -> u32 {
 
 /// Both ports; 0 where the protocol has none.
 #[inline(always)]
-fn ports(frame: &Frame, offset: usize, protocol: u8) -> u32 {
+fn ports(frame: &impl Frame, offset: usize, protocol: u8) -> u32 {
     match protocol {
         TCP | UDP | SCTP => frame.read::<u32>(offset).unwrap_or(0),
         _ => 0,
@@ -46,7 +46,7 @@ fn ports(frame: &Frame, offset: usize, protocol: u8) -> u32 {
 }
 
 #[inline(always)]
-pub fn of(frame: &Frame, inner: &Inner) -> Flow {
+pub fn of(frame: &impl Frame, inner: &Inner) -> Flow {
     if inner.ethertype == IPV4
         && let Ok(ip) = frame.read::<[u32; 5]>(inner.l3)
     {

@@ -1,19 +1,28 @@
-//! The one place that touches packet memory at XDP. Offsets are bytes from the first of the frame's bytes.
+//! What the pipeline does with a frame, and the one place that touches packet memory at XDP.
 
 use core::mem::MaybeUninit;
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::xdp_md,
+    bindings::{xdp_action, xdp_md},
+    helpers::bpf_redirect_map,
     helpers::generated::{
         bpf_xdp_adjust_head, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
         bpf_xdp_load_bytes,
     },
     programs::XdpContext,
 };
-use sillon_abi::{DropReason, Handoff, Mac, Note, PortEntry};
+use sillon_abi::{ClassKey, DropReason, Exit, Handoff, Mac, Note, PathEntry, PortEntry};
 
-use crate::maps::PORTS;
+use crate::{
+    classify::Origin,
+    flood, guard,
+    maps::{DEVICES, PORTS},
+    outer::Outer,
+    parse::Inner,
+    rewrite::{self, Front},
+    suppress,
+};
 
 /// What may be read from a frame and written to it: plain words, in network order, at any address.
 ///
@@ -81,74 +90,126 @@ pub const fn halves(word: u32) -> [u16; 2] {
     [u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d])]
 }
 
-/// A frame at XDP.
-pub struct Frame {
-    ctx: *mut xdp_md,
+/// What of a frame is more, or less, than its bytes say: several packets of one flow may travel as one (GSO).
+#[derive(Clone, Copy, Default)]
+pub struct Shape {
+    /// Bytes that the frame is longer than the longest of its packets will be on the wire.
+    pub surplus: usize,
+    /// Bytes that its packets are longer, all together, than it is: their headers.
+    pub repeated: usize,
+    /// How many packets it is beyond one.
+    pub more: usize,
 }
 
-impl Frame {
-    #[inline(always)]
-    pub fn new(ctx: &XdpContext) -> Self {
-        Self { ctx: ctx.as_ptr().cast() }
-    }
+/// The way out that was found for a frame.
+pub struct Way {
+    pub exit: Exit,
+    pub ifindex: u32,
+    /// Hash of the flow by which a remote's path was found, or an attachment's segment.
+    pub proof: u32,
+}
+
+/// A frame, wherever in the kernel we meet it. Offsets are bytes from the first of its bytes on the wire, tags and all. The pipeline is
+/// written over this, and compiled for XDP ([`XdpFrame`]) and for TC (`skb.rs`).
+pub trait Frame: Sized {
+    /// What the kernel calls a program with.
+    type Context;
 
     /// The same in a function that has only its context.
-    #[inline(always)]
-    pub fn of(ctx: *mut xdp_md) -> Self {
-        Self { ctx }
-    }
+    fn of(ctx: *mut Self::Context) -> Self;
+    fn ctx(&self) -> *mut Self::Context;
+    fn ifindex(&self) -> u32;
+    /// Bytes, fragments included, without FCS.
+    fn len(&self) -> usize;
+    /// Of a frame whose packet, of this ethertype, starts at `l3`.
+    fn shape(&self, ethertype: u16, l3: usize) -> Shape;
 
-    #[inline(always)]
-    pub fn ctx(&self) -> *mut xdp_md {
-        self.ctx
-    }
+    /// Where `T` stands, if all of it is in direct reach.
+    fn at<T: Wire>(&self, offset: usize) -> Result<*mut T, DropReason>;
+    /// The ethertype or TPID behind the addresses, where `read` stands there in the data.
+    fn first_tpid(&self, read: u16) -> u16;
+    /// Bytes of a tag that is beside the data: it is the first behind the addresses, and only [`Frame::read_tag`] reads it.
+    fn beside(&self) -> usize;
+    /// A 16-bit field in network order, as a number, of a tag or the ethertype: those may be beside the data.
+    fn read_tag(&self, offset: usize) -> Result<u16, DropReason>;
+    /// Reads at an offset that is not known until then, also what is not in direct reach. Slower than `read`.
+    fn load<T: Wire>(&self, offset: usize) -> Result<T, DropReason>;
+    /// Writes at an offset in direct reach.
+    fn write<T: Wire>(&self, offset: usize, value: T) -> Result<(), DropReason>;
+    /// The same of many words, one by one and all or none.
+    fn write_words<const N: usize>(&self, offset: usize, words: [u32; N]) -> Result<(), DropReason>;
+    /// Takes `by` bytes off the end.
+    fn trim(&self, by: usize) -> Result<(), DropReason>;
 
-    #[inline(always)]
-    pub fn ifindex(&self) -> u32 {
-        // SAFETY: the kernel gives a valid context for the run of the program.
-        unsafe { (*self.ctx).ingress_ifindex }
-    }
+    /// Makes room for the tags of an attachment. Where that is refused, the frame is as it was.
+    fn make_front(&self, front: Front) -> Result<(), DropReason>;
+    /// Gives the frame the tags of an attachment, with this PCP and DEI, once there is room.
+    fn retag(&self, inner: &Inner, class: ClassKey, front: Front, priority: u16) -> Result<(), DropReason>;
+    /// Makes room for a tunnel's header. Where that is refused, the frame is as it was.
+    fn make_room(&self, origin: &Origin, inner: &Inner, header: usize) -> Result<(), DropReason>;
+    /// Puts the frame into a tunnel, once there is room.
+    fn encapsulate(
+        &self,
+        origin: &Origin,
+        inner: &Inner,
+        outer: &Outer,
+        path: &PathEntry,
+    ) -> Result<(), DropReason>;
+
+    /// The action that sends it out of a device. Asked for before the frame is changed: then nothing that is decided is needed after it.
+    fn towards(&self, way: &Way) -> Result<u32, DropReason>;
+    /// Hands it on to the flood.
+    fn hand_over(&self, origin: &Origin, inner: &Inner) -> Result<u32, DropReason>;
+    /// Passes a control frame of an attachment to the host's own stack, past the flood.
+    fn to_peer(&self, origin: &Origin) -> Result<u32, DropReason>;
+    /// Passes it to the host's own stack.
+    fn to_host(&self) -> u32;
+
+    /// Global functions, each for its kind of context: see `guard` and `suppress`.
+    fn kinds(&self, what: u32, attachment: u32, l3: u32) -> u32;
+    fn addresses(&self, what: u32, attachment: u32, l3: u32, src: u64) -> u32;
+    fn arp(&self, what: u32, segment: u32, ingress: u32, src: u64) -> u32;
+    fn neighbour(&self, what: u32, segment: u32, ingress: u32, src: u64) -> u32;
 
     /// The port that it came in at, if it is one.
     #[inline(always)]
-    pub fn port(&self) -> Option<&'static PortEntry> {
+    fn port(&self) -> Option<&'static PortEntry> {
         // SAFETY: a map value, alive for the run of the program.
         let port = PORTS.get_ptr(self.ifindex()).map(|port| unsafe { &*port });
         port.filter(|port| port.role != 0)
     }
 
-    /// Bytes of its first piece, without FCS: all of it where there is only one. Where functions return through thunks, `len` keeps all that
-    /// is behind it waiting for some ten nanoseconds.
     #[inline(always)]
-    pub fn first_len(&self) -> usize {
-        // SAFETY: the kernel gives a valid context for the run of the program.
-        unsafe { (*self.ctx).data_end as usize - (*self.ctx).data as usize }
-    }
-
-    /// Bytes, fragments included, without FCS.
-    #[inline(always)]
-    pub fn len(&self) -> usize {
-        // SAFETY: as above.
-        unsafe { bpf_xdp_get_buff_len(self.ctx) as usize }
-    }
-
-    #[inline(always)]
-    pub fn at<T: Wire>(&self, offset: usize) -> Result<*mut T, DropReason> {
-        // SAFETY: as above; the comparison is the one that the verifier wants to see.
-        let (start, end) = unsafe { ((*self.ctx).data as usize, (*self.ctx).data_end as usize) };
-        if start + offset + size_of::<T>() > end {
-            return Err(DropReason::Truncated);
-        }
-        Ok((start + offset) as *mut T)
-    }
-
-    #[inline(always)]
-    pub fn read<T: Wire>(&self, offset: usize) -> Result<T, DropReason> {
+    fn read<T: Wire>(&self, offset: usize) -> Result<T, DropReason> {
         // SAFETY: `at` checked the bounds; `Wire` says that any bytes are a value.
         Ok(unsafe { self.at::<T>(offset)?.read_unaligned() })
     }
 
-    /// The same at an offset that is not known before: the comparison must be of the very pointer that is read.
+    /// A 16-bit field in network order, as a number.
+    #[inline(always)]
+    fn read_be16(&self, offset: usize) -> Result<u16, DropReason> {
+        Ok(u16::from_be(self.read(offset)?))
+    }
+
+    /// A 16-bit field in network order, read so.
+    #[inline(always)]
+    fn load_be16(&self, offset: usize) -> Result<u16, DropReason> {
+        Ok(u16::from_be(self.load(offset)?))
+    }
+}
+
+/// A frame at XDP.
+pub struct XdpFrame {
+    ctx: *mut xdp_md,
+}
+
+impl XdpFrame {
+    #[inline(always)]
+    pub fn new(ctx: &XdpContext) -> Self {
+        Self { ctx: ctx.as_ptr().cast() }
+    }
+
+    /// Reads at an offset that is not known before: the comparison must be of the very pointer that is read.
     #[inline(always)]
     pub fn read_far<T: Wire>(&self, offset: usize) -> Result<T, DropReason> {
         // SAFETY: as for `at`.
@@ -162,24 +223,6 @@ impl Frame {
     }
 
     #[inline(always)]
-    pub fn write<T: Wire>(&self, offset: usize, value: T) -> Result<(), DropReason> {
-        // SAFETY: as for `read`.
-        unsafe { self.at::<T>(offset)?.write_unaligned(value) };
-        Ok(())
-    }
-
-    /// The same of many words, one by one and all or none.
-    #[inline(always)]
-    pub fn write_words<const N: usize>(&self, offset: usize, words: [u32; N]) -> Result<(), DropReason> {
-        let at = self.at::<[u32; N]>(offset)?.cast::<u32>();
-        for (place, word) in words.into_iter().enumerate() {
-            // SAFETY: so many words are there.
-            unsafe { at.add(place).write_unaligned(word) };
-        }
-        Ok(())
-    }
-
-    #[inline(always)]
     pub fn write_macs(&self, offset: usize, value: Macs) -> Result<(), DropReason> {
         let macs = self.at::<[u32; 3]>(offset)?;
         // SAFETY: twelve bytes are there.
@@ -190,33 +233,12 @@ impl Frame {
         Ok(())
     }
 
-    /// A 16-bit field in network order, as a number.
+    /// Bytes of its first piece, without FCS: all of it where there is only one. Where functions return through thunks, `len` keeps all that
+    /// is behind it waiting for some ten nanoseconds.
     #[inline(always)]
-    pub fn read_be16(&self, offset: usize) -> Result<u16, DropReason> {
-        Ok(u16::from_be(self.read(offset)?))
-    }
-
-    /// Reads at an offset that is not known until then, also behind the first piece of a frame in pieces. Slower than `read`.
-    #[inline(always)]
-    pub fn load<T: Wire>(&self, offset: usize) -> Result<T, DropReason> {
-        /// The verifier wants words on the stack aligned, and the compiler makes words of what is side by side.
-        #[repr(align(8))]
-        struct Aligned<T>(MaybeUninit<T>);
-        let mut value = Aligned(MaybeUninit::<T>::uninit());
-        let into = value.0.as_mut_ptr().cast();
-        // SAFETY: `value` is as long as we say, and filled where the helper says so; `Wire` says that any bytes are a value.
-        unsafe {
-            match bpf_xdp_load_bytes(self.ctx, offset as u32, into, size_of::<T>() as u32) {
-                0 => Ok(value.0.assume_init()),
-                _ => Err(DropReason::Truncated),
-            }
-        }
-    }
-
-    /// A 16-bit field in network order, read so.
-    #[inline(always)]
-    pub fn load_be16(&self, offset: usize) -> Result<u16, DropReason> {
-        Ok(u16::from_be(self.load(offset)?))
+    pub fn first_len(&self) -> usize {
+        // SAFETY: the kernel gives a valid context for the run of the program.
+        unsafe { (*self.ctx).data_end as usize - (*self.ctx).data as usize }
     }
 
     /// Takes `by` bytes off the front, or with a negative number puts as many undefined ones there.
@@ -224,16 +246,6 @@ impl Frame {
     pub fn shift(&self, by: i32) -> Result<(), DropReason> {
         // SAFETY: no packet reference is held across it: `at` makes them anew.
         if by != 0 && unsafe { bpf_xdp_adjust_head(self.ctx, by) } != 0 {
-            return Err(DropReason::NoHeadroom);
-        }
-        Ok(())
-    }
-
-    /// Takes `by` bytes off the end.
-    #[inline(always)]
-    pub fn trim(&self, by: usize) -> Result<(), DropReason> {
-        // SAFETY: as for `shift`.
-        if by != 0 && unsafe { bpf_xdp_adjust_tail(self.ctx, -(by as i32)) } != 0 {
             return Err(DropReason::NoHeadroom);
         }
         Ok(())
@@ -254,5 +266,177 @@ impl Frame {
             *(meta as *mut Note) = Note { lead: [0; 8], handoff };
         }
         Ok(())
+    }
+}
+
+impl Frame for XdpFrame {
+    type Context = xdp_md;
+
+    #[inline(always)]
+    fn of(ctx: *mut xdp_md) -> Self {
+        Self { ctx }
+    }
+
+    #[inline(always)]
+    fn ctx(&self) -> *mut xdp_md {
+        self.ctx
+    }
+
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        // SAFETY: the kernel gives a valid context for the run of the program.
+        unsafe { (*self.ctx).ingress_ifindex }
+    }
+
+    #[inline(always)]
+    fn len(&self) -> usize {
+        // SAFETY: as above.
+        unsafe { bpf_xdp_get_buff_len(self.ctx) as usize }
+    }
+
+    #[inline(always)]
+    fn shape(&self, _: u16, _: usize) -> Shape {
+        Shape::default()
+    }
+
+    #[inline(always)]
+    fn at<T: Wire>(&self, offset: usize) -> Result<*mut T, DropReason> {
+        // SAFETY: as above; the comparison is the one that the verifier wants to see.
+        let (start, end) = unsafe { ((*self.ctx).data as usize, (*self.ctx).data_end as usize) };
+        if start + offset + size_of::<T>() > end {
+            return Err(DropReason::Truncated);
+        }
+        Ok((start + offset) as *mut T)
+    }
+
+    #[inline(always)]
+    fn first_tpid(&self, read: u16) -> u16 {
+        read
+    }
+
+    #[inline(always)]
+    fn beside(&self) -> usize {
+        0
+    }
+
+    #[inline(always)]
+    fn read_tag(&self, offset: usize) -> Result<u16, DropReason> {
+        self.read_be16(offset)
+    }
+
+    #[inline(always)]
+    fn load<T: Wire>(&self, offset: usize) -> Result<T, DropReason> {
+        /// The verifier wants words on the stack aligned, and the compiler makes words of what is side by side.
+        #[repr(align(8))]
+        struct Aligned<T>(MaybeUninit<T>);
+        let mut value = Aligned(MaybeUninit::<T>::uninit());
+        let into = value.0.as_mut_ptr().cast();
+        // SAFETY: `value` is as long as we say, and filled where the helper says so; `Wire` says that any bytes are a value.
+        unsafe {
+            match bpf_xdp_load_bytes(self.ctx, offset as u32, into, size_of::<T>() as u32) {
+                0 => Ok(value.0.assume_init()),
+                _ => Err(DropReason::Truncated),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn write<T: Wire>(&self, offset: usize, value: T) -> Result<(), DropReason> {
+        // SAFETY: as for `read`.
+        unsafe { self.at::<T>(offset)?.write_unaligned(value) };
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn write_words<const N: usize>(&self, offset: usize, words: [u32; N]) -> Result<(), DropReason> {
+        let at = self.at::<[u32; N]>(offset)?.cast::<u32>();
+        for (place, word) in words.into_iter().enumerate() {
+            // SAFETY: so many words are there.
+            unsafe { at.add(place).write_unaligned(word) };
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn trim(&self, by: usize) -> Result<(), DropReason> {
+        // SAFETY: as for `shift`.
+        if by != 0 && unsafe { bpf_xdp_adjust_tail(self.ctx, -(by as i32)) } != 0 {
+            return Err(DropReason::NoHeadroom);
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn make_front(&self, front: Front) -> Result<(), DropReason> {
+        self.shift(front.by())
+    }
+
+    #[inline(always)]
+    fn retag(&self, inner: &Inner, class: ClassKey, front: Front, priority: u16) -> Result<(), DropReason> {
+        rewrite::to_attachment(self, inner, class, front, priority)
+    }
+
+    #[inline(always)]
+    fn make_room(&self, origin: &Origin, inner: &Inner, header: usize) -> Result<(), DropReason> {
+        rewrite::make_room(self, origin, inner, header)
+    }
+
+    #[inline(always)]
+    fn encapsulate(
+        &self,
+        origin: &Origin,
+        inner: &Inner,
+        outer: &Outer,
+        path: &PathEntry,
+    ) -> Result<(), DropReason> {
+        rewrite::to_tunnel(self, origin, inner, outer, path)
+    }
+
+    #[inline(always)]
+    fn towards(&self, way: &Way) -> Result<u32, DropReason> {
+        let devices = (&raw const DEVICES).cast_mut().cast();
+        // SAFETY: a map of devices, which begins with what the loader makes a map of.
+        let action =
+            unsafe { bpf_redirect_map(devices, way.ifindex.into(), xdp_action::XDP_PASS.into()) } as u32;
+        if action == xdp_action::XDP_REDIRECT {
+            return Ok(action);
+        }
+        // Not a pass yet, but for what has a note.
+        flood::onward(self, way).map(|()| action)
+    }
+
+    #[inline(always)]
+    fn hand_over(&self, origin: &Origin, inner: &Inner) -> Result<u32, DropReason> {
+        flood::hand_over(self, origin, inner)
+    }
+
+    #[inline(always)]
+    fn to_peer(&self, origin: &Origin) -> Result<u32, DropReason> {
+        flood::to_peer(self, origin)
+    }
+
+    #[inline(always)]
+    fn to_host(&self) -> u32 {
+        flood::to_host(self)
+    }
+
+    #[inline(always)]
+    fn kinds(&self, what: u32, attachment: u32, l3: u32) -> u32 {
+        guard::sillon_kinds(self.ctx, what, attachment, l3)
+    }
+
+    #[inline(always)]
+    fn addresses(&self, what: u32, attachment: u32, l3: u32, src: u64) -> u32 {
+        guard::sillon_addresses(self.ctx, what, attachment, l3, src)
+    }
+
+    #[inline(always)]
+    fn arp(&self, what: u32, segment: u32, ingress: u32, src: u64) -> u32 {
+        suppress::sillon_arp(self.ctx, what, segment, ingress, src)
+    }
+
+    #[inline(always)]
+    fn neighbour(&self, what: u32, segment: u32, ingress: u32, src: u64) -> u32 {
+        suppress::sillon_neighbour(self.ctx, what, segment, ingress, src)
     }
 }

@@ -6,8 +6,8 @@ use aya_ebpf::{
 };
 use sillon_abi::{
     Answers, Attachment, Binding, BindingKey, ClassKey, Colours, Counters, DropKey, Drops, EthertypeKey,
-    Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Label, Mac, MacUse, Meters, NodeEntry, PORT_SLOTS, PathEntry,
-    PortEntry, PortRecord, PrefixKey, Rates, RemoteEntry, Segment, TunnelEntry, TunnelKey,
+    Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Handoff, Label, Mac, MacUse, Meters, NodeEntry, PORT_SLOTS,
+    PathEntry, PortEntry, PortRecord, PrefixKey, Rates, RemoteEntry, Segment, TunnelEntry, TunnelKey,
 };
 
 /// Elements are allocated as they come: a node's limits may be far above what it uses.
@@ -42,6 +42,8 @@ pub static FDB: HashMap<FdbKey, FdbEntry> = HashMap::pinned(1, NO_PREALLOC);
 pub static FDB_USE: HashMap<u32, FdbUse> = HashMap::pinned(1, NO_PREALLOC);
 #[map]
 pub static FDB_REMOVED: HashMap<u32, u64> = HashMap::pinned(1, NO_PREALLOC);
+#[map]
+pub static HANDOFFS: PerCpuArray<Handoff> = PerCpuArray::pinned(1, 0);
 #[map]
 pub static FLOOD: HashMap<FloodKey, Exit> = HashMap::pinned(1, NO_PREALLOC);
 #[map]

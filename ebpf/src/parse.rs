@@ -8,7 +8,7 @@ use sillon_abi::DropReason;
 
 use crate::{
     classify::{Origin, PRIORITY},
-    frame::{Frame, Macs},
+    frame::{Frame, Macs, Shape},
 };
 
 pub const C_TPID: u16 = 0x8100;
@@ -52,11 +52,13 @@ pub struct Inner {
     pub ethertype: u16,
     /// Bytes, with all that is in front of the inner frame.
     pub len: usize,
+    /// What they are on the wire.
+    pub shape: Shape,
 }
 
 #[inline(always)]
 pub fn inner(
-    frame: &Frame,
+    frame: &impl Frame,
     origin: &Origin,
     macs: Macs,
     priority: u16,
@@ -69,8 +71,9 @@ pub fn inner(
         priority,
         eligible: 0,
         l3: ETHERTYPE + origin.lead() + 2,
-        ethertype: frame.read_be16(ETHERTYPE + origin.lead())?,
+        ethertype: frame.read_tag(ETHERTYPE + origin.lead())?,
         len,
+        shape: Shape::default(),
     };
     if is_tpid(inner.ethertype) {
         if !origin.transparent {
@@ -78,18 +81,19 @@ pub fn inner(
         }
         carried(frame, &mut inner)?;
     }
+    inner.shape = frame.shape(inner.ethertype, inner.l3);
     Ok(inner)
 }
 
 #[inline(always)]
-fn carried(frame: &Frame, inner: &mut Inner) -> Result<(), DropReason> {
-    let tci = frame.read_be16(inner.l3)?;
+fn carried(frame: &impl Frame, inner: &mut Inner) -> Result<(), DropReason> {
+    let tci = frame.read_tag(inner.l3)?;
     let tpid = inner.ethertype;
-    inner.ethertype = frame.read_be16(inner.l3 + 2)?;
+    inner.ethertype = frame.read_tag(inner.l3 + 2)?;
     inner.l3 += TAG;
     inner.carried = Carried::Tags;
     if is_tpid(inner.ethertype) {
-        inner.ethertype = frame.read_be16(inner.l3 + 2)?;
+        inner.ethertype = frame.read_tag(inner.l3 + 2)?;
         inner.l3 += TAG;
     } else if tpid == C_TPID && tci & !PRIORITY == 0 {
         inner.carried = Carried::PriorityTag;

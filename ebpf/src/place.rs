@@ -9,7 +9,7 @@ use aya_ebpf::{
 use sillon_abi::{DropReason, Exit, FdbKey, PlaceHeader};
 
 use crate::{
-    frame::Frame,
+    frame::{Frame, XdpFrame},
     guard::mac,
     maps::{FDB, SEGMENTS},
 };
@@ -18,14 +18,14 @@ const SIZE: usize = 16;
 
 #[xdp]
 pub fn sillon_place(ctx: XdpContext) -> u32 {
-    match place(&Frame::new(&ctx)) {
+    match place(&XdpFrame::new(&ctx)) {
         Ok(()) => xdp_action::XDP_DROP,
         Err(_) => xdp_action::XDP_ABORTED,
     }
 }
 
 #[inline(always)]
-fn place(frame: &Frame) -> Result<(), DropReason> {
+fn place(frame: &XdpFrame) -> Result<(), DropReason> {
     let [next, how]: [u32; 2] = frame.read(0)?;
     frame.write(0, next.wrapping_add(1))?;
     let index = core::hint::black_box(next) & (PlaceHeader::MOST - 1);

@@ -13,7 +13,7 @@ use sillon_abi::{DropReason, Exit, Guards, PortEntry, Role};
 use crate::{
     classify::{self, Origin},
     count::{self, Scope},
-    deliver::{ToAttachment, ToRemote},
+    deliver::{NextHop, ToAttachment, ToRemote},
     flow::{self, Flow, TCP, UDP},
     frame::{Frame, Macs},
     guard::server,
@@ -50,42 +50,62 @@ pub fn longest(origin: &Origin, exit: Exit) -> u32 {
 /// What becomes of a frame that is plain, and nothing of another: that one is as it was, and not counted. `len` is the whole
 /// frame's.
 #[inline(always)]
-pub fn forward(frame: &Frame, len: usize) -> Option<u32> {
+pub fn forward(frame: &impl Frame, len: usize) -> Option<u32> {
     let port = frame.port()?;
     if port.role == Role::Uplink as u8 { from_tunnel(frame, port, len) } else { from_port(frame, port, len) }
 }
 
-/// What is known of a plain frame whose addresses stand at `start`.
+/// What is known of a plain frame whose addresses stand at `start`, if it is not too long.
 #[inline(always)]
-fn inner(origin: &Origin, macs: Macs, start: usize, ethertype: u16, len: usize) -> Inner {
-    let l3 = origin.lead() + L3;
-    Inner { macs, start, carried: Carried::Nothing, priority: 0, eligible: 0, l3, ethertype, len }
+fn inner(
+    frame: &impl Frame,
+    decision: &Decision,
+    (macs, start): (Macs, usize),
+    ethertype: u16,
+    len: usize,
+) -> Option<Inner> {
+    let l3 = decision.origin.lead() + L3;
+    let shape = frame.shape(ethertype, l3);
+    if len - shape.surplus > decision.plain as usize {
+        return None;
+    }
+    Some(Inner {
+        macs,
+        start,
+        carried: Carried::Nothing,
+        priority: 0,
+        eligible: 0,
+        l3,
+        ethertype,
+        len,
+        shape,
+    })
 }
 
 #[inline(always)]
-fn from_port(frame: &Frame, port: &PortEntry, len: usize) -> Option<u32> {
+fn from_port(frame: &impl Frame, port: &PortEntry, len: usize) -> Option<u32> {
     let tags = classify::tags(frame, port).ok()?;
     let decision = recall::Flow::on_port(&tags).decision()?;
     let Decision { origin, exit, .. } = decision;
-    if tags.priority != 0 || len > decision.plain as usize {
+    if tags.priority != 0 {
         return None;
     }
     let packet = Packet::of(frame, origin)?;
-    let inner = inner(origin, tags.macs, 0, IPV4, len);
+    let inner = inner(frame, decision, (tags.macs, 0), IPV4, len)?;
     let received = || count::received_on_port(origin.ingress, len);
     if !exit.is_remote() {
         return to_attachment(frame, decision, &inner, received);
     }
     let flow = packet.flow();
     let path = outer::by_id(decision.path).or_else(|| outer::path(exit.id(), flow.hash))?;
-    let leaving = ToRemote::through(frame, origin, &inner, *exit, path).ok()?;
+    let leaving = ToRemote::through(frame, origin, &inner, NextHop { exit: *exit, path, flow }).ok()?;
     received();
-    Some(action(origin, leaving.go(frame, origin, &inner, &flow)))
+    Some(action(origin, leaving.go(frame, origin, &inner)))
 }
 
 /// For each family by itself: what is known of a header from the start need not be remembered.
 #[inline(always)]
-fn from_tunnel(frame: &Frame, port: &PortEntry, len: usize) -> Option<u32> {
+fn from_tunnel(frame: &impl Frame, port: &PortEntry, len: usize) -> Option<u32> {
     let front = Front::of(frame, port)?;
     if front.is_over_ipv4() {
         out_of_tunnel(frame, &front.over_ipv4(port, len)?, len)
@@ -95,23 +115,28 @@ fn from_tunnel(frame: &Frame, port: &PortEntry, len: usize) -> Option<u32> {
 }
 
 #[inline(always)]
-fn out_of_tunnel(frame: &Frame, packet: &tunnel::Packet, len: usize) -> Option<u32> {
+fn out_of_tunnel(frame: &impl Frame, packet: &tunnel::Packet, len: usize) -> Option<u32> {
     let &tunnel::Packet { source, vxlan, macs, header, ethertype } = packet;
     let decision = recall::Flow::of_vxlan(vxlan, source, macs).decision()?;
     let origin = &decision.origin;
     // Of all that neighbours say, suppression listens to what is over IPv6.
     let is_plain =
         ethertype == IPV4.to_be() || ethertype == IPV6.to_be() && origin.guards & Guards::SUPPRESS == 0;
-    if !is_plain || len > decision.plain as usize {
+    if !is_plain {
         return None;
     }
-    let inner = inner(origin, macs, header, u16::from_be(ethertype), len);
+    let inner = inner(frame, decision, (macs, header), u16::from_be(ethertype), len)?;
     to_attachment(frame, decision, &inner, || count::received_from_tunnel(origin.ingress, len - header))
 }
 
 /// To an attachment, unless something is in the way: then the frame is as it was.
 #[inline(always)]
-fn to_attachment(frame: &Frame, decision: &Decision, inner: &Inner, received: impl FnOnce()) -> Option<u32> {
+fn to_attachment(
+    frame: &impl Frame,
+    decision: &Decision,
+    inner: &Inner,
+    received: impl FnOnce(),
+) -> Option<u32> {
     let unpoliced =
         |guards, _| if guards & Guards::POLICED_OUT == 0 { Ok(0) } else { Err(DropReason::PolicedEgress) };
     let origin = &decision.origin;
@@ -141,7 +166,11 @@ impl Packet {
 
     /// The packet behind an attachment's tags, if it is such a one.
     #[inline(always)]
-    fn of(frame: &Frame, origin: &Origin) -> Option<Self> {
+    fn of(frame: &impl Frame, origin: &Origin) -> Option<Self> {
+        if frame.beside() > origin.lead() {
+            // It carries a tag, which is not where it is looked for here.
+            return None;
+        }
         // Ethertype, IPv4 header and ports.
         let at = frame.at::<[u16; 13]>(ETHERTYPE + origin.lead()).ok()?.cast::<u8>();
         // SAFETY: 26 bytes are there.

@@ -8,19 +8,19 @@ use sillon_abi::{ClassKey, DropReason, Encap, PathEntry, V4_OUTER, V6_OUTER};
 
 use crate::{
     classify::Origin,
-    frame::Frame,
+    frame::{Frame, XdpFrame},
     outer::Outer,
     parse::{C_TPID, Carried, ETHERTYPE, Inner, S_TPID, TAG},
 };
 
 #[inline(always)]
-fn tag(frame: &Frame, offset: usize, tpid: u16, tci: u16) -> Result<(), DropReason> {
+fn tag(frame: &XdpFrame, offset: usize, tpid: u16, tci: u16) -> Result<(), DropReason> {
     frame.write(offset, [tpid.to_be(), tci.to_be()])
 }
 
 /// Puts the addresses at the front, where `by` bytes were taken off, unless they are there.
 #[inline(always)]
-pub fn put_addresses(frame: &Frame, inner: &Inner, by: i32) -> Result<(), DropReason> {
+pub fn put_addresses(frame: &XdpFrame, inner: &Inner, by: i32) -> Result<(), DropReason> {
     if inner.start as i32 != by { frame.write_macs(0, inner.macs) } else { Ok(()) }
 }
 
@@ -52,10 +52,10 @@ pub fn front(origin: &Origin, inner: &Inner, encap: Encap) -> Result<Front, Drop
     Ok(Front { strip, push: encap.tags() * TAG })
 }
 
-/// Gives the frame the tags of an attachment, with this PCP and DEI, once there is room.
+/// At XDP: gives the frame the tags of an attachment, with this PCP and DEI, once there is room.
 #[inline(always)]
 pub fn to_attachment(
-    frame: &Frame,
+    frame: &XdpFrame,
     inner: &Inner,
     class: ClassKey,
     front: Front,
@@ -86,9 +86,9 @@ pub fn inner_len(origin: &Origin, inner: &Inner) -> usize {
     inner.len - origin.lead() + pushed(origin, inner)
 }
 
-/// Makes room for a tunnel's header.
+/// At XDP: makes room for a tunnel's header.
 #[inline(always)]
-pub fn make_room(frame: &Frame, origin: &Origin, inner: &Inner, header: usize) -> Result<(), DropReason> {
+pub fn make_room(frame: &XdpFrame, origin: &Origin, inner: &Inner, header: usize) -> Result<(), DropReason> {
     frame.shift(origin.lead() as i32 - pushed(origin, inner) as i32 - header as i32)
 }
 
@@ -98,10 +98,10 @@ fn pushed(origin: &Origin, inner: &Inner) -> usize {
     if needs_priority_tag(origin, inner) { TAG } else { 0 }
 }
 
-/// Puts the frame into a tunnel, once there is room.
+/// At XDP: puts the frame into a tunnel, once there is room.
 #[inline(always)]
 pub fn to_tunnel(
-    frame: &Frame,
+    frame: &XdpFrame,
     origin: &Origin,
     inner: &Inner,
     outer: &Outer,

@@ -26,15 +26,21 @@ pub fn allow(origin: &Origin, inner: &Inner) -> Result<(), DropReason> {
     } else {
         (Storm::UnknownUnicast, Guards::STORM_UNKNOWN_UNICAST, DropReason::StormUnknownUnicast)
     };
-    if origin.guards & guard != 0 && is_too_much(origin.ingress.id(), kind as u32) {
+    if origin.guards & guard != 0
+        && is_too_much(origin.ingress.id(), kind as u32 | (inner.shape.more as u32) << KIND_BITS)
+    {
         return Err(reason);
     }
     Ok(())
 }
 
-/// Counts a frame of the kind with this number. A function of its own: the pipeline has no room left on its stack.
+/// In `what`: the number of a [`Storm`]. What is above it is how many packets the frame is beyond one.
+const KIND_BITS: u32 = 2;
+
+/// Counts a frame. A function of its own: the pipeline has no room left on its stack.
 #[inline(never)]
-fn is_too_much(attachment: u32, kind: u32) -> bool {
+fn is_too_much(attachment: u32, what: u32) -> bool {
+    let (kind, more) = (what & ((1 << KIND_BITS) - 1), what >> KIND_BITS);
     let (Some(rates), Some(meters)) = (RATES.get(attachment), METERS.get_ptr_mut(attachment)) else {
         return false;
     };
@@ -45,5 +51,5 @@ fn is_too_much(attachment: u32, kind: u32) -> bool {
     }
     // SAFETY: an aligned word of a map value; `kind` is one of the three.
     let bucket = unsafe { Bucket::new((&raw mut (*meters).storm).cast::<u64>().add(kind as usize)) };
-    !rate.take(&bucket, bucket::now(), 1)
+    !rate.take(&bucket, bucket::now(), 1 + u64::from(more))
 }

@@ -1,4 +1,4 @@
-//! The flood: what XDP handed over is copied to each place of the segment's flood list but the one that it came from. Split
+//! At TC: the pipeline of virtual ports, and the flood: what a pipeline handed over, here or at XDP, is copied to each place of the segment's flood list but the one that it came from. Split
 //! horizon: what came out of a tunnel never goes into one. A leaf's frames go to no leaf.
 //!
 //! Attachments stand first in the list, then IPv4 remotes, then IPv6 remotes: a frame can be grown at TC, but not shrunk again, so
@@ -7,30 +7,32 @@
 //! On ports that serve operators nothing else passes TC in either direction: not a frame that XDP has not seen, nor one of the node's
 //! own stack (router solicitations, LLDP, a mistaken route).
 
-use core::ffi::c_void;
+use core::{ffi::c_void, mem::MaybeUninit};
 
 use aya_ebpf::{
-    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
+    bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action},
     helpers::generated::bpf_loop,
-    macros::classifier,
+    macros::{classifier, map},
+    maps::PerCpuArray,
     programs::TcContext,
 };
 use sillon_abi::{
-    Attachment, DropReason, Encap, Exit, FloodKey, Handoff, MASKED_ETHERTYPE, PortEntry, Role, Segment,
+    Attachment, DropReason, ETHERNET, Encap, Exit, FloodKey, Handoff, MASKED_ETHERTYPE, PortEntry, Role,
+    Segment,
 };
 
 use crate::{
+    classify::Origin,
     count::{self, Scope},
+    frame::{Frame, Shape},
     guard::control,
-    maps::{ATTACHMENTS, FLOOD, PORTS, SEGMENTS},
+    maps::{ATTACHMENTS, FLOOD, HANDOFFS, PORTS, SEGMENTS},
     outer::{self, Outer},
     parse::{C_TPID, ETHERTYPE, S_TPID, TAG},
-    police,
-    skb::Skb,
+    plain, police,
+    skb::{COPY_MARK, Skb, frame::SkbFrame},
+    xdp,
 };
-
-/// Tells the copies that we send out of a port from what the node's own stack sends.
-const COPY_MARK: u32 = 0x5111_0417;
 
 /// What the copies of one frame have in common.
 struct Copies {
@@ -39,19 +41,63 @@ struct Copies {
     segment: &'static Segment,
     /// Bytes of the inner frame, without a priority tag.
     len: usize,
+    /// What they are on the wire.
+    shape: Shape,
     /// Bytes that the frame has been grown in front for tunnels.
     grown: usize,
     /// Whether any copy was sent. Not how many: the verifier would walk through every number.
     sent: bool,
 }
 
+/// Where the pipeline keeps whose a frame is: there is no room for it on the stack.
+#[map]
+static ORIGIN: PerCpuArray<MaybeUninit<Origin>> = PerCpuArray::with_max_entries(1, 0);
+
+/// The pipeline, on ports that have it at TC. What is to be copied goes on to `sillon_ingress`, which comes next.
+#[classifier]
+pub fn sillon_tc(ctx: TcContext) -> i32 {
+    let skb = Skb::new(&ctx);
+    skb.pull();
+    let mut action = sillon_plain_skb(skb.ctx());
+    if action == NOT_PLAIN {
+        action = sillon_in_full_skb(skb.ctx());
+    }
+    if action == xdp_action::XDP_DROP { TC_ACT_SHOT } else { action as i32 }
+}
+
+/// No action: the frame is not plain.
+const NOT_PLAIN: u32 = 1 << 16;
+
+/// What it needs of the stack is free again when a frame is looked at in full.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sillon_plain_skb(ctx: *mut __sk_buff) -> u32 {
+    let frame = SkbFrame::of(ctx);
+    plain::forward(&frame, frame.len()).unwrap_or(NOT_PLAIN)
+}
+
+/// See `xdp::sillon_in_full`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sillon_in_full_skb(ctx: *mut __sk_buff) -> u32 {
+    let frame = SkbFrame::of(ctx);
+    // SAFETY: a per-CPU value, which only this frame's program touches; it is written before it is read.
+    match ORIGIN.get_ptr_mut(0).map(|origin| unsafe { &mut *origin }) {
+        Some(origin) => xdp::in_full(&frame, frame.len(), origin),
+        None => xdp::dropped(Scope::port(frame.ifindex()), DropReason::Unclassified),
+    }
+}
+
 #[classifier]
 pub fn sillon_ingress(ctx: TcContext) -> i32 {
     let skb = Skb::new(&ctx);
     let port = Scope::port(skb.ifindex());
-    let (scope, result) = match skb.take_handoff() {
-        Ok(Some(note)) => (scope_of(&note), flood(skb, note)),
-        Ok(None) => (port, without_note(skb)),
+    // Zero, since the verifier wants to see every word of it written.
+    let mut note = Handoff::default();
+    let (scope, result) = match note_on(skb, &mut note) {
+        Ok(true) if note.ingress.is_none() => (port, send(skb, note)),
+        Ok(true) => (scope_of(&note), send(skb, note)),
+        Ok(false) => (port, without_note(skb)),
         Err(reason) => (port, Err(reason)),
     };
     match result {
@@ -104,20 +150,70 @@ fn without_note(skb: Skb) -> Result<i32, DropReason> {
     }
 }
 
+/// Whether the pipeline of a frame's port is at TC.
 #[inline(always)]
-fn flood(skb: Skb, note: Handoff) -> Result<i32, DropReason> {
+fn is_at_tc(skb: Skb) -> bool {
+    // SAFETY: a map value, alive for the run of the program.
+    PORTS.get_ptr(skb.ifindex()).is_some_and(|port| unsafe { (*port).flags & PortEntry::AT_TC != 0 })
+}
+
+/// What the pipeline said of a frame, wherever it ran, if it said anything. What it left at TC is said once: it must not speak for a later frame.
+#[inline(always)]
+fn note_on(skb: Skb, note: &mut Handoff) -> Result<bool, DropReason> {
+    if !is_at_tc(skb) {
+        let Some(handoff) = skb.take_handoff()? else { return Ok(false) };
+        *note = handoff;
+        return Ok(true);
+    }
+    let word = HANDOFFS.get_ptr_mut(0).ok_or(DropReason::Unclassified)?;
+    // SAFETY: a per-CPU value, which only this frame's programs touch until they are done.
+    *note = unsafe { core::mem::take(&mut *word) };
+    if note.magic == Handoff::MAGIC { Ok(true) } else { Err(DropReason::Unclassified) }
+}
+
+#[inline(always)]
+fn send(skb: Skb, note: Handoff) -> Result<i32, DropReason> {
+    let is_at_tc = is_at_tc(skb);
+    let is_onward = note.flags & Handoff::ONWARD != 0;
     // A tag beside the data is one that XDP has not seen: the sender's device put it there (a veth with VLAN offload).
-    if skb.has_lifted_tag() {
+    if !is_at_tc && !is_onward && skb.has_lifted_tag() {
         return Err(DropReason::NestedTag);
     }
     if note.flags & Handoff::FOR_HOST != 0 {
-        return Ok(TC_ACT_UNSPEC);
+        // A peer's has an attachment. Of others, the same is the host's as behind XDP.
+        return if note.ingress.is_none() { without_note(skb) } else { Ok(TC_ACT_UNSPEC) };
     }
+    if !is_at_tc && !is_onward {
+        skb.store(ETHERTYPE, note.ethertype)?;
+    }
+    if is_onward { onward(skb, &note) } else { flood(skb, note) }
+}
+
+/// Out of the one port that XDP found, and has no way to.
+#[inline(always)]
+fn onward(skb: Skb, note: &Handoff) -> Result<i32, DropReason> {
+    let exit = note.ingress;
+    if exit.is_remote() {
+        let path = outer::path(exit.id(), note.hash).ok_or(DropReason::Unreachable)?;
+        skb.set_mark(0);
+        return Ok(skb.redirect(path.ifindex));
+    }
+    let attachment = ATTACHMENTS.get(exit.id()).ok_or(DropReason::StaleExit)?;
+    if attachment.segment != note.segment {
+        return Err(DropReason::StaleExit);
+    }
+    skb.set_mark(COPY_MARK);
+    Ok(skb.redirect(attachment.class.ifindex))
+}
+
+#[inline(always)]
+fn flood(skb: Skb, note: Handoff) -> Result<i32, DropReason> {
     // SAFETY: a map value, alive for the run of the program.
     let segment =
         SEGMENTS.get_ptr(note.segment).map(|segment| unsafe { &*segment }).ok_or(DropReason::StaleExit)?;
-    skb.store(ETHERTYPE, note.ethertype)?;
-    let mut copies = Copies { skb, note, segment, len: skb.len(), grown: 0, sent: false };
+    let len = skb.len() + if skb.has_lifted_tag() { TAG } else { 0 };
+    let shape = skb.shape(u16::from_be(skb.protocol()), ETHERNET);
+    let mut copies = Copies { skb, note, segment, len, shape, grown: 0, sent: false };
     // SAFETY: `copies` outlives the loop, and `copy` takes a pointer to just that.
     unsafe { bpf_loop(segment.members, copy as *mut c_void, (&raw mut copies).cast(), 0) };
     if copies.sent { Ok(TC_ACT_SHOT) } else { Err(DropReason::NoReceiver) }
@@ -163,7 +259,7 @@ impl Copies {
         }
         let pushed = self.tags(attachment.class.encap());
         let len = self.len + pushed * TAG;
-        let eligible = self.eligible() | police::egress(exit, attachment.guards, len)?;
+        let eligible = self.eligible() | police::egress(exit, attachment.guards, len + self.shape.repeated)?;
         self.push_tags(attachment, eligible)?;
         self.skb.set_mark(COPY_MARK);
         let copied = self.skb.copy_to(attachment.class.ifindex);
@@ -232,7 +328,7 @@ impl Copies {
         let tag = self.priority_tag();
         let inner = self.len + tag;
         let header = path.header_len as usize;
-        if inner + header > path.mtu as usize + 14 {
+        if inner - self.shape.surplus + header > path.mtu as usize + 14 {
             return Err(DropReason::UnderlayMtu);
         }
         self.grow(header, tag)?;
@@ -259,12 +355,15 @@ impl Copies {
             // The list is out of order.
             return Err(DropReason::CopyFailed);
         }
-        let first = self.grown == 0;
-        self.skb.grow(header - self.grown + if first { tag } else { 0 })?;
-        self.grown = header;
-        if first && tag != 0 {
-            self.skb.tag_at(header, C_TPID, self.note.priority)?;
+        if self.grown == 0 {
+            self.skb.enter_tunnel(header, 0, (tag != 0).then_some(self.note.priority))?;
+        } else if self.grown != header && self.skb.segment_size() != 0 {
+            // The kernel would take the packets apart by the first header.
+            return Err(DropReason::CopyFailed);
+        } else {
+            self.skb.grow(header - self.grown)?;
         }
+        self.grown = header;
         Ok(())
     }
 }

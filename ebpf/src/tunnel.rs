@@ -132,7 +132,7 @@ impl Packet {
 
 /// Reads the outer header, or says that the frame is not ours.
 #[inline(always)]
-pub fn packet(frame: &Frame, port: &PortEntry, len: usize) -> Result<Option<Packet>, DropReason> {
+pub fn packet(frame: &impl Frame, port: &PortEntry, len: usize) -> Result<Option<Packet>, DropReason> {
     // Nothing of ours is shorter.
     let Ok(at) = frame.at::<[u16; (ETH + IPV4_HEADER) / 2]>(0) else { return Ok(None) };
     // SAFETY: as many bytes are there.
@@ -143,7 +143,7 @@ pub fn packet(frame: &Frame, port: &PortEntry, len: usize) -> Result<Option<Pack
             at.cast::<u16>().add(ETH / 2).cast::<[u32; 5]>(),
         )
     };
-    if destination != port.mac.number() {
+    if destination != port.mac.number() || frame.beside() != 0 {
         return Ok(None);
     }
     let outer = match u16::from_be(ethertype) {
@@ -159,7 +159,7 @@ pub fn packet(frame: &Frame, port: &PortEntry, len: usize) -> Result<Option<Pack
 }
 
 #[inline(always)]
-fn ipv4(frame: &Frame, ip: [u32; 5], port: &PortEntry) -> Result<Option<Outer>, DropReason> {
+fn ipv4(frame: &impl Frame, ip: [u32; 5], port: &PortEntry) -> Result<Option<Outer>, DropReason> {
     let vtep = u32::from_ne_bytes(port.vtep4);
     if ip[2].to_ne_bytes()[1] != UDP || ip[4] != vtep || vtep == 0 {
         return Ok(None);
@@ -187,7 +187,7 @@ fn ipv4(frame: &Frame, ip: [u32; 5], port: &PortEntry) -> Result<Option<Outer>, 
 }
 
 #[inline(always)]
-fn is_vxlan(frame: &Frame, udp: usize) -> bool {
+fn is_vxlan(frame: &impl Frame, udp: usize) -> bool {
     frame.read_be16(udp + 2) == Ok(VXLAN_PORT)
 }
 
@@ -195,7 +195,7 @@ fn is_vxlan(frame: &Frame, udp: usize) -> bool {
 const MAPPED: u64 = u64::from_ne_bytes([0, 0, 0xff, 0xff, 0, 0, 0, 0]);
 
 #[inline(always)]
-fn ipv6(frame: &Frame, port: &PortEntry) -> Result<Option<Outer>, DropReason> {
+fn ipv6(frame: &impl Frame, port: &PortEntry) -> Result<Option<Outer>, DropReason> {
     let Ok(ip) = frame.read::<[u64; 5]>(ETH) else { return Ok(None) };
     // SAFETY: sixteen bytes of a map value.
     let vtep = unsafe { (&raw const port.vtep6).cast::<[u64; 2]>().read_unaligned() };
@@ -218,7 +218,7 @@ fn ipv6(frame: &Frame, port: &PortEntry) -> Result<Option<Outer>, DropReason> {
 
 /// A packet with a fragment header (RFC 8200 section 4.5), be it the only one of its kind (RFC 6946).
 #[inline(always)]
-fn fragment(frame: &Frame) -> Result<Option<Outer>, DropReason> {
+fn fragment(frame: &impl Frame) -> Result<Option<Outer>, DropReason> {
     match frame.read::<u16>(ETH + IPV6_HEADER).map(|header| header.to_ne_bytes()[0]) {
         Ok(UDP) => Err(DropReason::OuterFragment),
         _ => Ok(None),
@@ -240,7 +240,7 @@ pub fn sums_up(ip: &[u32; 5]) -> bool {
 
 /// What is behind the IP header.
 #[inline(always)]
-fn vxlan(frame: &Frame, outer: &Outer, len: usize) -> Result<Option<Packet>, DropReason> {
+fn vxlan(frame: &impl Frame, outer: &Outer, len: usize) -> Result<Option<Packet>, DropReason> {
     let &Outer { source, header, payload, ecn } = outer;
     let udp = header - UDP_AND_VXLAN;
     let Ok(at) = frame.at::<[u16; (UDP_AND_VXLAN + MACS) / 2]>(udp) else {
@@ -274,7 +274,7 @@ fn vxlan(frame: &Frame, outer: &Outer, len: usize) -> Result<Option<Packet>, Dro
 
 /// A packet that ends before the addresses of an inner frame.
 #[inline(always)]
-fn too_short(frame: &Frame, udp: usize) -> Result<Option<Packet>, DropReason> {
+fn too_short(frame: &impl Frame, udp: usize) -> Result<Option<Packet>, DropReason> {
     if !is_vxlan(frame, udp) {
         return Ok(None);
     }

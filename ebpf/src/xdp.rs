@@ -1,4 +1,4 @@
-//! The pipeline, on every port, at XDP.
+//! The pipeline, written over a [`Frame`], and its entries at XDP, on every port but virtual ones: those have it at TC (`tc.rs`).
 
 use core::mem::MaybeUninit;
 
@@ -13,8 +13,8 @@ use crate::{
     classify::{self, Origin, Tags},
     count,
     count::Scope,
-    deliver, ecn, flood, flow,
-    frame::{Frame, Macs},
+    deliver, ecn, flow,
+    frame::{Frame, Macs, XdpFrame},
     guard,
     lookup::{self, Route},
     parse, plain, police,
@@ -26,19 +26,19 @@ use crate::{
 /// On ports whose frames are all in one piece.
 #[xdp]
 pub fn sillon_xdp(ctx: XdpContext) -> u32 {
-    let frame = Frame::new(&ctx);
+    let frame = XdpFrame::new(&ctx);
     run(&frame, frame.first_len())
 }
 
 /// On ports whose frames may be in many (multi-buffer).
 #[xdp(frags)]
 pub fn sillon_xdp_frags(ctx: XdpContext) -> u32 {
-    let frame = Frame::new(&ctx);
+    let frame = XdpFrame::new(&ctx);
     run(&frame, frame.len())
 }
 
 #[inline(always)]
-fn run(frame: &Frame, len: usize) -> u32 {
+fn run(frame: &XdpFrame, len: usize) -> u32 {
     match plain::forward(frame, len) {
         Some(action) => action,
         None => sillon_in_full(frame.ctx(), len as u32),
@@ -57,14 +57,18 @@ pub fn dropped(scope: Scope, reason: DropReason) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sillon_in_full(ctx: *mut xdp_md, len: u32) -> u32 {
-    let frame = Frame::of(ctx);
+    in_full(&XdpFrame::of(ctx), len as usize, &mut MaybeUninit::uninit())
+}
+
+/// `fresh` is room for what is found out of a frame. Of one that is dropped, the action is XDP's.
+#[inline(always)]
+pub fn in_full(frame: &impl Frame, len: usize, fresh: &mut MaybeUninit<Origin>) -> u32 {
     let mut scope = Scope::port(frame.ifindex());
-    let mut fresh = MaybeUninit::uninit();
-    match arrive(&frame, len as usize, &mut scope, &mut fresh) {
+    match arrive(frame, len, &mut scope, fresh) {
         Ok(Some(arrival)) => {
-            onwards(&frame, &arrival).unwrap_or_else(|reason| dropped(Scope::of(arrival.origin), reason))
+            onwards(frame, &arrival).unwrap_or_else(|reason| dropped(Scope::of(arrival.origin), reason))
         }
-        Ok(None) => flood::to_host(&frame),
+        Ok(None) => frame.to_host(),
         Err(reason) => dropped(scope, reason),
     }
 }
@@ -88,7 +92,7 @@ struct Arrival<'a> {
 /// Whose it is; nothing where it is the host's.
 #[inline(always)]
 fn arrive<'a>(
-    frame: &Frame,
+    frame: &impl Frame,
     len: usize,
     scope: &mut Scope,
     fresh: &'a mut MaybeUninit<Origin>,
@@ -103,7 +107,7 @@ fn arrive<'a>(
 
 /// All that comes before and after where it goes is known.
 #[inline(always)]
-fn onwards(frame: &Frame, arrival: &Arrival) -> Result<u32, DropReason> {
+fn onwards(frame: &impl Frame, arrival: &Arrival) -> Result<u32, DropReason> {
     let &Arrival { origin, len, .. } = arrival;
     let mut inner = parse::inner(frame, origin, arrival.macs, arrival.priority, len)?;
     if arrival.recalled.is_err() {
@@ -111,11 +115,11 @@ fn onwards(frame: &Frame, arrival: &Arrival) -> Result<u32, DropReason> {
     }
     guard::packet(frame, origin, &inner)?;
     ecn::decapsulated(frame, &inner, arrival.outer_ecn)?;
-    inner.eligible = arrival.eligible | police::ingress(origin, len)?;
+    inner.eligible = arrival.eligible | police::ingress(origin, len + inner.shape.repeated)?;
     if arrival.recalled.is_err() && guard::control::is_peers(origin, &inner)? {
         // Of the link and not of the segment: not learned, nobody's claim, nor a question to anybody in it.
         storm::allow(origin, &inner)?;
-        return flood::to_peer(frame, origin);
+        return frame.to_peer(origin);
     }
     let route = match &arrival.recalled {
         Ok(exit) => Route::To(*exit),
@@ -128,14 +132,14 @@ fn onwards(frame: &Frame, arrival: &Arrival) -> Result<u32, DropReason> {
         Route::To(exit) => deliver::deliver(frame, origin, &inner, exit, || flow::of(frame, &inner)),
         Route::Flood => {
             storm::allow(origin, &inner)?;
-            flood::hand_over(frame, origin, &inner)
+            frame.hand_over(origin, &inner)
         }
     }
 }
 
 #[inline(always)]
 fn from_port<'a>(
-    frame: &Frame,
+    frame: &impl Frame,
     port: &PortEntry,
     len: usize,
     fresh: &'a mut MaybeUninit<Origin>,
@@ -152,7 +156,7 @@ fn from_port<'a>(
 
 #[inline(always)]
 fn from_tunnel<'a>(
-    frame: &Frame,
+    frame: &impl Frame,
     port: &PortEntry,
     len: usize,
     scope: &mut Scope,

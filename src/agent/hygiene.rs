@@ -1,36 +1,66 @@
-//! What a device does for the host's own stack and XDP can't bear: it is turned off while the port is ours, and turned on again after.
+//! What a device does for the host's own stack and the pipeline can't bear: it is turned off while the port is ours, and turned on again after.
 
 use tracing::info;
 
-use crate::net::{
-    NetlinkError,
-    features::{self, Features},
+use crate::{
+    dataplane::links::Mode,
+    net::{
+        NetlinkError,
+        features::{self, Features},
+    },
 };
+
+/// What it is about a port that decides what it can't bear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// XDP, on what has a wire behind it.
+    Xdp,
+    /// XDP, where the other end of the "wire" is a kernel too, which takes the frame as the first left it.
+    XdpOnVeth,
+    /// TC: the kernel's own offloads stay on, since skbs say what is left to be done with them.
+    Tc,
+}
+
+impl Setting {
+    /// Of a port in this mode, on a device of this kind.
+    pub fn of(mode: Mode, kind: Option<&str>) -> Self {
+        match (mode, kind) {
+            (Mode::Tc, _) => Self::Tc,
+            (_, Some("veth")) => Self::XdpOnVeth,
+            _ => Self::Xdp,
+        }
+    }
+}
 
 /// A feature that must be off.
 struct Feature {
     name: &'static str,
-    /// Only where the other end of the "wire" is a kernel too, which takes the frame as the first left it.
-    veth_only: bool,
+    /// Where it must be.
+    at: &'static [Setting],
 }
 
-const fn on_any(name: &'static str) -> Feature {
-    Feature { name, veth_only: false }
+const fn anywhere(name: &'static str) -> Feature {
+    Feature { name, at: &[Setting::Xdp, Setting::XdpOnVeth, Setting::Tc] }
+}
+
+const fn at_xdp(name: &'static str) -> Feature {
+    Feature { name, at: &[Setting::Xdp, Setting::XdpOnVeth] }
 }
 
 const fn on_veth(name: &'static str) -> Feature {
-    Feature { name, veth_only: true }
+    Feature { name, at: &[Setting::XdpOnVeth] }
 }
 
 /// In the order of their bits in a port's record. Only ever append: nodes remember the bits.
 ///
 /// A tag that the device has taken off is a tag that XDP can't see, and merged frames are frames that XDP does not get. A veth hands
-/// its peer what hardware would have finished: a checksum to be filled in, a tag to be put in.
+/// its peer what hardware would have finished: a checksum to be filled in, a tag to be put in. TC can bear all but LRO, which merges what
+/// can't be taken apart again as it was.
 const FEATURES: [Feature; 8] = [
-    on_any("rx-vlan-hw-parse"),
-    on_any("rx-vlan-stag-hw-parse"),
-    on_any("rx-lro"),
-    on_any("rx-gro-hw"),
+    at_xdp("rx-vlan-hw-parse"),
+    at_xdp("rx-vlan-stag-hw-parse"),
+    anywhere("rx-lro"),
+    at_xdp("rx-gro-hw"),
     on_veth("tx-checksum-ip-generic"),
     on_veth("tx-checksum-sctp"),
     on_veth("tx-vlan-hw-insert"),
@@ -50,17 +80,17 @@ pub struct HygieneError {
 enum Refusal {
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
-    #[error("its driver keeps {} on, which XDP can't bear (`ethtool -k`); use a port of another device", .0.join(", "))]
+    #[error("its driver keeps {} on, which the pipeline can't bear (`ethtool -k`); use a port of another device", .0.join(", "))]
     Fixed(Vec<&'static str>),
 }
 
-/// Turns off what breaks XDP; returns it as bits.
+/// Turns off what breaks the pipeline; returns it as bits.
 ///
 /// # Errors
 /// The device refuses.
-pub async fn turn_off(port: &str, kind: Option<&str>) -> Result<u32, HygieneError> {
+pub async fn turn_off(port: &str, setting: Setting) -> Result<u32, HygieneError> {
     let named = |source| HygieneError { port: port.to_owned(), source };
-    let unbearable = unbearable(&read(port).await.map_err(named)?, kind == Some("veth"));
+    let unbearable = unbearable(&read(port).await.map_err(named)?, setting);
     if unbearable.is_empty() {
         return Ok(0);
     }
@@ -70,21 +100,21 @@ pub async fn turn_off(port: &str, kind: Option<&str>) -> Result<u32, HygieneErro
     if !fixed.is_empty() {
         return Err(named(Refusal::Fixed(fixed)));
     }
-    info!(port, features = unbearable.join(","), "turned off, since XDP can't bear it");
+    info!(port, features = unbearable.join(","), "turned off, since the pipeline can't bear it");
     Ok(bits(&unbearable))
 }
 
-/// Which of these ports, given with their kinds, have something on again that must be off. All devices are asked at once: an agent does
+/// Which of these ports, given with their settings, have something on again that must be off. All devices are asked at once: an agent does
 /// this each second.
 ///
 /// # Errors
 /// Netlink fails.
 pub async fn lapsed<'a>(
-    ports: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
+    ports: impl IntoIterator<Item = (&'a str, Setting)>,
 ) -> Result<Vec<&'a str>, NetlinkError> {
     let all = features::read_all().await?;
-    let is_lapsed = |(port, kind): &(&str, Option<&str>)| {
-        all.get(*port).is_some_and(|features| !unbearable(features, *kind == Some("veth")).is_empty())
+    let is_lapsed = |(port, setting): &(&str, Setting)| {
+        all.get(*port).is_some_and(|features| !unbearable(features, *setting).is_empty())
     };
     Ok(ports.into_iter().filter(is_lapsed).map(|(port, _)| port).collect())
 }
@@ -94,8 +124,8 @@ async fn read(port: &str) -> Result<Features, Refusal> {
 }
 
 /// Which features are on and must not be.
-fn unbearable(features: &Features, is_veth: bool) -> Vec<&'static str> {
-    let unbearable = FEATURES.iter().filter(|feature| is_veth || !feature.veth_only);
+fn unbearable(features: &Features, setting: Setting) -> Vec<&'static str> {
+    let unbearable = FEATURES.iter().filter(|feature| feature.at.contains(&setting));
     unbearable.map(|feature| feature.name).filter(|name| features.on.contains(*name)).collect()
 }
 
@@ -142,7 +172,8 @@ mod tests {
     #[test]
     fn what_is_off_or_does_no_harm_stays_as_it_is() {
         let features = on(&["rx-gro", "rx-lro", "tx-checksum-ip-generic"]);
-        assert_eq!(unbearable(&features, false), ["rx-lro"]);
-        assert_eq!(unbearable(&features, true), ["rx-lro", "tx-checksum-ip-generic"]);
+        assert_eq!(unbearable(&features, Setting::Xdp), ["rx-lro"]);
+        assert_eq!(unbearable(&features, Setting::Tc), ["rx-lro"]);
+        assert_eq!(unbearable(&features, Setting::XdpOnVeth), ["rx-lro", "tx-checksum-ip-generic"]);
     }
 }

@@ -24,7 +24,7 @@ pub use self::drift::Place;
 pub use self::places::{Places, SegmentPlace};
 use super::{
     budget::Budget,
-    hygiene,
+    hygiene::{self, Setting},
     preflight::{self, Known, Refusal},
 };
 use crate::{
@@ -41,7 +41,7 @@ use crate::{
         sizes::Sizes,
         tables::{Tables, padded, unpadded},
     },
-    model::{Limits, MacAddr, NodeConfig, PortRole},
+    model::{Limits, MacAddr, NodeConfig, Port, PortRole},
     net::{NetlinkError, links::Link, underlay::Snapshot},
 };
 
@@ -94,7 +94,7 @@ pub struct Reconciler {
     mode: Mode,
     config: NodeConfig,
     /// Ifindexes on which this agent's programs are.
-    attached: BTreeMap<u32, Role>,
+    attached: BTreeMap<u32, (Role, Mode)>,
     /// What each reachable remote's next hops are.
     hops: BTreeMap<IpAddr, Vec<NextHop>>,
     /// The node's own addresses.
@@ -263,14 +263,7 @@ impl Reconciler {
                 &config.node.limits,
             ));
         }
-        if let Some(is) = previous
-            .records
-            .values()
-            .filter_map(|record| Mode::from_number(record.mode))
-            .find(|mode| *mode != self.mode)
-        {
-            return Err(fixed("the XDP mode (--xdp-mode)", &is, &self.mode));
-        }
+        self.check_modes(config, links, &previous)?;
         let names: BTreeSet<String> =
             previous.records.values().map(|record| unpadded(&record.name)).collect();
         let is_attached = |ifindex| links::is_attached(&self.pins, ifindex);
@@ -288,6 +281,41 @@ impl Reconciler {
         let devices = devices(config, links);
         let wanted = compile::compile(config, &devices, &previous, &self.sizes)?;
         Ok(Change { devices, previous, wanted })
+    }
+
+    /// A port that stays is seen to where it was.
+    fn check_modes(
+        &self,
+        config: &NodeConfig,
+        links: &BTreeMap<String, Link>,
+        tables: &Tables,
+    ) -> Result<(), ApplyError> {
+        let xdp = tables.records.values().filter_map(|record| Mode::from_number(record.mode));
+        if let Some(is) = xdp.filter(|mode| *mode != Mode::Tc).find(|mode| *mode != self.mode) {
+            return Err(fixed("the XDP mode (--xdp-mode)", &is, &self.mode));
+        }
+        for port in &config.ports {
+            let Some(link) = links.get(port.name.as_str()) else { continue };
+            let Some(record) = tables.records.get(&link.ifindex) else { continue };
+            let (is, wanted) = (Mode::from_number(record.mode), self.mode_of(port, link));
+            if is != Some(wanted) {
+                let what = "the hook of a port ([[port]] hook; or take the port out and put it in again)";
+                return Err(fixed(what, &is.unwrap_or(wanted), &wanted));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a port's frames are seen to.
+    fn mode_of(&self, port: &Port, link: &Link) -> Mode {
+        if is_at_tc(port, link) { Mode::Tc } else { self.mode }
+    }
+
+    /// The mode of the port on a link, and what it can't bear there.
+    fn setting_of(&self, link: &Link) -> (Mode, Setting) {
+        let port = self.config.ports.iter().find(|port| port.name.as_str() == link.name);
+        let mode = port.map_or(self.mode, |port| self.mode_of(port, link));
+        (mode, Setting::of(mode, link.kind.as_deref()))
     }
 
     /// Devices came, went or changed.
@@ -360,7 +388,7 @@ impl Reconciler {
         let mut prepared = Vec::new();
         for (name, device) in devices {
             let Entry::Vacant(record) = records.entry(device.ifindex) else { continue };
-            match self.prepare(name, links).await {
+            match self.prepare(name, *device, links).await {
                 Ok(made) => {
                     prepared.push((name, made.features));
                     record.insert(made);
@@ -376,11 +404,17 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Turns off what breaks XDP on a device, and remembers it.
-    async fn prepare(&self, name: &str, links: &BTreeMap<String, Link>) -> Result<PortRecord, ApplyError> {
+    /// Turns off what breaks the pipeline on a device, and remembers it.
+    async fn prepare(
+        &self,
+        name: &str,
+        device: Device,
+        links: &BTreeMap<String, Link>,
+    ) -> Result<PortRecord, ApplyError> {
         let kind = links.get(name).and_then(|link| link.kind.as_deref());
-        let features = hygiene::turn_off(name, kind).await?;
-        Ok(PortRecord { name: padded(name), features, mode: self.mode.number() })
+        let mode = if device.at_tc { Mode::Tc } else { self.mode };
+        let features = hygiene::turn_off(name, Setting::of(mode, kind)).await?;
+        Ok(PortRecord { name: padded(name), features, mode: mode.number() })
     }
 
     /// Turns off again what somebody has turned on since; flushing the node will restore that, too.
@@ -391,7 +425,7 @@ impl Reconciler {
         let names = self.config.ports.iter().map(|port| port.name.as_str());
         let ports = names.filter_map(|name| links.get(name));
         let ports = ports.filter(|link| self.attached.contains_key(&link.ifindex));
-        let lapsed = hygiene::lapsed(ports.map(|link| (link.name.as_str(), link.kind.as_deref()))).await?;
+        let lapsed = hygiene::lapsed(ports.map(|link| (link.name.as_str(), self.setting_of(link).1))).await?;
         let mut result = Ok(());
         for link in lapsed.into_iter().filter_map(|name| links.get(name)) {
             result = result.and(self.clean(link).await);
@@ -400,7 +434,7 @@ impl Reconciler {
     }
 
     async fn clean(&mut self, link: &Link) -> Result<(), ApplyError> {
-        let features = hygiene::turn_off(&link.name, link.kind.as_deref()).await?;
+        let features = hygiene::turn_off(&link.name, self.setting_of(link).1).await?;
         warn!(port = link.name, "somebody turned on what was off: frames may have lost their tags since");
         Ok(self.maps.add_features(link.ifindex, features)?)
     }
@@ -411,13 +445,14 @@ impl Reconciler {
             let name = port.name.as_str();
             let Some(device) = devices.get(name) else { continue };
             let role = role(port.role);
-            if self.attached.get(&device.ifindex) == Some(&role) {
+            let mode = if device.at_tc { Mode::Tc } else { self.mode };
+            if self.attached.get(&device.ifindex) == Some(&(role, mode)) {
                 continue;
             }
-            let target = Target { name, ifindex: device.ifindex, role, mode: self.mode };
+            let target = Target { name, ifindex: device.ifindex, role, mode };
             links::attach(&self.pins, &mut self.programs, target)?;
-            self.attached.insert(device.ifindex, role);
-            info!(port = name, ifindex = device.ifindex, mode = %self.mode, "attached");
+            self.attached.insert(device.ifindex, (role, mode));
+            info!(port = name, ifindex = device.ifindex, %mode, "attached");
         }
         Ok(())
     }
@@ -473,8 +508,14 @@ fn refuse(config: &NodeConfig, known: &Known<'_>) -> Result<(), ApplyError> {
 
 /// The configured ports that have a device now.
 fn devices(config: &NodeConfig, links: &BTreeMap<String, Link>) -> BTreeMap<String, Device> {
-    let present = config.ports.iter().filter_map(|port| links.get(port.name.as_str()));
-    present.map(|link| (link.name.clone(), Device { ifindex: link.ifindex, mac: link.mac })).collect()
+    let present = config.ports.iter().filter_map(|port| Some((port, links.get(port.name.as_str())?)));
+    let device =
+        |port, link: &Link| Device { ifindex: link.ifindex, mac: link.mac, at_tc: is_at_tc(port, link) };
+    present.map(|(port, link)| (link.name.clone(), device(port, link))).collect()
+}
+
+fn is_at_tc(port: &Port, link: &Link) -> bool {
+    port.hook.is_tc(port.role, link.kind.as_deref())
 }
 
 /// Takes a node down: its programs, its maps, and what it changed on its ports. Returns the ports that were given back.

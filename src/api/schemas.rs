@@ -9,8 +9,8 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::fabric::{EncapWish, PortKey, Ranges};
 use crate::model::{
-    Binding, BitRate, ByteSize, Control, Ethertype, LeafRole, MacAddr, Name, OverLimit, PortRole, Prefix,
-    Service, Trust, Vni,
+    Binding, BitRate, ByteSize, Control, Ethertype, Hook, LeafRole, MacAddr, Name, OverLimit, PortRole,
+    Prefix, Service, Trust, Vni,
 };
 
 /// A text of a certain form.
@@ -52,6 +52,7 @@ macro_rules! words {
 }
 
 words! {
+    Hook: "Where in the kernel a port's frames are seen to";
     PortRole: "What a port faces: a rented server, an operator's own router, or the underlay";
     Service: "Who reaches whom";
     LeafRole: "What an attachment is in a tree";

@@ -56,13 +56,14 @@ pub(super) fn list<T: ToString>(values: impl IntoIterator<Item = T>) -> Cell {
 
 /// The ports, and below them their attachments.
 pub fn ports(ports: &[PortView]) -> String {
-    let mut sheet = Sheet::new("Ports", &["port", "ifindex", "role", "xdp", "mac", "attachments"]);
+    let mut sheet = Sheet::new("Ports", &["port", "ifindex", "role", "hook", "xdp", "mac", "attachments"]);
     for port in ports {
         let mode = port.mode.map(|mode| mode.to_string());
         sheet.row(vec![
             text(&port.name),
             number(port.ifindex),
             text(port.role),
+            text(port.hook),
             optional(mode),
             text(&port.mac),
             number(port.attachments.len()),

@@ -31,6 +31,8 @@ pub struct Device {
     pub ifindex: u32,
     /// Its MAC.
     pub mac: [u8; 6],
+    /// Whether the pipeline is at TC there.
+    pub at_tc: bool,
 }
 
 /// The configuration does not fit into the maps.
@@ -356,12 +358,16 @@ impl Compiler<'_> {
                 whole: whole.map_or(0, |(id, _)| *id),
                 mac: sillon_abi::Mac::new(device.mac),
                 role: role(port.role) as u8,
-                flags: if peers.contains(&device.ifindex) { PortEntry::PEERS } else { 0 },
+                flags: if peers.contains(&device.ifindex) { PortEntry::PEERS } else { 0 }
+                    | if device.at_tc { PortEntry::AT_TC } else { 0 },
                 vtep4: vtep4.filter(|_| is_uplink).map_or([0; 4], |ip| ip.octets()),
                 vtep6: vtep6.filter(|_| is_uplink).map_or([0; 8], |ip| addr(ip.into()).0),
             };
             self.tables.ports.insert(device.ifindex, entry);
-            self.tables.devices.insert(device.ifindex);
+            // What XDP has for a port at TC goes on to TC, since it finds no device here.
+            if !device.at_tc {
+                self.tables.devices.insert(device.ifindex);
+            }
             if let Some(record) = self.previous.records.get(&device.ifindex) {
                 self.tables.records.insert(device.ifindex, *record);
             }

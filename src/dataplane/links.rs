@@ -12,12 +12,12 @@ use aya::programs::{
     xdp::XdpLink,
 };
 use serde::Serialize;
-use sillon_abi::Role;
+use sillon_abi::{PortEntry, Role};
 
 use super::{
     DataplaneError,
     detach::{Attached, attached_at, detach_pinned},
-    object::{EGRESS, FRAGS, INGRESS, Programs, WHOLE},
+    object::{EGRESS, FRAGS, INGRESS, PIPELINE, Programs, WHOLE},
     pins::Pins,
 };
 
@@ -29,6 +29,8 @@ pub enum Mode {
     Native,
     /// After the driver, on an skb: for drivers without XDP.
     Generic,
+    /// Not XDP but TC.
+    Tc,
 }
 
 impl std::fmt::Display for Mode {
@@ -36,6 +38,7 @@ impl std::fmt::Display for Mode {
         f.write_str(match self {
             Self::Native => "native",
             Self::Generic => "generic",
+            Self::Tc => "tc",
         })
     }
 }
@@ -46,6 +49,7 @@ impl Mode {
         match self {
             Self::Native => 1,
             Self::Generic => 2,
+            Self::Tc => 3,
         }
     }
 
@@ -54,14 +58,17 @@ impl Mode {
         match number {
             1 => Some(Self::Native),
             2 => Some(Self::Generic),
+            3 => Some(Self::Tc),
             _ => None,
         }
     }
 
-    const fn aya(self) -> XdpMode {
+    /// As aya calls it; none where it is not XDP.
+    const fn aya(self) -> Option<XdpMode> {
         match self {
-            Self::Native => XdpMode::Driver,
-            Self::Generic => XdpMode::Skb,
+            Self::Native => Some(XdpMode::Driver),
+            Self::Generic => Some(XdpMode::Skb),
+            Self::Tc => None,
         }
     }
 }
@@ -75,16 +82,14 @@ pub struct Target<'a> {
     pub ifindex: u32,
     /// What it faces.
     pub role: Role,
-    /// Where XDP runs on it.
+    /// Where the pipeline is on it.
     pub mode: Mode,
 }
 
-/// The kinds of links that a port has.
-const fn kinds(role: Role) -> &'static [&'static str] {
-    match role {
-        Role::Uplink => &["xdp", "ingress"],
-        Role::Access | Role::Handover => &["xdp", "ingress", "egress"],
-    }
+/// The kinds of links of a port, the pipeline first. The pipeline's is `xdp` or `tc`.
+fn kinds(role: Role, is_at_tc: bool) -> impl Iterator<Item = &'static str> {
+    let pipeline = if is_at_tc { "tc" } else { "xdp" };
+    [pipeline, "ingress", "egress"].into_iter().filter(move |kind| *kind != "egress" || role != Role::Uplink)
 }
 
 fn pin(pins: &Pins, kind: &str, ifindex: u32) -> PathBuf {
@@ -92,27 +97,36 @@ fn pin(pins: &Pins, kind: &str, ifindex: u32) -> PathBuf {
 }
 
 /// Whether all programs that a port needs are pinned on it.
-pub fn is_complete(pins: &Pins, ifindex: u32, role: u8) -> bool {
-    let role = if role == Role::Uplink as u8 { Role::Uplink } else { Role::Access };
-    kinds(role).iter().all(|kind| pin(pins, kind, ifindex).exists())
+pub fn is_complete(pins: &Pins, ifindex: u32, port: &PortEntry) -> bool {
+    let role = if port.role == Role::Uplink as u8 { Role::Uplink } else { Role::Access };
+    kinds(role, port.flags & PortEntry::AT_TC != 0).all(|kind| pin(pins, kind, ifindex).exists())
 }
 
-/// The programs of a port that are not on it any more, or were replaced by others: `xdp`, `ingress`, `egress`.
-pub fn lost(pins: &Pins, programs: &mut Programs, ifindex: u32, role: Role) -> Vec<&'static str> {
-    let mut ours = Vec::new();
-    for name in [WHOLE, FRAGS] {
-        ours.extend(programs.xdp(name).ok().and_then(|program| id(program.info())).map(|id| ("xdp", id)));
-    }
-    for (kind, name) in [("ingress", INGRESS), ("egress", EGRESS)] {
-        let program = programs.classifier(name).ok();
-        ours.extend(program.and_then(|program| id(program.info())).map(|id| (kind, id)));
-    }
-    let is_lost = |kind: &str| {
+/// The programs of a port that are not on it any more, or were replaced by others: `xdp` or `tc`, `ingress`, `egress`.
+pub fn lost(
+    pins: &Pins,
+    programs: &mut Programs,
+    ifindex: u32,
+    (role, mode): (Role, Mode),
+) -> Vec<&'static str> {
+    let wanted = kinds(role, mode == Mode::Tc).map(|kind| (kind, ids(programs, kind)));
+    let is_lost = |kind: &str, programs: [Option<u32>; 2]| {
         let is = attached_at(&pin(pins, kind, ifindex)).ok().flatten();
-        let mut ours = ours.iter().filter(|(of, _)| *of == kind).peekable();
-        ours.peek().is_some() && !ours.any(|(_, program)| is == Some(Attached { ifindex, program: *program }))
+        let mut ours = programs.into_iter().flatten().map(|program| Attached { ifindex, program });
+        programs != [None; 2] && !ours.any(|ours| is == Some(ours))
     };
-    kinds(role).iter().copied().filter(|kind| is_lost(kind)).collect()
+    wanted.filter(|(kind, programs)| is_lost(kind, *programs)).map(|(kind, _)| kind).collect()
+}
+
+/// The ids of the programs that may be in a kind of links.
+fn ids(programs: &mut Programs, kind: &str) -> [Option<u32>; 2] {
+    let mut tc = |name| programs.classifier(name).ok().and_then(|program| id(program.info()));
+    match kind {
+        "xdp" => [WHOLE, FRAGS].map(|name| programs.xdp(name).ok().and_then(|program| id(program.info()))),
+        "tc" => [tc(PIPELINE), None],
+        "ingress" => [tc(INGRESS), None],
+        _ => [tc(EGRESS), None],
+    }
 }
 
 fn id<E>(info: Result<ProgramInfo, E>) -> Option<u32> {
@@ -121,10 +135,10 @@ fn id<E>(info: Result<ProgramInfo, E>) -> Option<u32> {
 
 /// Whether the pipeline's link of a device is pinned.
 pub fn is_attached(pins: &Pins, ifindex: u32) -> bool {
-    pin(pins, "xdp", ifindex).exists()
+    ["xdp", "tc"].iter().any(|kind| pin(pins, kind, ifindex).exists())
 }
 
-/// Puts the programs on a port, or replaces those that an earlier agent put there. XDP comes last: until then the port carries nothing that it
+/// Puts the programs on a port, or replaces those that an earlier agent put there. The pipeline comes last: until then the port carries nothing that it
 /// would hand over.
 ///
 /// # Errors
@@ -132,8 +146,9 @@ pub fn is_attached(pins: &Pins, ifindex: u32) -> bool {
 pub fn attach(pins: &Pins, programs: &mut Programs, target: Target<'_>) -> Result<(), DataplaneError> {
     let named = |source| DataplaneError::Attach { interface: target.name.to_owned(), source };
     let pin = |kind: &str| pin(pins, kind, target.ifindex);
-    classifier(programs.classifier(INGRESS)?, TcAttachType::Ingress, target.name, &pin("ingress"))
-        .map_err(named)?;
+    let ingress =
+        classifier(programs.classifier(INGRESS)?, TcAttachType::Ingress, target.name, &pin("ingress"))
+            .map_err(named)?;
     if target.role == Role::Uplink {
         // It may have been a port of another role; on an uplink the host's own frames pass.
         detach_link(&pin("egress"))?;
@@ -141,16 +156,32 @@ pub fn attach(pins: &Pins, programs: &mut Programs, target: Target<'_>) -> Resul
         classifier(programs.classifier(EGRESS)?, TcAttachType::Egress, target.name, &pin("egress"))
             .map_err(named)?;
     }
-    pipeline(programs, target, &pin("xdp"))
+    match target.mode.aya() {
+        Some(mode) => pipeline(programs, target.name, (target.ifindex, mode), &pin("xdp")),
+        None => {
+            // Each is put before those that are there, and the pipeline has to be before the flood.
+            if ingress == Put::Anew {
+                detach_link(&pin("tc"))?;
+            }
+            let pipeline = programs.classifier(PIPELINE)?;
+            classifier(pipeline, TcAttachType::Ingress, target.name, &pin("tc")).map_err(named)?;
+            Ok(())
+        }
+    }
 }
 
 /// The pipeline for frames in one piece where the driver has no others, which it knows by the device's MTU (and a veth by its peer's): it refuses
 /// that program otherwise. The one for any number of pieces is slower by a call for each frame.
-fn pipeline(programs: &mut Programs, target: Target<'_>, path: &Path) -> Result<(), DataplaneError> {
-    let named = |source| DataplaneError::Attach { interface: target.name.to_owned(), source };
-    let Err(refused) = xdp(programs.xdp(WHOLE)?, target, path) else { return Ok(()) };
+fn pipeline(
+    programs: &mut Programs,
+    name: &str,
+    at: (u32, XdpMode),
+    path: &Path,
+) -> Result<(), DataplaneError> {
+    let named = |source| DataplaneError::Attach { interface: name.to_owned(), source };
+    let Err(refused) = xdp(programs.xdp(WHOLE)?, at, path) else { return Ok(()) };
     // Whatever else may be wrong is wrong with either, and the first says it better.
-    xdp(programs.frags()?, target, path).map_err(|_| named(refused))
+    xdp(programs.frags()?, at, path).map_err(|_| named(refused))
 }
 
 /// The link that is pinned at `path`.
@@ -162,14 +193,14 @@ fn pinned(path: &Path) -> Result<Option<FdLink>, LinkFailure> {
     }
 }
 
-fn xdp(program: &mut Xdp, target: Target<'_>, path: &Path) -> Result<(), LinkFailure> {
+fn xdp(program: &mut Xdp, (ifindex, mode): (u32, XdpMode), path: &Path) -> Result<(), LinkFailure> {
     if let Some(link) = pinned(path)? {
         let id = program.attach_to_link(XdpLink::try_from(link)?)?;
         // The pin keeps the link; ours must not detach it when the agent ends.
         drop(program.take_link(id)?);
         return Ok(());
     }
-    let id = program.attach_to_if_index(target.ifindex, target.mode.aya())?;
+    let id = program.attach_to_if_index(ifindex, mode)?;
     let link = FdLink::try_from(program.take_link(id)?).map_err(|_| LinkFailure::NotPinnable)?;
     link.pin(path)?;
     Ok(())
@@ -180,26 +211,35 @@ fn classifier(
     side: TcAttachType,
     name: &str,
     path: &Path,
-) -> Result<(), LinkFailure> {
+) -> Result<Put, LinkFailure> {
     if let Some(link) = pinned(path)? {
         let id = program.attach_to_link(SchedClassifierLink::try_from(link)?)?;
         drop(program.take_link(id)?);
-        return Ok(());
+        return Ok(Put::InItsPlace);
     }
     let id = program.attach_with_options(name, side, TcAttachOptions::TcxOrder(LinkOrder::first()))?;
     let link = FdLink::try_from(program.take_link(id)?).map_err(|_| LinkFailure::NotPinnable)?;
     link.pin(path)?;
-    Ok(())
+    Ok(Put::Anew)
 }
 
-/// Takes the programs off a device, XDP first: what TC sees then has no note and dies there.
+/// How a program came to its hook.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Put {
+    /// Where one of an earlier agent was.
+    InItsPlace,
+    /// Before all that were there.
+    Anew,
+}
+
+/// Takes the programs off a device, the pipeline first: what TC sees then has no note and dies there.
 ///
 /// When this returns, no program is on it any more.
 ///
 /// # Errors
 /// A link can't be detached, or its pin can't be removed.
 pub fn detach(pins: &Pins, ifindex: u32) -> Result<(), DataplaneError> {
-    for kind in ["xdp", "ingress", "egress"] {
+    for kind in ["xdp", "tc", "ingress", "egress"] {
         detach_link(&pin(pins, kind, ifindex))?;
     }
     Ok(())
@@ -212,8 +252,9 @@ pub fn detach(pins: &Pins, ifindex: u32) -> Result<(), DataplaneError> {
 pub fn detach_all(pins: &Pins) -> Result<(), DataplaneError> {
     let pinned = fs::read_dir(pins.links()).into_iter().flatten().flatten();
     let mut paths: Vec<_> = pinned.map(|entry| entry.path()).collect();
-    // XDP first here, too.
-    paths.sort_by_key(|path| !path.to_string_lossy().contains("/xdp-"));
+    // The pipeline first here, too.
+    let is_pipeline = |path: &str| path.contains("/xdp-") || path.contains("/tc-");
+    paths.sort_by_key(|path| !is_pipeline(&path.to_string_lossy()));
     paths.iter().try_for_each(|path| detach_link(path))
 }
 

@@ -40,6 +40,7 @@ impl Programs {
         let mut programs = Self(loader.load(OBJECT)?);
         programs.xdp(WHOLE)?.load()?;
         programs.placer()?.load()?;
+        programs.classifier(PIPELINE)?.load()?;
         programs.classifier(INGRESS)?.load()?;
         programs.classifier(EGRESS)?.load()?;
         Ok(programs)
@@ -82,7 +83,7 @@ impl Programs {
         News::new(ring).map_err(|source| DataplaneError::Io { path: "NEWS".into(), source })
     }
 
-    /// The flood ([`INGRESS`]) or the gate before the host's own frames ([`EGRESS`]).
+    /// The pipeline at TC ([`PIPELINE`]), the flood ([`INGRESS`]) or the gate before the host's own frames ([`EGRESS`]).
     ///
     /// # Errors
     /// The object is not ours.
@@ -115,6 +116,8 @@ fn is_realtime() -> bool {
 pub const WHOLE: &str = "sillon_xdp";
 /// The pipeline on ports whose frames may be in several (multi-buffer).
 pub const FRAGS: &str = "sillon_xdp_frags";
+/// The pipeline, at TC.
+pub const PIPELINE: &str = "sillon_tc";
 /// The flood.
 pub const INGRESS: &str = "sillon_ingress";
 /// The gate before the host's own frames.

@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use sillon_abi::{
-    Binding, BindingKey, ClassKey, DropKey, Exit, FdbEntry, FdbKey, PathEntry, RemoteEntry, Role, Service,
-    V4_OUTER, V6_OUTER,
+    Binding, BindingKey, ClassKey, DropKey, Exit, FdbEntry, FdbKey, PathEntry, PortEntry, RemoteEntry, Role,
+    Service, V4_OUTER, V6_OUTER,
 };
 
 use super::{
@@ -50,8 +50,7 @@ impl Live {
     /// A map can't be read.
     pub fn read(maps: &Maps, pins: &Pins) -> Result<Self, DataplaneError> {
         let tables = maps.read()?;
-        let ports =
-            tables.ports.iter().filter(|(ifindex, port)| links::is_complete(pins, **ifindex, port.role));
+        let ports = tables.ports.iter().filter(|(ifindex, port)| links::is_complete(pins, **ifindex, port));
         let attached = ports.map(|(ifindex, _)| *ifindex).collect();
         let paths = maps.paths()?.into_iter().collect();
         Ok(Self {
@@ -181,7 +180,11 @@ impl<'a> Verifier<'a> {
             if !self.live.attached.contains(ifindex) {
                 self.violation("ports", format!("port {name} has no program, or not all"), &[]);
             }
-            if !tables.devices.contains(ifindex) {
+            let (is_device, is_at_tc) =
+                (tables.devices.contains(ifindex), port.flags & PortEntry::AT_TC != 0);
+            if is_device && is_at_tc {
+                self.violation("devices", format!("port {name} is at TC, and XDP would send to it"), &[]);
+            } else if !is_device && !is_at_tc {
                 self.violation("devices", format!("nothing can be sent to port {name}"), &[]);
             }
         }

@@ -11,7 +11,7 @@ use std::{
 
 use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
-use sillon_abi::{Answers, Attachment, Counters, Exit, FdbEntry, Role, ScopeKind, Service};
+use sillon_abi::{Answers, Attachment, Counters, Exit, FdbEntry, PortEntry, Role, ScopeKind, Service};
 
 use super::{
     DataplaneError,
@@ -56,7 +56,9 @@ pub struct PortView {
     pub role: &'static str,
     /// Its MAC.
     pub mac: String,
-    /// `native` or `generic` XDP.
+    /// Where its frames are seen to: `xdp` or `tc`.
+    pub hook: &'static str,
+    /// `native` or `generic` XDP; none at TC.
     pub mode: Option<Mode>,
     /// Its attachments.
     pub attachments: Vec<AttachmentView>,
@@ -229,12 +231,14 @@ impl<'a> View<'a> {
     pub fn ports(&self) -> Result<Vec<PortView>, DataplaneError> {
         let mut ports = Vec::new();
         for (ifindex, port) in &self.tables.ports {
+            let mode = self.tables.records.get(ifindex).and_then(|record| Mode::from_number(record.mode));
             ports.push(PortView {
                 name: self.names().port(*ifindex),
                 ifindex: *ifindex,
                 role: role(port.role),
                 mac: port.mac.to_string(),
-                mode: self.tables.records.get(ifindex).and_then(|record| Mode::from_number(record.mode)),
+                hook: if port.flags & PortEntry::AT_TC != 0 { "tc" } else { "xdp" },
+                mode: mode.filter(|mode| *mode != Mode::Tc),
                 attachments: self.attachments(|attachment| attachment.class.ifindex == *ifindex)?,
             });
         }

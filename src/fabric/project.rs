@@ -62,7 +62,7 @@ pub fn desired(state: &State, name: &Name) -> Result<NodeConfig, ProjectError> {
         _ => None,
     });
     for (port, spec) in ports {
-        config.ports.push(model::Port { name: port.port.clone(), role: spec.role });
+        config.ports.push(model::Port { name: port.port.clone(), role: spec.role, hook: spec.hook });
         for (owned, attachment) in state.attachments_of(&Key::Port(port.clone())) {
             let spec = &attachment.spec;
             let segment = owned.beside(&spec.segment);

@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 
 use super::{Kind, PortKey, Ranges};
 use crate::model::{
-    self, Binding, BitRate, ByteSize, Encap, Guards, InvalidValue, LeafRole, Limits, Moves, Name, PortRole,
-    Service, StormControl, VlanId, Vni, agree,
+    self, Binding, BitRate, ByteSize, Encap, Guards, Hook, InvalidValue, LeafRole, Limits, Moves, Name,
+    PortRole, Service, StormControl, VlanId, Vni, agree,
 };
 
 /// The spec of any kind that can be asked for.
@@ -80,6 +80,9 @@ pub struct NodeSpec {
 pub struct PortSpec {
     /// What it faces.
     pub role: PortRole,
+    /// Where in the kernel its frames are seen to.
+    #[serde(default)]
+    pub hook: Hook,
     /// On a handover port: who may attach to it, and with which outer VIDs.
     #[serde(default)]
     pub grants: BTreeMap<Name, Grant>,

@@ -8,8 +8,8 @@ use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::{
-    Binding, BitRate, ByteSize, Control, Encap, Ethertype, InterfaceName, InvalidValue, LeafRole, MacAddr,
-    Name, OverLimit, PortRole, Prefix, Service, Trust, Vni,
+    Binding, BitRate, ByteSize, Control, Encap, Ethertype, Hook, InterfaceName, InvalidValue, LeafRole,
+    MacAddr, Name, OverLimit, PortRole, Prefix, Service, Trust, Vni,
 };
 
 /// What was refused as a deserializer's error.
@@ -72,6 +72,7 @@ from_text! {
     Control: "what becomes of control frames",
     Encap: "an encapsulation",
     Ethertype: "an ethertype",
+    Hook: "a port's hook",
     InterfaceName: "an interface's name",
     LeafRole: "an attachment's role",
     MacAddr: "a MAC address",

@@ -43,6 +43,6 @@ pub use parse::{MAX_FILE_BYTES, load, parse};
 pub use police::{Profile, StormControl};
 pub use prefix::Prefix;
 pub use quantity::{BitRate, ByteSize};
-pub use role::{Control, LeafRole, OverLimit, PortRole, Service, Trust};
+pub use role::{Control, Hook, LeafRole, OverLimit, PortRole, Service, Trust};
 pub use vlan::VlanId;
 pub use vni::Vni;

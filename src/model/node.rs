@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    Binding, Encap, Guards, InterfaceName, LeafRole, Name, PortRole, Profile, Service, StormControl, Vni,
+    Binding, Encap, Guards, Hook, InterfaceName, LeafRole, Name, PortRole, Profile, Service, StormControl,
+    Vni,
 };
 
 /// What one node shall do. [`super::load`] and [`super::parse()`] give only values that satisfy every rule that
@@ -74,6 +75,8 @@ pub struct Port {
     pub name: InterfaceName,
     /// What it faces.
     pub role: PortRole,
+    /// Where its frames are seen to.
+    pub hook: Hook,
 }
 
 /// One isolated layer-2 domain.

@@ -66,6 +66,39 @@ words! {
 }
 
 words! {
+    /// Where in the kernel a port's frames are seen to.
+    Hook, "a hook":
+    /// As its device suits: see [`Hook::is_tc`].
+    Auto = "auto",
+    /// Before the kernel makes an skb of a frame.
+    Xdp = "xdp",
+    /// On skbs, where packets that travel as one stay one.
+    Tc = "tc",
+}
+
+#[expect(clippy::derivable_impls, reason = "the macro writes the enum, which has no default for others")]
+impl Default for Hook {
+    fn default() -> Self {
+        Self::Auto
+    }
+}
+
+impl Hook {
+    /// Whether a port of this role, on a device of this kind (as `ip -d link` shows it; none for hardware), is seen to at TC.
+    ///
+    /// What is behind a veth or a tap is a kernel, of a container or a virtual machine, which by default sends many packets as one and leaves
+    /// checksums to the device. Nothing else about a device says that. An uplink is no such port by itself: what is behind it is a wire, or stands
+    /// for one, and it must be the same at both ends.
+    pub fn is_tc(self, role: PortRole, kind: Option<&str>) -> bool {
+        match self {
+            Self::Auto => role != PortRole::Uplink && matches!(kind, Some("veth" | "tun")),
+            Self::Xdp => false,
+            Self::Tc => true,
+        }
+    }
+}
+
+words! {
     /// The service type of a segment, as MEF 6 names it.
     Service, "a service":
     /// E-Line: at most two points, cross-connected; nothing is learned.
@@ -129,6 +162,16 @@ mod tests {
         for role in LeafRole::ALL {
             assert_eq!(role.as_str().parse(), Ok(*role));
         }
+    }
+
+    #[test]
+    fn a_hook_follows_from_the_device_where_nobody_says() {
+        assert!(Hook::Auto.is_tc(PortRole::Access, Some("veth")));
+        assert!(Hook::Auto.is_tc(PortRole::Handover, Some("tun")));
+        assert!(!Hook::Auto.is_tc(PortRole::Uplink, Some("veth")));
+        assert!(!Hook::Auto.is_tc(PortRole::Access, None));
+        assert!(!Hook::Xdp.is_tc(PortRole::Access, Some("veth")));
+        assert!(Hook::Tc.is_tc(PortRole::Uplink, None));
     }
 
     #[test]

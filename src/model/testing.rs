@@ -54,7 +54,7 @@ type Guarded = (Guards, BTreeSet<Binding>);
 
 /// A configuration that satisfies every rule; it has up to 5 ports, 6 segments and 20 attachments.
 pub(crate) fn node_config() -> impl Strategy<Value = NodeConfig> {
-    let ports = vec(select(PortRole::ALL), 0..=4);
+    let ports = vec((select(PortRole::ALL), select(Hook::ALL)), 0..=4);
     let place = (any::<usize>(), any::<usize>(), encap(4), select(LeafRole::ALL));
     let limited = (prop::option::of(0..2usize), prop::option::of(0..2usize), storm());
     let attachments = vec((place, limited, (guards(), bindings())), 0..=20);
@@ -63,8 +63,8 @@ pub(crate) fn node_config() -> impl Strategy<Value = NodeConfig> {
     parts.prop_map(|(node, roles, profiles, segments, attachments)| {
         let mut config = NodeConfig { node, ports: Vec::new(), profiles, segments, attachments: Vec::new() };
         // The last one lets every segment have remotes.
-        for (index, role) in roles.into_iter().chain([PortRole::Uplink]).enumerate() {
-            config.ports.push(Port { name: InterfaceName::new(&format!("p{index}")).unwrap(), role });
+        for (index, (role, hook)) in roles.into_iter().chain([(PortRole::Uplink, Hook::Auto)]).enumerate() {
+            config.ports.push(Port { name: InterfaceName::new(&format!("p{index}")).unwrap(), role, hook });
         }
         let (vtep4, vtep6) = (config.node.vtep4.is_some(), config.node.vtep6.is_some());
         for (index, segment) in config.segments.iter_mut().enumerate() {

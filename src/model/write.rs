@@ -31,8 +31,8 @@ fn node(node: &Node) -> String {
     out
 }
 
-fn port(Port { name, role }: &Port) -> String {
-    format!("\n[[port]]\nname = \"{name}\"\nrole = \"{role}\"\n")
+fn port(Port { name, role, hook }: &Port) -> String {
+    format!("\n[[port]]\nname = \"{name}\"\nrole = \"{role}\"\nhook = \"{hook}\"\n")
 }
 
 fn segment(segment: &Segment) -> String {

@@ -140,7 +140,9 @@ pub fn difference(world: &World, edge: usize, state: &State) -> Vec<String> {
         let name = link["ifname"].as_str()?.to_owned();
         let ifindex = u32::try_from(link["ifindex"].as_u64()?).ok()?;
         let mac = node.netns.mac(&name).ok()?;
-        Some((name, Device { ifindex, mac }))
+        let port = config.ports.iter().find(|port| port.name.as_str() == name);
+        let at_tc = port.is_some_and(|port| port.hook.is_tc(port.role, Some("veth")));
+        Some((name, Device { ifindex, mac, at_tc }))
     });
     let devices: BTreeMap<String, Device> = devices.collect();
     let compare = || {

@@ -341,10 +341,11 @@ fn a_program_that_another_hand_takes_off_a_port_is_reported_and_put_back() {
     let world = World::new();
     world.attach_alder();
     world.greet();
-    for kind in ["xdp", "ingress", "egress"] {
+    // The pipeline of a virtual port is at TC.
+    for (port, kind) in [("p0", "tc"), ("p0", "ingress"), ("p0", "egress"), ("up0", "xdp")] {
         let detach = || {
             let pins = sillon::dataplane::pins::Pins::of_node("edge2");
-            let ifindex = nix::net::if_::if_nametoindex("p0")?;
+            let ifindex = nix::net::if_::if_nametoindex(port)?;
             Ok(sillon::dataplane::detach::detach_pinned(&pins.links().join(format!("{kind}-{ifindex}")))?)
         };
         world.fabric.edges[1].netns.enter(detach).unwrap();

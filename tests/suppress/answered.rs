@@ -53,6 +53,13 @@ fn on_a_tagged_port_the_answer_has_the_tags_of_the_question() {
     }
 }
 
+#[test]
+fn at_tc_the_answer_is_the_same() {
+    for encap in ["untagged", "dot1q 100", "qinq 200.300", "qinq 200", "port"] {
+        all_is_answered(&introduced(Plan { encap, hook: "tc", ..PLAN }));
+    }
+}
+
 /// A priority tag is none of the attachment's (IEEE 802.1Q clause 6.9.1), and comes back as it came.
 #[test]
 fn a_priority_tag_stays() {

@@ -19,12 +19,19 @@ pub struct Plan<'a> {
     pub service: &'a str,
     pub encap: &'a str,
     pub segment: Keys<'a>,
+    /// Of the ports; uplinks are at XDP.
+    pub hook: &'a str,
     /// Of each host's attachment.
     pub hosts: [Keys<'a>; 4],
 }
 
-pub const PLAN: Plan<'static> =
-    Plan { service: "lan", encap: "untagged", segment: &[("suppress", "true")], hosts: [&[]; 4] };
+pub const PLAN: Plan<'static> = Plan {
+    service: "lan",
+    encap: "untagged",
+    segment: &[("suppress", "true")],
+    hook: "xdp",
+    hosts: [&[]; 4],
+};
 
 pub struct Lan {
     pub fabric: Fabric,
@@ -42,7 +49,7 @@ fn file(fabric: &Fabric, edge: usize, plan: Plan<'_>) -> NodeFile {
     let hosts = if edge == 0 { &plan.hosts[..3] } else { &plan.hosts[3..] };
     (0..).zip(hosts).fold(file, |file, (port, keys)| {
         let port = format!("p{port}");
-        with(file.port(&port, "access").attach("alder-lan", &port, plan.encap), keys)
+        with(file.port_at(&port, "access", plan.hook).attach("alder-lan", &port, plan.encap), keys)
     })
 }
 

@@ -37,6 +37,8 @@ const PARSERS: [&str; 4] = ["config", "request", "netlink", "records"];
 const CASES: u32 = 3000;
 /// Less than a minute.
 const FRAMES: u64 = 1_000_000;
+/// One frame in so many goes over wires alone, to programs at TC; and as many where some ports are at XDP.
+const ON_WIRES: u64 = 20;
 
 impl Default for Fuzz {
     fn default() -> Self {
@@ -69,14 +71,23 @@ impl Fuzz {
             .env("PROPTEST_CASES", self.cases.to_string()))
     }
 
+    /// Most frames at XDP, where they need no wire; some at TC, and between the two.
     fn programs(&self) -> anyhow::Result<()> {
-        say("fuzz: frames through the loaded programs, held against the model");
+        for (hooks, part) in [("xdp", 1), ("tc", ON_WIRES), ("mixed", ON_WIRES)] {
+            say(&format!("fuzz: frames through the loaded programs at {hooks}, held against the model"));
+            self.frames_at(hooks, part)?;
+        }
+        Ok(())
+    }
+
+    fn frames_at(&self, hooks: &str, part: u64) -> anyhow::Result<()> {
         let mut fuzz = cargo();
         fuzz.args(["run", "--quiet", "--release", "--package", "sillon-model", "--bin", "sillon-fuzz", "--"]);
         match (self.time, self.frames) {
-            (Some(seconds), _) => fuzz.arg("--time").arg(seconds.to_string()),
-            (None, frames) => fuzz.arg("--frames").arg(frames.unwrap_or(FRAMES).to_string()),
+            (Some(seconds), _) => fuzz.arg("--time").arg((seconds / part).max(1).to_string()),
+            (None, frames) => fuzz.arg("--frames").arg((frames.unwrap_or(FRAMES) / part).max(1).to_string()),
         };
+        fuzz.args(["--hooks", hooks]);
         if let Some(seed) = self.seed {
             fuzz.arg("--seed").arg(seed.to_string());
         }

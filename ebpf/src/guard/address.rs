@@ -42,7 +42,7 @@ const OPTIONS: usize = 12;
 const TARGET: usize = 8;
 
 #[inline(always)]
-pub fn check(frame: &Frame, attachment: u32, src: u64, packet: &Packet) -> Result<(), DropReason> {
+pub fn check(frame: &impl Frame, attachment: u32, src: u64, packet: &Packet) -> Result<(), DropReason> {
     match packet.ethertype {
         ARP => arp(Arp { frame, l3: packet.l3 }, attachment, src),
         IPV4 => ipv4(frame, attachment, packet.l3),
@@ -72,7 +72,7 @@ fn is_listed(of: u32, head: u64, tail: u64) -> bool {
 }
 
 #[inline(always)]
-fn arp(packet: Arp<'_>, attachment: u32, src: u64) -> Result<(), DropReason> {
+fn arp(packet: Arp<'_, impl Frame>, attachment: u32, src: u64) -> Result<(), DropReason> {
     let (operation, sender_mac) = (packet.operation()?, packet.sender_mac()?);
     let Some(operation) = operation.filter(|_| sender_mac == src) else { return Err(DropReason::ArpSpoofed) };
     let (sender, target) = (packet.sender()?, packet.target()?);
@@ -82,7 +82,7 @@ fn arp(packet: Arp<'_>, attachment: u32, src: u64) -> Result<(), DropReason> {
 }
 
 #[inline(always)]
-fn ipv4(frame: &Frame, attachment: u32, l3: usize) -> Result<(), DropReason> {
+fn ipv4(frame: &impl Frame, attachment: u32, l3: usize) -> Result<(), DropReason> {
     let head = u64::from_be(frame.load(l3)?);
     let source = u32::from_be(frame.load(l3 + 12)?);
     if source == 0 {
@@ -101,7 +101,7 @@ fn ipv4(frame: &Frame, attachment: u32, l3: usize) -> Result<(), DropReason> {
 }
 
 #[inline(always)]
-fn ipv6(frame: &Frame, attachment: u32, l3: usize, src: u64) -> Result<(), DropReason> {
+fn ipv6(frame: &impl Frame, attachment: u32, l3: usize, src: u64) -> Result<(), DropReason> {
     let [head, tail]: [u64; 2] = frame.load(l3 + 8)?;
     let is_unspecified = head | tail == 0;
     if !is_unspecified && !may_have(attachment, head, tail) {
@@ -138,7 +138,7 @@ fn ipv6(frame: &Frame, attachment: u32, l3: usize, src: u64) -> Result<(), DropR
 /// Each link-layer address that a neighbour discovery message names must be the frame's own (RFC 4861 section 4.6.1); but a redirect, which
 /// only a trusted router gets past `server`, names the MAC of whom it redirects to (section 4.5).
 #[inline(always)]
-fn options(frame: &Frame, upper: &Upper, kind: u8, src: u64) -> Result<(), DropReason> {
+fn options(frame: &impl Frame, upper: &Upper, kind: u8, src: u64) -> Result<(), DropReason> {
     let mut at = upper.at
         + match kind {
             ROUTER_SOLICITATION => 8,

@@ -41,18 +41,18 @@ pub struct Packet {
 }
 
 #[inline(always)]
-pub fn packet(frame: &Frame, ethertype: u16, l3: usize) -> Result<Packet, DropReason> {
+pub fn packet<F: Frame>(frame: &F, ethertype: u16, l3: usize) -> Result<Packet, DropReason> {
     // The mask changes nothing, and tells the verifier the bounds.
     let (mut ethertype, mut l3) = (ethertype, l3 & 0xff);
     if is_tpid(ethertype) {
-        l3 = behind_tags(frame, l3 as u32) as usize;
+        l3 = behind_tags::<F>(frame.ctx(), l3 as u32) as usize;
         if l3 < TAG {
             return Err(DropReason::Wrapped);
         }
         l3 &= 0xff;
         ethertype = frame.load_be16(l3 - 2)?;
     }
-    if ethertype < LEAST_ETHERTYPE && hides_a_packet(frame, l3 as u32) {
+    if ethertype < LEAST_ETHERTYPE && hides_a_packet::<F>(frame.ctx(), l3 as u32) {
         return Err(DropReason::Wrapped);
     }
     Ok(Packet { ethertype, l3 })
@@ -60,7 +60,8 @@ pub fn packet(frame: &Frame, ethertype: u16, l3: usize) -> Result<Packet, DropRe
 
 /// Where the packet starts behind the tag whose TCI is at `at`; 0 if it is out of sight.
 #[inline(never)]
-fn behind_tags(frame: &Frame, at: u32) -> u32 {
+fn behind_tags<F: Frame>(ctx: *mut F::Context, at: u32) -> u32 {
+    let frame = F::of(ctx);
     let mut at = at as usize;
     for _ in 0..DEPTH {
         let Ok(next) = frame.load_be16(at + 2) else { return 0 };
@@ -74,13 +75,14 @@ fn behind_tags(frame: &Frame, at: u32) -> u32 {
 
 /// The OUI of a SNAP header; what is none where there is none to be seen.
 #[inline(always)]
-fn oui(frame: &Frame, at: usize) -> u32 {
+fn oui(frame: &impl Frame, at: usize) -> u32 {
     frame.load::<u32>(at + 2).map_or(u32::MAX, |word| u32::from_be(word) & 0xff_ffff)
 }
 
 /// Whether an LLC header at `at` announces what hosts would take for a packet.
 #[inline(never)]
-fn hides_a_packet(frame: &Frame, at: u32) -> bool {
+fn hides_a_packet<F: Frame>(ctx: *mut F::Context, at: u32) -> bool {
+    let frame = &F::of(ctx);
     let at = at as usize;
     let Ok(points) = frame.load_be16(at) else { return false };
     let [destination, source] = points.to_be_bytes();

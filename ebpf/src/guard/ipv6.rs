@@ -65,7 +65,7 @@ fn is_extension(header: u8) -> bool {
 
 /// The upper layer of the packet at `l3`.
 #[inline(always)]
-pub fn upper(frame: &Frame, l3: usize) -> Result<Upper, DropReason> {
+pub fn upper<F: Frame>(frame: &F, l3: usize) -> Result<Upper, DropReason> {
     // Two bytes: from how a single one's bounds are compared, the verifier learns nothing.
     let [protocol, _] = frame.read::<u16>(l3 + NEXT)?.to_ne_bytes();
     if !is_extension(protocol) {
@@ -73,7 +73,7 @@ pub fn upper(frame: &Frame, l3: usize) -> Result<Upper, DropReason> {
         return Ok(Upper { protocol, at, head: frame.read(at).ok(), is_fragment: false });
     }
     let mut found = Found { at: 0, head: 0 };
-    let followed = follow(frame, l3 as u32, protocol, &mut found);
+    let followed = follow::<F>(frame.ctx(), l3 as u32, protocol, &mut found);
     let flags = (followed >> 8) as u8;
     let is_fragment = flags & IS_FRAGMENT != 0;
     if flags & IS_LOST != 0 {
@@ -100,7 +100,8 @@ struct Found {
 /// Returns protocol and flags in one word. A function of its own, since the BPF stack is small; and nothing that a caller decides on
 /// may be made of the offset, or the verifier would tell each way through the loop from all others.
 #[inline(never)]
-fn follow(frame: &Frame, l3: u32, next: u8, found: &mut Found) -> u32 {
+fn follow<F: Frame>(ctx: *mut F::Context, l3: u32, next: u8, found: &mut Found) -> u32 {
+    let frame = F::of(ctx);
     let mut at = l3 as usize + HEADER;
     let mut next = next;
     let mut flags = 0;

@@ -19,13 +19,14 @@ mod ipv6;
 pub mod mac;
 pub mod server;
 
-use aya_ebpf::bindings::xdp_md;
+use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use sillon_abi::{DropReason, Guards};
 
 use crate::{
     classify::Origin,
-    frame::{Frame, Macs},
+    frame::{Frame, Macs, XdpFrame},
     parse::{IPV4, Inner},
+    skb::frame::SkbFrame,
 };
 
 /// What the two addresses say.
@@ -43,9 +44,9 @@ pub fn addresses(origin: &Origin, macs: Macs) -> Result<(), DropReason> {
 
 /// What the packet says.
 #[inline(always)]
-pub fn packet(frame: &Frame, origin: &Origin, inner: &Inner) -> Result<(), DropReason> {
+pub fn packet(frame: &impl Frame, origin: &Origin, inner: &Inner) -> Result<(), DropReason> {
     control::ethertype(inner.ethertype)?;
-    if inner.len > inner.l3 + origin.mtu as usize {
+    if inner.len - inner.shape.surplus > inner.l3 + origin.mtu as usize {
         return Err(DropReason::TooBig);
     }
     kind(frame, origin, inner)?;
@@ -53,12 +54,12 @@ pub fn packet(frame: &Frame, origin: &Origin, inner: &Inner) -> Result<(), DropR
         return Ok(());
     }
     let src = inner.macs.src_number();
-    verdict(sillon_addresses(frame.ctx(), what(origin, inner), origin.ingress.id(), inner.l3 as u32, src))
+    verdict(frame.addresses(what(origin, inner), origin.ingress.id(), inner.l3 as u32, src))
 }
 
 /// What the packet is.
 #[inline(always)]
-fn kind(frame: &Frame, origin: &Origin, inner: &Inner) -> Result<(), DropReason> {
+fn kind(frame: &impl Frame, origin: &Origin, inner: &Inner) -> Result<(), DropReason> {
     if origin.guards & Guards::KINDS == 0 {
         return Ok(());
     }
@@ -67,7 +68,7 @@ fn kind(frame: &Frame, origin: &Origin, inner: &Inner) -> Result<(), DropReason>
         // Most frames by far: without a call.
         server::over_ipv4(frame, origin.guards, inner.l3)
     } else if has_list || inside::may_hide(inner.ethertype) {
-        verdict(sillon_kinds(frame.ctx(), what(origin, inner), origin.ingress.id(), inner.l3 as u32))
+        verdict(frame.kinds(what(origin, inner), origin.ingress.id(), inner.l3 as u32))
     } else {
         Ok(())
     }
@@ -84,14 +85,26 @@ fn what(origin: &Origin, inner: &Inner) -> u32 {
 /// for that. See [`what`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn sillon_kinds(ctx: *mut xdp_md, what: u32, attachment: u32, l3: u32) -> u32 {
-    let (frame, guards) = (Frame::of(ctx), (what >> 16) as u16);
+pub extern "C" fn sillon_kinds(ctx: *mut xdp_md, what: u32, attachment: u32, l3: u32) -> u32 {
+    kinds(&XdpFrame::of(ctx), what, attachment, l3)
+}
+
+/// The same for an skb.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sillon_kinds_skb(ctx: *mut __sk_buff, what: u32, attachment: u32, l3: u32) -> u32 {
+    kinds(&SkbFrame::of(ctx), what, attachment, l3)
+}
+
+#[inline(always)]
+fn kinds(frame: &impl Frame, what: u32, attachment: u32, l3: u32) -> u32 {
+    let guards = (what >> 16) as u16;
     let check = || {
-        let packet = inside::packet(&frame, what as u16, l3 as usize)?;
+        let packet = inside::packet(frame, what as u16, l3 as usize)?;
         if guards & Guards::ETHERTYPES != 0 {
             ethertype::check(attachment, packet.ethertype)?;
         }
-        server::check(&frame, guards, &packet)
+        server::check(frame, guards, &packet)
     };
     reason(check())
 }
@@ -99,19 +112,36 @@ extern "C" fn sillon_kinds(ctx: *mut xdp_md, what: u32, attachment: u32, l3: u32
 /// Whose addresses are in it, against `address`; `src` is the source address as a number. A global function for the same reason.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn sillon_addresses(ctx: *mut xdp_md, what: u32, attachment: u32, l3: u32, src: u64) -> u32 {
-    let frame = Frame::of(ctx);
-    let packet = inside::packet(&frame, what as u16, l3 as usize);
-    reason(packet.and_then(|packet| address::check(&frame, attachment, src, &packet)))
+pub extern "C" fn sillon_addresses(ctx: *mut xdp_md, what: u32, attachment: u32, l3: u32, src: u64) -> u32 {
+    whose(&XdpFrame::of(ctx), what, attachment, l3, src)
+}
+
+/// The same for an skb.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sillon_addresses_skb(
+    ctx: *mut __sk_buff,
+    what: u32,
+    attachment: u32,
+    l3: u32,
+    src: u64,
+) -> u32 {
+    whose(&SkbFrame::of(ctx), what, attachment, l3, src)
+}
+
+#[inline(always)]
+fn whose(frame: &impl Frame, what: u32, attachment: u32, l3: u32, src: u64) -> u32 {
+    let packet = inside::packet(frame, what as u16, l3 as usize);
+    reason(packet.and_then(|packet| address::check(frame, attachment, src, &packet)))
 }
 
 /// Results of functions of their own must fit a register.
 #[inline(always)]
-fn reason(result: Result<(), DropReason>) -> u32 {
+pub fn reason(result: Result<(), DropReason>) -> u32 {
     result.map_or_else(|reason| reason as u32, |()| 0)
 }
 
 #[inline(always)]
-fn verdict(reason: u32) -> Result<(), DropReason> {
+pub fn verdict(reason: u32) -> Result<(), DropReason> {
     if reason == 0 { Ok(()) } else { Err(DropReason::from_number(reason).unwrap_or(DropReason::StaleExit)) }
 }

@@ -29,7 +29,7 @@ const MORE_FRAGMENTS: u16 = 0x2000;
 const FRAGMENT_OFFSET: u16 = 0x1fff;
 
 #[inline(always)]
-pub fn check(frame: &Frame, guards: u16, packet: &Packet) -> Result<(), DropReason> {
+pub fn check(frame: &impl Frame, guards: u16, packet: &Packet) -> Result<(), DropReason> {
     if packet.ethertype == IPV4 {
         over_ipv4(frame, guards, packet.l3)
     } else if packet.ethertype == IPV6 {
@@ -40,7 +40,7 @@ pub fn check(frame: &Frame, guards: u16, packet: &Packet) -> Result<(), DropReas
 }
 
 #[inline(always)]
-pub fn over_ipv4(frame: &Frame, guards: u16, l3: usize) -> Result<(), DropReason> {
+pub fn over_ipv4(frame: &impl Frame, guards: u16, l3: usize) -> Result<(), DropReason> {
     if guards & (Guards::NO_DHCP_SERVER | Guards::NO_ROUTER) == 0 {
         return Ok(());
     }
@@ -89,7 +89,7 @@ fn is_servers(ports: u32, server: u16, client: u16) -> bool {
 }
 
 #[inline(always)]
-fn over_ipv6(frame: &Frame, guards: u16, l3: usize) -> Result<(), DropReason> {
+fn over_ipv6(frame: &impl Frame, guards: u16, l3: usize) -> Result<(), DropReason> {
     let upper = ipv6::upper(frame, l3)?;
     if upper.protocol == ICMPV6 && guards & Guards::NO_ROUTER != 0 {
         match upper.head()?[0] {

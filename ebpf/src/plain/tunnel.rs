@@ -45,7 +45,7 @@ impl Front {
     const LEN: usize = V6_OUTER + L3;
 
     #[inline(always)]
-    pub fn of(frame: &Frame, port: &PortEntry) -> Option<Self> {
+    pub fn of(frame: &impl Frame, port: &PortEntry) -> Option<Self> {
         let at = frame.at::<[u16; Self::LEN / 2]>(0).ok()?.cast_const().cast::<u8>();
         // SAFETY: both are there; behind the port's address are two more bytes.
         let (destination, own, head) = unsafe {
@@ -56,7 +56,9 @@ impl Front {
             )
         };
         let is_over_ipv4 = head & V4_HEAD_MASK == HEAD;
-        let is_ours = (destination ^ own) << 16 == 0 && (is_over_ipv4 || head & V6_HEAD_MASK == V6_HEAD);
+        let is_ours = (destination ^ own) << 16 == 0
+            && (is_over_ipv4 || head & V6_HEAD_MASK == V6_HEAD)
+            && frame.beside() == 0;
         is_ours.then_some(Self { at, is_over_ipv4 })
     }
 

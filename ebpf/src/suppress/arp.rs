@@ -14,7 +14,7 @@ use crate::{
 const BROADCAST: u64 = 0xffff_ffff_ffff;
 
 #[inline(always)]
-pub fn answer(frame: &Frame, l3: usize, speaker: Speaker) -> Result<(), GoesOn> {
+pub fn answer(frame: &impl Frame, l3: usize, speaker: Speaker) -> Result<(), GoesOn> {
     let Said { operation, sender_mac, sender, target } = said(Arp { frame, l3 }).map_err(|_| GoesOn)?;
     if !matches!(operation, Some(REQUEST | REPLY)) || sender_mac != speaker.mac || !is_a_hosts(sender) {
         return Err(GoesOn);
@@ -54,7 +54,7 @@ struct Said {
 }
 
 #[inline(always)]
-fn said(packet: Arp<'_>) -> Result<Said, DropReason> {
+fn said(packet: Arp<'_, impl Frame>) -> Result<Said, DropReason> {
     Ok(Said {
         operation: packet.operation()?,
         sender_mac: packet.sender_mac()?,

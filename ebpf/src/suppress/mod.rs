@@ -21,14 +21,15 @@ mod arp;
 mod bindings;
 mod nd;
 
-use aya_ebpf::bindings::xdp_md;
+use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use sillon_abi::{Exit, Guards, Mac};
 
 use crate::{
     arp::ARP,
     classify::Origin,
-    frame::Frame,
+    frame::{Frame, XdpFrame},
     parse::{Carried, IPV6, Inner},
+    skb::frame::SkbFrame,
 };
 
 /// Offset of the next header and the hop limit in an IPv6 header, and what they are for neighbour discovery (RFC 4861 section 7.1).
@@ -44,7 +45,7 @@ pub enum Question {
 
 /// Listens; and if this frame asks for what is known, turns it into the answer and says so.
 #[inline(always)]
-pub fn answer(frame: &Frame, origin: &Origin, inner: &Inner) -> Option<Question> {
+pub fn answer(frame: &impl Frame, origin: &Origin, inner: &Inner) -> Option<Question> {
     if origin.guards & Guards::SUPPRESS == 0 {
         return None;
     }
@@ -72,8 +73,8 @@ pub fn answer(frame: &Frame, origin: &Origin, inner: &Inner) -> Option<Question>
     }
     let (segment, ingress, src) = (origin.segment, origin.ingress.word(), inner.macs.src_number());
     let is_answer = match question {
-        Question::Arp => sillon_arp(frame.ctx(), what, segment, ingress, src),
-        Question::Neighbour => sillon_neighbour(frame.ctx(), what, segment, ingress, src),
+        Question::Arp => frame.arp(what, segment, ingress, src),
+        Question::Neighbour => frame.neighbour(what, segment, ingress, src),
     };
     (is_answer != 0).then_some(question)
 }
@@ -107,16 +108,49 @@ impl Speaker {
 /// Global functions, which the verifier walks through once and by themselves: see `guard::sillon_kinds`.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn sillon_arp(ctx: *mut xdp_md, what: u32, segment: u32, ingress: u32, src: u64) -> u32 {
-    let speaker = Speaker::new(what, segment, ingress, src);
-    u32::from(arp::answer(&Frame::of(ctx), (what & L3) as usize, speaker).is_ok())
+pub extern "C" fn sillon_arp(ctx: *mut xdp_md, what: u32, segment: u32, ingress: u32, src: u64) -> u32 {
+    arp(&XdpFrame::of(ctx), what, Speaker::new(what, segment, ingress, src))
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn sillon_neighbour(ctx: *mut xdp_md, what: u32, segment: u32, ingress: u32, src: u64) -> u32 {
-    let speaker = Speaker::new(what, segment, ingress, src);
-    u32::from(nd::answer(&Frame::of(ctx), (what & L3) as usize, speaker).is_ok())
+pub extern "C" fn sillon_neighbour(ctx: *mut xdp_md, what: u32, segment: u32, ingress: u32, src: u64) -> u32 {
+    neighbour(&XdpFrame::of(ctx), what, Speaker::new(what, segment, ingress, src))
+}
+
+/// The same for skbs.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sillon_arp_skb(
+    ctx: *mut __sk_buff,
+    what: u32,
+    segment: u32,
+    ingress: u32,
+    src: u64,
+) -> u32 {
+    arp(&SkbFrame::of(ctx), what, Speaker::new(what, segment, ingress, src))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sillon_neighbour_skb(
+    ctx: *mut __sk_buff,
+    what: u32,
+    segment: u32,
+    ingress: u32,
+    src: u64,
+) -> u32 {
+    neighbour(&SkbFrame::of(ctx), what, Speaker::new(what, segment, ingress, src))
+}
+
+#[inline(always)]
+fn arp(frame: &impl Frame, what: u32, speaker: Speaker) -> u32 {
+    u32::from(arp::answer(frame, (what & L3) as usize, speaker).is_ok())
+}
+
+#[inline(always)]
+fn neighbour(frame: &impl Frame, what: u32, speaker: Speaker) -> u32 {
+    u32::from(nd::answer(frame, (what & L3) as usize, speaker).is_ok())
 }
 
 /// Why a frame goes on as it is; nobody asks further.

@@ -1,7 +1,7 @@
 //! Neighbour solicitations and advertisements (RFC 4861 sections 4.3, 4.4 and 7.1), as far as suppression needs them: those with the one
 //! option that says the link-layer address, directly behind the IPv6 header.
 
-use sillon_abi::Claim;
+use sillon_abi::{Claim, DropReason};
 
 use super::{
     GoesOn, Speaker, addresses,
@@ -46,31 +46,33 @@ impl Packet {
     }
 
     #[inline(always)]
-    fn set(self, place: usize, word: u64) {
-        // SAFETY: as above.
-        unsafe { self.0.cast::<u64>().add(place).write_unaligned(word.to_be()) };
-    }
-
-    #[inline(always)]
     fn address(self, place: usize) -> Ip {
         Ip { head: self.word(place), tail: self.word(place + 1) }
     }
 
-    #[inline(always)]
-    fn set_address(self, place: usize, ip: Ip) {
-        self.set(place, ip.head);
-        self.set(place + 1, ip.tail);
-    }
-
-    /// The ones' complement sum of what the checksum covers (RFC 1071).
+    /// The ones' complement sum of what the checksum covers.
     #[inline(always)]
     fn sum(self) -> u16 {
-        let mut sum = PSEUDO;
+        let mut sum = Sum(PSEUDO);
         for place in SOURCE..WORDS {
-            let word = self.word(place);
-            sum += (word & 0xffff_ffff) + (word >> 32);
+            sum.add(self.word(place));
         }
-        let sum = (sum & 0xffff_ffff) + (sum >> 32);
+        sum.folded()
+    }
+}
+
+/// A ones' complement sum (RFC 1071).
+struct Sum(u64);
+
+impl Sum {
+    #[inline(always)]
+    fn add(&mut self, word: u64) {
+        self.0 += (word & 0xffff_ffff) + (word >> 32);
+    }
+
+    #[inline(always)]
+    fn folded(self) -> u16 {
+        let sum = (self.0 & 0xffff_ffff) + (self.0 >> 32);
         let sum = (sum & 0xffff) + (sum >> 16);
         let sum = (sum & 0xffff) + (sum >> 16);
         let sum = (sum & 0xffff) + (sum >> 16);
@@ -79,7 +81,7 @@ impl Packet {
 }
 
 #[inline(always)]
-pub fn answer(frame: &Frame, l3: usize, speaker: Speaker) -> Result<(), GoesOn> {
+pub fn answer(frame: &impl Frame, l3: usize, speaker: Speaker) -> Result<(), GoesOn> {
     let packet = Packet(frame.at(l3).map_err(|_| GoesOn)?);
     let head = packet.word(0);
     let is_one = head >> 60 == VERSION >> 60 && head as u32 == HEAD as u32;
@@ -109,7 +111,7 @@ pub fn answer(frame: &Frame, l3: usize, speaker: Speaker) -> Result<(), GoesOn> 
             }
             key = packet.address(TARGET).in_segment(speaker.segment);
             let (owner, flags) = bindings::owner(&speaker, &key).ok_or(GoesOn)?;
-            turn(packet, owner, flags);
+            turn(frame, l3, packet, owner, flags).map_err(|_| GoesOn)?;
             frame.write_words(0, addresses(speaker.mac, owner)).map_err(|_| GoesOn)
         }
         _ => Err(GoesOn),
@@ -130,9 +132,9 @@ fn advertised(speaker: &Speaker, target: Ip, icmp: u64) {
     bindings::hear(speaker, &target.in_segment(speaker.segment), flags, weight);
 }
 
-/// Turns a solicitation into the advertisement that answers it.
+/// Turns a solicitation, whose packet starts at `l3`, into the advertisement that answers it.
 #[inline(always)]
-fn turn(packet: Packet, owner: u64, flags: u16) {
+fn turn(frame: &impl Frame, l3: usize, packet: Packet, owner: u64, flags: u16) -> Result<(), DropReason> {
     let mut icmp = ADVERTISEMENT << 56 | SOLICITED;
     if flags & Claim::ROUTER != 0 {
         icmp |= ROUTER;
@@ -140,12 +142,20 @@ fn turn(packet: Packet, owner: u64, flags: u16) {
     if flags & Claim::OVERRIDE != 0 {
         icmp |= OVERRIDE;
     }
-    packet.set(0, VERSION | HEAD);
-    packet.set_address(DESTINATION, packet.address(SOURCE));
-    packet.set_address(SOURCE, packet.address(TARGET));
-    packet.set(OPTION, TARGET_OPTION | owner);
-    packet.set(ICMP, icmp);
-    packet.set(ICMP, icmp | u64::from(!packet.sum()) << 32);
+    let (asker, target) = (packet.address(SOURCE), packet.address(TARGET));
+    let put = |place: usize, word: u64| frame.write(l3 + 8 * place, word.to_be());
+    put(0, VERSION | HEAD)?;
+    put(DESTINATION, asker.head)?;
+    put(DESTINATION + 1, asker.tail)?;
+    put(SOURCE, target.head)?;
+    put(SOURCE + 1, target.tail)?;
+    put(OPTION, TARGET_OPTION | owner)?;
+    let mut sum = Sum(PSEUDO);
+    for word in [asker.head, asker.tail, target.head, target.tail, target.head, target.tail, icmp] {
+        sum.add(word);
+    }
+    sum.add(TARGET_OPTION | owner);
+    put(ICMP, icmp | u64::from(!sum.folded()) << 32)
 }
 
 /// Whether a host may have this address: not a group's, nor ::, ::1, or one that means IPv4 (of ::/64 there are no others).

@@ -29,8 +29,8 @@ impl Reconciler {
     /// What is left of their links can't be removed.
     pub fn lost_programs(&mut self) -> Result<Option<String>, ApplyError> {
         let mut lost = Vec::new();
-        for (ifindex, role) in self.attached.clone() {
-            let kinds = links::lost(&self.pins, &mut self.programs, ifindex, role);
+        for (ifindex, port) in self.attached.clone() {
+            let kinds = links::lost(&self.pins, &mut self.programs, ifindex, port);
             if kinds.is_empty() {
                 continue;
             }

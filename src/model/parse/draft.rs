@@ -9,8 +9,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::super::node::{Limits, Moves};
 use super::super::{
-    Binding, Encap, InterfaceName, InvalidValue, LeafRole, Name, PortRole, Segment, Service, StormControl,
-    Vni,
+    Binding, Encap, Hook, InterfaceName, InvalidValue, LeafRole, Name, PortRole, Segment, Service,
+    StormControl, Vni,
 };
 use super::fields::{Fields, flag, number, number_within, text, type_of, word, wrong_type};
 use super::guards::{self, GuardsDraft};
@@ -43,6 +43,7 @@ pub(super) struct PortDraft {
     pub written: Option<Spanned<String>>,
     pub name: Option<InterfaceName>,
     pub role: Option<Spanned<PortRole>>,
+    pub hook: Hook,
 }
 
 /// `[[segment]]`
@@ -129,12 +130,13 @@ fn read_node(root: &Fields<'_>, sink: &mut Sink) -> Option<NodeDraft> {
 }
 
 fn read_port(at: Range<usize>, table: &DeTable<'_>, sink: &mut Sink) -> PortDraft {
-    let fields = Fields::new("[[port]]", at, table, &["name", "role"], sink);
+    let fields = Fields::new("[[port]]", at, table, &["name", "role", "hook"], sink);
     let written = fields.required(sink, "name", "\"p0\"", text);
     PortDraft {
         name: written.as_ref().and_then(|written| spelled(written, sink)),
         written,
         role: fields.required(sink, "role", "\"access\"", word),
+        hook: fields.optional(sink, "hook", word).map_or_else(Hook::default, Spanned::into_inner),
     }
 }
 

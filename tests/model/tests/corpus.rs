@@ -4,15 +4,33 @@
 
 use std::{fs, path::Path};
 
-use sillon_model::fuzz::{bed, case::Case, replay::replay};
+use sillon_model::fuzz::{
+    bed::{self, Hooks},
+    case::Case,
+    replay::replay,
+};
 
 #[test]
 fn no_difference_that_was_found_comes_back() {
+    replay_all(Hooks::Xdp);
+}
+
+#[test]
+fn no_difference_that_was_found_comes_back_at_tc() {
+    replay_all(Hooks::Tc);
+}
+
+#[test]
+fn no_difference_that_was_found_comes_back_between_tc_and_xdp() {
+    replay_all(Hooks::Mixed);
+}
+
+fn replay_all(hooks: Hooks) {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
     let mut paths: Vec<_> = fs::read_dir(&corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     assert!(!paths.is_empty(), "{} is empty", corpus.display());
-    bed::with(|bed| {
+    bed::with(hooks, |bed| {
         for path in &paths {
             let case = Case::parse(&fs::read_to_string(path)?)
                 .map_err(|error| error.context(path.display().to_string()))?;

@@ -5,7 +5,10 @@
 use sillon_abi::DropReason;
 use sillon_model::{
     forwarding::suppress::Heard,
-    fuzz::run::{Options, run},
+    fuzz::{
+        bed::Hooks,
+        run::{Options, run},
+    },
 };
 
 /// What a frame can't meet at XDP as long as tables and devices stay as they are, and what is met at TC, behind the verdict.
@@ -22,7 +25,8 @@ const ELSEWHERE: [DropReason; 7] = [
 #[test]
 fn random_frames_meet_every_end_and_the_node_does_what_the_model_says() {
     let corpus = std::env::temp_dir();
-    let options = Options { seed: 1, frames: Some(100_000), time: None, corpus, keeps_whole: false };
+    let (frames, hooks) = (Some(100_000), Hooks::Xdp);
+    let options = Options { seed: 1, frames, time: None, corpus, hooks, keeps_whole: false };
     let report = run(&options, &|_| ()).unwrap();
     if let Some((divergence, path)) = report.divergence {
         panic!("{}: {}", path.display(), divergence.what);

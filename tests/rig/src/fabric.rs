@@ -90,8 +90,13 @@ impl Fabric {
 
     /// The file of an edge, with its addresses and uplinks, and nothing else yet.
     pub fn file(&self, edge: usize) -> NodeFile {
+        self.file_at(edge, "xdp")
+    }
+
+    /// The same, with the uplinks at this hook.
+    pub fn file_at(&self, edge: usize, hook: &str) -> NodeFile {
         let file = NodeFile::new(self.edges[edge].name(), &VTEPS[edge]);
-        self.uplinks().iter().fold(file, |file, uplink| file.port(uplink, "uplink"))
+        self.uplinks().iter().fold(file, |file, uplink| file.port_at(uplink, "uplink", hook))
     }
 
     /// Plugs a new host into a new port of an edge.

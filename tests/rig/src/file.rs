@@ -30,10 +30,16 @@ impl NodeFile {
         self
     }
 
-    /// A port.
+    /// A port. A veth of the rig stands for hardware unless it is said otherwise, so its frames are seen to at XDP.
     #[must_use]
-    pub fn port(mut self, name: &str, role: &str) -> Self {
-        let _ = writeln!(self.text, "\n[[port]]\nname = {name:?}\nrole = {role:?}");
+    pub fn port(self, name: &str, role: &str) -> Self {
+        self.port_at(name, role, "xdp")
+    }
+
+    /// A port whose frames are seen to at this hook.
+    #[must_use]
+    pub fn port_at(mut self, name: &str, role: &str, hook: &str) -> Self {
+        let _ = writeln!(self.text, "\n[[port]]\nname = {name:?}\nrole = {role:?}\nhook = {hook:?}");
         self
     }
 

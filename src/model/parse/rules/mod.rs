@@ -125,10 +125,9 @@ fn mac_limit(segment: &SegmentDraft, fdb: u32) -> u32 {
 fn build(draft: &Draft) -> Option<NodeConfig> {
     let node = draft.node.as_ref()?;
     let (vtep4, vtep6) = tunnels::vteps(node);
-    let ports = draft
-        .ports
-        .iter()
-        .map(|port| Some(Port { name: port.name.clone()?, role: *port.role.as_ref()?.get_ref() }));
+    let ports = draft.ports.iter().map(|port| {
+        Some(Port { name: port.name.clone()?, role: *port.role.as_ref()?.get_ref(), hook: port.hook })
+    });
     let segments = draft.segments.iter().map(|segment| build_segment(segment, node.limits.fdb));
     let attachments = draft.attachments.iter().map(|attachment| {
         Some(Attachment {

@@ -8,9 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use sillon_model::fuzz::{
+    bed::Hooks,
     replay::Tally,
     run::{Options, Report, run},
 };
@@ -30,16 +31,42 @@ struct Cli {
     /// Keep cases in which node and model differ here
     #[arg(long, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus"))]
     corpus: PathBuf,
+    /// At which hooks the ports are
+    #[arg(long, value_enum, default_value_t)]
+    hooks: HooksArg,
     /// Keep them as they are, and not made as short as they get
     #[arg(long)]
     whole: bool,
+}
+
+/// See [`Hooks`].
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum HooksArg {
+    /// All at XDP; most frames are run without a wire
+    #[default]
+    Xdp,
+    /// All at TC
+    Tc,
+    /// At either in turn
+    Mixed,
+}
+
+impl From<HooksArg> for Hooks {
+    fn from(hooks: HooksArg) -> Self {
+        match hooks {
+            HooksArg::Xdp => Self::Xdp,
+            HooksArg::Tc => Self::Tc,
+            HooksArg::Mixed => Self::Mixed,
+        }
+    }
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let seed = cli.seed.unwrap_or_else(|| fastrand::u64(..));
     let time = cli.time.map(Duration::from_secs);
-    let options = Options { seed, frames: cli.frames, time, corpus: cli.corpus, keeps_whole: cli.whole };
+    let (frames, corpus, hooks) = (cli.frames, cli.corpus, cli.hooks.into());
+    let options = Options { seed, frames, time, corpus, hooks, keeps_whole: cli.whole };
     eprintln!("seed {seed}");
     match fuzz(&options) {
         Ok(report) if report.divergence.is_none() && report.fleeting == 0 => ExitCode::SUCCESS,

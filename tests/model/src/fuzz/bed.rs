@@ -59,8 +59,38 @@ pub struct Ran {
     pub note: Option<Handoff>,
 }
 
+/// At which hooks the ports are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hooks {
+    /// All at XDP. Frames can be run without a wire.
+    #[default]
+    Xdp,
+    /// All at TC.
+    Tc,
+    /// At either in turn.
+    Mixed,
+}
+
+impl Hooks {
+    /// Where a device is seen to.
+    pub fn mode(self, device: usize) -> Mode {
+        let is_tc = self == Self::Tc || self == Self::Mixed && device % 2 == 1;
+        if is_tc { Mode::Tc } else { Mode::Native }
+    }
+
+    /// Whether a frame comes to the programs at a device as it was sent. To TC the kernel gives no tag without two bytes behind it
+    /// (`skb_vlan_untag`).
+    pub fn takes(self, device: usize, frame: &[u8]) -> bool {
+        let is_tagged = frame.len() >= 14 && matches!(frame[12..14], [0x81, 0x00] | [0x88, 0xa8]);
+        self == Self::Xdp
+            || frame.len() <= LONGEST_ON_WIRE
+                && (self.mode(device) != Mode::Tc || !is_tagged || frame.len() >= 20)
+    }
+}
+
 /// The bed.
 pub struct Bed {
+    hooks: Hooks,
     wires: Vec<Wire>,
     ifindexes: Vec<u32>,
     programs: Programs,
@@ -75,13 +105,16 @@ pub struct Bed {
 ///
 /// # Errors
 /// We are not root, the kernel refuses, or `work` fails.
-pub fn with<T: Send>(work: impl FnOnce(&mut Bed) -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
+pub fn with<T: Send>(
+    hooks: Hooks,
+    work: impl FnOnce(&mut Bed) -> anyhow::Result<T> + Send,
+) -> anyhow::Result<T> {
     let mounts = Mounts::new()?;
     let netns = mounts.netns("fuzz")?;
     netns.sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
     let wires = DEVICES.into_iter().enumerate().map(|(device, name)| plug(&mounts, &netns, device, name));
     let wires = wires.collect::<anyhow::Result<Vec<_>>>()?;
-    netns.enter(move || work(&mut Bed::load(wires)?))
+    netns.enter(move || work(&mut Bed::load(wires, hooks)?))
 }
 
 fn plug(mounts: &Mounts, netns: &Netns, device: usize, name: &str) -> anyhow::Result<Wire> {
@@ -97,7 +130,7 @@ fn plug(mounts: &Mounts, netns: &Netns, device: usize, name: &str) -> anyhow::Re
 }
 
 impl Bed {
-    fn load(wires: Vec<Wire>) -> anyhow::Result<Self> {
+    fn load(wires: Vec<Wire>, hooks: Hooks) -> anyhow::Result<Self> {
         let pins = Pins::of_node("fuzz");
         std::fs::create_dir_all(pins.root())?;
         pins.create()?;
@@ -108,11 +141,11 @@ impl Bed {
         for (device, name) in DEVICES.into_iter().enumerate() {
             let ifindex = if_nametoindex(name)?;
             let role = if device < ACCESS { Role::Access } else { Role::Uplink };
-            links::attach(&pins, &mut programs, Target { name, ifindex, role, mode: Mode::Native })?;
+            links::attach(&pins, &mut programs, Target { name, ifindex, role, mode: hooks.mode(device) })?;
             ifindexes.push(ifindex);
         }
         let (ids, before, out) = (Ids::default(), Counts::default(), Vec::new());
-        Ok(Self { wires, ifindexes, programs, maps, sizes, ids, before, out })
+        Ok(Self { hooks, wires, ifindexes, programs, maps, sizes, ids, before, out })
     }
 
     /// Brings the node to a configuration, as a reload does, and starts to count anew.
@@ -124,16 +157,18 @@ impl Bed {
         let devices: BTreeMap<String, Device> = (0..DEVICES.len())
             .filter(|device| is_port(DEVICES[*device]))
             .map(|device| {
-                let entry = Device { ifindex: self.ifindexes[device], mac: mac(device) };
+                let at_tc = self.hooks.mode(device) == Mode::Tc;
+                let entry = Device { ifindex: self.ifindexes[device], mac: mac(device), at_tc };
                 (DEVICES[device].to_owned(), entry)
             })
             .collect();
         let previous = self.maps.read()?;
         let mut wanted = compile::compile(config, &devices, &previous, &self.sizes)?;
         // The programs are on every device all the time, and whoever has them has a record.
-        for (name, ifindex) in DEVICES.into_iter().zip(&self.ifindexes) {
+        for (device, (name, ifindex)) in DEVICES.into_iter().zip(&self.ifindexes).enumerate() {
             if let Entry::Vacant(record) = wanted.records.entry(*ifindex) {
-                record.insert(PortRecord { name: padded(name), features: 0, mode: Mode::Native.number() });
+                let mode = self.hooks.mode(device).number();
+                record.insert(PortRecord { name: padded(name), features: 0, mode });
             }
         }
         self.maps.apply(&diff::diff(&previous, &wanted))?;
@@ -227,6 +262,11 @@ impl Bed {
     /// The kernel refuses.
     pub fn send(&self, device: usize, frame: &[u8]) -> anyhow::Result<()> {
         Ok(self.wires[device].socket().send(frame)?)
+    }
+
+    /// At which hooks its ports are.
+    pub fn hooks(&self) -> Hooks {
+        self.hooks
     }
 
     /// The wire of a device.

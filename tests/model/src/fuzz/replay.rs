@@ -10,7 +10,7 @@ use nix::{
 use sillon::model::NodeConfig;
 
 use super::{
-    bed::{Bed, LONGEST_ON_WIRE},
+    bed::{Bed, Hooks, LONGEST_ON_WIRE},
     case::{Act, Case, How},
     compare::{self, Flows},
     isolation,
@@ -173,6 +173,12 @@ impl<'a> Pair<'a> {
     }
 
     fn frame(&mut self, device: usize, how: How, bytes: &[u8]) -> Done {
+        let hooks = self.bed.hooks();
+        if !hooks.takes(device, bytes) {
+            return Ok(Ok(()));
+        }
+        // What the kernel does with a frame before it comes to TC, and what becomes of it between two programs, is seen on a wire alone.
+        let how = if hooks == Hooks::Xdp { how } else { How::Wire };
         let mut bytes = bytes.to_vec();
         let owner = isolation::owner(&self.node.config, device, &bytes, true);
         isolation::remark(&mut bytes, owner);

@@ -9,7 +9,7 @@ use anyhow::Context;
 use fastrand::Rng;
 
 use super::{
-    bed::{self, Bed, LONGEST_ON_WIRE},
+    bed::{self, Bed, Hooks, LONGEST_ON_WIRE},
     case::{Act, Case, How},
     forge::Forge,
     replay::{Divergence, Pair, Tally},
@@ -37,6 +37,8 @@ pub struct Options {
     pub time: Option<Duration>,
     /// Where cases are kept in which the node differs.
     pub corpus: PathBuf,
+    /// At which hooks the ports are.
+    pub hooks: Hooks,
     /// Whether such a case is kept as it is, and not made as short as it gets: that takes minutes, and may not find it again where it is about time.
     pub keeps_whole: bool,
 }
@@ -61,7 +63,7 @@ pub struct Report {
 pub fn run(options: &Options, progress: &(dyn Fn(&Report) + Sync)) -> anyhow::Result<Report> {
     // Before we are on one of them alone.
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    bed::with(|bed| {
+    bed::with(options.hooks, |bed| {
         let mut rng = Rng::with_seed(options.seed);
         let started = Instant::now();
         let mut report = Report::default();

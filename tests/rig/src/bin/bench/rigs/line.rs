@@ -35,6 +35,8 @@ pub enum Carrier {
     Bare,
     /// Ours, with what this adds to the attachment's keys.
     Sillon(fn(NodeFile) -> NodeFile),
+    /// Ours, with all its ports at TC.
+    AtTc,
     /// Another build of ours ([`Bench::against`]), as a file has it that says nothing of guards.
     Other,
     /// Ours with its defaults, in a segment with `suppress`.
@@ -55,6 +57,8 @@ pub const CONTENDERS: [Contender; 4] = [
     ("kernel", Carrier::Kernel),
     ("ovs", Carrier::Ovs),
 ];
+/// With the pipeline on skbs, as virtual ports have it.
+pub const AT_TC: Contender = ("sillon tc", Carrier::AtTc);
 /// Another build of ours.
 pub const OTHER: Contender = ("other", Carrier::Other);
 /// Without the guards that are on by default.
@@ -146,9 +150,10 @@ impl Line {
         let mut fabric = Fabric::new(Underlay::Direct, sillon)?;
         let between = match carrier {
             Carrier::Bare => bare(&fabric, &bench.object, way)?,
-            Carrier::Sillon(keys) => ours(&mut fabric, way, keys, false)?.into(),
-            Carrier::Other => ours(&mut fabric, way, |file| file, false)?.into(),
-            Carrier::Suppressing => ours(&mut fabric, way, |file| file, true)?.into(),
+            Carrier::Sillon(keys) => ours(&mut fabric, way, Ours { keys, ..PLAIN })?.into(),
+            Carrier::AtTc => ours(&mut fabric, way, Ours { hook: "tc", ..PLAIN })?.into(),
+            Carrier::Other => ours(&mut fabric, way, PLAIN)?.into(),
+            Carrier::Suppressing => ours(&mut fabric, way, Ours { suppresses: true, ..PLAIN })?.into(),
             Carrier::Kernel => bridges(&fabric, way)?.into(),
             Carrier::Ovs => switches(&fabric, way)?,
         };
@@ -217,32 +222,36 @@ fn bare(fabric: &Fabric, object: &Path, way: Way) -> anyhow::Result<Between> {
     Ok(between)
 }
 
-fn ours(
-    fabric: &mut Fabric,
-    way: Way,
+/// How ours is set up.
+#[derive(Clone, Copy)]
+struct Ours {
+    /// What this adds to the attachment's keys.
     keys: fn(NodeFile) -> NodeFile,
     suppresses: bool,
-) -> anyhow::Result<Vec<Wire>> {
+    /// Of all ports.
+    hook: &'static str,
+}
+
+/// As a file has it that says nothing of it, on ports that stand for hardware.
+const PLAIN: Ours = Ours { keys: |file| file, suppresses: false, hook: "xdp" };
+
+fn ours(fabric: &mut Fabric, way: Way, ours: Ours) -> anyhow::Result<Vec<Wire>> {
     let wires = plug(fabric, way)?;
     let edges: &[usize] = if let Way::Vxlan(_) = way { &[0, 1] } else { &[0] };
     for edge in edges.iter().copied() {
-        let file = file(fabric, way, edge, keys, suppresses);
+        let file = file(fabric, way, edge, ours);
         fabric.edges[edge].start(&file)?;
     }
     Ok(wires)
 }
 
 /// An edge's file.
-fn file(
-    fabric: &Fabric,
-    way: Way,
-    edge: usize,
-    keys: fn(NodeFile) -> NodeFile,
-    suppresses: bool,
-) -> NodeFile {
+fn file(fabric: &Fabric, way: Way, edge: usize, Ours { keys, suppresses, hook }: Ours) -> NodeFile {
     let remote: &[&str] = if let Way::Vxlan(family) = way { &[fabric.vtep(1 - edge, family)] } else { &[] };
     let ports = way.ports().into_iter().zip(way.encaps()).filter(|((at, _), _)| *at == edge);
-    let file = ports.clone().fold(fabric.file(edge), |file, ((_, port), _)| file.port(port, "access"));
+    let file = ports
+        .clone()
+        .fold(fabric.file_at(edge, hook), |file, ((_, port), _)| file.port_at(port, "access", hook));
     let file = file.profile("wide").key("cir", "\"400 Gbit/s\"");
     // The sink says nothing more once it is known.
     let file = file.segment("bench-lan", VNI, "lan", remote).key("ageing", 1_000_000);

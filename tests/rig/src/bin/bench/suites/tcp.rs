@@ -12,7 +12,7 @@ use sillon_rig::{Family, Netns};
 
 use crate::{
     outcome::{BITS, Case, Goal, Limit, Outcome},
-    rigs::line::{Built, CONTENDERS, Line, Way, lines},
+    rigs::line::{AT_TC, Built, CONTENDERS, Line, Way, lines},
     turns::{Bench, Turn},
 };
 
@@ -30,7 +30,7 @@ enum Offloads {
 
 /// Contenders that see super-packets and unfinished checksums as the kernel does. Native XDP and Open vSwitch's userspace datapath do not: there
 /// the hosts finish checksums.
-const TAKE_WHOLE: [&str; 1] = ["kernel"];
+const TAKE_WHOLE: [&str; 2] = ["kernel", "sillon tc"];
 /// What also drops what the kernel put together on receive.
 const TAKES_NO_GRO: &str = "ovs";
 
@@ -39,7 +39,8 @@ const TAKES_NO_GRO: &str = "ovs";
 /// # Errors
 /// A rig can't be made, or iperf3 fails.
 pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
-    let mut lines = lines(bench, Way::Vxlan(Family::V4), &CONTENDERS)?;
+    let contenders = [&CONTENDERS[..], &[AT_TC]].concat();
+    let mut lines = lines(bench, Way::Vxlan(Family::V4), &contenders)?;
     for (_, built) in &mut lines {
         if let Ok(line) = built {
             line.inhabit()?;
@@ -58,7 +59,7 @@ pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
             for bidir in bench.pick(&[false][..], &[false], &[false, true]) {
                 let case = measure(bench, &lines, offloads, *flows, *bidir)?;
                 if offloads == Offloads::On {
-                    // For virtual ports: a contender with a TC hook is held to it, native XDP is shown beside it.
+                    // For virtual ports: ours at TC is held to it, native XDP is shown beside it.
                     goals.extend(
                         case.samples("sillon tc")
                             .map(|_| Goal::ratio(&case, "sillon tc", "kernel", Limit::AtLeast(1.3))),
@@ -96,9 +97,9 @@ fn set(line: &Line, who: &str, offloads: Offloads) -> anyhow::Result<()> {
     for wire in &line.wires {
         wire.netns.run("ethtool", &[&["-K", "eth0"], words].concat())?;
     }
-    // The rig readies an edge's ports for XDP, which would cost the kernel's own path most of what it can do.
+    // The rig readies an edge's ports for XDP, which would cost those that take frames whole most of what they can do.
     let ports: Option<&[&str]> = match who {
-        "kernel" => Some(words),
+        who if TAKE_WHOLE.contains(&who) => Some(words),
         TAKES_NO_GRO => Some(&["gro", "off", "tx", "off"]),
         _ => None,
     };

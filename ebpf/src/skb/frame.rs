@@ -1,0 +1,279 @@
+//! A frame at TC, as the pipeline sees it: with the tag that the kernel has lifted out of it, in its place.
+//!
+//! Tags are taken off and put on by the kernel's helpers, so that it knows where each header is; it needs that to take packets apart that
+//! travel as one (GSO), and to finish checksums that were left to the device.
+
+use aya_ebpf::bindings::{__sk_buff, TC_ACT_UNSPEC};
+use sillon_abi::{ClassKey, DropReason, ETHERNET, Encap, Handoff, PathEntry};
+
+use super::{COPY_MARK, Skb, pop_tags, tunnel::is_lifted};
+use crate::{
+    classify::Origin,
+    flood,
+    frame::{Frame, Macs, Shape, Way, Wire, halves},
+    guard::{self, verdict},
+    maps::{HANDOFFS, PORTS},
+    outer::Outer,
+    parse::{C_TPID, Carried, ETHERTYPE, Inner, S_TPID, TAG},
+    rewrite::{self, Front},
+    suppress,
+};
+
+/// A frame at TC.
+pub struct SkbFrame {
+    skb: Skb,
+    /// Bytes of the tag that the kernel holds beside the data.
+    lifted: usize,
+}
+
+impl SkbFrame {
+    /// Where in the data an offset is: behind the addresses, as far in front as the lifted tag is long. What is not known beforehand is
+    /// never in front of the ethertype, nor of that tag.
+    #[inline(always)]
+    fn place(&self, offset: usize) -> usize {
+        let is_in_front = core::intrinsics::is_val_statically_known(offset) && offset < ETHERNET;
+        if is_in_front { offset } else { offset.max(TAG) - self.lifted }
+    }
+
+    /// Takes `strip` bytes off in front of the inner packet, and whatever tunnel it is in; then gives the frame the tags of `class`.
+    #[inline(always)]
+    fn change(&self, inner: &Inner, strip: usize, class: ClassKey, priority: u16) -> Result<(), DropReason> {
+        let Macs { head, tail } = inner.macs;
+        let mut what = u64::from(inner.ethertype) << 16 | (inner.l3 as u64 & 0xff) << 8 | strip as u64 & 0xff;
+        if inner.start != 0 {
+            what |= FROM_TUNNEL;
+        }
+        let tags = u64::from(priority) << 32 | u64::from(class.inner) << 16 | u64::from(class.outer);
+        verdict(sillon_retag(self.ctx(), what, tags, head, tail))
+    }
+
+    /// Leaves word for the program behind the pipeline.
+    #[inline(always)]
+    fn say(&self, handoff: Handoff) -> Result<u32, DropReason> {
+        let word = HANDOFFS.get_ptr_mut(0).ok_or(DropReason::NoHeadroom)?;
+        // SAFETY: a per-CPU value, which only this frame's programs touch until they are done.
+        unsafe { *word = handoff };
+        Ok(TC_ACT_UNSPEC as u32)
+    }
+}
+
+impl Frame for SkbFrame {
+    type Context = __sk_buff;
+
+    #[inline(always)]
+    fn of(ctx: *mut __sk_buff) -> Self {
+        let skb = Skb::of(ctx);
+        Self { skb, lifted: skb.lifted() }
+    }
+
+    #[inline(always)]
+    fn ctx(&self) -> *mut __sk_buff {
+        self.skb.ctx()
+    }
+
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        self.skb.ifindex()
+    }
+
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.skb.len() + self.lifted
+    }
+
+    #[inline(always)]
+    fn shape(&self, ethertype: u16, l3: usize) -> Shape {
+        self.skb.shape(ethertype, self.place(l3))
+    }
+
+    #[inline(always)]
+    fn at<T: Wire>(&self, offset: usize) -> Result<*mut T, DropReason> {
+        self.skb.at(core::hint::black_box(self.place(offset)))
+    }
+
+    #[inline(always)]
+    fn first_tpid(&self, read: u16) -> u16 {
+        if self.lifted == 0 { read } else { self.skb.lifted_tag().tpid }
+    }
+
+    #[inline(always)]
+    fn beside(&self) -> usize {
+        self.lifted
+    }
+
+    #[inline(always)]
+    fn read_tag(&self, offset: usize) -> Result<u16, DropReason> {
+        if self.lifted == 0 || offset > ETHERTYPE + 2 {
+            return Ok(u16::from_be(self.skb.read(core::hint::black_box(offset - self.lifted))?));
+        }
+        let tag = self.skb.lifted_tag();
+        Ok(if offset == ETHERTYPE { tag.tpid } else { tag.tci })
+    }
+
+    #[inline(always)]
+    fn load<T: Wire>(&self, offset: usize) -> Result<T, DropReason> {
+        self.skb.load(self.place(offset))
+    }
+
+    #[inline(always)]
+    fn write<T: Wire>(&self, offset: usize, value: T) -> Result<(), DropReason> {
+        self.skb.write(self.place(offset), &value)
+    }
+
+    #[inline(always)]
+    fn write_words<const N: usize>(&self, offset: usize, words: [u32; N]) -> Result<(), DropReason> {
+        self.write(offset, words)
+    }
+
+    #[inline(always)]
+    fn trim(&self, by: usize) -> Result<(), DropReason> {
+        self.skb.trim(by)
+    }
+
+    /// The kernel's helpers make room as they write.
+    #[inline(always)]
+    fn make_front(&self, _: Front) -> Result<(), DropReason> {
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn retag(&self, inner: &Inner, class: ClassKey, front: Front, priority: u16) -> Result<(), DropReason> {
+        self.change(inner, front.strip, class, priority)
+    }
+
+    #[inline(always)]
+    fn make_room(&self, _: &Origin, _: &Inner, _: usize) -> Result<(), DropReason> {
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn encapsulate(
+        &self,
+        origin: &Origin,
+        inner: &Inner,
+        outer: &Outer,
+        path: &PathEntry,
+    ) -> Result<(), DropReason> {
+        let priority = rewrite::needs_priority_tag(origin, inner).then_some(inner.priority);
+        self.skb.enter_tunnel(path.header_len as usize, origin.lead() / TAG, priority)?;
+        self.skb.write_outer(outer, path)
+    }
+
+    #[inline(always)]
+    fn towards(&self, way: &Way) -> Result<u32, DropReason> {
+        // SAFETY: a map value, alive for the run of the program.
+        let is_a_port = PORTS.get_ptr(way.ifindex).is_some_and(|port| unsafe { (*port).role != 0 });
+        if !is_a_port {
+            return Err(DropReason::NoDevice);
+        }
+        self.skb.set_mark(if way.exit.is_remote() { 0 } else { COPY_MARK });
+        Ok(self.skb.redirect(way.ifindex) as u32)
+    }
+
+    #[inline(always)]
+    fn hand_over(&self, origin: &Origin, inner: &Inner) -> Result<u32, DropReason> {
+        let note = flood::note(self, origin, inner);
+        let strip = origin.lead() + if inner.carried == Carried::PriorityTag { TAG } else { 0 };
+        self.change(inner, strip, ClassKey::untagged(0), 0)?;
+        self.say(note)
+    }
+
+    #[inline(always)]
+    fn to_peer(&self, origin: &Origin) -> Result<u32, DropReason> {
+        let ingress = origin.ingress;
+        self.say(Handoff { magic: Handoff::MAGIC, ingress, flags: Handoff::FOR_HOST, ..Handoff::default() })
+    }
+
+    #[inline(always)]
+    fn to_host(&self) -> u32 {
+        let word = Handoff { magic: Handoff::MAGIC, flags: Handoff::FOR_HOST, ..Handoff::default() };
+        self.say(word).unwrap_or(TC_ACT_UNSPEC as u32)
+    }
+
+    #[inline(always)]
+    fn kinds(&self, what: u32, attachment: u32, l3: u32) -> u32 {
+        guard::sillon_kinds_skb(self.ctx(), what, attachment, l3)
+    }
+
+    #[inline(always)]
+    fn addresses(&self, what: u32, attachment: u32, l3: u32, src: u64) -> u32 {
+        guard::sillon_addresses_skb(self.ctx(), what, attachment, l3, src)
+    }
+
+    #[inline(always)]
+    fn arp(&self, what: u32, segment: u32, ingress: u32, src: u64) -> u32 {
+        suppress::sillon_arp_skb(self.ctx(), what, segment, ingress, src)
+    }
+
+    #[inline(always)]
+    fn neighbour(&self, what: u32, segment: u32, ingress: u32, src: u64) -> u32 {
+        suppress::sillon_neighbour_skb(self.ctx(), what, segment, ingress, src)
+    }
+}
+
+/// In `what`: the frame is in a tunnel.
+const FROM_TUNNEL: u64 = 1 << 32;
+
+/// A global function, which the verifier walks through once (see `guard::sillon_kinds`). `what` is the inner ethertype, where its packet
+/// starts, and how many bytes in front of it go for good; `tags` are the priority and the class of the way out.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sillon_retag(ctx: *mut __sk_buff, what: u64, tags: u64, head: u64, tail: u32) -> u32 {
+    let (skb, strip) = (Skb::of(ctx), what as usize & 0xff);
+    let class = ClassKey { ifindex: 0, outer: tags as u16, inner: (tags >> 16) as u16 };
+    let change = || {
+        if what & FROM_TUNNEL != 0 {
+            leave_tunnel(skb, what, head, tail)?;
+        } else {
+            pop_tags(skb, strip / TAG)?;
+        }
+        push_tags(skb, class, (tags >> 32) as u16)
+    };
+    change().map_or_else(|reason| reason as u32, |()| 0)
+}
+
+/// All in front of the inner packet goes; the tags that it keeps, two at most, are put back. The kernel knows two TPIDs: a tag of another one stays
+/// in the data, and what is behind it.
+#[inline(always)]
+fn leave_tunnel(skb: Skb, what: u64, head: u64, tail: u32) -> Result<(), DropReason> {
+    let (mut ethertype, l3, strip) = ((what >> 16) as u16, (what >> 8) as usize & 0xff, what as usize & 0xff);
+    if l3 < ETHERNET {
+        return Err(DropReason::Truncated);
+    }
+    let mut by = l3 - ETHERNET;
+    let tag = |at: usize, is_there: bool| if is_there { skb.load::<u32>(at).unwrap_or(0) } else { 0 };
+    let (mut outer, mut second) =
+        (tag(strip + ETHERTYPE, by > strip), tag(strip + ETHERTYPE + TAG, by > strip + TAG));
+    if outer != 0 && !is_lifted(halves(outer)[0]) {
+        ethertype = u16::from_be(halves(outer)[0]);
+        (by, outer, second) = (strip, 0, 0);
+    } else if second != 0 && !is_lifted(halves(second)[0]) {
+        ethertype = u16::from_be(halves(second)[0]);
+        (by, second) = (strip + TAG, 0);
+    }
+    skb.shrink(by, ethertype)?;
+    skb.write(0, &head)?;
+    skb.write(8, &tail)?;
+    skb.write(ETHERTYPE, &ethertype.to_be())?;
+    for tag in [second, outer] {
+        if tag != 0 {
+            let [tpid, tci] = halves(tag).map(u16::from_be);
+            skb.push_tag(tpid, tci)?;
+        }
+    }
+    Ok(())
+}
+
+#[inline(always)]
+fn push_tags(skb: Skb, class: ClassKey, priority: u16) -> Result<(), DropReason> {
+    let outer = priority | class.outer_vid();
+    match class.encap() {
+        Encap::Untagged | Encap::Port => Ok(()),
+        Encap::Dot1q => skb.push_tag(C_TPID, outer),
+        Encap::QinqS => skb.push_tag(S_TPID, outer),
+        Encap::QinqSC => {
+            skb.push_tag(C_TPID, priority | class.inner)?;
+            skb.push_tag(S_TPID, outer)
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! The one place that touches packet memory at TC. Offsets are bytes from the first of the frame's bytes.
+//!
+//! Frames are written through helpers alone. A program that wrote to packet memory itself would get a prologue from the verifier that
+//! makes a cloned frame its own first, and the kernel forgets the metadata when it does that: with a `tcpdump` on the port, which
+//! clones, XDP's note would be lost.
+
+pub mod frame;
+mod tunnel;
+
+use core::{ffi::c_void, mem::MaybeUninit};
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{__sk_buff, bpf_hdr_start_off::BPF_HDR_START_MAC},
+    helpers::generated::{
+        bpf_clone_redirect, bpf_redirect, bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_load_bytes,
+        bpf_skb_load_bytes_relative, bpf_skb_pull_data, bpf_skb_store_bytes, bpf_skb_vlan_pop,
+        bpf_skb_vlan_push,
+    },
+    programs::TcContext,
+};
+use sillon_abi::{DropReason, ETHERNET, Handoff, Mac, Note};
+
+use crate::{
+    frame::{Shape, Wire},
+    parse::{IPV4, IPV6, TAG},
+};
+
+/// Tells the copies that we send out of a port from what the node's own stack sends.
+pub const COPY_MARK: u32 = 0x5111_0417;
+
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+/// Bytes of a frame's two addresses.
+const MACS: usize = 12;
+
+/// How much of a frame the pipeline may want to see at once: the headers of a tunnel and those of a neighbour solicitation in it.
+const REACH: u32 = 192;
+
+/// A VLAN tag.
+#[derive(Clone, Copy)]
+pub struct Tag {
+    pub tpid: u16,
+    pub tci: u16,
+}
+
+impl Tag {
+    #[inline(always)]
+    fn on_wire(self) -> u32 {
+        u32::from(self.tpid.to_be()) | u32::from(self.tci.to_be()) << 16
+    }
+}
+
+/// A frame at TC.
+#[derive(Clone, Copy)]
+pub struct Skb {
+    ctx: *mut __sk_buff,
+}
+
+impl Skb {
+    #[inline(always)]
+    pub fn new(ctx: &TcContext) -> Self {
+        Self { ctx: ctx.as_ptr().cast() }
+    }
+
+    #[inline(always)]
+    pub fn of(ctx: *mut __sk_buff) -> Self {
+        Self { ctx }
+    }
+
+    #[inline(always)]
+    pub fn ctx(self) -> *mut __sk_buff {
+        self.ctx
+    }
+
+    #[inline(always)]
+    pub fn ifindex(self) -> u32 {
+        // SAFETY: the kernel gives a valid context for the run of the program.
+        unsafe { (*self.ctx).ifindex }
+    }
+
+    /// Bytes, without FCS and without a tag that stands beside the data.
+    #[inline(always)]
+    pub fn len(self) -> usize {
+        // SAFETY: as above.
+        unsafe { (*self.ctx).len as usize }
+    }
+
+    /// The ethertype that the kernel took the frame for, as on the wire.
+    #[inline(always)]
+    pub fn protocol(self) -> u16 {
+        // SAFETY: as above.
+        unsafe { (*self.ctx).protocol as u16 }
+    }
+
+    /// The destination address.
+    #[inline(always)]
+    pub fn destination(self) -> Option<Mac> {
+        // SAFETY: as above; the comparison bounds the read, and any bytes are an address.
+        unsafe {
+            let (data, end) = ((*self.ctx).data as usize, (*self.ctx).data_end as usize);
+            if data + size_of::<Mac>() > end { None } else { Some((data as *const Mac).read_unaligned()) }
+        }
+    }
+
+    /// Whether the kernel holds a tag of the frame beside the data.
+    #[inline(always)]
+    pub fn has_lifted_tag(self) -> bool {
+        // SAFETY: as above.
+        unsafe { (*self.ctx).vlan_present != 0 }
+    }
+
+    /// Bytes of that tag, without a branch: the verifier would follow both.
+    #[inline(always)]
+    pub fn lifted(self) -> usize {
+        // SAFETY: as above.
+        unsafe { ((*self.ctx).vlan_present as usize & 1) * TAG }
+    }
+
+    #[inline(always)]
+    pub fn mark(self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (*self.ctx).mark }
+    }
+
+    #[inline(always)]
+    pub fn set_mark(self, mark: u32) {
+        // SAFETY: as above.
+        unsafe { (*self.ctx).mark = mark };
+    }
+
+    /// What XDP handed over, if it handed this frame over at all. From then on the frame starts at its MAC header.
+    #[inline(always)]
+    pub fn take_handoff(self) -> Result<Option<Handoff>, DropReason> {
+        if let Some(handoff) = self.handoff_at(Note::BEHIND) {
+            self.start_at_mac_header()?;
+            return Ok(Some(handoff));
+        }
+        Ok(self.handoff_at(Note::AHEAD))
+    }
+
+    /// Reads a handoff some 16-bit words into the metadata.
+    #[inline(always)]
+    fn handoff_at(self, word: usize) -> Option<Handoff> {
+        const WORDS: usize = size_of::<Handoff>() / 2;
+        // SAFETY: as above; the comparison bounds the read, metadata is 4-aligned, and any bytes are a `Handoff`.
+        unsafe {
+            let (meta, data) = ((*self.ctx).data_meta as usize, (*self.ctx).data as usize);
+            if meta + size_of::<Note>() > data {
+                return None;
+            }
+            let words = *(meta as *const [u16; WORDS]).byte_add(2 * word);
+            let handoff: Handoff = core::mem::transmute(words);
+            (handoff.magic == Handoff::MAGIC).then_some(handoff)
+        }
+    }
+
+    /// Makes a frame that is at its payload start at its MAC header, as the kernel meant to (see [`Note`]).
+    #[inline(always)]
+    fn start_at_mac_header(self) -> Result<(), DropReason> {
+        let mut header = [0u16; ETHERNET / 2];
+        let into = (&raw mut header).cast();
+        // SAFETY: `header` is as long as we say; no packet reference is held across it. Growing by a MAC header makes the
+        // kernel take what is new for the MAC header, which it was before.
+        let done = unsafe {
+            bpf_skb_load_bytes_relative(self.ctx.cast(), 0, into, ETHERNET as u32, BPF_HDR_START_MAC) == 0
+                && bpf_skb_change_head(self.ctx, ETHERNET as u32, 0) == 0
+        };
+        if done { self.store(0, header) } else { Err(DropReason::NoHeadroom) }
+    }
+
+    #[inline(always)]
+    pub fn store<T: Copy>(self, offset: usize, value: T) -> Result<(), DropReason> {
+        // SAFETY: `value` is as long as we say.
+        unsafe { self.store_bytes(offset, (&raw const value).cast(), size_of::<T>()) }
+    }
+
+    /// # Safety
+    /// `bytes` must point to `len` readable bytes.
+    #[inline(always)]
+    unsafe fn store_bytes(self, offset: usize, bytes: *const c_void, len: usize) -> Result<(), DropReason> {
+        // SAFETY: as the caller promises; the helper checks the bounds of the frame.
+        match unsafe { bpf_skb_store_bytes(self.ctx, offset as u32, bytes, len as u32, 0) } {
+            0 => Ok(()),
+            _ => Err(DropReason::Truncated),
+        }
+    }
+
+    /// Gives the frame one more tag in front of those it has.
+    #[inline(always)]
+    pub fn push_tag(self, tpid: u16, tci: u16) -> Result<(), DropReason> {
+        // SAFETY: no packet reference is held across it.
+        match unsafe { bpf_skb_vlan_push(self.ctx, tpid.to_be(), tci) } {
+            0 => Ok(()),
+            _ => Err(DropReason::NoHeadroom),
+        }
+    }
+
+    /// Takes off the tag that was pushed last.
+    #[inline(always)]
+    pub fn pop_tag(self) -> Result<(), DropReason> {
+        // SAFETY: as above.
+        match unsafe { bpf_skb_vlan_pop(self.ctx) } {
+            0 => Ok(()),
+            _ => Err(DropReason::CopyFailed),
+        }
+    }
+
+    /// Puts `by` undefined bytes in front.
+    #[inline(always)]
+    pub fn grow(self, by: usize) -> Result<(), DropReason> {
+        // SAFETY: as above.
+        if by != 0 && unsafe { bpf_skb_change_head(self.ctx, by as u32, 0) } != 0 {
+            return Err(DropReason::NoHeadroom);
+        }
+        Ok(())
+    }
+
+    /// Takes `by` bytes off the end.
+    #[inline(always)]
+    pub fn trim(self, by: usize) -> Result<(), DropReason> {
+        self.resize(self.len() - by)
+    }
+
+    /// Makes the frame end where it has `len` bytes; what is new is zero.
+    #[inline(always)]
+    fn resize(self, len: usize) -> Result<(), DropReason> {
+        // SAFETY: as above.
+        if len != self.len() && unsafe { bpf_skb_change_tail(self.ctx, len as u32, 0) } != 0 {
+            return Err(DropReason::NoHeadroom);
+        }
+        Ok(())
+    }
+
+    /// Whether the kernel takes it for IP.
+    #[inline(always)]
+    fn is_ip(self) -> bool {
+        matches!(u16::from_be(self.protocol()), IPV4 | IPV6)
+    }
+
+    /// The tag beside the data.
+    #[inline(always)]
+    pub fn lifted_tag(self) -> Tag {
+        // SAFETY: the kernel gives a valid context for the run of the program.
+        unsafe { Tag { tpid: u16::from_be((*self.ctx).vlan_proto as u16), tci: (*self.ctx).vlan_tci as u16 } }
+    }
+
+    /// Payload of each packet but the last, where several travel as one; else 0.
+    #[inline(always)]
+    pub fn segment_size(self) -> usize {
+        // SAFETY: as above.
+        unsafe { (*self.ctx).gso_size as usize }
+    }
+
+    /// What is to be known of several packets that travel as one. `l3` is an offset in the data. What is neither TCP nor UDP directly behind an
+    /// IP header is taken as if it were one packet, which is too big for all.
+    #[inline(always)]
+    pub fn shape(self, ethertype: u16, l3: usize) -> Shape {
+        let packed = sillon_packets(self.ctx, ethertype.into(), l3 as u32);
+        Shape {
+            surplus: (packed >> 44) as usize,
+            repeated: packed as usize & 0xff_ffff,
+            more: (packed >> 24) as usize & 0xf_ffff,
+        }
+    }
+
+    /// Makes the first bytes of the frame those in direct reach.
+    #[inline(always)]
+    pub fn pull(self) {
+        sillon_pull(self.ctx);
+    }
+
+    /// Where `T` stands in the data, if all of it is in direct reach.
+    #[inline(always)]
+    pub fn at<T: Wire>(self, offset: usize) -> Result<*mut T, DropReason> {
+        // SAFETY: as above; the comparison is the one that the verifier wants to see.
+        let (start, end) = unsafe { ((*self.ctx).data as usize, (*self.ctx).data_end as usize) };
+        if start + offset + size_of::<T>() > end {
+            return Err(DropReason::Truncated);
+        }
+        Ok((start + offset) as *mut T)
+    }
+
+    #[inline(always)]
+    pub fn read<T: Wire>(self, offset: usize) -> Result<T, DropReason> {
+        // SAFETY: `at` checked the bounds; `Wire` says that any bytes are a value.
+        Ok(unsafe { self.at::<T>(offset)?.read_unaligned() })
+    }
+
+    /// Reads at any offset of the data.
+    #[inline(always)]
+    pub fn load<T: Wire>(self, offset: usize) -> Result<T, DropReason> {
+        /// As in `frame.rs`.
+        #[repr(align(8))]
+        struct Aligned<T>(MaybeUninit<T>);
+        let mut value = Aligned(MaybeUninit::<T>::uninit());
+        let into = value.0.as_mut_ptr().cast();
+        // SAFETY: `value` is as long as we say, and filled where the helper says so; `Wire` says that any bytes are a value.
+        unsafe {
+            match bpf_skb_load_bytes(self.ctx.cast(), offset as u32, into, size_of::<T>() as u32) {
+                0 => Ok(value.0.assume_init()),
+                _ => Err(DropReason::Truncated),
+            }
+        }
+    }
+
+    /// Writes at any offset of the data.
+    #[inline(always)]
+    pub fn write<T: Wire>(self, offset: usize, value: &T) -> Result<(), DropReason> {
+        // SAFETY: `value` is as long as we say.
+        unsafe { self.store_bytes(offset, (&raw const *value).cast(), size_of::<T>()) }
+    }
+
+    /// Sends the frame itself out of a device.
+    #[inline(always)]
+    pub fn redirect(self, ifindex: u32) -> i32 {
+        // SAFETY: a helper without pointers.
+        unsafe { bpf_redirect(ifindex, 0) as i32 }
+    }
+
+    /// Sends a copy out of a device.
+    #[inline(always)]
+    pub fn copy_to(self, ifindex: u32) -> Result<(), DropReason> {
+        // SAFETY: no packet reference is held across it.
+        match unsafe { bpf_clone_redirect(self.ctx, ifindex, 0) } {
+            0 => Ok(()),
+            _ => Err(DropReason::CopyFailed),
+        }
+    }
+}
+
+/// [`Shape`] in a word. A global function, as all of them are here that have many ways through them: the verifier walks through it once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sillon_packets(ctx: *mut __sk_buff, ethertype: u32, l3: u32) -> u64 {
+    let ethertype = ethertype as u16;
+    let (skb, l3) = (Skb::of(ctx), l3 as usize & 0xff);
+    if skb.segment_size() == 0 {
+        return 0;
+    }
+    let (protocol, l4) = match ethertype {
+        IPV4 => {
+            let head = skb.load::<u8>(l3).unwrap_or(0);
+            (skb.load::<u8>(l3 + 9), l3 + usize::from(head & 0xf) * 4)
+        }
+        IPV6 => (skb.load::<u8>(l3 + 6), l3 + 40),
+        _ => return 0,
+    };
+    let headers = match protocol {
+        Ok(TCP) => l4 + usize::from(skb.load::<u8>(l4 + 12).unwrap_or(0) >> 4) * 4,
+        Ok(UDP) => l4 + 8,
+        _ => return 0,
+    };
+    let (len, size) = (skb.len(), skb.segment_size());
+    if size == 0 || len <= headers + size {
+        return 0;
+    }
+    let payload = len - headers;
+    let more = (payload - 1) / size;
+    let (surplus, more, repeated) = ((payload - size) as u64, more as u64, (more * headers) as u64);
+    surplus << 44 | (more & 0xf_ffff) << 24 | repeated & 0xff_ffff
+}
+
+/// Takes tags off, as many as an attachment and a priority may be.
+#[inline(always)]
+pub fn pop_tags(skb: Skb, count: usize) -> Result<(), DropReason> {
+    for tag in 0..3 {
+        if tag < count {
+            skb.pop_tag()?;
+        }
+    }
+    Ok(())
+}
+
+/// See [`Skb::pull`]. Where the kernel has no memory for it, reading ends early, and the frame is dropped for that.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sillon_pull(ctx: *mut __sk_buff) -> u32 {
+    // SAFETY: the kernel gives a valid context for the run of the program; no packet reference is held across the call.
+    unsafe {
+        let reach = (*ctx).data_end - (*ctx).data;
+        let wanted = if (*ctx).len < REACH { (*ctx).len } else { REACH };
+        if reach < wanted {
+            bpf_skb_pull_data(ctx, wanted);
+        }
+    }
+    0
+}

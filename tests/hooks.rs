@@ -1,0 +1,208 @@
+//! Ports whose frames are seen to at TC: what is theirs alone, and what they have in common with those at XDP. Every pair of encapsulations is in
+//! `encapsulations.rs`, who may receive what in `isolation.rs`.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
+
+mod common;
+
+use std::net::IpAddr;
+
+use common::{comes, datagram, fabric, mac, soon, stays_away, stream};
+use serde_json::Value;
+use sillon_rig::{Fabric, Family, KernelHost, NodeFile, Underlay, Wire, frame::BROADCAST};
+
+/// Bytes of a transfer: enough for many super-packets.
+const BYTES: usize = 32 << 20;
+/// Most that a packet has.
+const MTU: u64 = 1500;
+
+/// A segment between `p0` and `p1` of one edge and `p0` of the other; all ports are at `hook`, and the uplinks at `uplink`.
+fn file(fabric: &Fabric, edge: usize, hook: &str, uplink: &str) -> NodeFile {
+    let remote = fabric.vtep(1 - edge, Family::V4);
+    let file = fabric.file_at(edge, uplink).port_at("p0", "access", hook).port_at("p1", "access", hook);
+    let file = file.segment("alder-lan", 100, "lan", &[remote]).attach("alder-lan", "p0", "untagged");
+    if edge == 0 { file.attach("alder-lan", "p1", "dot1q 100") } else { file }
+}
+
+/// Host 1 at edge 0, host 2 at edge 1, whose second port has no attachment.
+fn wires(fabric: &mut Fabric, hook: &str, uplink: &str) -> [Wire; 4] {
+    let wires =
+        [(0, "p0"), (1, "p0"), (1, "p1"), (0, "p1")].map(|(edge, port)| fabric.plug(edge, port).unwrap());
+    for edge in [0, 1] {
+        let file = file(fabric, edge, hook, uplink);
+        fabric.edges[edge].start(&file).unwrap();
+    }
+    wires
+}
+
+fn greet(wires: &[Wire; 4]) {
+    wires[1].send(&datagram(2, BROADCAST, "I am 2")).unwrap();
+    assert!(comes(&wires[0], "I am 2"));
+    wires[0].send(&datagram(1, BROADCAST, "I am 1")).unwrap();
+    assert!(comes(&wires[1], "I am 1"));
+}
+
+fn port(fabric: &Fabric, edge: usize, name: &str) -> Value {
+    let ports = fabric.edges[edge].show("ports").unwrap();
+    ports.into_iter().find(|port| port["name"] == name).unwrap()
+}
+
+/// Frames and bytes that the attachment on a port has received and sent.
+fn traffic(fabric: &Fabric, edge: usize) -> [u64; 4] {
+    let port = port(fabric, edge, "p0");
+    let traffic = &port["attachments"][0]["traffic"];
+    ["in_frames", "in_bytes", "out_frames", "out_bytes"].map(|key| traffic[key].as_u64().unwrap())
+}
+
+/// Two kernels as hosts, with all that their devices can do for them on, as it is by default.
+fn kernels(wires: [Wire; 4]) -> [KernelHost; 2] {
+    let [one, two, ..] = wires;
+    let mut number = 0;
+    [one, two].map(|wire| {
+        number += 1;
+        wire.netns
+            .run("ethtool", &["-K", "eth0", "tx", "on", "tso", "on", "gso", "on", "gro", "on"])
+            .unwrap();
+        let addresses = [format!("10.0.0.{number}/24"), format!("fd00::{number}/64")];
+        let addresses = [addresses[0].as_str(), addresses[1].as_str()];
+        KernelHost::new(wire, &format!("02:00:00:00:00:0{number}"), &addresses).unwrap()
+    })
+}
+
+/// Sends bytes from host 1 to host 2, and says how many bytes a frame had where it came in and where it went out.
+fn bytes_a_frame(fabric: &Fabric, hosts: &[KernelHost; 2], to: IpAddr) -> [u64; 2] {
+    let before = [traffic(fabric, 0), traffic(fabric, 1)];
+    let transfer = hosts[0].transfer(&hosts[1], to, BYTES).unwrap();
+    assert!(transfer.intact);
+    eprintln!("{:.1} Gbit/s", transfer.gigabits());
+    let after = [traffic(fabric, 0), traffic(fabric, 1)];
+    let of = |edge: usize, at: usize| after[edge][at] - before[edge][at];
+    [of(0, 1) / of(0, 0), of(1, 3) / of(1, 2)]
+}
+
+#[test]
+fn super_packets_cross_whole() {
+    let mut fabric = fabric(Underlay::Direct);
+    let hosts = kernels(wires(&mut fabric, "tc", "tc"));
+    for edge in &fabric.edges {
+        // The rig readies its underlay for XDP.
+        edge.netns.run("ethtool", &["-K", "up0", "tx", "on", "tso", "on", "gso", "on", "gro", "on"]).unwrap();
+    }
+    for to in ["10.0.0.2", "fd00::2"] {
+        let sizes = bytes_a_frame(&fabric, &hosts, to.parse().unwrap());
+        assert!(sizes.iter().all(|size| *size > 4 * MTU), "{to}: {sizes:?} bytes a frame");
+    }
+}
+
+/// The underlay's frames are one packet each there, and what is decapsulated is put together again.
+#[test]
+fn behind_an_uplink_at_xdp_packets_become_super_packets_again() {
+    let mut fabric = fabric(Underlay::Direct);
+    let hosts = kernels(wires(&mut fabric, "tc", "xdp"));
+    // One of these packets is a frame of the uplink's, which counts it there; the kernel of the host puts as many together as came at once.
+    for to in ["10.0.0.2", "fd00::2"] {
+        let [sent, _] = bytes_a_frame(&fabric, &hosts, to.parse().unwrap());
+        assert!(sent > 4 * MTU, "{to}: {sent} bytes a frame");
+    }
+}
+
+#[test]
+fn a_profile_charges_what_goes_on_the_wire() {
+    let mut fabric = fabric(Underlay::Direct);
+    let wires = wires(&mut fabric, "tc", "tc");
+    let remote = fabric.vtep(1, Family::V4);
+    let file = fabric.file_at(0, "tc").port_at("p0", "access", "tc").port_at("p1", "access", "tc");
+    let file = file.segment("alder-lan", 100, "lan", &[remote]).attach("alder-lan", "p0", "untagged");
+    let file = file.key("ingress", "\"fast\"").attach("alder-lan", "p1", "dot1q 100");
+    let file = file.profile("fast").key("cir", "\"100 Gbit/s\"").key("cbs", "\"64 MiB\"");
+    fabric.edges[0].reload(&file).unwrap();
+    let hosts = kernels(wires);
+    let [sent, _] = bytes_a_frame(&fabric, &hosts, "10.0.0.2".parse().unwrap());
+    assert!(sent > 4 * MTU, "{sent} bytes a frame");
+    let guards = fabric.edges[0].show("guards").unwrap();
+    let guard = guards.iter().find(|guard| guard["port"] == "p0").unwrap();
+    let charged = guard["ingress"]["green"]["bytes"].as_u64().unwrap();
+    // Each packet has 1448 bytes of what is sent, and 66 of headers, of which a super-packet has but one.
+    let on_the_wire = BYTES as u64 / 1448 * 1514;
+    assert!(charged >= on_the_wire, "{charged} bytes of {on_the_wire}");
+}
+
+#[test]
+fn a_port_without_an_attachment_carries_nothing_at_tc() {
+    let mut fabric = fabric(Underlay::Direct);
+    let wires = wires(&mut fabric, "tc", "tc");
+    greet(&wires);
+    let before = fabric.edges[1].dropped("p1", "no-attachment").unwrap();
+    wires[2].send(&datagram(3, BROADCAST, "let me in")).unwrap();
+    wires[2].send(&datagram(3, mac(2), "let me in")).unwrap();
+    assert!(stays_away(&wires[0], "let me in") && stays_away(&wires[1], "let me in"));
+    assert_eq!(fabric.edges[1].dropped("p1", "no-attachment").unwrap() - before, 2);
+    assert!(stays_away(&wires[2], "I am"), "a port without an attachment heard something");
+}
+
+#[test]
+fn the_nodes_own_stack_says_nothing_on_a_port_at_tc() {
+    let mut fabric = fabric(Underlay::Direct);
+    let wires = wires(&mut fabric, "tc", "tc");
+    greet(&wires);
+    let before = fabric.edges[0].dropped("p0", "host-egress").unwrap();
+    let netns = &fabric.edges[0].netns;
+    netns.ip("addr add 10.77.0.1/24 dev p0\nneigh add 10.77.0.2 lladdr 02:00:00:00:00:01 dev p0").unwrap();
+    let _ = netns.run("ping", &["-c", "1", "-W", "1", "10.77.0.2"]);
+    assert!(fabric.edges[0].dropped("p0", "host-egress").unwrap() > before);
+}
+
+#[test]
+fn an_agent_that_is_killed_and_started_again_loses_no_frame_at_tc() {
+    let mut fabric = fabric(Underlay::Direct);
+    let wires = wires(&mut fabric, "tc", "tc");
+    greet(&wires);
+    for to in [mac(2), BROADCAST] {
+        let stream = stream(&wires[0], to, &wires[1], || {
+            for edge in [0, 1, 0] {
+                fabric.edges[edge].kill().unwrap();
+                fabric.edges[edge].restart().unwrap();
+            }
+        });
+        assert!(stream.sent > 500, "only {} frames were sent", stream.sent);
+        assert!(stream.lost.is_empty() && stream.doubled == 0, "{:?} lost", stream.lost);
+    }
+}
+
+#[test]
+fn a_flush_takes_a_port_at_tc_down() {
+    let mut fabric = fabric(Underlay::Direct);
+    let wires = wires(&mut fabric, "tc", "tc");
+    greet(&wires);
+    assert_eq!(port(&fabric, 0, "p0")["hook"], "tc");
+    fabric.edges[0].stop().unwrap();
+    fabric.edges[0].flush().unwrap();
+    wires[0].send(&datagram(1, BROADCAST, "still there?")).unwrap();
+    assert!(stays_away(&wires[1], "still there?"));
+    let left = fabric.edges[0].netns.run("bpftool", &["net", "show"]).unwrap_or_default();
+    assert!(!left.contains("sillon"), "{left}");
+}
+
+/// Who takes the pipeline off a port at TC is noticed, and it is put back.
+#[test]
+fn a_hook_is_told_and_can_not_be_changed_under_way() {
+    let mut fabric = fabric(Underlay::Direct);
+    let wires = wires(&mut fabric, "auto", "auto");
+    greet(&wires);
+    let hooks = ["p0", "p1", "up0"].map(|name| port(&fabric, 0, name)["hook"].as_str().unwrap().to_owned());
+    assert_eq!(hooks, ["tc", "tc", "xdp"], "auto is TC on a veth that is no uplink");
+    let refused = fabric.edges[0].reload(&file(&fabric, 0, "xdp", "auto")).unwrap_err();
+    assert!(format!("{refused:#}").contains("hook"), "{refused:#}");
+    greet(&wires);
+    // Out, and in again.
+    let without = fabric.file_at(0, "auto");
+    fabric.edges[0].reload(&without).unwrap();
+    fabric.edges[0].reload(&file(&fabric, 0, "xdp", "auto")).unwrap();
+    assert_eq!(port(&fabric, 0, "p0")["hook"], "xdp");
+    assert!(soon(|| {
+        wires[1].send(&datagram(2, BROADCAST, "I am 2")).unwrap();
+        comes(&wires[0], "I am 2")
+    }));
+    let proof = fabric.edges[0].sillon(&["verify", "--node", fabric.edges[0].name()]).unwrap();
+    assert!(proof.status.success(), "{}", String::from_utf8_lossy(&[proof.stdout, proof.stderr].concat()));
+}
