@@ -7,6 +7,7 @@
 #![no_std]
 
 mod binding;
+pub mod decision;
 mod exit;
 mod fdb;
 mod flood;
@@ -30,7 +31,7 @@ pub use tables::{
 pub use tunnel::{Addr, PATH_BUCKETS, PathEntry, RemoteEntry, TunnelEntry, TunnelKey, V4_OUTER, V6_OUTER};
 
 /// Version of every layout and meaning in this crate.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// How high an ifindex may be, and one: ports are in an array, since that is asked for every frame.
 pub const PORT_SLOTS: u32 = 1 << 18;

@@ -2,6 +2,8 @@
 //! addresses and ports make its flow; a frame that is no IP has its MACs. Fragments hash by addresses alone, so that
 //! all of a packet take one way.
 
+use sillon_abi::decision::SPREAD;
+
 use crate::{
     frame::{Frame, halves},
     parse::{IPV4, IPV6, Inner},
@@ -20,9 +22,6 @@ const SCTP: u8 = 132;
 pub const PLAIN: u8 = 0x45;
 /// More fragments, or an offset; as on the wire.
 pub const FRAGMENT: u16 = 0x3fff_u16.to_be();
-
-/// Odd, with an irregular bit pattern (the fractional part of the golden ratio): multiplying spreads every bit upwards.
-pub const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 #[inline(always)]
 fn mix(hash: u64, word: u64) -> u64 {

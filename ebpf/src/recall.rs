@@ -17,12 +17,14 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, PerCpuArray},
 };
-use sillon_abi::{Epochs, Exit, V4_OUTER};
+use sillon_abi::{
+    Epochs, Exit, V4_OUTER,
+    decision::{self, OVER_IPV6, TUNNELLED},
+};
 
 use crate::{
     classify::{Origin, Tags},
     count,
-    flow::SPREAD,
     frame::Macs,
     outer, plain,
     tunnel::{Packet, Vxlan},
@@ -111,10 +113,6 @@ impl Decision {
     }
 }
 
-/// No tags have this bit and not the lower ones beside it, see `ClassKey::word`: of `inner`, where a VID has it not, and `ClassKey::ANY` has all.
-const TUNNELLED: u64 = 1 << 63;
-const OVER_IPV6: u64 = 1 << 62;
-
 impl Flow {
     #[inline(always)]
     pub fn on_port(tags: &Tags) -> Self {
@@ -137,14 +135,11 @@ impl Flow {
         Self { place: TUNNELLED | over | vxlan.place(), source, macs }
     }
 
-    /// Two products that the CPU can form at once: every bit of either factor reaches the topmost bits of its product.
     #[inline(always)]
     fn slot(&self) -> u32 {
-        let addresses = self.macs.head.wrapping_mul(SPREAD);
-        let rest = self.place ^ self.source.word() ^ u64::from(self.macs.tail) << 17;
-        let hash = addresses ^ rest.wrapping_mul(SPREAD.rotate_left(32) | 1);
+        let slot = decision::slot(self.place, self.source.word(), (self.macs.head, self.macs.tail));
         // SAFETY: a static, as `RECALL`.
-        (hash >> 40) as u32 & unsafe { core::ptr::read_volatile(&raw const LAST_SLOT) }
+        slot & unsafe { core::ptr::read_volatile(&raw const LAST_SLOT) }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use sillon_abi::ClassKey;
+use sillon_abi::{ClassKey, decision};
 use sillon_rig::{
     Fabric, Frame, PacketSocket, Tag, Underlay, Wire,
     frame::{BROADCAST, Macs},
@@ -131,14 +131,11 @@ fn vxlan_with_a_forged_inner_source() {
     });
 }
 
-/// Where a flow is remembered, in the largest memory that there is (`ebpf/src/recall.rs`). Anybody can reckon that, and look for frames that fall into
-/// the place of another's.
+/// Where a flow is remembered, in the largest memory that there is. Anybody can reckon that, and look for frames that fall into the place of another's.
 fn slot(place: u64, source: u32, frame: &Frame) -> u16 {
-    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-    let head = u64::from_le_bytes(*frame.0.first_chunk().unwrap());
-    let tail = u64::from(u32::from_le_bytes(*frame.0[8..].first_chunk().unwrap()));
-    let rest = place ^ u64::from(source) ^ tail << 17;
-    ((head.wrapping_mul(SPREAD) ^ rest.wrapping_mul(SPREAD.rotate_left(32) | 1)) >> 40) as u16
+    let head = u64::from_ne_bytes(*frame.0.first_chunk().unwrap());
+    let tail = u32::from_ne_bytes(*frame.0[8..].first_chunk().unwrap());
+    decision::slot(place, source.into(), (head, tail)) as u16
 }
 
 /// A stranger in the underlay that finds an address, or a VNI, whose frames fall into the place of a flow that is remembered (chosen collisions: S. Crosby,
@@ -148,7 +145,7 @@ fn vxlan_that_falls_into_the_place_of_a_remembered_flow() {
     let bench = Bench::new();
     bench.alder.send(&datagram(1, BROADCAST, "here")).unwrap();
     let (flow, attack) = (datagram(9, mac(1), "welcome"), datagram(9, mac(1), "attack!"));
-    let place = |vni: u32| 1 << 63 | u64::from(vni.to_be() >> 8);
+    let place = |vni: u32| decision::TUNNELLED | u64::from(vni.to_be() >> 8);
     let wire = u32::from_ne_bytes;
     let taken = slot(place(100), wire(REMOTE), &flow);
     let source = (1..u32::MAX)
