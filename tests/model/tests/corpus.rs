@@ -33,7 +33,8 @@ fn replay_all(hooks: Hooks) {
     let mut paths: Vec<_> = fs::read_dir(&corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     assert!(!paths.is_empty(), "{} is empty", corpus.display());
-    let is_taken = |act: &&Act| matches!(act, Act::Frame { device, bytes, .. } if hooks.takes(*device, bytes));
+    let is_taken =
+        |act: &&Act| matches!(act, Act::Frame { device, bytes, .. } if hooks.takes(*device, bytes));
     let mut tried = 0;
     bed::with(hooks, |bed| {
         for path in &paths {
