@@ -5,11 +5,11 @@
 
 mod common;
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use common::{comes, datagram, fabric, mac, soon, stays_away, stream};
 use serde_json::Value;
-use sillon_rig::{Fabric, Family, KernelHost, NodeFile, Underlay, Wire, frame::BROADCAST};
+use sillon_rig::{Fabric, Family, KernelHost, NodeFile, PacketSocket, Tag, Underlay, Wire, frame::BROADCAST};
 
 /// Bytes of a transfer: enough for many super-packets.
 const BYTES: usize = 32 << 20;
@@ -183,7 +183,50 @@ fn a_flush_takes_a_port_at_tc_down() {
     assert!(!left.contains("sillon"), "{left}");
 }
 
-/// Who takes the pipeline off a port at TC is noticed, and it is put back.
+/// How many frames a device of edge 0 has sent.
+fn sent(fabric: &Fabric, device: &str) -> u64 {
+    let links = fabric.edges[0].netns.run("ip", &["-j", "-s", "link", "show", "dev", device]).unwrap();
+    let links: Value = serde_json::from_str(&links).unwrap();
+    links[0]["stats64"]["tx"]["packets"].as_u64().unwrap()
+}
+
+/// Between two ports of one node, and out of a tunnel, a frame for one address is in the other network namespace without having been sent by the port's
+/// device; so it is no more if the far end comes to be in the node's own.
+#[test]
+fn what_is_for_one_address_goes_to_the_far_end_at_once() {
+    for uplink in ["tc", "xdp"] {
+        let mut fabric = fabric(Underlay::Direct);
+        let wires = wires(&mut fabric, "tc", uplink);
+        greet(&wires);
+        wires[3].send(&datagram(4, BROADCAST, "I am 4").tagged(&[Tag::c(100)])).unwrap();
+        assert!(comes(&wires[0], "I am 4") && comes(&wires[1], "I am 4"));
+        let before = sent(&fabric, "p1");
+        for from in [1, 2] {
+            for number in 0..20 {
+                let text = format!("{number} of {from}");
+                wires[from - 1].send(&datagram(from as u8, mac(4), &text)).unwrap();
+                assert!(comes(&wires[3], &text));
+            }
+        }
+        assert_eq!(sent(&fabric, "p1"), before);
+        wires[0].send(&datagram(1, BROADCAST, "to all")).unwrap();
+        assert!(comes(&wires[3], "to all"));
+        assert_eq!(sent(&fabric, "p1"), before + 1);
+        let home = fabric.edges[0].netns.path();
+        let home = home.to_str().unwrap();
+        wires[3].netns.run("ip", &["link", "set", "eth0", "netns", home]).unwrap();
+        let edge = &fabric.edges[0].netns;
+        edge.ip("link set eth0 up").unwrap();
+        let socket = edge.enter(|| Ok(PacketSocket::open("eth0")?)).unwrap();
+        assert!(soon(|| {
+            wires[0].send(&datagram(1, mac(4), "at home")).unwrap();
+            let frame = socket.receive(Duration::from_millis(50)).unwrap();
+            frame.is_some_and(|frame| frame.windows(7).any(|text| text == b"at home"))
+        }));
+        assert!(sent(&fabric, "p1") > before + 1);
+    }
+}
+
 #[test]
 fn a_hook_is_told_and_can_not_be_changed_under_way() {
     let mut fabric = fabric(Underlay::Direct);

@@ -80,7 +80,10 @@ fn jumbos_cross(family: Family) {
     assert!(crosses(&near[1], &far[1], &sized(1, BROADCAST, 1500, true)));
     assert!(crosses(&far[1], &near[1], &sized(2, mac(1), 1500, true)));
     let shown = fabric.edges[0].show("ports").unwrap();
-    let port = shown.iter().find(|port| port["name"] == "p0").unwrap();
+    let shown = |name| shown.iter().find(|port| port["name"] == name).unwrap();
+    let multi_buffer = ["p0", "p1", "up0"].map(|name| shown(name)["multi_buffer"].as_bool());
+    assert_eq!(multi_buffer, [Some(true), Some(false), Some(true)]);
+    let port = shown("p0");
     let bytes = &port["attachments"][0]["traffic"]["in_bytes"];
     let sizes = 3 * (64 + 1500 + 4000 + 8999 + 9000) + 9000 + 9001;
     assert_eq!(bytes.as_u64(), Some((sizes + 17 * ETHERNET) as u64), "each byte counts, in whichever piece");

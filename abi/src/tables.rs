@@ -36,7 +36,7 @@ pub struct PortEntry {
     pub mac: Mac,
     /// A [`Role`].
     pub role: u8,
-    /// [`PortEntry::PEERS`] | [`PortEntry::AT_TC`].
+    /// [`PortEntry::PEERS`] | [`PortEntry::AT_TC`] | [`PortEntry::HAS_FAR_END`].
     pub flags: u8,
     /// On an uplink: the node's IPv4 VTEP as on the wire; zero where there is none.
     pub vtep4: [u8; 4],
@@ -49,6 +49,8 @@ impl PortEntry {
     pub const PEERS: u8 = 1;
     /// In `flags`: the pipeline is at TC here, and not at XDP.
     pub const AT_TC: u8 = 2;
+    /// In `flags`, beside [`PortEntry::AT_TC`]: the device is one end of a veth pair whose other end is in another network namespace.
+    pub const HAS_FAR_END: u8 = 4;
 }
 
 /// What userspace remembers of a port.

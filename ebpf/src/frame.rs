@@ -67,6 +67,12 @@ impl Macs {
         Mac([self.head as u16, (self.head >> 16) as u16, (self.head >> 32) as u16])
     }
 
+    /// Whether the destination is no group of addresses (IEEE 802: the first bit on the wire).
+    #[inline(always)]
+    pub const fn is_unicast(self) -> bool {
+        self.head & 1 == 0
+    }
+
     #[inline(always)]
     pub const fn src(self) -> Mac {
         Mac([(self.head >> 48) as u16, self.tail as u16, (self.tail >> 16) as u16])
@@ -107,6 +113,8 @@ pub struct Way {
     pub ifindex: u32,
     /// Hash of the flow by which a remote's path was found, or an attachment's segment.
     pub proof: u32,
+    /// Whether it goes to one address alone.
+    pub is_unicast: bool,
 }
 
 /// A frame, wherever in the kernel we meet it. Offsets are bytes from the first of its bytes on the wire, tags and all. The pipeline is

@@ -202,8 +202,11 @@ fn onward(skb: Skb, note: &Handoff) -> Result<i32, DropReason> {
     if attachment.segment != note.segment {
         return Err(DropReason::StaleExit);
     }
-    skb.set_mark(COPY_MARK);
-    Ok(skb.redirect(attachment.class.ifindex))
+    let ifindex = attachment.class.ifindex;
+    // SAFETY: a map value, alive for the run of the program.
+    let port = PORTS.get_ptr(ifindex).map(|port| unsafe { &*port }).ok_or(DropReason::NoDevice)?;
+    let is_unicast = skb.destination().is_some_and(|to| to.0[0] & 1 == 0);
+    Ok(skb.hand_to_port(ifindex, port, is_unicast))
 }
 
 #[inline(always)]

@@ -3,6 +3,7 @@
 mod ageing;
 mod counters;
 mod drift;
+mod hooks;
 mod places;
 
 use std::{
@@ -41,7 +42,7 @@ use crate::{
         sizes::Sizes,
         tables::{Tables, padded, unpadded},
     },
-    model::{Limits, MacAddr, NodeConfig, Port, PortRole},
+    model::{Limits, MacAddr, NodeConfig, PortRole},
     net::{NetlinkError, links::Link, underlay::Snapshot},
 };
 
@@ -278,44 +279,9 @@ impl Reconciler {
         previous: Tables,
         links: &BTreeMap<String, Link>,
     ) -> Result<Change, ApplyError> {
-        let devices = devices(config, links);
+        let devices = hooks::devices(config, links);
         let wanted = compile::compile(config, &devices, &previous, &self.sizes)?;
         Ok(Change { devices, previous, wanted })
-    }
-
-    /// A port that stays is seen to where it was.
-    fn check_modes(
-        &self,
-        config: &NodeConfig,
-        links: &BTreeMap<String, Link>,
-        tables: &Tables,
-    ) -> Result<(), ApplyError> {
-        let xdp = tables.records.values().filter_map(|record| Mode::from_number(record.mode));
-        if let Some(is) = xdp.filter(|mode| *mode != Mode::Tc).find(|mode| *mode != self.mode) {
-            return Err(fixed("the XDP mode (--xdp-mode)", &is, &self.mode));
-        }
-        for port in &config.ports {
-            let Some(link) = links.get(port.name.as_str()) else { continue };
-            let Some(record) = tables.records.get(&link.ifindex) else { continue };
-            let (is, wanted) = (Mode::from_number(record.mode), self.mode_of(port, link));
-            if is != Some(wanted) {
-                let what = "the hook of a port ([[port]] hook; or take the port out and put it in again)";
-                return Err(fixed(what, &is.unwrap_or(wanted), &wanted));
-            }
-        }
-        Ok(())
-    }
-
-    /// Where a port's frames are seen to.
-    fn mode_of(&self, port: &Port, link: &Link) -> Mode {
-        if is_at_tc(port, link) { Mode::Tc } else { self.mode }
-    }
-
-    /// The mode of the port on a link, and what it can't bear there.
-    fn setting_of(&self, link: &Link) -> (Mode, Setting) {
-        let port = self.config.ports.iter().find(|port| port.name.as_str() == link.name);
-        let mode = port.map_or(self.mode, |port| self.mode_of(port, link));
-        (mode, Setting::of(mode, link.kind.as_deref()))
     }
 
     /// Devices came, went or changed.
@@ -412,7 +378,7 @@ impl Reconciler {
         links: &BTreeMap<String, Link>,
     ) -> Result<PortRecord, ApplyError> {
         let kind = links.get(name).and_then(|link| link.kind.as_deref());
-        let mode = if device.at_tc { Mode::Tc } else { self.mode };
+        let mode = self.mode_on(device);
         let features = hygiene::turn_off(name, Setting::of(mode, kind)).await?;
         Ok(PortRecord { name: padded(name), features, mode: mode.number() })
     }
@@ -425,7 +391,7 @@ impl Reconciler {
         let names = self.config.ports.iter().map(|port| port.name.as_str());
         let ports = names.filter_map(|name| links.get(name));
         let ports = ports.filter(|link| self.attached.contains_key(&link.ifindex));
-        let lapsed = hygiene::lapsed(ports.map(|link| (link.name.as_str(), self.setting_of(link).1))).await?;
+        let lapsed = hygiene::lapsed(ports.map(|link| (link.name.as_str(), self.setting_of(link)))).await?;
         let mut result = Ok(());
         for link in lapsed.into_iter().filter_map(|name| links.get(name)) {
             result = result.and(self.clean(link).await);
@@ -434,7 +400,7 @@ impl Reconciler {
     }
 
     async fn clean(&mut self, link: &Link) -> Result<(), ApplyError> {
-        let features = hygiene::turn_off(&link.name, self.setting_of(link).1).await?;
+        let features = hygiene::turn_off(&link.name, self.setting_of(link)).await?;
         warn!(port = link.name, "somebody turned on what was off: frames may have lost their tags since");
         Ok(self.maps.add_features(link.ifindex, features)?)
     }
@@ -445,7 +411,7 @@ impl Reconciler {
             let name = port.name.as_str();
             let Some(device) = devices.get(name) else { continue };
             let role = role(port.role);
-            let mode = if device.at_tc { Mode::Tc } else { self.mode };
+            let mode = self.mode_on(*device);
             if self.attached.get(&device.ifindex) == Some(&(role, mode)) {
                 continue;
             }
@@ -504,18 +470,6 @@ fn fixed(what: &'static str, is: &impl std::fmt::Debug, wanted: &impl std::fmt::
 fn refuse(config: &NodeConfig, known: &Known<'_>) -> Result<(), ApplyError> {
     let refusals = preflight::check(config, known);
     if refusals.is_empty() { Ok(()) } else { Err(ApplyError::Refused(refusals)) }
-}
-
-/// The configured ports that have a device now.
-fn devices(config: &NodeConfig, links: &BTreeMap<String, Link>) -> BTreeMap<String, Device> {
-    let present = config.ports.iter().filter_map(|port| Some((port, links.get(port.name.as_str())?)));
-    let device =
-        |port, link: &Link| Device { ifindex: link.ifindex, mac: link.mac, at_tc: is_at_tc(port, link) };
-    present.map(|(port, link)| (link.name.clone(), device(port, link))).collect()
-}
-
-fn is_at_tc(port: &Port, link: &Link) -> bool {
-    port.hook.is_tc(port.role, link.kind.as_deref())
 }
 
 /// Takes a node down: its programs, its maps, and what it changed on its ports. Returns the ports that were given back.

@@ -40,14 +40,14 @@ pub fn show(args: &ShowArgs, output: Output) -> anyhow::Result<ExitCode> {
     if args.json {
         json(&view, args.what, &pins, output)?;
     } else {
-        output.say(&text(&view, args.what)?)?;
+        output.say(&text(&view, args.what, &pins)?)?;
     }
     Ok(exit::DONE)
 }
 
 fn json(view: &View<'_>, what: What, pins: &Pins, output: Output) -> anyhow::Result<()> {
     match what {
-        What::Ports => output.say_json(&view.ports()?),
+        What::Ports => output.say_json(&view.ports(pins)?),
         What::Segments => output.say_json(&view.segments()?),
         What::Fdb => output.say_json(&view.fdb()?),
         What::Bindings => output.say_json(&view.bindings()?),
@@ -56,7 +56,7 @@ fn json(view: &View<'_>, what: What, pins: &Pins, output: Output) -> anyhow::Res
         What::Drops => output.say_json(&view.drops()?),
         What::All => output.say_json(&Everything {
             node: pins.name(),
-            ports: view.ports()?,
+            ports: view.ports(pins)?,
             segments: view.segments()?,
             fdb: view.fdb()?,
             bindings: view.bindings()?,
@@ -67,9 +67,9 @@ fn json(view: &View<'_>, what: What, pins: &Pins, output: Output) -> anyhow::Res
     }
 }
 
-fn text(view: &View<'_>, what: What) -> anyhow::Result<String> {
+fn text(view: &View<'_>, what: What, pins: &Pins) -> anyhow::Result<String> {
     Ok(match what {
-        What::Ports => tables::ports(&view.ports()?),
+        What::Ports => tables::ports(&view.ports(pins)?),
         What::Segments => tables::segments(&view.segments()?),
         What::Fdb => tables::fdb(&view.fdb()?),
         What::Bindings => tables::bindings(&view.bindings()?),

@@ -33,6 +33,18 @@ pub struct Device {
     pub mac: [u8; 6],
     /// Whether the pipeline is at TC there.
     pub at_tc: bool,
+    /// Whether it is one end of a veth pair whose other end is in another network namespace.
+    pub has_far_end: bool,
+}
+
+impl Device {
+    fn flags(self) -> u8 {
+        match (self.at_tc, self.has_far_end) {
+            (false, _) => 0,
+            (true, false) => PortEntry::AT_TC,
+            (true, true) => PortEntry::AT_TC | PortEntry::HAS_FAR_END,
+        }
+    }
 }
 
 /// The configuration does not fit into the maps.
@@ -358,8 +370,7 @@ impl Compiler<'_> {
                 whole: whole.map_or(0, |(id, _)| *id),
                 mac: sillon_abi::Mac::new(device.mac),
                 role: role(port.role) as u8,
-                flags: if peers.contains(&device.ifindex) { PortEntry::PEERS } else { 0 }
-                    | if device.at_tc { PortEntry::AT_TC } else { 0 },
+                flags: device.flags() | if peers.contains(&device.ifindex) { PortEntry::PEERS } else { 0 },
                 vtep4: vtep4.filter(|_| is_uplink).map_or([0; 4], |ip| ip.octets()),
                 vtep6: vtep6.filter(|_| is_uplink).map_or([0; 8], |ip| addr(ip.into()).0),
             };

@@ -1,12 +1,14 @@
 //! The programs on the ports. Links are pinned: they outlive the agent, and a new agent replaces the program in them at one blow.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
 };
 
 use aya::programs::{
     LinkOrder, ProgramInfo, SchedClassifier, TcAttachType, Xdp, XdpMode,
+    loaded_programs,
     links::{FdLink, LinkError, PinnedLink},
     tc::{SchedClassifierLink, TcAttachOptions},
     xdp::XdpLink,
@@ -60,6 +62,14 @@ impl Mode {
             2 => Some(Self::Generic),
             3 => Some(Self::Tc),
             _ => None,
+        }
+    }
+
+    /// Which `hook` of a port that is.
+    pub const fn hook(self) -> &'static str {
+        match self {
+            Self::Native | Self::Generic => "xdp",
+            Self::Tc => "tc",
         }
     }
 
@@ -131,6 +141,34 @@ fn ids(programs: &mut Programs, kind: &str) -> [Option<u32>; 2] {
 
 fn id<E>(info: Result<ProgramInfo, E>) -> Option<u32> {
     info.ok().map(|info| info.id())
+}
+
+/// Of each device on which the pipeline is at XDP, whether that takes frames in several pieces (multi-buffer).
+///
+/// # Errors
+/// The kernel does not say what is loaded, or where.
+pub fn multi_buffer(pins: &Pins) -> Result<BTreeMap<u32, bool>, DataplaneError> {
+    // The kernel keeps the first fifteen bytes.
+    const NAME: &[u8] = FRAGS.as_bytes().first_chunk::<15>().unwrap();
+    let mut taking = BTreeSet::new();
+    for program in loaded_programs() {
+        // One that is gone meanwhile is on no port of ours.
+        if let Ok(program) = program
+            && program.name() == NAME
+        {
+            taking.insert(program.id());
+        }
+    }
+    let mut ports = BTreeMap::new();
+    for entry in fs::read_dir(pins.links()).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let is_xdp = entry.file_name().to_string_lossy().starts_with("xdp-");
+        let failed = |source| DataplaneError::Io { path: path.clone(), source };
+        if is_xdp && let Some(Attached { ifindex, program }) = attached_at(&path).map_err(failed)? {
+            ports.insert(ifindex, taking.contains(&program));
+        }
+    }
+    Ok(ports)
 }
 
 /// Whether the pipeline's link of a device is pinned.

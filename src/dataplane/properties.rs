@@ -374,7 +374,8 @@ fn devices(config: &NodeConfig, dice: &[u8]) -> BTreeMap<String, Device> {
     let devices = ports.filter_map(|(port, dice)| Some((port.name.to_string(), device(dice)?)));
     devices
         .map(|(name, ifindex)| {
-            (name, Device { ifindex, mac: [2, 0, 0, 0, 0, ifindex as u8], at_tc: ifindex % 2 == 0 })
+            let mac = [2, 0, 0, 0, 0, ifindex as u8];
+            (name, Device { ifindex, mac, at_tc: ifindex % 2 == 0, has_far_end: ifindex % 4 == 0 })
         })
         .collect()
 }

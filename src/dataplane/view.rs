@@ -15,9 +15,10 @@ use sillon_abi::{Answers, Attachment, Counters, Exit, FdbEntry, PortEntry, Role,
 
 use super::{
     DataplaneError,
-    links::Mode,
+    links::{self, Mode},
     maps::Maps,
     names::{Names, encap, ip},
+    pins::Pins,
     tables::Tables,
 };
 
@@ -60,6 +61,8 @@ pub struct PortView {
     pub hook: &'static str,
     /// `native` or `generic` XDP; none at TC.
     pub mode: Option<Mode>,
+    /// Whether it takes frames in several pieces, as jumbo frames are; none at TC, which takes all.
+    pub multi_buffer: Option<bool>,
     /// Its attachments.
     pub attachments: Vec<AttachmentView>,
 }
@@ -227,8 +230,9 @@ impl<'a> View<'a> {
     /// The ports.
     ///
     /// # Errors
-    /// A map can't be read.
-    pub fn ports(&self) -> Result<Vec<PortView>, DataplaneError> {
+    /// A map can't be read, or the kernel does not say what is on a port.
+    pub fn ports(&self, pins: &Pins) -> Result<Vec<PortView>, DataplaneError> {
+        let multi_buffer = links::multi_buffer(pins)?;
         let mut ports = Vec::new();
         for (ifindex, port) in &self.tables.ports {
             let mode = self.tables.records.get(ifindex).and_then(|record| Mode::from_number(record.mode));
@@ -238,6 +242,7 @@ impl<'a> View<'a> {
                 role: role(port.role),
                 mac: port.mac.to_string(),
                 hook: if port.flags & PortEntry::AT_TC != 0 { "tc" } else { "xdp" },
+                multi_buffer: multi_buffer.get(ifindex).copied(),
                 mode: mode.filter(|mode| *mode != Mode::Tc),
                 attachments: self.attachments(|attachment| attachment.class.ifindex == *ifindex)?,
             });

@@ -31,6 +31,8 @@ pub struct Link {
     pub master: Option<u32>,
     /// Its kind, as `ip -d link` shows it; none for hardware.
     pub kind: Option<String>,
+    /// Whether it is one end of a veth pair whose other end is in another network namespace.
+    pub has_far_end: bool,
     /// The XDP program on it.
     pub xdp: Option<XdpAttached>,
 }
@@ -79,6 +81,7 @@ pub(crate) fn link(message: LinkMessage) -> Link {
         carrier: message.header.flags.contains(LinkFlags::LowerUp),
         master: None,
         kind: None,
+        has_far_end: false,
         xdp: None,
     };
     for attribute in message.attributes {
@@ -88,10 +91,13 @@ pub(crate) fn link(message: LinkMessage) -> Link {
             LinkAttribute::Mtu(mtu) => link.mtu = mtu,
             LinkAttribute::Controller(master) => link.master = Some(master),
             LinkAttribute::LinkInfo(infos) => link.kind = infos.iter().find_map(kind),
+            LinkAttribute::LinkNetNsId(_) => link.has_far_end = true,
             LinkAttribute::Xdp(attributes) => link.xdp = xdp(&attributes),
             _ => {}
         }
     }
+    // Others have this, too, whose lower device is elsewhere.
+    link.has_far_end &= link.kind.as_deref() == Some("veth");
     link
 }
 

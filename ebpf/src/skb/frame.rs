@@ -6,7 +6,7 @@
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_UNSPEC};
 use sillon_abi::{ClassKey, DropReason, ETHERNET, Encap, Handoff, PathEntry};
 
-use super::{COPY_MARK, Skb, pop_tags, tunnel::is_lifted};
+use super::{Skb, pop_tags, tunnel::is_lifted};
 use crate::{
     classify::Origin,
     flood,
@@ -162,12 +162,15 @@ impl Frame for SkbFrame {
     #[inline(always)]
     fn towards(&self, way: &Way) -> Result<u32, DropReason> {
         // SAFETY: a map value, alive for the run of the program.
-        let is_a_port = PORTS.get_ptr(way.ifindex).is_some_and(|port| unsafe { (*port).role != 0 });
-        if !is_a_port {
-            return Err(DropReason::NoDevice);
-        }
-        self.skb.set_mark(if way.exit.is_remote() { 0 } else { COPY_MARK });
-        Ok(self.skb.redirect(way.ifindex) as u32)
+        let port = PORTS.get_ptr(way.ifindex).map(|port| unsafe { &*port }).filter(|port| port.role != 0);
+        let port = port.ok_or(DropReason::NoDevice)?;
+        let action = if way.exit.is_remote() {
+            self.skb.set_mark(0);
+            self.skb.redirect(way.ifindex)
+        } else {
+            self.skb.hand_to_port(way.ifindex, port, way.is_unicast)
+        };
+        Ok(action as u32)
     }
 
     #[inline(always)]
