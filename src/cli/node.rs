@@ -79,7 +79,7 @@ fn text(view: &View<'_>, what: What, pins: &Pins) -> anyhow::Result<String> {
         What::All => {
             [What::Ports, What::Segments, What::Fdb, What::Bindings, What::Remotes, What::Guards, What::Drops]
                 .into_iter()
-                .map(|what| text(view, what))
+                .map(|what| text(view, what, pins))
                 .collect::<anyhow::Result<Vec<_>>>()?
                 .join("\n")
         }
