@@ -81,7 +81,7 @@ pub mod map {
         HANDOFFS,
         /// Hash: [`crate::FloodKey`] → [`crate::Exit`].
         FLOOD,
-        /// Device array: ifindex → ifindex, the devices that XDP may redirect to.
+        /// Device hash: ifindex → ifindex, the devices that XDP may redirect to.
         DEVICES,
         /// Per-CPU array: attachment id → [`crate::Counters`].
         ATTACHMENT_COUNTERS,

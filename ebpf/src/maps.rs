@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, DevMap, HashMap, LpmTrie, PerCpuArray},
+    maps::{Array, DevMapHash, HashMap, LpmTrie, PerCpuArray},
 };
 use sillon_abi::{
     Answers, Attachment, Binding, BindingKey, ClassKey, Colours, Counters, DropKey, Drops, EthertypeKey,
@@ -46,9 +46,8 @@ pub static FDB_REMOVED: HashMap<u32, u64> = HashMap::pinned(1, NO_PREALLOC);
 pub static HANDOFFS: PerCpuArray<Handoff> = PerCpuArray::pinned(1, 0);
 #[map]
 pub static FLOOD: HashMap<FloodKey, Exit> = HashMap::pinned(1, NO_PREALLOC);
-/// By ifindex, in an array as [`PORTS`]: a hash costs each frame a call more.
 #[map]
-pub static DEVICES: DevMap = DevMap::pinned(PORT_SLOTS, 0);
+pub static DEVICES: DevMapHash = DevMapHash::pinned(1024, 0);
 #[map]
 pub static ATTACHMENT_COUNTERS: PerCpuArray<Counters> = PerCpuArray::pinned(1, 0);
 #[map]

@@ -14,12 +14,11 @@ use std::{
 
 use aya::{
     Pod,
-    maps::{Array, DevMap, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray},
+    maps::{Array, DevMapHash, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray},
 };
-use nix::net::if_::if_nameindex;
 use sillon_abi::{
     Addr, Answers, Attachment, Binding, BindingKey, ClassKey, Colours, Counters, DropKey, Drops, Epochs,
-    EthertypeKey, Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Label, Mac, MacUse, Meters, NodeEntry, PORT_SLOTS, PathEntry,
+    EthertypeKey, Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Label, Mac, MacUse, Meters, NodeEntry, PathEntry,
     PortEntry, PortRecord, PrefixKey, Rates, RemoteEntry, Segment, TunnelEntry, TunnelKey, map,
 };
 
@@ -56,7 +55,7 @@ pub struct Maps {
     fdb_removed: Hash<u32, u64>,
     flood: Hash<FloodKey, Exit>,
     epoch: NodeEpoch,
-    devices: DevMap<MapData>,
+    devices: DevMapHash<MapData>,
     rates: Array<MapData, Rates>,
     meters: Array<MapData, Meters>,
     colours: PerCpuArray<MapData, Colours>,
@@ -223,7 +222,6 @@ impl Maps {
         Ok(Tables {
             node: self.node.get(&0, 0).named(map::NODE)?,
             ports: self.ports(&records)?,
-            devices: self.devices(&records)?,
             records,
             classes: all(&self.classes, map::CLASSES)?,
             rates: used(&self.rates, map::RATES, |id, _| attachments.contains_key(id))?,
@@ -234,29 +232,14 @@ impl Maps {
             vnis: all(&self.vnis, map::VNIS)?,
             remotes: self.remotes()?.into_iter().map(|(id, entry)| (id, entry.addr)).collect(),
             flood: all(&self.flood, map::FLOOD)?,
+            // The kernel has no batches of these.
+            devices: self.devices.keys().collect::<Result<BTreeSet<_>, _>>().named(map::DEVICES)?,
             macs: all(&self.macs, map::MACS)?,
             own_macs: keys(&self.own_macs, map::OWN_MACS)?,
             prefixes: self.read_prefixes()?,
             ethertypes: keys(&self.ethertypes, map::ETHERTYPES)?,
             bindings: all(&self.fixed_bindings, map::FIXED_BINDINGS)?,
         })
-    }
-
-    /// Where XDP may redirect to. The kernel has no batches of these; but it takes a device that is gone out by itself, so that only those that are there,
-    /// ours or not, can be in the map.
-    fn devices(&self, records: &BTreeMap<u32, PortRecord>) -> Result<BTreeSet<u32>, DataplaneError> {
-        let there = if_nameindex().map_err(|errno| DataplaneError::Io {
-            path: "the devices of this namespace".into(),
-            source: errno.into(),
-        })?;
-        let ifindexes = there.iter().map(|device| device.index()).chain(records.keys().copied());
-        let mut devices = BTreeSet::new();
-        for ifindex in ifindexes.filter(|ifindex| *ifindex < PORT_SLOTS) {
-            if found(self.devices.get(ifindex, 0)).named(map::DEVICES)?.is_some() {
-                devices.insert(ifindex);
-            }
-        }
-        Ok(devices)
     }
 
     /// The ports. Each has a record from before it is one until after.

@@ -15,9 +15,6 @@ use crate::dataplane::{
     diff::{Freshness, Op},
 };
 
-/// No device's ifindex: the kernel empties the place.
-const NO_DEVICE: u32 = 0;
-
 /// What the steps of one kind say.
 macro_rules! each {
     ($steps:expr, $pattern:pat => $said:expr) => {
@@ -125,8 +122,13 @@ impl Maps {
         match op {
             Op::SetNode(entry) => self.node.set(0, *entry, 0).named(map::NODE),
             // The kernel has no batches of these.
-            Op::AddDevice(ifindex) => self.set_device(*ifindex, *ifindex),
-            Op::RemoveDevice(ifindex) => self.set_device(*ifindex, NO_DEVICE),
+            Op::AddDevice(ifindex) => match self.devices.insert(*ifindex, *ifindex, None, 0) {
+                Err(XdpMapError::MapError(error)) => Err(error).named(map::DEVICES),
+                // The other failures are of chained programs, which we do not use.
+                _ => Ok(()),
+            },
+            // The kernel removes a device that is gone by itself.
+            Op::RemoveDevice(ifindex) => gone(self.devices.remove(*ifindex)).named(map::DEVICES),
             Op::SetRecord(ifindex, record) => {
                 self.count_drops(ScopeKind::Port, *ifindex)?;
                 self.records.insert(ifindex, record, 0).named(map::PORT_RECORDS)
@@ -147,15 +149,6 @@ impl Maps {
             Op::PurgeFdb(exits) => self.purge_fdb(exits),
             Op::PurgeBindings(exits) => self.purge_bindings(exits),
             // Of these there are many: `take` has them.
-            _ => Ok(()),
-        }
-    }
-
-    /// Lets XDP redirect to a device, or with [`NO_DEVICE`] not any more.
-    fn set_device(&mut self, ifindex: u32, to: u32) -> Result<(), DataplaneError> {
-        match self.devices.set(ifindex, to, None, 0) {
-            Err(XdpMapError::MapError(error)) => Err(error).named(map::DEVICES),
-            // The other failures are of chained programs, which we do not use.
             _ => Ok(()),
         }
     }
