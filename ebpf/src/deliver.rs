@@ -71,8 +71,7 @@ impl ToAttachment {
         let front = rewrite::front(origin, inner, class.encap())?;
         let len = inner.len - front.strip + front.push;
         let eligible = inner.eligible | policed(attachment.guards, len + inner.shape.repeated)?;
-        let is_unicast = inner.macs.is_unicast();
-        let way = Way { exit, ifindex: class.ifindex, proof: origin.segment, is_unicast };
+        let way = Way { exit, ifindex: class.ifindex, proof: origin.segment, inner: Some(inner) };
         let action = frame.towards(&way)?;
         frame.make_front(front)?;
         Ok(Self { exit, class, front, priority: inner.priority | eligible, len, action })
@@ -114,8 +113,7 @@ impl<'a> ToRemote<'a> {
         if len - inner.shape.surplus + header > hop.path.mtu as usize + 14 {
             return Err(DropReason::UnderlayMtu);
         }
-        let way =
-            Way { exit: hop.exit, ifindex: hop.path.ifindex, proof: hop.flow.hash, is_unicast: true };
+        let way = Way { exit: hop.exit, ifindex: hop.path.ifindex, proof: hop.flow.hash, inner: None };
         let action = frame.towards(&way)?;
         frame.make_room(origin, inner, header)?;
         Ok(Self { hop, len, action })
@@ -142,8 +140,7 @@ impl<'a> ToRemote<'a> {
 #[inline(always)]
 pub fn back(frame: &impl Frame, origin: &Origin, question: Question, len: usize) -> Result<u32, DropReason> {
     police::egress(origin.ingress, origin.guards, len)?;
-    let way =
-        Way { exit: origin.ingress, ifindex: frame.ifindex(), proof: origin.segment, is_unicast: true };
+    let way = Way { exit: origin.ingress, ifindex: frame.ifindex(), proof: origin.segment, inner: None };
     let action = frame.towards(&way)?;
     count::sent_to_attachment(origin.ingress, len);
     count::answered(origin.ingress.id(), question);

@@ -60,7 +60,7 @@ pub fn note(frame: &impl Frame, origin: &Origin, inner: &Inner) -> Handoff {
 /// leave, goes on to TC with a note of where. It keeps its ethertype, so that GRO knows it: packets of one flow have equal notes, and become one
 /// again. A driver that leaves no room for the note has no device that it could leave by, either.
 #[inline(always)]
-pub fn onward(frame: &XdpFrame, way: &Way) -> Result<(), DropReason> {
+pub fn onward(frame: &XdpFrame, way: &Way<'_>) -> Result<(), DropReason> {
     let is_done = sillon_onward(frame.ctx(), way.exit.word(), way.ifindex, way.proof) != 0;
     if is_done { Ok(()) } else { Err(DropReason::NoDevice) }
 }

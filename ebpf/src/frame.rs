@@ -108,13 +108,13 @@ pub struct Shape {
 }
 
 /// The way out that was found for a frame.
-pub struct Way {
+pub struct Way<'a> {
     pub exit: Exit,
     pub ifindex: u32,
     /// Hash of the flow by which a remote's path was found, or an attachment's segment.
     pub proof: u32,
-    /// Whether it goes to one address alone.
-    pub is_unicast: bool,
+    /// What is inside, of a frame that goes to an attachment and is not an answer.
+    pub inner: Option<&'a Inner>,
 }
 
 /// A frame, wherever in the kernel we meet it. Offsets are bytes from the first of its bytes on the wire, tags and all. The pipeline is
@@ -165,7 +165,7 @@ pub trait Frame: Sized {
     ) -> Result<(), DropReason>;
 
     /// The action that sends it out of a device. Asked for before the frame is changed: then nothing that is decided is needed after it.
-    fn towards(&self, way: &Way) -> Result<u32, DropReason>;
+    fn towards(&self, way: &Way<'_>) -> Result<u32, DropReason>;
     /// Hands it on to the flood.
     fn hand_over(&self, origin: &Origin, inner: &Inner) -> Result<u32, DropReason>;
     /// Passes a control frame of an attachment to the host's own stack, past the flood.
@@ -401,7 +401,7 @@ impl Frame for XdpFrame {
     }
 
     #[inline(always)]
-    fn towards(&self, way: &Way) -> Result<u32, DropReason> {
+    fn towards(&self, way: &Way<'_>) -> Result<u32, DropReason> {
         let devices = (&raw const DEVICES).cast_mut().cast();
         // SAFETY: a map of devices, which begins with what the loader makes a map of.
         let action =

@@ -205,6 +205,7 @@ fn onward(skb: Skb, note: &Handoff) -> Result<i32, DropReason> {
     let ifindex = attachment.class.ifindex;
     // SAFETY: a map value, alive for the run of the program.
     let port = PORTS.get_ptr(ifindex).map(|port| unsafe { &*port }).ok_or(DropReason::NoDevice)?;
+    // The kernel has looked at it as it leaves.
     let is_unicast = skb.destination().is_some_and(|to| to.0[0] & 1 == 0);
     Ok(skb.hand_to_port(ifindex, port, is_unicast))
 }

@@ -56,7 +56,10 @@ pub(super) fn list<T: ToString>(values: impl IntoIterator<Item = T>) -> Cell {
 
 /// The ports, and below them their attachments.
 pub fn ports(ports: &[PortView]) -> String {
-    let mut sheet = Sheet::new("Ports", &["port", "ifindex", "role", "hook", "xdp", "multi-buffer", "mac", "attachments"]);
+    let mut sheet = Sheet::new(
+        "Ports",
+        &["port", "ifindex", "role", "hook", "xdp", "multi-buffer", "mac", "attachments"],
+    );
     for port in ports {
         let mode = port.mode.map(|mode| mode.to_string());
         sheet.row(vec![

@@ -8,8 +8,8 @@ use std::{
 
 use aya::programs::{
     LinkOrder, ProgramInfo, SchedClassifier, TcAttachType, Xdp, XdpMode,
-    loaded_programs,
     links::{FdLink, LinkError, PinnedLink},
+    loaded_programs,
     tc::{SchedClassifierLink, TcAttachOptions},
     xdp::XdpLink,
 };

@@ -6,7 +6,10 @@
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_UNSPEC};
 use sillon_abi::{ClassKey, DropReason, ETHERNET, Encap, Handoff, PathEntry};
 
-use super::{Skb, pop_tags, tunnel::is_lifted};
+use super::{
+    Skb, pop_tags,
+    tunnel::{IPV4_HEADER, IPV6_HEADER, is_lifted},
+};
 use crate::{
     classify::Origin,
     flood,
@@ -14,7 +17,7 @@ use crate::{
     guard::{self, verdict},
     maps::{HANDOFFS, PORTS},
     outer::Outer,
-    parse::{C_TPID, Carried, ETHERTYPE, Inner, S_TPID, TAG},
+    parse::{C_TPID, Carried, ETHERTYPE, IPV4, IPV6, Inner, S_TPID, TAG},
     rewrite::{self, Front},
     suppress,
 };
@@ -45,6 +48,23 @@ impl SkbFrame {
         }
         let tags = u64::from(priority) << 32 | u64::from(class.inner) << 16 | u64::from(class.outer);
         verdict(sillon_retag(self.ctx(), what, tags, head, tail))
+    }
+
+    /// Whether the kernel will take a frame to an attachment for what it is without looking at it anew: for a frame to one address, and by its ethertype. Of what leaves
+    /// a tunnel it knows of IP alone, by what it is told there ([`Skb::shrink`]).
+    #[inline(always)]
+    fn is_understood(&self, inner: &Inner) -> bool {
+        let is_known = if inner.start == 0 {
+            self.skb.protocol() == inner.ethertype.to_be()
+        } else {
+            let has_header = match inner.ethertype {
+                IPV4 => inner.len >= inner.l3 + IPV4_HEADER,
+                IPV6 => inner.len >= inner.l3 + IPV6_HEADER,
+                _ => false,
+            };
+            has_header && inner.carried == Carried::Nothing
+        };
+        is_known && inner.macs.is_unicast()
     }
 
     /// Leaves word for the program behind the pipeline.
@@ -160,7 +180,7 @@ impl Frame for SkbFrame {
     }
 
     #[inline(always)]
-    fn towards(&self, way: &Way) -> Result<u32, DropReason> {
+    fn towards(&self, way: &Way<'_>) -> Result<u32, DropReason> {
         // SAFETY: a map value, alive for the run of the program.
         let port = PORTS.get_ptr(way.ifindex).map(|port| unsafe { &*port }).filter(|port| port.role != 0);
         let port = port.ok_or(DropReason::NoDevice)?;
@@ -168,7 +188,8 @@ impl Frame for SkbFrame {
             self.skb.set_mark(0);
             self.skb.redirect(way.ifindex)
         } else {
-            self.skb.hand_to_port(way.ifindex, port, way.is_unicast)
+            let is_understood = way.inner.is_some_and(|inner| self.is_understood(inner));
+            self.skb.hand_to_port(way.ifindex, port, is_understood)
         };
         Ok(action as u32)
     }

@@ -13,9 +13,9 @@ use aya_ebpf::{
     EbpfContext,
     bindings::{__sk_buff, bpf_hdr_start_off::BPF_HDR_START_MAC},
     helpers::generated::{
-        bpf_clone_redirect, bpf_redirect, bpf_redirect_peer, bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_load_bytes,
-        bpf_skb_load_bytes_relative, bpf_skb_pull_data, bpf_skb_store_bytes, bpf_skb_vlan_pop,
-        bpf_skb_vlan_push,
+        bpf_clone_redirect, bpf_redirect, bpf_redirect_peer, bpf_skb_change_head, bpf_skb_change_tail,
+        bpf_skb_load_bytes, bpf_skb_load_bytes_relative, bpf_skb_pull_data, bpf_skb_store_bytes,
+        bpf_skb_vlan_pop, bpf_skb_vlan_push,
     },
     programs::TcContext,
 };
@@ -319,10 +319,11 @@ impl Skb {
     }
 
     /// Sends the frame itself out of a port that faces an operator. Where the kernel can, it goes to the far end of the veth pair at once, and not through the
-    /// queue between the two. The kernel takes such a frame for one to the far end's own address, so that frames for many do not go that way.
+    /// queue between the two. The kernel takes such a frame for one to the far end's own address, with the ethertype that it had for it before; so
+    /// only who is `is_understood` goes that way.
     #[inline(always)]
-    pub fn hand_to_port(self, ifindex: u32, port: &PortEntry, is_unicast: bool) -> i32 {
-        if is_unicast && port.flags & PortEntry::HAS_FAR_END != 0 {
+    pub fn hand_to_port(self, ifindex: u32, port: &PortEntry, is_understood: bool) -> i32 {
+        if is_understood && port.flags & PortEntry::HAS_FAR_END != 0 {
             // It does not come through `sillon_egress`, and who receives it is not to see a mark of ours.
             self.set_mark(0);
             // SAFETY: a helper without pointers.

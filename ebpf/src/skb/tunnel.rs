@@ -164,8 +164,8 @@ fn put_in(skb: Skb, header: usize, [outer, inner]: [u32; 2], hidden: u16) -> Res
 }
 
 /// Bytes of an IP header.
-const IPV4_HEADER: usize = 20;
-const IPV6_HEADER: usize = 40;
+pub const IPV4_HEADER: usize = 20;
+pub const IPV6_HEADER: usize = 40;
 
 /// In `rest`: bytes of the inner frame.
 const INNER: u32 = 0xf_ffff;

@@ -158,7 +158,8 @@ impl Bed {
             .filter(|device| is_port(DEVICES[*device]))
             .map(|device| {
                 let at_tc = self.hooks.mode(device) == Mode::Tc;
-                let entry = Device { ifindex: self.ifindexes[device], mac: mac(device), at_tc, has_far_end: true };
+                let entry =
+                    Device { ifindex: self.ifindexes[device], mac: mac(device), at_tc, has_far_end: true };
                 (DEVICES[device].to_owned(), entry)
             })
             .collect();
