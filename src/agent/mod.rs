@@ -10,6 +10,7 @@ mod memory;
 mod preflight;
 pub mod reconciler;
 pub mod remote;
+mod requests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,14 +20,14 @@ use std::{
 };
 
 use addresses::Addresses;
-use control::{Answer, Request, RunFiles};
+use control::{Answer, RunFiles};
 use reconciler::{ApplyError, Reconciler};
 use remote::{Remote, Task, Word};
 use tokio::{
     net::UnixListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
-    task::{spawn_blocking, yield_now},
+    task::yield_now,
     time::timeout,
 };
 use tracing::{error, info, warn};
@@ -430,57 +431,6 @@ impl Agent {
         self.ageing_took += since.elapsed();
         if !self.reconciler.is_ageing() {
             self.next_ageing = since + std::mem::take(&mut self.ageing_took) * REST;
-        }
-    }
-
-    async fn serve(&mut self, mut stream: tokio::net::UnixStream) {
-        let answer = match control::read(&mut stream).await {
-            Ok(Request::Reload(path)) => self.reload(path).await,
-            Ok(Request::Thaw { segment, mac }) => self.thaw(&segment, mac.as_deref()),
-            Err(error) => Answer::BadInput(format!("no request: {error}")),
-        };
-        if let Err(error) = control::answer(&mut stream, &answer).await {
-            warn!(%error, "who asked is gone");
-        }
-    }
-
-    fn thaw(&mut self, segment: &str, mac: Option<&str>) -> Answer {
-        let mac = match mac.map(str::parse).transpose() {
-            Ok(mac) => mac,
-            Err(invalid) => return Answer::BadInput(format!("{invalid}")),
-        };
-        match self.reconciler.thaw(segment, mac) {
-            Ok(count) => {
-                Answer::Done { changes: usize::try_from(count).unwrap_or(usize::MAX), notes: Vec::new() }
-            }
-            Err(error) => Answer::Failed(format!("{error:#}")),
-        }
-    }
-
-    async fn reload(&mut self, path: Option<PathBuf>) -> Answer {
-        let Some(path) = path.filter(|_| self.remote.is_none()).or_else(|| self.path.clone()) else {
-            return Answer::BadInput("this agent follows a controller, and no file".to_owned());
-        };
-        // The two take about as long as each other.
-        let file = path.clone();
-        let loading = spawn_blocking(move || model::load(&file));
-        let tables = self.reconciler.tables();
-        let (config, warnings) = match loading.await {
-            Ok(Ok(loaded)) => loaded,
-            Ok(Err(errors)) => return Answer::BadInput(errors.to_string()),
-            Err(error) => return Answer::Failed(format!("{} could not be read: {error}", path.display())),
-        };
-        let applied = match tables {
-            Ok(tables) => self.apply_over(tables, config).await,
-            Err(error) => Err(error.into()),
-        };
-        match applied {
-            Ok(changes) => {
-                self.path = Some(path);
-                Answer::Done { changes, notes: warnings.iter().map(ToString::to_string).collect() }
-            }
-            Err(error) if error.is_wrong_input() => Answer::BadInput(error.to_string()),
-            Err(error) => Answer::Failed(error.to_string()),
         }
     }
 

@@ -327,6 +327,6 @@ pub enum LinkFailure {
     #[error(transparent)]
     Pin(#[from] aya::pin::PinError),
     /// The kernel has no links for this driver, so that the agent's end would take the node down.
-    #[error("the kernel attached it without a link that can be pinned; Linux 6.6 or newer is needed")]
+    #[error("the kernel attached it without a link that can be pinned; Linux 6.9 or newer is needed")]
     NotPinnable,
 }

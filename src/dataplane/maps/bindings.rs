@@ -106,14 +106,24 @@ impl Maps {
             Err(_) => return Ok(()),
         };
         self.count_removed(uid, 1_u64.wrapping_neg())?;
-        let has_share = match self.binding_use(uid) {
-            Ok(Some((FdbUse { learned, .. }, removed))) => learned.wrapping_sub(removed) <= limit,
-            Ok(None) | Err(_) => false,
-        };
-        if has_share && put(&mut self.bindings, key, binding, BPF_NOEXIST)? {
-            return Ok(());
+        let done = self.bind_within(limit, key, binding);
+        if !matches!(done, Ok(true)) {
+            self.count_removed(uid, 1)?;
         }
-        self.count_removed(uid, 1)
+        done.map(drop)
+    }
+
+    /// Whether it was written, of a segment that may have `limit` of them, this one among those that are counted.
+    fn bind_within(
+        &mut self,
+        limit: u64,
+        key: &BindingKey,
+        binding: &Binding,
+    ) -> Result<bool, DataplaneError> {
+        let Some((FdbUse { learned, .. }, removed)) = self.binding_use(key.segment)? else {
+            return Ok(false);
+        };
+        Ok(learned.wrapping_sub(removed) <= limit && put(&mut self.bindings, key, binding, BPF_NOEXIST)?)
     }
 
     /// Forgets whose an IP address is, if it is still so.
