@@ -1,0 +1,67 @@
+//! What people ask of an agent over its socket.
+
+use std::path::PathBuf;
+
+use tokio::{net::UnixStream, task::spawn_blocking};
+use tracing::warn;
+
+use super::{
+    Agent,
+    control::{self, Answer, Request},
+};
+use crate::model;
+
+impl Agent {
+    /// Does what who connected asks for, and answers.
+    pub(super) async fn serve(&mut self, mut stream: UnixStream) {
+        let answer = match control::read(&mut stream).await {
+            Ok(Request::Reload(path)) => self.reload(path).await,
+            Ok(Request::Thaw { segment, mac }) => self.thaw(&segment, mac.as_deref()),
+            Err(error) => Answer::BadInput(format!("no request: {error}")),
+        };
+        if let Err(error) = control::answer(&mut stream, &answer).await {
+            warn!(%error, "who asked is gone");
+        }
+    }
+
+    fn thaw(&mut self, segment: &str, mac: Option<&str>) -> Answer {
+        let mac = match mac.map(str::parse).transpose() {
+            Ok(mac) => mac,
+            Err(invalid) => return Answer::BadInput(format!("{invalid}")),
+        };
+        match self.reconciler.thaw(segment, mac) {
+            Ok(count) => {
+                Answer::Done { changes: usize::try_from(count).unwrap_or(usize::MAX), notes: Vec::new() }
+            }
+            Err(error) => Answer::Failed(format!("{error:#}")),
+        }
+    }
+
+    /// Goes by its file, or another one, as it is now.
+    pub(super) async fn reload(&mut self, path: Option<PathBuf>) -> Answer {
+        let Some(path) = path.filter(|_| self.remote.is_none()).or_else(|| self.path.clone()) else {
+            return Answer::BadInput("this agent follows a controller, and no file".to_owned());
+        };
+        // The two take about as long as each other.
+        let file = path.clone();
+        let loading = spawn_blocking(move || model::load(&file));
+        let tables = self.reconciler.tables();
+        let (config, warnings) = match loading.await {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(errors)) => return Answer::BadInput(errors.to_string()),
+            Err(error) => return Answer::Failed(format!("{} could not be read: {error}", path.display())),
+        };
+        let applied = match tables {
+            Ok(tables) => self.apply_over(tables, config).await,
+            Err(error) => Err(error.into()),
+        };
+        match applied {
+            Ok(changes) => {
+                self.path = Some(path);
+                Answer::Done { changes, notes: warnings.iter().map(ToString::to_string).collect() }
+            }
+            Err(error) if error.is_wrong_input() => Answer::BadInput(error.to_string()),
+            Err(error) => Answer::Failed(error.to_string()),
+        }
+    }
+}
