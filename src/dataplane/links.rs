@@ -201,7 +201,7 @@ pub fn attach(pins: &Pins, programs: &mut Programs, target: Target<'_>) -> Resul
             if ingress == Put::Anew {
                 detach_link(&pin("tc"))?;
             }
-            let pipeline = programs.classifier(PIPELINE)?;
+            let pipeline = programs.at_tc()?;
             classifier(pipeline, TcAttachType::Ingress, target.name, &pin("tc")).map_err(named)?;
             Ok(())
         }

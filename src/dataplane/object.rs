@@ -40,7 +40,6 @@ impl Programs {
         let mut programs = Self(loader.load(OBJECT)?);
         programs.xdp(WHOLE)?.load()?;
         programs.placer()?.load()?;
-        programs.classifier(PIPELINE)?.load()?;
         programs.classifier(INGRESS)?.load()?;
         programs.classifier(EGRESS)?.load()?;
         Ok(programs)
@@ -52,6 +51,18 @@ impl Programs {
     /// The object is not ours, or the kernel refuses.
     pub fn frags(&mut self) -> Result<&mut Xdp, DataplaneError> {
         let program = self.xdp(FRAGS)?;
+        match program.load() {
+            Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(program),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The pipeline at TC, loaded when it is first asked for, as [`Programs::frags`].
+    ///
+    /// # Errors
+    /// The object is not ours, or the kernel refuses.
+    pub fn at_tc(&mut self) -> Result<&mut SchedClassifier, DataplaneError> {
+        let program = self.classifier(PIPELINE)?;
         match program.load() {
             Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(program),
             Err(error) => Err(error.into()),
@@ -83,7 +94,7 @@ impl Programs {
         News::new(ring).map_err(|source| DataplaneError::Io { path: "NEWS".into(), source })
     }
 
-    /// The pipeline at TC ([`PIPELINE`]), the flood ([`INGRESS`]) or the gate before the host's own frames ([`EGRESS`]).
+    /// The pipeline at TC ([`PIPELINE`]), which may not have been loaded, the flood ([`INGRESS`]) or the gate before the host's own frames ([`EGRESS`]).
     ///
     /// # Errors
     /// The object is not ours.
