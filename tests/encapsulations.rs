@@ -3,8 +3,12 @@
 //! At XDP, at TC, and between the two.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
+
+mod common;
+
 use std::{net::IpAddr, thread, time::Duration};
 
+use common::{Hooks, MIXED, TC, XDP};
 use sillon_rig::{
     Fabric, Family, Frame, NodeFile, SmolHost, Tag, Underlay, Wire,
     frame::{BROADCAST, Macs},
@@ -40,18 +44,6 @@ enum Ends {
     Across(Family),
 }
 
-/// At which hooks the two ends' ports are, and the uplinks.
-#[derive(Clone, Copy)]
-struct Hooks {
-    ends: [&'static str; 2],
-    uplinks: &'static str,
-}
-
-const XDP: Hooks = Hooks { ends: ["xdp", "xdp"], uplinks: "xdp" };
-const TC: Hooks = Hooks { ends: ["tc", "tc"], uplinks: "tc" };
-/// What comes in at the one goes out at the other, on a node and in a segment.
-const MIXED: Hooks = Hooks { ends: ["tc", "xdp"], uplinks: "xdp" };
-
 fn pairs() -> impl Iterator<Item = (usize, &'static str, &'static str)> {
     let all = ENCAPS.iter().flat_map(|one| ENCAPS.iter().map(move |two| (*one, *two)));
     all.enumerate().map(|(index, (one, two))| (index, one, two))
@@ -75,7 +67,7 @@ fn lay_out(fabric: &mut Fabric, ends: Ends, hooks: Hooks) -> Vec<Pair> {
         }
         let name = format!("op{index}-lan");
         let ports = [format!("a{index}"), format!("b{index}")];
-        let [hook, far_hook] = hooks.ends;
+        let [hook, far_hook] = hooks.ports;
         for (edge, port, encap, hook) in [(0, &ports[0], one, hook), (far, &ports[1], two, far_hook)] {
             files[edge] = files[edge].clone().port_at(port, "access", hook).attach(&name, port, encap);
         }

@@ -7,7 +7,7 @@ mod common;
 
 use std::{collections::HashMap, net::IpAddr, thread, time::Duration};
 
-use common::{fabric, mac};
+use common::{Hooks, MIXED, TC, XDP, fabric, mac};
 use fastrand::Rng;
 use sillon_rig::{
     Fabric, Family, Frame, NodeFile, PacketSocket, Tag, Underlay, Wire,
@@ -72,19 +72,8 @@ fn vni(segment: &str) -> u32 {
     SEGMENTS.iter().find(|(name, ..)| *name == segment).unwrap().1
 }
 
-/// The hooks of an edge's uplink, and of its ports in turn.
-#[derive(Clone, Copy)]
-struct Hooks {
-    uplink: &'static str,
-    ports: [&'static str; 2],
-}
-
-const XDP: Hooks = Hooks { uplink: "xdp", ports: ["xdp", "xdp"] };
-const TC: Hooks = Hooks { uplink: "tc", ports: ["tc", "tc"] };
-const MIXED: Hooks = Hooks { uplink: "xdp", ports: ["tc", "xdp"] };
-
 fn file(fabric: &Fabric, edge: usize, hooks: Hooks) -> NodeFile {
-    let mut file = fabric.file_at(edge, hooks.uplink);
+    let mut file = fabric.file_at(edge, hooks.uplinks);
     for port in 0..PORTS {
         file = file.port_at(&format!("p{port}"), "access", hooks.ports[port % 2]);
     }

@@ -51,6 +51,12 @@ impl PortEntry {
     pub const AT_TC: u8 = 2;
     /// In `flags`, beside [`PortEntry::AT_TC`]: the device is one end of a veth pair whose other end is in another network namespace.
     pub const HAS_FAR_END: u8 = 4;
+
+    /// Whether the pipeline is at TC here.
+    #[inline(always)]
+    pub const fn is_at_tc(&self) -> bool {
+        self.flags & Self::AT_TC != 0
+    }
 }
 
 /// What userspace remembers of a port.

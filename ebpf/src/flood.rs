@@ -9,7 +9,7 @@ use crate::{
     classify::Origin,
     flow,
     frame::{Frame, Way, XdpFrame},
-    maps::PORTS,
+    maps,
     parse::{Carried, ETHERTYPE, Inner, TAG},
     rewrite,
 };
@@ -69,9 +69,7 @@ pub fn onward(frame: &XdpFrame, way: &Way<'_>) -> Result<(), DropReason> {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sillon_onward(ctx: *mut xdp_md, exit: u32, ifindex: u32, proof: u32) -> u32 {
-    // SAFETY: a map value, alive for the run of the program.
-    let flags = PORTS.get_ptr(ifindex).map_or(0, |port| unsafe { (*port).flags });
-    if flags & PortEntry::AT_TC == 0 {
+    if !maps::port(ifindex).is_some_and(PortEntry::is_at_tc) {
         return 0;
     }
     let note = XdpFrame::of(ctx).leave_note(Handoff {

@@ -1,6 +1,9 @@
 //! What the pipeline does with a frame, and the one place that touches packet memory at XDP.
 
-use core::mem::MaybeUninit;
+use core::{
+    ffi::{c_long, c_void},
+    mem::MaybeUninit,
+};
 
 use aya_ebpf::{
     EbpfContext,
@@ -17,7 +20,7 @@ use sillon_abi::{ClassKey, DropReason, Exit, Handoff, Mac, Note, PathEntry, Port
 use crate::{
     classify::Origin,
     flood, guard,
-    maps::{DEVICES, PORTS},
+    maps::{self, DEVICES},
     outer::Outer,
     parse::Inner,
     rewrite::{self, Front},
@@ -42,6 +45,23 @@ unsafe impl<T: Wire, const N: usize> Wire for [T; N] {}
 // SAFETY: a transparent [u16; 3].
 unsafe impl Wire for Mac {}
 
+/// What a helper reads into a place of this many bytes.
+///
+/// # Safety
+/// If `read` returns 0, it must have filled all of them.
+#[inline(always)]
+pub unsafe fn loaded<T: Wire>(read: impl FnOnce(*mut c_void, u32) -> c_long) -> Result<T, DropReason> {
+    /// The verifier wants words on the stack aligned, and the compiler makes words of what is side by side.
+    #[repr(align(8))]
+    struct Aligned<T>(MaybeUninit<T>);
+    let mut value = Aligned(MaybeUninit::<T>::uninit());
+    match read(value.0.as_mut_ptr().cast(), size_of::<T>() as u32) {
+        // SAFETY: as the caller promises; `Wire` says that any bytes are a value.
+        0 => Ok(unsafe { value.0.assume_init() }),
+        _ => Err(DropReason::Truncated),
+    }
+}
+
 /// The two addresses at the front of a frame, destination first: twelve bytes that are read, compared, hashed and written in two
 /// words rather than in six.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -65,12 +85,6 @@ impl Macs {
     #[inline(always)]
     pub const fn dst(self) -> Mac {
         Mac([self.head as u16, (self.head >> 16) as u16, (self.head >> 32) as u16])
-    }
-
-    /// Whether the destination is no group of addresses (IEEE 802: the first bit on the wire).
-    #[inline(always)]
-    pub const fn is_unicast(self) -> bool {
-        self.head & 1 == 0
     }
 
     #[inline(always)]
@@ -118,7 +132,7 @@ pub struct Way<'a> {
 }
 
 /// A frame, wherever in the kernel we meet it. Offsets are bytes from the first of its bytes on the wire, tags and all. The pipeline is
-/// written over this, and compiled for XDP ([`XdpFrame`]) and for TC (`skb.rs`).
+/// written over this, and compiled for XDP ([`XdpFrame`]) and for TC (`skb/frame.rs`).
 pub trait Frame: Sized {
     /// What the kernel calls a program with.
     type Context;
@@ -182,9 +196,7 @@ pub trait Frame: Sized {
     /// The port that it came in at, if it is one.
     #[inline(always)]
     fn port(&self) -> Option<&'static PortEntry> {
-        // SAFETY: a map value, alive for the run of the program.
-        let port = PORTS.get_ptr(self.ifindex()).map(|port| unsafe { &*port });
-        port.filter(|port| port.role != 0)
+        maps::port(self.ifindex())
     }
 
     #[inline(always)]
@@ -334,18 +346,8 @@ impl Frame for XdpFrame {
 
     #[inline(always)]
     fn load<T: Wire>(&self, offset: usize) -> Result<T, DropReason> {
-        /// The verifier wants words on the stack aligned, and the compiler makes words of what is side by side.
-        #[repr(align(8))]
-        struct Aligned<T>(MaybeUninit<T>);
-        let mut value = Aligned(MaybeUninit::<T>::uninit());
-        let into = value.0.as_mut_ptr().cast();
-        // SAFETY: `value` is as long as we say, and filled where the helper says so; `Wire` says that any bytes are a value.
-        unsafe {
-            match bpf_xdp_load_bytes(self.ctx, offset as u32, into, size_of::<T>() as u32) {
-                0 => Ok(value.0.assume_init()),
-                _ => Err(DropReason::Truncated),
-            }
-        }
+        // SAFETY: the helper fills what it says that it did.
+        unsafe { loaded(|into, len| bpf_xdp_load_bytes(self.ctx, offset as u32, into, len)) }
     }
 
     #[inline(always)]

@@ -16,7 +16,16 @@ const NO_PREALLOC: u32 = aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 #[map]
 pub static NODE: Array<NodeEntry> = Array::pinned(1, 0);
 #[map]
-pub static PORTS: Array<PortEntry> = Array::pinned(PORT_SLOTS, 0);
+static PORTS: Array<PortEntry> = Array::pinned(PORT_SLOTS, 0);
+
+/// The port on a device, if it is one.
+#[inline(always)]
+pub fn port(ifindex: u32) -> Option<&'static PortEntry> {
+    // SAFETY: a map value, alive for the run of the program.
+    let port = PORTS.get_ptr(ifindex).map(|port| unsafe { &*port });
+    port.filter(|port| port.role != 0)
+}
+
 #[map]
 pub static PORT_RECORDS: HashMap<u32, PortRecord> = HashMap::pinned(1024, NO_PREALLOC);
 #[map]

@@ -26,7 +26,7 @@ use crate::{
     count::{self, Scope},
     frame::{Frame, Shape},
     guard::control,
-    maps::{ATTACHMENTS, FLOOD, HANDOFFS, PORTS, SEGMENTS},
+    maps::{self, ATTACHMENTS, FLOOD, HANDOFFS, SEGMENTS},
     outer::{self, Outer},
     parse::{C_TPID, ETHERTYPE, S_TPID, TAG},
     plain, police,
@@ -94,9 +94,10 @@ pub fn sillon_ingress(ctx: TcContext) -> i32 {
     let port = Scope::port(skb.ifindex());
     // Zero, since the verifier wants to see every word of it written.
     let mut note = Handoff::default();
-    let (scope, result) = match note_on(skb, &mut note) {
-        Ok(true) if note.ingress.is_none() => (port, send(skb, note)),
-        Ok(true) => (scope_of(&note), send(skb, note)),
+    let is_at_tc = maps::port(skb.ifindex()).is_some_and(PortEntry::is_at_tc);
+    let (scope, result) = match note_on(skb, is_at_tc, &mut note) {
+        Ok(true) if note.ingress.is_none() => (port, send(skb, is_at_tc, note)),
+        Ok(true) => (scope_of(&note), send(skb, is_at_tc, note)),
         Ok(false) => (port, without_note(skb)),
         Err(reason) => (port, Err(reason)),
     };
@@ -126,9 +127,7 @@ pub fn sillon_egress(ctx: TcContext) -> i32 {
 /// Whether a frame of the node's own stack is a control frame, on a port where that takes part in them.
 #[inline(always)]
 fn is_for_peer(skb: Skb) -> bool {
-    // SAFETY: a map value, alive for the run of the program.
-    let flags = PORTS.get_ptr(skb.ifindex()).map_or(0, |port| unsafe { (*port).flags });
-    flags & PortEntry::PEERS != 0
+    maps::port(skb.ifindex()).is_some_and(|port| port.flags & PortEntry::PEERS != 0)
         && !skb.has_lifted_tag()
         && skb.destination().is_some_and(control::is_control)
 }
@@ -141,26 +140,18 @@ fn scope_of(note: &Handoff) -> Scope {
 /// On an uplink, what is for the host passes. Elsewhere there is nothing that XDP would have let through.
 #[inline(always)]
 fn without_note(skb: Skb) -> Result<i32, DropReason> {
-    // SAFETY: a map value, alive for the run of the program.
-    let role = PORTS.get_ptr(skb.ifindex()).map_or(0, |port| unsafe { (*port).role });
-    if role == Role::Uplink as u8 && skb.protocol() != MASKED_ETHERTYPE.to_be() {
+    let is_uplink = maps::port(skb.ifindex()).is_some_and(|port| port.role == Role::Uplink as u8);
+    if is_uplink && skb.protocol() != MASKED_ETHERTYPE.to_be() {
         Ok(TC_ACT_UNSPEC)
     } else {
         Err(DropReason::Unclassified)
     }
 }
 
-/// Whether the pipeline of a frame's port is at TC.
-#[inline(always)]
-fn is_at_tc(skb: Skb) -> bool {
-    // SAFETY: a map value, alive for the run of the program.
-    PORTS.get_ptr(skb.ifindex()).is_some_and(|port| unsafe { (*port).flags & PortEntry::AT_TC != 0 })
-}
-
 /// What the pipeline said of a frame, wherever it ran, if it said anything. What it left at TC is said once: it must not speak for a later frame.
 #[inline(always)]
-fn note_on(skb: Skb, note: &mut Handoff) -> Result<bool, DropReason> {
-    if !is_at_tc(skb) {
+fn note_on(skb: Skb, is_at_tc: bool, note: &mut Handoff) -> Result<bool, DropReason> {
+    if !is_at_tc {
         let Some(handoff) = skb.take_handoff()? else { return Ok(false) };
         *note = handoff;
         return Ok(true);
@@ -172,8 +163,7 @@ fn note_on(skb: Skb, note: &mut Handoff) -> Result<bool, DropReason> {
 }
 
 #[inline(always)]
-fn send(skb: Skb, note: Handoff) -> Result<i32, DropReason> {
-    let is_at_tc = is_at_tc(skb);
+fn send(skb: Skb, is_at_tc: bool, note: Handoff) -> Result<i32, DropReason> {
     let is_onward = note.flags & Handoff::ONWARD != 0;
     // A tag beside the data is one that XDP has not seen: the sender's device put it there (a veth with VLAN offload).
     if !is_at_tc && !is_onward && skb.has_lifted_tag() {
@@ -203,11 +193,10 @@ fn onward(skb: Skb, note: &Handoff) -> Result<i32, DropReason> {
         return Err(DropReason::StaleExit);
     }
     let ifindex = attachment.class.ifindex;
-    // SAFETY: a map value, alive for the run of the program.
-    let port = PORTS.get_ptr(ifindex).map(|port| unsafe { &*port }).ok_or(DropReason::NoDevice)?;
+    let port = maps::port(ifindex).ok_or(DropReason::NoDevice)?;
     // The kernel has looked at it as it leaves.
-    let is_unicast = skb.destination().is_some_and(|to| to.0[0] & 1 == 0);
-    Ok(skb.hand_to_port(ifindex, port, is_unicast))
+    let is_understood = skb.destination().is_some_and(|to| !to.is_group());
+    Ok(skb.hand_to_port(ifindex, port, is_understood))
 }
 
 #[inline(always)]

@@ -378,7 +378,7 @@ impl Reconciler {
         links: &BTreeMap<String, Link>,
     ) -> Result<PortRecord, ApplyError> {
         let kind = links.get(name).and_then(|link| link.kind.as_deref());
-        let mode = self.mode_on(device);
+        let mode = self.mode_at(device.at_tc);
         let features = hygiene::turn_off(name, Setting::of(mode, kind)).await?;
         Ok(PortRecord { name: padded(name), features, mode: mode.number() })
     }
@@ -411,7 +411,7 @@ impl Reconciler {
             let name = port.name.as_str();
             let Some(device) = devices.get(name) else { continue };
             let role = role(port.role);
-            let mode = self.mode_on(*device);
+            let mode = self.mode_at(device.at_tc);
             if self.attached.get(&device.ifindex) == Some(&(role, mode)) {
                 continue;
             }

@@ -109,7 +109,7 @@ fn pin(pins: &Pins, kind: &str, ifindex: u32) -> PathBuf {
 /// Whether all programs that a port needs are pinned on it.
 pub fn is_complete(pins: &Pins, ifindex: u32, port: &PortEntry) -> bool {
     let role = if port.role == Role::Uplink as u8 { Role::Uplink } else { Role::Access };
-    kinds(role, port.flags & PortEntry::AT_TC != 0).all(|kind| pin(pins, kind, ifindex).exists())
+    kinds(role, port.is_at_tc()).all(|kind| pin(pins, kind, ifindex).exists())
 }
 
 /// The programs of a port that are not on it any more, or were replaced by others: `xdp` or `tc`, `ingress`, `egress`.

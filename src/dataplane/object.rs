@@ -51,10 +51,8 @@ impl Programs {
     /// The object is not ours, or the kernel refuses.
     pub fn frags(&mut self) -> Result<&mut Xdp, DataplaneError> {
         let program = self.xdp(FRAGS)?;
-        match program.load() {
-            Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(program),
-            Err(error) => Err(error.into()),
-        }
+        or_before(program.load())?;
+        Ok(program)
     }
 
     /// The pipeline at TC, loaded when it is first asked for, as [`Programs::frags`].
@@ -63,10 +61,8 @@ impl Programs {
     /// The object is not ours, or the kernel refuses.
     pub fn at_tc(&mut self) -> Result<&mut SchedClassifier, DataplaneError> {
         let program = self.classifier(PIPELINE)?;
-        match program.load() {
-            Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(program),
-            Err(error) => Err(error.into()),
-        }
+        or_before(program.load())?;
+        Ok(program)
     }
 
     /// The pipeline, for frames in one piece ([`WHOLE`]) or in any number ([`FRAGS`]), which may not have been loaded.
@@ -101,6 +97,14 @@ impl Programs {
     pub fn classifier(&mut self, name: &str) -> Result<&mut SchedClassifier, DataplaneError> {
         let program = self.0.program_mut(name).ok_or(DataplaneError::NoObject)?;
         Ok(program.try_into()?)
+    }
+}
+
+/// Loaded now, or before.
+fn or_before(loaded: Result<(), ProgramError>) -> Result<(), ProgramError> {
+    match loaded {
+        Err(ProgramError::AlreadyLoaded) => Ok(()),
+        loaded => loaded,
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::{collection::vec, prelude::*};
 use sillon_abi::{
     Addr, Attachment, Binding, BindingKey, ClassKey, DropKey, Exit, FdbEntry, FdbKey, FloodKey, Guards,
-    PortEntry, RemoteEntry, Segment, Service, TunnelKey,
+    RemoteEntry, Segment, Service, TunnelKey,
 };
 
 use super::{
@@ -411,7 +411,7 @@ fn assert_no_dangling_reference(tables: &Tables) {
         assert_eq!((attachment.vni, attachment.service), (segment.vni, segment.service));
         let ifindex = attachment.class.ifindex;
         // XDP sends to all ports but those at TC.
-        let is_at_tc = tables.ports[&ifindex].flags & PortEntry::AT_TC != 0;
+        let is_at_tc = tables.ports[&ifindex].is_at_tc();
         assert_ne!(tables.devices.contains(&ifindex), is_at_tc, "{id}");
         assert!(attachment.cross.is_none() || is_there(&attachment.cross));
     }

@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use sillon_abi::{
-    Binding, BindingKey, ClassKey, DropKey, Exit, FdbEntry, FdbKey, PathEntry, PortEntry, RemoteEntry, Role,
-    Service, V4_OUTER, V6_OUTER,
+    Binding, BindingKey, ClassKey, DropKey, Exit, FdbEntry, FdbKey, PathEntry, RemoteEntry, Role, Service,
+    V4_OUTER, V6_OUTER,
 };
 
 use super::{
@@ -180,8 +180,7 @@ impl<'a> Verifier<'a> {
             if !self.live.attached.contains(ifindex) {
                 self.violation("ports", format!("port {name} has no program, or not all"), &[]);
             }
-            let (is_device, is_at_tc) =
-                (tables.devices.contains(ifindex), port.flags & PortEntry::AT_TC != 0);
+            let (is_device, is_at_tc) = (tables.devices.contains(ifindex), port.is_at_tc());
             if is_device && is_at_tc {
                 self.violation("devices", format!("port {name} is at TC, and XDP would send to it"), &[]);
             } else if !is_device && !is_at_tc {

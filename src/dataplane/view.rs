@@ -11,7 +11,7 @@ use std::{
 
 use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
-use sillon_abi::{Answers, Attachment, Counters, Exit, FdbEntry, PortEntry, Role, ScopeKind, Service};
+use sillon_abi::{Answers, Attachment, Counters, Exit, FdbEntry, Role, ScopeKind, Service};
 
 use super::{
     DataplaneError,
@@ -241,7 +241,7 @@ impl<'a> View<'a> {
                 ifindex: *ifindex,
                 role: role(port.role),
                 mac: port.mac.to_string(),
-                hook: if port.flags & PortEntry::AT_TC != 0 { "tc" } else { "xdp" },
+                hook: if port.is_at_tc() { "tc" } else { "xdp" },
                 multi_buffer: multi_buffer.get(ifindex).copied(),
                 mode: mode.filter(|mode| *mode != Mode::Tc),
                 attachments: self.attachments(|attachment| attachment.class.ifindex == *ifindex)?,

@@ -18,6 +18,22 @@ pub const PATIENCE: Duration = Duration::from_secs(3);
 /// How long to wait for what must not come: far longer than what comes takes.
 pub const SILENCE: Duration = Duration::from_millis(150);
 
+/// Where an edge's frames are seen to.
+#[derive(Clone, Copy)]
+pub struct Hooks {
+    /// At its uplinks.
+    pub uplinks: &'static str,
+    /// At its ports, in turn.
+    pub ports: [&'static str; 2],
+}
+
+/// All at XDP.
+pub const XDP: Hooks = Hooks { uplinks: "xdp", ports: ["xdp", "xdp"] };
+/// All at TC.
+pub const TC: Hooks = Hooks { uplinks: "tc", ports: ["tc", "tc"] };
+/// What comes in at the one goes out at the other, on a node and in a segment.
+pub const MIXED: Hooks = Hooks { uplinks: "xdp", ports: ["tc", "xdp"] };
+
 /// Two edges; their agents run the binary under test.
 pub fn fabric(underlay: Underlay) -> Fabric {
     Fabric::new(underlay, env!("CARGO_BIN_EXE_sillon")).unwrap()

@@ -14,8 +14,8 @@ use crate::{
     classify::Origin,
     flood,
     frame::{Frame, Macs, Shape, Way, Wire, halves},
-    guard::{self, verdict},
-    maps::{HANDOFFS, PORTS},
+    guard::{self, reason, verdict},
+    maps::{self, HANDOFFS},
     outer::Outer,
     parse::{C_TPID, Carried, ETHERTYPE, IPV4, IPV6, Inner, S_TPID, TAG},
     rewrite::{self, Front},
@@ -64,7 +64,7 @@ impl SkbFrame {
             };
             has_header && inner.carried == Carried::Nothing
         };
-        is_known && inner.macs.is_unicast()
+        is_known && !inner.macs.dst().is_group()
     }
 
     /// Leaves word for the program behind the pipeline.
@@ -181,9 +181,7 @@ impl Frame for SkbFrame {
 
     #[inline(always)]
     fn towards(&self, way: &Way<'_>) -> Result<u32, DropReason> {
-        // SAFETY: a map value, alive for the run of the program.
-        let port = PORTS.get_ptr(way.ifindex).map(|port| unsafe { &*port }).filter(|port| port.role != 0);
-        let port = port.ok_or(DropReason::NoDevice)?;
+        let port = maps::port(way.ifindex).ok_or(DropReason::NoDevice)?;
         let action = if way.exit.is_remote() {
             self.skb.set_mark(0);
             self.skb.redirect(way.ifindex)
@@ -253,7 +251,7 @@ extern "C" fn sillon_retag(ctx: *mut __sk_buff, what: u64, tags: u64, head: u64,
         }
         push_tags(skb, class, (tags >> 32) as u16)
     };
-    change().map_or_else(|reason| reason as u32, |()| 0)
+    reason(change())
 }
 
 /// All in front of the inner packet goes; the tags that it keeps, two at most, are put back. The kernel knows two TPIDs: a tag of another one stays

@@ -7,7 +7,7 @@
 pub mod frame;
 mod tunnel;
 
-use core::{ffi::c_void, mem::MaybeUninit};
+use core::ffi::c_void;
 
 use aya_ebpf::{
     EbpfContext,
@@ -22,15 +22,14 @@ use aya_ebpf::{
 use sillon_abi::{DropReason, ETHERNET, Handoff, Mac, Note, PortEntry};
 
 use crate::{
-    frame::{Shape, Wire},
+    flow::{TCP, UDP},
+    frame::{Shape, Wire, loaded},
     parse::{IPV4, IPV6, TAG},
 };
 
 /// Tells the copies that we send out of a port from what the node's own stack sends.
 pub const COPY_MARK: u32 = 0x5111_0417;
 
-const TCP: u8 = 6;
-const UDP: u8 = 17;
 /// Bytes of a frame's two addresses.
 const MACS: usize = 12;
 
@@ -290,18 +289,8 @@ impl Skb {
     /// Reads at any offset of the data.
     #[inline(always)]
     pub fn load<T: Wire>(self, offset: usize) -> Result<T, DropReason> {
-        /// As in `frame.rs`.
-        #[repr(align(8))]
-        struct Aligned<T>(MaybeUninit<T>);
-        let mut value = Aligned(MaybeUninit::<T>::uninit());
-        let into = value.0.as_mut_ptr().cast();
-        // SAFETY: `value` is as long as we say, and filled where the helper says so; `Wire` says that any bytes are a value.
-        unsafe {
-            match bpf_skb_load_bytes(self.ctx.cast(), offset as u32, into, size_of::<T>() as u32) {
-                0 => Ok(value.0.assume_init()),
-                _ => Err(DropReason::Truncated),
-            }
-        }
+        // SAFETY: the helper fills what it says that it did.
+        unsafe { loaded(|into, len| bpf_skb_load_bytes(self.ctx.cast(), offset as u32, into, len)) }
     }
 
     /// Writes at any offset of the data.

@@ -193,5 +193,5 @@ fn write_outer(ctx: *mut __sk_buff, path: &PathEntry, vni: u32, hash: u32, rest:
             skb.store_bytes(0, header.as_ptr().cast(), V6_OUTER)
         }
     };
-    written.map_or_else(|reason| reason as u32, |()| 0)
+    reason(written)
 }

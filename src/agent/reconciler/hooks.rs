@@ -26,15 +26,16 @@ impl Reconciler {
             let link = links.get(port.name.as_str())?;
             let is = Mode::from_number(tables.records.get(&link.ifindex)?.mode)?;
             let wanted = self.mode_of(port, link);
-            let why = format!(
-                "its frames are seen to at {}, and hook = \"{}\" is {} on this device; take the port out of the configuration and put it in again, or \
-                 write hook = \"{}\"",
-                is.hook(),
-                port.hook,
-                wanted.hook(),
-                is.hook()
-            );
-            (is != wanted).then(|| Refusal { port: link.name.clone(), why })
+            let why = || {
+                format!(
+                    "its frames are seen to at {is}, and hook = \"{hook}\" is {wanted} on this device; take the port out of the configuration and put it \
+                     in again, or write hook = \"{is}\"",
+                    is = is.hook(),
+                    hook = port.hook,
+                    wanted = wanted.hook(),
+                )
+            };
+            (is != wanted).then(|| Refusal { port: link.name.clone(), why: why() })
         });
         let moved: Vec<Refusal> = moved.collect();
         if moved.is_empty() { Ok(()) } else { Err(ApplyError::Refused(moved)) }
@@ -42,7 +43,7 @@ impl Reconciler {
 
     /// Where a port's frames are seen to.
     fn mode_of(&self, port: &Port, link: &Link) -> Mode {
-        if is_at_tc(port, link) { Mode::Tc } else { self.mode }
+        self.mode_at(is_at_tc(port, link))
     }
 
     /// What the port on a link can't bear.
@@ -52,9 +53,9 @@ impl Reconciler {
         Setting::of(mode, link.kind.as_deref())
     }
 
-    /// The mode of a port on this device.
-    pub(super) fn mode_on(&self, device: Device) -> Mode {
-        if device.at_tc { Mode::Tc } else { self.mode }
+    /// The mode of a port that is at TC, or is not.
+    pub(super) const fn mode_at(&self, tc: bool) -> Mode {
+        if tc { Mode::Tc } else { self.mode }
     }
 }
 
