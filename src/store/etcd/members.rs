@@ -1,14 +1,17 @@
 //! The members of the cluster, asked one after the other until one answers.
 //!
-//! Each has a connection of its own, rather than one that balances: so a member that hangs is left after one attempt's time, and the next call begins
-//! with the member that answered last. Whatever is asked here is asked again of another member if the first does not answer; so it has to be
-//! something that may be done twice.
+//! Each has a connection of its own, rather than one that balances. A member that has not answered after a part of an attempt's time is still heard, but
+//! the next one is asked, too: while etcd elects a leader each of them hangs, and what one was asked before it knows the new leader it may never answer,
+//! so that who asks one at a time would lose an attempt's time for each, and one more for the member that died. The next call begins with the member
+//! that answered last. Whatever is asked here has to be something that may be done twice.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use etcd_client::{Certificate, Client, ConnectOptions, Error, Identity, TlsOptions};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, timeout};
 use tonic::Code;
 
@@ -17,6 +20,8 @@ use super::{EtcdOptions, EtcdTls};
 
 /// Between two rounds in which no member answered.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The part of an attempt's time after which another member is asked, too.
+const PATIENCE: u32 = 4;
 
 /// All that can be asked.
 pub struct Members {
@@ -106,44 +111,43 @@ impl Members {
         T: Send,
     {
         let end = Instant::now() + self.deadline;
-        let mut said: Vec<Option<String>> = vec![None; self.members.len()];
-        let mut maybe_done = false;
-        let first = self.good.load(Ordering::Relaxed);
-        for turn in 0.. {
+        let mut inquiry = Inquiry::of(&self.members);
+        let mut answers = FuturesUnordered::new();
+        let mut next = self.good.load(Ordering::Relaxed);
+        loop {
             let left = end.saturating_duration_since(Instant::now());
-            if turn > 0 && left.is_zero() {
-                break;
+            if let Some(at) = inquiry.idle_from(next)
+                && (!left.is_zero() || inquiry.is_new())
+            {
+                inquiry.asks(at);
+                next = at + 1;
+                let answer = timeout(attempt.min(left), call(self.members[at].1.clone()));
+                answers.push(async move { (at, answer.await) });
             }
-            let at = (first + turn) % self.members.len();
-            let (name, client) = &self.members[at];
-            let wait = attempt.min(left);
-            let turn_to_next = TurnTo { good: &self.good, next: at + 1, at: Instant::now() + wait / 4 };
-            let answer = timeout(wait, call(client.clone())).await;
-            drop(turn_to_next);
+            let (at, answer) = match timeout(attempt / PATIENCE, answers.next()).await {
+                Ok(Some(heard)) => heard,
+                Ok(None) => return Err(inquiry.into_trouble()),
+                Err(_) => {
+                    // The asker may give up from here on: then the next call is not this member's, else one that gives up early would never leave it.
+                    self.good.store(next, Ordering::Relaxed);
+                    continue;
+                }
+            };
             match answer {
                 Ok(Ok(value)) => {
                     self.good.store(at, Ordering::Relaxed);
-                    return Ok(Answer { value, again: maybe_done });
+                    return Ok(Answer { value, again: inquiry.may_be_done_by_others_than(at) });
                 }
-                Ok(Err(error)) => {
-                    let blame = blame(&error);
-                    maybe_done |= blame == Blame::Unknown;
-                    said[at] = Some(format!("{name}: {}", words(&error)));
-                    if blame == Blame::Asker {
-                        break;
-                    }
+                Ok(Err(error)) if inquiry.failed(at, &error) == Blame::Asker => {
+                    return Err(inquiry.into_trouble());
                 }
-                Err(_) => {
-                    maybe_done = true;
-                    said[at] = Some(format!("{name}: no answer within {wait:.1?}"));
-                }
+                Ok(Err(_)) => {}
+                Err(_) => inquiry.hangs(at, attempt),
             }
-            if (turn + 1) % self.members.len() == 0 {
+            if inquiry.is_round_over() {
                 tokio::time::sleep(PAUSE).await;
             }
         }
-        let said: Vec<String> = said.into_iter().flatten().collect();
-        Err(Trouble { what: format!("etcd: {}", said.join("; ")), maybe_done })
     }
 
     /// Whoever answered last, for what needs no answer.
@@ -152,19 +156,65 @@ impl Members {
     }
 }
 
-/// Also when the asker gives up while it waits for a member, the next call is not that member's: else one that gives up early would never leave it.
-struct TurnTo<'m> {
-    good: &'m AtomicUsize,
-    next: usize,
-    /// Who gives up before that says nothing about the member.
-    at: Instant,
+/// What is being asked: of whom, and what those said who did not do it.
+struct Inquiry<'m> {
+    members: &'m [(String, Client)],
+    waits: Vec<bool>,
+    said: Vec<Option<String>>,
+    maybe_done: bool,
+    failures: usize,
 }
 
-impl Drop for TurnTo<'_> {
-    fn drop(&mut self) {
-        if Instant::now() >= self.at {
-            self.good.store(self.next, Ordering::Relaxed);
-        }
+impl<'m> Inquiry<'m> {
+    fn of(members: &'m [(String, Client)]) -> Self {
+        let count = members.len();
+        Self { members, waits: vec![false; count], said: vec![None; count], maybe_done: false, failures: 0 }
+    }
+
+    /// The first member from there on that is not being asked.
+    fn idle_from(&self, first: usize) -> Option<usize> {
+        let count = self.members.len();
+        (first..first + count).map(|at| at % count).find(|at| !self.waits[*at])
+    }
+
+    fn is_new(&self) -> bool {
+        self.failures == 0 && !self.waits.contains(&true)
+    }
+
+    /// Whether as many have failed as there are members: then it is time to pause.
+    fn is_round_over(&self) -> bool {
+        self.failures.is_multiple_of(self.members.len())
+    }
+
+    fn asks(&mut self, at: usize) {
+        self.waits[at] = true;
+    }
+
+    fn may_be_done_by_others_than(&self, at: usize) -> bool {
+        self.maybe_done || self.waits.iter().enumerate().any(|(other, waits)| *waits && other != at)
+    }
+
+    fn failed(&mut self, at: usize, error: &Error) -> Blame {
+        let blame = blame(error);
+        self.ends(at, blame == Blame::Unknown, &words(error));
+        blame
+    }
+
+    fn hangs(&mut self, at: usize, attempt: Duration) {
+        self.ends(at, true, &format!("no answer within {attempt:.1?}"));
+    }
+
+    fn ends(&mut self, at: usize, maybe_done: bool, what: &str) {
+        self.waits[at] = false;
+        self.maybe_done |= maybe_done;
+        self.failures += 1;
+        self.said[at] = Some(format!("{}: {what}", self.members[at].0));
+    }
+
+    fn into_trouble(self) -> Trouble {
+        let maybe_done = self.maybe_done || self.waits.contains(&true);
+        let said: Vec<String> = self.said.into_iter().flatten().collect();
+        Trouble { what: format!("etcd: {}", said.join("; ")), maybe_done }
     }
 }
 
