@@ -3,7 +3,7 @@
 //! - **Who.** The certificate says which node it is; any other identity, and another node's name, is refused. Of two streams of one node the
 //!   newer one counts.
 //! - **What.** [`Projection`] is what a node shall do at one revision. A session compares it with what its agent has and sends the difference,
-//!   if there is one. What concerns nobody on a node is not sent there, and its revision counts as applied as soon as nothing is under way.
+//!   if there is one. It makes anew only the tables of the node's file that commits have made stale (`news`). What concerns nobody on a node is not sent there, and its revision counts as applied as soon as nothing is under way.
 //! - **How fast.** One update is under way at a time. What changes meanwhile waits as the state that it is, not as a queue: a slow agent gets the
 //!   newest state next.
 //! - **Under whom.** Only the controller that leads serves, and each update has its term. When it no longer leads, its streams end.
@@ -14,26 +14,27 @@
 
 mod counted;
 mod learned;
+mod news;
 mod projection;
 mod server;
 mod session;
 mod share;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use rustls::pki_types::CertificateDer;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use self::learned::Registry;
+use self::news::News;
 pub use self::projection::Projection;
 pub use self::server::{ServeError, serve};
-use crate::controller::Controller;
-use crate::fabric::{Owned, concerned};
+use crate::controller::{Committed, Controller};
+use crate::fabric::{Owned, Revision, Stale, State, concerned};
 use crate::model::Name;
 use crate::pki::Tls;
 use crate::protocol::REVOKED;
@@ -46,7 +47,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The sessions of a controller.
 struct Agents<S> {
     controller: Controller<S>,
-    nodes: Arc<Mutex<BTreeMap<Name, Entry>>>,
+    nodes: Arc<Mutex<Nodes>>,
     learned: Arc<Mutex<Registry>>,
     tls: Tls,
     stop: CancellationToken,
@@ -64,10 +65,17 @@ impl<S> Clone for Agents<S> {
     }
 }
 
+/// All that agents were here for.
+struct Nodes {
+    /// Of what led to this state, all sessions were told.
+    told: State,
+    all: BTreeMap<Name, Entry>,
+}
+
 /// What is known of a node's agent.
 struct Entry {
-    /// Says that there may be something new for it.
-    wake: watch::Sender<()>,
+    /// Of the session that there is.
+    news: Arc<News>,
     /// Ends the session that there is.
     session: CancellationToken,
     /// What its agent had when it was heard of last.
@@ -76,25 +84,26 @@ struct Entry {
 
 impl<S: Store + 'static> Agents<S> {
     fn new(controller: Controller<S>, tls: Tls, stop: CancellationToken) -> Self {
-        Self { controller, nodes: Arc::default(), learned: Arc::default(), tls, stop }
+        let nodes = Nodes { told: controller.state(), all: BTreeMap::new() };
+        Self { controller, nodes: Arc::new(Mutex::new(nodes)), learned: Arc::default(), tls, stop }
     }
 
-    fn nodes(&self) -> std::sync::MutexGuard<'_, BTreeMap<Name, Entry>> {
+    fn nodes(&self) -> MutexGuard<'_, Nodes> {
         // Nothing that can panic happens under it.
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A session of a node begins, and the one before it ends.
-    fn enter(&self, node: &Name) -> (watch::Receiver<()>, CancellationToken, Option<Arc<Projection>>) {
-        let session = self.stop.child_token();
+    fn enter(&self, node: &Name) -> (Arc<News>, CancellationToken, Option<Arc<Projection>>) {
         let mut nodes = self.nodes();
-        let entry = nodes.entry(node.clone()).or_insert_with(|| Entry {
-            wake: watch::channel(()).0,
-            session: CancellationToken::new(),
-            has: None,
+        let (news, session) = (Arc::new(News::new(nodes.told.clone())), self.stop.child_token());
+        let has = nodes.all.remove(node).and_then(|before| {
+            before.session.cancel();
+            before.has
         });
-        std::mem::replace(&mut entry.session, session.clone()).cancel();
-        (entry.wake.subscribe(), session, entry.has.clone())
+        let entry = Entry { news: Arc::clone(&news), session: session.clone(), has: has.clone() };
+        nodes.all.insert(node.clone(), entry);
+        (news, session, has)
     }
 
     /// Whether who came with a certificate would still be let in with it.
@@ -107,20 +116,21 @@ impl<S: Store + 'static> Agents<S> {
     }
 
     fn has(&self, node: &Name, projection: &Arc<Projection>) {
-        if let Some(entry) = self.nodes().get_mut(node) {
+        if let Some(entry) = self.nodes().all.get_mut(node) {
             entry.has = Some(Arc::clone(projection));
         }
     }
 
-    /// Wakes the sessions of the nodes that each commit concerns.
+    /// Tells the sessions of the nodes that each commit concerns.
     async fn tell(self) {
         let mut second = every(Duration::from_secs(1));
         loop {
-            let mut at = self.controller.state().revision();
+            let state = self.controller.state();
+            let mut at = state.revision();
+            self.learned().renew(&state);
+            self.controller.counters().renew(&state);
             // Of what happened before that, everybody may have missed something.
-            self.nodes().values().for_each(|entry| entry.wake.send_replace(()));
-            self.learned().renew(&self.controller.state());
-            self.controller.counters().renew(&self.controller.state());
+            self.nodes().tell_all(state);
             if let Ok(mut commits) = self.controller.watch(at) {
                 loop {
                     let commit = tokio::select! {
@@ -131,20 +141,57 @@ impl<S: Store + 'static> Agents<S> {
                         }
                         commit = commits.next() => commit,
                     };
-                    let Some(commit) = commit else { break };
-                    at = commit.revision;
-                    let state = self.controller.state();
-                    let told: BTreeSet<Name> = concerned(&state, &commit.events);
-                    self.learned().follow(&state, commit.revision, &commit.events);
-                    self.controller.counters().follow(&state, &commit.events);
-                    let nodes = self.nodes();
-                    let entries = told.iter().filter_map(|name| nodes.get(name));
-                    entries.for_each(|entry| entry.wake.send_replace(()));
+                    match self.tell_of(commit, &mut commits).await {
+                        Some(revision) => at = revision,
+                        None => break,
+                    }
                 }
             }
             tracing::warn!(revision = %at, "the commits can't be followed from here; all nodes are looked at");
             tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    /// Tells of a commit, and of those after it that the state has already: a state is told with all that led to it. Gives its revision, if the
+    /// commits could be followed so far.
+    async fn tell_of(
+        &self,
+        mut commit: Option<Arc<Committed>>,
+        commits: &mut (impl Stream<Item = Arc<Committed>> + Unpin),
+    ) -> Option<Revision> {
+        let state = self.controller.state();
+        let mut untold: BTreeMap<Name, Stale> = BTreeMap::new();
+        loop {
+            let Committed { revision, events, .. } = &*commit?;
+            for (node, stale) in concerned(&state, events) {
+                untold.entry(node).or_default().merge(stale);
+            }
+            self.learned().follow(&state, *revision, events);
+            self.controller.counters().follow(&state, events);
+            if *revision >= state.revision() {
+                self.nodes().tell(&state, untold);
+                return Some(*revision);
+            }
+            commit = commits.next().await;
+        }
+    }
+}
+
+impl Nodes {
+    /// These tables may be others in this state than in the one that was told before.
+    fn tell(&mut self, state: &State, untold: BTreeMap<Name, Stale>) {
+        self.told = state.clone();
+        for (node, stale) in untold {
+            if let Some(entry) = self.all.get(&node) {
+                entry.news.tell(state.clone(), stale);
+            }
+        }
+    }
+
+    /// Everything may be another.
+    fn tell_all(&mut self, state: State) {
+        self.all.values().for_each(|entry| entry.news.tell(state.clone(), Stale::All));
+        self.told = state;
     }
 }
 

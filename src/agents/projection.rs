@@ -1,7 +1,9 @@
 //! What one node shall do at one revision, and what its agent has to be sent for it. Pure.
 
+use std::collections::BTreeSet;
+
 use crate::controller::Lead;
-use crate::fabric::{self, ProjectError, Revision, State};
+use crate::fabric::{self, Owned, ProjectError, Revision, Stale, State};
 use crate::model::Name;
 use crate::protocol::{Digest, Parts, pb};
 
@@ -26,12 +28,33 @@ impl Projection {
     /// # Errors
     /// It is not there.
     pub fn of(state: &State, node: &Name) -> Result<Self, ProjectError> {
-        let parts = Parts::of(&fabric::desired(state, node)?);
+        Ok(Self::with(state, node, Parts::of(&fabric::desired(state, node)?)))
+    }
+
+    /// The part of a node in a later state, if this is what it was before only this was stale.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn follow(&self, state: &State, node: &Name, stale: &Stale) -> Result<Self, ProjectError> {
+        let Stale::Tables(tables) = stale else { return Self::of(state, node) };
+        let mut parts = self.parts.clone();
+        tables.ports.iter().for_each(|port| parts.remove_port(port));
+        // What has no such name was never there.
+        let names = |all: &BTreeSet<Owned>| -> Vec<Name> {
+            all.iter().filter_map(|owned| fabric::joined(owned).ok()).collect()
+        };
+        names(&tables.segments).iter().for_each(|name| parts.remove_segment(name));
+        names(&tables.profiles).iter().for_each(|name| parts.remove_profile(name));
+        parts.extend(&fabric::desired_tables(state, node, tables)?);
+        Ok(Self::with(state, node, parts))
+    }
+
+    fn with(state: &State, node: &Name, parts: Parts) -> Self {
         let (early, purges): (Vec<_>, Vec<_>) =
             fabric::purges(state, node).into_iter().partition(|purge| purge.is_early);
         let digest = parts.digest();
         let early = early.iter().map(|purge| purge.freed).min();
-        Ok(Self { revision: state.revision(), parts, digest, purges, early })
+        Self { revision: state.revision(), parts, digest, purges, early }
     }
 
     /// Whether an agent that has carried out `done` has nothing to do.

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
 use super::counted::counted;
-use super::{Agents, Projection};
+use super::{Agents, News, Projection};
 use crate::controller::{Lead, Request, SubmitError};
 use crate::fabric::{Actor, Change, ProjectError, Report, Revision};
 use crate::model::{InterfaceName, Name};
@@ -40,6 +40,9 @@ pub struct Session<S> {
     node: Name,
     /// Its certificate, and what leads to a root.
     chain: Arc<Vec<CertificateDer<'static>>>,
+    news: Arc<News>,
+    /// What the node shall do by the last state that was looked at.
+    newest: Option<Arc<Projection>>,
     /// What the agent said first that it has.
     digest: Vec<u8>,
     /// What the agent has.
@@ -64,11 +67,28 @@ struct Said {
 
 impl<S: Store + 'static> Session<S> {
     /// Of an agent that says that it has what `hello` says.
-    pub fn new(agents: Agents<S>, peer: Peer, hello: pb::Hello, last: Option<Arc<Projection>>) -> Self {
-        let Peer { node, chain } = peer;
+    pub fn new(
+        agents: Agents<S>,
+        Peer { node, chain }: Peer,
+        news: Arc<News>,
+        hello: pb::Hello,
+        last: Option<Arc<Projection>>,
+    ) -> Self {
         let has = last.filter(|last| hello.digest == last.digest);
         let (digest, said) = (hello.digest, Said::default());
-        Self { agents, node, chain, digest, has, sent: None, waits: false, since: None, said }
+        Self {
+            agents,
+            node,
+            chain,
+            news,
+            newest: None,
+            digest,
+            has,
+            sent: None,
+            waits: false,
+            since: None,
+            said,
+        }
     }
 
     /// Runs until either side ends the stream, or it must end.
@@ -76,13 +96,12 @@ impl<S: Store + 'static> Session<S> {
         mut self,
         mut from: Streaming<pb::FromAgent>,
         to: mpsc::Sender<Result<pb::Update, Status>>,
-        mut wake: watch::Receiver<()>,
         end: CancellationToken,
     ) {
         let mut lead = self.agents.controller.lead();
         let mut files = self.agents.tls.changed();
         let mut look = every(LOOK);
-        wake.mark_changed();
+        let news = Arc::clone(&self.news);
         let status = loop {
             let done = tokio::select! {
                 () = end.cancelled() => Err(Status::unavailable("this stream is over: the controller stops, or the agent has another one")),
@@ -99,10 +118,7 @@ impl<S: Store + 'static> Session<S> {
                     self.since = None;
                     self.note(true).await
                 }
-                changed = wake.changed(), if !self.waits => match changed {
-                    Ok(()) => self.offer(&to, &lead).await,
-                    Err(_) => return,
-                },
+                () = news.told(), if !self.waits => self.offer(&to, &lead).await,
             };
             if let Err(status) = done {
                 break status;
@@ -120,12 +136,20 @@ impl<S: Store + 'static> Session<S> {
         lead: &watch::Receiver<Option<Lead>>,
     ) -> Result<(), Status> {
         let lead = leads(lead)?;
-        let projection = match Projection::of(&self.agents.controller.state(), &self.node) {
+        let Some((state, stale)) = self.news.take() else { return Ok(()) };
+        let known = self.newest.take();
+        let projection = match &known {
+            Some(known) => known.follow(&state, &self.node, &stale),
+            None => Projection::of(&state, &self.node),
+        };
+        let projection = match projection {
             Ok(projection) => Arc::new(projection),
             // It is told as soon as the owner adds it.
             Err(ProjectError::Unknown(_)) => return Ok(()),
             Err(error) => return Err(Status::internal(error.to_string())),
         };
+        debug_assert_eq!(Ok(&*projection), Projection::of(&state, &self.node).as_ref(), "{stale:?}");
+        self.newest = Some(Arc::clone(&projection));
         let is_done = self.has.as_ref().is_some_and(|has| projection.is_done_with(has));
         // After hello, an agent always hears that it is heard.
         if is_done && self.said.is_known && self.sent.is_none() {

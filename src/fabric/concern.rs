@@ -1,55 +1,123 @@
-//! Whom a change concerns: the nodes whose part of the fabric may be another one after it.
+//! Whom a change concerns, and with what: the nodes whose part of the fabric may be another one after it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::object::Body;
+use super::object::{Attachment, Body};
 use super::state::State;
 use super::{Event, Freed, Key, Owned};
-use crate::model::Name;
+use crate::model::{InterfaceName, Name};
+
+/// Tables of a node's file. Of a port, those of its attachments, too.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tables {
+    /// Of the node.
+    pub ports: BTreeSet<InterfaceName>,
+    /// That are on the node, or were.
+    pub segments: BTreeSet<Owned>,
+    /// That are in use on the node, or were.
+    pub profiles: BTreeSet<Owned>,
+}
+
+/// What of a node's file may not be so any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stale {
+    /// Anything.
+    All,
+    /// These at most. What the node has to forget is no part of its file, and may be another thing in any case.
+    Tables(Tables),
+}
+
+impl Default for Stale {
+    fn default() -> Self {
+        Self::Tables(Tables::default())
+    }
+}
+
+impl Stale {
+    /// Both.
+    pub fn merge(&mut self, other: Self) {
+        match (&mut *self, other) {
+            (Self::Tables(own), Self::Tables(other)) => {
+                own.ports.extend(other.ports);
+                own.segments.extend(other.segments);
+                own.profiles.extend(other.profiles);
+            }
+            _ => *self = Self::All,
+        }
+    }
+}
 
 /// The nodes that have to be told of these events, and maybe others; `state` has them all behind it, and maybe more. What agents report
 /// concerns nobody, unless somebody waits for it.
-pub fn concerned(state: &State, events: &[Event]) -> BTreeSet<Name> {
-    let mut nodes = BTreeSet::new();
+pub fn concerned(state: &State, events: &[Event]) -> BTreeMap<Name, Stale> {
+    let mut nodes = Nodes(BTreeMap::new());
     for event in events {
-        add(state, event, &mut nodes);
+        nodes.add(state, event);
     }
-    nodes
+    nodes.0
 }
 
-fn add(state: &State, event: &Event, nodes: &mut BTreeSet<Name>) {
-    let (before, after) = (event.before.as_deref(), event.after.as_deref());
-    let is_asked = before.map(|object| object.revision) != after.map(|object| object.revision);
-    match &event.key {
-        Key::Node(name) if is_asked => {
-            nodes.insert(name.clone());
-            for segment in segments_on(state, name) {
-                nodes.extend(state.nodes_of(&segment));
+struct Nodes(BTreeMap<Name, Stale>);
+
+impl Nodes {
+    fn add(&mut self, state: &State, event: &Event) {
+        let (before, after) = (event.before.as_deref(), event.after.as_deref());
+        let is_asked = before.map(|object| object.revision) != after.map(|object| object.revision);
+        match &event.key {
+            Key::Node(name) if is_asked => {
+                self.0.insert(name.clone(), Stale::All);
+                segments_on(state, name).iter().for_each(|segment| self.segment(state, segment));
             }
-        }
-        // It has confirmed something.
-        Key::Node(name) => nodes.extend(waiting_for(state, name)),
-        _ if !is_asked => {}
-        Key::Port(port) => {
-            nodes.insert(port.node.clone());
-        }
-        Key::Profile(_) => {
-            let users = state.attachments_of(&event.key);
-            nodes.extend(users.map(|(_, attachment)| attachment.spec.port.node.clone()));
-        }
-        Key::Segment(owned) => nodes.extend(state.nodes_of(owned)),
-        Key::Attachment(owned) => {
-            for object in [before, after].into_iter().flatten() {
-                if let Body::Attachment(attachment) = &object.body {
-                    nodes.insert(attachment.spec.port.node.clone());
-                    nodes.extend(state.nodes_of(&owned.beside(&attachment.spec.segment)));
+            // It has confirmed something.
+            Key::Node(name) => waiting_for(state, name).into_iter().for_each(|other| self.wake(other)),
+            _ if !is_asked => {}
+            Key::Port(port) => {
+                self.tables(&port.node, |stale| stale.ports.insert(port.port.clone()));
+            }
+            Key::Profile(owned) => {
+                for (_, user) in state.attachments_of(&event.key) {
+                    self.tables(&user.spec.port.node, |stale| stale.profiles.insert(owned.clone()));
                 }
             }
+            Key::Segment(owned) => self.segment(state, owned),
+            Key::Attachment(owned) => {
+                for object in [before, after].into_iter().flatten() {
+                    if let Body::Attachment(attachment) = &object.body {
+                        self.attachment(state, owned, attachment);
+                    }
+                }
+            }
+            Key::Tombstone(node, _) if after.is_some() => self.wake(node.clone()),
+            Key::Tombstone(..) | Key::Trial(_) | Key::Operator(_) | Key::Server(_) | Key::Lease(_) => {}
         }
-        Key::Tombstone(node, _) if after.is_some() => {
-            nodes.insert(node.clone());
+    }
+
+    fn wake(&mut self, node: Name) {
+        self.0.entry(node).or_default();
+    }
+
+    fn tables(&mut self, node: &Name, how: impl FnOnce(&mut Tables) -> bool) {
+        if let Stale::Tables(tables) = self.0.entry(node.clone()).or_default() {
+            how(tables);
         }
-        Key::Tombstone(..) | Key::Trial(_) | Key::Operator(_) | Key::Server(_) | Key::Lease(_) => {}
+    }
+
+    /// On all nodes where it is.
+    fn segment(&mut self, state: &State, owned: &Owned) {
+        for node in state.nodes_of(owned) {
+            self.tables(&node, |stale| stale.segments.insert(owned.clone()));
+        }
+    }
+
+    fn attachment(&mut self, state: &State, owned: &Owned, attachment: &Attachment) {
+        let (spec, segment) = (&attachment.spec, owned.beside(&attachment.spec.segment));
+        self.segment(state, &segment);
+        self.tables(&spec.port.node, |stale| {
+            let profiles = [&spec.ingress, &spec.egress].into_iter().flatten();
+            stale.profiles.extend(profiles.map(|name| owned.beside(name)));
+            stale.segments.insert(segment);
+            stale.ports.insert(spec.port.port.clone())
+        });
     }
 }
 

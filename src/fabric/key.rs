@@ -96,8 +96,17 @@ pub enum Freed {
     Vni(Vni),
     /// An encapsulation that was attached on one of its ports.
     Encap(InterfaceName, Encap),
-    /// What it learned in a segment of the server behind a port of any node.
-    Learned(Owned, PortKey),
+    /// What it learned of a server. Elsewhere, since it would make every key twice as large, and there are some ten for each attachment.
+    Learned(Box<Learned>),
+}
+
+/// What a node learned in a segment of the server behind a port of any node.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Learned {
+    /// In which segment.
+    pub segment: Owned,
+    /// Where the server is.
+    pub port: PortKey,
 }
 
 /// What one object is called.
@@ -174,8 +183,8 @@ impl fmt::Display for Key {
             Self::Tombstone(node, Freed::Encap(port, encap)) => {
                 write!(f, "{kind}/{node}/encap/{port}/{encap}")
             }
-            Self::Tombstone(node, Freed::Learned(segment, port)) => {
-                write!(f, "{kind}/{node}/learned/{segment}/{port}")
+            Self::Tombstone(node, Freed::Learned(learned)) => {
+                write!(f, "{kind}/{node}/learned/{}/{}", learned.segment, learned.port)
             }
             Self::Trial(None) => write!(f, "{kind}/owner"),
             Self::Trial(Some(operator)) => write!(f, "{kind}/operator/{operator}"),
@@ -212,7 +221,8 @@ impl FromStr for Key {
                 Self::Tombstone(node.parse()?, Freed::Encap(name.parse()?, encap.parse()?))
             }
             ["tombstone", at, "learned", operator, name, node, interface] => {
-                Self::Tombstone(at.parse()?, Freed::Learned(owned(operator, name)?, port(node, interface)?))
+                let learned = Learned { segment: owned(operator, name)?, port: port(node, interface)? };
+                Self::Tombstone(at.parse()?, Freed::Learned(Box::new(learned)))
             }
             ["trial", "owner"] => Self::Trial(None),
             ["trial", "operator", name] => Self::Trial(Some(name.parse()?)),

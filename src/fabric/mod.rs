@@ -19,15 +19,15 @@ mod tests;
 mod transact;
 mod waiting;
 
-pub use concern::concerned;
-pub use key::{Freed, Key, Kind, Owned, PortKey};
+pub use concern::{Stale, Tables, concerned};
+pub use key::{Freed, Key, Kind, Learned, Owned, PortKey};
 pub use load::Load;
 pub use object::{
     Attachment, Body, Condition, ConditionKind, Lease, LeaseState, Node, Object, Restore, Revision, Segment,
     Tombstone, Trial,
 };
 pub use pool::Ranges;
-pub use project::{ProjectError, Purge, desired, joined, purges};
+pub use project::{ProjectError, Purge, desired, desired_tables, joined, purges};
 pub(crate) use project::{attachment_at, is_attached, macs_at, remote};
 pub use spec::{
     AttachmentSpec, EncapWish, Grant, LeaseSpec, NodeSpec, OperatorSpec, PortSpec, ProfileSpec, Quota,

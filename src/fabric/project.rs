@@ -1,11 +1,11 @@
 //! What one node shall do: what its file would say, of exactly its part of the fabric.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use super::concern::Tables;
 use super::object::{Attachment, Body, Revision, Segment, Tombstone};
 use super::state::State;
-use super::{Freed, Key, Owned, PortKey};
+use super::{Freed, Key, Learned, Owned, PortKey};
 use crate::model::{self, Encap, InvalidValue, Name, NodeConfig};
 
 /// Why there is no such file.
@@ -42,6 +42,14 @@ pub struct Purge {
 /// # Errors
 /// No such node, or one whose segments can't be tunnelled; in a state that [`super::transact`] made, only the former.
 pub fn desired(state: &State, name: &Name) -> Result<NodeConfig, ProjectError> {
+    desired_tables(state, name, &tables_of(state, name))
+}
+
+/// Those of these tables that the node's file would have, besides its own.
+///
+/// # Errors
+/// As for [`desired`].
+pub fn desired_tables(state: &State, name: &Name, tables: &Tables) -> Result<NodeConfig, ProjectError> {
     let node = state.node(name).ok_or_else(|| ProjectError::Unknown(name.clone()))?;
     let vtep = |v4: bool| node.spec.vtep.iter().copied().find(|address| address.is_ipv4() == v4);
     let mut config = NodeConfig {
@@ -56,45 +64,67 @@ pub fn desired(state: &State, name: &Name) -> Result<NodeConfig, ProjectError> {
         segments: Vec::new(),
         attachments: Vec::new(),
     };
-    let (mut segments, mut profiles) = (BTreeSet::new(), BTreeSet::new());
-    let ports = state.referrers(&Key::Node(name.clone())).filter_map(|key| match key {
-        Key::Port(port) => Some((port, state.port(port)?)),
-        _ => None,
-    });
-    for (port, spec) in ports {
-        config.ports.push(model::Port { name: port.port.clone(), role: spec.role, hook: spec.hook });
-        for (owned, attachment) in state.attachments_of(&Key::Port(port.clone())) {
-            let spec = &attachment.spec;
-            let segment = owned.beside(&spec.segment);
-            let named =
-                |name: &Option<Name>| name.as_ref().map(|name| joined(&owned.beside(name))).transpose();
-            config.attachments.push(model::Attachment {
-                segment: joined(&segment)?,
-                port: port.port.clone(),
-                encap: attachment.encap,
-                role: spec.role,
-                ingress: named(&spec.ingress)?,
-                egress: named(&spec.egress)?,
-                storm: spec.storm,
-                guards: spec.guards.clone(),
-                bindings: spec.bindings.clone(),
-            });
-            segments.insert(segment);
-            profiles
-                .extend([&spec.ingress, &spec.egress].into_iter().flatten().map(|name| owned.beside(name)));
+    for interface in &tables.ports {
+        let port = PortKey { node: name.clone(), port: interface.clone() };
+        if let Some(spec) = state.port(&port) {
+            config.ports.push(model::Port { name: interface.clone(), role: spec.role, hook: spec.hook });
+            for (owned, attachment) in state.attachments_of(&Key::Port(port)) {
+                config.attachments.push(project_attachment(owned, attachment)?);
+            }
         }
     }
-    for owned in &profiles {
+    for owned in tables.profiles.iter().filter(|owned| is_used(state, owned, name)) {
         if let Some(profile) = state.profile(owned) {
             config.profiles.push(profile.named(joined(owned)?));
         }
     }
-    for owned in &segments {
+    for owned in tables.segments.iter().filter(|owned| state.is_on(owned, name)) {
         if let Some(segment) = state.segment(owned) {
             config.segments.push(project_segment(state, name, owned, segment)?);
         }
     }
     Ok(config)
+}
+
+/// All tables that the node's file has.
+fn tables_of(state: &State, node: &Name) -> Tables {
+    let mut all = Tables::default();
+    let ports = state.referrers(&Key::Node(node.clone())).filter_map(|key| match key {
+        Key::Port(port) => Some(port),
+        _ => None,
+    });
+    for port in ports {
+        all.ports.insert(port.port.clone());
+        for (owned, attachment) in state.attachments_of(&Key::Port(port.clone())) {
+            let spec = &attachment.spec;
+            all.segments.insert(owned.beside(&spec.segment));
+            let profiles = [&spec.ingress, &spec.egress].into_iter().flatten();
+            all.profiles.extend(profiles.map(|name| owned.beside(name)));
+        }
+    }
+    all
+}
+
+/// Whether an attachment on the node has a profile.
+fn is_used(state: &State, profile: &Owned, node: &Name) -> bool {
+    let mut users = state.attachments_of(&Key::Profile(profile.clone()));
+    users.any(|(_, user)| user.spec.port.node == *node)
+}
+
+fn project_attachment(owned: &Owned, attachment: &Attachment) -> Result<model::Attachment, InvalidValue> {
+    let spec = &attachment.spec;
+    let named = |name: &Option<Name>| name.as_ref().map(|name| joined(&owned.beside(name))).transpose();
+    Ok(model::Attachment {
+        segment: joined(&owned.beside(&spec.segment))?,
+        port: spec.port.port.clone(),
+        encap: attachment.encap,
+        role: spec.role,
+        ingress: named(&spec.ingress)?,
+        egress: named(&spec.egress)?,
+        storm: spec.storm,
+        guards: spec.guards.clone(),
+        bindings: spec.bindings.clone(),
+    })
 }
 
 fn project_segment(
@@ -175,7 +205,8 @@ pub(super) fn is_early(state: &State, at: &Name, port: &PortKey, freed: Revision
 /// What a node has yet to forget.
 pub fn purges(state: &State, node: &Name) -> Vec<Purge> {
     let all = state.referrers(&Key::Node(node.clone())).filter_map(|key| {
-        let Key::Tombstone(at, Freed::Learned(segment, port)) = key else { return None };
+        let Key::Tombstone(at, Freed::Learned(learned)) = key else { return None };
+        let Learned { segment, port } = &**learned;
         let Body::Tombstone(Tombstone { freed, .. }) = state.get(key)?.body else { return None };
         let is_early = is_early(state, at, port, freed);
         let remote = if port.node == *at { None } else { remote(state, at, &port.node).ok() };

@@ -12,7 +12,7 @@ use super::spec::{OperatorSpec, PortSpec, ProfileSpec, ServerSpec};
 use super::transact::check_whole;
 use super::waiting::{Waiting, is_waiting};
 use super::{Freed, Key, Kind, Owned, PortKey, Refused};
-use crate::model::{Name, Vni};
+use crate::model::{Encap, Name, Vni};
 
 /// What an object has to do with, so that it is found from there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,6 +20,8 @@ pub(super) enum Target {
     Kind(Kind),
     Object(Key),
     Vni(Vni),
+    /// Frames of a port.
+    Frames(PortKey, Encap),
 }
 
 /// What an operator has, as quotas count it.
@@ -134,6 +136,20 @@ impl State {
     /// The objects that refer to one.
     pub(crate) fn referrers<'s>(&'s self, key: &Key) -> impl Iterator<Item = &'s Key> + use<'s> {
         self.at(Target::Object(key.clone()))
+    }
+
+    /// What has frames of a port that this encapsulation would have, too, or had them until its node confirms: attachments and tombstones.
+    pub(super) fn overlapping<'s>(
+        &'s self,
+        port: &'s PortKey,
+        encap: Encap,
+    ) -> impl Iterator<Item = &'s Key> + use<'s> {
+        encap.overlapping().into_iter().flat_map(move |some| {
+            let (first, last) = some.into_inner();
+            let (from, end) = (Target::Frames(port.clone(), first), Target::Frames(port.clone(), last));
+            let all = self.index.range((from, None)..).take_while(move |((of, _), ())| *of <= end);
+            all.filter_map(|((_, key), ())| key.as_ref())
+        })
     }
 
     /// Sets or removes an object, and keeps the indexes and counts.
@@ -331,6 +347,11 @@ impl State {
         self.loads.nodes_of(segment).cloned().collect()
     }
 
+    /// Whether a segment is on a node.
+    pub(super) fn is_on(&self, segment: &Owned, node: &Name) -> bool {
+        self.loads.is_on(segment, node)
+    }
+
     /// The nodes that share a segment with this one.
     pub(super) fn remotes_of(&self, node: &Name) -> BTreeSet<Name> {
         self.loads.remotes_of(node).cloned().collect()
@@ -378,21 +399,23 @@ pub(super) fn targets(key: &Key, body: &Body) -> BTreeSet<Target> {
         (_, Body::Segment(segment)) => {
             all.insert(Target::Vni(segment.vni));
         }
-        (Key::Attachment(owned), Body::Attachment(Attachment { spec, .. })) => {
+        (Key::Attachment(owned), Body::Attachment(Attachment { spec, encap, .. })) => {
             all.insert(object(Key::Segment(owned.beside(&spec.segment))));
             all.insert(object(Key::Port(spec.port.clone())));
+            all.insert(Target::Frames(spec.port.clone(), *encap));
             let profiles = [&spec.ingress, &spec.egress].into_iter().flatten();
             all.extend(profiles.map(|name| object(Key::Profile(owned.beside(name)))));
         }
         (Key::Tombstone(node, freed), Body::Tombstone(tombstone)) => {
             all.extend([object(Key::Node(node.clone())), operator(&tombstone.operator)]);
             match freed {
-                Freed::Vni(vni) => all.insert(Target::Vni(*vni)),
-                Freed::Encap(port, _) => {
-                    all.insert(object(Key::Port(PortKey { node: node.clone(), port: port.clone() })))
+                Freed::Vni(vni) => all.extend([Target::Vni(*vni)]),
+                Freed::Encap(port, encap) => {
+                    let port = PortKey { node: node.clone(), port: port.clone() };
+                    all.extend([Target::Frames(port.clone(), *encap), object(Key::Port(port))]);
                 }
-                Freed::Learned(_, port) => all.insert(object(Key::Port(port.clone()))),
-            };
+                Freed::Learned(learned) => all.extend([object(Key::Port(learned.port.clone()))]),
+            }
         }
         _ => {}
     }

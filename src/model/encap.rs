@@ -1,6 +1,7 @@
 //! The encapsulation of an attachment: which frames of a port belong to it.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
@@ -40,6 +41,18 @@ impl Encap {
                 outer == s
             }
             (one, two) => one == two,
+        }
+    }
+
+    /// All that overlap, as ranges in the order of encapsulations: for who has many, and looks for those.
+    pub fn overlapping(&self) -> Vec<RangeInclusive<Self>> {
+        let one = |encap| encap..=encap;
+        let inside = |s| Self::QinqSC { s, c: VlanId::MIN }..=Self::QinqSC { s, c: VlanId::MAX };
+        match *self {
+            Self::Port => vec![Self::Untagged..=Self::Port],
+            Self::Untagged | Self::Dot1q(_) => vec![one(*self), one(Self::Port)],
+            Self::QinqS(s) => vec![one(*self), inside(s), one(Self::Port)],
+            Self::QinqSC { s, .. } => vec![one(*self), one(Self::QinqS(s)), one(Self::Port)],
         }
     }
 
@@ -149,6 +162,8 @@ mod tests {
             for two in &all {
                 let shared = stacks.iter().any(|stack| owns(*one, stack) && owns(*two, stack));
                 assert_eq!(one.overlaps(two), shared, "{one} and {two}");
+                let found = one.overlapping().iter().any(|some| some.contains(two));
+                assert_eq!(found, shared, "{one} and {two}");
             }
         }
     }

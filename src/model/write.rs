@@ -3,17 +3,39 @@
 use std::fmt::Display;
 use std::net::IpAddr;
 
-use super::{Attachment, Guards, LeafRole, Node, NodeConfig, Port, Profile, Segment, StormControl};
+use super::{
+    Attachment, Guards, InterfaceName, LeafRole, Name, Node, NodeConfig, Port, Profile, Segment, StormControl,
+};
 
 /// The tables of a file, each with a key that no other has, in the order of the configuration.
 pub fn parts(config: &NodeConfig) -> impl Iterator<Item = (String, String)> {
     let NodeConfig { node: own, ports, profiles, segments, attachments } = config;
-    let attached = |one: &Attachment| (format!("attachment/{}/{}", one.port, one.encap), attachment(one));
+    let attached = |one: &Attachment| (attachments_at(&one.port) + &one.encap.to_string(), attachment(one));
     std::iter::once(("node".to_owned(), node(own)))
-        .chain(ports.iter().map(|one| (format!("port/{}", one.name), port(one))))
-        .chain(segments.iter().map(|one| (format!("segment/{}", one.name), segment(one))))
-        .chain(profiles.iter().map(|one| (format!("profile/{}", one.name), profile(one))))
+        .chain(ports.iter().map(|one| (port_key(&one.name), port(one))))
+        .chain(segments.iter().map(|one| (segment_key(&one.name), segment(one))))
+        .chain(profiles.iter().map(|one| (profile_key(&one.name), profile(one))))
         .chain(attachments.iter().map(attached))
+}
+
+/// The key of a port's table.
+pub fn port_key(name: &InterfaceName) -> String {
+    format!("port/{name}")
+}
+
+/// What the keys of the tables of a port's attachments begin with, and no others.
+pub fn attachments_at(port: &InterfaceName) -> String {
+    format!("attachment/{port}/")
+}
+
+/// The key of a segment's table.
+pub fn segment_key(name: &Name) -> String {
+    format!("segment/{name}")
+}
+
+/// The key of a profile's table.
+pub fn profile_key(name: &Name) -> String {
+    format!("profile/{name}")
 }
 
 fn node(node: &Node) -> String {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::pb;
-use crate::model::{NodeConfig, write};
+use crate::model::{InterfaceName, Name, NodeConfig, write};
 
 /// Tells two files apart.
 pub type Digest = [u8; 32];
@@ -23,6 +23,30 @@ impl Parts {
     /// Of a configuration.
     pub fn of(config: &NodeConfig) -> Self {
         Self(write::parts(config).collect())
+    }
+
+    /// Has these tables too, or instead.
+    pub fn extend(&mut self, config: &NodeConfig) {
+        self.0.extend(write::parts(config));
+    }
+
+    /// Has no port of this name, nor its attachments.
+    pub fn remove_port(&mut self, name: &InterfaceName) {
+        self.0.remove(&write::port_key(name));
+        let prefix = write::attachments_at(name);
+        let keys = self.0.range(prefix.clone()..).map(|(key, _)| key);
+        let there: Vec<String> = keys.take_while(|key| key.starts_with(&prefix)).cloned().collect();
+        there.iter().for_each(|key| drop(self.0.remove(key)));
+    }
+
+    /// Has no segment of this name.
+    pub fn remove_segment(&mut self, name: &Name) {
+        self.0.remove(&write::segment_key(name));
+    }
+
+    /// Has no profile of this name.
+    pub fn remove_profile(&mut self, name: &Name) {
+        self.0.remove(&write::profile_key(name));
     }
 
     /// Whether there is nothing.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::agents::Projection;
 use crate::fabric::state::{Target, targets};
 use crate::fabric::waiting::is_waiting;
 use crate::model::{self, PortRole};
@@ -111,14 +112,17 @@ pub fn assert_restores(state: &State) {
     assert_loads(&again);
 }
 
-/// Whoever has something else to do is told.
+/// Whoever has something else to do is told, and of what: nothing else of its file is another.
 pub fn assert_concerned(before: &State, after: &State, events: &[Event]) {
     let told = concerned(after, events);
     for key in after.of_kind(Kind::Node) {
         let Key::Node(node) = key else { unreachable!() };
-        let is_same = desired(before, node) == desired(after, node)
-            && purges(after, node).iter().all(|purge| purges(before, node).contains(purge));
-        assert!(is_same || told.contains(node), "{node}: {events:?}");
+        let is = Projection::of(after, node).unwrap();
+        match (told.get(node), Projection::of(before, node)) {
+            (Some(stale), Ok(was)) => assert_eq!(was.follow(after, node, stale).unwrap(), is, "{events:?}"),
+            (Some(stale), Err(_)) => assert_eq!(*stale, Stale::All),
+            (None, was) => assert!(is.is_done_with(&was.unwrap()), "{node}: {events:?}"),
+        }
     }
 }
 

@@ -124,7 +124,7 @@ impl Tx<'_> {
                 Key::Tombstone(node, Freed::Encap(port, _)) => {
                     PortKey { node: node.clone(), port: port.clone() }
                 }
-                Key::Tombstone(_, Freed::Learned(_, port)) => port.clone(),
+                Key::Tombstone(_, Freed::Learned(learned)) => learned.port.clone(),
                 _ => continue,
             };
             servers.extend(self.next.server_at(&port).cloned());

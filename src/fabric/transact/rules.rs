@@ -56,22 +56,16 @@ pub(super) fn check(before: &State, next: &State, touched: &BTreeSet<Key>) -> Re
         references(next, key)?;
         concerned.add(before, next, key);
     }
-    concerned.check(before, next, touched)
+    concerned.check(before, next, touched.iter())
 }
 
 /// Asks every rule of every object, of a state that did not come from [`super::transact`].
 pub(in crate::fabric) fn check_whole(state: &State) -> Result<(), Refused> {
-    let mut all = BTreeSet::new();
     for (key, object) in state.objects() {
         itself(state, key, object)?;
-        all.insert(key.clone());
-    }
-    let mut concerned = Concerned::default();
-    for key in &all {
         references(state, key)?;
-        concerned.add(state, state, key);
     }
-    concerned.check(state, state, &all)
+    Concerned::all_of(state).check(state, state, state.objects().map(|(key, _)| key))
 }
 
 /// What must be so of an object that was kept, whatever else there is.
@@ -140,7 +134,31 @@ fn references(next: &State, key: &Key) -> Result<(), Refused> {
 }
 
 impl Concerned {
-    fn check(&self, before: &State, next: &State, touched: &BTreeSet<Key>) -> Result<(), Refused> {
+    /// All that there is. What [`Self::add`] would find of every key is the same, many times over.
+    fn all_of(state: &State) -> Self {
+        let mut all = Self::default();
+        for (key, _) in state.objects() {
+            match key {
+                Key::Operator(name) => drop(all.operators.insert(name.clone())),
+                Key::Node(name) => {
+                    state.remotes_of(name).iter().for_each(|other| all.meet(name, other));
+                    all.nodes.insert(name.clone());
+                }
+                Key::Server(name) => drop(all.servers.insert(name.clone())),
+                Key::Segment(owned) => drop(all.segments.insert(owned.clone())),
+                Key::Attachment(owned) => drop(all.attachments.insert(owned.clone())),
+                Key::Port(_) | Key::Lease(_) | Key::Profile(_) | Key::Tombstone(..) | Key::Trial(_) => {}
+            }
+        }
+        all
+    }
+
+    fn check<'k>(
+        &self,
+        before: &State,
+        next: &State,
+        touched: impl Iterator<Item = &'k Key>,
+    ) -> Result<(), Refused> {
         for operator in &self.operators {
             objects::operator(next, operator)?;
         }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use super::refused::refuse;
 use super::{Refused, Rule, Tx};
 use crate::fabric::object::{Body, Node, Tombstone};
-use crate::fabric::{Freed, Key, Owned, PortKey};
+use crate::fabric::{Freed, Key, Learned, Owned, PortKey};
 use crate::model::Name;
 
 impl Tx<'_> {
@@ -56,7 +56,8 @@ impl Tx<'_> {
     /// Every node of the segment shall forget the server behind `port`.
     pub(super) fn purge(&mut self, segment: &Owned, port: &PortKey) {
         for node in self.before.nodes_of(segment) {
-            self.tombstone(node, Freed::Learned(segment.clone(), port.clone()), segment);
+            let learned = Learned { segment: segment.clone(), port: port.clone() };
+            self.tombstone(node, Freed::Learned(Box::new(learned)), segment);
         }
     }
 

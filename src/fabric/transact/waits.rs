@@ -106,9 +106,9 @@ impl Tx<'_> {
     fn explain_grave(&mut self, key: &Key) {
         let Key::Tombstone(node, freed) = key else { return };
         let why = match freed {
-            Freed::Learned(_, port) if self.is_early(key) => format!(
+            Freed::Learned(learned) if self.is_early(key) => format!(
                 "{} has not confirmed that it lets the server in no more; {} is asked to forget it after that",
-                Key::Node(port.node.clone()),
+                Key::Node(learned.port.node.clone()),
                 Key::Node(node.clone())
             ),
             _ => format!("{} has not confirmed", Key::Node(node.clone())),
@@ -173,8 +173,8 @@ impl Tx<'_> {
             _ => None,
         };
         match key {
-            Key::Tombstone(node, Freed::Learned(_, port)) => {
-                freed(key).is_some_and(|freed| is_early(&self.next, node, port, freed))
+            Key::Tombstone(node, Freed::Learned(learned)) => {
+                freed(key).is_some_and(|freed| is_early(&self.next, node, &learned.port, freed))
             }
             _ => false,
         }
@@ -186,6 +186,6 @@ fn port_of(node: &Name, freed: &Freed) -> Option<PortKey> {
     match freed {
         Freed::Vni(_) => None,
         Freed::Encap(port, _) => Some(PortKey { node: node.clone(), port: port.clone() }),
-        Freed::Learned(_, port) => Some(port.clone()),
+        Freed::Learned(learned) => Some(learned.port.clone()),
     }
 }

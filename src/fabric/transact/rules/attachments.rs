@@ -5,7 +5,7 @@ use super::super::{Refused, Rule};
 use super::leased;
 use crate::fabric::object::{Attachment, Body, LeaseState, Segment};
 use crate::fabric::state::State;
-use crate::fabric::{Freed, Key, Owned, PortKey};
+use crate::fabric::{Key, Owned, PortKey};
 use crate::model::agree::{self, Agreed, Claims};
 use crate::model::{BitRate, Encap, InvalidValue, PortRole, Service};
 
@@ -69,28 +69,18 @@ fn right(
     refuse(Rule::Right, message, help, [&Key::Attachment(owned.clone())])
 }
 
-/// What has the frames of this encapsulation already, or had them.
-fn taken<'s>(state: &'s State, port: &PortKey, but: &Owned, encap: Encap) -> Option<&'s Key> {
-    state.referrers(&Key::Port(port.clone())).find(|user| match user {
-        Key::Attachment(owned) => {
-            owned != but && state.attachment(owned).is_some_and(|other| other.encap.overlaps(&encap))
-        }
-        Key::Tombstone(_, Freed::Encap(_, other)) => other.overlaps(&encap),
-        _ => false,
-    })
+/// What has the frames of this encapsulation already, or had them: an attachment rather than a tombstone.
+fn taken<'s>(state: &'s State, port: &'s PortKey, but: &Owned, encap: Encap) -> Option<&'s Key> {
+    let is_it = |user: &&Key| matches!(user, Key::Attachment(owned) if owned == but);
+    state.overlapping(port, encap).filter(|user| !is_it(user)).min()
 }
 
 /// The same of what is the operator's own. Where it may attach there is nothing else; and where it may not, nothing of what is drawn may
 /// depend on what others have there.
 pub(in super::super) fn taken_by_own(state: &State, port: &PortKey, but: &Owned, encap: Encap) -> bool {
-    let mut users = state.referrers(&Key::Port(port.clone()));
-    users.any(|user| match (user, state.get(user).map(|object| &object.body)) {
-        (Key::Attachment(owned), Some(Body::Attachment(other))) => {
-            owned.operator == but.operator && owned != but && other.encap.overlaps(&encap)
-        }
-        (Key::Tombstone(_, Freed::Encap(_, other)), Some(Body::Tombstone(tombstone))) => {
-            tombstone.operator == but.operator && other.overlaps(&encap)
-        }
+    state.overlapping(port, encap).any(|user| match (user, state.get(user).map(|object| &object.body)) {
+        (Key::Attachment(owned), _) => owned.operator == but.operator && owned != but,
+        (_, Some(Body::Tombstone(tombstone))) => tombstone.operator == but.operator,
         _ => false,
     })
 }
