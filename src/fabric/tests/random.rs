@@ -144,8 +144,16 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_is_asked_every_revision_keeps_every_rule(story in story()) {
+    fn whatever_is_asked_every_revision_keeps_every_rule(story in story(), is_spread in any::<bool>()) {
         let mut fabric = Fabric::leased();
+        if is_spread {
+            // By chance alone, next to no story has a segment that is on both nodes.
+            fabric.does(vec![
+                lan("alder/s0"),
+                attach("alder/a0", "s0", "edge1/p1", "dot1q 10"),
+                attach("alder/a1", "s0", "edge2/p1", "dot1q 10"),
+            ]);
+        }
         for step in story {
             let before = fabric.state.clone();
             let told = match step {
