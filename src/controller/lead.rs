@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::plan::Pending;
+use super::queue::Requests;
 use super::{Now, Request, Settings, SubmitError, ask};
 use crate::fabric::{Actor, Body, Change, Key, Kind, Refused, State};
 use crate::model::Name;
@@ -42,7 +42,7 @@ impl Lead {
 pub struct Leader<S> {
     pub store: Arc<S>,
     pub settings: Settings,
-    pub requests: mpsc::Sender<Pending>,
+    pub requests: Requests,
     pub now: watch::Receiver<Now>,
     pub say: watch::Sender<Option<Lead>>,
 }
@@ -107,11 +107,7 @@ async fn lead(store: &impl Store, settings: &Settings, say: &watch::Sender<Optio
 }
 
 /// Leases go on, and what is on trial too long is taken back; nothing is written if there is no such thing.
-async fn let_time_pass(
-    requests: &mpsc::Sender<Pending>,
-    now: &watch::Receiver<Now>,
-    say: &watch::Sender<Option<Lead>>,
-) {
+async fn let_time_pass(requests: &Requests, now: &watch::Receiver<Now>, say: &watch::Sender<Option<Lead>>) {
     let Some(lead) = say.borrow().clone().filter(Lead::holds) else { return };
     does(requests, &lead, Change::Tick).await;
     // One by one: what is against one of them is not against the others.
@@ -133,7 +129,7 @@ fn overdue(state: &State, now: Timestamp) -> Vec<Option<Name>> {
 }
 
 /// Gives the rule that is against it, if one is.
-async fn does(requests: &mpsc::Sender<Pending>, lead: &Lead, change: Change) -> Option<Refused> {
+async fn does(requests: &Requests, lead: &Lead, change: Change) -> Option<Refused> {
     let request = Request { who: Actor::Controller, changes: vec![change], dry_run: false };
     match ask(requests, request, Some(lead.held.clone())).await {
         Err(SubmitError::Refused(refused)) => return Some(refused),

@@ -21,6 +21,7 @@ mod draft;
 mod history;
 mod lead;
 mod plan;
+mod queue;
 mod record;
 mod recorder;
 #[cfg(test)]
@@ -34,7 +35,7 @@ use std::time::Duration;
 use futures::Stream;
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -43,15 +44,13 @@ use self::counters::Newest;
 pub use self::history::Compacted;
 pub use self::lead::Lead;
 use self::plan::{Denied, Pending};
+use self::queue::Requests;
 pub use self::record::RECORD;
 use self::writer::Writer;
 use crate::audit::{Signer, Who};
 use crate::fabric::{Actor, Change, Event, Refused, Revision, State};
 use crate::identity::Identity;
 use crate::store::{Held, Store, StoreError, Version};
-
-/// Requests that wait while others are committed; who comes then waits for a place.
-const QUEUE: usize = 4096;
 
 /// How a controller goes about it.
 #[derive(Debug, Clone)]
@@ -178,7 +177,7 @@ pub struct Controller<S> {
 
 struct Inner<S> {
     store: Arc<S>,
-    requests: mpsc::Sender<Pending>,
+    requests: Requests,
     now: watch::Receiver<Now>,
     history: history::Shared,
     lead: watch::Receiver<Option<Lead>>,
@@ -212,7 +211,7 @@ impl<S: Store + 'static> Controller<S> {
         let (state, tree, history) = record::load(&*store, settings.history).await?;
         let history = history::Shared::new(history, state.revision(), settings.history);
         let (say, now) = watch::channel(Now { state, broken: None });
-        let (requests, queue) = mpsc::channel(QUEUE);
+        let (requests, queue) = queue::queue();
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let log = (settings.audit.clone(), tree);
         let writer = Writer::new(Arc::clone(&store), (say, history.clone()), settings.tries, log);
@@ -311,22 +310,18 @@ impl<S: Store + 'static> Controller<S> {
 }
 
 /// Asks the writer.
-async fn ask(
-    requests: &mpsc::Sender<Pending>,
-    request: Request,
-    held: Option<Held>,
-) -> Result<Committed, SubmitError> {
+async fn ask(requests: &Requests, request: Request, held: Option<Held>) -> Result<Committed, SubmitError> {
     wait(requests, request, held, None).await
 }
 
 async fn wait(
-    requests: &mpsc::Sender<Pending>,
+    requests: &Requests,
     request: Request,
     held: Option<Held>,
     denied: Option<Denied>,
 ) -> Result<Committed, SubmitError> {
     let (reply, answer) = oneshot::channel();
     let pending = Pending { request, held, denied, refusal: None, tried: 0, reply };
-    requests.send(pending).await.map_err(|_| SubmitError::Closed)?;
+    requests.send(pending).await?;
     answer.await.map_err(|_| SubmitError::Closed)?
 }

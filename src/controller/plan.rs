@@ -59,6 +59,8 @@ pub struct Chain {
     pub state: State,
     pub planned: Vec<Planned>,
     pub drafts: Vec<Draft>,
+    /// How many objects they change.
+    pub objects: usize,
 }
 
 /// What a request is answered with, and what it commits, with the state after that.
@@ -67,7 +69,7 @@ type Step = (Result<Committed, SubmitError>, Option<(Draft, State)>);
 impl Chain {
     /// None yet, after this.
     pub fn after(state: &State) -> Self {
-        Self { state: state.clone(), planned: Vec::new(), drafts: Vec::new() }
+        Self { state: state.clone(), planned: Vec::new(), drafts: Vec::new(), objects: 0 }
     }
 
     /// One more, made from what those before it make.
@@ -76,6 +78,7 @@ impl Chain {
         let commit = made.map(|(draft, next)| {
             let committed = Arc::clone(&draft.committed);
             self.state = next;
+            self.objects += committed.events.len();
             self.drafts.push(draft);
             committed
         });

@@ -7,11 +7,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::draft::{self, Draft};
 use super::plan::{Chain, Pending, Planned, version};
+use super::queue::Queue;
 use super::recorder::Recorder;
 use super::{ControllerError, Now, SubmitError, history, record};
 use crate::audit::{Signer, Tree};
@@ -20,6 +21,8 @@ use crate::store::{Batch, Store, StoreError, Version};
 
 /// Requests that are committed together, at most.
 const TOGETHER: usize = 256;
+/// Objects that these change: when there are more, no further request is added. It bounds how long the next one waits.
+const OBJECTS: usize = 1024;
 /// After how long a store that failed is asked again for what others wrote.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -93,7 +96,7 @@ impl<S: Store + 'static> Writer<S> {
     }
 
     /// Runs until it is told to stop; what waits then is told that the controller was closed.
-    pub async fn run(mut self, mut requests: mpsc::Receiver<Pending>, stop: CancellationToken) {
+    pub async fn run(mut self, mut requests: Queue, stop: CancellationToken) {
         if let Err(broken) = self.follow(&mut requests, &stop).await {
             tracing::error!(error = %broken, "this controller stops");
             let broken = Arc::new(broken);
@@ -114,7 +117,7 @@ impl<S: Store + 'static> Writer<S> {
 
     async fn follow(
         &mut self,
-        requests: &mut mpsc::Receiver<Pending>,
+        requests: &mut Queue,
         stop: &CancellationToken,
     ) -> Result<(), ControllerError> {
         // Where others write, too, what is planned ahead is often planned for nothing.
@@ -123,7 +126,7 @@ impl<S: Store + 'static> Writer<S> {
             if self.flight.is_none() && !self.next.planned.is_empty() {
                 while !plans_ahead
                     && self.has_room()
-                    && let Ok(pending) = requests.try_recv()
+                    && let Some(pending) = requests.try_recv()
                 {
                     self.next.add(&mut self.recorder, pending);
                 }
@@ -157,7 +160,7 @@ impl<S: Store + 'static> Writer<S> {
     }
 
     fn has_room(&self) -> bool {
-        self.next.planned.len() < TOGETHER
+        self.next.planned.len() < TOGETHER && self.next.objects < OBJECTS
     }
 
     /// Begins to commit what is planned; answers it, if there is nothing to commit.
