@@ -1,6 +1,7 @@
 //! One agent's stream.
 
 use std::collections::BTreeSet;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,7 +56,13 @@ pub struct Session<S> {
     since: Option<Instant>,
     /// What it said last of its maps and ports.
     said: Said,
+    /// What is known of the node, on its way into the fabric: nothing else waits for that.
+    noting: Option<Noting>,
+    /// Whether there is more to note after that; and if so, whether the agent was silent for long.
+    to_note: Option<bool>,
 }
+
+type Noting = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
 
 #[derive(Clone, Default, PartialEq)]
 struct Said {
@@ -88,6 +95,8 @@ impl<S: Store + 'static> Session<S> {
             waits: false,
             since: None,
             said,
+            noting: None,
+            to_note: None,
         }
     }
 
@@ -109,15 +118,20 @@ impl<S: Store + 'static> Session<S> {
                 _ = files.changed() => self.agents.is_let_in(&self.chain),
                 _ = look.tick() => self.agents.is_let_in(&self.chain),
                 message = from.message() => match message {
-                    Ok(Some(pb::FromAgent { what: Some(What::Report(report)) })) => self.hear(report).await,
+                    Ok(Some(pb::FromAgent { what: Some(What::Report(report)) })) => {
+                        self.hear(report);
+                        Ok(())
+                    }
                     Ok(Some(_)) => Err(Status::invalid_argument("after hello, an agent reports")),
                     // It goes.
                     Ok(None) | Err(_) => return,
                 },
                 () = silence(self.since) => {
                     self.since = None;
-                    self.note(true).await
+                    self.note(true);
+                    Ok(())
                 }
+                noted = noted(&mut self.noting) => noted.map(|()| self.note_more()),
                 () = news.told(), if !self.waits => self.offer(&to, &lead).await,
             };
             if let Err(status) = done {
@@ -154,7 +168,8 @@ impl<S: Store + 'static> Session<S> {
         // After hello, an agent always hears that it is heard.
         if is_done && self.said.is_known && self.sent.is_none() {
             self.has = Some(projection);
-            return self.note(false).await;
+            self.note(false);
+            return Ok(());
         }
         // What it has may be right although it is not known since when it has it.
         let same = Some(&*projection).filter(|new| self.sent.is_none() && self.digest == new.digest);
@@ -165,7 +180,7 @@ impl<S: Store + 'static> Session<S> {
     }
 
     /// The agent says what it made of the last update, or what else there is.
-    async fn hear(&mut self, mut report: pb::Report) -> Result<(), Status> {
+    fn hear(&mut self, mut report: pb::Report) {
         let has_counters = !report.counters.is_empty();
         self.count(std::mem::take(&mut report.counters));
         let before = (self.said.clone(), self.sent.is_some(), self.waits);
@@ -184,9 +199,9 @@ impl<S: Store + 'static> Session<S> {
         self.said = Said { drift, down, is_known: true };
         // Counters alone are nothing that the fabric's one writer has to look at, however many agents report them.
         if has_counters && before == (self.said.clone(), self.sent.is_some(), self.waits) {
-            return Ok(());
+            return;
         }
-        self.note(self.waits && self.since.is_none()).await
+        self.note(self.waits && self.since.is_none());
     }
 
     /// Keeps what the attachments have counted.
@@ -200,24 +215,49 @@ impl<S: Store + 'static> Session<S> {
         controller.counters().hear(|| controller.state(), said);
     }
 
-    /// Brings what is known of the node into the fabric; what is known already changes nothing there.
-    async fn note(&self, silent: bool) -> Result<(), Status> {
+    /// Brings what is known of the node into the fabric, once what was known before is there: a thousand agents may have reported just now.
+    fn note(&mut self, silent: bool) {
+        self.to_note = Some(silent);
+        self.note_more();
+    }
+
+    fn note_more(&mut self) {
+        if self.noting.is_none()
+            && let Some(silent) = self.to_note.take()
+        {
+            self.noting = Some(Box::pin(self.noting(silent)));
+        }
+    }
+
+    /// What is known already changes nothing there.
+    fn noting(&self, silent: bool) -> impl Future<Output = Result<(), Status>> + Send + use<S> {
         let applied = self.has.as_ref().map_or(Revision(0), |has| has.counts_as());
         let Said { drift, down, .. } = &self.said;
         let report =
             Report { node: self.node.clone(), applied, drift: drift.clone(), down: down.clone(), silent };
         let who = Actor::Node(self.node.clone());
         let request = Request { who, changes: vec![Change::Report(report)], dry_run: false };
-        match self.agents.controller.submit(request).await {
-            Ok(_) => Ok(()),
-            // The owner has removed the node.
-            Err(SubmitError::Refused(refused)) => {
-                tracing::warn!(node = %self.node, %refused, "a report is refused");
-                Ok(())
+        let (controller, node) = (self.agents.controller.clone(), self.node.clone());
+        async move {
+            match controller.submit(request).await {
+                Ok(_) => Ok(()),
+                // The owner has removed the node.
+                Err(SubmitError::Refused(refused)) => {
+                    tracing::warn!(%node, %refused, "a report is refused");
+                    Ok(())
+                }
+                Err(error) => Err(Status::unavailable(error.to_string())),
             }
-            Err(error) => Err(Status::unavailable(error.to_string())),
         }
     }
+}
+
+/// Waits until it is noted; for ever, if nothing is being noted.
+async fn noted(noting: &mut Option<Noting>) -> Result<(), Status> {
+    let Some(under_way) = noting else { return std::future::pending().await };
+    let done = under_way.await;
+    *noting = None;
+    done
 }
 
 /// Returns when somebody has been silent for long.

@@ -9,6 +9,9 @@ use tokio::sync::watch;
 use super::{Committed, Now};
 use crate::fabric::Revision;
 
+/// What the commits that are kept have changed, at most. Of each there is what it was before and after: some 100 MB.
+const OBJECTS: usize = 1 << 16;
+
 /// What was asked for is not known here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -33,6 +36,8 @@ pub struct Shared {
 struct Commits {
     kept: VecDeque<Arc<Committed>>,
     most: usize,
+    /// What those that are kept have changed.
+    objects: usize,
     /// The last one, also if none is kept.
     last: Revision,
 }
@@ -45,6 +50,17 @@ enum Next {
 }
 
 impl Commits {
+    /// The next one. However few there are, who comes back soon may need the last.
+    fn push(&mut self, commit: Arc<Committed>) {
+        self.last = commit.revision;
+        self.objects += commit.events.len();
+        self.kept.push_back(commit);
+        while self.kept.len() > self.most || (self.kept.len() > 1 && self.objects > OBJECTS) {
+            let gone = self.kept.pop_front();
+            self.objects -= gone.map_or(0, |gone| gone.events.len());
+        }
+    }
+
     /// The revision that can be gone on from at the earliest.
     fn first(&self) -> Revision {
         self.kept.front().map_or(self.last, |first| Revision(first.revision.0.saturating_sub(1)))
@@ -60,7 +76,9 @@ impl Commits {
 impl Shared {
     /// Begins with commits that end with the revision `last`.
     pub fn new(kept: VecDeque<Arc<Committed>>, last: Revision, most: usize) -> Self {
-        Self { commits: Arc::new(Mutex::new(Commits { kept, most, last })) }
+        let mut commits = Commits { kept: VecDeque::new(), most, objects: 0, last };
+        kept.into_iter().for_each(|commit| commits.push(commit));
+        Self { commits: Arc::new(Mutex::new(commits)) }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Commits> {
@@ -70,18 +88,14 @@ impl Shared {
 
     /// The next commit.
     pub fn push(&self, commit: Arc<Committed>) {
-        let mut commits = self.lock();
-        commits.last = commit.revision;
-        commits.kept.push_back(commit);
-        while commits.kept.len() > commits.most {
-            commits.kept.pop_front();
-        }
+        self.lock().push(commit);
     }
 
     /// What led to this revision is not known.
     pub fn restart(&self, last: Revision) {
         let mut commits = self.lock();
         commits.kept.clear();
+        commits.objects = 0;
         commits.last = last;
     }
 

@@ -96,7 +96,7 @@ impl Loads {
                 self.share(&other, node);
             }
         }
-        self.places.insert_mut(place, before + 1);
+        self.places.insert(place, before + 1);
     }
 
     fn detach(&mut self, owned: &Owned, attachment: &Attachment) {
@@ -105,7 +105,7 @@ impl Loads {
         let place = (segment, Some(node.clone()));
         let before = self.places.get(&place).copied().unwrap_or(0);
         if before > 1 {
-            self.places.insert_mut(place, before - 1);
+            self.places.insert(place, before - 1);
             return;
         }
         let macs = self.macs.get(&place.0).copied().unwrap_or(0);
@@ -114,7 +114,7 @@ impl Loads {
             self.part(node, &other);
             self.part(&other, node);
         }
-        self.places.remove_mut(&place);
+        self.places.remove(&place);
     }
 
     fn others(&self, segment: &Owned, node: &Name) -> Vec<Name> {
@@ -128,16 +128,16 @@ impl Loads {
         if before == 0 {
             self.change(node, |load| load.remotes += 1);
         }
-        self.shared.insert_mut(pair, before + 1);
+        self.shared.insert(pair, before + 1);
     }
 
     fn part(&mut self, node: &Name, other: &Name) {
         let pair = (node.clone(), Some(other.clone()));
         let before = self.shared.get(&pair).copied().unwrap_or(0);
         if before > 1 {
-            self.shared.insert_mut(pair, before - 1);
+            self.shared.insert(pair, before - 1);
         } else {
-            self.shared.remove_mut(&pair);
+            self.shared.remove(&pair);
             self.change(node, |load| load.remotes -= 1);
         }
     }
@@ -146,9 +146,9 @@ impl Loads {
     fn learns(&mut self, segment: &Owned, macs: u64) {
         let before = self.macs.get(segment).copied().unwrap_or(0);
         if macs == 0 {
-            self.macs.remove_mut(segment);
+            self.macs.remove(segment);
         } else {
-            self.macs.insert_mut(segment.clone(), macs);
+            self.macs.insert(segment.clone(), macs);
         }
         let nodes: Vec<Name> = self.nodes_of(segment).cloned().collect();
         for node in nodes {
@@ -160,9 +160,9 @@ impl Loads {
         let mut load = self.of(node);
         how(&mut load);
         if load == Load::default() {
-            self.loads.remove_mut(node);
+            self.loads.remove(node);
         } else {
-            self.loads.insert_mut(node.clone(), load);
+            self.loads.insert(node.clone(), load);
         }
     }
 }

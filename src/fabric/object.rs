@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 
 use super::spec::{
@@ -28,8 +29,8 @@ pub struct Object {
     /// The revision of the transaction that last changed what is asked of it. What agents report does not change it, so that it does not get
     /// in the way of who edits it.
     pub revision: Revision,
-    /// What is known of it, by kind.
-    pub conditions: BTreeMap<ConditionKind, Condition>,
+    /// What is known of it, by kind: two or three, for each of which a tree would have room for eleven.
+    pub conditions: LiteMap<ConditionKind, Condition>,
     /// The rest.
     #[serde(flatten)]
     pub body: Body,

@@ -59,7 +59,7 @@ impl State {
 
     /// The objects, in the order of their keys.
     pub fn objects(&self) -> impl Iterator<Item = (&Key, &Arc<Object>)> {
-        self.objects.into_iter()
+        self.objects.iter()
     }
 
     /// The objects of a kind, in the order of their keys.
@@ -160,7 +160,7 @@ impl State {
         {
             // What is known of it is in no index, but for what it waits for.
             let waits = is_waiting(old) != is_waiting(object);
-            self.objects.insert_mut(key.clone(), Arc::clone(object));
+            self.objects.insert(key.clone(), Arc::clone(object));
             if waits {
                 self.wait(&key, Some(object), Some(object));
             }
@@ -172,10 +172,10 @@ impl State {
         };
         let (before, after) = (targets_of(&old), targets_of(&object));
         for target in before.difference(&after) {
-            self.index.remove_mut(&(target.clone(), Some(key.clone())));
+            self.index.remove(&(target.clone(), Some(key.clone())));
         }
         for target in after.difference(&before) {
-            self.index.insert_mut((target.clone(), Some(key.clone())), ());
+            self.index.insert((target.clone(), Some(key.clone())), ());
         }
         if let Some(old) = &old {
             self.loads.remove(&key, old);
@@ -183,10 +183,10 @@ impl State {
         match &object {
             Some(object) => {
                 self.loads.add(&key, object);
-                self.objects.insert_mut(key.clone(), Arc::clone(object));
+                self.objects.insert(key.clone(), Arc::clone(object));
             }
             None => {
-                self.objects.remove_mut(&key);
+                self.objects.remove(&key);
             }
         }
         self.wait(&key, old.as_deref(), object.as_deref());
@@ -265,9 +265,9 @@ impl State {
         change(&mut usage.ingress, sum.ingress);
         change(&mut usage.egress, sum.egress);
         if usage == Usage::default() {
-            self.usage.remove_mut(operator);
+            self.usage.remove(operator);
         } else {
-            self.usage.insert_mut(operator.clone(), usage);
+            self.usage.insert(operator.clone(), usage);
         }
     }
 

@@ -27,10 +27,10 @@ impl Waiting {
         let entry = (node.clone(), Some(key.clone()));
         match (self.all.get(&entry).is_some(), waits) {
             (false, true) => {
-                self.all.insert_mut(entry, ());
+                self.all.insert(entry, ());
             }
             (true, false) => {
-                self.all.remove_mut(&entry);
+                self.all.remove(&entry);
             }
             _ => {}
         }

@@ -12,10 +12,11 @@ mod tombstones;
 mod trials;
 mod waits;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 
 use self::refused::refuse;
@@ -282,7 +283,7 @@ impl Tx<'_> {
         if old.as_ref().is_some_and(|old| old.body == body) {
             return;
         }
-        let mut conditions = old.map_or_else(BTreeMap::new, |old| old.conditions.clone());
+        let mut conditions = old.map_or_else(LiteMap::new, |old| old.conditions.clone());
         let condition = |is, why: &str| Condition { is, since: self.when, why: why.to_owned() };
         conditions.entry(ConditionKind::Accepted).or_insert_with(|| condition(true, "it keeps every rule"));
         match &body {
