@@ -28,9 +28,9 @@ use crate::protocol::{LONGEST_UPDATE, REVOKED};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// After so long without a word, a controller is asked whether it is there, and so long it may take to say so.
 const ALIVE: Duration = Duration::from_secs(3);
-/// How long is waited after all controllers were tried: at first, and at most. A fabric's agents come back within a few seconds of their
-/// controller, and not all at once.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(4));
+/// How long is waited after all controllers were tried: at first, and at most. A fabric's agents come back within two seconds of their controller, and
+/// not all at once.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// What the agent says of itself.
 #[derive(Debug, Clone, PartialEq)]

@@ -81,7 +81,7 @@ async fn measure(options: &Options) -> anyhow::Result<Value> {
     }
     board.in_sync(size.nodes, 0, PATIENCE).await?;
     let first = began.elapsed();
-    askers.all_confirmed().await?;
+    askers.all_applied().await?;
 
     let cpu = process.cpu()?;
     let began = Instant::now();
@@ -182,14 +182,34 @@ impl Askers {
         Ok(())
     }
 
+    /// Waits until all that the agents said of what they were sent first is in the fabric: a change of every object that there is.
+    async fn all_applied(&self) -> anyhow::Result<()> {
+        let none_left = async {
+            let mut page = String::new();
+            loop {
+                let nodes = self.read(&format!("nodes?limit=100{page}")).await?;
+                let items = nodes["items"].as_array().context("no items")?;
+                if items.iter().any(|node| node.pointer("/status/applied") == Some(&json!(0))) {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    continue;
+                }
+                let Some(next) = nodes["next"].as_str() else { return anyhow::Ok(()) };
+                page = format!("&page={next}");
+            }
+        };
+        timeout(PATIENCE, none_left).await.context("agents say nothing of what they were sent")?
+    }
+
+    async fn read(&self, path: &str) -> anyhow::Result<Value> {
+        let answer = self.owner.get(format!("{}/{path}", self.base)).send().await?.error_for_status()?;
+        Ok(serde_json::from_str(&answer.text().await?)?)
+    }
+
     /// Waits until no node has to give up anything: all that they were told is confirmed.
     async fn all_confirmed(&self) -> anyhow::Result<()> {
         let none_left = async {
             loop {
-                let url = format!("{}/tombstones?limit=1", self.base);
-                let answer: Value = serde_json::from_str(
-                    &self.owner.get(url).send().await?.error_for_status()?.text().await?,
-                )?;
+                let answer = self.read("tombstones?limit=1").await?;
                 if answer["items"].as_array().context("no items")?.is_empty() {
                     return anyhow::Ok(());
                 }
