@@ -172,7 +172,7 @@ impl Registry {
 
     /// A node is to be told all of a segment. Nothing, if it does not have the segment.
     pub fn want(&mut self, state: &State, node: &Name, segment: &Owned) {
-        if !state.nodes_of(segment).contains(node) {
+        if !state.is_on(segment, node) {
             return;
         }
         let Some(entry) = self.nodes.get_mut(node) else { return };
@@ -280,7 +280,7 @@ impl Registry {
 
     /// The nodes of a segment have to be told where an address is.
     fn mark(&mut self, state: &State, segment: &Owned, address: Address, but: Option<&Name>) {
-        for node in state.nodes_of(segment).iter().filter(|node| Some(*node) != but) {
+        for node in state.nodes_of(segment).filter(|node| Some(*node) != but) {
             if let Some(entry) = self.nodes.get_mut(node).filter(|entry| entry.cut.is_none()) {
                 let untold = entry.untold.entry(segment.operator.clone()).or_default();
                 untold.insert((segment.name.clone(), address));

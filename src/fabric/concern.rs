@@ -105,7 +105,7 @@ impl Nodes {
     /// On all nodes where it is.
     fn segment(&mut self, state: &State, owned: &Owned) {
         for node in state.nodes_of(owned) {
-            self.tables(&node, |stale| stale.segments.insert(owned.clone()));
+            self.tables(node, |stale| stale.segments.insert(owned.clone()));
         }
     }
 

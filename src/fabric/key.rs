@@ -2,9 +2,11 @@
 //!
 //! What an operator makes is called by the operator's name and its own, so that no name tells whether another operator has it too.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
+use equivalent::{Comparable, Equivalent};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::model::{Encap, InterfaceName, InvalidValue, Name, Vni};
@@ -55,6 +57,19 @@ impl Kind {
             Self::Tombstone => "tombstone",
             Self::Trial => "trial",
         }
+    }
+}
+
+/// Objects of a kind stand together in the order of keys.
+impl Equivalent<Key> for Kind {
+    fn equivalent(&self, key: &Key) -> bool {
+        *self == key.kind()
+    }
+}
+
+impl Comparable<Key> for Kind {
+    fn compare(&self, key: &Key) -> Ordering {
+        self.cmp(&key.kind())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::concern::Tables;
-use super::object::{Attachment, Body, Revision, Segment, Tombstone};
+use super::object::{Attachment, Body, Node, Revision, Segment, Tombstone};
 use super::state::State;
 use super::{Freed, Key, Learned, Owned, PortKey};
 use crate::model::{self, Encap, InvalidValue, Name, NodeConfig};
@@ -133,8 +133,9 @@ fn project_segment(
     owned: &Owned,
     segment: &Segment,
 ) -> Result<model::Segment, ProjectError> {
-    let remotes = state.nodes_of(owned).into_iter().filter(|node| node != here);
-    let remotes = remotes.map(|there| remote(state, here, &there)).collect::<Result<Vec<_>, _>>()?;
+    let own = state.node(here).ok_or_else(|| ProjectError::Unknown(here.clone()))?;
+    let others = state.nodes_of(owned).filter(|node| *node != here);
+    let remotes = others.map(|there| remote_of((own, here), state, there)).collect::<Result<Vec<_>, _>>()?;
     let spec = &segment.spec;
     Ok(model::Segment {
         name: joined(owned)?,
@@ -153,12 +154,15 @@ fn project_segment(
 
 /// The other node's tunnel address that this one reaches. IPv4 where both have both: 20 bytes less in each frame.
 pub(crate) fn remote(state: &State, here: &Name, there: &Name) -> Result<IpAddr, ProjectError> {
-    let vteps = |name: &Name| state.node(name).map(|node| &node.spec.vtep);
-    let (Some(own), Some(others)) = (vteps(here), vteps(there)) else {
-        return Err(ProjectError::Unknown(there.clone()));
-    };
-    let reached = others.iter().filter(|it| own.iter().any(|own| own.is_ipv4() == it.is_ipv4()));
-    reached.min().copied().ok_or_else(|| ProjectError::Apart(here.clone(), there.clone()))
+    let own = state.node(here).ok_or_else(|| ProjectError::Unknown(here.clone()))?;
+    remote_of((own, here), state, there)
+}
+
+fn remote_of((own, here): (&Node, &Name), state: &State, there: &Name) -> Result<IpAddr, ProjectError> {
+    let other = state.node(there).ok_or_else(|| ProjectError::Unknown(there.clone()))?;
+    let is_reached = |it: &&IpAddr| own.spec.vtep.iter().any(|own| own.is_ipv4() == it.is_ipv4());
+    let reached = other.spec.vtep.iter().filter(is_reached).min();
+    reached.copied().ok_or_else(|| ProjectError::Apart(here.clone(), there.clone()))
 }
 
 /// Whether a segment has an attachment on a port, of a node that is not gone.

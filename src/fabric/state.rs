@@ -17,7 +17,6 @@ use crate::model::{Encap, Name, Vni};
 /// What an object has to do with, so that it is found from there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Target {
-    Kind(Kind),
     Object(Key),
     Vni(Vni),
     /// Frames of a port.
@@ -64,14 +63,14 @@ impl State {
 
     /// The objects of a kind, in the order of their keys.
     pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Key> {
-        self.at(Target::Kind(kind))
+        self.objects.range(kind..=kind).map(|(key, _)| key)
     }
 
     /// Those of them that come after a key.
     pub fn of_kind_after<'s>(&'s self, kind: Kind, after: &Key) -> impl Iterator<Item = &'s Key> + use<'s> {
-        let from = (Bound::Excluded((Target::Kind(kind), Some(after.clone()))), Bound::Unbounded);
-        let all = self.index.range(from).take_while(move |((of, _), ())| *of == Target::Kind(kind));
-        all.filter_map(|((_, key), ())| key.as_ref())
+        let all =
+            self.objects.range::<_, Key>((Bound::Excluded(after), Bound::Unbounded)).map(|(key, _)| key);
+        all.take_while(move |key| key.kind() == kind)
     }
 
     /// One object.
@@ -343,12 +342,12 @@ impl State {
     }
 
     /// The nodes on which a segment is.
-    pub(crate) fn nodes_of(&self, segment: &Owned) -> BTreeSet<Name> {
-        self.loads.nodes_of(segment).cloned().collect()
+    pub(crate) fn nodes_of(&self, segment: &Owned) -> impl Iterator<Item = &Name> {
+        self.loads.nodes_of(segment)
     }
 
     /// Whether a segment is on a node.
-    pub(super) fn is_on(&self, segment: &Owned, node: &Name) -> bool {
+    pub(crate) fn is_on(&self, segment: &Owned, node: &Name) -> bool {
         self.loads.is_on(segment, node)
     }
 
@@ -383,7 +382,7 @@ impl State {
 pub(super) fn targets(key: &Key, body: &Body) -> BTreeSet<Target> {
     let object = Target::Object;
     let operator = |name: &Name| object(Key::Operator(name.clone()));
-    let mut all = BTreeSet::from([Target::Kind(key.kind())]);
+    let mut all = BTreeSet::new();
     if let Some(name) = key.operator().filter(|_| key.kind() != Kind::Operator) {
         all.insert(operator(name));
     }

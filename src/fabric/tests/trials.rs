@@ -185,5 +185,5 @@ fn what_a_node_has_yet_to_give_up_is_waited_for_unless_it_has_it_again() {
     let revision = fabric.state.revision();
     fabric.does(vec![applied("edge2", revision)]);
     fabric.does(vec![Change::RollBack(Some(name("alder")))]);
-    assert_eq!(fabric.state.nodes_of(&owned("alder", "lan")).len(), 1);
+    assert_eq!(fabric.state.nodes_of(&owned("alder", "lan")).count(), 1);
 }

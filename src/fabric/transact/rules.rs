@@ -229,7 +229,7 @@ impl Concerned {
                 self.attached(next, key);
                 self.segment(before, next, owned);
                 // Its own numbers count on each of its nodes.
-                self.nodes.extend(next.nodes_of(owned));
+                self.nodes.extend(next.nodes_of(owned).cloned());
             }
             Key::Attachment(owned) => {
                 self.operators.insert(owned.operator.clone());
@@ -252,7 +252,8 @@ impl Concerned {
         if !self.segments.insert(owned.clone()) {
             return;
         }
-        let (was, is) = (before.nodes_of(owned), next.nodes_of(owned));
+        let on = |state: &State| -> BTreeSet<Name> { state.nodes_of(owned).cloned().collect() };
+        let (was, is) = (on(before), on(next));
         for new in is.difference(&was) {
             for other in is.iter().filter(|other| *other != new) {
                 self.meet(new, other);

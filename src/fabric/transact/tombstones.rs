@@ -47,17 +47,20 @@ impl Tx<'_> {
     fn bury_vni(&mut self, owned: &Owned) {
         let Some(was) = self.before.segment(owned) else { return };
         let keeps = self.next.segment(owned).is_some_and(|now| now.vni == was.vni);
-        let now = if keeps { self.next.nodes_of(owned) } else { BTreeSet::new() };
-        for node in self.before.nodes_of(owned).difference(&now) {
-            self.tombstone(node.clone(), Freed::Vni(was.vni), owned);
+        let before = self.before;
+        for node in before.nodes_of(owned) {
+            if !(keeps && self.next.is_on(owned, node)) {
+                self.tombstone(node.clone(), Freed::Vni(was.vni), owned);
+            }
         }
     }
 
     /// Every node of the segment shall forget the server behind `port`.
     pub(super) fn purge(&mut self, segment: &Owned, port: &PortKey) {
-        for node in self.before.nodes_of(segment) {
+        let before = self.before;
+        for node in before.nodes_of(segment) {
             let learned = Learned { segment: segment.clone(), port: port.clone() };
-            self.tombstone(node, Freed::Learned(Box::new(learned)), segment);
+            self.tombstone(node.clone(), Freed::Learned(Box::new(learned)), segment);
         }
     }
 

@@ -177,7 +177,7 @@ impl Tx<'_> {
         let (segment, graves): (_, Vec<Key>) = match key {
             Key::Segment(owned) => {
                 let Some(vni) = self.next.segment(owned).map(|segment| segment.vni) else { return };
-                let nodes = self.next.nodes_of(owned).into_iter();
+                let nodes = self.next.nodes_of(owned).cloned();
                 (owned.clone(), nodes.map(|node| Key::Tombstone(node, Freed::Vni(vni))).collect())
             }
             Key::Attachment(owned) => {

@@ -48,7 +48,7 @@ impl Tx<'_> {
         let (is, why) = match self.awaited_by(segment) {
             Some(node) => (false, not_applied(&node)),
             None if !self.next.get(&key).is_some_and(|segment| is_waiting(segment)) => return,
-            None if self.next.nodes_of(segment).is_empty() => (false, UNUSED.to_owned()),
+            None if self.next.nodes_of(segment).next().is_none() => (false, UNUSED.to_owned()),
             None => (true, "every node has applied it".to_owned()),
         };
         self.note(&key, ConditionKind::Programmed, is, &why);
@@ -62,7 +62,7 @@ impl Tx<'_> {
         let attachments = self.next.referrers(&key).filter(|user| user.kind() == Kind::Attachment);
         let wanted = attachments.map(revision).max().unwrap_or_default().max(revision(&key));
         let applied = |node: &Name| self.next.node(node).map_or(Revision(0), |node| node.applied);
-        self.next.nodes_of(segment).into_iter().find(|node| applied(node) < wanted)
+        self.next.nodes_of(segment).find(|node| applied(node) < wanted).cloned()
     }
 
     /// What waits says for whom, wherever that may be another one now.
