@@ -60,16 +60,18 @@ impl Kind {
     }
 }
 
-/// Objects of a kind stand together in the order of keys.
-impl Equivalent<Key> for Kind {
-    fn equivalent(&self, key: &Key) -> bool {
-        *self == key.kind()
+/// Stands before all keys of a kind, which follow each other in the order of keys.
+pub(super) struct Before(pub Kind);
+
+impl Equivalent<Key> for Before {
+    fn equivalent(&self, _: &Key) -> bool {
+        false
     }
 }
 
-impl Comparable<Key> for Kind {
+impl Comparable<Key> for Before {
     fn compare(&self, key: &Key) -> Ordering {
-        self.cmp(&key.kind())
+        if self.0 <= key.kind() { Ordering::Less } else { Ordering::Greater }
     }
 }
 

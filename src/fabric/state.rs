@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::map::Map;
 
+use super::key::Before;
 use super::load::{Load, Loads};
 use super::object::{Attachment, Body, Lease, LeaseState, Node, Object, Revision, Segment};
 use super::spec::{OperatorSpec, PortSpec, ProfileSpec, ServerSpec};
@@ -63,7 +64,8 @@ impl State {
 
     /// The objects of a kind, in the order of their keys.
     pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Key> {
-        self.objects.range(kind..=kind).map(|(key, _)| key)
+        let all = self.objects.range(Before(kind)..).map(|(key, _)| key);
+        all.take_while(move |key| key.kind() == kind)
     }
 
     /// Those of them that come after a key.
