@@ -130,3 +130,35 @@ impl Shared {
         Ok(stream::unfold((self.clone(), after, changed), next).boxed())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::fabric::{Actor, Event};
+
+    fn commit(revision: u64, objects: usize) -> Arc<Committed> {
+        let event = Event { key: "node/edge1".parse().unwrap(), before: None, after: None };
+        let (revision, when) = (Revision(revision), Timestamp::UNIX_EPOCH);
+        Arc::new(Committed { revision, when, who: Actor::Owner, events: vec![event; objects] })
+    }
+
+    #[test]
+    fn large_commits_are_kept_for_less_long_and_the_last_in_any_case() {
+        let mut commits = Commits { kept: VecDeque::new(), most: 10, objects: 0, last: Revision(0) };
+        let mut next = 1..;
+        let mut push = |count: usize, objects| {
+            next.by_ref().take(count).for_each(|revision| commits.push(commit(revision, objects)));
+            (commits.kept.len(), commits.first(), commits.last)
+        };
+        assert_eq!(push(12, 1), (10, Revision(2), Revision(12)));
+        assert_eq!(push(1, OBJECTS), (1, Revision(12), Revision(13)));
+        assert_eq!(push(1, OBJECTS + 1), (1, Revision(13), Revision(14)));
+        assert_eq!(push(3, OBJECTS / 2), (2, Revision(15), Revision(17)));
+        assert!(matches!(commits.after(Revision(14)), Next::Gone));
+        assert!(
+            matches!(commits.after(Revision(16)), Next::Commit(commit) if commit.revision == Revision(17))
+        );
+    }
+}

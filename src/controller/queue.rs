@@ -56,3 +56,39 @@ impl Queue {
         self.asked.try_recv().or_else(|_| self.reported.try_recv()).ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::controller::Request;
+
+    fn pending(who: Actor) -> Pending {
+        let request = Request { who, changes: Vec::new(), dry_run: false };
+        let reply = oneshot::channel().0;
+        Pending { request, held: None, denied: None, refusal: None, tried: 0, reply }
+    }
+
+    #[tokio::test]
+    async fn who_asks_does_not_wait_behind_a_thousand_reports_nor_they_behind_who_asks() {
+        let (requests, mut queue) = queue();
+        let node = || Actor::Node("edge1".parse().unwrap());
+        for (many, one) in [(node as fn() -> Actor, Actor::Owner), (|| Actor::Owner, node())] {
+            for _ in 0..1000 {
+                requests.send(pending(many())).await.unwrap();
+            }
+            requests.send(pending(one.clone())).await.unwrap();
+            let mut before = 0;
+            while queue.recv().await.unwrap().request.who != one {
+                before += 1;
+            }
+            // It is as likely as that a coin shows the same side 100 times.
+            assert!(before < 100, "{before} came before it");
+            for _ in before..1000 {
+                assert_eq!(queue.try_recv().unwrap().request.who, many());
+            }
+            assert!(queue.try_recv().is_none());
+        }
+    }
+}

@@ -9,9 +9,9 @@
 //! at one of etcd's revisions, so that a snapshot is what there was at one moment. Reads are linearizable: a member that was cut off does not
 //! answer with what was there before.
 //!
-//! **A member that does not answer** within `attempt` is left for the next one, until `deadline`. A commit that is sent again finds out by its record
-//! whether it was made before, so it is never made twice; only if no member answers until the deadline, its outcome is not known, and the error
-//! says so.
+//! **A member that does not answer** soon is not the only one asked; it is given up after `attempt`, and all are after `deadline` (`members.rs`). A
+//! commit that is sent again finds out by its record whether it was made before, so it is never made twice; only if no member answers until the
+//! deadline, its outcome is not known, and the error says so.
 //!
 //! etcd keeps a history of its own, which nobody needs here: start it with `--auto-compaction-mode=revision --auto-compaction-retention=1000`.
 
