@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use common::{comes, datagram, fabric, mac, soon, stays_away, stream};
 use serde_json::Value;
@@ -28,11 +28,22 @@ fn file(fabric: &Fabric, edge: usize, hook: &str, uplink: &str) -> NodeFile {
 fn wires(fabric: &mut Fabric, hook: &str, uplink: &str) -> [Wire; 4] {
     let wires =
         [(0, "p0"), (1, "p0"), (1, "p1"), (0, "p1")].map(|(edge, port)| fabric.plug(edge, port).unwrap());
+    start(fabric, hook, uplink);
+    wires
+}
+
+fn start(fabric: &mut Fabric, hook: &str, uplink: &str) {
     for edge in [0, 1] {
         let file = file(fabric, edge, hook, uplink);
         fabric.edges[edge].start(&file).unwrap();
     }
-    wires
+}
+
+/// The rig readies its underlay for XDP.
+fn ready_underlay_for_tc(fabric: &Fabric) {
+    for edge in &fabric.edges {
+        edge.netns.run("ethtool", &["-K", "up0", "tx", "on", "tso", "on", "gso", "on", "gro", "on"]).unwrap();
+    }
 }
 
 fn greet(wires: &[Wire; 4]) {
@@ -69,13 +80,14 @@ fn kernels(wires: [Wire; 4]) -> [KernelHost; 2] {
     })
 }
 
-/// Sends bytes from host 1 to host 2, and says how many bytes a frame had where it came in and where it went out.
-fn bytes_a_frame(fabric: &Fabric, hosts: &[KernelHost; 2], to: IpAddr) -> [u64; 2] {
-    let before = [traffic(fabric, 0), traffic(fabric, 1)];
-    let transfer = hosts[0].transfer(&hosts[1], to, BYTES).unwrap();
+/// Sends bytes from one host to the other, and says how many bytes a frame had where it came in and where it went out.
+fn bytes_a_frame(fabric: &Fabric, hosts: &[KernelHost; 2], (from, to): (usize, &str)) -> [u64; 2] {
+    let edges = [from, 1 - from];
+    let before = edges.map(|edge| traffic(fabric, edge));
+    let transfer = hosts[from].transfer(&hosts[1 - from], to.parse().unwrap(), BYTES).unwrap();
     assert!(transfer.intact);
     eprintln!("{:.1} Gbit/s", transfer.gigabits());
-    let after = [traffic(fabric, 0), traffic(fabric, 1)];
+    let after = edges.map(|edge| traffic(fabric, edge));
     let of = |edge: usize, at: usize| after[edge][at] - before[edge][at];
     [of(0, 1) / of(0, 0), of(1, 3) / of(1, 2)]
 }
@@ -84,12 +96,25 @@ fn bytes_a_frame(fabric: &Fabric, hosts: &[KernelHost; 2], to: IpAddr) -> [u64; 
 fn super_packets_cross_whole() {
     let mut fabric = fabric(Underlay::Direct);
     let hosts = kernels(wires(&mut fabric, "tc", "tc"));
-    for edge in &fabric.edges {
-        // The rig readies its underlay for XDP.
-        edge.netns.run("ethtool", &["-K", "up0", "tx", "on", "tso", "on", "gso", "on", "gro", "on"]).unwrap();
-    }
+    ready_underlay_for_tc(&fabric);
     for to in ["10.0.0.2", "fd00::2"] {
-        let sizes = bytes_a_frame(&fabric, &hosts, to.parse().unwrap());
+        let sizes = bytes_a_frame(&fabric, &hosts, (0, to));
+        assert!(sizes.iter().all(|size| *size > 4 * MTU), "{to}: {sizes:?} bytes a frame");
+    }
+}
+
+/// What a virtual machine's kernel leaves to its card goes through the tap and the tunnel as it is, both ways.
+#[test]
+fn a_virtual_machine_behind_a_tap_keeps_its_super_packets() {
+    let mut fabric = fabric(Underlay::Direct);
+    let [one, two] = [0, 1].map(|edge| fabric.boot(edge, "p0").unwrap());
+    let [three, four] = [1, 0].map(|edge| fabric.plug(edge, "p1").unwrap());
+    start(&mut fabric, "auto", "tc");
+    ready_underlay_for_tc(&fabric);
+    assert_eq!(port(&fabric, 0, "p0")["hook"], "tc", "auto is TC on a tap");
+    let hosts = kernels([one, two, three, four]);
+    for (from, to) in [(0, "10.0.0.2"), (0, "fd00::2"), (1, "10.0.0.1"), (1, "fd00::1")] {
+        let sizes = bytes_a_frame(&fabric, &hosts, (from, to));
         assert!(sizes.iter().all(|size| *size > 4 * MTU), "{to}: {sizes:?} bytes a frame");
     }
 }
@@ -101,7 +126,7 @@ fn behind_an_uplink_at_xdp_packets_become_super_packets_again() {
     let hosts = kernels(wires(&mut fabric, "tc", "xdp"));
     // One of these packets is a frame of the uplink's, which counts it there; the kernel of the host puts as many together as came at once.
     for to in ["10.0.0.2", "fd00::2"] {
-        let [sent, _] = bytes_a_frame(&fabric, &hosts, to.parse().unwrap());
+        let [sent, _] = bytes_a_frame(&fabric, &hosts, (0, to));
         assert!(sent > 4 * MTU, "{to}: {sent} bytes a frame");
     }
 }
@@ -117,7 +142,7 @@ fn a_profile_charges_what_goes_on_the_wire() {
     let file = file.profile("fast").key("cir", "\"100 Gbit/s\"").key("cbs", "\"64 MiB\"");
     fabric.edges[0].reload(&file).unwrap();
     let hosts = kernels(wires);
-    let [sent, _] = bytes_a_frame(&fabric, &hosts, "10.0.0.2".parse().unwrap());
+    let [sent, _] = bytes_a_frame(&fabric, &hosts, (0, "10.0.0.2"));
     assert!(sent > 4 * MTU, "{sent} bytes a frame");
     let guards = fabric.edges[0].show("guards").unwrap();
     let guard = guards.iter().find(|guard| guard["port"] == "p0").unwrap();

@@ -108,6 +108,16 @@ impl Fabric {
         let host = self.mounts.netns(&format!("{}-{port}", node.name()))?;
         Wire::plug(&node.netns, port, host, PORT_MTU)
     }
+
+    /// The same with a virtual machine, whose port is a tap.
+    ///
+    /// # Errors
+    /// The port is there already, or the kernel refuses.
+    pub fn boot(&self, edge: usize, port: &str) -> anyhow::Result<Wire> {
+        let node = &self.edges[edge];
+        let guest = self.mounts.netns(&format!("{}-{port}", node.name()))?;
+        Wire::boot(&node.netns, port, guest, PORT_MTU)
+    }
 }
 
 fn direct([one, two]: &[Netns; 2]) -> anyhow::Result<()> {

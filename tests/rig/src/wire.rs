@@ -1,8 +1,9 @@
 //! What is plugged into a node's port: a namespace of its own with one interface, `eth0`, and nobody in it yet.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::{Frame, Netns, PacketSocket};
+use crate::{Card, Frame, Netns, PacketSocket};
 
 /// The name of a host's interface.
 pub const INTERFACE: &str = "eth0";
@@ -16,6 +17,8 @@ pub struct Wire {
     pub netns: Netns,
     /// Frames in and out.
     socket: PacketSocket,
+    /// A virtual machine's.
+    card: Option<Arc<Card>>,
 }
 
 impl Wire {
@@ -30,7 +33,20 @@ impl Wire {
         netns.ip(&format!("link set {INTERFACE} mtu {MTU}"))?;
         ready_for_xdp(&netns, INTERFACE)?;
         let socket = netns.enter(|| Ok(PacketSocket::open(INTERFACE)?))?;
-        Ok(Self { netns, socket })
+        Ok(Self { netns, socket, card: None })
+    }
+
+    /// Starts a new namespace as a virtual machine, whose card is a new tap `port` of `node`.
+    ///
+    /// # Errors
+    /// The port is there already, or the kernel refuses.
+    pub fn boot(node: &Netns, port: &str, netns: Netns, mtu: u16) -> anyhow::Result<Self> {
+        netns.sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
+        let card = Card::plug((node, port), (&netns, INTERFACE))?;
+        node.ip(&format!("link set {port} mtu {mtu} up"))?;
+        netns.ip(&format!("link set {INTERFACE} up"))?;
+        let socket = netns.enter(|| Ok(PacketSocket::open(INTERFACE)?))?;
+        Ok(Self { netns, socket, card: Some(Arc::new(card)) })
     }
 
     /// The same wire for one more host: both see all that comes.
@@ -38,7 +54,7 @@ impl Wire {
     /// # Errors
     /// The interface is gone.
     pub fn share(&self) -> anyhow::Result<Self> {
-        Ok(Self { netns: self.netns.clone(), socket: self.tap()? })
+        Ok(Self { netns: self.netns.clone(), socket: self.tap()?, card: self.card.clone() })
     }
 
     /// A second look at the same wire, which takes no frame from anybody.
