@@ -3,7 +3,8 @@
 //! - **Who.** The certificate says which node it is; any other identity, and another node's name, is refused. Of two streams of one node the
 //!   newer one counts.
 //! - **What.** [`Projection`] is what a node shall do at one revision. A session compares it with what its agent has and sends the difference,
-//!   if there is one. It makes anew only the tables of the node's file that commits have made stale (`news`). What concerns nobody on a node is not sent there, and its revision counts as applied as soon as nothing is under way.
+//!   if there is one. It makes anew only the tables of the node's file that commits have made stale (`news`). What concerns nobody on a node is not
+//!   sent there, and its revision counts as applied as soon as nothing is under way.
 //! - **How fast.** One update is under way at a time. What changes meanwhile waits as the state that it is, not as a queue: a slow agent gets the
 //!   newest state next.
 //! - **Under whom.** Only the controller that leads serves, and each update has its term. When it no longer leads, its streams end.

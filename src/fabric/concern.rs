@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::object::{Attachment, Body};
+use super::project::tables_of;
 use super::state::State;
 use super::{Event, Freed, Key, Owned};
 use crate::model::{InterfaceName, Name};
@@ -66,17 +67,21 @@ impl Nodes {
         match &event.key {
             Key::Node(name) if is_asked => {
                 self.0.insert(name.clone(), Stale::All);
-                segments_on(state, name).iter().for_each(|segment| self.segment(state, segment));
+                tables_of(state, name).segments.iter().for_each(|segment| self.segment(state, segment));
             }
             // It has confirmed something.
             Key::Node(name) => waiting_for(state, name).into_iter().for_each(|other| self.wake(other)),
             _ if !is_asked => {}
             Key::Port(port) => {
-                self.tables(&port.node, |stale| stale.ports.insert(port.port.clone()));
+                if let Some(stale) = self.tables(&port.node) {
+                    stale.ports.insert(port.port.clone());
+                }
             }
             Key::Profile(owned) => {
                 for (_, user) in state.attachments_of(&event.key) {
-                    self.tables(&user.spec.port.node, |stale| stale.profiles.insert(owned.clone()));
+                    if let Some(stale) = self.tables(&user.spec.port.node) {
+                        stale.profiles.insert(owned.clone());
+                    }
                 }
             }
             Key::Segment(owned) => self.segment(state, owned),
@@ -96,35 +101,32 @@ impl Nodes {
         self.0.entry(node).or_default();
     }
 
-    fn tables(&mut self, node: &Name, how: impl FnOnce(&mut Tables) -> bool) {
-        if let Stale::Tables(tables) = self.0.entry(node.clone()).or_default() {
-            how(tables);
+    /// Of a node of which not all is stale already.
+    fn tables(&mut self, node: &Name) -> Option<&mut Tables> {
+        match self.0.entry(node.clone()).or_default() {
+            Stale::All => None,
+            Stale::Tables(tables) => Some(tables),
         }
     }
 
     /// On all nodes where it is.
     fn segment(&mut self, state: &State, owned: &Owned) {
         for node in state.nodes_of(owned) {
-            self.tables(node, |stale| stale.segments.insert(owned.clone()));
+            if let Some(stale) = self.tables(node) {
+                stale.segments.insert(owned.clone());
+            }
         }
     }
 
     fn attachment(&mut self, state: &State, owned: &Owned, attachment: &Attachment) {
         let (spec, segment) = (&attachment.spec, owned.beside(&attachment.spec.segment));
         self.segment(state, &segment);
-        self.tables(&spec.port.node, |stale| {
-            let profiles = [&spec.ingress, &spec.egress].into_iter().flatten();
-            stale.profiles.extend(profiles.map(|name| owned.beside(name)));
+        if let Some(stale) = self.tables(&spec.port.node) {
+            stale.profiles.extend(spec.profiles_of(owned));
             stale.segments.insert(segment);
-            stale.ports.insert(spec.port.port.clone())
-        });
+            stale.ports.insert(spec.port.port.clone());
+        }
     }
-}
-
-fn segments_on(state: &State, node: &Name) -> BTreeSet<Owned> {
-    let ports = state.referrers(&Key::Node(node.clone())).filter(|key| matches!(key, Key::Port(_)));
-    let attached = ports.flat_map(|port| state.attachments_of(port));
-    attached.map(|(owned, attachment)| owned.beside(&attachment.spec.segment)).collect()
 }
 
 /// The nodes that shall forget a server of this one, which they may only once it has given that up.

@@ -113,7 +113,7 @@ pub enum Freed {
     Vni(Vni),
     /// An encapsulation that was attached on one of its ports.
     Encap(InterfaceName, Encap),
-    /// What it learned of a server. Elsewhere, since it would make every key twice as large, and there are some ten for each attachment.
+    /// What it learned of a server. Boxed, since it would make every key twice as large, and there are some ten for each attachment.
     Learned(Box<Learned>),
 }
 

@@ -87,7 +87,7 @@ pub fn desired_tables(state: &State, name: &Name, tables: &Tables) -> Result<Nod
 }
 
 /// All tables that the node's file has.
-fn tables_of(state: &State, node: &Name) -> Tables {
+pub(super) fn tables_of(state: &State, node: &Name) -> Tables {
     let mut all = Tables::default();
     let ports = state.referrers(&Key::Node(node.clone())).filter_map(|key| match key {
         Key::Port(port) => Some(port),
@@ -98,8 +98,7 @@ fn tables_of(state: &State, node: &Name) -> Tables {
         for (owned, attachment) in state.attachments_of(&Key::Port(port.clone())) {
             let spec = &attachment.spec;
             all.segments.insert(owned.beside(&spec.segment));
-            let profiles = [&spec.ingress, &spec.egress].into_iter().flatten();
-            all.profiles.extend(profiles.map(|name| owned.beside(name)));
+            all.profiles.extend(spec.profiles_of(owned));
         }
     }
     all

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 
-use super::{Kind, PortKey, Ranges};
+use super::{Kind, Owned, PortKey, Ranges};
 use crate::model::{
     self, Binding, BitRate, ByteSize, Encap, Guards, Hook, InvalidValue, LeafRole, Limits, Moves, Name,
     PortRole, Service, StormControl, VlanId, Vni, agree,
@@ -247,6 +247,13 @@ pub struct AttachmentSpec {
     /// Addresses of hosts there.
     #[serde(default)]
     pub bindings: BTreeSet<Binding>,
+}
+
+impl AttachmentSpec {
+    /// The profiles that the attachment of this name asks for: its operator's.
+    pub(super) fn profiles_of(&self, attachment: &Owned) -> impl Iterator<Item = Owned> {
+        [&self.ingress, &self.egress].into_iter().flatten().map(|name| attachment.beside(name))
+    }
 }
 
 fn root() -> LeafRole {

@@ -404,8 +404,7 @@ pub(super) fn targets(key: &Key, body: &Body) -> BTreeSet<Target> {
             all.insert(object(Key::Segment(owned.beside(&spec.segment))));
             all.insert(object(Key::Port(spec.port.clone())));
             all.insert(Target::Frames(spec.port.clone(), *encap));
-            let profiles = [&spec.ingress, &spec.egress].into_iter().flatten();
-            all.extend(profiles.map(|name| object(Key::Profile(owned.beside(name)))));
+            all.extend(spec.profiles_of(owned).map(Key::Profile).map(object));
         }
         (Key::Tombstone(node, freed), Body::Tombstone(tombstone)) => {
             all.extend([object(Key::Node(node.clone())), operator(&tombstone.operator)]);
