@@ -237,9 +237,11 @@ impl Compiler<'_> {
     /// An attachment keeps its id as long as it is the same segment in the same class. A new one gets an id that nothing had
     /// before, as long as there are such: whatever still holds an old one finds a free slot.
     fn attachments(&mut self) {
-        let previous: BTreeMap<(u32, ClassKey), u32> =
+        let previous: HashMap<(u32, ClassKey), u32> =
             self.previous.attachments.iter().map(|(id, entry)| ((entry.segment, entry.class), *id)).collect();
         let mut free = free_ids(self.previous.attachments.keys().copied());
+        // Maps that are made of all entries at once are made many times as fast as entry by entry.
+        let (mut attachments, mut rates_of) = (Vec::new(), Vec::new());
         for attachment in &self.config.attachments {
             let Some(device) = self.devices.get(attachment.port.as_str()) else { continue };
             let Some((uid, segment)) = self.segment(&attachment.segment) else { continue };
@@ -263,12 +265,13 @@ impl Compiler<'_> {
             };
             guards::lists(&mut self.tables, id, uid, &attachment.guards);
             guards::bindings(&mut self.tables, id, uid, attachment);
-            self.tables.attachments.insert(id, entry);
-            self.tables.rates.insert(id, rates);
-            if class.encap() != sillon_abi::Encap::Port {
-                self.tables.classes.insert(class, id);
-            }
+            attachments.push((id, entry));
+            rates_of.push((id, rates));
         }
+        self.tables.attachments = attachments.into_iter().collect();
+        self.tables.rates = rates_of.into_iter().collect();
+        let classes = self.tables.attachments.iter().map(|(id, attachment)| (attachment.class, *id));
+        self.tables.classes = classes.filter(|(class, _)| class.encap() != sillon_abi::Encap::Port).collect();
     }
 
     fn segment(&self, name: &model::Name) -> Option<(u32, Segment)> {
@@ -335,6 +338,7 @@ impl Compiler<'_> {
 
     /// A list that is the same as before stays; a changed one is a new list, which the segment is switched to.
     fn flood_lists(&mut self) {
+        let mut flood = Vec::new();
         for (uid, segment) in &mut self.tables.segments {
             let members = match self.points.get(uid) {
                 Some(members) if segment.service != LINE => members.as_slice(),
@@ -350,24 +354,25 @@ impl Compiler<'_> {
                     list
                 }
             };
-            for (index, exit) in (0..).zip(members) {
-                self.tables.flood.insert(FloodKey { list: segment.list, index }, *exit);
-            }
+            let list = segment.list;
+            flood.extend((0..).zip(members).map(|(index, exit)| (FloodKey { list, index }, *exit)));
         }
+        self.tables.flood = flood.into_iter().collect();
     }
 
     fn ports(&mut self) {
         let attachments = self.tables.attachments.values();
         let peers = attachments.filter(|attachment| attachment.guards & Guards::PEER != 0);
         let peers: BTreeSet<u32> = peers.map(|attachment| attachment.class.ifindex).collect();
+        let whole = self.tables.attachments.iter().map(|(id, attachment)| (attachment.class, *id));
+        let whole = whole.filter(|(class, _)| class.encap() == sillon_abi::Encap::Port);
+        let whole: BTreeMap<u32, u32> = whole.map(|(class, id)| (class.ifindex, id)).collect();
         let model::Node { vtep4, vtep6, .. } = self.config.node;
         for port in &self.config.ports {
             let Some(device) = self.devices.get(port.name.as_str()) else { continue };
-            let whole = ClassKey::whole(device.ifindex);
-            let whole = self.tables.attachments.iter().find(|(_, attachment)| attachment.class == whole);
             let is_uplink = port.role == model::PortRole::Uplink;
             let entry = PortEntry {
-                whole: whole.map_or(0, |(id, _)| *id),
+                whole: whole.get(&device.ifindex).copied().unwrap_or(0),
                 mac: sillon_abi::Mac::new(device.mac),
                 role: role(port.role) as u8,
                 flags: device.flags() | if peers.contains(&device.ifindex) { PortEntry::PEERS } else { 0 },

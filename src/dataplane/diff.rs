@@ -5,14 +5,17 @@
 //! before the first that is new comes. What stays is not touched meanwhile: each moment's tables send its frames where the old or the new
 //! ones do.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod way;
+
+use std::{borrow::Cow, collections::BTreeSet};
 
 use sillon_abi::{
     Addr, Attachment, Binding, BindingKey, ClassKey, EthertypeKey, Exit, FdbKey, FloodKey, Label, Mac,
     NodeEntry, PortEntry, PortRecord, PrefixKey, Rates, Segment, TunnelEntry, TunnelKey,
 };
 
-use super::tables::{Lists, Tables, interim_list};
+use self::way::{FloodLists, Stage, Way};
+use super::tables::{Lists, Tables};
 
 /// One step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,36 +107,22 @@ pub enum Freshness {
     Changed,
 }
 
-/// Entries that are new or changed.
-fn set<'a, K: Ord + Copy, V: PartialEq + Copy>(
-    old: &'a BTreeMap<K, V>,
-    new: &'a BTreeMap<K, V>,
-    op: impl Fn(K, V) -> Op + 'a,
-) -> impl Iterator<Item = Op> + 'a {
-    new.iter().filter(|(key, value)| old.get(key) != Some(value)).map(move |(key, value)| op(*key, *value))
-}
-
-/// Entries that go.
-fn removed<'a, K: Ord + Copy, V>(
-    old: &'a BTreeMap<K, V>,
-    new: &'a BTreeMap<K, V>,
-    op: impl Fn(K) -> Op + 'a,
-) -> impl Iterator<Item = Op> + 'a {
-    old.keys().filter(|key| !new.contains_key(key)).map(move |key| op(*key))
-}
-
 /// The steps from `old` to `new`; none where they are equal.
 pub fn diff(old: &Tables, new: &Tables) -> Vec<Op> {
-    let common = common(old, new);
-    let mut ops = narrow(old, &common);
-    ops.extend(widen(&common, new));
+    let ways = Ways::new(old, new);
+    let points = ways.points(old);
+    let mut ops = ways.narrow(old, &points);
+    ops.extend(ways.widen(new));
     if !ops.is_empty() {
         ops.push(Op::Forget);
     }
-    let believed = believed(old, new);
-    if !common.claimants().is_subset(&believed) {
-        // What recalls a decision listens as it did before, until that is forgotten.
-        ops.extend([Op::Barrier, Op::PurgeBindings(believed)]);
+    let claimants = points.claimants();
+    if !claimants.is_empty() {
+        let believed = believed(old, new);
+        if !claimants.is_subset(&believed) {
+            // What recalls a decision listens as it did before, until that is forgotten.
+            ops.extend([Op::Barrier, Op::PurgeBindings(believed)]);
+        }
     }
     ops
 }
@@ -150,167 +139,181 @@ fn believed(old: &Tables, new: &Tables) -> BTreeSet<(u32, Exit)> {
     claimants.filter(|(_, exit)| exit.is_remote() || is_as_free(exit.id())).collect()
 }
 
-/// What both have, as it is in `old`. Of the ids, those that are free in both.
-fn common(old: &Tables, new: &Tables) -> Tables {
-    let mut common = Tables {
-        node: NodeEntry { next_uid: new.node.next_uid, next_list: new.node.next_list, ..old.node },
-        ports: in_both(&old.ports, &new.ports, |old, new| old.role == new.role),
-        records: in_both(&old.records, &new.records, |_, _| true),
-        classes: in_both(&old.classes, &new.classes, u32::eq),
-        attachments: in_both(&old.attachments, &new.attachments, |_, _| true),
-        rates: in_both(&old.rates, &new.rates, |_, _| true),
-        segments: in_both(&old.segments, &new.segments, |_, _| true),
-        labels: in_both(&old.labels, &new.labels, |_, _| true),
-        tunnels: in_both(&old.tunnels, &new.tunnels, |old, new| {
-            (old.segment, old.remote) == (new.segment, new.remote)
-        }),
-        vnis: in_both(&old.vnis, &new.vnis, u32::eq),
-        remotes: in_both(&old.remotes, &new.remotes, Addr::eq),
-        flood: BTreeMap::new(),
-        devices: &old.devices & &new.devices,
-        own_macs: old.own_macs.clone(),
-        // As long as the guards ask for them: an attachment that stays loses no frame while its lists change.
-        macs: old.macs.clone(),
-        prefixes: old.prefixes.clone(),
-        ethertypes: old.ethertypes.clone(),
-        bindings: in_both(&old.bindings, &new.bindings, Binding::eq),
-    };
-    let stays = |id: u32| new.attachments.contains_key(&id);
-    common.macs.retain(|_, exit| stays(exit.id()));
-    common.prefixes.retain(|(_, key)| stays(key.attachment()));
-    common.ethertypes.retain(|key| stays(key.attachment));
-    common.bindings.retain(|_, binding| stays(binding.exit.id()));
-    // Whoever is a leaf before or after is one in between: a frame of a root that is to be a leaf must not find a leaf that joins.
-    for (id, attachment) in &mut common.attachments {
-        attachment.leaf |= new.attachments.get(id).map_or(0, |new| new.leaf);
-    }
-    for (ifindex, port) in &mut common.ports {
-        if new.ports.get(ifindex).is_some_and(|new| new.whole != port.whole) {
-            port.whole = 0;
+/// What becomes of all tables.
+struct Ways {
+    /// In between.
+    node: NodeEntry,
+    ports: Way<u32, PortEntry>,
+    records: Way<u32, PortRecord>,
+    classes: Way<ClassKey, u32>,
+    attachments: Way<u32, Attachment>,
+    rates: Way<u32, Rates>,
+    segments: Way<u32, Segment>,
+    labels: Way<u32, Label>,
+    tunnels: Way<TunnelKey, TunnelEntry>,
+    vnis: Way<u32, u32>,
+    remotes: Way<u32, Addr>,
+    flood: Way<FloodKey, Exit>,
+    devices: Way<u32, ()>,
+    macs: Way<FdbKey, Exit>,
+    own_macs: Way<Mac, ()>,
+    prefixes: Way<(u32, PrefixKey), ()>,
+    ethertypes: Way<EthertypeKey, ()>,
+    bindings: Way<BindingKey, Binding>,
+}
+
+impl Ways {
+    /// In between, what both have is as it is in `old`; of the ids, those that are free in both are.
+    fn new(old: &Tables, new: &Tables) -> Self {
+        let stays = |id: u32| new.attachments.contains_key(&id);
+        let mut lists = FloodLists::default();
+        Self {
+            node: NodeEntry { next_uid: new.node.next_uid, next_list: new.node.next_list, ..old.node },
+            ports: Way::between(&old.ports, &new.ports, |_, old, new| {
+                let new = new.filter(|new| new.role == old.role)?;
+                Some(PortEntry { whole: if new.whole == old.whole { old.whole } else { 0 }, ..*old })
+            }),
+            records: Way::kept(&old.records, &new.records, |_, _| true),
+            classes: Way::kept(&old.classes, &new.classes, u32::eq),
+            // Whoever is a leaf before or after is one in between: a frame of a root that is to be a leaf must not find a leaf that joins.
+            attachments: Way::between(&old.attachments, &new.attachments, |_, old, new| {
+                Some(Attachment { leaf: old.leaf | new?.leaf, ..*old })
+            }),
+            rates: Way::kept(&old.rates, &new.rates, |_, _| true),
+            segments: Way::between(&old.segments, &new.segments, |_, before, after| {
+                Some(lists.between((old, before), (new, after?)))
+            }),
+            labels: Way::kept(&old.labels, &new.labels, |_, _| true),
+            tunnels: Way::kept(&old.tunnels, &new.tunnels, |old, new| {
+                (old.segment, old.remote) == (new.segment, new.remote)
+            }),
+            vnis: Way::kept(&old.vnis, &new.vnis, u32::eq),
+            remotes: Way::kept(&old.remotes, &new.remotes, Addr::eq),
+            flood: lists.way(&old.flood, &new.flood),
+            devices: Way::of_sets(&old.devices, &new.devices, |_, is_wanted| is_wanted),
+            // As long as the guards ask for them: an attachment that stays loses no frame while its lists change.
+            macs: Way::between(&old.macs, &new.macs, |_, exit, _| stays(exit.id()).then_some(*exit)),
+            own_macs: Way::of_sets(&old.own_macs, &new.own_macs, |_, _| true),
+            prefixes: Way::of_sets(&old.prefixes, &new.prefixes, |(_, key), _| stays(key.attachment())),
+            ethertypes: Way::of_sets(&old.ethertypes, &new.ethertypes, |key, _| stays(key.attachment)),
+            bindings: Way::kept(&old.bindings, &new.bindings, Binding::eq),
         }
     }
-    for (uid, segment) in &mut common.segments {
-        let Some(after) = new.segments.get(uid) else { continue };
-        let (before, after_members) = (old.members(segment), new.members(after));
-        let members: Vec<Exit> = before.iter().copied().filter(|exit| after_members.contains(exit)).collect();
-        if members == after_members {
-            segment.list = after.list;
-        } else if members != before {
-            segment.list = interim_list(after.list);
+
+    fn loses_points(&self) -> bool {
+        !(self.attachments.gone.is_empty() && self.tunnels.gone.is_empty())
+    }
+
+    /// The attachments and tunnels in between; where none goes, they are those that there are.
+    fn points<'a>(&self, old: &'a Tables) -> Cow<'a, Tables> {
+        if !self.loses_points() {
+            return Cow::Borrowed(old);
         }
-        segment.members = u32::try_from(members.len()).unwrap_or(u32::MAX);
-        let list = segment.list;
-        common.flood.extend((0..).zip(members).map(|(index, exit)| (FloodKey { list, index }, exit)));
+        let (mut attachments, mut tunnels) = (old.attachments.clone(), old.tunnels.clone());
+        for id in self.attachments.removed(Stage::Down) {
+            attachments.remove(&id);
+        }
+        for key in self.tunnels.removed(Stage::Down) {
+            tunnels.remove(&key);
+        }
+        Cow::Owned(Tables { attachments, tunnels, ..Tables::default() })
     }
-    common
-}
 
-fn in_both<K: Ord + Copy, V: Copy>(
-    old: &BTreeMap<K, V>,
-    new: &BTreeMap<K, V>,
-    is_same: impl Fn(&V, &V) -> bool,
-) -> BTreeMap<K, V> {
-    let both = old.iter().filter(|(key, value)| new.get(key).is_some_and(|new| is_same(value, new)));
-    both.map(|(key, value)| (*key, *value)).collect()
-}
+    /// From `old` to what is in between; `points` are the attachments and tunnels there.
+    fn narrow(&self, old: &Tables, points: &Tables) -> Vec<Op> {
+        let mut ops = Vec::new();
+        if old.node != self.node {
+            ops.push(Op::SetNode(self.node));
+        }
+        let attachments = self.attachments.narrowed();
+        ops.extend(attachments.map(|(id, it)| Op::SetAttachment(id, it, Freshness::Changed)));
+        ops.extend(self.flood.narrowed().map(|(key, exit)| Op::SetFlood(key, exit)));
+        ops.extend(self.segments.narrowed().map(|(uid, segment)| Op::SetSegment(uid, segment)));
+        ops.extend(self.ports.narrowed().map(|(ifindex, port)| Op::SetPort(ifindex, port)));
+        ops.extend(self.classes.removed(Stage::Down).map(Op::RemoveClass));
+        ops.extend(self.tunnels.removed(Stage::Down).map(Op::RemoveTunnel));
+        ops.extend(self.vnis.removed(Stage::Down).map(Op::RemoveVni));
+        ops.extend(self.ports.removed(Stage::Down).map(Op::RemovePort));
+        let last = self.free(old, points);
+        if ops.iter().any(|op| !matches!(op, Op::SetNode(_))) || !last.is_empty() {
+            ops.push(Op::Barrier);
+        }
+        ops.extend(last);
+        ops
+    }
 
-/// From `old` to a part of it.
-fn narrow(old: &Tables, part: &Tables) -> Vec<Op> {
-    let mut ops = Vec::new();
-    if old.node != part.node {
-        ops.push(Op::SetNode(part.node));
+    /// What nothing refers to any more, and what was learned of it.
+    fn free(&self, old: &Tables, points: &Tables) -> Vec<Op> {
+        let mut ops = Vec::new();
+        self.remove_listed(Stage::Down, &mut ops);
+        if self.loses_points() {
+            ops.push(Op::PurgeFdb(points.exits()));
+            let claimants = points.claimants();
+            if !old.claimants().is_subset(&claimants) {
+                // Claims are heard also of who recalls a decision, which the last step voids for those that begin after it.
+                ops.extend([Op::Barrier, Op::PurgeBindings(claimants)]);
+            }
+        }
+        ops.extend(self.attachments.removed(Stage::Down).map(Op::RemoveAttachment));
+        ops.extend(self.flood.removed(Stage::Down).map(Op::RemoveFlood));
+        ops.extend(self.segments.removed(Stage::Down).map(Op::RemoveSegment));
+        ops.extend(self.remotes.removed(Stage::Down).map(Op::RemoveRemote));
+        ops.extend(self.devices.removed(Stage::Down).map(Op::RemoveDevice));
+        ops.extend(self.records.removed(Stage::Down).map(Op::RemoveRecord));
+        ops
     }
-    ops.extend(set(&old.attachments, &part.attachments, |id, attachment| {
-        Op::SetAttachment(id, attachment, Freshness::Changed)
-    }));
-    ops.extend(set(&old.flood, &part.flood, Op::SetFlood));
-    ops.extend(set(&old.segments, &part.segments, Op::SetSegment));
-    ops.extend(set(&old.ports, &part.ports, Op::SetPort));
-    ops.extend(removed(&old.classes, &part.classes, Op::RemoveClass));
-    ops.extend(removed(&old.tunnels, &part.tunnels, Op::RemoveTunnel));
-    ops.extend(removed(&old.vnis, &part.vnis, Op::RemoveVni));
-    ops.extend(removed(&old.ports, &part.ports, Op::RemovePort));
-    let mut last = Vec::new();
-    remove_lists(old, part, &mut last);
-    let exits = part.exits();
-    if !old.exits().is_subset(&exits) {
-        last.push(Op::PurgeFdb(exits));
-    }
-    let claimants = part.claimants();
-    if !old.claimants().is_subset(&claimants) {
-        // Claims are heard also of who recalls a decision, which the last step voids for those that begin after it.
-        last.extend([Op::Barrier, Op::PurgeBindings(claimants)]);
-    }
-    last.extend(removed(&old.attachments, &part.attachments, Op::RemoveAttachment));
-    last.extend(removed(&old.flood, &part.flood, Op::RemoveFlood));
-    last.extend(removed(&old.segments, &part.segments, Op::RemoveSegment));
-    last.extend(removed(&old.remotes, &part.remotes, Op::RemoveRemote));
-    last.extend(old.devices.difference(&part.devices).map(|ifindex| Op::RemoveDevice(*ifindex)));
-    last.extend(removed(&old.records, &part.records, Op::RemoveRecord));
-    if ops.iter().any(|op| !matches!(op, Op::SetNode(_))) || !last.is_empty() {
-        ops.push(Op::Barrier);
-    }
-    ops.extend(last);
-    ops
-}
 
-/// From a part of `new` to it.
-fn widen(part: &Tables, new: &Tables) -> Vec<Op> {
-    let mut ops = Vec::new();
-    if part.node != new.node {
-        ops.push(Op::SetNode(new.node));
+    /// From what is in between to `new`.
+    fn widen(&self, new: &Tables) -> Vec<Op> {
+        let mut ops = Vec::new();
+        if self.node != new.node {
+            ops.push(Op::SetNode(new.node));
+        }
+        self.add_referred(&mut ops);
+        ops.extend(self.segments.set().map(|(uid, segment)| Op::SetSegment(uid, segment)));
+        ops.extend(self.ports.set().map(|(ifindex, port)| Op::SetPort(ifindex, port)));
+        ops.extend(self.tunnels.set().map(|(key, tunnel)| Op::SetTunnel(key, tunnel)));
+        ops.extend(self.vnis.set().map(|(vni, uid)| Op::SetVni(vni, uid)));
+        ops.extend(self.classes.set().map(|(class, id)| Op::SetClass(class, id)));
+        let mut interim: Vec<Op> = self.flood.removed(Stage::Up).map(Op::RemoveFlood).collect();
+        self.remove_listed(Stage::Up, &mut interim);
+        if !interim.is_empty() {
+            ops.push(Op::Barrier);
+            ops.extend(interim);
+        }
+        ops
     }
-    add_referred(part, new, &mut ops);
-    ops.extend(set(&part.segments, &new.segments, Op::SetSegment));
-    ops.extend(set(&part.ports, &new.ports, Op::SetPort));
-    ops.extend(set(&part.tunnels, &new.tunnels, Op::SetTunnel));
-    ops.extend(set(&part.vnis, &new.vnis, Op::SetVni));
-    ops.extend(set(&part.classes, &new.classes, Op::SetClass));
-    let mut interim: Vec<Op> = removed(&part.flood, &new.flood, Op::RemoveFlood).collect();
-    remove_lists(part, new, &mut interim);
-    if !interim.is_empty() {
-        ops.push(Op::Barrier);
-        ops.extend(interim);
+
+    /// What guards list no longer.
+    fn remove_listed(&self, stage: Stage, ops: &mut Vec<Op>) {
+        ops.extend(self.own_macs.removed(stage).map(Op::RemoveOwnMac));
+        ops.extend(self.macs.removed(stage).map(Op::RemoveMac));
+        ops.extend(self.prefixes.removed(stage).map(|(length, key)| Op::RemovePrefix(length, key)));
+        ops.extend(self.ethertypes.removed(stage).map(Op::RemoveEthertype));
+        ops.extend(self.bindings.removed(stage).map(Op::RemoveBinding));
     }
-    ops
-}
 
-/// What one tables' guards list and the others' don't.
-fn remove_lists(from: &Tables, to: &Tables, ops: &mut Vec<Op>) {
-    ops.extend(from.own_macs.difference(&to.own_macs).map(|mac| Op::RemoveOwnMac(*mac)));
-    ops.extend(removed(&from.macs, &to.macs, Op::RemoveMac));
-    ops.extend(from.prefixes.difference(&to.prefixes).map(|(length, key)| Op::RemovePrefix(*length, *key)));
-    ops.extend(from.ethertypes.difference(&to.ethertypes).map(|key| Op::RemoveEthertype(*key)));
-    ops.extend(removed(&from.bindings, &to.bindings, Op::RemoveBinding));
-}
+    /// What they list from now on.
+    fn add_listed(&self, ops: &mut Vec<Op>) {
+        ops.extend(self.own_macs.set().map(|(mac, ())| Op::AddOwnMac(mac)));
+        ops.extend(self.prefixes.set().map(|((length, key), ())| Op::AddPrefix(length, key)));
+        ops.extend(self.ethertypes.set().map(|(key, ())| Op::AddEthertype(key)));
+        ops.extend(self.macs.set().map(|(key, exit)| Op::SetMac(key, exit)));
+        ops.extend(self.bindings.set().map(|(key, binding)| Op::SetBinding(key, binding)));
+    }
 
-/// The other way round.
-fn add_lists(part: &Tables, new: &Tables, ops: &mut Vec<Op>) {
-    ops.extend(new.own_macs.difference(&part.own_macs).map(|mac| Op::AddOwnMac(*mac)));
-    ops.extend(new.prefixes.difference(&part.prefixes).map(|(length, key)| Op::AddPrefix(*length, *key)));
-    ops.extend(new.ethertypes.difference(&part.ethertypes).map(|key| Op::AddEthertype(*key)));
-    ops.extend(set(&part.macs, &new.macs, Op::SetMac));
-    ops.extend(set(&part.bindings, &new.bindings, Op::SetBinding));
-}
-
-fn add_referred(part: &Tables, new: &Tables, ops: &mut Vec<Op>) {
-    ops.extend(set(&part.labels, &new.labels, Op::SetLabel));
-    ops.extend(
-        new.segments.keys().filter(|uid| !part.segments.contains_key(uid)).map(|uid| Op::AddFdbUse(*uid)),
-    );
-    ops.extend(set(&part.remotes, &new.remotes, Op::SetRemote));
-    ops.extend(set(&part.records, &new.records, Op::SetRecord));
-    ops.extend(new.devices.difference(&part.devices).map(|ifindex| Op::AddDevice(*ifindex)));
-    ops.extend(set(&part.rates, &new.rates, Op::SetRates));
-    let is_new = |id: &u32| !part.attachments.contains_key(id);
-    let (fresh, changed): (Vec<Op>, Vec<Op>) = set(&part.attachments, &new.attachments, |id, attachment| {
-        let freshness = if is_new(&id) { Freshness::New } else { Freshness::Changed };
-        Op::SetAttachment(id, attachment, freshness)
-    })
-    .partition(|op| matches!(op, Op::SetAttachment(_, _, Freshness::New)));
-    // A list refers to its attachment, and an attachment that stays to its list.
-    ops.extend(fresh);
-    add_lists(part, new, ops);
-    ops.extend(changed);
-    ops.extend(set(&part.flood, &new.flood, Op::SetFlood));
+    fn add_referred(&self, ops: &mut Vec<Op>) {
+        ops.extend(self.labels.set().map(|(uid, label)| Op::SetLabel(uid, label)));
+        ops.extend(self.segments.fresh.iter().map(|(uid, _)| Op::AddFdbUse(*uid)));
+        ops.extend(self.remotes.set().map(|(id, addr)| Op::SetRemote(id, addr)));
+        ops.extend(self.records.set().map(|(ifindex, record)| Op::SetRecord(ifindex, record)));
+        ops.extend(self.devices.set().map(|(ifindex, ())| Op::AddDevice(ifindex)));
+        ops.extend(self.rates.set().map(|(id, rates)| Op::SetRates(id, rates)));
+        // A list refers to its attachment, and an attachment that stays to its list.
+        let set = |freshness| move |(id, it): &(u32, Attachment)| Op::SetAttachment(*id, *it, freshness);
+        ops.extend(self.attachments.fresh.iter().map(set(Freshness::New)));
+        self.add_listed(ops);
+        ops.extend(self.attachments.widened.iter().map(set(Freshness::Changed)));
+        ops.extend(self.flood.set().map(|(key, exit)| Op::SetFlood(key, exit)));
+    }
 }

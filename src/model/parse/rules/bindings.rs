@@ -1,22 +1,24 @@
 //! The rules of suppression: a `line` has nothing to suppress, and a binding is one that the attachment's guards would let it claim.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
 use toml::Spanned;
 
 use super::super::super::Binding;
-use super::super::super::agree::{self, Claims};
+use super::super::super::agree;
 use super::super::draft::{AttachmentDraft, Draft, SegmentDraft};
 use super::super::sink::Sink;
 use super::attachments::Known;
+use super::guards::SegmentClaims;
 
-pub(super) fn check(draft: &Draft, sink: &mut Sink) {
+/// `claims` has the configured MACs of each segment.
+pub(super) fn check<'d>(draft: &'d Draft, mut claims: SegmentClaims<'d>, sink: &mut Sink) {
     draft.segments.iter().for_each(|segment| line(segment, sink));
     let segments = Known::new(&draft.segments, |segment| segment.written.as_ref());
-    let mut claims = listed(draft);
     for attachment in &draft.attachments {
-        let Some(name) = &attachment.segment else { continue };
+        let Some(name) = attachment.segment.as_ref().filter(|_| !attachment.bindings.is_empty()) else {
+            continue;
+        };
         if let Some(segment) = segments.get(name) {
             suppressing(attachment, segment, sink);
         }
@@ -32,18 +34,6 @@ pub(super) fn check(draft: &Draft, sink: &mut Sink) {
             macs(attachment, binding, claims.listed(mac), sink);
         }
     }
-}
-
-/// Where the configured MACs of each segment are listed. That one is listed twice is said with the guards.
-fn listed(draft: &Draft) -> HashMap<&str, Claims<Range<usize>>> {
-    let mut claims: HashMap<&str, Claims<_>> = HashMap::new();
-    for attachment in &draft.attachments {
-        let Some(name) = attachment.segment.as_ref().map(|name| name.get_ref().as_str()) else { continue };
-        for mac in &attachment.guards.macs {
-            let _ = claims.entry(name).or_default().list(*mac.get_ref(), mac.span(), name);
-        }
-    }
-    claims
 }
 
 fn line(segment: &SegmentDraft, sink: &mut Sink) {

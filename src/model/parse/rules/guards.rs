@@ -7,8 +7,12 @@ use super::super::super::agree::{self, Claims};
 use super::super::draft::{AttachmentDraft, Draft, SegmentDraft};
 use super::super::sink::Sink;
 
-pub(super) fn check(draft: &Draft, sink: &mut Sink) {
-    let mut claims: HashMap<&str, Claims<Range<usize>>> = HashMap::new();
+/// What is configured in each segment, by its name, and where it is written.
+pub(super) type SegmentClaims<'d> = HashMap<&'d str, Claims<Range<usize>>>;
+
+/// Returns the configured MACs.
+pub(super) fn check<'d>(draft: &'d Draft, sink: &mut Sink) -> SegmentClaims<'d> {
+    let mut claims = SegmentClaims::new();
     let segments: HashMap<&str, &SegmentDraft> = draft
         .segments
         .iter()
@@ -19,7 +23,9 @@ pub(super) fn check(draft: &Draft, sink: &mut Sink) {
         one_policy(attachment, sink);
         peer(attachment, sink);
         let Some(name) = attachment.segment.as_ref().map(|name| name.get_ref().as_str()) else { continue };
-        if let Some(segment) = segments.get(name) {
+        if attachment.guards.control.is_some()
+            && let Some(segment) = segments.get(name)
+        {
             control(attachment, segment, sink);
         }
         for mac in &attachment.guards.macs {
@@ -29,6 +35,7 @@ pub(super) fn check(draft: &Draft, sink: &mut Sink) {
             }
         }
     }
+    claims
 }
 
 /// An attachment with a list learns nothing, so that what is said of learning is not meant.

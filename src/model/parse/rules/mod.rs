@@ -37,8 +37,8 @@ pub(super) fn check(draft: &Draft, sink: &mut Sink) -> Option<NodeConfig> {
     tunnels::check(draft, sink);
     attachments::check(draft, sink);
     profiles::check(draft, sink);
-    guards::check(draft, sink);
-    bindings::check(draft, sink);
+    let claims = guards::check(draft, sink);
+    bindings::check(draft, claims, sink);
     limits(draft, sink);
 
     let config = if sink.has_errors() { None } else { build(draft) }?;

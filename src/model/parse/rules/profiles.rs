@@ -21,11 +21,11 @@ pub(super) fn check(draft: &Draft, sink: &mut Sink) {
     let profiles = Known::new(&draft.profiles, |profile| profile.written.as_ref());
     let segments = Known::new(&draft.segments, |segment| segment.written.as_ref());
     for attachment in &draft.attachments {
-        let segment = attachment.segment.as_ref().and_then(|name| segments.get(name));
         for name in [&attachment.ingress, &attachment.egress].into_iter().flatten() {
             match profiles.get(name) {
                 None => unknown("profile", name, &profiles, sink),
                 Some(profile) => {
+                    let segment = attachment.segment.as_ref().and_then(|name| segments.get(name));
                     if let Some(segment) = segment.filter(|_| profile.readable) {
                         check_use(name, profile, segment, sink);
                     }
