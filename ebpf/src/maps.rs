@@ -12,6 +12,9 @@ use sillon_abi::{
 
 /// Elements are allocated as they come: a node's limits may be far above what it uses.
 const NO_PREALLOC: u32 = aya_ebpf::bindings::BPF_F_NO_PREALLOC;
+/// All elements are allocated when the node is made: what is learned while frames pass needs no memory of the kernel, which it may not have at
+/// that moment, and a file with many addresses is installed sooner.
+const PREALLOC: u32 = 0;
 
 #[map]
 pub static NODE: Array<NodeEntry> = Array::pinned(1, 0);
@@ -46,7 +49,7 @@ pub static REMOTES: Array<RemoteEntry> = Array::pinned(1, 0);
 pub static PATHS: Array<PathEntry> = Array::pinned(1, 0);
 /// Not an LRU map, ever: one operator's MACs must not push out another's.
 #[map]
-pub static FDB: HashMap<FdbKey, FdbEntry> = HashMap::pinned(1, NO_PREALLOC);
+pub static FDB: HashMap<FdbKey, FdbEntry> = HashMap::pinned(1, PREALLOC);
 #[map]
 pub static FDB_USE: HashMap<u32, FdbUse> = HashMap::pinned(1, NO_PREALLOC);
 #[map]
@@ -70,7 +73,7 @@ pub static REMOTE_COUNTERS: PerCpuArray<Counters> = PerCpuArray::pinned(1, 0);
 #[map]
 pub static DROPS: HashMap<DropKey, Drops> = HashMap::pinned(1, NO_PREALLOC);
 #[map]
-pub static MACS: HashMap<FdbKey, Exit> = HashMap::pinned(1, NO_PREALLOC);
+pub static MACS: HashMap<FdbKey, Exit> = HashMap::pinned(1, PREALLOC);
 #[map]
 pub static MAC_USE: Array<MacUse> = Array::pinned(1, 0);
 #[map]

@@ -11,7 +11,7 @@ use std::{
 };
 
 use sillon_abi::{
-    Addr, Attachment, ClassKey, Exit, FloodKey, Guards, Label, NodeEntry, PortEntry, Role, Segment,
+    Addr, Attachment, ClassKey, Exit, FdbKey, FloodKey, Guards, Label, NodeEntry, PortEntry, Role, Segment,
     TunnelEntry, TunnelKey,
 };
 
@@ -78,8 +78,8 @@ pub fn compile(
     sizes: &Sizes,
 ) -> Result<Tables, CompileError> {
     let named = Named::new(config);
-    let mut compiler =
-        Compiler { config, named, devices, previous, tables: Tables::default(), points: BTreeMap::new() };
+    let (tables, points, macs) = (Tables::default(), BTreeMap::new(), Vec::new());
+    let mut compiler = Compiler { config, named, devices, previous, tables, points, macs };
     compiler.node();
     compiler.segments()?;
     compiler.remotes();
@@ -89,7 +89,7 @@ pub fn compile(
     compiler.tunnels();
     compiler.flood_lists();
     compiler.ports();
-    guards::own_macs(&mut compiler.tables);
+    guards::own_macs(&mut compiler.tables, compiler.macs);
     check(&compiler.tables, sizes)?;
     Ok(compiler.tables)
 }
@@ -163,6 +163,8 @@ struct Compiler<'a> {
     tables: Tables,
     /// What [`Self::points`] says, once there are attachments and remotes.
     points: BTreeMap<u32, Vec<Exit>>,
+    /// Configured addresses, as the file gives them.
+    macs: Vec<(FdbKey, Exit)>,
 }
 
 impl Compiler<'_> {
@@ -263,7 +265,8 @@ impl Compiler<'_> {
                 guards: guards::bits(&attachment.guards) | shared | rates::guards(&rates),
                 mac_limit: attachment.guards.mac_limit,
             };
-            guards::lists(&mut self.tables, id, uid, &attachment.guards);
+            guards::lists(&mut self.tables, id, &attachment.guards);
+            self.macs.extend(guards::macs(id, uid, &attachment.guards));
             guards::bindings(&mut self.tables, id, uid, attachment);
             attachments.push((id, entry));
             rates_of.push((id, rates));

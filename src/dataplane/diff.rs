@@ -17,19 +17,19 @@ use sillon_abi::{
 use self::way::{FloodLists, Stage, Way};
 use super::tables::{Lists, Tables};
 
-/// One step.
+/// One step. What is large in it has a place of its own: a change may be some hundred thousand small steps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
     /// Write the node's own entry.
     SetNode(NodeEntry),
     /// Write a name.
-    SetLabel(u32, Label),
+    SetLabel(u32, Box<Label>),
     /// Start to account for a segment's FDB entries and bindings.
     AddFdbUse(u32),
     /// Give a remote an id.
     SetRemote(u32, Addr),
     /// Write what an attachment may send and be sent.
-    SetRates(u32, Rates),
+    SetRates(u32, Box<Rates>),
     /// Write an attachment; its counters start at zero and its buckets full if it is new.
     SetAttachment(u32, Attachment, Freshness),
     /// Write a place of a flood list.
@@ -45,7 +45,7 @@ pub enum Op {
     /// Let a class name an attachment.
     SetClass(ClassKey, u32),
     /// Accept a tunnel source.
-    SetTunnel(TunnelKey, TunnelEntry),
+    SetTunnel(TunnelEntry),
     /// Serve a VNI.
     SetVni(u32, u32),
     /// Drop a class.
@@ -112,7 +112,7 @@ pub fn diff(old: &Tables, new: &Tables) -> Vec<Op> {
     let ways = Ways::new(old, new);
     let points = ways.points(old);
     let mut ops = ways.narrow(old, &points);
-    ops.extend(ways.widen(new));
+    ways.widen(new, &mut ops);
     if !ops.is_empty() {
         ops.push(Op::Forget);
     }
@@ -264,15 +264,14 @@ impl Ways {
     }
 
     /// From what is in between to `new`.
-    fn widen(&self, new: &Tables) -> Vec<Op> {
-        let mut ops = Vec::new();
+    fn widen(&self, new: &Tables, ops: &mut Vec<Op>) {
         if self.node != new.node {
             ops.push(Op::SetNode(new.node));
         }
-        self.add_referred(&mut ops);
+        self.add_referred(ops);
         ops.extend(self.segments.set().map(|(uid, segment)| Op::SetSegment(uid, segment)));
         ops.extend(self.ports.set().map(|(ifindex, port)| Op::SetPort(ifindex, port)));
-        ops.extend(self.tunnels.set().map(|(key, tunnel)| Op::SetTunnel(key, tunnel)));
+        ops.extend(self.tunnels.set().map(|(_, tunnel)| Op::SetTunnel(tunnel)));
         ops.extend(self.vnis.set().map(|(vni, uid)| Op::SetVni(vni, uid)));
         ops.extend(self.classes.set().map(|(class, id)| Op::SetClass(class, id)));
         let mut interim: Vec<Op> = self.flood.removed(Stage::Up).map(Op::RemoveFlood).collect();
@@ -281,7 +280,6 @@ impl Ways {
             ops.push(Op::Barrier);
             ops.extend(interim);
         }
-        ops
     }
 
     /// What guards list no longer.
@@ -303,12 +301,12 @@ impl Ways {
     }
 
     fn add_referred(&self, ops: &mut Vec<Op>) {
-        ops.extend(self.labels.set().map(|(uid, label)| Op::SetLabel(uid, label)));
+        ops.extend(self.labels.set().map(|(uid, label)| Op::SetLabel(uid, Box::new(label))));
         ops.extend(self.segments.fresh.iter().map(|(uid, _)| Op::AddFdbUse(*uid)));
         ops.extend(self.remotes.set().map(|(id, addr)| Op::SetRemote(id, addr)));
         ops.extend(self.records.set().map(|(ifindex, record)| Op::SetRecord(ifindex, record)));
         ops.extend(self.devices.set().map(|(ifindex, ())| Op::AddDevice(ifindex)));
-        ops.extend(self.rates.set().map(|(id, rates)| Op::SetRates(id, rates)));
+        ops.extend(self.rates.set().map(|(id, rates)| Op::SetRates(id, Box::new(rates))));
         // A list refers to its attachment, and an attachment that stays to its list.
         let set = |freshness| move |(id, it): &(u32, Attachment)| Op::SetAttachment(*id, *it, freshness);
         ops.extend(self.attachments.fresh.iter().map(set(Freshness::New)));

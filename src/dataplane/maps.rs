@@ -163,8 +163,8 @@ pub(super) fn used<V: Pod, C: FromIterator<(u32, V)>>(
     name: &'static str,
     is_used: impl Fn(&u32, &V) -> bool,
 ) -> Result<C, DataplaneError> {
-    let entries = batch::entries(array).named(name)?.into_iter();
-    Ok(entries.filter(|(id, value)| *id != 0 && is_used(id, value)).collect())
+    let entries = batch::entries_that(array, |(id, value)| *id != 0 && is_used(id, value)).named(name)?;
+    Ok(entries.into_iter().collect())
 }
 
 impl Maps {

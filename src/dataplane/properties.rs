@@ -146,9 +146,9 @@ impl State {
         let Tables { node, ports, records, classes, attachments, segments, labels, .. } = &mut self.tables;
         match op {
             Op::SetNode(entry) => *node = *entry,
-            Op::SetLabel(uid, label) => drop(labels.insert(*uid, *label)),
+            Op::SetLabel(uid, label) => drop(labels.insert(*uid, **label)),
             Op::SetRemote(id, addr) => drop(self.tables.remotes.insert(*id, *addr)),
-            Op::SetRates(id, rates) => drop(self.tables.rates.insert(*id, *rates)),
+            Op::SetRates(id, rates) => drop(self.tables.rates.insert(*id, **rates)),
             Op::SetAttachment(id, attachment, _) => drop(attachments.insert(*id, *attachment)),
             Op::SetFlood(key, exit) => drop(self.tables.flood.insert(*key, *exit)),
             Op::AddDevice(ifindex) => drop(self.tables.devices.insert(*ifindex)),
@@ -156,7 +156,7 @@ impl State {
             Op::SetSegment(uid, segment) => drop(segments.insert(*uid, *segment)),
             Op::SetPort(ifindex, port) => drop(ports.insert(*ifindex, *port)),
             Op::SetClass(class, id) => drop(classes.insert(*class, *id)),
-            Op::SetTunnel(key, entry) => drop(self.tables.tunnels.insert(*key, *entry)),
+            Op::SetTunnel(entry) => drop(self.tables.tunnels.insert(entry.key, *entry)),
             Op::SetVni(vni, uid) => drop(self.tables.vnis.insert(*vni, *uid)),
             Op::RemoveClass(class) => drop(classes.remove(class)),
             Op::RemoveTunnel(key) => drop(self.tables.tunnels.remove(key)),

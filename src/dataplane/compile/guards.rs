@@ -55,11 +55,14 @@ pub const fn over_limit(over: model::OverLimit) -> u8 {
     }
 }
 
+/// The configured addresses of an attachment.
+pub fn macs(id: u32, segment: u32, guards: &model::Guards) -> impl Iterator<Item = (FdbKey, Exit)> {
+    let key = move |mac: &model::MacAddr| FdbKey::new(segment, Mac::new(mac.octets()));
+    guards.macs.iter().map(move |mac| (key(mac), Exit::attachment(id)))
+}
+
 /// The lists of an attachment.
-pub fn lists(tables: &mut Tables, id: u32, segment: u32, guards: &model::Guards) {
-    for mac in &guards.macs {
-        tables.macs.insert(FdbKey::new(segment, Mac::new(mac.octets())), Exit::attachment(id));
-    }
+pub fn lists(tables: &mut Tables, id: u32, guards: &model::Guards) {
     for ethertype in guards.ethertypes.iter().flatten() {
         tables.ethertypes.insert(EthertypeKey { attachment: id, ethertype: ethertype.get(), pad: 0 });
     }
@@ -92,9 +95,9 @@ fn prefix_key(attachment: u32, prefix: Prefix) -> (u32, PrefixKey) {
     (length, PrefixKey { of: attachment | family, addr: addr(prefix.address()) })
 }
 
-/// The node's own addresses, and their bits. They are nobody's, also where a file gives one to an attachment.
-pub fn own_macs(tables: &mut Tables) {
+/// The node's own addresses, and their bits. They are nobody's, also where a file gives one to an attachment: `macs` are what it gives.
+pub fn own_macs(tables: &mut Tables, macs: Vec<(FdbKey, Exit)>) {
     tables.own_macs = tables.ports.values().map(|port| port.mac).filter(|mac| !mac.is_zero()).collect();
-    tables.macs.retain(|key, _| !tables.own_macs.contains(&key.mac));
+    tables.macs = macs.into_iter().filter(|(key, _)| !tables.own_macs.contains(&key.mac)).collect();
     tables.node.own_macs = tables.own_macs.iter().fold(0, |bits, mac| bits | mac.own_bit());
 }

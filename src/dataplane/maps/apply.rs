@@ -59,11 +59,11 @@ impl Maps {
         let Some(first) = all.first() else { return Ok(()) };
         match first {
             Op::SetLabel(..) => {
-                set!(self.labels, map::LABELS, all, Op::SetLabel(uid, label) => (*uid, *label))
+                set!(self.labels, map::LABELS, all, Op::SetLabel(uid, label) => (*uid, **label))
             }
             Op::AddFdbUse(_) => self.account_for(list!(all, Op::AddFdbUse(uid) => *uid)),
             Op::SetRemote(..) => self.set_remotes(list!(all, Op::SetRemote(id, addr) => (*id, *addr))),
-            Op::SetRates(..) => set!(self.rates, map::RATES, all, Op::SetRates(id, rates) => (*id, *rates)),
+            Op::SetRates(..) => set!(self.rates, map::RATES, all, Op::SetRates(id, rates) => (*id, **rates)),
             Op::SetAttachment(..) => self.set_attachments(all),
             Op::SetFlood(..) => set!(self.flood, map::FLOOD, all, Op::SetFlood(key, exit) => (*key, *exit)),
             Op::SetSegment(..) => {
@@ -72,7 +72,7 @@ impl Maps {
             Op::SetClass(..) => {
                 set!(self.classes, map::CLASSES, all, Op::SetClass(class, id) => (*class, *id))
             }
-            Op::SetTunnel(..) => set!(self.tunnels, map::TUNNELS, all, Op::SetTunnel(key, it) => (*key, *it)),
+            Op::SetTunnel(..) => set!(self.tunnels, map::TUNNELS, all, Op::SetTunnel(it) => (it.key, *it)),
             Op::SetVni(..) => set!(self.vnis, map::VNIS, all, Op::SetVni(vni, uid) => (*vni, *uid)),
             Op::SetMac(..) => self.set_macs(list!(all, Op::SetMac(key, exit) => (*key, *exit)), fresh),
             Op::AddPrefix(..) => self.add_prefixes(list!(all, Op::AddPrefix(length, key) => (*length, *key))),

@@ -306,10 +306,21 @@ impl Reader {
 /// # Errors
 /// The kernel refuses.
 pub fn entries<M: Batched>(map: &M) -> io::Result<Entries<M>> {
+    entries_that(map, |_| true)
+}
+
+/// The entries that are `wanted`. Of an array, which has as many as its node may ever use, that may be few: no more are held than a part.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn entries_that<M: Batched>(
+    map: &M,
+    wanted: impl Fn(&(M::Key, M::Value)) -> bool,
+) -> io::Result<Entries<M>> {
     let mut reader = Reader::default();
     let mut entries = Vec::new();
     while let Some(part) = reader.next(map)? {
-        entries.extend(part);
+        entries.extend(part.into_iter().filter(&wanted));
     }
     Ok(entries)
 }
