@@ -3,11 +3,11 @@
 #![no_main]
 
 use aya_ebpf::{
-    bindings::xdp_action,
-    helpers::bpf_ktime_get_ns,
-    macros::{map, xdp},
+    bindings::{TC_ACT_SHOT, xdp_action},
+    helpers::{bpf_ktime_get_ns, generated::bpf_redirect},
+    macros::{classifier, map, xdp},
     maps::{Array, DevMap, HashMap, PerCpuArray},
-    programs::XdpContext,
+    programs::{TcContext, XdpContext},
 };
 
 /// Bytes to the ethertype, without tags.
@@ -25,9 +25,9 @@ const IPV4: u16 = 0x0800;
 
 /// 0: how many flows the generator makes. 1: how long the frames are that the sink waits for. 2: to how many stations the generator
 /// sends; none for the one that the frame is for. 3: how many bytes of tags the frames have there. 4: nanoseconds from
-/// one frame to the next, or 0 for as fast as it goes.
+/// one frame to the next, or 0 for as fast as it goes. 5: the device that the bare redirect at TC sends everything to.
 #[map]
-static SETTINGS: Array<u32> = Array::with_max_entries(5, 0);
+static SETTINGS: Array<u32> = Array::with_max_entries(6, 0);
 /// When the next frame is due, where there is a pace.
 #[map]
 static NEXT: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
@@ -148,6 +148,16 @@ pub fn generate(ctx: XdpContext) -> u32 {
 #[xdp]
 pub fn forward(_ctx: XdpContext) -> u32 {
     OUT.redirect(0, 0).unwrap_or(xdp_action::XDP_ABORTED)
+}
+
+/// The same with skbs.
+#[classifier]
+pub fn forward_skb(_ctx: TcContext) -> i32 {
+    match SETTINGS.get(5) {
+        // SAFETY: a helper that takes numbers.
+        Some(device) => unsafe { bpf_redirect(*device, 0) as i32 },
+        None => TC_ACT_SHOT,
+    }
 }
 
 #[inline(always)]

@@ -1,9 +1,13 @@
 //! A line of veths with two hosts at its ends, and whoever carries frames between them.
 
-use std::{path::Path, thread, time::Duration};
+use std::{fs, path::Path, thread, time::Duration};
 
 use anyhow::{Context, bail, ensure};
-use aya::maps::DevMap;
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, DevMap},
+    programs::{SchedClassifier, TcAttachType},
+};
 use nix::net::if_::if_nametoindex;
 use sillon_rig::{
     Fabric, Family, Frame, Netns, NodeFile, Tag, Underlay, Wire,
@@ -33,6 +37,8 @@ pub enum Way {
 pub enum Carrier {
     /// One `XDP_REDIRECT` on each edge, and nothing else.
     Bare,
+    /// One `bpf_redirect` at TC on each edge, which looks at nothing either, but has skbs.
+    BareAtTc,
     /// Ours, with what this adds to the attachment's keys.
     Sillon(fn(NodeFile) -> NodeFile),
     /// Ours, with all its ports at TC.
@@ -59,6 +65,8 @@ pub const CONTENDERS: [Contender; 4] = [
 ];
 /// With the pipeline on skbs, as virtual ports have it.
 pub const AT_TC: Contender = ("sillon tc", Carrier::AtTc);
+/// The limit of what does.
+pub const BARE_AT_TC: Contender = ("bare tc", Carrier::BareAtTc);
 /// Another build of ours.
 pub const OTHER: Contender = ("other", Carrier::Other);
 /// Without the guards that are on by default.
@@ -115,6 +123,7 @@ pub struct Line {
     pub fabric: Fabric,
     /// Programs of the benchmark's own.
     pub programs: Vec<Attached>,
+    _redirects: Vec<Ebpf>,
     _daemons: Vec<Ovs>,
 }
 
@@ -125,12 +134,13 @@ pub type Built = Result<Line, String>;
 struct Between {
     wires: Vec<Wire>,
     programs: Vec<Attached>,
+    redirects: Vec<Ebpf>,
     daemons: Vec<Ovs>,
 }
 
 impl From<Vec<Wire>> for Between {
     fn from(wires: Vec<Wire>) -> Self {
-        Self { wires, programs: Vec::new(), daemons: Vec::new() }
+        Self { wires, programs: Vec::new(), redirects: Vec::new(), daemons: Vec::new() }
     }
 }
 
@@ -148,8 +158,9 @@ impl Line {
             _ => &bench.sillon,
         };
         let mut fabric = Fabric::new(Underlay::Direct, sillon)?;
-        let between = match carrier {
+        let mut between = match carrier {
             Carrier::Bare => bare(&fabric, &bench.object, way)?,
+            Carrier::BareAtTc => bare_at_tc(&fabric, &bench.object, way)?,
             Carrier::Sillon(keys) => ours(&mut fabric, way, Ours { keys, ..PLAIN })?.into(),
             Carrier::AtTc => ours(&mut fabric, way, Ours { hook: "tc", ..PLAIN })?.into(),
             Carrier::Other => ours(&mut fabric, way, PLAIN)?.into(),
@@ -157,16 +168,19 @@ impl Line {
             Carrier::Kernel => bridges(&fabric, way)?.into(),
             Carrier::Ovs => switches(&fabric, way)?,
         };
-        let Ok(wires) = <[Wire; 2]>::try_from(between.wires) else { bail!("two hosts have two wires") };
+        let Ok(wires) = <[Wire; 2]>::try_from(std::mem::take(&mut between.wires)) else {
+            bail!("two hosts have two wires")
+        };
         let [leaving, mut arriving] = way.tags();
-        if matches!(carrier, Carrier::Bare) {
+        if matches!(carrier, Carrier::Bare | Carrier::BareAtTc) {
             // It changes nothing.
             arriving = leaving;
         }
         introduce(&wires, [leaving, way.tags()[1]])?;
         let [from, to] = &wires;
         let track = Track::new(&bench.object, &from.netns, &to.netns, leaving, arriving.len() as u32)?;
-        Ok(Ok(Self { track, wires, fabric, programs: between.programs, _daemons: between.daemons }))
+        let Between { programs, redirects, daemons, .. } = between;
+        Ok(Ok(Self { track, wires, fabric, programs, _redirects: redirects, _daemons: daemons }))
     }
 
     /// Gives the hosts addresses of the kernel's, 10.0.0.1 and 10.0.0.2, which know each other.
@@ -206,18 +220,41 @@ fn plug(fabric: &Fabric, way: Way) -> anyhow::Result<Vec<Wire>> {
     way.ports().into_iter().map(|(edge, port)| fabric.plug(edge, port)).collect()
 }
 
-fn bare(fabric: &Fabric, object: &Path, way: Way) -> anyhow::Result<Between> {
-    let mut between = Between::from(plug(fabric, way)?);
-    let hops: &[(usize, &str, &str)] = match way {
+/// Where a redirect sends what comes in: edge, from, to.
+fn hops(way: Way) -> &'static [(usize, &'static str, &'static str)] {
+    match way {
         Way::Local | Way::Translated => &[(0, "p0", "p1"), (0, "p1", "p0")],
         Way::Vxlan(_) => &[(0, "p0", "up0"), (1, "up0", "p0"), (1, "p0", "up0"), (0, "up0", "p0")],
-    };
-    for (edge, from, to) in hops {
+    }
+}
+
+fn bare(fabric: &Fabric, object: &Path, way: Way) -> anyhow::Result<Between> {
+    let mut between = Between::from(plug(fabric, way)?);
+    for (edge, from, to) in hops(way) {
         let netns = &fabric.edges[*edge].netns;
         let mut program = Attached::new(object, netns, from, "forward")?;
         let to = netns.enter(|| Ok(if_nametoindex(*to)?))?;
         netns.enter(|| Ok(DevMap::try_from(program.map("OUT")?)?.set(0, to, None, 0)?))?;
         between.programs.push(program);
+    }
+    Ok(between)
+}
+
+fn bare_at_tc(fabric: &Fabric, object: &Path, way: Way) -> anyhow::Result<Between> {
+    const DEVICE: u32 = 5;
+    let bytes = fs::read(object).with_context(|| object.display().to_string())?;
+    let mut between = Between::from(plug(fabric, way)?);
+    for (edge, from, to) in hops(way) {
+        between.redirects.push(fabric.edges[*edge].netns.enter(|| {
+            let mut ebpf = EbpfLoader::new().load(&bytes)?;
+            let settings = ebpf.map_mut("SETTINGS").context("no SETTINGS")?;
+            Array::try_from(settings)?.set(DEVICE, if_nametoindex(*to)?, 0)?;
+            let program = ebpf.program_mut("forward_skb").context("the object is not the benchmark's")?;
+            let program: &mut SchedClassifier = program.try_into()?;
+            program.load()?;
+            program.attach(from, TcAttachType::Ingress)?;
+            Ok(ebpf)
+        })?);
     }
     Ok(between)
 }

@@ -12,7 +12,7 @@ use sillon_rig::{Family, Netns};
 
 use crate::{
     outcome::{BITS, Case, Goal, Limit, Outcome},
-    rigs::line::{AT_TC, Built, CONTENDERS, Line, Way, lines},
+    rigs::line::{AT_TC, BARE_AT_TC, Built, CONTENDERS, Line, Way, lines},
     turns::{Bench, Turn},
 };
 
@@ -30,7 +30,7 @@ enum Offloads {
 
 /// Contenders that see super-packets and unfinished checksums as the kernel does. Native XDP and Open vSwitch's userspace datapath do not: there
 /// the hosts finish checksums.
-const TAKE_WHOLE: [&str; 2] = ["kernel", "sillon tc"];
+const TAKE_WHOLE: [&str; 3] = ["kernel", "bare tc", "sillon tc"];
 /// What also drops what the kernel put together on receive.
 const TAKES_NO_GRO: &str = "ovs";
 
@@ -39,7 +39,7 @@ const TAKES_NO_GRO: &str = "ovs";
 /// # Errors
 /// A rig can't be made, or iperf3 fails.
 pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
-    let contenders = [&CONTENDERS[..], &[AT_TC]].concat();
+    let contenders = [&CONTENDERS[..], &[BARE_AT_TC, AT_TC]].concat();
     let mut lines = lines(bench, Way::Vxlan(Family::V4), &contenders)?;
     for (_, built) in &mut lines {
         if let Ok(line) = built {
@@ -77,10 +77,10 @@ pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
         suite: "tcp",
         title: "Bulk TCP between kernel hosts (iperf3), through two edges with VXLAN over IPv4",
         cases,
-        references: vec!["bare", "kernel", "ovs"],
+        references: vec!["bare", "bare tc", "kernel", "ovs"],
         goals,
         notes: vec![
-            "Offloads on: TSO, GSO, GRO and checksums as a host has them; before a port with native XDP (bare, sillon) and before ovs checksums are finished by the host, which turns TSO off, too. Both directions are added up.".to_owned(),
+            "Offloads on: TSO, GSO, GRO and checksums as a host has them; before a port with native XDP (bare, sillon) and before ovs checksums are finished by the host, which turns TSO off, too. Both directions are added up. bare tc: one bpf_redirect at TC on each edge, which looks at nothing and puts on no tunnel header, so nothing that has skbs is faster between the same hosts.".to_owned(),
         ],
     })
 }
