@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::super::super::agree::{self, Claims};
 use super::super::draft::{AttachmentDraft, Draft, SegmentDraft};
 use super::super::sink::Sink;
+use super::attachments::Known;
 
 /// What is configured in each segment, by its name, and where it is written.
 pub(super) type SegmentClaims<'d> = HashMap<&'d str, Claims<Range<usize>>>;
@@ -13,21 +14,17 @@ pub(super) type SegmentClaims<'d> = HashMap<&'d str, Claims<Range<usize>>>;
 /// Returns the configured MACs.
 pub(super) fn check<'d>(draft: &'d Draft, sink: &mut Sink) -> SegmentClaims<'d> {
     let mut claims = SegmentClaims::new();
-    let segments: HashMap<&str, &SegmentDraft> = draft
-        .segments
-        .iter()
-        .rev()
-        .filter_map(|segment| Some((segment.written.as_ref()?.get_ref().as_str(), segment)))
-        .collect();
+    let segments = Known::new(&draft.segments, |segment| segment.written.as_ref());
     for attachment in &draft.attachments {
         one_policy(attachment, sink);
         peer(attachment, sink);
-        let Some(name) = attachment.segment.as_ref().map(|name| name.get_ref().as_str()) else { continue };
+        let Some(name) = &attachment.segment else { continue };
         if attachment.guards.control.is_some()
             && let Some(segment) = segments.get(name)
         {
             control(attachment, segment, sink);
         }
+        let name = name.get_ref().as_str();
         for mac in &attachment.guards.macs {
             let listed = claims.entry(name).or_default().list(*mac.get_ref(), mac.span(), name);
             if let Err((first, broken)) = listed {

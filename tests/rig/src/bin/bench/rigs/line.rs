@@ -65,7 +65,7 @@ pub const CONTENDERS: [Contender; 4] = [
 ];
 /// With the pipeline on skbs, as virtual ports have it.
 pub const AT_TC: Contender = ("sillon tc", Carrier::AtTc);
-/// The limit of what does.
+/// What that is beside: skbs, and nothing done with them.
 pub const BARE_AT_TC: Contender = ("bare tc", Carrier::BareAtTc);
 /// Another build of ours.
 pub const OTHER: Contender = ("other", Carrier::Other);
