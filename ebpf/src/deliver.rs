@@ -6,7 +6,7 @@ use sillon_abi::{ClassKey, DropReason, Exit, PathEntry};
 use crate::{
     classify::Origin,
     count,
-    flow::Flow,
+    flow::{self, Flow},
     frame::{Frame, Way},
     maps::ATTACHMENTS,
     outer::{self, Outer},
@@ -16,17 +16,10 @@ use crate::{
     suppress::Question,
 };
 
-/// `flow` is asked for only where it is needed.
 #[inline(always)]
-pub fn deliver(
-    frame: &impl Frame,
-    origin: &Origin,
-    inner: &Inner,
-    exit: Exit,
-    flow: impl FnOnce() -> Flow,
-) -> Result<u32, DropReason> {
+pub fn deliver(frame: &impl Frame, origin: &Origin, inner: &Inner, exit: Exit) -> Result<u32, DropReason> {
     if exit.is_remote() {
-        let flow = flow();
+        let flow = flow::of(frame, inner);
         let path = outer::path(exit.id(), flow.hash).ok_or(DropReason::Unreachable)?;
         ToRemote::through(frame, origin, inner, NextHop { exit, path, flow })?.go(frame, origin, inner)
     } else {

@@ -13,7 +13,7 @@ use crate::{
     classify::{self, Origin, Tags},
     count,
     count::Scope,
-    deliver, ecn, flow,
+    deliver, ecn,
     frame::{Frame, Macs, XdpFrame},
     guard,
     lookup::{self, Route},
@@ -129,7 +129,7 @@ fn onwards(frame: &impl Frame, arrival: &Arrival) -> Result<u32, DropReason> {
         return deliver::back(frame, origin, question, len);
     }
     match route {
-        Route::To(exit) => deliver::deliver(frame, origin, &inner, exit, || flow::of(frame, &inner)),
+        Route::To(exit) => deliver::deliver(frame, origin, &inner, exit),
         Route::Flood => {
             storm::allow(origin, &inner)?;
             frame.hand_over(origin, &inner)
