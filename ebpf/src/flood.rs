@@ -17,7 +17,7 @@ use crate::{
 #[inline(always)]
 pub fn hand_over(frame: &XdpFrame, origin: &Origin, inner: &Inner) -> Result<u32, DropReason> {
     let mut note = note(frame, origin, inner);
-    let lifted = if inner.carried == Carried::PriorityTag { TAG } else { 0 };
+    let lifted = if inner.carried == Carried::PRIORITY_TAG { TAG } else { 0 };
     let strip = origin.lead() + lifted;
     frame.shift(strip as i32)?;
     rewrite::put_addresses(frame, inner, strip as i32)?;
@@ -39,9 +39,9 @@ pub fn note(frame: &impl Frame, origin: &Origin, inner: &Inner) -> Handoff {
         flags |= Handoff::YELLOW;
     }
     flags |= match inner.carried {
-        Carried::Nothing => 0,
-        Carried::PriorityTag => Handoff::PRIORITY_TAGGED,
-        Carried::Tags => Handoff::CARRIES_TAGS,
+        Carried::NOTHING => 0,
+        Carried::PRIORITY_TAG => Handoff::PRIORITY_TAGGED,
+        _ => Handoff::CARRIES_TAGS,
     };
     Handoff {
         magic: Handoff::MAGIC,

@@ -22,7 +22,7 @@ use crate::{
     flood, guard,
     maps::{self, DEVICES},
     outer::Outer,
-    parse::Inner,
+    parse::{self, Inner},
     rewrite::{self, Front},
     suppress,
 };
@@ -98,6 +98,13 @@ impl Macs {
         let [a, b, c] = self.src().0.map(|word| u64::from(u16::from_be(word)));
         a << 32 | b << 16 | c
     }
+}
+
+/// The address that is this number.
+#[inline(always)]
+pub fn mac_of(number: u64) -> Mac {
+    let word = number.to_be() >> 16;
+    Mac([word as u16, (word >> 16) as u16, (word >> 32) as u16])
 }
 
 #[cfg(not(target_endian = "little"))]
@@ -187,7 +194,8 @@ pub trait Frame: Sized {
     /// Passes it to the host's own stack.
     fn to_host(&self) -> u32;
 
-    /// Global functions, each for its kind of context: see `guard` and `suppress`.
+    /// Global functions, each for its kind of context: see `parse`, `guard` and `suppress`.
+    fn behind_tags(&self, tpid: u32, at: u32, priority: u32) -> u64;
     fn kinds(&self, what: u32, attachment: u32, l3: u32) -> u32;
     fn addresses(&self, what: u32, attachment: u32, l3: u32, src: u64) -> u32;
     fn arp(&self, what: u32, segment: u32, ingress: u32, src: u64) -> u32;
@@ -428,6 +436,11 @@ impl Frame for XdpFrame {
     #[inline(always)]
     fn to_host(&self) -> u32 {
         flood::to_host(self)
+    }
+
+    #[inline(always)]
+    fn behind_tags(&self, tpid: u32, at: u32, priority: u32) -> u64 {
+        parse::sillon_behind_tags(self.ctx, tpid, at, priority)
     }
 
     #[inline(always)]

@@ -3,10 +3,11 @@
 //! learned at an attachment.
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
-use sillon_abi::{DropReason, Exit, FdbKey, Guards, Mac};
+use sillon_abi::{DropReason, Exit, FdbEntry, FdbKey, Guards, Mac};
 
 use crate::{
     classify::Origin,
+    frame::mac_of,
     guard::mac::{self, Learned},
     maps::FDB,
     news,
@@ -19,41 +20,52 @@ pub const REFRESH_NS: u64 = 500_000_000;
 /// Returns whether the address is known to be where the frame came in.
 #[inline(always)]
 pub fn learn(origin: &Origin, inner: &Inner) -> Result<bool, DropReason> {
-    let key = FdbKey::new(origin.segment, inner.macs.src());
+    let Origin { segment, ingress, guards, fdb_limit, .. } = *origin;
+    Learned(sillon_learn(segment, inner.macs.src_number(), ingress.word(), guards.into(), fdb_limit)).result()
+}
+
+/// A global function: see `guard::sillon_kinds`. `src` is the address as a number; returns what [`Learned`] has.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sillon_learn(segment: u32, src: u64, ingress: u32, guards: u32, fdb_limit: u32) -> u32 {
+    let key = FdbKey::new(segment, mac_of(src));
+    learned(&key, Exit::from_word(ingress), guards as u16, fdb_limit).0
+}
+
+#[inline(always)]
+fn learned(key: &FdbKey, ingress: Exit, guards: u16, fdb_limit: u32) -> Learned {
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
-    let Some(entry) = FDB.get_ptr_mut(key) else {
-        return told(
-            mac::learn(&key, origin.ingress, origin.guards, origin.fdb_limit, now),
-            &key,
-            origin,
-            now,
-        );
+    let learned = match FDB.get_ptr_mut(key) {
+        None => mac::learn(key, ingress, guards, fdb_limit, now),
+        // SAFETY: a value of the FDB, which is aligned; each field is one word, read and written at once.
+        Some(entry) => unsafe {
+            if (*entry).exit == ingress {
+                return seen_again(entry, guards, now);
+            }
+            mac::moved(entry, key.segment, ingress, guards, now)
+        },
     };
-    // SAFETY: map values are aligned; each field is one word, written at once.
+    if learned == Learned::YES && !ingress.is_remote() {
+        news::tell(key, ingress, now);
+    }
+    learned
+}
+
+/// # Safety
+/// `entry` must be a value of the FDB.
+#[inline(always)]
+unsafe fn seen_again(entry: *mut FdbEntry, guards: u16, now: u64) -> Learned {
+    // SAFETY: as above.
     unsafe {
-        if (*entry).exit != origin.ingress {
-            let moved = mac::moved(entry, origin.segment, origin.ingress, origin.guards, now);
-            return told(moved, &key, origin, now);
-        }
-        if origin.guards & Guards::FIXED_MACS != 0 && !(*entry).is_configured() {
-            return Err(DropReason::MacNotListed);
+        if guards & Guards::FIXED_MACS != 0 && !(*entry).is_configured() {
+            return Learned::dropped(DropReason::MacNotListed);
         }
         if now - (*entry).seen > REFRESH_NS {
             (*entry).seen = now;
         }
     }
-    Ok(true)
-}
-
-/// Tells the agent what was learned at an attachment.
-#[inline(always)]
-fn told(learned: Learned, key: &FdbKey, origin: &Origin, now: u64) -> Result<bool, DropReason> {
-    let is_learned = learned.result()?;
-    if is_learned && !origin.ingress.is_remote() {
-        news::tell(key, origin.ingress, now);
-    }
-    Ok(is_learned)
+    Learned::YES
 }
 
 /// Where an address was last seen.

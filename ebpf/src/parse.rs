@@ -4,11 +4,14 @@
 //! exit's wire would show a tag that the attachment does not own. The exception is one priority tag (VID 0) out of a
 //! tunnel, which is how PCP and DEI travel between nodes.
 
+use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use sillon_abi::DropReason;
 
 use crate::{
     classify::{Origin, PRIORITY},
-    frame::{Frame, Macs, Shape},
+    frame::{Frame, Macs, Shape, XdpFrame},
+    guard::verdict,
+    skb::frame::SkbFrame,
 };
 
 pub const C_TPID: u16 = 0x8100;
@@ -28,12 +31,15 @@ pub fn is_tpid(ethertype: u16) -> bool {
 
 /// What tags a frame carries behind the attachment's own.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Carried {
-    Nothing,
+#[repr(transparent)]
+pub struct Carried(u8);
+
+impl Carried {
+    pub const NOTHING: Self = Self(0);
     /// One, whose VID is 0.
-    PriorityTag,
+    pub const PRIORITY_TAG: Self = Self(1);
     /// Others, or more.
-    Tags,
+    pub const TAGS: Self = Self(2);
 }
 
 /// What is known of the inner frame.
@@ -64,40 +70,77 @@ pub fn inner(
     priority: u16,
     len: usize,
 ) -> Result<Inner, DropReason> {
-    let mut inner = Inner {
-        macs,
-        start: if origin.ingress.is_remote() { origin.lead() } else { 0 },
-        carried: Carried::Nothing,
-        priority,
-        eligible: 0,
-        l3: ETHERTYPE + origin.lead() + 2,
-        ethertype: frame.read_tag(ETHERTYPE + origin.lead())?,
-        len,
-        shape: Shape::default(),
-    };
-    if is_tpid(inner.ethertype) {
+    let (l3, ethertype) = (ETHERTYPE + origin.lead() + 2, frame.read_tag(ETHERTYPE + origin.lead())?);
+    let packet = if is_tpid(ethertype) {
         if !origin.transparent {
             return Err(DropReason::NestedTag);
         }
-        carried(frame, &mut inner)?;
+        Packet::from_word(frame.behind_tags(ethertype.into(), l3 as u32, priority.into()))?
+    } else {
+        Packet { ethertype, priority, l3, carried: Carried::NOTHING }
+    };
+    let Packet { ethertype, priority, l3, carried } = packet;
+    let shape = frame.shape(ethertype, l3);
+    let start = if origin.ingress.is_remote() { origin.lead() } else { 0 };
+    Ok(Inner { macs, start, carried, priority, eligible: 0, l3, ethertype, len, shape })
+}
+
+/// The packet, and what the tags in front of it say.
+struct Packet {
+    ethertype: u16,
+    priority: u16,
+    l3: usize,
+    carried: Carried,
+}
+
+impl Packet {
+    /// In one register, or why the frame is dropped.
+    #[inline(always)]
+    fn word(found: Result<Self, DropReason>) -> u64 {
+        match found {
+            Ok(Self { ethertype, priority, l3, carried }) => {
+                u64::from(ethertype)
+                    | u64::from(priority) << 16
+                    | (l3 as u64) << 32
+                    | u64::from(carried.0) << 40
+            }
+            Err(reason) => (reason as u64) << 48,
+        }
     }
-    inner.shape = frame.shape(inner.ethertype, inner.l3);
-    Ok(inner)
+
+    #[inline(always)]
+    fn from_word(word: u64) -> Result<Self, DropReason> {
+        verdict((word >> 48) as u32)?;
+        let (l3, carried) = ((word >> 32) as usize & 0xff, Carried((word >> 40) as u8));
+        Ok(Self { ethertype: word as u16, priority: (word >> 16) as u16, l3, carried })
+    }
+}
+
+/// What is behind a tag with this TPID, whose control field is at `at`. Global functions, which the verifier walks through once (see `guard::sillon_kinds`):
+/// otherwise it would walk through all that follows for each number of tags that there may be.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sillon_behind_tags(ctx: *mut xdp_md, tpid: u32, at: u32, priority: u32) -> u64 {
+    Packet::word(behind_tags(&XdpFrame::of(ctx), tpid as u16, at as usize & 0xff, priority as u16))
+}
+
+/// The same for skbs.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sillon_behind_tags_skb(ctx: *mut __sk_buff, tpid: u32, at: u32, priority: u32) -> u64 {
+    Packet::word(behind_tags(&SkbFrame::of(ctx), tpid as u16, at as usize & 0xff, priority as u16))
 }
 
 #[inline(always)]
-fn carried(frame: &impl Frame, inner: &mut Inner) -> Result<(), DropReason> {
-    let tci = frame.read_tag(inner.l3)?;
-    let tpid = inner.ethertype;
-    inner.ethertype = frame.read_tag(inner.l3 + 2)?;
-    inner.l3 += TAG;
-    inner.carried = Carried::Tags;
-    if is_tpid(inner.ethertype) {
-        inner.ethertype = frame.read_tag(inner.l3 + 2)?;
-        inner.l3 += TAG;
+fn behind_tags(frame: &impl Frame, tpid: u16, at: usize, priority: u16) -> Result<Packet, DropReason> {
+    let (tci, ethertype) = (frame.read_tag(at)?, frame.read_tag(at + 2)?);
+    let l3 = at + TAG;
+    Ok(if is_tpid(ethertype) {
+        let ethertype = frame.read_tag(l3 + 2)?;
+        Packet { ethertype, priority, l3: l3 + TAG, carried: Carried::TAGS }
     } else if tpid == C_TPID && tci & !PRIORITY == 0 {
-        inner.carried = Carried::PriorityTag;
-        inner.priority = tci;
-    }
-    Ok(())
+        Packet { ethertype, priority: tci, l3, carried: Carried::PRIORITY_TAG }
+    } else {
+        Packet { ethertype, priority, l3, carried: Carried::TAGS }
+    })
 }

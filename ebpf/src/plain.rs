@@ -72,7 +72,7 @@ fn inner(
     Some(Inner {
         macs,
         start,
-        carried: Carried::Nothing,
+        carried: Carried::NOTHING,
         priority: 0,
         eligible: 0,
         l3,

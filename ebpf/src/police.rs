@@ -29,7 +29,7 @@ pub fn ingress(origin: &Origin, len: usize) -> Result<u16, DropReason> {
     if origin.guards & Guards::POLICED_IN == 0 {
         return Ok(0);
     }
-    mark(colour(origin.ingress.id(), false, len as u32), DropReason::PolicedIngress)
+    mark(sillon_colour(origin.ingress.id(), INGRESS, len as u32), DropReason::PolicedIngress)
 }
 
 /// The same for a frame, as long as it will be on the port, to an attachment with these `guards`.
@@ -38,40 +38,42 @@ pub fn egress(exit: Exit, guards: u16, len: usize) -> Result<u16, DropReason> {
     if guards & Guards::POLICED_OUT == 0 {
         return Ok(0);
     }
-    mark(colour(exit.id(), true, len as u32), DropReason::PolicedEgress)
+    mark(sillon_colour(exit.id(), EGRESS, len as u32), DropReason::PolicedEgress)
 }
 
+/// What [`sillon_colour`] says of a red frame; of another it says what it is marked with.
+const RED: u32 = u32::MAX;
+
+/// The mark as it is, and not one of two that are known: the verifier would walk through all that follows for each of them.
 #[inline(always)]
 fn mark(colour: u32, red: DropReason) -> Result<u16, DropReason> {
-    if colour == Colour::Red as u32 {
-        Err(red)
-    } else if colour == Colour::Yellow as u32 {
-        Ok(ELIGIBLE)
-    } else {
-        Ok(0)
-    }
+    if colour == RED { Err(red) } else { Ok(colour as u16) }
 }
 
-/// Colours a frame and counts it. A profile that says nothing is one that goes or is not there yet: it lets everything pass.
+const INGRESS: u32 = 0;
+const EGRESS: u32 = 1;
+
+/// Colours a frame and counts it; `way` is [`INGRESS`] or [`EGRESS`]. A profile that says nothing is one that goes or is not there yet: it lets everything pass.
 ///
-/// A function of its own, since the pipeline has no room left on its stack; so its result must fit a register.
+/// A global function: see `guard::sillon_kinds`.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn colour(attachment: u32, is_egress: bool, len: u32) -> u32 {
+extern "C" fn sillon_colour(attachment: u32, way: u32, len: u32) -> u32 {
     let (Some(rates), Some(meters), Some(colours)) =
         (RATES.get(attachment), METERS.get_ptr_mut(attachment), COLOURS.get_ptr_mut(attachment))
     else {
-        return Colour::Green as u32;
+        return 0;
     };
     // SAFETY: map values, of which only addresses are taken.
     let (profile, buckets, tallies) = unsafe {
-        if is_egress {
+        if way == EGRESS {
             (&rates.egress, &raw mut (*meters).egress, &raw mut (*colours).egress)
         } else {
             (&rates.ingress, &raw mut (*meters).ingress, &raw mut (*colours).ingress)
         }
     };
     if !profile.is_some() {
-        return Colour::Green as u32;
+        return 0;
     }
     let charge = u64::from(len).max(SMALLEST_CHARGE);
     let buckets = buckets.cast::<u64>();
@@ -84,5 +86,9 @@ fn colour(attachment: u32, is_egress: bool, len: u32) -> u32 {
         (*tally).frames += 1;
         (*tally).bytes += charge;
     }
-    colour as u32
+    match colour {
+        Colour::Green => 0,
+        Colour::Yellow => ELIGIBLE.into(),
+        Colour::Red => RED,
+    }
 }

@@ -43,8 +43,8 @@ impl Front {
 #[inline(always)]
 pub fn front(origin: &Origin, inner: &Inner, encap: Encap) -> Result<Front, DropReason> {
     let mut strip = origin.lead();
-    if !encap.is_transparent() && inner.carried != Carried::Nothing {
-        if inner.carried != Carried::PriorityTag {
+    if !encap.is_transparent() && inner.carried != Carried::NOTHING {
+        if inner.carried != Carried::PRIORITY_TAG {
             return Err(DropReason::NestedTag);
         }
         strip += TAG;
@@ -77,7 +77,7 @@ pub fn to_attachment(
 /// Whether the inner frame needs a priority tag of its own to keep PCP and DEI.
 #[inline(always)]
 pub fn needs_priority_tag(origin: &Origin, inner: &Inner) -> bool {
-    origin.lead() != 0 && inner.carried == Carried::Nothing && inner.priority != 0
+    origin.lead() != 0 && inner.carried == Carried::NOTHING && inner.priority != 0
 }
 
 /// Bytes of the inner frame in a tunnel.

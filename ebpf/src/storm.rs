@@ -27,20 +27,23 @@ pub fn allow(origin: &Origin, inner: &Inner) -> Result<(), DropReason> {
         (Storm::UnknownUnicast, Guards::STORM_UNKNOWN_UNICAST, DropReason::StormUnknownUnicast)
     };
     if origin.guards & guard != 0
-        && is_too_much(origin.ingress.id(), kind as u32 | (inner.shape.more as u32) << KIND_BITS)
+        && sillon_storm(origin.ingress.id(), kind as u32, inner.shape.more as u32) != 0
     {
         return Err(reason);
     }
     Ok(())
 }
 
-/// In `what`: the number of a [`Storm`]. What is above it is how many packets the frame is beyond one.
-const KIND_BITS: u32 = 2;
-
-/// Counts a frame. A function of its own: the pipeline has no room left on its stack.
+/// Counts a frame of a kind that is the number of a [`Storm`], and of `more` packets than one; returns 1 if it is too much. A global function: see
+/// `guard::sillon_kinds`.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn is_too_much(attachment: u32, what: u32) -> bool {
-    let (kind, more) = (what & ((1 << KIND_BITS) - 1), what >> KIND_BITS);
+extern "C" fn sillon_storm(attachment: u32, kind: u32, more: u32) -> u32 {
+    u32::from(is_too_much(attachment, kind, more))
+}
+
+#[inline(always)]
+fn is_too_much(attachment: u32, kind: u32, more: u32) -> bool {
     let (Some(rates), Some(meters)) = (RATES.get(attachment), METERS.get_ptr_mut(attachment)) else {
         return false;
     };

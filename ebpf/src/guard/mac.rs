@@ -27,18 +27,18 @@ use crate::{
 const SECOND: u64 = 1_000_000_000;
 
 /// What became of a source address: results of functions of their own must fit a register.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
-pub struct Learned(u32);
+pub struct Learned(pub u32);
 
 impl Learned {
     /// It is known to be where the frame came in.
-    const YES: Self = Self(0);
+    pub const YES: Self = Self(0);
     /// The frame is forwarded all the same.
     const NO: Self = Self(u32::MAX);
 
     #[inline(always)]
-    const fn dropped(reason: DropReason) -> Self {
+    pub const fn dropped(reason: DropReason) -> Self {
         Self(reason as u32)
     }
 

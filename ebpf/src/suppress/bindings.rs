@@ -6,8 +6,9 @@ use aya_ebpf::{
 };
 use sillon_abi::{Binding, BindingKey, Claim, Exit};
 
-use super::{Speaker, wire};
+use super::Speaker;
 use crate::{
+    frame::mac_of,
     learn::{self, REFRESH_NS},
     maps::{ATTACHMENTS, BINDING_REMOVED, BINDING_USE, BINDINGS, FIXED_BINDINGS, SEGMENTS},
     share,
@@ -61,7 +62,7 @@ const OF_ADDRESS: u16 = Claim::ROUTER | Claim::OVERRIDE;
 /// Where a MAC is. A function of its own, which has the key at an aligned place.
 #[inline(never)]
 fn place(segment: u32, mac: u64) -> Exit {
-    learn::find(segment, wire(mac)).unwrap_or(Exit::NONE)
+    learn::find(segment, mac_of(mac)).unwrap_or(Exit::NONE)
 }
 
 /// A claim for an address, of the speaker's own MAC.
@@ -71,7 +72,7 @@ pub fn hear(speaker: &Speaker, key: &BindingKey, flags: u16, weight: Weight) {
         return;
     }
     let leaf = if speaker.is_leaf { Claim::LEAF } else { 0 };
-    let claim = Claim { mac: wire(speaker.mac), flags: flags | leaf };
+    let claim = Claim { mac: mac_of(speaker.mac), flags: flags | leaf };
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
     let binding = Binding { claim, exit: speaker.ingress, segment: speaker.segment, seen: now };

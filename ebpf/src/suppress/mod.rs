@@ -22,7 +22,7 @@ mod bindings;
 mod nd;
 
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
-use sillon_abi::{Exit, Guards, Mac};
+use sillon_abi::{Exit, Guards};
 
 use crate::{
     arp::ARP,
@@ -60,8 +60,8 @@ pub fn answer(frame: &impl Frame, origin: &Origin, inner: &Inner) -> Option<Ques
     };
     // What is in the operator's own VLAN is not what is beside it. A priority tag out of a tunnel is the fabric's.
     match inner.carried {
-        Carried::Nothing => {}
-        Carried::PriorityTag if origin.ingress.is_remote() => {}
+        Carried::NOTHING => {}
+        Carried::PRIORITY_TAG if origin.ingress.is_remote() => {}
         _ => return None,
     }
     let mut what = inner.l3 as u32 & L3;
@@ -155,13 +155,6 @@ fn neighbour(frame: &impl Frame, what: u32, speaker: Speaker) -> u32 {
 
 /// Why a frame goes on as it is; nobody asks further.
 struct GoesOn;
-
-/// A MAC as it stands on the wire.
-#[inline(always)]
-fn wire(mac: u64) -> Mac {
-    let word = mac.to_be() >> 16;
-    Mac([word as u16, (word >> 16) as u16, (word >> 32) as u16])
-}
 
 /// The addresses of an answer, as the first words of its frame.
 #[inline(always)]
