@@ -274,3 +274,20 @@ fn a_hook_is_told_and_can_not_be_changed_under_way() {
     let proof = fabric.edges[0].sillon(&["verify", "--node", fabric.edges[0].name()]).unwrap();
     assert!(proof.status.success(), "{}", String::from_utf8_lossy(&[proof.stdout, proof.stderr].concat()));
 }
+
+/// How many instructions the verifier may walk through. The kernel gives up at a million; long before that an agent starts slowly, and is taken
+/// over slowly: half a million were two seconds and a half.
+const WALK: u32 = 200_000;
+
+#[test]
+fn the_verifier_is_soon_through_with_every_program() {
+    let mut fabric = fabric(Underlay::Direct);
+    let _wires = wires(&mut fabric, "tc", "xdp");
+    // Those of other tests are the same, and may go at any moment.
+    let programs: Vec<_> = aya::programs::loaded_programs().filter_map(Result::ok).collect();
+    for name in ["sillon_xdp", "sillon_tc", "sillon_ingress", "sillon_egress"] {
+        let named = programs.iter().filter(|program| program.name_as_str() == Some(name));
+        let walked = named.filter_map(aya::programs::ProgramInfo::verified_instruction_count).max();
+        assert!(walked.is_some_and(|walked| walked < WALK), "{name}: {walked:?} instructions");
+    }
+}
