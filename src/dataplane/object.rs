@@ -45,7 +45,7 @@ impl Programs {
         Ok(programs)
     }
 
-    /// The pipeline for frames in any number of pieces. It is loaded when it is first asked for: the kernel takes a second to see that it may.
+    /// The pipeline for frames in any number of pieces. It is loaded when it is first asked for: the kernel takes a quarter of a second to see that it may.
     ///
     /// # Errors
     /// The object is not ours, or the kernel refuses.
