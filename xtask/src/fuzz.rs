@@ -33,7 +33,7 @@ pub struct Fuzz {
 
 /// The targets in `fuzz/`: what userspace reads of what others wrote.
 const PARSERS: [&str; 4] = ["config", "request", "netlink", "records"];
-/// Some twenty seconds.
+/// Less than two minutes.
 const CASES: u32 = 3000;
 /// Less than a minute.
 const FRAMES: u64 = 1_000_000;
@@ -66,9 +66,17 @@ impl Fuzz {
         say(&format!("fuzz: {} cases of each property", self.cases));
         let properties = ["model::", "dataplane::properties"];
         run(cargo()
-            .args(["test", "--quiet", "--release", "--package", "sillon", "--lib", "--"])
+            .args(["test", "--quiet", "--package", "sillon", "--lib"])
+            .args(self.profile())
+            .arg("--")
             .args(properties)
             .env("PROPTEST_CASES", self.cases.to_string()))
+    }
+
+    /// The short run is of what the tests are built of: to build all once more with optimization takes longer than it saves. A long one is worth that.
+    fn profile(&self) -> &'static [&'static str] {
+        let is_long = self.time.is_some() || self.frames.is_some() || self.cases != CASES;
+        if is_long { &["--release"] } else { &[] }
     }
 
     /// Most frames at XDP, where they need no wire; some at TC, and between the two.
@@ -82,7 +90,8 @@ impl Fuzz {
 
     fn frames_at(&self, hooks: &str, part: u64) -> anyhow::Result<()> {
         let mut fuzz = cargo();
-        fuzz.args(["run", "--quiet", "--release", "--package", "sillon-model", "--bin", "sillon-fuzz", "--"]);
+        fuzz.args(["run", "--quiet", "--package", "sillon-model", "--bin", "sillon-fuzz"]);
+        fuzz.args(self.profile()).arg("--");
         match (self.time, self.frames) {
             (Some(seconds), _) => fuzz.arg("--time").arg((seconds / part).max(1).to_string()),
             (None, frames) => fuzz.arg("--frames").arg((frames.unwrap_or(FRAMES) / part).max(1).to_string()),
