@@ -28,7 +28,7 @@ pub fn deliver(frame: &impl Frame, origin: &Origin, inner: &Inner, exit: Exit) -
     }
 }
 
-/// A frame that will go to an attachment, and has room for its tags. Up to here it is as it was; from here on, it is another.
+/// A frame that will go to an attachment, and has room for its tags. Up to here it may be refused; from here on, it is another.
 pub struct ToAttachment {
     exit: Exit,
     class: ClassKey,

@@ -1,10 +1,9 @@
 //! Most packets by far are *plain*: IP without anything that one of the steps would look at, behind no tags but the attachment's own, or
 //! in a tunnel's packet (`tunnel`) of which nothing is out of the ordinary. If such a one belongs to a flow that is decided, no step
-//! between `recall` and `deliver` has a say in it but `police`. Whether that is so is asked here, once and of a few words that are read together; then those steps
-//! are left out.
+//! between `recall` and `deliver` has a say in it. Whether that is so is asked here, once and of a few words that are read together; then those steps are left out.
 //!
-//! Nothing is left out that would do anything: what one of the steps might drop, change or answer is not plain. Who polices or delivers a plain packet decides
-//! the same as in full, so a drop is one here, too: a frame that was charged must not be looked at once more. Who gives a step more to do has to see to it here, too; the fuzzer, which sends many of its
+//! Nothing is left out that would do anything: what one of the steps might drop, change or answer is not plain, and nothing is dropped
+//! here that can still be looked at in full. Who gives a step more to do has to see to it here, too; the fuzzer, which sends many of its
 //! frames again and again, holds both ways to the same model.
 
 mod tunnel;
@@ -20,14 +19,13 @@ use crate::{
     guard::server,
     outer,
     parse::{Carried, ETHERTYPE, IPV4, IPV6, Inner},
-    police,
     recall::{self, Decision},
     xdp::dropped,
 };
 use tunnel::Front;
 
 /// Guards that look at each packet, also of those over IPv4.
-const CLOSER: u16 = Guards::PREFIXES | Guards::ETHERTYPES;
+const CLOSER: u16 = Guards::POLICED_IN | Guards::PREFIXES | Guards::ETHERTYPES;
 
 /// Where the packet starts, behind the ethertype of a frame without tags.
 const L3: usize = ETHERTYPE + 2;
@@ -49,7 +47,7 @@ pub fn longest(origin: &Origin, exit: Exit) -> u32 {
     (origin.lead() + L3) as u32 + u32::from(origin.mtu)
 }
 
-/// What becomes of a frame that is plain, and nothing of another: that one is as it was, and neither counted nor charged. `len` is the whole
+/// What becomes of a frame that is plain, and nothing of another: that one is as it was, and not counted. `len` is the whole
 /// frame's.
 #[inline(always)]
 pub fn forward(frame: &impl Frame, len: usize) -> Option<u32> {
@@ -88,40 +86,21 @@ fn inner(
 fn from_port(frame: &impl Frame, port: &PortEntry, len: usize) -> Option<u32> {
     let tags = classify::tags(frame, port).ok()?;
     let decision = recall::Flow::on_port(&tags).decision()?;
-    let origin = &decision.origin;
+    let Decision { origin, exit, .. } = decision;
     if tags.priority != 0 {
         return None;
     }
     let packet = Packet::of(frame, origin)?;
-    let mut inner = inner(frame, decision, (tags.macs, 0), IPV4, len)?;
-    if origin.guards & Guards::POLICED_IN == 0 {
-        return Some(onwards(frame, decision, &inner, &packet));
-    }
-    match police::ingress(origin, len + inner.shape.repeated) {
-        Ok(eligible) => inner.eligible = eligible,
-        Err(reason) => return Some(refused(origin, inner.start, len, reason)),
-    }
-    // The same once more: where nobody is policed it is known that no frame is yellow.
-    Some(onwards(frame, decision, &inner, &packet))
-}
-
-#[inline(always)]
-fn onwards(frame: &impl Frame, decision: &Decision, inner: &Inner, packet: &Packet) -> u32 {
-    let &Decision { ref origin, exit, path, .. } = decision;
+    let inner = inner(frame, decision, (tags.macs, 0), IPV4, len)?;
+    let received = || count::received_on_port(origin.ingress, len);
     if !exit.is_remote() {
-        return to_attachment(frame, decision, inner);
+        return to_attachment(frame, decision, &inner, received);
     }
     let flow = packet.flow();
-    let Some(path) = outer::by_id(path).or_else(|| outer::path(exit.id(), flow.hash)) else {
-        return refused(origin, inner.start, inner.len, DropReason::Unreachable);
-    };
-    match ToRemote::through(frame, origin, inner, NextHop { exit, path, flow }) {
-        Ok(leaving) => {
-            received(origin, inner.start, inner.len);
-            action(origin, leaving.go(frame, origin, inner))
-        }
-        Err(reason) => refused(origin, inner.start, inner.len, reason),
-    }
+    let path = outer::by_id(decision.path).or_else(|| outer::path(exit.id(), flow.hash))?;
+    let leaving = ToRemote::through(frame, origin, &inner, NextHop { exit: *exit, path, flow }).ok()?;
+    received();
+    Some(action(origin, leaving.go(frame, origin, &inner)))
 }
 
 /// For each family by itself: what is known of a header from the start need not be remembered.
@@ -147,37 +126,23 @@ fn out_of_tunnel(frame: &impl Frame, packet: &tunnel::Packet, len: usize) -> Opt
         return None;
     }
     let inner = inner(frame, decision, (macs, header), u16::from_be(ethertype), len)?;
-    Some(to_attachment(frame, decision, &inner))
+    to_attachment(frame, decision, &inner, || count::received_from_tunnel(origin.ingress, len - header))
 }
 
+/// To an attachment, unless something is in the way: then the frame is as it was.
 #[inline(always)]
-fn to_attachment(frame: &impl Frame, decision: &Decision, inner: &Inner) -> u32 {
-    let &Decision { ref origin, exit, .. } = decision;
-    let policed = |guards, len| police::egress(exit, guards, len);
-    match ToAttachment::out_of(frame, origin, inner, exit, policed) {
-        Ok(leaving) => {
-            received(origin, inner.start, inner.len);
-            action(origin, leaving.go(frame, inner))
-        }
-        Err(reason) => refused(origin, inner.start, inner.len, reason),
-    }
-}
-
-/// Counts a frame of `len` bytes whose inner one starts at `start`, which is 0 where it is in no tunnel.
-#[inline(always)]
-fn received(origin: &Origin, start: usize, len: usize) {
-    if start == 0 {
-        count::received_on_port(origin.ingress, len);
-    } else {
-        count::received_from_tunnel(origin.ingress, len - start);
-    }
-}
-
-/// A frame that is received and dropped. A function of its own: the compiler would count all frames where it counts these, with a reason at hand.
-#[inline(never)]
-fn refused(origin: &Origin, start: usize, len: usize, reason: DropReason) -> u32 {
-    received(origin, start, len);
-    dropped(Scope::of(origin), reason)
+fn to_attachment(
+    frame: &impl Frame,
+    decision: &Decision,
+    inner: &Inner,
+    received: impl FnOnce(),
+) -> Option<u32> {
+    let unpoliced =
+        |guards, _| if guards & Guards::POLICED_OUT == 0 { Ok(0) } else { Err(DropReason::PolicedEgress) };
+    let origin = &decision.origin;
+    let leaving = ToAttachment::out_of(frame, origin, inner, decision.exit, unpoliced).ok()?;
+    received();
+    Some(action(origin, leaving.go(frame, inner)))
 }
 
 /// Of a frame that has become another and can't be looked at again.
