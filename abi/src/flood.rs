@@ -23,7 +23,7 @@ pub struct FloodKey {
 /// After generic XDP some kernels (6.18 is one) call TC with the frame at its payload, and with the metadata as far behind:
 /// they forget the length of the MAC header when they copy the frame to make headroom. The lead is there so that TC sees the
 /// whole of the handoff in both cases, and tells them apart by bytes that only XDP has written: as the lead is zero,
-/// [`Handoff::MAGIC`] stands at [`Note::BEHIND`] only when TC looks from [`ETHERNET`] bytes behind.
+/// [`Cookies::handoff`] stands at [`Note::BEHIND`] only when TC looks from [`ETHERNET`] bytes behind.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Note {
@@ -47,8 +47,8 @@ pub const ETHERNET: usize = 14;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Handoff {
-    /// [`Handoff::MAGIC`].
-    pub magic: u32,
+    /// [`Cookies::handoff`].
+    pub cookie: [u32; 2],
     /// Segment uid.
     pub segment: u32,
     /// Where the frame came in; of one that goes [`Handoff::ONWARD`], where it goes.
@@ -68,8 +68,6 @@ pub struct Handoff {
 }
 
 impl Handoff {
-    /// Marks metadata as ours.
-    pub const MAGIC: u32 = 0x5111_0417;
     /// The frame came in at a leaf of a `tree`.
     pub const LEAF: u16 = 1;
     /// The frame had a priority tag (VID 0) of its own, which XDP lifted out.
@@ -84,4 +82,18 @@ impl Handoff {
     pub const ONWARD: u16 = 32;
 }
 
-pod!(FloodKey = 8, Handoff = 24, Note = 40);
+/// What the programs know each other by, random for each node: metadata and marks can be set by others, too, and a
+/// constant can be read in any copy of the programs. Kept as long as the node's maps, so that programs of two loads
+/// understand each other while one takes over from the other.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cookies {
+    /// Says that a [`Handoff`] is the programs' own. Never zero.
+    pub handoff: [u32; 2],
+    /// `skb->mark` of a frame that TC sends out of a port. Never zero.
+    pub mark: u32,
+    /// Zero.
+    pub pad: u32,
+}
+
+pod!(FloodKey = 8, Handoff = 28, Note = 44, Cookies = 16);

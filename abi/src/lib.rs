@@ -14,16 +14,18 @@ mod flood;
 mod guard;
 mod rate;
 mod reason;
+mod skb;
 mod tables;
 mod tunnel;
 
 pub use binding::{Answers, Binding, BindingKey, Claim};
 pub use exit::Exit;
 pub use fdb::{FdbEntry, FdbKey, FdbUse, Located, PlaceHeader};
-pub use flood::{ETHERNET, FloodKey, Handoff, MASKED_ETHERTYPE, Note};
+pub use flood::{Cookies, ETHERNET, FloodKey, Handoff, MASKED_ETHERTYPE, Note};
 pub use guard::{EthertypeKey, Guards, MacUse, OverLimit, PrefixKey};
 pub use rate::{Colour, Colours, Meters, Profile, Rate, Rates, SMALLEST_CHARGE, Storm, Tally, Word, ticks};
 pub use reason::{DropKey, DropReason, Drops, ScopeKind};
+pub use skb::SkbLayout;
 pub use tables::{
     Attachment, ClassKey, Counters, Encap, Epochs, Label, NodeEntry, PortEntry, PortRecord, Role, Segment,
     Service,
@@ -31,7 +33,7 @@ pub use tables::{
 pub use tunnel::{Addr, PATH_BUCKETS, PathEntry, RemoteEntry, TunnelEntry, TunnelKey, V4_OUTER, V6_OUTER};
 
 /// Version of every layout and meaning in this crate.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;
 
 /// How high an ifindex may be, and one: ports are in an array, since that is asked for every frame.
 pub const PORT_SLOTS: u32 = 1 << 18;
@@ -83,6 +85,11 @@ pub mod map {
         FLOOD,
         /// Device hash: ifindex → ifindex, the devices that XDP may redirect to.
         DEVICES,
+        /// Device hash: ifindex → ifindex, the devices that TC may redirect to. TC redirects by number alone; the
+        /// kernel takes a device out of here as soon as it is gone, so that nobody else's is found under its number.
+        TC_DEVICES,
+        /// Array of one: [`crate::Cookies`]; for userspace only, the programs have them as constants.
+        COOKIES,
         /// Per-CPU array: attachment id → [`crate::Counters`].
         ATTACHMENT_COUNTERS,
         /// Array: attachment id → [`crate::Rates`].

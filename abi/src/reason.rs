@@ -136,6 +136,11 @@ reasons! {
     EthertypeNotListed = 51, "ethertype-not-listed";
     /// A frame of an operator to the address of one of the node's own ports, which nobody in a segment can have.
     DestinationIsNode = 52, "destination-is-node";
+    /// A checksum that is left to the device, and whose place is not the checksum of the frame's own TCP, UDP or SCTP header.
+    ChecksumOffset = 53, "checksum-offset";
+    /// Several packets that travel as one (GSO), which are not TCP or UDP directly behind an IP header, of the kind that
+    /// the sender says, with segments of at least 48 bytes.
+    SegmentShape = 54, "segment-shape";
 }
 
 /// What a drop is counted for.

@@ -150,8 +150,9 @@ pub trait Frame: Sized {
     fn ifindex(&self) -> u32;
     /// Bytes, fragments included, without FCS.
     fn len(&self) -> usize;
-    /// Of a frame whose packet, of this ethertype, starts at `l3`.
-    fn shape(&self, ethertype: u16, l3: usize) -> Shape;
+    /// Of a frame whose packet, of this ethertype, starts at `l3`; `tunnel` bytes of headers are in front of it, if it is in
+    /// a tunnel. What the kernel shall do to the frame later, and is not what it does for that packet, is refused.
+    fn shape(&self, ethertype: u16, l3: usize, tunnel: usize) -> Result<Shape, DropReason>;
 
     /// Where `T` stands, if all of it is in direct reach.
     fn at<T: Wire>(&self, offset: usize) -> Result<*mut T, DropReason>;
@@ -279,6 +280,16 @@ impl XdpFrame {
         Ok(())
     }
 
+    /// Takes off what somebody else has put in front of the frame.
+    #[inline(always)]
+    pub fn drop_metadata(&self) {
+        // SAFETY: as for `shift`.
+        unsafe {
+            let by = (*self.ctx).data - (*self.ctx).data_meta;
+            bpf_xdp_adjust_meta(self.ctx, by as i32);
+        }
+    }
+
     /// Leaves a note for TC in front of the frame.
     #[inline(always)]
     pub fn leave_note(&self, handoff: Handoff) -> Result<(), DropReason> {
@@ -323,8 +334,8 @@ impl Frame for XdpFrame {
     }
 
     #[inline(always)]
-    fn shape(&self, _: u16, _: usize) -> Shape {
-        Shape::default()
+    fn shape(&self, _: u16, _: usize, _: usize) -> Result<Shape, DropReason> {
+        Ok(Shape::default())
     }
 
     #[inline(always)]

@@ -5,7 +5,7 @@ use aya_ebpf::{
     maps::{Array, DevMapHash, HashMap, LpmTrie, PerCpuArray},
 };
 use sillon_abi::{
-    Answers, Attachment, Binding, BindingKey, ClassKey, Colours, Counters, DropKey, Drops, EthertypeKey,
+    Answers, Attachment, Binding, BindingKey, ClassKey, Colours, Cookies, Counters, DropKey, Drops, EthertypeKey,
     Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Handoff, Label, Mac, MacUse, Meters, NodeEntry, PORT_SLOTS,
     PathEntry, PortEntry, PortRecord, PrefixKey, Rates, RemoteEntry, Segment, TunnelEntry, TunnelKey,
 };
@@ -60,6 +60,45 @@ pub static HANDOFFS: PerCpuArray<Handoff> = PerCpuArray::pinned(1, 0);
 pub static FLOOD: HashMap<FloodKey, Exit> = HashMap::pinned(1, NO_PREALLOC);
 #[map]
 pub static DEVICES: DevMapHash = DevMapHash::pinned(1024, 0);
+#[map]
+static TC_DEVICES: DevMapHash = DevMapHash::pinned(1024, 0);
+
+/// Whether TC may send to a device: it is still the one that this number was given for.
+#[inline(always)]
+pub fn is_there(ifindex: u32) -> bool {
+    TC_DEVICES.get_ifindex(ifindex) == Some(ifindex)
+}
+
+#[map]
+pub static COOKIES: Array<Cookies> = Array::pinned(1, 0);
+
+/// [`Cookies::handoff`] and [`Cookies::mark`]: the loader writes them.
+#[unsafe(no_mangle)]
+static HANDOFF_COOKIE: [u32; 2] = [0; 2];
+#[unsafe(no_mangle)]
+static MARK_COOKIE: u32 = 0;
+
+#[inline(always)]
+pub fn handoff_cookie() -> [u32; 2] {
+    // SAFETY: a static, which the loader wrote before the program was loaded.
+    unsafe {
+        let words = (&raw const HANDOFF_COOKIE).cast::<u32>();
+        [core::ptr::read_volatile(words), core::ptr::read_volatile(words.add(1))]
+    }
+}
+
+/// Tells the copies that we send out of a port from what the node's own stack sends.
+#[inline(always)]
+pub fn mark_cookie() -> u32 {
+    // SAFETY: as above.
+    unsafe { core::ptr::read_volatile(&raw const MARK_COOKIE) }
+}
+
+/// Whether a handoff is the programs' own word.
+#[inline(always)]
+pub fn is_ours(handoff: &Handoff) -> bool {
+    handoff.cookie == handoff_cookie()
+}
 #[map]
 pub static ATTACHMENT_COUNTERS: PerCpuArray<Counters> = PerCpuArray::pinned(1, 0);
 #[map]

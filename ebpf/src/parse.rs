@@ -80,8 +80,8 @@ pub fn inner(
         Packet { ethertype, priority, l3, carried: Carried::NOTHING }
     };
     let Packet { ethertype, priority, l3, carried } = packet;
-    let shape = frame.shape(ethertype, l3);
     let start = if origin.ingress.is_remote() { origin.lead() } else { 0 };
+    let shape = frame.shape(ethertype, l3, start)?;
     Ok(Inner { macs, start, carried, priority, eligible: 0, l3, ethertype, len, shape })
 }
 

@@ -65,7 +65,7 @@ fn inner(
     len: usize,
 ) -> Option<Inner> {
     let l3 = decision.origin.lead() + L3;
-    let shape = frame.shape(ethertype, l3);
+    let shape = frame.shape(ethertype, l3, start).ok()?;
     if len - shape.surplus > decision.plain as usize {
         return None;
     }

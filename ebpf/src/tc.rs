@@ -17,7 +17,7 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use sillon_abi::{
-    Attachment, DropReason, ETHERNET, Encap, Exit, FloodKey, Handoff, MASKED_ETHERTYPE, PortEntry, Role,
+    Attachment, DropReason, Encap, Exit, FloodKey, Handoff, MASKED_ETHERTYPE, PortEntry, Role,
     Segment,
 };
 
@@ -30,7 +30,7 @@ use crate::{
     outer::{self, Outer},
     parse::{C_TPID, ETHERTYPE, S_TPID, TAG},
     plain, police,
-    skb::{COPY_MARK, Skb, frame::SkbFrame},
+    skb::{Skb, frame::SkbFrame, offloads::Whence},
     xdp,
 };
 
@@ -113,7 +113,7 @@ pub fn sillon_ingress(ctx: TcContext) -> i32 {
 #[classifier]
 pub fn sillon_egress(ctx: TcContext) -> i32 {
     let skb = Skb::new(&ctx);
-    if skb.mark() == COPY_MARK {
+    if skb.mark() == maps::mark_cookie() {
         skb.set_mark(0);
         return TC_ACT_UNSPEC;
     }
@@ -159,7 +159,7 @@ fn note_on(skb: Skb, is_at_tc: bool, note: &mut Handoff) -> Result<bool, DropRea
     let word = HANDOFFS.get_ptr_mut(0).ok_or(DropReason::Unclassified)?;
     // SAFETY: a per-CPU value, which only this frame's programs touch until they are done.
     *note = unsafe { core::mem::take(&mut *word) };
-    if note.magic == Handoff::MAGIC { Ok(true) } else { Err(DropReason::Unclassified) }
+    if maps::is_ours(note) { Ok(true) } else { Err(DropReason::Unclassified) }
 }
 
 #[inline(always)]
@@ -183,10 +183,12 @@ fn send(skb: Skb, is_at_tc: bool, note: Handoff) -> Result<i32, DropReason> {
 #[inline(always)]
 fn onward(skb: Skb, note: &Handoff) -> Result<i32, DropReason> {
     let exit = note.ingress;
+    // What the sender's kernel left to the device is still with the frame: XDP has not seen it.
+    skb.as_it_stands(Whence::PORT)?;
     if exit.is_remote() {
         let path = outer::path(exit.id(), note.hash).ok_or(DropReason::Unreachable)?;
         skb.set_mark(0);
-        return Ok(skb.redirect(path.ifindex));
+        return skb.redirect(path.ifindex);
     }
     let attachment = ATTACHMENTS.get(exit.id()).ok_or(DropReason::StaleExit)?;
     if attachment.segment != note.segment {
@@ -196,7 +198,7 @@ fn onward(skb: Skb, note: &Handoff) -> Result<i32, DropReason> {
     let port = maps::port(ifindex).ok_or(DropReason::NoDevice)?;
     // The kernel has looked at it as it leaves.
     let is_understood = skb.destination().is_some_and(|to| !to.is_group());
-    Ok(skb.hand_to_port(ifindex, port, is_understood))
+    skb.hand_to_port(ifindex, port, is_understood)
 }
 
 #[inline(always)]
@@ -205,7 +207,7 @@ fn flood(skb: Skb, note: Handoff) -> Result<i32, DropReason> {
     let segment =
         SEGMENTS.get_ptr(note.segment).map(|segment| unsafe { &*segment }).ok_or(DropReason::StaleExit)?;
     let len = skb.len() + if skb.has_lifted_tag() { TAG } else { 0 };
-    let shape = skb.shape(u16::from_be(skb.protocol()), ETHERNET);
+    let shape = skb.as_it_stands(if note.ingress.is_remote() { Whence::LEFT_TUNNEL } else { Whence::PORT })?;
     let mut copies = Copies { skb, note, segment, len, shape, grown: 0, sent: false };
     // SAFETY: `copies` outlives the loop, and `copy` takes a pointer to just that.
     unsafe { bpf_loop(segment.members, copy as *mut c_void, (&raw mut copies).cast(), 0) };
@@ -254,7 +256,7 @@ impl Copies {
         let len = self.len + pushed * TAG;
         let eligible = self.eligible() | police::egress(exit, attachment.guards, len + self.shape.repeated)?;
         self.push_tags(attachment, eligible)?;
-        self.skb.set_mark(COPY_MARK);
+        self.skb.set_mark(maps::mark_cookie());
         let copied = self.skb.copy_to(attachment.class.ifindex);
         if pushed > 0 {
             self.skb.pop_tag()?;

@@ -383,6 +383,7 @@ impl Compiler<'_> {
                 vtep6: vtep6.filter(|_| is_uplink).map_or([0; 8], |ip| addr(ip.into()).0),
             };
             self.tables.ports.insert(device.ifindex, entry);
+            self.tables.tc_devices.insert(device.ifindex);
             // What XDP has for a port at TC goes on to TC, since it finds no device here.
             if !device.at_tc {
                 self.tables.devices.insert(device.ifindex);

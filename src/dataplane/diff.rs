@@ -36,6 +36,8 @@ pub enum Op {
     SetFlood(FloodKey, Exit),
     /// Let XDP redirect to a device.
     AddDevice(u32),
+    /// Let TC redirect to a device.
+    AddTcDevice(u32),
     /// Remember a port.
     SetRecord(u32, PortRecord),
     /// Write a segment.
@@ -74,6 +76,8 @@ pub enum Op {
     RemoveRemote(u32),
     /// No longer redirect to a device.
     RemoveDevice(u32),
+    /// The same of TC.
+    RemoveTcDevice(u32),
     /// Forget a port's record.
     RemoveRecord(u32),
     /// Configure an address for an attachment; what was learned of it goes.
@@ -155,6 +159,7 @@ struct Ways {
     remotes: Way<u32, Addr>,
     flood: Way<FloodKey, Exit>,
     devices: Way<u32, ()>,
+    tc_devices: Way<u32, ()>,
     macs: Way<FdbKey, Exit>,
     own_macs: Way<Mac, ()>,
     prefixes: Way<(u32, PrefixKey), ()>,
@@ -191,6 +196,7 @@ impl Ways {
             remotes: Way::kept(&old.remotes, &new.remotes, Addr::eq),
             flood: lists.way(&old.flood, &new.flood),
             devices: Way::of_sets(&old.devices, &new.devices, |_, is_wanted| is_wanted),
+            tc_devices: Way::of_sets(&old.tc_devices, &new.tc_devices, |_, is_wanted| is_wanted),
             // As long as the guards ask for them: an attachment that stays loses no frame while its lists change.
             macs: Way::between(&old.macs, &new.macs, |_, exit, _| stays(exit.id()).then_some(*exit)),
             own_macs: Way::of_sets(&old.own_macs, &new.own_macs, |_, _| true),
@@ -259,6 +265,7 @@ impl Ways {
         ops.extend(self.segments.removed(Stage::Down).map(Op::RemoveSegment));
         ops.extend(self.remotes.removed(Stage::Down).map(Op::RemoveRemote));
         ops.extend(self.devices.removed(Stage::Down).map(Op::RemoveDevice));
+        ops.extend(self.tc_devices.removed(Stage::Down).map(Op::RemoveTcDevice));
         ops.extend(self.records.removed(Stage::Down).map(Op::RemoveRecord));
         ops
     }
@@ -306,6 +313,7 @@ impl Ways {
         ops.extend(self.remotes.set().map(|(id, addr)| Op::SetRemote(id, addr)));
         ops.extend(self.records.set().map(|(ifindex, record)| Op::SetRecord(ifindex, record)));
         ops.extend(self.devices.set().map(|(ifindex, ())| Op::AddDevice(ifindex)));
+        ops.extend(self.tc_devices.set().map(|(ifindex, ())| Op::AddTcDevice(ifindex)));
         ops.extend(self.rates.set().map(|(id, rates)| Op::SetRates(id, Box::new(rates))));
         // A list refers to its attachment, and an attachment that stays to its list.
         let set = |freshness| move |(id, it): &(u32, Attachment)| Op::SetAttachment(*id, *it, freshness);

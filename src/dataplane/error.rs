@@ -47,6 +47,12 @@ pub enum DataplaneError {
         /// What is different.
         source: MapError,
     },
+    /// The running kernel's structs.
+    #[error(transparent)]
+    Btf(#[from] super::btf::BtfError),
+    /// The kernel gives nothing random.
+    #[error("the kernel gives no random numbers (getrandom)")]
+    NoRandom,
     /// There is no bpffs.
     #[error("{} is not on a bpffs; mount one with `mount -t bpf bpf /sys/fs/bpf`, or name one with --bpffs", .path.display())]
     NoBpffs {

@@ -56,6 +56,7 @@ pub struct Maps {
     flood: Hash<FloodKey, Exit>,
     epoch: NodeEpoch,
     devices: DevMapHash<MapData>,
+    tc_devices: DevMapHash<MapData>,
     rates: Array<MapData, Rates>,
     meters: Array<MapData, Meters>,
     colours: PerCpuArray<MapData, Colours>,
@@ -124,7 +125,7 @@ pub(super) fn insert_new<K: Pod, V: Pod>(map: &mut Hash<K, V>, key: &K, value: &
 }
 
 /// Opens a pinned map; the kernel says what it is, and that must be what we took it for.
-fn open<T: TryFrom<Map, Error = MapError>>(
+pub(super) fn open<T: TryFrom<Map, Error = MapError>>(
     directory: &Path,
     name: &'static str,
 ) -> Result<T, DataplaneError> {
@@ -191,6 +192,7 @@ impl Maps {
             flood: open(directory, map::FLOOD)?,
             epoch: epoch(directory)?,
             devices: open(directory, map::DEVICES)?,
+            tc_devices: open(directory, map::TC_DEVICES)?,
             rates: open(directory, map::RATES)?,
             meters: open(directory, map::METERS)?,
             colours: open(directory, map::COLOURS)?,
@@ -234,6 +236,7 @@ impl Maps {
             flood: all(&self.flood, map::FLOOD)?,
             // The kernel has no batches of these.
             devices: self.devices.keys().collect::<Result<BTreeSet<_>, _>>().named(map::DEVICES)?,
+            tc_devices: self.tc_devices.keys().collect::<Result<BTreeSet<_>, _>>().named(map::TC_DEVICES)?,
             macs: all(&self.macs, map::MACS)?,
             own_macs: keys(&self.own_macs, map::OWN_MACS)?,
             prefixes: self.read_prefixes()?,

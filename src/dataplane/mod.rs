@@ -2,7 +2,9 @@
 //! `links` do it.
 
 mod barrier;
+pub mod btf;
 pub mod compile;
+pub mod cookies;
 pub mod detach;
 pub mod diff;
 mod error;

@@ -9,7 +9,7 @@ use aya::{
 };
 use sillon_abi::map;
 
-use super::{DataplaneError, news::News, sizes::Sizes};
+use super::{DataplaneError, btf, cookies, news::News, sizes::Sizes};
 
 /// The object, aligned as ELF wants it. Empty when the binary was built without `cargo xtask build`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("SILLON_EBPF_OBJECT"));
@@ -26,11 +26,15 @@ impl Programs {
         if OBJECT.is_empty() {
             return Err(DataplaneError::NoObject);
         }
+        let (cookies, layout) = (cookies::kept_or_new(maps)?, btf::skb_layout()?);
         let mut loader = EbpfLoader::new();
         loader.default_map_pin_directory(maps).verifier_log_level(VerifierLogLevel::DEBUG);
         let (recall, slots) = (u8::from(!is_realtime()), decisions(possible_cpus()?));
         let last = slots - 1;
         loader.override_global("RECALL", &recall, true).override_global("LAST_SLOT", &last, true);
+        loader.override_global("HANDOFF_COOKIE", &cookies.handoff, true);
+        loader.override_global("MARK_COOKIE", &cookies.mark, true);
+        loader.override_global("SKB_LAYOUT", &layout, true);
         loader.map_max_entries("DECISIONS", slots);
         for name in map::ALL {
             if let Some(entries) = sizes.of(name) {
@@ -38,6 +42,7 @@ impl Programs {
             }
         }
         let mut programs = Self(loader.load(OBJECT)?);
+        cookies::keep(&mut programs.0, cookies)?;
         programs.xdp(WHOLE)?.load()?;
         programs.placer()?.load()?;
         programs.classifier(INGRESS)?.load()?;

@@ -36,6 +36,8 @@ pub struct Tables {
     pub flood: BTreeMap<FloodKey, Exit>,
     /// Ifindexes that XDP may redirect to.
     pub devices: BTreeSet<u32>,
+    /// Ifindexes that TC may redirect to.
+    pub tc_devices: BTreeSet<u32>,
     /// Where the configured addresses of each segment are.
     pub macs: BTreeMap<FdbKey, Exit>,
     /// The node's own addresses.

@@ -187,7 +187,15 @@ impl<'a> Verifier<'a> {
                 self.violation("devices", format!("nothing can be sent to port {name}"), &[]);
             }
         }
-        for ifindex in tables.devices.iter().filter(|ifindex| !tables.ports.contains_key(ifindex)) {
+        for ifindex in tables.ports.keys().filter(|ifindex| !tables.tc_devices.contains(ifindex)) {
+            self.violation(
+                "tc devices",
+                format!("nothing can be sent to port {} at TC", self.names().port(*ifindex)),
+                &[],
+            );
+        }
+        let devices = tables.devices.union(&tables.tc_devices);
+        for ifindex in devices.filter(|ifindex| !tables.ports.contains_key(ifindex)) {
             let what = format!("{} is no port, and frames could be sent to it", self.names().port(*ifindex));
             self.violation("devices", what, &[]);
         }

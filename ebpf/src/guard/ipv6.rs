@@ -59,7 +59,7 @@ const fn lost(is_fragment: bool) -> DropReason {
 }
 
 #[inline(always)]
-fn is_extension(header: u8) -> bool {
+pub fn is_extension(header: u8) -> bool {
     matches!(header, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION | MOBILITY | HIP | SHIM6)
 }
 
@@ -85,6 +85,16 @@ pub fn upper<F: Frame>(frame: &F, l3: usize) -> Result<Upper, DropReason> {
         head: (flags & HAS_HEAD != 0).then_some(found.head as u32),
         is_fragment,
     })
+}
+
+/// Protocol and place of the upper layer behind a first extension header `next`; nothing where that is out of sight, or
+/// the packet is a fragment.
+#[inline(always)]
+pub fn behind_extensions<F: Frame>(frame: &F, l3: usize, next: u8) -> Option<(u8, usize)> {
+    let mut found = Found { at: 0, head: 0 };
+    let followed = follow::<F>(frame.ctx(), l3 as u32, next, &mut found);
+    let flags = (followed >> 8) as u8;
+    (flags & (IS_FRAGMENT | IS_LOST) == 0).then_some((followed as u8, found.at as usize))
 }
 
 const IS_FRAGMENT: u8 = 1;

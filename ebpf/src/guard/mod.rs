@@ -14,8 +14,8 @@
 mod address;
 pub mod control;
 mod ethertype;
-mod inside;
-mod ipv6;
+pub mod inside;
+pub mod ipv6;
 pub mod mac;
 pub mod server;
 

@@ -7,7 +7,9 @@ use aya_ebpf::bindings::{__sk_buff, TC_ACT_UNSPEC};
 use sillon_abi::{ClassKey, DropReason, ETHERNET, Encap, Handoff, PathEntry};
 
 use super::{
-    Skb, pop_tags,
+    Skb,
+    offloads::{self, Whence},
+    pop_tags,
     tunnel::{IPV4_HEADER, IPV6_HEADER, is_lifted},
 };
 use crate::{
@@ -24,7 +26,7 @@ use crate::{
 
 /// A frame at TC.
 pub struct SkbFrame {
-    skb: Skb,
+    pub(super) skb: Skb,
     /// Bytes of the tag that the kernel holds beside the data.
     lifted: usize,
 }
@@ -113,8 +115,9 @@ impl Frame for SkbFrame {
     }
 
     #[inline(always)]
-    fn shape(&self, ethertype: u16, l3: usize) -> Shape {
-        self.skb.shape(ethertype, self.place(l3))
+    fn shape(&self, ethertype: u16, l3: usize, tunnel: usize) -> Result<Shape, DropReason> {
+        let whence = if tunnel == 0 { Whence::PORT } else { Whence::in_tunnel(tunnel) };
+        offloads::shape(self.ctx(), ethertype, l3, whence)
     }
 
     #[inline(always)]
@@ -195,10 +198,10 @@ impl Frame for SkbFrame {
         let port = maps::port(way.ifindex).ok_or(DropReason::NoDevice)?;
         let action = if way.exit.is_remote() {
             self.skb.set_mark(0);
-            self.skb.redirect(way.ifindex)
+            self.skb.redirect(way.ifindex)?
         } else {
             let is_understood = way.inner.is_some_and(|inner| self.is_understood(inner));
-            self.skb.hand_to_port(way.ifindex, port, is_understood)
+            self.skb.hand_to_port(way.ifindex, port, is_understood)?
         };
         Ok(action as u32)
     }
@@ -214,12 +217,12 @@ impl Frame for SkbFrame {
     #[inline(always)]
     fn to_peer(&self, origin: &Origin) -> Result<u32, DropReason> {
         let ingress = origin.ingress;
-        self.say(Handoff { magic: Handoff::MAGIC, ingress, flags: Handoff::FOR_HOST, ..Handoff::default() })
+        self.say(Handoff { cookie: maps::handoff_cookie(), ingress, flags: Handoff::FOR_HOST, ..Handoff::default() })
     }
 
     #[inline(always)]
     fn to_host(&self) -> u32 {
-        let word = Handoff { magic: Handoff::MAGIC, flags: Handoff::FOR_HOST, ..Handoff::default() };
+        let word = Handoff { cookie: maps::handoff_cookie(), flags: Handoff::FOR_HOST, ..Handoff::default() };
         self.say(word).unwrap_or(TC_ACT_UNSPEC as u32)
     }
 

@@ -5,6 +5,8 @@
 //! clones, XDP's note would be lost.
 
 pub mod frame;
+mod kernel;
+pub mod offloads;
 mod tunnel;
 
 use core::ffi::c_void;
@@ -22,13 +24,10 @@ use aya_ebpf::{
 use sillon_abi::{DropReason, ETHERNET, Handoff, Mac, Note, PortEntry};
 
 use crate::{
-    flow::{TCP, UDP},
-    frame::{Shape, Wire, loaded},
+    frame::{Wire, loaded},
+    maps,
     parse::{IPV4, IPV6, TAG},
 };
-
-/// Tells the copies that we send out of a port from what the node's own stack sends.
-pub const COPY_MARK: u32 = 0x5111_0417;
 
 /// Bytes of a frame's two addresses.
 const MACS: usize = 12;
@@ -150,7 +149,7 @@ impl Skb {
             }
             let words = *(meta as *const [u16; WORDS]).byte_add(2 * word);
             let handoff: Handoff = core::mem::transmute(words);
-            (handoff.magic == Handoff::MAGIC).then_some(handoff)
+            maps::is_ours(&handoff).then_some(handoff)
         }
     }
 
@@ -251,18 +250,6 @@ impl Skb {
         unsafe { (*self.ctx).gso_size as usize }
     }
 
-    /// What is to be known of several packets that travel as one. `l3` is an offset in the data. What is neither TCP nor UDP directly behind an
-    /// IP header is taken as if it were one packet, which is too big for all.
-    #[inline(always)]
-    pub fn shape(self, ethertype: u16, l3: usize) -> Shape {
-        let packed = sillon_packets(self.ctx, ethertype.into(), l3 as u32);
-        Shape {
-            surplus: (packed >> 44) as usize,
-            repeated: packed as usize & 0xff_ffff,
-            more: (packed >> 24) as usize & 0xf_ffff,
-        }
-    }
-
     /// Makes the first bytes of the frame those in direct reach.
     #[inline(always)]
     pub fn pull(self) {
@@ -302,67 +289,49 @@ impl Skb {
 
     /// Sends the frame itself out of a device.
     #[inline(always)]
-    pub fn redirect(self, ifindex: u32) -> i32 {
+    pub fn redirect(self, ifindex: u32) -> Result<i32, DropReason> {
+        if !maps::is_there(ifindex) {
+            return Err(DropReason::NoDevice);
+        }
         // SAFETY: a helper without pointers.
-        unsafe { bpf_redirect(ifindex, 0) as i32 }
+        Ok(unsafe { bpf_redirect(ifindex, 0) as i32 })
     }
 
     /// Sends the frame itself out of a port that faces an operator. Where the kernel can, it goes to the far end of the veth pair at once, and not through the
     /// queue between the two. The kernel takes such a frame for one to the far end's own address, with the ethertype that it had for it before; so
     /// only who is `is_understood` goes that way.
     #[inline(always)]
-    pub fn hand_to_port(self, ifindex: u32, port: &PortEntry, is_understood: bool) -> i32 {
+    pub fn hand_to_port(
+        self,
+        ifindex: u32,
+        port: &PortEntry,
+        is_understood: bool,
+    ) -> Result<i32, DropReason> {
         if is_understood && port.flags & PortEntry::HAS_FAR_END != 0 {
+            if !maps::is_there(ifindex) {
+                return Err(DropReason::NoDevice);
+            }
             // It does not come through `sillon_egress`, and who receives it is not to see a mark of ours.
             self.set_mark(0);
             // SAFETY: a helper without pointers.
-            return unsafe { bpf_redirect_peer(ifindex, 0) as i32 };
+            return Ok(unsafe { bpf_redirect_peer(ifindex, 0) as i32 });
         }
-        self.set_mark(COPY_MARK);
+        self.set_mark(maps::mark_cookie());
         self.redirect(ifindex)
     }
 
     /// Sends a copy out of a device.
     #[inline(always)]
     pub fn copy_to(self, ifindex: u32) -> Result<(), DropReason> {
+        if !maps::is_there(ifindex) {
+            return Err(DropReason::NoDevice);
+        }
         // SAFETY: no packet reference is held across it.
         match unsafe { bpf_clone_redirect(self.ctx, ifindex, 0) } {
             0 => Ok(()),
             _ => Err(DropReason::CopyFailed),
         }
     }
-}
-
-/// [`Shape`] in a word. A global function, as all of them are here that have many ways through them: the verifier walks through it once.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn sillon_packets(ctx: *mut __sk_buff, ethertype: u32, l3: u32) -> u64 {
-    let ethertype = ethertype as u16;
-    let (skb, l3) = (Skb::of(ctx), l3 as usize & 0xff);
-    if skb.segment_size() == 0 {
-        return 0;
-    }
-    let (protocol, l4) = match ethertype {
-        IPV4 => {
-            let head = skb.load::<u8>(l3).unwrap_or(0);
-            (skb.load::<u8>(l3 + 9), l3 + usize::from(head & 0xf) * 4)
-        }
-        IPV6 => (skb.load::<u8>(l3 + 6), l3 + 40),
-        _ => return 0,
-    };
-    let headers = match protocol {
-        Ok(TCP) => l4 + usize::from(skb.load::<u8>(l4 + 12).unwrap_or(0) >> 4) * 4,
-        Ok(UDP) => l4 + 8,
-        _ => return 0,
-    };
-    let (len, size) = (skb.len(), skb.segment_size());
-    if size == 0 || len <= headers + size {
-        return 0;
-    }
-    let payload = len - headers;
-    let more = (payload - 1) / size;
-    let (surplus, more, repeated) = ((payload - size) as u64, more as u64, (more * headers) as u64);
-    surplus << 44 | (more & 0xf_ffff) << 24 | repeated & 0xff_ffff
 }
 
 /// Takes tags off, as many as an attachment and a priority may be.

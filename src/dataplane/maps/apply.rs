@@ -4,7 +4,10 @@
 
 use std::{collections::BTreeSet, mem::discriminant};
 
-use aya::maps::xdp::XdpMapError;
+use aya::maps::{
+    MapData, MapError,
+    xdp::{DevMapHash, XdpMapError},
+};
 use sillon_abi::{
     Addr, Attachment, DropKey, Drops, FdbUse, MacUse, Meters, PortEntry, Rates, RemoteEntry, ScopeKind, map,
 };
@@ -104,6 +107,8 @@ impl Maps {
             Op::SetNode(_)
             | Op::AddDevice(_)
             | Op::RemoveDevice(_)
+            | Op::AddTcDevice(_)
+            | Op::RemoveTcDevice(_)
             | Op::SetRecord(..)
             | Op::RemoveRecord(_)
             | Op::SetPort(..)
@@ -122,13 +127,11 @@ impl Maps {
         match op {
             Op::SetNode(entry) => self.node.set(0, *entry, 0).named(map::NODE),
             // The kernel has no batches of these.
-            Op::AddDevice(ifindex) => match self.devices.insert(*ifindex, *ifindex, None, 0) {
-                Err(XdpMapError::MapError(error)) => Err(error).named(map::DEVICES),
-                // The other failures are of chained programs, which we do not use.
-                _ => Ok(()),
-            },
+            Op::AddDevice(ifindex) => add_device(&mut self.devices, *ifindex).named(map::DEVICES),
+            Op::AddTcDevice(ifindex) => add_device(&mut self.tc_devices, *ifindex).named(map::TC_DEVICES),
             // The kernel removes a device that is gone by itself.
             Op::RemoveDevice(ifindex) => gone(self.devices.remove(*ifindex)).named(map::DEVICES),
+            Op::RemoveTcDevice(ifindex) => gone(self.tc_devices.remove(*ifindex)).named(map::TC_DEVICES),
             Op::SetRecord(ifindex, record) => {
                 self.count_drops(ScopeKind::Port, *ifindex)?;
                 self.records.insert(ifindex, record, 0).named(map::PORT_RECORDS)
@@ -213,5 +216,13 @@ impl Maps {
         batch::zero(&mut self.remote_counters, &ids).named(map::REMOTE_COUNTERS)?;
         let entry = |(id, addr): &(u32, Addr)| (*id, RemoteEntry { addr: *addr, ..RemoteEntry::default() });
         batch::update(&mut self.remotes, remotes.iter().map(entry)).named(map::REMOTES)
+    }
+}
+
+fn add_device(devices: &mut DevMapHash<MapData>, ifindex: u32) -> Result<(), MapError> {
+    match devices.insert(ifindex, ifindex, None, 0) {
+        Err(XdpMapError::MapError(error)) => Err(error),
+        // The other failures are of chained programs, which we do not use.
+        _ => Ok(()),
     }
 }

@@ -12,6 +12,7 @@ use nix::net::if_::if_nametoindex;
 use sillon::{
     dataplane::{
         compile::{self, Device},
+        cookies,
         diff,
         links::{self, Mode, Target},
         maps::Maps,
@@ -23,7 +24,7 @@ use sillon::{
     },
     model::NodeConfig,
 };
-use sillon_abi::{Handoff, Note, PortRecord, Role};
+use sillon_abi::{Cookies, Handoff, Note, PortRecord, Role};
 use sillon_rig::{Mounts, Netns, Wire};
 
 use super::{
@@ -95,6 +96,7 @@ pub struct Bed {
     ifindexes: Vec<u32>,
     programs: Programs,
     maps: Maps,
+    cookies: Cookies,
     sizes: Sizes,
     ids: Ids,
     before: Counts,
@@ -137,6 +139,7 @@ impl Bed {
         let sizes = Sizes::from(Setup::empty().config()?.node.limits);
         let mut programs = Programs::load(&pins.maps(), &sizes)?;
         let maps = Maps::open(&pins.maps())?;
+        let cookies = cookies::kept(&pins.maps())?.context("the programs have no cookies")?;
         let mut ifindexes = Vec::new();
         for (device, name) in DEVICES.into_iter().enumerate() {
             let ifindex = if_nametoindex(name)?;
@@ -145,7 +148,7 @@ impl Bed {
             ifindexes.push(ifindex);
         }
         let (ids, before, out) = (Ids::default(), Counts::default(), Vec::new());
-        Ok(Self { hooks, wires, ifindexes, programs, maps, sizes, ids, before, out })
+        Ok(Self { hooks, wires, ifindexes, programs, maps, cookies, sizes, ids, before, out })
     }
 
     /// Brings the node to a configuration, as a reload does, and starts to count anew.
@@ -254,7 +257,11 @@ impl Bed {
         let &[a, b, c, d, ..] = &context_out[..] else { anyhow::bail!("no context") };
         let at = u32::from_ne_bytes([a, b, c, d]) as usize;
         let bytes = self.out.get(at..result.data_size_out as usize).context("a frame out of bounds")?;
-        Ok(Ran { action: result.return_value, note: note(&self.out[..at]), bytes: bytes.to_vec() })
+        Ok(Ran {
+            action: result.return_value,
+            note: note(&self.out[..at], self.cookies),
+            bytes: bytes.to_vec(),
+        })
     }
 
     /// Sends a frame into a port.
@@ -277,11 +284,11 @@ impl Bed {
 }
 
 /// What XDP tells TC, if it is anything: metadata without our mark is none.
-fn note(metadata: &[u8]) -> Option<Handoff> {
+fn note(metadata: &[u8], cookies: Cookies) -> Option<Handoff> {
     if metadata.len() < size_of::<Note>() {
         return None;
     }
     // SAFETY: there are as many bytes; any bytes are a `Note` (it is plain data without padding), and it is read as unaligned.
     let note: Note = unsafe { metadata.as_ptr().cast::<Note>().read_unaligned() };
-    (note.handoff.magic == Handoff::MAGIC).then_some(note.handoff)
+    (note.handoff.cookie == cookies.handoff).then_some(note.handoff)
 }
