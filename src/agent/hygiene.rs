@@ -55,8 +55,8 @@ const fn on_veth(name: &'static str) -> Feature {
 ///
 /// A tag that the device has taken off is a tag that XDP can't see, and merged frames are frames that XDP does not get. A veth hands
 /// its peer what hardware would have finished: a checksum to be filled in, a tag to be put in. TC can bear all but LRO, which merges what
-/// can't be taken apart again as it was.
-const FEATURES: [Feature; 8] = [
+/// can't be taken apart again as it was, and the two kinds of GRO that merge the packets of a tunnel by their outer headers.
+const FEATURES: [Feature; 10] = [
     at_xdp("rx-vlan-hw-parse"),
     at_xdp("rx-vlan-stag-hw-parse"),
     anywhere("rx-lro"),
@@ -65,6 +65,8 @@ const FEATURES: [Feature; 8] = [
     on_veth("tx-checksum-sctp"),
     on_veth("tx-vlan-hw-insert"),
     on_veth("tx-vlan-stag-hw-insert"),
+    anywhere("rx-gro-list"),
+    anywhere("rx-udp-gro-forwarding"),
 ];
 
 /// A device's features could not be changed.
