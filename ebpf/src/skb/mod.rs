@@ -273,9 +273,15 @@ impl Skb {
         Ok(unsafe { self.at::<T>(offset)?.read_unaligned() })
     }
 
-    /// Reads at any offset of the data.
+    /// Reads at any offset of what is in direct reach. What is behind may be memory that the sender still writes to (a ring of
+    /// a packet socket, AF_XDP, `vmsplice`): it could be other bytes by the time that somebody else reads them.
     #[inline(always)]
     pub fn load<T: Wire>(self, offset: usize) -> Result<T, DropReason> {
+        // SAFETY: as above.
+        let reach = unsafe { (*self.ctx).data_end as usize - (*self.ctx).data as usize };
+        if offset.wrapping_add(size_of::<T>()) > reach {
+            return Err(DropReason::Truncated);
+        }
         // SAFETY: the helper fills what it says that it did.
         unsafe { loaded(|into, len| bpf_skb_load_bytes(self.ctx.cast(), offset as u32, into, len)) }
     }

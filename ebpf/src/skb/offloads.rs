@@ -84,6 +84,7 @@ impl Skb {
     /// The shape of a frame, whatever tags it has.
     #[inline(always)]
     pub fn as_it_stands(self, whence: Whence) -> Result<Shape, DropReason> {
+        self.pull();
         let ethertype = SkbFrame::of(self.ctx).read_tag(ETHERTYPE)?;
         shape(self.ctx, ethertype, ETHERNET, whence)
     }
