@@ -17,6 +17,7 @@ mod counted;
 mod learned;
 mod news;
 mod projection;
+mod seen;
 mod server;
 mod session;
 mod share;

@@ -13,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
 use super::counted::counted;
+use super::seen::seen;
 use super::{Agents, News, Projection};
 use crate::controller::{Lead, Request, SubmitError};
-use crate::fabric::{Actor, Change, ProjectError, Report, Revision};
+use crate::fabric::{Actor, Change, ProjectError, Report, Revision, Seen};
 use crate::model::{InterfaceName, Name};
 use crate::protocol::pb::{self, from_agent::What};
 use crate::service::every;
@@ -68,6 +69,7 @@ type Noting = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
 struct Said {
     drift: Option<String>,
     down: BTreeSet<InterfaceName>,
+    seen: Option<Seen>,
     /// Whether it has said anything yet.
     is_known: bool,
 }
@@ -196,7 +198,9 @@ impl<S: Store + 'static> Session<S> {
         }
         let down = report.down.iter().filter_map(|name| name.parse().ok()).collect();
         let drift = refused.or(report.drift.map(cut));
-        self.said = Said { drift, down, is_known: true };
+        // Who does not say what it sees has not looked yet, or is too old to.
+        let seen = report.has_looked.then(|| seen(report.left_out, report.devices));
+        self.said = Said { drift, down, seen: seen.or(self.said.seen.take()), is_known: true };
         // Counters alone are nothing that the fabric's one writer has to look at, however many agents report them.
         if has_counters && before == (self.said.clone(), self.sent.is_some(), self.waits) {
             return;
@@ -232,9 +236,8 @@ impl<S: Store + 'static> Session<S> {
     /// What is known already changes nothing there.
     fn noting(&self, silent: bool) -> impl Future<Output = Result<(), Status>> + Send + use<S> {
         let applied = self.has.as_ref().map_or(Revision(0), |has| has.counts_as());
-        let Said { drift, down, .. } = &self.said;
-        let report =
-            Report { node: self.node.clone(), applied, drift: drift.clone(), down: down.clone(), silent };
+        let Said { drift, down, seen, .. } = self.said.clone();
+        let report = Report { node: self.node.clone(), applied, drift, down, silent, seen };
         let who = Actor::Node(self.node.clone());
         let request = Request { who, changes: vec![Change::Report(report)], dry_run: false };
         let (controller, node) = (self.agents.controller.clone(), self.node.clone());

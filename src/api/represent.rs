@@ -102,7 +102,8 @@ pub fn tried(key: &Key, object: &Object) -> Map<String, Value> {
 /// What became of what was asked.
 fn status(body: &Body) -> Map<String, Value> {
     let value = match body {
-        Body::Node(node) => json!({ "applied": node.applied }),
+        Body::Node(node) if node.devices.is_empty() => json!({ "applied": node.applied }),
+        Body::Node(node) => json!({ "applied": node.applied, "devices": node.devices }),
         Body::Lease(lease) => json!({
             "state": lease.state, "since": lease.since, "accepted": lease.accepted,
             "deadline": lease.deadline, "confirmed": lease.confirmed,

@@ -23,8 +23,8 @@ pub use concern::{Stale, Tables, concerned};
 pub use key::{Freed, Key, Kind, Learned, Owned, PortKey};
 pub use load::Load;
 pub use object::{
-    Attachment, Body, Condition, ConditionKind, Lease, LeaseState, Node, Object, Restore, Revision, Segment,
-    Tombstone, Trial,
+    Attachment, Body, Condition, ConditionKind, Device, Lease, LeaseState, Node, Object, Restore, Revision,
+    Segment, Tombstone, Trial,
 };
 pub use pool::Ranges;
 pub use project::{ProjectError, Purge, desired, desired_tables, joined, purges};
@@ -35,5 +35,6 @@ pub use spec::{
 };
 pub use state::{State, Usage};
 pub use transact::{
-    Actor, Change, Event, Expect, LeaseStep, Outcome, Refused, Report, Rule, Transaction, transact,
+    Actor, Change, Event, Expect, LeaseStep, LeftOut, Outcome, Refused, Report, Rule, Seen, Transaction,
+    transact,
 };

@@ -10,7 +10,7 @@ use super::spec::{
     AttachmentSpec, LeaseSpec, NodeSpec, OperatorSpec, PortSpec, ProfileSpec, SegmentSpec, ServerSpec, Spec,
 };
 use super::{Key, Kind};
-use crate::model::{Encap, Name, Vni};
+use crate::model::{Encap, InterfaceName, Name, Vni};
 
 /// Counts the transactions, from 1; 0 is the empty fabric.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -120,6 +120,38 @@ pub struct Node {
     /// Whether the owner has said that the machine is gone. Nothing is attached to such a node, and nobody waits for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub gone: bool,
+    /// What its agent said last of the devices of its ports. Nothing is known of others.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub devices: BTreeMap<InterfaceName, Device>,
+}
+
+impl Node {
+    /// One whose agent has said nothing.
+    pub(super) const fn new(spec: NodeSpec) -> Self {
+        Self { spec, applied: Revision(0), gone: false, devices: BTreeMap::new() }
+    }
+
+    /// The least MTU of its uplinks, as far as it is known.
+    pub fn uplink_mtu(&self) -> Option<u32> {
+        let uplinks = self.devices.values().filter(|device| device.is_uplink);
+        uplinks.map(|device| device.mtu).filter(|mtu| *mtu > 0).min()
+    }
+}
+
+/// What a port's device is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Its MTU, bytes of layer 3; 0 where there is no such device.
+    pub mtu: u32,
+    /// Its kind, as `ip -d link` shows it; empty for hardware.
+    #[serde(default)]
+    pub kind: String,
+    /// Where its frames are seen to, `xdp` or `tc`; empty where they are not.
+    #[serde(default)]
+    pub hook: String,
+    /// Whether its port faces the underlay.
+    #[serde(default)]
+    pub is_uplink: bool,
 }
 
 /// A lease.

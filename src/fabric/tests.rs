@@ -2,6 +2,7 @@
 
 mod invariants;
 mod random;
+mod seen;
 mod stories;
 mod trials;
 mod waits;
@@ -80,6 +81,7 @@ pub(super) fn applied(node: &str, revision: Revision) -> Change {
         drift: None,
         down: Default::default(),
         silent: false,
+        seen: None,
     })
 }
 

@@ -14,6 +14,7 @@ mod ethertype;
 mod guards;
 mod invalid;
 mod mac;
+pub mod mtu;
 mod name;
 mod node;
 mod parse;

@@ -91,6 +91,7 @@ async fn what_an_agent_reports_does_not_get_in_the_way_of_who_edits() {
         drift: None,
         down: Default::default(),
         silent: false,
+        seen: None,
     };
     let who = Actor::Node("edge1".parse().unwrap());
     let request = Request { who, changes: vec![Change::Report(report)], dry_run: false };

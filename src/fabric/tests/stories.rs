@@ -287,6 +287,7 @@ fn programmed_is_what_all_nodes_concerned_have_applied() {
         drift: Some("an entry too many in fdb".to_owned()),
         down: ["p1".parse().unwrap()].into(),
         silent: false,
+        seen: None,
     };
     fabric.does(vec![Change::Report(report)]);
     assert_eq!(fabric.condition("node/edge1", ConditionKind::Verified), Some(false));

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use self::refused::refuse;
 pub use self::refused::{Refused, Rule};
-pub use self::reports::Report;
+pub use self::reports::{LeftOut, Report, Seen};
 pub(super) use self::rules::check_whole;
 use super::object::{Attachment, Body, Condition, ConditionKind, Node, Object, Revision, Segment};
 use super::spec::{EncapWish, Grant, Spec};
@@ -231,9 +231,8 @@ impl Tx<'_> {
             (_, Spec::Operator(spec)) => Body::Operator { spec: spec.clone() },
             (Key::Node(name), Spec::Node(spec)) => {
                 // A node that is gone stays so: what is applied again and again must not bring it back.
-                let (applied, gone) =
-                    self.next.node(name).map_or((Revision(0), false), |node| (node.applied, node.gone));
-                Body::Node(Node { spec: spec.clone(), applied, gone })
+                let is = self.next.node(name).cloned();
+                Body::Node(Node { spec: spec.clone(), ..is.unwrap_or_else(|| Node::new(spec.clone())) })
             }
             (_, Spec::Port(spec)) => Body::Port { spec: spec.clone() },
             (_, Spec::Server(spec)) => Body::Server { spec: spec.clone() },

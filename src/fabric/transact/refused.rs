@@ -36,6 +36,8 @@ pub enum Rule {
     Room,
     /// What is on trial can be taken back, and each asker has one trial at a time.
     Trial,
+    /// What is asked of a port or an uplink, its device can do, as far as its agent has said what that is.
+    Device,
 }
 
 /// A transaction that was not made.

@@ -1,15 +1,18 @@
 //! What agents report: what they applied, and what troubles them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::refused::refuse;
+use super::waits::not_applied;
 use super::{Refused, Rule, Tx};
-use crate::fabric::object::{Body, ConditionKind, Object, Revision};
-use crate::fabric::{Key, PortKey};
-use crate::model::{InterfaceName, Name};
+use crate::fabric::object::{Body, ConditionKind, Device, Object, Revision};
+use crate::fabric::project::attachment_at;
+use crate::fabric::state::State;
+use crate::fabric::{Key, Owned, PortKey};
+use crate::model::{Encap, InterfaceName, Name, PortRole};
 
 /// What an agent says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +31,44 @@ pub struct Report {
     /// Whether it has not said for long what became of what it was sent. Until it does, it is sent nothing more.
     #[serde(default)]
     pub silent: bool,
+    /// What it sees of its node, if it has looked.
+    #[serde(default)]
+    pub seen: Option<Seen>,
+}
+
+/// What an agent sees of its node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seen {
+    /// What it does not carry out of what it has applied. All else of it, it does.
+    pub left_out: Vec<LeftOut>,
+    /// What the devices of its ports are.
+    pub devices: BTreeMap<InterfaceName, Device>,
+}
+
+/// What a node does not carry out: of a port all its attachments, of a segment all that it has there, or one attachment; or something of the node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeftOut {
+    /// Its segment.
+    pub segment: Option<Owned>,
+    /// Its port.
+    pub port: Option<InterfaceName>,
+    /// Its encapsulation.
+    pub encap: Option<Encap>,
+    /// Why, for whoever asked for it.
+    pub why: String,
+    /// What more there is to say to the owner.
+    pub help: String,
+    /// Whether it is as it was before, and only what was asked of it last is not carried out.
+    pub stays: bool,
+}
+
+impl LeftOut {
+    /// For the owner.
+    fn whole(&self) -> String {
+        if self.help.is_empty() { self.why.clone() } else { format!("{}; {}", self.why, self.help) }
+    }
 }
 
 impl Tx<'_> {
@@ -61,6 +102,10 @@ impl Tx<'_> {
             self.touched.insert(key.clone());
             self.confirmed(&report.node, report.applied);
         }
+        if let Some(seen) = &report.seen {
+            self.devices(&key, &seen.devices);
+        }
+        self.program(&report.node, report.seen.as_ref());
         let drift = report.drift.as_deref();
         self.note(
             &key,
@@ -71,20 +116,28 @@ impl Tx<'_> {
         let was_silent = self.next.get(&key).is_some_and(|node| {
             node.conditions.get(&ConditionKind::Degraded).is_some_and(|condition| condition.is)
         });
-        if report.silent || was_silent {
-            let why = if report.silent {
-                "its agent does not say what became of the last update, and gets no other: look at its log, and start it again"
-            } else {
-                "its agent answers again"
+        let left_out = report.seen.as_ref().map_or(&[][..], |seen| &seen.left_out);
+        let of_node = left_out.iter().find(|it| it.segment.is_none() && it.port.is_none());
+        let of_node = of_node.map(LeftOut::whole);
+        if report.silent || of_node.is_some() || was_silent {
+            let why = match of_node {
+                _ if report.silent => {
+                    "its agent does not say what became of the last update, and gets no other: look at its log, and start it again"
+                }
+                Some(ref why) => why,
+                None => "its agent answers again",
             };
-            self.note(&key, ConditionKind::Degraded, report.silent, why);
+            self.note(&key, ConditionKind::Degraded, report.silent || of_node.is_some(), why);
         }
         let ports: Vec<PortKey> =
             self.on(&key, |key| if let Key::Port(port) = key { Some(port) } else { None });
         for port in ports {
             let down = report.down.contains(&port.port);
-            let why = if down { "the port is down" } else { "the port is up" };
-            self.note(&Key::Port(port), ConditionKind::Degraded, down, why);
+            let is_it = |it: &&LeftOut| it.segment.is_none() && it.port.as_ref() == Some(&port.port);
+            let trouble = left_out.iter().find(is_it).map(LeftOut::whole);
+            let is = down || trouble.is_some();
+            let why = trouble.unwrap_or_else(|| format!("the port is {}", if down { "down" } else { "up" }));
+            self.note(&Key::Port(port), ConditionKind::Degraded, is, &why);
         }
         Ok(())
     }
@@ -93,7 +146,96 @@ impl Tx<'_> {
         self.next.referrers(key).filter_map(pick).cloned().collect()
     }
 
-    /// What was freed until `applied` is free, and what was asked until then is programmed there.
+    /// What the agent says of its devices is kept: rules ask what they can do.
+    fn devices(&mut self, key: &Key, said: &BTreeMap<InterfaceName, Device>) {
+        let Key::Node(name) = key else { return };
+        let is_uplink = |port: &InterfaceName| {
+            let port = PortKey { node: name.clone(), port: port.clone() };
+            self.next.port(&port).is_some_and(|port| port.role == PortRole::Uplink)
+        };
+        let with_role = |(port, device): (&InterfaceName, &Device)| {
+            (port.clone(), Device { is_uplink: is_uplink(port), ..device.clone() })
+        };
+        let devices: BTreeMap<InterfaceName, Device> = said.iter().map(with_role).collect();
+        if let (Some(node), Some(old)) = (self.next.node(name), self.next.get(key))
+            && node.devices != devices
+        {
+            let body = Body::Node(crate::fabric::Node { devices, ..node.clone() });
+            let object = Object { body, ..Object::clone(old) };
+            self.next.set(key.clone(), Some(Arc::new(object)));
+            self.touched.insert(key.clone());
+        }
+    }
+
+    /// What was asked until the node's revision is programmed there, but for what it leaves out. An agent that has not looked yet says nothing of
+    /// what it left out before.
+    fn program(&mut self, node: &Name, seen: Option<&Seen>) {
+        let applied = self.next.node(node).map_or(Revision(0), |node| node.applied);
+        let left_out = seen.map_or_else(BTreeMap::new, |seen| self.attachments_of(node, &seen.left_out));
+        let is_applied =
+            |state: &State, key: &Key| state.get(key).is_some_and(|object| object.revision <= applied);
+        for (key, why) in &left_out {
+            if is_applied(&self.next, key) {
+                self.note(
+                    key,
+                    ConditionKind::Programmed,
+                    false,
+                    &format!("{} {why}", Key::Node(node.clone())),
+                );
+            }
+        }
+        // Attachments come before segments.
+        let waiting: Vec<Key> = self.next.waiting_for(node).cloned().collect();
+        let awaited = not_applied(node);
+        for key in waiting {
+            match &key {
+                Key::Segment(segment) => self.explain_segment(segment),
+                Key::Attachment(_) if is_applied(&self.next, &key) && !left_out.contains_key(&key) => {
+                    let why = |object: &Arc<Object>| {
+                        object.conditions.get(&ConditionKind::Programmed).map(|is| is.why.clone())
+                    };
+                    let is_left_out = self.next.get(&key).and_then(why).is_some_and(|why| why != awaited);
+                    if seen.is_some() || !is_left_out {
+                        self.note(&key, ConditionKind::Programmed, true, "its node has applied it");
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The attachments that a node leaves out, each with the reason.
+    fn attachments_of(&self, node: &Name, left_out: &[LeftOut]) -> BTreeMap<Key, String> {
+        let mut all = BTreeMap::new();
+        for it in left_out {
+            let key = |port: &InterfaceName| PortKey { node: node.clone(), port: port.clone() };
+            let here: Vec<&Owned> = match (&it.segment, &it.port) {
+                (Some(segment), Some(port)) => {
+                    let encap = it.encap.into_iter();
+                    encap.filter_map(|encap| attachment_at(&self.next, &key(port), encap, segment)).collect()
+                }
+                (Some(segment), None) => {
+                    let its = self.next.attachments_of(&Key::Segment(segment.clone()));
+                    its.filter(|(_, at)| at.spec.port.node == *node).map(|(owned, _)| owned).collect()
+                }
+                (None, Some(port)) if !it.stays => {
+                    self.next.attachments_of(&Key::Port(key(port))).map(|(owned, _)| owned).collect()
+                }
+                _ => Vec::new(),
+            };
+            let what = match (&it.segment, &it.port) {
+                (None, Some(port)) => {
+                    format!("does not carry it out, since port {port} can't be used: {}", it.why)
+                }
+                _ if it.stays => format!("does not carry out the last change of it: {}", it.why),
+                _ => format!("does not carry it out: {}", it.why),
+            };
+            all.extend(here.into_iter().map(|owned| (Key::Attachment(owned.clone()), what.clone())));
+        }
+        all
+    }
+
+    /// What was freed until `applied` is free.
     fn confirmed(&mut self, node: &Name, applied: Revision) {
         let graves = self
             .on(&Key::Node(node.clone()), |key| if let Key::Tombstone(..) = key { Some(key) } else { None });
@@ -104,19 +246,6 @@ impl Tx<'_> {
             if gone {
                 self.next.set(key.clone(), None);
                 self.touched.insert(key);
-            }
-        }
-        // Attachments come before segments.
-        let waiting: Vec<Key> = self.next.waiting_for(node).cloned().collect();
-        for key in waiting {
-            match &key {
-                Key::Segment(segment) => self.explain_segment(segment),
-                Key::Attachment(_)
-                    if self.next.get(&key).is_some_and(|object| object.revision <= applied) =>
-                {
-                    self.note(&key, ConditionKind::Programmed, true, "its node has applied it");
-                }
-                _ => {}
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Every rule that needs more than one object. What is asked is found from what was touched; how much else there is does not matter.
 
 mod attachments;
+mod devices;
 mod objects;
 
 use std::collections::BTreeSet;
@@ -175,6 +176,7 @@ impl Concerned {
         for segment in &self.segments {
             objects::vni(before, next, segment)?;
             attachments::together(next, segment)?;
+            devices::uplinks(before, next, segment)?;
         }
         for attachment in &self.attachments {
             attachments::check(before, next, attachment)?;

@@ -161,9 +161,8 @@ impl Tx<'_> {
             (Key::Lease(owned), Body::Lease(Lease { spec, .. })) => Body::Lease(self.offer(owned, spec)?),
             // What its agent has said meanwhile stays.
             (Key::Node(name), Body::Node(Node { spec, .. })) => {
-                let (applied, gone) =
-                    self.next.node(name).map_or_else(Default::default, |node| (node.applied, node.gone));
-                Body::Node(Node { spec: spec.clone(), applied, gone })
+                let is = self.next.node(name).cloned();
+                Body::Node(Node { spec: spec.clone(), ..is.unwrap_or_else(|| Node::new(spec.clone())) })
             }
             _ => before.clone(),
         };

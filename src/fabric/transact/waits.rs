@@ -45,11 +45,12 @@ impl Tx<'_> {
     /// What a segment says of who has applied its last change.
     pub(super) fn explain_segment(&mut self, segment: &Owned) {
         let key = Key::Segment(segment.clone());
-        let (is, why) = match self.awaited_by(segment) {
-            Some(node) => (false, not_applied(&node)),
-            None if !self.next.get(&key).is_some_and(|segment| is_waiting(segment)) => return,
-            None if self.next.nodes_of(segment).next().is_none() => (false, UNUSED.to_owned()),
-            None => (true, "every node has applied it".to_owned()),
+        let (is, why) = match (self.awaited_by(segment), self.left_out_of(segment)) {
+            (Some(node), _) => (false, not_applied(&node)),
+            (None, Some(why)) => (false, why),
+            _ if !self.next.get(&key).is_some_and(|segment| is_waiting(segment)) => return,
+            _ if self.next.nodes_of(segment).next().is_none() => (false, UNUSED.to_owned()),
+            _ => (true, "every node has applied it".to_owned()),
         };
         self.note(&key, ConditionKind::Programmed, is, &why);
     }
@@ -63,6 +64,17 @@ impl Tx<'_> {
         let wanted = attachments.map(revision).max().unwrap_or_default().max(revision(&key));
         let applied = |node: &Name| self.next.node(node).map_or(Revision(0), |node| node.applied);
         self.next.nodes_of(segment).find(|node| applied(node) < wanted).cloned()
+    }
+
+    /// The first of a segment's attachments that its node leaves out, and why. None waits any more.
+    fn left_out_of(&self, segment: &Owned) -> Option<String> {
+        let key = Key::Segment(segment.clone());
+        self.next.attachments_of(&key).find_map(|(owned, attachment)| {
+            let key = Key::Attachment(owned.clone());
+            let object = self.next.get(&key).filter(|object| is_waiting(object))?;
+            let why = &object.conditions.get(&ConditionKind::Programmed)?.why;
+            (*why != not_applied(&attachment.spec.port.node)).then(|| format!("{key}: {why}"))
+        })
     }
 
     /// What waits says for whom, wherever that may be another one now.

@@ -2,7 +2,7 @@
 
 use super::super::refused::refuse;
 use super::super::{Refused, Rule};
-use super::leased;
+use super::{devices, leased};
 use crate::fabric::object::{Attachment, Body, LeaseState, Segment};
 use crate::fabric::state::State;
 use crate::fabric::{Key, Owned, PortKey};
@@ -38,6 +38,7 @@ pub(super) fn check(before: &State, next: &State, owned: &Owned) -> Result<(), R
     let Some(segment) = next.segment(&segment_of) else { return Ok(()) };
     let parts = [&key, &Key::Segment(segment_of.clone())];
     agrees(attachment, segment).or_else(|broken| disagree(&broken, parts))?;
+    devices::port(before, next, owned, attachment, segment)?;
     bandwidth(next, owned, attachment, segment)
 }
 
