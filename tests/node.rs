@@ -7,7 +7,7 @@ mod common;
 use std::process::Output;
 
 use common::{comes, datagram, fabric, soon, stays_away};
-use sillon_rig::{Fabric, Family, KernelHost, Node, NodeFile, Underlay, frame::BROADCAST};
+use sillon_rig::{Fabric, Family, KernelHost, Node, NodeFile, Underlay, Wire, frame::BROADCAST};
 
 /// `p0` in one segment, with a remote.
 fn file(fabric: &Fabric) -> NodeFile {
@@ -36,22 +36,152 @@ fn left_behind(node: &Node) -> String {
     pins + if links.contains("xdp") { "xdp" } else { "" }
 }
 
-#[test]
-fn a_port_that_can_not_be_used_is_refused_with_the_reason() {
-    let fabric = fabric(Underlay::Direct);
-    let node = &fabric.edges[0];
-    refused(node, &file(&fabric), &["port p0", "no such interface"]);
-    let _wire = fabric.plug(0, "p0").unwrap();
-    node.netns.ip("link add br9 type bridge\nlink set p0 master br9").unwrap();
-    refused(node, &file(&fabric), &["port p0", "enslaved to br9", "nomaster"]);
-    node.netns.ip("link set p0 nomaster\nlink set p0 mtu 1400").unwrap();
-    refused(node, &file(&fabric), &["port p0", "MTU is 1400", "need 1500"]);
-    node.netns.ip("link set p0 mtu 1500\nlink set up0 mtu 1549").unwrap();
-    refused(node, &file(&fabric), &["port up0", "MTU is 1549", "need 1550"]);
+/// What the node says that it leaves out, a line each.
+fn left_out(node: &Node) -> Vec<String> {
+    let word = |value: &serde_json::Value| value.as_str().unwrap_or("").to_owned();
+    let all = node.show("left-out").unwrap();
+    let line = |it: &serde_json::Value| {
+        ["kind", "segment", "port", "encap", "why", "help"].map(|key| word(&it[key])).join(" ")
+    };
+    all.iter().map(line).collect()
+}
+
+/// Soon, nothing but what has all these words is left out.
+fn only_this_is_left_out(node: &Node, words: &[&str]) {
+    let is_so = || {
+        let all = left_out(node);
+        !all.is_empty() && all.iter().all(|line| words.iter().all(|word| line.contains(word)))
+    };
+    assert!(soon(is_so), "{words:?}: {:?}", left_out(node));
+}
+
+/// Two hosts of birch, which whatever is wrong with alder's must not touch.
+fn reach(wires: &[Wire; 2], word: &str) {
+    wires[0].send(&datagram(1, BROADCAST, word)).unwrap();
+    assert!(comes(&wires[1], word), "{word}");
+}
+
+/// alder's `p0`, and birch's `p1` and `p2`.
+fn of_two(fabric: &Fabric) -> NodeFile {
+    let file = file(fabric).segment("birch-lan", 200, "lan", &[]);
+    ["p1", "p2"]
+        .into_iter()
+        .fold(file, |file, port| file.port(port, "access").attach("birch-lan", port, "untagged"))
 }
 
 #[test]
-fn a_port_of_another_node_is_refused_and_that_node_goes_on() {
+fn a_port_that_can_not_be_used_is_left_out_with_the_reason_and_the_others_are_there() {
+    let mut fabric = fabric(Underlay::Direct);
+    let birch = ["p1", "p2"].map(|port| fabric.plug(0, port).unwrap());
+    let file = of_two(&fabric);
+    fabric.edges[0].start(&file).unwrap();
+    reach(&birch, "without alder's");
+    let node = &fabric.edges[0];
+    only_this_is_left_out(node, &["port", "p0", "no such interface"]);
+    assert!(node.log().contains("p0 is left out: there is no such interface"), "{}", node.log());
+    assert!(node.table("all").unwrap().contains("no such interface"));
+    // It is there as soon as it can be.
+    let alder = fabric.plug(0, "p0").unwrap();
+    let node = &fabric.edges[0];
+    let follows = || {
+        alder.send(&datagram(1, BROADCAST, "alder is here")).unwrap();
+        node.show("fdb").unwrap().iter().any(|entry| entry["segment"] == "alder-lan")
+    };
+    assert!(soon(follows));
+    assert!(soon(|| left_out(node).is_empty()), "{:?}", left_out(node));
+    // What becomes of it later is told, too.
+    node.netns.ip("link del p0").unwrap();
+    only_this_is_left_out(node, &["port", "p0", "no such interface"]);
+    reach(&birch, "after alder's");
+}
+
+#[test]
+fn a_device_that_is_anothers_is_left_out_until_it_is_not() {
+    let mut fabric = fabric(Underlay::Direct);
+    let birch = ["p1", "p2"].map(|port| fabric.plug(0, port).unwrap());
+    let _alder = fabric.plug(0, "p0").unwrap();
+    fabric.edges[0].netns.ip("link add br9 type bridge\nlink set p0 master br9").unwrap();
+    let file = of_two(&fabric);
+    fabric.edges[0].start(&file).unwrap();
+    reach(&birch, "beside a bridge");
+    only_this_is_left_out(
+        &fabric.edges[0],
+        &["port", "p0", "part of another device", "enslaved to br9", "nomaster"],
+    );
+    fabric.edges[0].netns.ip("link set p0 nomaster").unwrap();
+    assert!(soon(|| left_out(&fabric.edges[0]).is_empty()));
+    assert!(soon(|| fabric.edges[0].show("ports").unwrap().iter().any(|port| port["name"] == "p0")));
+}
+
+#[test]
+fn a_segment_that_its_devices_do_not_carry_is_left_out_there_until_they_do() {
+    let mut fabric = fabric(Underlay::Direct);
+    let birch = ["p1", "p2"].map(|port| fabric.plug(0, port).unwrap());
+    let _alder = fabric.plug(0, "p0").unwrap();
+    fabric.edges[0].netns.ip("link set p0 mtu 1400").unwrap();
+    let file = of_two(&fabric);
+    fabric.edges[0].start(&file).unwrap();
+    let node = &fabric.edges[0];
+    only_this_is_left_out(node, &["alder-lan", "p0", "untagged", "MTU of port p0 is 1400", "needs 1500"]);
+    reach(&birch, "beside a small port");
+    node.netns.ip("link set p0 mtu 1500").unwrap();
+    assert!(soon(|| left_out(node).is_empty()));
+    // A tag more than the device has room for; and what was there goes before that.
+    let error = node.reload(&of_two(&fabric).attach("birch-lan", "p0", "qinq 7.8")).unwrap_err().to_string();
+    assert!(
+        error.contains("exit status: 1") && error.contains("qinq 7.8") && error.contains("1504"),
+        "{error}"
+    );
+    only_this_is_left_out(node, &["birch-lan", "p0", "qinq 7.8"]);
+    node.reload(&of_two(&fabric)).unwrap();
+    assert!(left_out(node).is_empty());
+    // The wish of a larger MTU leaves what is there as it was.
+    let jumbo = of_two(&fabric).text().replace("vni = 100\n", "vni = 100\nmtu = 9000\n");
+    node.netns.enter(|| Ok(std::fs::write(node.file(), &jumbo)?)).unwrap();
+    let output = node.sillon(&["agent", "reload", "--config", &node.file()]).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    only_this_is_left_out(node, &["segment", "alder-lan", "needs 9000"]);
+    let segments = node.show("segments").unwrap();
+    assert!(segments.iter().any(|it| it["name"] == "alder-lan" && it["mtu"] == 1500), "{segments:?}");
+    reach(&birch, "beside a large wish");
+    // The tunnel is what is too small then.
+    node.netns.ip("link set p0 mtu 9000").unwrap();
+    only_this_is_left_out(node, &["segment", "alder-lan", "uplink is 1700", "needs 9050"]);
+    node.netns.ip("link set up0 mtu 9050").unwrap();
+    assert!(soon(|| left_out(node).is_empty()), "{:?}", left_out(node));
+    assert!(node.show("segments").unwrap().iter().any(|it| it["mtu"] == 9000));
+    let proof = node.sillon(&["verify", "--node", node.name()]).unwrap();
+    assert!(proof.status.success(), "{}", said(&proof));
+}
+
+#[test]
+fn lists_that_do_not_fit_leave_out_their_attachment_alone() {
+    let mut fabric = fabric(Underlay::Direct);
+    let birch = ["p1", "p2"].map(|port| fabric.plug(0, port).unwrap());
+    let alder = fabric.plug(0, "p0").unwrap();
+    fabric.edges[0].start(&of_two(&fabric)).unwrap();
+    alder.send(&datagram(9, BROADCAST, "alder")).unwrap();
+    let prefixes: Vec<String> =
+        (0..60_000).map(|it| format!("\"10.{}.{}.0/24\"", it / 256, it % 256)).collect();
+    let many = format!("[{}]", prefixes.join(","));
+    // What else the file asks for is done: alder's goes from where it was, and birch has a port more.
+    let file = fabric.file(0).port("p0", "access").segment("alder-lan", 100, "lan", &["10.99.0.2"]);
+    let file = file.attach("alder-lan", "p0", "dot1q 9").key("prefixes", many);
+    let file = file.segment("birch-lan", 200, "lan", &[]).attach("birch-lan", "p0", "untagged");
+    let file = ["p1", "p2"]
+        .into_iter()
+        .fold(file, |file, port| file.port(port, "access").attach("birch-lan", port, "untagged"));
+    let node = &fabric.edges[0];
+    let error = node.reload(&file).unwrap_err().to_string();
+    assert!(error.contains("exit status: 1") && error.contains("no room for its prefixes"), "{error}");
+    only_this_is_left_out(node, &["attachment", "alder-lan", "dot1q 9", "no room for its prefixes"]);
+    reach(&birch, "beside many prefixes");
+    alder.send(&datagram(9, BROADCAST, "now birch")).unwrap();
+    assert!(comes(&birch[0], "now birch"));
+}
+
+#[test]
+fn a_port_of_another_node_is_left_out_and_that_node_goes_on() {
     let mut fabric = fabric(Underlay::Direct);
     let wires = ["p0", "p1"].map(|port| fabric.plug(0, port).unwrap());
     let both = file(&fabric).port("p1", "access").attach("alder-lan", "p1", "untagged");
@@ -59,10 +189,24 @@ fn a_port_of_another_node_is_refused_and_that_node_goes_on() {
     let mut other = Node::new("other", fabric.edges[0].netns.clone(), fabric.binary());
     let theirs = NodeFile::new("other", &[]).port("p0", "access").segment("birch-lan", 1, "lan", &[]);
     other.arguments = vec!["--run-dir".to_owned(), "/run/other".to_owned()];
-    let error = other.start(&theirs.attach("birch-lan", "p0", "untagged")).unwrap_err().to_string();
-    assert!(error.contains("port p0") && error.contains("carries an XDP program"), "{error}");
+    other.start(&theirs.attach("birch-lan", "p0", "untagged")).unwrap();
+    let log = other.log();
+    assert!(log.contains("port p0") && log.contains("carries an XDP program"), "{log}");
+    assert!(other.show("ports").unwrap().is_empty());
     wires[0].send(&datagram(1, BROADCAST, "still here")).unwrap();
     assert!(comes(&wires[1], "still here"));
+}
+
+#[test]
+fn nonsense_is_refused_whole() {
+    let mut fabric = fabric(Underlay::Direct);
+    let birch = ["p1", "p2"].map(|port| fabric.plug(0, port).unwrap());
+    refused(&fabric.edges[0], &of_two(&fabric).attach("cedar-lan", "p1", "dot1q 4"), &["cedar-lan"]);
+    fabric.edges[0].start(&of_two(&fabric)).unwrap();
+    let wrong = of_two(&fabric).attach("birch-lan", "p1", "dot1q 9999");
+    let error = fabric.edges[0].reload(&wrong).unwrap_err().to_string();
+    assert!(error.contains("exit status: 2"), "{error}");
+    reach(&birch, "as before");
 }
 
 #[test]

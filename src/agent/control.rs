@@ -14,6 +14,8 @@ use tokio::{
     net::{UnixListener, UnixStream as AsyncUnixStream},
 };
 
+use crate::dataplane::left_out::LeftOut;
+
 /// The longest request that is read, bytes: a path and its wrapping.
 const LONGEST: u64 = 16 * 1024;
 /// How long who asks waits for the answer.
@@ -51,6 +53,15 @@ pub enum Answer {
     BadInput(String),
     /// The file is right, but it could not be applied.
     Failed(String),
+    /// All of the file was applied that can be.
+    Partly {
+        /// Steps taken.
+        changes: usize,
+        /// What it is worth to know.
+        notes: Vec<String>,
+        /// What was left out, and why.
+        left_out: Vec<String>,
+    },
 }
 
 /// The files of a node's agent.
@@ -68,6 +79,39 @@ impl RunFiles {
 
     fn socket(&self) -> PathBuf {
         self.directory.join(format!("{}.sock", self.node))
+    }
+
+    fn left_out_file(&self) -> PathBuf {
+        self.directory.join(format!("{}.left-out.json", self.node))
+    }
+
+    /// Writes down what the node does not carry out of what is asked of it, for who looks at it without its agent.
+    ///
+    /// # Errors
+    /// The file can't be written.
+    pub fn write_left_out(&self, left_out: &[LeftOut]) -> anyhow::Result<()> {
+        let (path, new) = (self.left_out_file(), self.left_out_file().with_extension("new"));
+        fs::write(&new, serde_json::to_vec(left_out)?).map_err(|error| at(&new, &error))?;
+        fs::rename(&new, &path).map_err(|error| at(&path, &error))
+    }
+
+    /// What was written down; nothing, if nothing was.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn read_left_out(&self) -> anyhow::Result<Vec<LeftOut>> {
+        let path = self.left_out_file();
+        match fs::read(&path) {
+            Ok(text) => Ok(serde_json::from_slice(&text)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(at(&path, &error)),
+        }
+    }
+
+    /// Forgets it.
+    pub fn remove_left_out(&self) {
+        // Nothing there is as good.
+        let _ = fs::remove_file(self.left_out_file());
     }
 
     /// Listens for requests.

@@ -22,7 +22,7 @@ use std::{
 use addresses::Addresses;
 use control::{Answer, RunFiles};
 use reconciler::{ApplyError, Reconciler};
-use remote::{Remote, Task, Word};
+use remote::{Remote, Seen, Task, Word};
 use tokio::{
     net::UnixListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -33,12 +33,13 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
-    dataplane::{DataplaneError, links::Mode, news::News, pins::Pins, tables::Tables},
+    dataplane::{DataplaneError, left_out::LeftOut, links::Mode, news::News, pins::Pins, tables::Tables},
     model::{self, ConfigErrors, NodeConfig},
     net::{
         links::{self, Link},
         underlay::{Follower, FollowerHandle, Snapshot, WatchSet},
     },
+    protocol::pb,
     service,
 };
 
@@ -142,6 +143,9 @@ struct Agent {
     addresses: Addresses,
     /// What the programs say of them, where a controller is followed.
     news: Option<News>,
+    /// What was told of as left out.
+    left_out: Option<Vec<LeftOut>>,
+    files: RunFiles,
     /// Where it is said, while there is somebody who hears it.
     to: Option<mpsc::Sender<crate::protocol::pb::Here>>,
 }
@@ -257,7 +261,7 @@ impl Agent {
         let listener = files.listen()?;
         let (follower, snapshots) =
             Follower::spawn(watch_set(reconciler.config())).await.map_err(anyhow::Error::from)?;
-        let agent = Self {
+        let mut agent = Self {
             path: None,
             remote: None,
             is_shut: false,
@@ -272,8 +276,11 @@ impl Agent {
             trouble: None,
             addresses: Addresses::default(),
             news: None,
+            left_out: None,
+            files,
             to: None,
         };
+        agent.tell_left_out();
         Ok((agent, listener))
     }
 
@@ -287,6 +294,8 @@ impl Agent {
                 _ = signals.interrupt.recv() => return Ok(()),
                 _ = signals.hangup.recv() => match self.reload(None).await {
                     Answer::Done { changes, .. } => info!(changes, "reloaded"),
+                    // What that is was told of.
+                    Answer::Partly { changes, .. } => warn!(changes, "reloaded, but for what is left out"),
                     Answer::BadInput(error) | Answer::Failed(error) => error!("not reloaded: {error}"),
                 },
                 connection = listener.accept() => match connection {
@@ -336,9 +345,10 @@ impl Agent {
             }
         }
         self.forgotten(&forget, revision);
-        let down = self.down();
+        let seen = self.seen();
         let Some(remote) = &mut self.remote else { return };
-        remote.observe(None, down);
+        remote.judge(None);
+        remote.observe(seen);
         match applied {
             Ok(changes) => {
                 info!(changes, forgotten = forget.len(), "applied");
@@ -359,7 +369,6 @@ impl Agent {
             Ok::<_, ApplyError>(lost.or(self.reconciler.drift(&self.links)?))
         };
         let drift = judge().unwrap_or_else(|error| Some(format!("the node can't be judged: {error}")));
-        let down = self.down();
         if let Some(drift) = &drift {
             error!(drift, "drift; what should be there is applied again");
             if let Err(error) = self.apply(self.reconciler.config().clone()).await {
@@ -367,8 +376,10 @@ impl Agent {
             }
         }
         let counters = self.reconciler.counters();
+        let seen = self.seen();
         let Some(remote) = &mut self.remote else { return };
-        remote.observe(drift, down);
+        remote.judge(drift);
+        remote.observe(seen);
         match counters {
             Ok(counters) => remote.count(counters),
             Err(error) => warn!(%error, "the counters can't be read"),
@@ -392,6 +403,28 @@ impl Agent {
         }
     }
 
+    /// What a controller is told of the node, as it is now.
+    fn seen(&self) -> Seen {
+        let ports = self.reconciler.config().ports.iter();
+        let device = |port: &model::Port| {
+            let (name, link) = (port.name.to_string(), self.links.get(port.name.as_str()));
+            let Some(link) = link else { return pb::Device { port: name, ..pb::Device::default() } };
+            let hook = self.reconciler.mode_on(link.ifindex).map_or("", Mode::hook).to_owned();
+            let kind = link.kind.clone().unwrap_or_default();
+            pb::Device { port: name, is_there: true, mtu: link.mtu, kind, hook }
+        };
+        let devices = ports.map(device).collect();
+        Seen { down: self.down(), left_out: self.reconciler.left_out().to_vec(), devices }
+    }
+
+    /// Tells a controller at once.
+    fn say_what_is_there(&mut self) {
+        let seen = self.seen();
+        if let Some(remote) = &mut self.remote {
+            remote.observe(seen);
+        }
+    }
+
     /// The ports that are not there, not set up, or without a carrier.
     fn down(&self) -> BTreeSet<String> {
         let ports = self.reconciler.config().ports.iter().map(|port| port.name.to_string());
@@ -403,6 +436,7 @@ impl Agent {
         self.seconds = self.seconds.wrapping_add(1);
         if self.seconds.is_multiple_of(LOOK.as_secs()) {
             self.look_back().await;
+            self.try_again().await;
         }
         let now = Instant::now();
         if now >= self.next_ageing && !self.reconciler.is_ageing() {
@@ -444,24 +478,59 @@ impl Agent {
     async fn apply_over(&mut self, tables: Tables, config: NodeConfig) -> Result<usize, ApplyError> {
         let links = links::list().await?;
         let watched = watch_set(&config);
-        let changes = self.reconciler.reload(config, tables, &links).await?;
+        let applied = self.reconciler.reload(config, tables, &links).await;
+        if applied.as_ref().is_err_and(ApplyError::is_wrong_input) {
+            return applied;
+        }
+        // What could be done was done.
         self.links = links;
         self.follow_places();
         self.follower.set(watched);
-        Ok(changes)
+        self.tell_left_out();
+        applied
+    }
+
+    /// Tries again what was left out: what was against it need not be a link that changes.
+    async fn try_again(&mut self) {
+        if self.reconciler.is_partial()
+            && let Err(error) = self.apply(self.reconciler.config().clone()).await
+        {
+            error!(%error, "not all can be done that is asked for");
+        }
+        self.say_what_is_there();
+    }
+
+    /// Says what is left out once, and once that it is not any more; and where people look for it.
+    fn tell_left_out(&mut self) {
+        let now = self.reconciler.left_out();
+        if self.left_out.as_deref() == Some(now) {
+            return;
+        }
+        let before = self.left_out.take().unwrap_or_default();
+        for left_out in now.iter().filter(|left_out| !before.contains(left_out)) {
+            warn!("{left_out}");
+        }
+        let is_there = |before: &&LeftOut| now.iter().all(|now| now.what != before.what);
+        for LeftOut { what, .. } in before.iter().filter(is_there) {
+            info!("{what} is carried out now, or asked for no more");
+        }
+        if let Err(error) = self.files.write_left_out(now) {
+            warn!(error = format!("{error:#}"), "what is left out can't be written down");
+        }
+        self.left_out = Some(now.to_vec());
     }
 
     /// Brings what the kernel says of links, routes and neighbours into the tables.
     async fn follow_underlay(&mut self) {
         let snapshot = self.snapshots.borrow_and_update().clone();
         if self.links != snapshot.links {
-            match self.reconciler.links_changed(&snapshot.links).await {
-                Ok(_) => {
-                    self.links = snapshot.links.clone();
-                    self.follow_places();
-                }
-                Err(error) => error!(%error, "the tables do not follow the links"),
+            if let Err(error) = self.reconciler.links_changed(&snapshot.links).await {
+                error!(%error, "the tables do not follow the links wholly");
             }
+            self.links = snapshot.links.clone();
+            self.follow_places();
+            self.tell_left_out();
+            self.say_what_is_there();
         }
         match self.reconciler.underlay_changed(&snapshot) {
             Ok(0) => {}

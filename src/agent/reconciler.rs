@@ -4,10 +4,12 @@ mod ageing;
 mod counters;
 mod drift;
 mod hooks;
+mod kernel;
+mod make;
 mod places;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     net::IpAddr,
     sync::Arc,
@@ -15,34 +17,31 @@ use std::{
 
 use anyhow::Context;
 use nix::fcntl::Flock;
-use sillon_abi::{BindingKey, FdbEntry, FdbKey, Mac, PortRecord, Role};
-use tracing::{info, warn};
+use sillon_abi::{BindingKey, FdbEntry, FdbKey, Mac, Role};
+use tracing::{error, warn};
 
 use ageing::Ageing;
 
 pub use self::counters::Counters;
 pub use self::drift::Place;
+use self::make::{Made, Wish, make};
 pub use self::places::{Places, SegmentPlace};
-use super::{
-    budget::Budget,
-    hygiene::{self, Setting},
-    preflight::{self, Known, Refusal},
-};
+use super::{budget::Budget, hygiene};
 use crate::{
     dataplane::{
         DataplaneError,
-        compile::{self, CompileError, Device},
-        diff,
-        links::{self, Mode, Target},
+        compile::{CompileError, Device},
+        left_out::{Item, LeftOut},
+        links::{self, Mode},
         maps::Maps,
         news::News,
         object::Programs,
         paths::{self, NextHop, Vteps},
         pins::Pins,
         sizes::Sizes,
-        tables::{Tables, padded, unpadded},
+        tables::{Tables, unpadded},
     },
-    model::{Limits, MacAddr, NodeConfig, PortRole},
+    model::{Limits, MacAddr, NodeConfig},
     net::{NetlinkError, links::Link, underlay::Snapshot},
 };
 
@@ -50,10 +49,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApplyError {
-    /// Ports that can't be used.
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-    Refused(Vec<Refusal>),
-    /// It does not fit.
+    /// It does not fit, and what does not could not be left out.
     #[error(transparent)]
     Compile(#[from] CompileError),
     /// The kernel half.
@@ -82,7 +78,7 @@ pub enum ApplyError {
 impl ApplyError {
     /// Whether the file asks for what can't be, and nothing was changed.
     pub fn is_wrong_input(&self) -> bool {
-        matches!(self, Self::Refused(_) | Self::Compile(_) | Self::Fixed { .. })
+        matches!(self, Self::Compile(_) | Self::Fixed { .. })
     }
 }
 
@@ -94,6 +90,12 @@ pub struct Reconciler {
     sizes: Sizes,
     mode: Mode,
     config: NodeConfig,
+    /// What of it is not carried out.
+    left_out: Vec<LeftOut>,
+    /// What of that the kernel refused when it was last tried.
+    failed: BTreeMap<Item, String>,
+    /// Whether something was left undone that could not be left out.
+    is_undone: bool,
     /// Ifindexes on which this agent's programs are.
     attached: BTreeMap<u32, (Role, Mode)>,
     /// What each reachable remote's next hops are.
@@ -120,20 +122,14 @@ struct Change {
     devices: BTreeMap<String, Device>,
     previous: Tables,
     wanted: Tables,
+    /// What of the configuration is not in them.
+    left_out: Vec<LeftOut>,
 }
 
 impl From<Limits> for Sizes {
     fn from(limits: Limits) -> Self {
         let Limits { attachments, fdb, remotes, segments } = limits;
         Self { attachments, segments, remotes, fdb }
-    }
-}
-
-fn role(role: PortRole) -> Role {
-    match role {
-        PortRole::Access => Role::Access,
-        PortRole::Handover => Role::Handover,
-        PortRole::Uplink => Role::Uplink,
     }
 }
 
@@ -166,20 +162,14 @@ impl Reconciler {
         config: NodeConfig,
         links: &BTreeMap<String, Link>,
     ) -> Result<Self, ApplyError> {
-        let sizes = Sizes::from(config.node.limits);
+        let mut sizes = Sizes::from(config.node.limits);
         let takes_over = pins.exists();
-        if !takes_over {
-            let known = Known { links, is_attached: &|_| false, was_here: &|_| false };
-            refuse(&config, &known)?;
-        }
         pins.create()?;
         if takes_over {
             // The loader would take whatever is pinned under the name.
             Maps::open(&pins.maps())?;
-            let is = Maps::sizes(&pins.maps())?;
-            if is != sizes {
-                return Err(fixed("the size of the maps ([node] max_…)", &is, &sizes));
-            }
+            // Maps stay as large as they were made; that another size is asked for is told.
+            sizes = Maps::sizes(&pins.maps())?;
         }
         let programs = Programs::load(&pins.maps(), &sizes)?;
         let maps = Maps::open(&pins.maps())?;
@@ -190,6 +180,9 @@ impl Reconciler {
             sizes,
             mode,
             config: config.clone(),
+            left_out: Vec::new(),
+            failed: BTreeMap::new(),
+            is_undone: false,
             attached: BTreeMap::new(),
             hops: BTreeMap::new(),
             own_macs: BTreeSet::new(),
@@ -205,9 +198,14 @@ impl Reconciler {
             reconciler.maps.mend_macs()?;
         }
         let tables = reconciler.tables()?;
-        let change = reconciler.check(&config, tables, links)?;
-        reconciler.converge(config, change, links).await?;
-        Ok(reconciler)
+        match reconciler.converge(config, tables, links).await {
+            Ok(_) => Ok(reconciler),
+            Err(error) if takes_over => {
+                error!(%error, "not all was done that was asked for; it is tried again");
+                Ok(reconciler)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// What the programs say of addresses. Once.
@@ -242,46 +240,37 @@ impl Reconciler {
         tables: Tables,
         links: &BTreeMap<String, Link>,
     ) -> Result<usize, ApplyError> {
-        let change = self.check(&config, tables, links)?;
-        let changes = self.converge(config, change, links).await?;
-        Ok(changes + self.follow_paths()?)
-    }
-
-    /// The change to `config`, or what of it can't be on this node: nothing may have happened when it does not fit.
-    fn check(
-        &self,
-        config: &NodeConfig,
-        previous: Tables,
-        links: &BTreeMap<String, Link>,
-    ) -> Result<Change, ApplyError> {
         if config.node.name != self.config.node.name {
             return Err(fixed("the node's name", &self.config.node.name, &config.node.name));
         }
-        if config.node.limits != self.config.node.limits {
-            return Err(fixed(
-                "the size of the maps ([node] max_…)",
-                &self.config.node.limits,
-                &config.node.limits,
-            ));
-        }
-        self.check_modes(config, links, &previous)?;
-        let names: BTreeSet<String> =
-            previous.records.values().map(|record| unpadded(&record.name)).collect();
-        let is_attached = |ifindex| links::is_attached(&self.pins, ifindex);
-        refuse(config, &Known { links, is_attached: &is_attached, was_here: &|name| names.contains(name) })?;
-        self.change(config, previous, links)
+        let changes = self.converge(config, tables, links).await?;
+        Ok(changes + self.follow_paths()?)
     }
 
-    /// The change from `previous`, which was just read back, to `config`.
+    /// What of the configuration is not carried out, and why.
+    pub fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
+    }
+
+    /// Whether there is something to be tried again.
+    pub fn is_partial(&self) -> bool {
+        self.is_undone || !self.left_out.is_empty()
+    }
+
+    /// Where a device's frames are seen to, if it is a port.
+    pub fn mode_on(&self, ifindex: u32) -> Option<Mode> {
+        self.attached.get(&ifindex).map(|(_, mode)| *mode)
+    }
+
+    /// The change from `previous`, which was just read back, to what of `config` is carried out.
     fn change(
         &self,
         config: &NodeConfig,
         previous: Tables,
         links: &BTreeMap<String, Link>,
     ) -> Result<Change, ApplyError> {
-        let devices = hooks::devices(config, links);
-        let wanted = compile::compile(config, &devices, &previous, &self.sizes)?;
-        Ok(Change { devices, previous, wanted })
+        let wish = Wish { config, links, mode: self.mode, sizes: &self.sizes };
+        make::change(&wish, previous, &self.failed, &|ifindex| links::is_attached(&self.pins, ifindex))
     }
 
     /// Devices came, went or changed.
@@ -289,9 +278,7 @@ impl Reconciler {
     /// # Errors
     /// See [`ApplyError`].
     pub async fn links_changed(&mut self, links: &BTreeMap<String, Link>) -> Result<usize, ApplyError> {
-        let config = self.config.clone();
-        let change = self.change(&config, self.tables()?, links)?;
-        self.converge(config, change, links).await
+        self.converge(self.config.clone(), self.tables()?, links).await
     }
 
     /// The next hops of the remotes changed.
@@ -320,67 +307,28 @@ impl Reconciler {
         paths::apply(&mut self.maps, vteps, &self.hops, self.sizes.paths())
     }
 
-    /// Makes a change. Nobody but this agent writes what it was made from: it has the node's lock, and its steps are one after the other.
+    /// Brings the kernel to as much of a configuration as can be. Nobody but this agent writes what it starts from: it has the node's lock, and its
+    /// steps are one after the other.
     async fn converge(
         &mut self,
         config: NodeConfig,
-        change: Change,
+        tables: Tables,
         links: &BTreeMap<String, Link>,
     ) -> Result<usize, ApplyError> {
         // What a walk has counted may be gone after this.
         self.ageing = None;
-        let Change { devices, previous, mut wanted } = change;
-        self.prepare_new(&mut wanted.records, &devices, links).await?;
-        let ops = diff::diff(&previous, &wanted);
-        self.maps.apply(&ops)?;
+        let (mode, sizes) = (self.mode, self.sizes);
+        let wish = Wish { config: &config, links, mode, sizes: &sizes };
+        let Made { changes, tables, left_out, failed, error } = make(self, wish, tables).await;
         if self.places.is_some() {
-            self.places = Some(Arc::new(Places::of(&wanted)));
+            self.places = Some(Arc::new(Places::of(&tables)));
         }
-        self.own_macs.clone_from(&wanted.own_macs);
-        self.fixed_bindings = wanted.bindings.keys().copied().collect();
-        self.config = config;
-        self.attach(&devices)?;
-        self.release(&previous, &wanted, links).await?;
-        Ok(ops.len())
-    }
-
-    /// Prepares the devices that have no record yet. When one can't be, those before it are as they were.
-    async fn prepare_new(
-        &self,
-        records: &mut BTreeMap<u32, PortRecord>,
-        devices: &BTreeMap<String, Device>,
-        links: &BTreeMap<String, Link>,
-    ) -> Result<(), ApplyError> {
-        let mut prepared = Vec::new();
-        for (name, device) in devices {
-            let Entry::Vacant(record) = records.entry(device.ifindex) else { continue };
-            match self.prepare(name, *device, links).await {
-                Ok(made) => {
-                    prepared.push((name, made.features));
-                    record.insert(made);
-                }
-                Err(error) => {
-                    for (name, features) in prepared {
-                        hygiene::restore(name, features).await?;
-                    }
-                    return Err(error);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Turns off what breaks the pipeline on a device, and remembers it.
-    async fn prepare(
-        &self,
-        name: &str,
-        device: Device,
-        links: &BTreeMap<String, Link>,
-    ) -> Result<PortRecord, ApplyError> {
-        let kind = links.get(name).and_then(|link| link.kind.as_deref());
-        let mode = self.mode_at(device.at_tc);
-        let features = hygiene::turn_off(name, Setting::of(mode, kind)).await?;
-        Ok(PortRecord { name: padded(name), features, mode: mode.number() })
+        self.own_macs.clone_from(&tables.own_macs);
+        self.fixed_bindings = tables.bindings.keys().copied().collect();
+        self.attached.retain(|ifindex, _| tables.records.contains_key(ifindex));
+        (self.config, self.left_out, self.failed) = (config, left_out, failed);
+        self.is_undone = error.is_some();
+        error.map_or(Ok(changes), Err)
     }
 
     /// Turns off again what somebody has turned on since; flushing the node will restore that, too.
@@ -405,44 +353,6 @@ impl Reconciler {
         Ok(self.maps.add_features(link.ifindex, features)?)
     }
 
-    fn attach(&mut self, devices: &BTreeMap<String, Device>) -> Result<(), DataplaneError> {
-        self.attached.retain(|ifindex, _| devices.values().any(|device| device.ifindex == *ifindex));
-        for port in &self.config.ports {
-            let name = port.name.as_str();
-            let Some(device) = devices.get(name) else { continue };
-            let role = role(port.role);
-            let mode = self.mode_at(device.at_tc);
-            if self.attached.get(&device.ifindex) == Some(&(role, mode)) {
-                continue;
-            }
-            let target = Target { name, ifindex: device.ifindex, role, mode };
-            links::attach(&self.pins, &mut self.programs, target)?;
-            self.attached.insert(device.ifindex, (role, mode));
-            info!(port = name, ifindex = device.ifindex, %mode, "attached");
-        }
-        Ok(())
-    }
-
-    /// Takes the programs off ports that are no longer ours, and gives them back as they were.
-    async fn release(
-        &mut self,
-        previous: &Tables,
-        wanted: &Tables,
-        links: &BTreeMap<String, Link>,
-    ) -> Result<(), ApplyError> {
-        let gone = previous.records.iter().filter(|(ifindex, _)| !wanted.records.contains_key(ifindex));
-        for (ifindex, record) in gone {
-            links::detach(&self.pins, *ifindex)?;
-            self.attached.remove(ifindex);
-            let name = unpadded(&record.name);
-            if links.get(&name).is_some_and(|link| link.ifindex == *ifindex) {
-                hygiene::restore(&name, record.features).await?;
-            }
-            info!(port = name, ifindex, "released");
-        }
-        Ok(())
-    }
-
     /// Forgets where frozen addresses of a segment are, or only one of them; returns how many.
     ///
     /// # Errors
@@ -465,11 +375,6 @@ impl Reconciler {
 
 fn fixed(what: &'static str, is: &impl std::fmt::Debug, wanted: &impl std::fmt::Debug) -> ApplyError {
     ApplyError::Fixed { what, is: format!("{is:?}"), wanted: format!("{wanted:?}") }
-}
-
-fn refuse(config: &NodeConfig, known: &Known<'_>) -> Result<(), ApplyError> {
-    let refusals = preflight::check(config, known);
-    if refusals.is_empty() { Ok(()) } else { Err(ApplyError::Refused(refusals)) }
 }
 
 /// Takes a node down: its programs, its maps, and what it changed on its ports. Returns the ports that were given back.

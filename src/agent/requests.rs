@@ -58,10 +58,20 @@ impl Agent {
         match applied {
             Ok(changes) => {
                 self.path = Some(path);
-                Answer::Done { changes, notes: warnings.iter().map(ToString::to_string).collect() }
+                let notes = warnings.iter().map(ToString::to_string).collect();
+                let left_out = self.reconciler.left_out().iter().map(ToString::to_string).collect::<Vec<_>>();
+                if left_out.is_empty() {
+                    Answer::Done { changes, notes }
+                } else {
+                    Answer::Partly { changes, notes, left_out }
+                }
             }
             Err(error) if error.is_wrong_input() => Answer::BadInput(error.to_string()),
-            Err(error) => Answer::Failed(error.to_string()),
+            Err(error) => {
+                // It is this file that is tried again.
+                self.path = Some(path);
+                Answer::Failed(error.to_string())
+            }
         }
     }
 }

@@ -93,6 +93,11 @@ pub fn reload(args: &ReloadArgs, output: Output) -> anyhow::Result<ExitCode> {
             Ok(exit::wrong_input())
         }
         Answer::Failed(error) => anyhow::bail!("not reloaded: {error}"),
+        Answer::Partly { changes, notes, left_out } => {
+            notes.iter().for_each(|note| output.complain(&format!("{note}\n")));
+            left_out.iter().for_each(|left_out| output.complain(&format!("warning: {left_out}\n")));
+            anyhow::bail!("reloaded ({changes} steps), but for what is left out, which is tried again")
+        }
     }
 }
 
@@ -101,7 +106,7 @@ pub fn thaw(args: &ThawArgs, output: Output) -> anyhow::Result<ExitCode> {
     let request =
         Request::Thaw { segment: args.segment.to_string(), mac: args.mac.map(|mac| mac.to_string()) };
     match RunFiles::new(&args.run_dir, args.node.as_str()).ask(&request)? {
-        Answer::Done { changes, .. } => {
+        Answer::Done { changes, .. } | Answer::Partly { changes, .. } => {
             let addresses = if changes == 1 { "address" } else { "addresses" };
             output.say(&format!("thawed: {changes} {addresses}\n"))?;
             Ok(exit::DONE)

@@ -6,13 +6,14 @@ use anyhow::bail;
 use serde::Serialize;
 
 use super::{
-    Output, agent,
+    Output, agent, args,
     args::{FlushArgs, ShowArgs, What, WhichNode},
     exit, guards, tables,
 };
 use crate::{
-    agent::reconciler,
+    agent::{control::RunFiles, reconciler},
     dataplane::{
+        left_out::LeftOut,
         maps::Maps,
         pins::{DEFAULT_ROOT, Pins},
         view::{BindingView, DropView, FdbView, GuardView, PortView, RemoteView, SegmentView, View},
@@ -30,6 +31,7 @@ struct Everything {
     remotes: Vec<RemoteView>,
     guards: Vec<GuardView>,
     drops: Vec<DropView>,
+    left_out: Vec<LeftOut>,
 }
 
 /// Prints what a node holds.
@@ -37,15 +39,21 @@ pub fn show(args: &ShowArgs, output: Output) -> anyhow::Result<ExitCode> {
     let pins = existing(&args.which)?;
     let maps = Maps::open(&pins.maps())?;
     let view = View::new(&maps)?;
+    let left_out = RunFiles::new(&args.run_dir, pins.name()).read_left_out()?;
     if args.json {
-        json(&view, args.what, &pins, output)?;
+        json(&view, args.what, (&pins, left_out), output)?;
     } else {
-        output.say(&text(&view, args.what, &pins)?)?;
+        output.say(&text(&view, args.what, (&pins, &left_out))?)?;
     }
     Ok(exit::DONE)
 }
 
-fn json(view: &View<'_>, what: What, pins: &Pins, output: Output) -> anyhow::Result<()> {
+fn json(
+    view: &View<'_>,
+    what: What,
+    (pins, left_out): (&Pins, Vec<LeftOut>),
+    output: Output,
+) -> anyhow::Result<()> {
     match what {
         What::Ports => output.say_json(&view.ports(pins)?),
         What::Segments => output.say_json(&view.segments()?),
@@ -54,6 +62,7 @@ fn json(view: &View<'_>, what: What, pins: &Pins, output: Output) -> anyhow::Res
         What::Remotes => output.say_json(&view.remotes()?),
         What::Guards => output.say_json(&view.guards()?),
         What::Drops => output.say_json(&view.drops()?),
+        What::LeftOut => output.say_json(&left_out),
         What::All => output.say_json(&Everything {
             node: pins.name(),
             ports: view.ports(pins)?,
@@ -63,11 +72,12 @@ fn json(view: &View<'_>, what: What, pins: &Pins, output: Output) -> anyhow::Res
             remotes: view.remotes()?,
             guards: view.guards()?,
             drops: view.drops()?,
+            left_out,
         }),
     }
 }
 
-fn text(view: &View<'_>, what: What, pins: &Pins) -> anyhow::Result<String> {
+fn text(view: &View<'_>, what: What, (pins, left_out): (&Pins, &[LeftOut])) -> anyhow::Result<String> {
     Ok(match what {
         What::Ports => tables::ports(&view.ports(pins)?),
         What::Segments => tables::segments(&view.segments()?),
@@ -76,13 +86,21 @@ fn text(view: &View<'_>, what: What, pins: &Pins) -> anyhow::Result<String> {
         What::Remotes => tables::remotes(&view.remotes()?),
         What::Guards => guards::guards(&view.guards()?),
         What::Drops => tables::drops(&view.drops()?),
-        What::All => {
-            [What::Ports, What::Segments, What::Fdb, What::Bindings, What::Remotes, What::Guards, What::Drops]
-                .into_iter()
-                .map(|what| text(view, what, pins))
-                .collect::<anyhow::Result<Vec<_>>>()?
-                .join("\n")
-        }
+        What::LeftOut => tables::left_out(left_out),
+        What::All => [
+            What::Ports,
+            What::Segments,
+            What::Fdb,
+            What::Bindings,
+            What::Remotes,
+            What::Guards,
+            What::Drops,
+            What::LeftOut,
+        ]
+        .into_iter()
+        .map(|what| text(view, what, (pins, left_out)))
+        .collect::<anyhow::Result<Vec<_>>>()?
+        .join("\n"),
     })
 }
 
@@ -93,6 +111,7 @@ pub fn flush(args: &FlushArgs, output: Output) -> anyhow::Result<ExitCode> {
         bail!("there is no node at {}{}", pins.root().display(), there_are());
     }
     let restored = agent::runtime()?.block_on(reconciler::flush(&pins))?;
+    RunFiles::new(args::DEFAULT_RUN_DIR, pins.name()).remove_left_out();
     output.say(&format!("node {} is down\n", pins.name()))?;
     for port in restored {
         output.say(&format!("  port {port} is as it was before\n"))?;

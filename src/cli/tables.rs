@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 
+use crate::dataplane::left_out::LeftOut;
 use crate::dataplane::view::{
     AttachmentView, BindingView, DropView, FdbView, PortView, RemoteView, SegmentView,
 };
@@ -52,6 +53,16 @@ pub(super) fn optional(value: Option<impl Display>) -> Cell {
 pub(super) fn list<T: ToString>(values: impl IntoIterator<Item = T>) -> Cell {
     let values: Vec<String> = values.into_iter().map(|value| value.to_string()).collect();
     text(if values.is_empty() { "-".to_owned() } else { values.join(" ") })
+}
+
+/// What is asked for and not carried out.
+pub fn left_out(all: &[LeftOut]) -> String {
+    let mut sheet = Sheet::new("Left out", &["what", "is", "why", "what to do"]);
+    for LeftOut { what, why, help, stays } in all {
+        let is = if *stays { "as it was" } else { "left out" };
+        sheet.row(vec![text(what), text(is), text(why), text(help)]);
+    }
+    sheet.text()
 }
 
 /// The ports, and below them their attachments.

@@ -133,6 +133,16 @@ fn free_ids(taken: impl IntoIterator<Item = u32>) -> impl Iterator<Item = u32> {
     (1..).filter(move |id| !taken.contains(id))
 }
 
+/// Ids that nothing has, and something still mentions, since it could not be removed: it must not mean who comes next.
+fn strays(tables: &Tables) -> BTreeSet<u32> {
+    let of_exits = tables.macs.values().chain(tables.bindings.values().map(|binding| &binding.exit));
+    let of_exits = of_exits.filter(|exit| !exit.is_remote()).map(|exit| exit.id());
+    let listed = tables.prefixes.iter().map(|(_, key)| key.attachment());
+    let listed = listed.chain(tables.ethertypes.iter().map(|key| key.attachment));
+    let all = of_exits.chain(listed).chain(tables.classes.values().copied());
+    all.filter(|id| !tables.attachments.contains_key(id)).collect()
+}
+
 /// What the file's names mean: attachments have many of them.
 struct Named<'a> {
     segments: HashMap<&'a str, &'a model::Segment>,
@@ -153,6 +163,28 @@ impl<'a> Named<'a> {
     fn shared(&self, segment: &str) -> u16 {
         self.shared.get(segment).copied().unwrap_or(0)
     }
+}
+
+/// By what a segment is the same as before: a segment keeps its uid as long as it is the same operator's, by name, VNI and service.
+pub(crate) type Identity = ([u8; 64], [u8; 64], u32, u8);
+
+fn label(segment: &model::Segment) -> Label {
+    Label { segment: padded(segment.name.as_ref()), operator: padded(segment.operator.as_ref()) }
+}
+
+/// What a segment of the file is the same as before by.
+pub(crate) fn identity(segment: &model::Segment) -> Identity {
+    let label = label(segment);
+    (label.segment, label.operator, segment.vni.get(), service(segment.service))
+}
+
+/// The uids that there are.
+pub(crate) fn uids(tables: &Tables) -> BTreeMap<Identity, u32> {
+    let all = tables.segments.iter().filter_map(|(uid, segment)| {
+        let label = tables.labels.get(uid)?;
+        Some(((label.segment, label.operator, segment.vni, segment.service), *uid))
+    });
+    all.collect()
 }
 
 struct Compiler<'a> {
@@ -176,23 +208,11 @@ impl Compiler<'_> {
         };
     }
 
-    /// A segment keeps its uid as long as it is the same operator's, by name, VNI and service.
     fn segments(&mut self) -> Result<(), CompileError> {
-        let previous: BTreeMap<_, u32> = self
-            .previous
-            .segments
-            .iter()
-            .filter_map(|(uid, segment)| {
-                let label = self.previous.labels.get(uid)?;
-                Some(((label.segment, label.operator, segment.vni, segment.service), *uid))
-            })
-            .collect();
+        let previous = uids(self.previous);
         for segment in &self.config.segments {
-            let label =
-                Label { segment: padded(segment.name.as_ref()), operator: padded(segment.operator.as_ref()) };
-            let service = service(segment.service);
-            let kept = previous.get(&(label.segment, label.operator, segment.vni.get(), service)).copied();
-            let uid = match kept {
+            let (label, service) = (label(segment), service(segment.service));
+            let uid = match previous.get(&identity(segment)).copied() {
                 Some(uid) => uid,
                 None => self.new_uid()?,
             };
@@ -241,7 +261,7 @@ impl Compiler<'_> {
     fn attachments(&mut self) {
         let previous: HashMap<(u32, ClassKey), u32> =
             self.previous.attachments.iter().map(|(id, entry)| ((entry.segment, entry.class), *id)).collect();
-        let mut free = free_ids(self.previous.attachments.keys().copied());
+        let mut free = free_ids(self.previous.attachments.keys().copied().chain(strays(self.previous)));
         // Maps that are made of all entries at once are made many times as fast as entry by entry.
         let (mut attachments, mut rates_of) = (Vec::new(), Vec::new());
         for attachment in &self.config.attachments {
@@ -370,17 +390,13 @@ impl Compiler<'_> {
         let whole = self.tables.attachments.iter().map(|(id, attachment)| (attachment.class, *id));
         let whole = whole.filter(|(class, _)| class.encap() == sillon_abi::Encap::Port);
         let whole: BTreeMap<u32, u32> = whole.map(|(class, id)| (class.ifindex, id)).collect();
-        let model::Node { vtep4, vtep6, .. } = self.config.node;
         for port in &self.config.ports {
             let Some(device) = self.devices.get(port.name.as_str()) else { continue };
-            let is_uplink = port.role == model::PortRole::Uplink;
+            let bare = bare_port(&self.config.node, port, *device);
             let entry = PortEntry {
                 whole: whole.get(&device.ifindex).copied().unwrap_or(0),
-                mac: sillon_abi::Mac::new(device.mac),
-                role: role(port.role) as u8,
-                flags: device.flags() | if peers.contains(&device.ifindex) { PortEntry::PEERS } else { 0 },
-                vtep4: vtep4.filter(|_| is_uplink).map_or([0; 4], |ip| ip.octets()),
-                vtep6: vtep6.filter(|_| is_uplink).map_or([0; 8], |ip| addr(ip.into()).0),
+                flags: bare.flags | if peers.contains(&device.ifindex) { PortEntry::PEERS } else { 0 },
+                ..bare
             };
             self.tables.ports.insert(device.ifindex, entry);
             self.tables.tc_devices.insert(device.ifindex);
@@ -395,6 +411,19 @@ impl Compiler<'_> {
     }
 }
 
+/// A port to which nothing is attached.
+pub fn bare_port(node: &model::Node, port: &model::Port, device: Device) -> PortEntry {
+    let is_uplink = port.role == model::PortRole::Uplink;
+    PortEntry {
+        whole: 0,
+        mac: sillon_abi::Mac::new(device.mac),
+        role: role(port.role) as u8,
+        flags: device.flags(),
+        vtep4: node.vtep4.filter(|_| is_uplink).map_or([0; 4], |ip| ip.octets()),
+        vtep6: node.vtep6.filter(|_| is_uplink).map_or([0; 8], |ip| addr(ip.into()).0),
+    }
+}
+
 const fn service(service: model::Service) -> u8 {
     match service {
         model::Service::Line => sillon_abi::Service::Line as u8,
@@ -403,7 +432,8 @@ const fn service(service: model::Service) -> u8 {
     }
 }
 
-const fn role(role: model::PortRole) -> Role {
+/// What the ABI calls it.
+pub const fn role(role: model::PortRole) -> Role {
     match role {
         model::PortRole::Access => Role::Access,
         model::PortRole::Handover => Role::Handover,
@@ -411,7 +441,8 @@ const fn role(role: model::PortRole) -> Role {
     }
 }
 
-fn class(ifindex: u32, encap: model::Encap) -> ClassKey {
+/// The class that an attachment on a device is.
+pub(crate) fn class(ifindex: u32, encap: model::Encap) -> ClassKey {
     match encap {
         model::Encap::Untagged => ClassKey::untagged(ifindex),
         model::Encap::Dot1q(vid) => ClassKey::dot1q(ifindex, vid.get()),

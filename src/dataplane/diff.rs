@@ -111,24 +111,60 @@ pub enum Freshness {
     Changed,
 }
 
+/// The steps of a change, in their order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Steps {
+    /// Down to what both have: what goes is gone after them.
+    pub down: Vec<Op>,
+    /// What will be referred to. Not to be taken unless every frame that began before `down` has ended.
+    pub refer: Vec<Op>,
+    /// What refers to it: from here on, what is new carries frames.
+    pub switch: Vec<Op>,
+    /// What was decided and heard before is forgotten.
+    pub last: Vec<Op>,
+}
+
+impl Steps {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.down.len() + self.refer.len() + self.switch.len() + self.last.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// The steps from `old` to `new`; none where they are equal.
 pub fn diff(old: &Tables, new: &Tables) -> Vec<Op> {
+    let Steps { mut down, refer, switch, last } = steps(old, new);
+    down.extend(refer.into_iter().chain(switch).chain(last));
+    down
+}
+
+/// As [`diff`], with what removes apart from what adds.
+pub fn steps(old: &Tables, new: &Tables) -> Steps {
     let ways = Ways::new(old, new);
     let points = ways.points(old);
-    let mut ops = ways.narrow(old, &points);
-    ways.widen(new, &mut ops);
-    if !ops.is_empty() {
-        ops.push(Op::Forget);
+    let mut steps = Steps { down: ways.narrow(old, &points), ..Steps::default() };
+    if ways.node != new.node {
+        steps.refer.push(Op::SetNode(new.node));
+    }
+    ways.add_referred(&mut steps.refer);
+    ways.widen(&mut steps.switch);
+    if !steps.is_empty() {
+        steps.last.push(Op::Forget);
     }
     let claimants = points.claimants();
     if !claimants.is_empty() {
         let believed = believed(old, new);
         if !claimants.is_subset(&believed) {
             // What recalls a decision listens as it did before, until that is forgotten.
-            ops.extend([Op::Barrier, Op::PurgeBindings(believed)]);
+            steps.last.extend([Op::Barrier, Op::PurgeBindings(believed)]);
         }
     }
-    ops
+    steps
 }
 
 /// Whoever was heard before, and would be heard to say the same now.
@@ -270,12 +306,8 @@ impl Ways {
         ops
     }
 
-    /// From what is in between to `new`.
-    fn widen(&self, new: &Tables, ops: &mut Vec<Op>) {
-        if self.node != new.node {
-            ops.push(Op::SetNode(new.node));
-        }
-        self.add_referred(ops);
+    /// From what is in between to what is wanted, once there is all that is referred to.
+    fn widen(&self, ops: &mut Vec<Op>) {
         ops.extend(self.segments.set().map(|(uid, segment)| Op::SetSegment(uid, segment)));
         ops.extend(self.ports.set().map(|(ifindex, port)| Op::SetPort(ifindex, port)));
         ops.extend(self.tunnels.set().map(|(_, tunnel)| Op::SetTunnel(tunnel)));

@@ -176,6 +176,13 @@ pub fn is_attached(pins: &Pins, ifindex: u32) -> bool {
     ["xdp", "tc"].iter().any(|kind| pin(pins, kind, ifindex).exists())
 }
 
+/// The devices that have links which are pinned.
+pub fn devices(pins: &Pins) -> BTreeSet<u32> {
+    let pinned = fs::read_dir(pins.links()).into_iter().flatten().flatten();
+    let ifindex = |name: std::ffi::OsString| name.to_str()?.rsplit_once('-')?.1.parse().ok();
+    pinned.filter_map(|entry| ifindex(entry.file_name())).collect()
+}
+
 /// Puts the programs on a port, or replaces those that an earlier agent put there. The pipeline comes last: until then the port carries nothing that it
 /// would hand over.
 ///

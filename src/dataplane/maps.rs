@@ -22,6 +22,7 @@ use sillon_abi::{
     PortEntry, PortRecord, PrefixKey, Rates, RemoteEntry, Segment, TunnelEntry, TunnelKey, map,
 };
 
+pub use apply::Refused;
 pub use bindings::BindingWalk;
 pub use fdb::{FdbWalk, Walk};
 

@@ -8,6 +8,7 @@ pub mod cookies;
 pub mod detach;
 pub mod diff;
 mod error;
+pub mod left_out;
 pub mod links;
 pub mod maps;
 pub mod names;
@@ -18,6 +19,7 @@ pub mod pins;
 pub mod place;
 pub mod rates;
 mod raw;
+pub mod room;
 pub mod sizes;
 pub mod tables;
 pub mod verify;
@@ -25,5 +27,7 @@ pub mod view;
 
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use error::DataplaneError;

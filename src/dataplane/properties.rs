@@ -16,6 +16,7 @@ use super::{
     diff::{Op, diff},
     sizes::Sizes,
     tables::Tables,
+    testing,
     verify::{Live, Violation, verify},
 };
 use crate::model::{LeafRole, NodeConfig, StormControl, testing::node_config};
@@ -143,63 +144,11 @@ impl State {
     }
 
     fn take(&mut self, op: &Op) {
-        let Tables { node, ports, records, classes, attachments, segments, labels, .. } = &mut self.tables;
         match op {
-            Op::SetNode(entry) => *node = *entry,
-            Op::SetLabel(uid, label) => drop(labels.insert(*uid, **label)),
-            Op::SetRemote(id, addr) => drop(self.tables.remotes.insert(*id, *addr)),
-            Op::SetRates(id, rates) => drop(self.tables.rates.insert(*id, **rates)),
-            Op::SetAttachment(id, attachment, _) => drop(attachments.insert(*id, *attachment)),
-            Op::SetFlood(key, exit) => drop(self.tables.flood.insert(*key, *exit)),
-            Op::AddDevice(ifindex) => drop(self.tables.devices.insert(*ifindex)),
-            Op::AddTcDevice(ifindex) => drop(self.tables.tc_devices.insert(*ifindex)),
-            Op::SetRecord(ifindex, record) => drop(records.insert(*ifindex, *record)),
-            Op::SetSegment(uid, segment) => drop(segments.insert(*uid, *segment)),
-            Op::SetPort(ifindex, port) => drop(ports.insert(*ifindex, *port)),
-            Op::SetClass(class, id) => drop(classes.insert(*class, *id)),
-            Op::SetTunnel(entry) => drop(self.tables.tunnels.insert(entry.key, *entry)),
-            Op::SetVni(vni, uid) => drop(self.tables.vnis.insert(*vni, *uid)),
-            Op::RemoveClass(class) => drop(classes.remove(class)),
-            Op::RemoveTunnel(key) => drop(self.tables.tunnels.remove(key)),
-            Op::RemoveVni(vni) => drop(self.tables.vnis.remove(vni)),
-            Op::RemovePort(ifindex) => drop(ports.remove(ifindex)),
             // What is under way and what is remembered is `Memory`'s.
-            Op::AddFdbUse(_) | Op::Forget | Op::Barrier => {}
             Op::PurgeBindings(exits) => self.heard.retain(|heard| exits.contains(heard)),
             Op::PurgeFdb(exits) => self.learned.retain(|learned| exits.contains(learned)),
-            Op::RemoveAttachment(id) => {
-                attachments.remove(id);
-                self.tables.rates.remove(id);
-            }
-            Op::RemoveSegment(uid) => {
-                segments.remove(uid);
-                labels.remove(uid);
-            }
-            Op::RemoveFlood(key) => drop(self.tables.flood.remove(key)),
-            Op::RemoveRemote(id) => drop(self.tables.remotes.remove(id)),
-            Op::RemoveDevice(ifindex) => drop(self.tables.devices.remove(ifindex)),
-            Op::RemoveTcDevice(ifindex) => drop(self.tables.tc_devices.remove(ifindex)),
-            Op::RemoveRecord(ifindex) => drop(records.remove(ifindex)),
-            Op::SetMac(..) | Op::RemoveMac(_) | Op::AddOwnMac(_) | Op::RemoveOwnMac(_) => self.take_mac(op),
-            Op::AddPrefix(length, key) => drop(self.tables.prefixes.insert((*length, *key))),
-            Op::RemovePrefix(length, key) => drop(self.tables.prefixes.remove(&(*length, *key))),
-            Op::AddEthertype(key) => drop(self.tables.ethertypes.insert(*key)),
-            Op::RemoveEthertype(key) => drop(self.tables.ethertypes.remove(key)),
-            Op::SetBinding(key, binding) => drop(self.tables.bindings.insert(*key, *binding)),
-            Op::RemoveBinding(key) => drop(self.tables.bindings.remove(key)),
-        }
-    }
-}
-
-impl State {
-    fn take_mac(&mut self, op: &Op) {
-        let Tables { macs, own_macs, .. } = &mut self.tables;
-        match op {
-            Op::SetMac(key, exit) => drop(macs.insert(*key, *exit)),
-            Op::RemoveMac(key) => drop(macs.remove(key)),
-            Op::AddOwnMac(mac) => drop(own_macs.insert(*mac)),
-            Op::RemoveOwnMac(mac) => drop(own_macs.remove(mac)),
-            _ => {}
+            op => testing::take(&mut self.tables, op),
         }
     }
 }

@@ -10,6 +10,7 @@
 
 mod kept;
 pub mod link;
+mod said;
 mod share;
 mod untold;
 mod urls;
@@ -28,6 +29,7 @@ use self::link::{Says, Status};
 pub use self::share::Shared;
 pub use self::urls::Url;
 use super::reconciler::{Counters, Place};
+use crate::dataplane::left_out::LeftOut;
 use crate::model::{self, Name, NodeConfig};
 use crate::pki::{Tls, TlsFiles};
 use crate::protocol::{Parts, pb};
@@ -93,6 +95,17 @@ pub struct Remote {
     /// Whether the node's certificate was revoked, as far as a controller has said so since the start.
     revoked: watch::Receiver<Option<bool>>,
     grace: SignedDuration,
+}
+
+/// What is seen of the node.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Ports that are down.
+    pub down: BTreeSet<String>,
+    /// What is not carried out.
+    pub left_out: Vec<LeftOut>,
+    /// What the devices of the ports are.
+    pub devices: Vec<pb::Device>,
 }
 
 /// Why an update was not taken.
@@ -273,16 +286,32 @@ impl Remote {
         self.read(&self.kept.parts).ok().flatten()
     }
 
-    /// What the maps and ports are like now.
-    pub fn observe(&mut self, drift: Option<String>, down: BTreeSet<String>) {
-        let down: Vec<String> = down.into_iter().collect();
+    /// What the maps hold that they should not.
+    pub fn judge(&mut self, drift: Option<String>) {
         // Looked at in a statement of its own: `tell` must not wait for a borrow that lasts until it is done.
+        let is_same = self.status.borrow().report.drift == drift;
+        if !is_same {
+            self.tell(|report| report.drift = drift);
+        }
+    }
+
+    /// What the ports are like now, and what is not carried out there.
+    pub fn observe(&mut self, seen: Seen) {
+        let Seen { down, left_out, devices } = seen;
+        let down: Vec<String> = down.into_iter().collect();
+        let left_out = said::left_out(&left_out);
         let is_same = {
             let report = &self.status.borrow().report;
-            report.drift == drift && report.down == down
+            report.has_looked
+                && report.down == down
+                && report.left_out == left_out
+                && report.devices == devices
         };
         if !is_same {
-            self.tell(|report| (report.drift, report.down) = (drift, down));
+            self.tell(|report| {
+                (report.down, report.left_out, report.devices) = (down, left_out, devices);
+                report.has_looked = true;
+            });
         }
     }
 

@@ -72,6 +72,9 @@ pub struct ShowArgs {
     /// Print JSON, for programs
     #[arg(long)]
     pub json: bool,
+    /// Where its agent says what it left out
+    #[arg(long, value_name = "DIR", default_value = super::agent::DEFAULT_RUN_DIR)]
+    pub run_dir: PathBuf,
 }
 
 /// `sillon node flush`
@@ -110,6 +113,8 @@ pub enum What {
     Guards,
     /// How many frames were dropped, and why
     Drops,
+    /// What is asked of the node and not carried out, and why
+    LeftOut,
     /// All of it
     All,
 }

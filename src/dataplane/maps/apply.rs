@@ -46,7 +46,34 @@ macro_rules! remove {
     };
 }
 
+/// A step that the kernel refused.
+#[derive(Debug)]
+pub struct Refused {
+    /// The step.
+    pub op: Op,
+    /// Why.
+    pub why: DataplaneError,
+}
+
 impl Maps {
+    /// Takes the steps in order, and goes on where one is refused: the others are not that one's. Gives those that were refused.
+    pub fn apply_each(&mut self, ops: &[Op]) -> Vec<Refused> {
+        let fresh: BTreeSet<u32> = each!(ops, Op::AddFdbUse(uid) => *uid).collect();
+        let mut refused = Vec::new();
+        for steps in ops.chunk_by(|one, next| discriminant(one) == discriminant(next)) {
+            if self.take(steps, &fresh).is_ok() {
+                continue;
+            }
+            // One of them it is, and each of them can be taken again.
+            for op in steps {
+                if let Err(why) = self.take(std::slice::from_ref(op), &fresh) {
+                    refused.push(Refused { op: op.clone(), why });
+                }
+            }
+        }
+        refused
+    }
+
     /// Takes the steps in order.
     ///
     /// # Errors

@@ -12,8 +12,7 @@ use nix::net::if_::if_nametoindex;
 use sillon::{
     dataplane::{
         compile::{self, Device},
-        cookies,
-        diff,
+        cookies, diff,
         links::{self, Mode, Target},
         maps::Maps,
         object::{Programs, WHOLE},
