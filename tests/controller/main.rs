@@ -11,6 +11,7 @@ mod counters;
 #[allow(dead_code, reason = "shared with the tests of suppression")]
 #[path = "../suppress/frames.rs"]
 mod frames;
+mod left_out;
 mod nodes;
 mod site;
 mod stream;

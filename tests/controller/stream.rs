@@ -246,6 +246,43 @@ async fn what_an_agent_refuses_and_finds_is_known_and_it_goes_on() {
 }
 
 #[tokio::test]
+async fn five_hundred_attachments_that_are_left_out_are_not_programmed_and_the_one_that_is_there_is() {
+    let (site, running, at) = start().await;
+    running.does(leased()).await;
+    let mut changes = vec![lan("alder/lan"), lan("birch/lan"), attach("birch/b4", "edge1/p1")];
+    let names: Vec<String> = (1..=501).map(|vid| format!("alder/v{vid}")).collect();
+    changes.extend(names.iter().zip(1..).map(|(name, vid)| {
+        let spec = format!(r#"{{"segment":"lan","port":"edge1/p0","encap":"dot1q {vid}"}}"#);
+        put(&format!("attachment/{name}"), &spec)
+    }));
+    running.does(changes).await;
+    let mut agent = hello(at, &site.tls("node-edge1"), "edge1", Parts::default()).await.unwrap();
+    let update = agent.next().await;
+    let why = "there is no such interface in this network namespace".to_owned();
+    let left_out = vec![pb::LeftOut { port: "p0".to_owned(), why, ..pb::LeftOut::default() }];
+    let (applied, received) = (update.revision, update.revision);
+    let report = pb::Report { applied, received, left_out, has_looked: true, ..pb::Report::default() };
+    agent.report(report.clone()).await;
+    running.condition("attachment/birch/b4", ConditionKind::Programmed, true).await;
+    running.condition("port/edge1/p0", ConditionKind::Degraded, true).await;
+    let are = |is: bool| {
+        let names = names.clone();
+        move |state: &sillon::fabric::State| {
+            names.iter().all(|name| {
+                let object = state.get(&format!("attachment/{name}").parse().unwrap()).unwrap();
+                let condition = &object.conditions[&ConditionKind::Programmed];
+                condition.is == is && (is || condition.why.contains("no such interface"))
+            })
+        }
+    };
+    running.until("all are told of", are(false)).await;
+    running.condition("segment/alder/lan", ConditionKind::Programmed, false).await;
+    agent.report(pb::Report { left_out: Vec::new(), ..report }).await;
+    running.until("all are there", are(true)).await;
+    running.condition("segment/alder/lan", ConditionKind::Programmed, true).await;
+}
+
+#[tokio::test]
 async fn a_server_is_forgotten_elsewhere_only_after_its_own_node_lets_it_in_no_more() {
     let (site, running, at) = start().await;
     running.does(leased()).await;

@@ -176,11 +176,11 @@ impl Concerned {
         for segment in &self.segments {
             objects::vni(before, next, segment)?;
             attachments::together(next, segment)?;
-            devices::uplinks(before, next, segment)?;
         }
         for attachment in &self.attachments {
             attachments::check(before, next, attachment)?;
         }
+        self.segments.iter().try_for_each(|segment| devices::uplinks(before, next, segment))?;
         self.met.iter().try_for_each(|(one, two)| reach(next, one, two))?;
         self.nodes.iter().try_for_each(|name| node(next, name))
     }
