@@ -328,7 +328,7 @@ impl Agent {
         let Some(Task { revision, config, forget }) = task else { return };
         let before = watch_set(self.reconciler.config()).remotes;
         // Who is sent something is trusted again.
-        let kept = self.remote.as_ref().filter(|_| self.is_shut).and_then(Remote::config);
+        let kept = self.remote.as_mut().filter(|_| self.is_shut).and_then(Remote::config);
         self.is_shut = false;
         let mut applied = match config.or(kept) {
             Some(config) => self.apply(config).await,
@@ -345,6 +345,7 @@ impl Agent {
             }
         }
         self.forgotten(&forget, revision);
+        self.tell_left_out();
         let seen = self.seen();
         let Some(remote) = &mut self.remote else { return };
         remote.judge(None);
@@ -414,7 +415,7 @@ impl Agent {
             pb::Device { port: name, is_there: true, mtu: link.mtu, kind, hook }
         };
         let devices = ports.map(device).collect();
-        Seen { down: self.down(), left_out: self.reconciler.left_out().to_vec(), devices }
+        Seen { down: self.down(), left_out: self.all_left_out(), devices }
     }
 
     /// Tells a controller at once.
@@ -502,8 +503,8 @@ impl Agent {
 
     /// Says what is left out once, and once that it is not any more; and where people look for it.
     fn tell_left_out(&mut self) {
-        let now = self.reconciler.left_out();
-        if self.left_out.as_deref() == Some(now) {
+        let now = self.all_left_out();
+        if self.left_out.as_ref() == Some(&now) {
             return;
         }
         let before = self.left_out.take().unwrap_or_default();
@@ -514,10 +515,16 @@ impl Agent {
         for LeftOut { what, .. } in before.iter().filter(is_there) {
             info!("{what} is carried out now, or asked for no more");
         }
-        if let Err(error) = self.files.write_left_out(now) {
+        if let Err(error) = self.files.write_left_out(&now) {
             warn!(error = format!("{error:#}"), "what is left out can't be written down");
         }
-        self.left_out = Some(now.to_vec());
+        self.left_out = Some(now);
+    }
+
+    /// What is not carried out, and what could not even be read.
+    fn all_left_out(&self) -> Vec<LeftOut> {
+        let unread = self.remote.as_ref().map_or(&[][..], Remote::unread);
+        self.reconciler.left_out().iter().chain(unread).cloned().collect()
     }
 
     /// Brings what the kernel says of links, routes and neighbours into the tables.

@@ -243,8 +243,10 @@ impl Reconciler {
         if config.node.name != self.config.node.name {
             return Err(fixed("the node's name", &self.config.node.name, &config.node.name));
         }
-        let changes = self.converge(config, tables, links).await?;
-        Ok(changes + self.follow_paths()?)
+        let changes = self.converge(config, tables, links).await;
+        // What was left undone keeps nobody's ways from being followed.
+        let paths = self.follow_paths();
+        Ok(changes? + paths?)
     }
 
     /// What of the configuration is not carried out, and why.

@@ -54,15 +54,25 @@ impl Parts {
         self.0.is_empty()
     }
 
+    /// A part's text.
+    pub fn get(&self, key: &str) -> Option<&String> {
+        self.0.get(key)
+    }
+
     /// The whole file.
     pub fn text(&self) -> String {
+        self.sections().into_iter().map(|(_, text)| text).collect()
+    }
+
+    /// The parts with their keys, in the order of the file.
+    pub fn sections(&self) -> Vec<(String, String)> {
         let rank = |key: &str| {
             let section = SECTIONS.iter().position(|section| key.starts_with(section));
             section.unwrap_or(SECTIONS.len())
         };
         let mut all: Vec<_> = self.0.iter().collect();
         all.sort_by_key(|(key, _)| rank(key));
-        all.into_iter().map(|(_, text)| text.as_str()).collect()
+        all.into_iter().map(|(key, text)| (key.clone(), text.clone())).collect()
     }
 
     /// As `proto/agent.proto` says.

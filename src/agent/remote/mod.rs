@@ -10,6 +10,7 @@
 
 mod kept;
 pub mod link;
+mod read;
 mod said;
 mod share;
 mod untold;
@@ -26,11 +27,12 @@ use tracing::{error, warn};
 
 use self::kept::Kept;
 use self::link::{Says, Status};
+use self::read::Read;
 pub use self::share::Shared;
 pub use self::urls::Url;
 use super::reconciler::{Counters, Place};
 use crate::dataplane::left_out::LeftOut;
-use crate::model::{self, Name, NodeConfig};
+use crate::model::{Name, NodeConfig};
 use crate::pki::{Tls, TlsFiles};
 use crate::protocol::{Parts, pb};
 
@@ -86,6 +88,8 @@ pub struct Remote {
     kept: Kept,
     on_disk: Kept,
     wanted: Option<Wanted>,
+    /// What of the last file that was read can't be read.
+    unread: Vec<LeftOut>,
     updates: mpsc::Receiver<pb::Update>,
     shared: mpsc::Receiver<Shared>,
     /// What of it nobody could hear yet.
@@ -147,6 +151,7 @@ impl Remote {
             on_disk: kept.clone(),
             kept,
             wanted: None,
+            unread: Vec::new(),
             updates,
             shared,
             held_back: None,
@@ -155,7 +160,7 @@ impl Remote {
             revoked,
             grace,
         };
-        let config = remote.read(&remote.kept.parts).unwrap_or_else(|why| {
+        let config = remote.read(&remote.kept.parts.clone()).unwrap_or_else(|why| {
             warn!(why, "what was kept can't be applied; a controller has to send it again");
             None
         });
@@ -213,7 +218,7 @@ impl Remote {
             }
         };
         self.kept.term = term;
-        let is_same = parts == self.kept.parts;
+        let is_same = parts == self.kept.parts && self.unread.is_empty();
         let config = if is_same { Ok(None) } else { self.read(&parts) };
         let why = match config {
             Ok(config) => {
@@ -282,8 +287,13 @@ impl Remote {
     }
 
     /// The configuration that is kept.
-    pub fn config(&self) -> Option<NodeConfig> {
-        self.read(&self.kept.parts).ok().flatten()
+    pub fn config(&mut self) -> Option<NodeConfig> {
+        self.read(&self.kept.parts.clone()).ok().flatten()
+    }
+
+    /// What of the file this agent can't read.
+    pub fn unread(&self) -> &[LeftOut] {
+        &self.unread
     }
 
     /// What the maps hold that they should not.
@@ -359,18 +369,19 @@ impl Remote {
     }
 
     /// The configuration that parts are; none if there are none.
-    fn read(&self, parts: &Parts) -> Result<Option<NodeConfig>, String> {
+    fn read(&mut self, parts: &Parts) -> Result<Option<NodeConfig>, String> {
         if parts.is_empty() {
             return Ok(None);
         }
         let name = format!("the file of node {}", self.node);
-        let (config, warnings) = model::parse(&name, &parts.text()).map_err(|errors| errors.to_string())?;
+        let Read { config, warnings, unread } = read::read(&name, parts, &self.kept.parts)?;
         for warning in warnings {
             warn!("{warning}");
         }
         if config.node.name != self.node {
             return Err(format!("it is of node {}", config.node.name));
         }
+        self.unread = unread;
         Ok(Some(config))
     }
 
