@@ -3,7 +3,10 @@
 //! The model forwards as `ebpf/` does, step for step: what a frame is classified as may come from an earlier state of the maps than what
 //! it is delivered by, as long as no barrier lies between.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use proptest::{collection::vec, prelude::*};
 use sillon_abi::{
@@ -14,6 +17,8 @@ use sillon_abi::{
 use super::{
     compile::{Device, compile},
     diff::{Op, diff},
+    left_out::{Item, LeftOut},
+    room,
     sizes::Sizes,
     tables::Tables,
     testing,
@@ -431,7 +436,49 @@ fn live(tables: &Tables) -> Live {
     }
 }
 
+/// What of a file there is room for, and its tables.
+fn fitted(
+    config: &NodeConfig,
+    devices: &BTreeMap<String, Device>,
+    previous: &Tables,
+    sizes: &Sizes,
+) -> (NodeConfig, Vec<LeftOut>, Tables) {
+    let mut fit = Cow::Borrowed(config);
+    let left_out = room::fit(&mut fit, devices, previous, sizes);
+    let tables = compile(&fit, devices, previous, sizes).unwrap();
+    (fit.into_owned(), left_out, tables)
+}
+
 proptest! {
+    /// Whatever is asked for, and however little room there is: some of it fits, and all else is told of.
+    #[test]
+    fn what_there_is_no_room_for_is_left_out_and_who_was_there_keeps_its_place(
+        config in node_config(),
+        (attachments, segments, remotes) in (1_u32..8, 1_u32..5, 1_u32..4),
+        (few, dice) in (vec(any::<bool>(), 16), vec(1_u8..=255, 8)),
+    ) {
+        let sizes = Sizes { attachments, segments, remotes, fdb: 64 };
+        let devices = devices(&config, &dice);
+        let mut first = config.clone();
+        let mut keeps = few.iter().cycle();
+        first.attachments.retain(|_| keeps.next().is_some_and(|keeps| *keeps));
+        let (_, _, before) = fitted(&first, &devices, &Tables::default(), &sizes);
+        let (fit, left_out, after) = fitted(&config, &devices, &before, &sizes);
+        prop_assert_eq!(fit.attachments.len() + left_out.len(), {
+            let alone = |it: &&LeftOut| matches!(it.what, Item::Segment { .. });
+            config.attachments.len() + left_out.iter().filter(alone).count()
+        });
+        let there = |tables: &Tables| -> BTreeSet<(u32, ClassKey)> {
+            tables.attachments.values().map(|entry| (entry.segment, entry.class)).collect()
+        };
+        prop_assert!(there(&before).is_subset(&there(&after)), "{left_out:?}");
+        // And again: nothing changes.
+        let (_, again, twice) = fitted(&config, &devices, &after, &sizes);
+        let items = |all: Vec<LeftOut>| all.into_iter().map(|it| it.what).collect::<BTreeSet<_>>();
+        prop_assert_eq!(items(left_out), items(again));
+        prop_assert_eq!(after, twice);
+    }
+
     #[test]
     fn what_is_compiled_is_in_order(history in history()) {
         for tables in &history {
