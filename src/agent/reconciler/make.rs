@@ -142,17 +142,21 @@ struct Making<'a, 'k, K> {
     unwritten: Option<ApplyError>,
 }
 
-impl<K: Kernel> Making<'_, '_, K> {
+impl<'a, K: Kernel> Making<'a, '_, K> {
     async fn run(&mut self) -> Result<(), ApplyError> {
         loop {
-            let before = self.made.tables.records.clone();
-            // Where nothing is there yet, nothing can go.
-            if self.made.tables != Tables::default() {
-                self.settle(Ports::Ours)?;
+            let mut before = self.made.tables.records.clone();
+            // A new port may take its time, and what goes waits for nobody. Where nothing is there yet, nothing can go.
+            if self.new_ports().next().is_some() {
+                if self.made.tables != Tables::default() {
+                    self.settle(Ports::Ours)?;
+                }
+                self.release(&before).await;
+                self.bring_up().await;
+                before.clone_from(&self.made.tables.records);
             }
-            self.release(&before).await;
-            self.bring_up().await;
             self.settle(Ports::All)?;
+            self.release(&before).await;
             if self.attach_again() == 0 {
                 return Ok(());
             }
@@ -250,14 +254,7 @@ impl<K: Kernel> Making<'_, '_, K> {
 
     /// Makes devices ports that are none yet, each by itself: it carries nothing before the tables say so.
     async fn bring_up(&mut self) {
-        let is_new = |port: &&Port| {
-            let link = self.wish.links.get(port.name.as_str());
-            link.is_some_and(|link| !self.made.tables.records.contains_key(&link.ifindex))
-        };
-        let new: Vec<&Port> = self.wish.config.ports.iter().filter(is_new).collect();
-        if new.is_empty() {
-            return;
-        }
+        let new: Vec<&Port> = self.new_ports().collect();
         let devices = self.usable();
         for port in new {
             let Some(device) = devices.get(port.name.as_str()) else { continue };
@@ -265,6 +262,15 @@ impl<K: Kernel> Making<'_, '_, K> {
                 self.made.failed.insert(Item::Port { port: port.name.to_string() }, error.to_string());
             }
         }
+    }
+
+    /// Wanted ports that are there, and none of ours yet.
+    fn new_ports(&self) -> impl Iterator<Item = &'a Port> + use<'a, '_, K> {
+        let Wish { config, links, .. } = self.wish;
+        config.ports.iter().filter(move |port| {
+            let link = links.get(port.name.as_str());
+            link.is_some_and(|link| !self.made.tables.records.contains_key(&link.ifindex))
+        })
     }
 
     /// The devices that can be ports.

@@ -267,6 +267,9 @@ fn each_step_that_is_refused_leaves_out_one_object_and_no_other() {
             let expected = if is_out { None } else { Some(has) };
             assert_eq!(is.get(attachment), expected, "{step:?}: {attachment}, left out: {out:?}");
         }
+        // Whoever is no port has no program of ours, as far as that could be taken off.
+        let ports: BTreeSet<u32> = model.tables.ports.keys().copied().collect();
+        assert!(removes || model.attached() == ports, "{step:?}: {:?}, {ports:?}", model.attached());
         let operators: BTreeSet<&str> =
             whole.keys().filter(|it| !is.contains_key(*it)).filter_map(|it| it.split('.').next()).collect();
         assert!(operators.len() <= 1, "{step:?}: {operators:?}");
