@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use futures::future::try_join_all;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::{Mode, umask};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -17,9 +19,12 @@ use crate::agents;
 use crate::api::{self, Api, Limits, Seal, TlsGate};
 use crate::audit::Signer;
 use crate::controller::{AuditConfig, Config, Controller, Settings};
-use crate::pki::Tls;
+use crate::pki::{Tls, refuse_if_open_to_all};
 use crate::service;
 use crate::store::AnyStore;
+
+/// Files that a controller has open at once, at most.
+const FILES: u64 = 65_536;
 
 /// Runs a controller until it is told to stop.
 pub fn run(args: &ControllerArgs, output: Output) -> anyhow::Result<ExitCode> {
@@ -30,12 +35,25 @@ pub fn run(args: &ControllerArgs, output: Output) -> anyhow::Result<ExitCode> {
             return Ok(exit::wrong_input());
         }
     };
+    // What it makes is its user's alone, whoever starts it, and however.
+    umask(Mode::S_IRWXG | Mode::S_IRWXO);
+    room_for_connections();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.context("starting the runtime")?.block_on(serve(&config))?;
     Ok(exit::DONE)
 }
 
+/// A process begins with room for 1024 files: that is less than there are connections.
+fn room_for_connections() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard.min(FILES), hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "there is room for few connections alone");
+    }
+}
+
 fn signer(audit: &AuditConfig) -> anyhow::Result<Signer> {
+    refuse_if_open_to_all(&audit.key)?;
     let file = || audit.key.display().to_string();
     let pem = std::fs::read_to_string(&audit.key).with_context(file)?;
     Signer::from_pem(&audit.name, &pem).with_context(file)
@@ -105,6 +123,7 @@ async fn serve_api(
     let seal = match &api.secret {
         None => Seal::random()?,
         Some(path) => {
+            refuse_if_open_to_all(path)?;
             let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
             let secret = bytes.try_into().map_err(|bytes: Vec<u8>| {
                 anyhow::anyhow!("{} has {} bytes and should have 32 random ones", path.display(), bytes.len())

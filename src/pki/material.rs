@@ -246,12 +246,16 @@ fn validity(path: &Path, certificate: &CertificateDer<'_>) -> Result<(Timestamp,
     Ok((time(parsed.validity().not_before)?, time(parsed.validity().not_after)?))
 }
 
-fn refuse_if_open_to_all(key: &Path) -> Result<(), TlsError> {
-    let is = fs::metadata(key).map_err(|error| TlsError::File { path: key.to_owned(), error })?;
+/// Refuses a key, or another secret, that everybody on this machine may read or write.
+///
+/// # Errors
+/// Everybody may, or it is not there.
+pub(crate) fn refuse_if_open_to_all(secret: &Path) -> Result<(), TlsError> {
+    let is = fs::metadata(secret).map_err(|error| TlsError::File { path: secret.to_owned(), error })?;
     if is.mode() & 0o007 != 0 {
         let what =
             "everybody on this machine may use this key; run chmod o= on it, and better make a new one";
-        return Err(TlsError::content(key, what));
+        return Err(TlsError::content(secret, what));
     }
     Ok(())
 }

@@ -25,6 +25,7 @@ pub use authority::{Authority, Lifetime, new_request};
 pub use directory::{Delivered, Directory, Wanted, Which};
 pub(crate) use directory::{read_request, refuse_to_overwrite, write_request};
 pub use index::{Index, Record, Serial, Standing};
+pub(crate) use material::refuse_if_open_to_all;
 pub use material::{TlsError, TlsFiles};
 pub use subject::Subject;
 pub use tls::{HTTP, Tls};

@@ -72,6 +72,10 @@ impl World {
         let signer = Signer::generate(LOG).unwrap();
         fs::write(dir.path().join("audit.key"), signer.to_pem().unwrap()).unwrap();
         fs::write(dir.path().join("api.secret"), [7; 32]).unwrap();
+        for secret in ["audit.key", "api.secret"] {
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            fs::set_permissions(dir.path().join(secret), mode).unwrap();
+        }
         let mut world = Self {
             cluster,
             fabric,

@@ -3,6 +3,10 @@
 mod row;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use prost::Message;
@@ -46,6 +50,7 @@ impl From<rusqlite::Error> for StoreError {
 impl File {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let failed = |what: String| StoreError::Failed(format!("{}: {what}", path.display()));
+        close_to_others(path).map_err(|error| failed(error.to_string()))?;
         let connection = Connection::open(path).map_err(|error| failed(error.to_string()))?;
         Self::prepare(connection).map_err(|error| match error {
             StoreError::Failed(what) => failed(what),
@@ -213,6 +218,30 @@ impl File {
         self.version = version;
         Ok(())
     }
+}
+
+/// Makes the file if there is none, for its user alone: it says what every operator has. SQLite gives its log the file's own rights. One from before,
+/// and its log, lose what others have; a group that somebody gave it to keeps it.
+fn close_to_others(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
+    }
+    let log = path.with_file_name(path.file_name().map_or_else(OsString::new, |name| {
+        let mut name = name.to_owned();
+        name.push("-wal");
+        name
+    }));
+    for file in [path, &log] {
+        let Ok(is) = fs::metadata(file) else { continue };
+        let mut rights = is.permissions();
+        if is.is_file() && rights.mode() & 0o007 != 0 {
+            rights.set_mode(rights.mode() & 0o770);
+            fs::set_permissions(file, rights)?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes the log of some commits, and what is there after the last of them: what several of them write is written once, and in the order of the keys.
