@@ -2,6 +2,8 @@
 
 use sillon_abi::map;
 
+use crate::model::Limits;
+
 /// The most ports of a node; there can hardly be more devices.
 const PORTS: u32 = 4096;
 
@@ -32,12 +34,22 @@ impl Sizes {
 
     /// MACs that are configured for attachments.
     pub const fn macs(&self) -> u32 {
-        self.attachments.saturating_mul(4).saturating_add(1024)
+        self.limits().listed_macs()
     }
 
     /// Prefixes of all attachments together, and as many ethertypes and configured bindings.
     pub const fn guard_entries(&self) -> u32 {
-        self.attachments.saturating_mul(8).saturating_add(1024)
+        self.limits().guard_entries()
+    }
+
+    /// As the model knows them, which is asked for what the fabric's rules need, too.
+    const fn limits(self) -> Limits {
+        Limits {
+            attachments: self.attachments,
+            fdb: self.fdb,
+            remotes: self.remotes,
+            segments: self.segments,
+        }
     }
 
     /// Entries of a map; none where the object itself says.

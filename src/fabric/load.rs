@@ -3,6 +3,8 @@
 use super::map::Map;
 
 use super::object::{Attachment, Body, Object};
+use super::quota::Lists;
+use super::spec::PortSpec;
 use super::{Key, Owned};
 use crate::model::{Name, PortRole};
 
@@ -19,12 +21,17 @@ pub struct Load {
     pub remotes: u64,
     /// Ports that face the underlay.
     pub uplinks: u64,
+    /// What its attachments list.
+    pub lists: Lists,
 }
 
 /// The loads of all nodes, and what they are counted by. A copy shares all that is the same.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Loads {
-    loads: Map<Name, Load>,
+    /// By node, and by operator on a node. `None` is all of them together, but for remotes, which are counted only so.
+    loads: Map<(Name, Option<Name>), Load>,
+    /// How many leases and grants give an operator a right to a node. `None` is before all operators.
+    rights: Map<(Name, Option<Name>), u64>,
     /// How many attachments of a segment are on a node. `None` is before all nodes.
     places: Map<(Owned, Option<Name>), u64>,
     /// How many segments two nodes share, from either side. `None` is before all others.
@@ -35,7 +42,37 @@ pub(super) struct Loads {
 
 impl Loads {
     pub fn of(&self, node: &Name) -> Load {
-        self.loads.get(node).copied().unwrap_or_default()
+        self.loads.get(&(node.clone(), None)).copied().unwrap_or_default()
+    }
+
+    /// What an operator has on a node.
+    pub fn part(&self, node: &Name, operator: &Name) -> Load {
+        self.loads.get(&(node.clone(), Some(operator.clone()))).copied().unwrap_or_default()
+    }
+
+    /// What each operator has there, of those who have anything there or a right to it.
+    pub fn parts(&self, node: &Name) -> Vec<(&Name, Load)> {
+        let from = || (node.clone(), None);
+        let has = self.loads.range(from()..).take_while(|((of, _), _)| of == node);
+        let may = self.rights.range(from()..).take_while(|((of, _), _)| of == node);
+        let mut all: Vec<&Name> = has
+            .map(|(key, _)| key)
+            .chain(may.map(|(key, _)| key))
+            .filter_map(|(_, operator)| operator.as_ref())
+            .collect();
+        all.sort_unstable();
+        all.dedup();
+        all.into_iter().map(|operator| (operator, self.part(node, operator))).collect()
+    }
+
+    /// An operator has one right more to a node, or one less.
+    pub fn entitle(&mut self, node: &Name, operator: &Name, add: bool) {
+        let key = (node.clone(), Some(operator.clone()));
+        let before = self.rights.get(&key).copied().unwrap_or(0);
+        match if add { before + 1 } else { before.saturating_sub(1) } {
+            0 => drop(self.rights.remove(&key)),
+            count => drop(self.rights.insert(key, count)),
+        }
     }
 
     /// The nodes on which a segment is.
@@ -64,9 +101,7 @@ impl Loads {
             (Key::Segment(owned), Body::Segment(segment)) => {
                 self.learns(owned, segment.spec.mac_limit.into());
             }
-            (Key::Port(port), Body::Port { spec }) if spec.role == PortRole::Uplink => {
-                self.change(&port.node, |load| load.uplinks += 1);
-            }
+            (Key::Port(port), Body::Port { spec }) => self.port(&port.node, spec, true),
             _ => {}
         }
     }
@@ -76,21 +111,32 @@ impl Loads {
         match (key, &object.body) {
             (Key::Attachment(owned), Body::Attachment(attachment)) => self.detach(owned, attachment),
             (Key::Segment(owned), Body::Segment(_)) => self.learns(owned, 0),
-            (Key::Port(port), Body::Port { spec }) if spec.role == PortRole::Uplink => {
-                self.change(&port.node, |load| load.uplinks -= 1);
-            }
+            (Key::Port(port), Body::Port { spec }) => self.port(&port.node, spec, false),
             _ => {}
+        }
+    }
+
+    fn port(&mut self, node: &Name, spec: &PortSpec, add: bool) {
+        spec.grants.keys().for_each(|operator| self.entitle(node, operator, add));
+        if spec.role == PortRole::Uplink {
+            self.change(node, None, |load| {
+                load.uplinks = if add { load.uplinks + 1 } else { load.uplinks.saturating_sub(1) };
+            });
         }
     }
 
     fn attach(&mut self, owned: &Owned, attachment: &Attachment) {
         let (segment, node) = (owned.beside(&attachment.spec.segment), &attachment.spec.port.node);
-        self.change(node, |load| load.attachments += 1);
+        let (of, lists) = (Some(&owned.operator), Lists::of(&attachment.spec));
+        self.change(node, of, |load| {
+            load.attachments += 1;
+            load.lists.change(&lists, true);
+        });
         let place = (segment, Some(node.clone()));
         let before = self.places.get(&place).copied().unwrap_or(0);
         if before == 0 {
             let macs = self.macs.get(&place.0).copied().unwrap_or(0);
-            self.change(node, |load| (load.segments, load.macs) = (load.segments + 1, load.macs + macs));
+            self.change(node, of, |load| (load.segments, load.macs) = (load.segments + 1, load.macs + macs));
             for other in self.others(&place.0, node) {
                 self.share(node, &other);
                 self.share(&other, node);
@@ -101,7 +147,11 @@ impl Loads {
 
     fn detach(&mut self, owned: &Owned, attachment: &Attachment) {
         let (segment, node) = (owned.beside(&attachment.spec.segment), &attachment.spec.port.node);
-        self.change(node, |load| load.attachments -= 1);
+        let (of, lists) = (Some(&owned.operator), Lists::of(&attachment.spec));
+        self.change(node, of, |load| {
+            load.attachments -= 1;
+            load.lists.change(&lists, false);
+        });
         let place = (segment, Some(node.clone()));
         let before = self.places.get(&place).copied().unwrap_or(0);
         if before > 1 {
@@ -109,10 +159,10 @@ impl Loads {
             return;
         }
         let macs = self.macs.get(&place.0).copied().unwrap_or(0);
-        self.change(node, |load| (load.segments, load.macs) = (load.segments - 1, load.macs - macs));
+        self.change(node, of, |load| (load.segments, load.macs) = (load.segments - 1, load.macs - macs));
         for other in self.others(&place.0, node) {
-            self.part(node, &other);
-            self.part(&other, node);
+            self.unshare(node, &other);
+            self.unshare(&other, node);
         }
         self.places.remove(&place);
     }
@@ -126,19 +176,19 @@ impl Loads {
         let pair = (node.clone(), Some(other.clone()));
         let before = self.shared.get(&pair).copied().unwrap_or(0);
         if before == 0 {
-            self.change(node, |load| load.remotes += 1);
+            self.change(node, None, |load| load.remotes += 1);
         }
         self.shared.insert(pair, before + 1);
     }
 
-    fn part(&mut self, node: &Name, other: &Name) {
+    fn unshare(&mut self, node: &Name, other: &Name) {
         let pair = (node.clone(), Some(other.clone()));
         let before = self.shared.get(&pair).copied().unwrap_or(0);
         if before > 1 {
             self.shared.insert(pair, before - 1);
         } else {
             self.shared.remove(&pair);
-            self.change(node, |load| load.remotes -= 1);
+            self.change(node, None, |load| load.remotes -= 1);
         }
     }
 
@@ -152,17 +202,21 @@ impl Loads {
         }
         let nodes: Vec<Name> = self.nodes_of(segment).cloned().collect();
         for node in nodes {
-            self.change(&node, |load| load.macs = load.macs + macs - before);
+            self.change(&node, Some(&segment.operator), |load| load.macs = load.macs + macs - before);
         }
     }
 
-    fn change(&mut self, node: &Name, how: impl FnOnce(&mut Load)) {
-        let mut load = self.of(node);
-        how(&mut load);
-        if load == Load::default() {
-            self.loads.remove(node);
-        } else {
-            self.loads.insert(node.clone(), load);
+    /// Of a node, and of an operator's part of it.
+    fn change(&mut self, node: &Name, operator: Option<&Name>, how: impl Fn(&mut Load)) {
+        let part = operator.map(|operator| (node.clone(), Some(operator.clone())));
+        for key in part.into_iter().chain([(node.clone(), None)]) {
+            let mut load = self.loads.get(&key).copied().unwrap_or_default();
+            how(&mut load);
+            if load == Load::default() {
+                self.loads.remove(&key);
+            } else {
+                self.loads.insert(key, load);
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ mod map;
 mod object;
 mod pool;
 mod project;
+mod quota;
 mod spec;
 mod state;
 #[cfg(test)]
@@ -29,11 +30,12 @@ pub use object::{
 pub use pool::Ranges;
 pub use project::{ProjectError, Purge, desired, desired_tables, joined, purges};
 pub(crate) use project::{attachment_at, is_attached, macs_at, remote};
+pub use quota::{Ceiling, Lists, NodeQuota, Quota, Usage};
 pub use spec::{
-    AttachmentSpec, EncapWish, Grant, LeaseSpec, NodeSpec, OperatorSpec, PortSpec, ProfileSpec, Quota,
-    SegmentSpec, ServerSpec, Spec,
+    AttachmentSpec, EncapWish, Grant, LeaseSpec, NodeSpec, OperatorSpec, PortSpec, ProfileSpec, SegmentSpec,
+    ServerSpec, Spec,
 };
-pub use state::{State, Usage};
+pub use state::State;
 pub use transact::{
     Actor, Change, Event, Expect, LeaseStep, LeftOut, Outcome, Refused, Report, Rule, Seen, Transaction,
     transact,

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 
+use super::quota::{Ceiling, Quota};
 use super::{Kind, Owned, PortKey, Ranges};
 use crate::model::{
     self, Binding, BitRate, ByteSize, Encap, Guards, Hook, InvalidValue, LeafRole, Limits, Moves, Name,
@@ -39,26 +40,9 @@ pub struct OperatorSpec {
     /// How much it may have.
     #[serde(default)]
     pub quota: Quota,
-}
-
-/// How much an operator may have.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Quota {
-    /// Segments.
-    pub segments: u32,
-    /// Attachments.
-    pub attachments: u32,
-    /// Addresses that its segments may learn together (`mac_limit`).
-    pub macs: u64,
-    /// Guaranteed bandwidth (CIR) of all attachments together, either way; where it is given, each attachment has profiles.
-    pub bandwidth: Option<BitRate>,
-}
-
-impl Default for Quota {
-    fn default() -> Self {
-        Self { segments: 100, attachments: 1000, macs: 100_000, bandwidth: None }
-    }
+    /// How far it may decide what costs others.
+    #[serde(default)]
+    pub ceiling: Ceiling,
 }
 
 /// A node.
@@ -86,6 +70,16 @@ pub struct PortSpec {
     /// On a handover port: who may attach to it, and with which outer VIDs.
     #[serde(default)]
     pub grants: BTreeMap<Name, Grant>,
+    /// Whether attachments may make the node's own stack the peer of control frames (`control: peer`): it is the owner's machine that answers.
+    #[serde(default)]
+    pub peer: bool,
+    /// The most that storm control may let pass here, for each attachment, if it is less than its operator's ceiling; null is no ceiling.
+    #[serde(default = "unlimited")]
+    pub storm: StormControl,
+}
+
+fn unlimited() -> StormControl {
+    StormControl::OFF
 }
 
 /// What an operator may attach on a handover port.
@@ -335,7 +329,10 @@ impl Spec {
     /// What can be said of it without the rest of the fabric.
     pub fn check(&self) -> Result<(), InvalidValue> {
         match self {
-            Self::Operator(spec) => ranges(&spec.vnis, "vnis", Vni::MIN.get(), Vni::MAX.get()),
+            Self::Operator(spec) => {
+                ranges(&spec.vnis, "vnis", Vni::MIN.get(), Vni::MAX.get())?;
+                spec.ceiling.check()
+            }
             Self::Node(spec) => node(spec),
             Self::Port(spec) => port(spec),
             Self::Server(_) => Ok(()),
@@ -347,7 +344,11 @@ impl Spec {
     }
 }
 
-fn within(key: &str, number: u32, range: std::ops::RangeInclusive<u32>) -> Result<(), InvalidValue> {
+pub(super) fn within(
+    key: &str,
+    number: u32,
+    range: std::ops::RangeInclusive<u32>,
+) -> Result<(), InvalidValue> {
     if range.contains(&number) {
         return Ok(());
     }
@@ -356,6 +357,11 @@ fn within(key: &str, number: u32, range: std::ops::RangeInclusive<u32>) -> Resul
         format_args!("{key}: {number} is outside {low}–{high}"),
         format_args!("it is a number from {low} to {high}"),
     ))
+}
+
+pub(super) fn storm(key: &str, storm: &StormControl) -> Result<(), InvalidValue> {
+    let limits = [storm.broadcast, storm.multicast, storm.unknown];
+    limits.into_iter().flatten().try_for_each(|limit| within(key, limit, 1..=StormControl::MAX))
 }
 
 fn ranges(ranges: &Ranges, key: &str, least: u32, most: u32) -> Result<(), InvalidValue> {
@@ -390,6 +396,7 @@ fn node(spec: &NodeSpec) -> Result<(), InvalidValue> {
 }
 
 fn port(spec: &PortSpec) -> Result<(), InvalidValue> {
+    storm("storm", &spec.storm)?;
     if spec.role != PortRole::Handover && !spec.grants.is_empty() {
         return Err(InvalidValue::new(
             format_args!("grants: this port is {}", spec.role),
@@ -456,9 +463,7 @@ fn attachment(spec: &AttachmentSpec) -> Result<(), InvalidValue> {
     if let Some((key, _)) = learning.iter().find(|(_, is_set)| *is_set && !guards.macs.is_empty()) {
         return Err(agree::learns_nothing(key));
     }
-    for limit in [spec.storm.broadcast, spec.storm.multicast, spec.storm.unknown].into_iter().flatten() {
-        within("storm", limit, 1..=StormControl::MAX)?;
-    }
+    storm("storm", &spec.storm)?;
     let mut addresses = BTreeSet::new();
     for binding in &spec.bindings {
         if !addresses.insert(binding.address()) {

@@ -9,6 +9,7 @@ use super::map::Map;
 use super::key::Before;
 use super::load::{Load, Loads};
 use super::object::{Attachment, Body, Lease, LeaseState, Node, Object, Revision, Segment};
+use super::quota::{Lists, Usage};
 use super::spec::{OperatorSpec, PortSpec, ProfileSpec, ServerSpec};
 use super::transact::check_whole;
 use super::waiting::{Waiting, is_waiting};
@@ -22,21 +23,6 @@ pub(super) enum Target {
     Vni(Vni),
     /// Frames of a port.
     Frames(PortKey, Encap),
-}
-
-/// What an operator has, as quotas count it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Segments.
-    pub segments: u64,
-    /// Attachments.
-    pub attachments: u64,
-    /// Addresses that its segments may learn.
-    pub macs: u64,
-    /// Bits a second that are guaranteed to what comes from its attachments.
-    pub ingress: u64,
-    /// The same for what goes to them.
-    pub egress: u64,
 }
 
 /// The fabric at one revision.
@@ -88,6 +74,16 @@ impl State {
     /// What a node has.
     pub fn load(&self, node: &Name) -> Load {
         self.loads.of(node)
+    }
+
+    /// What an operator has on a node.
+    pub fn part(&self, node: &Name, operator: &Name) -> Load {
+        self.loads.part(node, operator)
+    }
+
+    /// What each operator has on a node, of those who have anything there or a right to it.
+    pub(super) fn parts(&self, node: &Name) -> Vec<(&Name, Load)> {
+        self.loads.parts(node)
     }
 
     /// The state that these objects are, at this revision. They come from a state, by way of a store.
@@ -229,47 +225,69 @@ impl State {
         self.waiting.at(node)
     }
 
-    /// Adds what an object counts, or takes it away. A profile counts for all that use it.
+    /// Adds what an object counts, or takes it away. A profile counts for all that use it, a server for all who lease it.
     fn count(&mut self, key: &Key, add: bool) {
-        let mut sum = Usage::default();
-        let operator = match key {
+        let Some((operator, sum)) = self.counts(key, add) else { return };
+        let mut usage = self.usage(&operator);
+        usage.change(&sum, add);
+        if usage == Usage::default() {
+            self.usage.remove(&operator);
+        } else {
+            self.usage.insert(operator, usage);
+        }
+    }
+
+    /// What an object that is there counts, and for whom.
+    fn counts(&mut self, key: &Key, add: bool) -> Option<(Name, Usage)> {
+        let none = Usage::default();
+        match key {
             Key::Segment(owned) => {
-                let Some(segment) = self.segment(owned) else { return };
-                sum = Usage { segments: 1, macs: segment.spec.mac_limit.into(), ..sum };
-                &owned.operator
+                let macs = self.segment(owned)?.spec.mac_limit.into();
+                Some((owned.operator.clone(), Usage { segments: 1, macs, ..none }))
             }
             Key::Attachment(owned) => {
-                let Some(attachment) = self.attachment(owned) else { return };
+                let attachment = self.attachment(owned)?;
                 let cir = |name: &Option<Name>| name.as_ref().map_or(0, |name| self.cir(&owned.beside(name)));
                 let (ingress, egress) = (cir(&attachment.spec.ingress), cir(&attachment.spec.egress));
-                sum = Usage { attachments: 1, ingress, egress, ..sum };
-                &owned.operator
+                let lists = Lists::of(&attachment.spec);
+                Some((owned.operator.clone(), Usage { attachments: 1, lists, ingress, egress, ..none }))
             }
             Key::Profile(owned) => {
-                let cir = self.cir(owned);
+                let cir = self.profile(owned)?.cir.get();
+                let mut sum = Usage { profiles: 1, ..none };
                 for (_, user) in self.attachments_of(key) {
                     let uses = |name: &Option<Name>| if name.as_ref() == Some(&owned.name) { cir } else { 0 };
                     sum.ingress += uses(&user.spec.ingress);
                     sum.egress += uses(&user.spec.egress);
                 }
-                &owned.operator
+                Some((owned.operator.clone(), sum))
             }
-            _ => return,
-        };
-        let mut usage = self.usage(operator);
-        let change = |count: &mut u64, by: u64| {
-            *count = if add { count.saturating_add(by) } else { count.saturating_sub(by) };
-        };
-        change(&mut usage.segments, sum.segments);
-        change(&mut usage.attachments, sum.attachments);
-        change(&mut usage.macs, sum.macs);
-        change(&mut usage.ingress, sum.ingress);
-        change(&mut usage.egress, sum.egress);
-        if usage == Usage::default() {
-            self.usage.remove(operator);
-        } else {
-            self.usage.insert(operator.clone(), usage);
+            // What is to be forgotten of a server is bounded by where it was, and gone within seconds where nodes answer.
+            Key::Tombstone(_, Freed::Vni(_) | Freed::Encap(..)) => match &self.get(key)?.body {
+                Body::Tombstone(grave) => Some((grave.operator.clone(), Usage { tombstones: 1, ..none })),
+                _ => None,
+            },
+            Key::Lease(owned) => {
+                let server = match self.lease(owned)? {
+                    lease if lease.state == LeaseState::Released => return None,
+                    lease => lease.spec.server.clone(),
+                };
+                self.entitle(&owned.operator.clone(), &server, add);
+                None
+            }
+            Key::Server(name) => {
+                let leases = self.referrers(key).filter_map(Key::operator).cloned().collect::<Vec<_>>();
+                leases.iter().for_each(|operator| self.entitle(operator, name, add));
+                None
+            }
+            _ => None,
         }
+    }
+
+    /// An operator has a right to a server, and so to room on its nodes; or has it no more.
+    fn entitle(&mut self, operator: &Name, server: &Name, add: bool) {
+        let nodes: Vec<Name> = self.ports_of(server).map(|port| port.node.clone()).collect();
+        nodes.iter().for_each(|node| self.loads.entitle(node, operator, add));
     }
 
     fn cir(&self, profile: &Owned) -> u64 {

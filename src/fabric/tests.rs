@@ -1,6 +1,7 @@
 //! Whole stories, and random ones: whatever is asked, in whatever order, every revision keeps every rule.
 
 mod invariants;
+mod quotas;
 mod random;
 mod seen;
 mod stories;
@@ -23,7 +24,7 @@ pub(super) struct Fabric {
 const SITE: &[(&str, &str)] = &[
     (
         "operator/alder",
-        r#"{"kind":"operator","spec":{"vnis":[[100,105]],"quota":{"segments":3,"attachments":6,"macs":4000}}}"#,
+        r#"{"kind":"operator","spec":{"vnis":[[100,105]],"quota":{"segments":3,"attachments":6,"macs":4000},"ceiling":{"mtu":9000}}}"#,
     ),
     ("operator/birch", r#"{"kind":"operator","spec":{"vnis":[[200,299]]}}"#),
     ("node/edge1", r#"{"kind":"node","spec":{"vtep":["10.99.0.1","fd99::1"]}}"#),
@@ -33,7 +34,7 @@ const SITE: &[(&str, &str)] = &[
     ("port/edge1/p1", r#"{"kind":"port","spec":{"role":"access"}}"#),
     ("port/edge1/p2", r#"{"kind":"port","spec":{"role":"access"}}"#),
     ("port/edge2/p1", r#"{"kind":"port","spec":{"role":"access"}}"#),
-    ("port/edge2/p2", r#"{"kind":"port","spec":{"role":"access"}}"#),
+    ("port/edge2/p2", r#"{"kind":"port","spec":{"role":"access","peer":true}}"#),
     (
         "port/edge1/h0",
         r#"{"kind":"port","spec":{"role":"handover","grants":{"alder":{"vids":[[10,12]]},"birch":{"vids":[[20,22]]}}}}"#,

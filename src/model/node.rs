@@ -60,6 +60,16 @@ impl Limits {
     pub(crate) const MOST: u32 = 1 << 20;
     /// The most addresses, of a node, a segment or an attachment.
     pub(crate) const MOST_FDB: u32 = 1 << 24;
+
+    /// MACs that attachments may list, all together: the room goes by how many attachments there may be.
+    pub const fn listed_macs(&self) -> u32 {
+        self.attachments.saturating_mul(4).saturating_add(1024)
+    }
+
+    /// Prefixes of all attachments together, and as many ethertypes and configured bindings.
+    pub const fn guard_entries(&self) -> u32 {
+        self.attachments.saturating_mul(8).saturating_add(1024)
+    }
 }
 
 impl Default for Limits {

@@ -169,7 +169,7 @@ async fn start(path: &Path) -> (Child, String) {
 pub const SITE: &str = "\
 kind: operator
 name: alder
-spec: { vnis: [[100, 199]] }
+spec: { vnis: [[100, 199]], ceiling: { mtu: 9000 } }
 ---
 kind: node
 name: edge1

@@ -8,6 +8,7 @@ mod counters;
 mod errors;
 mod limits;
 mod objects;
+mod quotas;
 mod secrets;
 mod site;
 mod trials;

@@ -71,7 +71,7 @@ impl Answer {
 
 /// The owner's part: two operators; s1 rented by alder and s2 by birch; a handover port granted to both.
 pub const SITE: &[(&str, &str)] = &[
-    ("operators/alder", r#"{"vnis":[[100,199]]}"#),
+    ("operators/alder", r#"{"vnis":[[100,199]],"ceiling":{"mtu":9000,"dscp":[40]}}"#),
     ("operators/birch", r#"{"vnis":[[200,299]]}"#),
     ("nodes/edge1", r#"{"vtep":["10.99.0.1"]}"#),
     ("nodes/edge2", r#"{"vtep":["10.99.0.2"]}"#),

@@ -51,8 +51,8 @@ pub struct Load {
 pub async fn build(world: &World) {
     let owner = Asker::new(world, "owner");
     let mut all = vec![
-        ("operators/alder", json!({"vnis": [[100, 199]]})),
-        ("operators/birch", json!({"vnis": [[200, 299]]})),
+        ("operators/alder", json!({"vnis": [[100, 199]], "ceiling": {"storm": {"broadcast": null}}})),
+        ("operators/birch", json!({"vnis": [[200, 299]], "ceiling": {"storm": {"broadcast": null}}})),
         ("nodes/edge1", json!({"vtep": ["10.99.0.1", "fd99::1"]})),
         ("nodes/edge2", json!({"vtep": ["10.99.0.2", "fd99::2"]})),
     ];
@@ -202,7 +202,8 @@ impl Changer<'_> {
             ["segment", ..] => json!({ "service": "lan", "ageing": number }),
             ["operator", name] => {
                 let first = if name == "alder" { 100 } else { 200 };
-                json!({ "vnis": [[first, first + 99]], "quota": { "macs": number } })
+                let ceiling = json!({ "storm": { "broadcast": null } });
+                json!({ "vnis": [[first, first + 99]], "quota": { "macs": number }, "ceiling": ceiling })
             }
             ["attachment", operator, name] => {
                 let port = if operator == "alder" { "p0" } else { "p1" };

@@ -363,7 +363,7 @@ Examples:
 A file has many objects. In YAML, each is a document:
   kind: segment
   name: alder/lan
-  spec: { service: lan, mtu: 9000 }
+  spec: { service: lan, ageing: 600 }
   ---
   kind: attachment
   ...
@@ -372,7 +372,7 @@ In TOML, each is a table of the list `object`:
   [[object]]
   kind = \"segment\"
   name = \"alder/lan\"
-  spec = { service = \"lan\", mtu = 9000 }
+  spec = { service = \"lan\", ageing = 600 }
 
 What would change is shown first. All of it is one transaction, or nothing is done. What is so already is not mentioned.
 `sillon confirm --help` says more of --confirm.";

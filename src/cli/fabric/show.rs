@@ -17,7 +17,10 @@ const fn columns(kind: Kind) -> (&'static str, &'static [(&'static str, &'static
                 ("segments", "/spec/quota/segments"),
                 ("attachments", "/spec/quota/attachments"),
                 ("macs", "/spec/quota/macs"),
+                ("profiles", "/spec/quota/profiles"),
+                ("prefixes", "/spec/quota/prefixes"),
                 ("bandwidth", "/spec/quota/bandwidth"),
+                ("mtu", "/spec/ceiling/mtu"),
             ],
         ),
         Kind::Node => (
@@ -35,6 +38,7 @@ const fn columns(kind: Kind) -> (&'static str, &'static [(&'static str, &'static
                 ("name", "/name"),
                 ("role", "/spec/role"),
                 ("grants", "/spec/grants"),
+                ("peer", "/spec/peer"),
                 ("down", "/status/conditions/Degraded/is"),
             ],
         ),
@@ -170,7 +174,7 @@ mod tests {
         let operator = json!({"name":"alder","spec":{"vnis":[[100,199],[300,300]],"quota":{"segments":3,"bandwidth":null}}});
         let text = table(Kind::Operator, &[operator]);
         let row: Vec<&str> = text.lines().last().unwrap_or_default().split_whitespace().collect();
-        assert_eq!(row, ["alder", "100-199", "300-300", "3", "-", "-", "-"]);
+        assert_eq!(row, ["alder", "100-199", "300-300", "3", "-", "-", "-", "-", "-", "-"]);
         assert_eq!(table(Kind::Node, &[]), "Nodes: none\n");
     }
 

@@ -34,8 +34,13 @@ pub fn assert_all(state: &State) {
                 };
                 let usage = usage.entry(&owned.operator).or_default();
                 usage.attachments += 1;
+                usage.lists.change(&Lists::of(&attachment.spec), true);
                 usage.ingress += cir(&attachment.spec.ingress);
                 usage.egress += cir(&attachment.spec.egress);
+            }
+            (Key::Profile(owned), _) => usage.entry(&owned.operator).or_default().profiles += 1,
+            (Key::Tombstone(_, Freed::Vni(_) | Freed::Encap(..)), Body::Tombstone(grave)) => {
+                usage.entry(&grave.operator).or_default().tombstones += 1;
             }
             (_, Body::Lease(lease)) if lease.state.holds_server() => {
                 assert!(held.insert(&lease.spec.server), "{key}");
@@ -126,6 +131,36 @@ pub fn assert_concerned(before: &State, after: &State, events: &[Event]) {
     }
 }
 
+/// The parts of a node are all of it, and are of those who have something there or a right to it.
+fn assert_parts(state: &State, node: &Name, whole: Load) {
+    let mut may: BTreeSet<&Name> = BTreeSet::new();
+    for (key, object) in state.objects() {
+        match (key, &object.body) {
+            (Key::Port(port), Body::Port { spec }) if port.node == *node => may.extend(spec.grants.keys()),
+            (Key::Lease(owned), Body::Lease(lease))
+                if lease.state != LeaseState::Released
+                    && state.ports_of(&lease.spec.server).any(|port| port.node == *node) =>
+            {
+                may.insert(&owned.operator);
+            }
+            (Key::Attachment(owned), Body::Attachment(attachment)) if attachment.spec.port.node == *node => {
+                may.insert(&owned.operator);
+            }
+            _ => {}
+        }
+    }
+    let (mut sum, parts) =
+        (Load { remotes: whole.remotes, uplinks: whole.uplinks, ..Load::default() }, state.parts(node));
+    for (_, part) in &parts {
+        sum.attachments += part.attachments;
+        sum.segments += part.segments;
+        sum.macs += part.macs;
+        sum.lists.change(&part.lists, true);
+    }
+    assert_eq!(sum, whole, "{node}");
+    assert!(parts.into_iter().map(|(name, _)| name).eq(may), "{node}");
+}
+
 /// What is counted as objects come and go is what there is.
 pub fn assert_loads(state: &State) {
     for key in state.of_kind(Kind::Node) {
@@ -140,6 +175,7 @@ pub fn assert_loads(state: &State) {
                     if attachment.spec.port.node == *node =>
                 {
                     slow.attachments += 1;
+                    slow.lists.change(&Lists::of(&attachment.spec), true);
                     segments.insert(owned.beside(&attachment.spec.segment));
                 }
                 _ => {}
@@ -155,6 +191,7 @@ pub fn assert_loads(state: &State) {
         (slow.segments, slow.remotes) = (segments.len() as u64, remotes.len() as u64);
         assert_eq!(state.load(node), slow, "{node}");
         assert_eq!(state.remotes_of(node), remotes);
+        assert_parts(state, node, slow);
         let attached = state.objects().filter_map(|(key, object)| match &object.body {
             Body::Attachment(attachment) if attachment.spec.port.node == *node => Some(key.clone()),
             _ => None,

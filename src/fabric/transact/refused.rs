@@ -38,6 +38,8 @@ pub enum Rule {
     Trial,
     /// What is asked of a port or an uplink, its device can do, as far as its agent has said what that is.
     Device,
+    /// What costs others is the owner's decision: an operator asks for no more than its and the port's ceilings let it.
+    Ceiling,
 }
 
 /// A transaction that was not made.

@@ -1,8 +1,10 @@
 //! Every rule that needs more than one object. What is asked is found from what was touched; how much else there is does not matter.
 
 mod attachments;
+mod ceilings;
 mod devices;
 mod objects;
+mod quotas;
 
 use std::collections::BTreeSet;
 
@@ -57,7 +59,8 @@ pub(super) fn check(before: &State, next: &State, touched: &BTreeSet<Key>) -> Re
         references(next, key)?;
         concerned.add(before, next, key);
     }
-    concerned.check(before, next, touched.iter())
+    concerned.check(before, next, touched.iter())?;
+    quotas::tombstones(before, next, touched.iter())
 }
 
 /// Asks every rule of every object, of a state that did not come from [`super::transact`].
@@ -161,7 +164,7 @@ impl Concerned {
         touched: impl Iterator<Item = &'k Key>,
     ) -> Result<(), Refused> {
         for operator in &self.operators {
-            objects::operator(next, operator)?;
+            quotas::operator(before, next, operator, &self.nodes)?;
         }
         for key in touched {
             match key {
@@ -176,23 +179,35 @@ impl Concerned {
         for segment in &self.segments {
             objects::vni(before, next, segment)?;
             attachments::together(next, segment)?;
+            ceilings::segment(before, next, segment)?;
         }
         for attachment in &self.attachments {
             attachments::check(before, next, attachment)?;
+            ceilings::attachment(before, next, attachment)?;
         }
         self.segments.iter().try_for_each(|segment| devices::uplinks(before, next, segment))?;
         self.met.iter().try_for_each(|(one, two)| reach(next, one, two))?;
-        self.nodes.iter().try_for_each(|name| node(next, name))
+        self.nodes.iter().try_for_each(|name| {
+            node(next, name)?;
+            quotas::room(before, next, name)
+        })
     }
 
     fn add(&mut self, before: &State, next: &State, key: &Key) {
         match key {
             Key::Operator(name) => {
                 self.operators.insert(name.clone());
-                let own = next.referrers(key);
-                self.segments.extend(own.filter_map(|key| {
-                    if let Key::Segment(owned) = key { Some(owned.clone()) } else { None }
-                }));
+                let ceiling = |state: &State| state.operator(name).map(|spec| spec.ceiling.clone());
+                let other_ceiling = ceiling(before) != ceiling(next);
+                for own in next.referrers(key) {
+                    match own {
+                        Key::Segment(owned) => drop(self.segments.insert(owned.clone())),
+                        Key::Attachment(owned) if other_ceiling => {
+                            self.attachments.insert(owned.clone());
+                        }
+                        _ => {}
+                    }
+                }
             }
             Key::Node(name) => {
                 self.nodes.insert(name.clone());

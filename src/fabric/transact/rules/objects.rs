@@ -4,7 +4,7 @@ use super::super::refused::refuse;
 use super::super::{Refused, Rule};
 use crate::fabric::state::{State, Target};
 use crate::fabric::{Key, Kind, Owned, PortKey};
-use crate::model::{BitRate, Name, PortRole, Vni};
+use crate::model::{Name, PortRole, Vni};
 
 /// Its VNIs are no other's.
 pub(super) fn pool(next: &State, name: &Name) -> Result<(), Refused> {
@@ -18,29 +18,6 @@ pub(super) fn pool(next: &State, name: &Name) -> Result<(), Refused> {
         }
     }
     Ok(())
-}
-
-/// It has no more than its quota.
-pub(super) fn operator(next: &State, name: &Name) -> Result<(), Refused> {
-    let key = Key::Operator(name.clone());
-    let Some(spec) = next.operator(name) else { return Ok(()) };
-    let (usage, quota) = (next.usage(name), &spec.quota);
-    let mut all = vec![
-        ("segments", usage.segments, quota.segments.into()),
-        ("attachments", usage.attachments, quota.attachments.into()),
-        ("addresses (mac_limit of all segments)", usage.macs, quota.macs),
-    ];
-    let bandwidth = quota.bandwidth.map(BitRate::get);
-    all.extend(
-        bandwidth.map(|most| ("bit/s of guaranteed bandwidth", usage.ingress.max(usage.egress), most)),
-    );
-    match all.into_iter().find(|(_, used, most)| used > most) {
-        None => Ok(()),
-        Some((what, used, most)) => {
-            let message = format!("{name} would have {used} {what}, and may have {most}");
-            refuse(Rule::Quota, message, "remove something, or ask the owner for more", [&key])
-        }
-    }
 }
 
 /// What is attached or buried there under an operator's grant is not granted to another.

@@ -1,0 +1,202 @@
+//! The rules of how much there may be: an operator's quotas, and the room of a node.
+//!
+//! They are asked of what grows. What is there already, of a store that an older Sillon wrote or of an operator whose owner thought again, is let be:
+//! it must neither keep a controller from starting nor anybody from removing something. What the owner lowers stays above what is in use.
+//!
+//! A node's room is shared by all who have a right to something on it, and none of them may leave another without: half of everything is divided
+//! among them as what each can count on. What is more than that is taken from the other half, by whoever comes first.
+
+use std::collections::BTreeSet;
+
+use super::super::refused::refuse;
+use super::super::{Refused, Rule};
+use crate::fabric::quota::Lists;
+use crate::fabric::state::State;
+use crate::fabric::{Key, Kind, Load, Owned, Quota, Usage};
+use crate::model::{BitRate, Limits, Name};
+
+/// Something that is counted: what it is, how much of it there was and is, and how much there might have been and may be.
+struct Counted {
+    what: &'static str,
+    used: [u64; 2],
+    most: [u64; 2],
+}
+
+impl Counted {
+    /// Whether it is beyond what it may be, and that is this transaction's doing.
+    const fn is_too_much(&self) -> bool {
+        let ([was, is], [might, may]) = (self.used, self.most);
+        is > may && (is > was || may < might)
+    }
+}
+
+/// An operator has no more than its quota, anywhere and on each of these nodes.
+pub(super) fn operator(
+    before: &State,
+    next: &State,
+    name: &Name,
+    nodes: &BTreeSet<Name>,
+) -> Result<(), Refused> {
+    let Some(spec) = next.operator(name) else { return Ok(()) };
+    let was = before.operator(name).unwrap_or(spec);
+    let most = [&was.quota, &spec.quota];
+    let all = count([before.usage(name), next.usage(name)].map(usage), most.map(whole));
+    exceeded(name, all, "")?;
+    let changes = was.quota.node != spec.quota.node;
+    let every = next.of_kind(Kind::Node).filter(|_| changes).filter_map(|key| match key {
+        Key::Node(node) => Some(node),
+        _ => None,
+    });
+    for node in nodes.iter().chain(every) {
+        let parts = [before, next].map(|state| load(state.part(node, name)));
+        exceeded(name, count(parts, most.map(on_node)), &format!(" on {node}"))?;
+    }
+    Ok(())
+}
+
+fn exceeded(name: &Name, all: impl Iterator<Item = Counted>, place: &str) -> Result<(), Refused> {
+    let Some(Counted { what, used: [_, is], most: [_, may] }) = all.into_iter().find(Counted::is_too_much)
+    else {
+        return Ok(());
+    };
+    let message = format!("{name} would have {is} {what}{place}, and may have {may}");
+    refuse(
+        Rule::Quota,
+        message,
+        "remove something, or ask the owner for more",
+        [&Key::Operator(name.clone())],
+    )
+}
+
+const NAMES: [&str; 9] = [
+    "segments",
+    "attachments",
+    "addresses (mac_limit of all segments)",
+    "prefixes",
+    "listed MACs",
+    "ethertypes",
+    "bindings",
+    "profiles",
+    "bit/s of guaranteed bandwidth",
+];
+
+fn count<const N: usize>(used: [[u64; N]; 2], most: [[u64; N]; 2]) -> impl Iterator<Item = Counted> {
+    let ([was, is], [might, may]) = (used, most);
+    NAMES.into_iter().zip(0..N).map(move |(what, i)| Counted {
+        what,
+        used: [was[i], is[i]],
+        most: [might[i], may[i]],
+    })
+}
+
+const fn usage(usage: Usage) -> [u64; 9] {
+    let Usage { segments, attachments, macs, profiles, lists, ingress, egress, tombstones: _ } = usage;
+    let [prefixes, listed, ethertypes, bindings] = lists_of(lists);
+    let bandwidth = if ingress > egress { ingress } else { egress };
+    [segments, attachments, macs, prefixes, listed, ethertypes, bindings, profiles, bandwidth]
+}
+
+const fn load(load: Load) -> [u64; 7] {
+    let [prefixes, listed, ethertypes, bindings] = lists_of(load.lists);
+    [load.segments, load.attachments, load.macs, prefixes, listed, ethertypes, bindings]
+}
+
+const fn lists_of(lists: Lists) -> [u64; 4] {
+    [lists.prefixes, lists.macs, lists.ethertypes, lists.bindings]
+}
+
+fn whole(quota: &Quota) -> [u64; 9] {
+    [
+        quota.segments.into(),
+        quota.attachments.into(),
+        quota.macs,
+        quota.prefixes.into(),
+        quota.listed_macs.into(),
+        quota.ethertypes.into(),
+        quota.bindings.into(),
+        quota.profiles.into(),
+        quota.bandwidth.map_or(u64::MAX, BitRate::get),
+    ]
+}
+
+fn on_node(quota: &Quota) -> [u64; 7] {
+    let node = &quota.node;
+    [
+        node.segments.map_or(u64::MAX, u64::from),
+        node.attachments.map_or(u64::MAX, u64::from),
+        node.macs.unwrap_or(u64::MAX),
+        node.prefixes.into(),
+        node.listed_macs.into(),
+        node.ethertypes.into(),
+        node.bindings.into(),
+    ]
+}
+
+/// Who churns on a node that does not answer leaves a grave each time. Nothing new is had before some of them are confirmed.
+pub(super) fn tombstones<'k>(
+    before: &State,
+    next: &State,
+    touched: impl Iterator<Item = &'k Key>,
+) -> Result<(), Refused> {
+    let takes = |key: &Key| match key {
+        Key::Attachment(owned) => next.attachment(owned).is_some_and(|is| is_new(before, owned, is)),
+        Key::Segment(owned) => {
+            next.segment(owned).map(|is| is.vni) != before.segment(owned).map(|was| was.vni)
+                && next.segment(owned).is_some()
+        }
+        _ => false,
+    };
+    for name in touched.filter(|key| takes(key)).filter_map(Key::operator).collect::<BTreeSet<_>>() {
+        let Some(spec) = next.operator(name) else { continue };
+        let (graves, most) = (next.usage(name).tombstones, u64::from(spec.quota.tombstones));
+        if graves > most {
+            let message = format!(
+                "{name} gave up {graves} VNIs and encapsulations that nodes have yet to confirm, and may have {most}"
+            );
+            let help = "wait until the nodes have confirmed, or ask the owner what is wrong with them";
+            return refuse(Rule::Quota, message, help, [&Key::Operator(name.clone())]);
+        }
+    }
+    Ok(())
+}
+
+fn is_new(before: &State, owned: &Owned, is: &crate::fabric::Attachment) -> bool {
+    before.attachment(owned).is_none_or(|was| !is.stays(was))
+}
+
+/// A node has room for what it shall hold, and each who has a right to it keeps what it can count on.
+pub(super) fn room(before: &State, next: &State, name: &Name) -> Result<(), Refused> {
+    let Some(node) = next.node(name) else { return Ok(()) };
+    let limits = [before.node(name).unwrap_or(node).spec.limits, node.spec.limits].map(rooms);
+    let all = count([before.load(name), next.load(name)].map(load), limits);
+    if let Some(Counted { what, .. }) = all.into_iter().find(Counted::is_too_much) {
+        return full(name, what);
+    }
+    let parts = next.parts(name);
+    let others = u64::try_from(parts.len()).unwrap_or(u64::MAX).max(1);
+    let grown = parts.iter().map(|(operator, part)| (load(before.part(name, operator)), load(*part)));
+    for (was, is) in grown {
+        for (i, room) in limits[1].iter().enumerate() {
+            let reserve = room / 2 / others;
+            let kept =
+                || parts.iter().map(|(_, part)| load(*part)[i].max(reserve)).fold(0, u64::saturating_add);
+            if is[i] > was[i] && is[i] > reserve && kept() > *room {
+                return full(name, NAMES[i]);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn rooms(limits: Limits) -> [u64; 7] {
+    let [prefixes, listed, ethertypes, bindings] = lists_of(Lists::room(&limits));
+    let own = [limits.segments, limits.attachments, limits.fdb].map(u64::from);
+    [own[0], own[1], own[2], prefixes, listed, ethertypes, bindings]
+}
+
+fn full(name: &Name, what: &str) -> Result<(), Refused> {
+    let key = Key::Node(name.clone());
+    let what = what.split(" (").next().unwrap_or(what);
+    let message = format!("{key} has no room for more {what}");
+    refuse(Rule::Room, message, "attach elsewhere, or ask the owner for room", [&key])
+}
