@@ -12,6 +12,7 @@ pub mod fabric;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 pub mod identity;
+mod lobby;
 pub mod model;
 pub mod net;
 pub mod pki;

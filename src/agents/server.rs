@@ -1,15 +1,21 @@
 //! The agents' listener: TLS, who it is, and a session for each.
 
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Agents;
@@ -17,15 +23,18 @@ use super::session::{Peer, Session, leads};
 use super::share::Sharing;
 use crate::controller::Controller;
 use crate::identity::Identity;
+use crate::lobby::{Lobby, Places, Visit};
 use crate::pki::{Tls, TlsError};
 use crate::protocol::LONGEST_REPORT;
 use crate::protocol::pb::{self, agents_server, from_agent::What};
 use crate::store::Store;
 
 /// How long a peer may take to say who it is: in TLS, and then in words.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Handshakes under way at a time.
-const HANDSHAKES: usize = 256;
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Handshakes under way at a time, and those of one source address that have lasted for a moment.
+const HANDSHAKES: (u32, u32) = (1024, 32);
+/// Connections of one identity. An agent has one or two, and may have the next before we know that they are gone.
+const OF_ONE: u32 = 8;
 /// After so long without a word, a peer is asked whether it is there, and so long it may take to say so.
 const ALIVE: Duration = Duration::from_secs(5);
 
@@ -57,8 +66,15 @@ pub async fn serve<S: Store + 'static>(
     let agents = Agents::new(controller, tls, stop.clone());
     let service = agents_server::AgentsServer::new(agents.clone()).max_decoding_message_size(LONGEST_REPORT);
     let (send, incoming) = mpsc::channel(1);
+    let (lobby, places) = (Lobby::new(HANDSHAKES.0, HANDSHAKES.1), Arc::new(Places::new(OF_ONE)));
     let accepting = listeners.into_iter().map(|listener| {
-        tokio::spawn(accept(listener, TlsAcceptor::from(Arc::clone(&config)), send.clone(), stop.clone()))
+        let door = Door {
+            tls: TlsAcceptor::from(Arc::clone(&config)),
+            lobby: lobby.clone(),
+            places: Arc::clone(&places),
+            send: send.clone(),
+        };
+        tokio::spawn(door.accept(listener, stop.clone()))
     });
     let accepting: Vec<_> = accepting.collect();
     drop(send);
@@ -76,42 +92,115 @@ pub async fn serve<S: Store + 'static>(
     Ok(done?)
 }
 
-type Accepted = Result<TlsStream<TcpStream>, std::io::Error>;
-
-/// Shakes hands with whoever comes; nobody waits for a slow one.
-async fn accept(
-    listener: TcpListener,
+/// What all connections of the listeners go through.
+#[derive(Clone)]
+struct Door {
     tls: TlsAcceptor,
-    send: mpsc::Sender<Accepted>,
-    stop: CancellationToken,
-) {
-    let places = Arc::new(Semaphore::new(HANDSHAKES));
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // As many files are open as may be: it goes on when some are closed.
-                tracing::warn!(%error, "a connection can't be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
+    lobby: Lobby,
+    places: Arc<Places>,
+    send: mpsc::Sender<Result<Guest, io::Error>>,
+}
+
+impl Door {
+    /// Shakes hands with whoever comes; nobody waits for a slow one.
+    async fn accept(self, listener: TcpListener, stop: CancellationToken) {
+        loop {
+            let accepted = tokio::select! {
+                () = stop.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    let (door, visit) = (self.clone(), self.lobby.enter(peer.ip()));
+                    tokio::spawn(async move { door.shake_hands(stream, visit, peer).await });
+                }
+                Err(error) => {
+                    // As many files are open as may be: it goes on when some are closed.
+                    tracing::warn!(%error, "a connection can't be accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
             }
+        }
+    }
+
+    async fn shake_hands(self, stream: TcpStream, visit: Visit, peer: SocketAddr) {
+        // Only later than it could be, if it can't be set.
+        let _ = stream.set_nodelay(true);
+        let secured = tokio::select! {
+            secured = timeout(PATIENCE, self.tls.accept(stream)) => secured,
+            () = visit.sent_away() => return tracing::debug!(%peer, "a connection makes room for newer ones"),
         };
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let (tls, send) = (tls.clone(), send.clone());
-        tokio::spawn(async move {
-            let _place = place;
-            // Only later than it could be, if it can't be set.
-            let _ = stream.set_nodelay(true);
-            match timeout(PATIENCE, tls.accept(stream)).await {
-                Ok(Ok(stream)) => drop(send.send(Ok(stream)).await),
-                Ok(Err(error)) => tracing::debug!(%peer, %error, "a connection was refused"),
-                Err(_) => tracing::debug!(%peer, "a peer took too long to shake hands"),
+        let stream = match secured {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return tracing::debug!(%peer, %error, "a connection was refused"),
+            Err(_) => return tracing::debug!(%peer, "a peer took too long to shake hands"),
+        };
+        let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        // Who is no node is told so, if it asks.
+        let who = certificate.and_then(|certificate| Identity::of_certificate(certificate).ok());
+        let place = who.as_ref().and_then(|who| self.places.take(who));
+        match (who, place) {
+            (Some(_), Some(place)) => {
+                drop(visit);
+                let _ = self.send.send(Ok(Guest { stream, _place: place })).await;
             }
-        });
+            (Some(who), None) => tracing::info!(%peer, %who, "one connection too many"),
+            (None, _) => tracing::info!(%peer, "somebody connected with a certificate that says nobody"),
+        }
+    }
+}
+
+/// A connection that is secured, with its place.
+struct Guest {
+    stream: TlsStream<TcpStream>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Connected for Guest {
+    type ConnectInfo = <TlsStream<TcpStream> as Connected>::ConnectInfo;
+
+    fn connect_info(&self) -> Self::ConnectInfo {
+        self.stream.connect_info()
+    }
+}
+
+impl AsyncRead for Guest {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Guest {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 

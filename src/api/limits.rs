@@ -1,8 +1,7 @@
 //! What a request may cost, and what all of them together may. Nobody takes what others need: rates and places are by identity.
 
-use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -17,6 +16,7 @@ use super::problem::Problem;
 use super::{Api, call};
 use crate::authz::Denied;
 use crate::identity::Identity;
+use crate::lobby::{MANY, Places};
 
 /// What requests and connections may cost.
 #[derive(Debug, Clone)]
@@ -41,9 +41,13 @@ pub struct Limits {
     pub header_bytes: usize,
     /// In what time they have to be there.
     pub header_time: Duration,
-    /// In what time a connection has to be secured.
+    /// In what time a connection has to be secured; and for how long one may last whose certificate says nobody.
     pub handshake_time: Duration,
-    /// Connections of all.
+    /// Connections that are not secured yet …
+    pub unsecured: u32,
+    /// … and those of them of one source address, once they had half a second.
+    pub unsecured_of_one: u32,
+    /// Connections of all who have shown a certificate.
     pub connections: u32,
     /// Connections of one identity.
     pub connections_of_one: u32,
@@ -65,40 +69,13 @@ impl Default for Limits {
             streams: 16,
             header_bytes: 16 << 10,
             header_time: Duration::from_secs(10),
-            handshake_time: Duration::from_secs(10),
+            handshake_time: Duration::from_secs(5),
+            unsecured: 1024,
+            unsecured_of_one: 32,
             connections: 2048,
             connections_of_one: 64,
             connection_time: Duration::from_secs(3600),
         }
-    }
-}
-
-/// Identities of which the places are remembered, before those that have none taken are forgotten. Whoever has a certificate can be one, and
-/// nobody else.
-const MANY: usize = 1024;
-
-/// Places that are counted by identity.
-#[derive(Debug)]
-pub struct Places {
-    most: u32,
-    taken: Mutex<HashMap<Identity, Arc<Semaphore>>>,
-}
-
-impl Places {
-    /// So many for each.
-    pub fn new(most: u32) -> Self {
-        Self { most, taken: Mutex::default() }
-    }
-
-    /// A place, if there is one; it is given back when it is dropped.
-    pub fn take(&self, who: &Identity) -> Option<OwnedSemaphorePermit> {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if taken.len() > MANY {
-            // Who has a place keeps the semaphore alive by it.
-            taken.retain(|_, places| Arc::strong_count(places) > 1);
-        }
-        let places = taken.entry(who.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.most as usize)));
-        Arc::clone(places).try_acquire_owned().ok()
     }
 }
 
@@ -168,25 +145,5 @@ async fn guarded(api: &Api, request: Request, next: Next) -> Result<Response, Pr
         Err(_) => Err(Problem::unavailable(format!(
             "the answer was not there within {time:?}; whether a change was made is not known: look first"
         ))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn places_come_back_and_are_forgotten() {
-        let places = Places::new(1);
-        let who = |index: usize| format!("operator/o{index}").parse::<Identity>().unwrap();
-        let first = places.take(&who(0)).unwrap();
-        assert!(places.take(&who(0)).is_none() && places.take(&who(1)).is_some());
-        for index in 2..3 * MANY {
-            drop(places.take(&who(index)).unwrap());
-        }
-        assert!(places.taken.lock().unwrap().len() <= MANY + 1);
-        assert!(places.take(&who(0)).is_none(), "a place that is taken is not forgotten");
-        drop(first);
-        assert!(places.take(&who(0)).is_some());
     }
 }

@@ -1,7 +1,7 @@
 //! The API's listener: TLS with a certificate of whoever connects, HTTP/1.1 and HTTP/2.
 
 use std::convert::Infallible;
-use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,16 +16,16 @@ use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use super::limits::Places;
 use super::{Api, Limits, router};
 use crate::identity::Identity;
+use crate::lobby::{Lobby, Places, Visit};
 use crate::pki::{HTTP, Tls, TlsError};
 
 /// How long what is under way may last once its connection is to end.
@@ -104,10 +104,11 @@ impl Gate for Arc<ServerConfig> {
 /// Takes connections until the API is stopped, and returns when the last has ended. What is wrong with a connection ends that one.
 pub async fn serve(tcp: TcpListener, gate: impl Gate, api: Api) {
     let limits = api.limits().clone();
-    let all = Arc::new(Semaphore::new(limits.connections as usize));
+    let lobby = Lobby::new(limits.unsecured, limits.unsecured_of_one);
     let door = Arc::new(Door {
         router: router(api.clone()),
         places: Places::new(limits.connections_of_one),
+        all: Semaphore::new(limits.connections as usize),
         api: api.clone(),
         gate,
     });
@@ -115,16 +116,13 @@ pub async fn serve(tcp: TcpListener, gate: impl Gate, api: Api) {
     loop {
         let accepted = tokio::select! {
             () = api.stop().cancelled() => break,
-            accepted = accept(&tcp, &all) => accepted,
+            accepted = tcp.accept() => accepted,
         };
         match accepted {
-            Ok((stream, permit)) => {
+            Ok((stream, from)) => {
                 let config = with_protocols(door.gate.config());
-                let door = Arc::clone(&door);
-                tasks.spawn(async move {
-                    door.connection(stream, config).await;
-                    drop(permit);
-                });
+                let (door, visit) = (Arc::clone(&door), lobby.enter(from.ip()));
+                tasks.spawn(async move { door.connection(stream, visit, from.ip(), config).await });
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be taken");
@@ -135,13 +133,6 @@ pub async fn serve(tcp: TcpListener, gate: impl Gate, api: Api) {
     drop(tcp);
     tasks.close();
     tasks.wait().await;
-}
-
-/// The next connection, once there is a place for it. Until then it waits in the kernel's queue.
-async fn accept(tcp: &TcpListener, all: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(all).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = tcp.accept().await?;
-    Ok((stream, permit))
 }
 
 /// What is spoken behind the handshake, unless the configuration says so already.
@@ -157,34 +148,40 @@ fn with_protocols(config: Arc<ServerConfig>) -> Arc<ServerConfig> {
 /// What connections share.
 struct Door<G> {
     router: Router,
+    /// Of who has shown a certificate: his own, and all.
     places: Places,
+    all: Semaphore,
     api: Api,
     gate: G,
 }
 
 impl<G: Gate> Door<G> {
-    async fn connection(&self, stream: TcpStream, config: Arc<ServerConfig>) {
+    async fn connection(&self, stream: TcpStream, visit: Visit, from: IpAddr, config: Arc<ServerConfig>) {
         let set = stream.set_nodelay(true);
         let set = set.and_then(|()| Ok(setsockopt(&stream, TcpUserTimeout, &UNACKNOWLEDGED_MS)?));
         if let Err(error) = set {
             return tracing::debug!(%error, "a connection was gone at once");
         }
         let limits = self.api.limits();
-        let handshake = TlsAcceptor::from(config).accept(stream);
-        let stream = match timeout(limits.handshake_time, handshake).await {
+        let handshake = timeout(limits.handshake_time, TlsAcceptor::from(config).accept(stream));
+        let secured = tokio::select! {
+            secured = handshake => secured,
+            () = visit.sent_away() => return tracing::debug!(%from, "a connection makes room for newer ones"),
+        };
+        let stream = match secured {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return tracing::debug!(%error, "a connection was not secured"),
             Err(_) => return tracing::debug!("a connection was not secured in time"),
         };
-        // Without an identity, every request is told so.
-        let who = identity(&stream);
-        let place = who.as_ref().map(|who| self.places.take(who));
-        match (&who, place) {
-            (Some(who), Some(None)) => tracing::info!(%who, "one connection too many"),
-            (_, place) => {
-                self.requests(stream, who, limits).await;
-                drop(place);
-            }
+        let Some(who) = identity(&stream) else {
+            // Every request is told so. It stays where it was, and not for long.
+            let told = timeout(limits.handshake_time, self.requests(stream, None, limits));
+            return tokio::select! { _ = told => {}, () = visit.sent_away() => {} };
+        };
+        drop(visit);
+        match (self.places.take(&who), self.all.try_acquire()) {
+            (Some(_place), Ok(_one_of_all)) => self.requests(stream, Some(who), limits).await,
+            _ => tracing::info!(%who, "one connection too many"),
         }
     }
 

@@ -6,6 +6,7 @@ mod audit;
 mod cli;
 mod counters;
 mod errors;
+mod idle;
 mod limits;
 mod objects;
 mod quotas;

@@ -12,6 +12,7 @@ mod counters;
 #[path = "../suppress/frames.rs"]
 mod frames;
 mod left_out;
+mod idle;
 mod nodes;
 mod site;
 mod stream;

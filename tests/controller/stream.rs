@@ -32,7 +32,7 @@ fn listener() -> std::net::TcpListener {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap()
 }
 
-async fn start() -> (Site, Running, SocketAddr) {
+pub async fn start() -> (Site, Running, SocketAddr) {
     let site = Site::new(&["127.0.0.1"]);
     let listener = listener();
     let at = listener.local_addr().unwrap();
