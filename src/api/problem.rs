@@ -220,6 +220,11 @@ impl Problem {
                 tracing::error!(%error, "a request came to a controller that has stopped");
                 Self::unavailable("the controller has stopped following its store")
             }
+            SubmitError::TooMany(wait) => Self::too_many(
+                "more changes, or bytes of them, than an operator may make in so little time",
+                wait,
+            )
+            .help("wait, and ask for what is needed in one transaction"),
             SubmitError::Busy | SubmitError::Deposed | SubmitError::Closed => {
                 Self::unavailable("the change could not be made now, and was not; try again")
             }

@@ -15,6 +15,7 @@
 //! requests.
 #![forbid(unsafe_code)]
 
+mod budget;
 mod config;
 pub mod counters;
 mod draft;
@@ -30,7 +31,7 @@ mod writer;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::Stream;
 use jiff::Timestamp;
@@ -39,6 +40,8 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+pub use self::budget::Allowance;
+use self::budget::Budgets;
 pub use self::config::{ApiConfig, AuditConfig, Config, ListenerConfig};
 use self::counters::Newest;
 pub use self::history::Compacted;
@@ -65,6 +68,10 @@ pub struct Settings {
     pub history: usize,
     /// How often a request is made again because another controller was faster.
     pub tries: u32,
+    /// How many changes an operator may ask for.
+    pub changes: Allowance,
+    /// And how many bytes they may take in the store.
+    pub bytes: Allowance,
     /// What signs the audit log. Without it, the log has entries and no checkpoints.
     pub audit: Option<Arc<Signer>>,
 }
@@ -77,6 +84,8 @@ impl Default for Settings {
             tick: Duration::from_secs(1),
             history: 4096,
             tries: 16,
+            changes: Allowance { rate: 200.0, burst: 10_000.0 },
+            bytes: Allowance { rate: 1_048_576.0, burst: 33_554_432.0 },
             audit: None,
         }
     }
@@ -118,6 +127,11 @@ pub enum SubmitError {
     /// It was to be done only while this controller leads.
     #[error("this controller no longer leads")]
     Deposed,
+    /// The operator has asked for more than it may in so little time.
+    #[error(
+        "more changes, or bytes of them, than an operator may make in so little time; try again in {0:?}"
+    )]
+    TooMany(Duration),
     /// The store failed. Whether the request was carried out is not known: look before it is made again.
     #[error(transparent)]
     Store(StoreError),
@@ -178,6 +192,7 @@ pub struct Controller<S> {
 struct Inner<S> {
     store: Arc<S>,
     requests: Requests,
+    budgets: Arc<Budgets>,
     now: watch::Receiver<Now>,
     history: history::Shared,
     lead: watch::Receiver<Option<Lead>>,
@@ -214,7 +229,9 @@ impl<S: Store + 'static> Controller<S> {
         let (requests, queue) = queue::queue();
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let log = (settings.audit.clone(), tree);
-        let writer = Writer::new(Arc::clone(&store), (say, history.clone()), settings.tries, log);
+        let budgets = Arc::new(Budgets::new(settings.changes, settings.bytes));
+        let said = (say, history.clone());
+        let writer = Writer::new(Arc::clone(&store), said, settings.tries, log, Arc::clone(&budgets));
         tasks.spawn(writer.run(queue, stop.clone()));
         let (say, lead) = watch::channel(None);
         let leader = lead::Leader {
@@ -229,7 +246,8 @@ impl<S: Store + 'static> Controller<S> {
         tasks.close();
         let guard = stop.clone().drop_guard();
         let counters = Newest::default();
-        let inner = Inner { store, requests, now, history, lead, counters, tasks, stop, _guard: guard };
+        let inner =
+            Inner { store, requests, budgets, now, history, lead, counters, tasks, stop, _guard: guard };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -252,6 +270,9 @@ impl<S: Store + 'static> Controller<S> {
     /// # Errors
     /// See [`SubmitError`]; nothing was changed, unless the store failed.
     pub async fn submit(&self, request: Request) -> Result<Committed, SubmitError> {
+        // Also what is only tried takes the writer's time.
+        let admitted = self.inner.budgets.admit(&request.who, request.changes.len(), Instant::now());
+        admitted.map_err(SubmitError::TooMany)?;
         ask(&self.inner.requests, request, None).await
     }
 

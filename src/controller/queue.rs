@@ -1,14 +1,26 @@
 //! Requests that wait for the writer: those of people and of time in one queue, those of agents in another. The writer takes from both in turns, so
 //! that who asks for a change does not wait behind all that a thousand agents report when a controller starts, and reports are never left for good.
+//!
+//! **Who asks for much waits for himself.** Of those who ask, each identity has a queue of its own, and they take turns. And of what is committed
+//! together, an operator has a part at most: what comes while it is written is in what is written next, however much another still has in its queue.
+
+use std::collections::{HashMap, VecDeque};
 
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use super::SubmitError;
 use super::plan::Pending;
+use crate::audit::Who;
 use crate::fabric::Actor;
+use crate::identity::Identity;
+use crate::model::Name;
 
 /// Requests that wait in each queue; who comes then waits for a place.
 const PLACES: usize = 4096;
+/// Of what is committed together: requests of one operator …
+const REQUESTS: usize = 32;
+/// … and changes that they ask for. One request may have more.
+const CHANGES: usize = 128;
 
 /// Where requests are put.
 #[derive(Debug, Clone)]
@@ -22,12 +34,13 @@ pub struct Requests {
 pub struct Queue {
     asked: Receiver<Pending>,
     reported: Receiver<Pending>,
+    turns: Turns,
 }
 
 /// Both ends.
 pub fn queue() -> (Requests, Queue) {
     let ((ask, asked), (report, reported)) = (mpsc::channel(PLACES), mpsc::channel(PLACES));
-    (Requests { asked: ask, reported: report }, Queue { asked, reported })
+    (Requests { asked: ask, reported: report }, Queue { asked, reported, turns: Turns::default() })
 }
 
 impl Requests {
@@ -44,16 +57,111 @@ impl Requests {
 impl Queue {
     /// The next, as soon as there is one; none, if nobody can ask any more. Whoever gives up waiting has taken none.
     pub async fn recv(&mut self) -> Option<Pending> {
-        // Of two that are ready, chance takes one.
-        tokio::select! {
-            pending = self.asked.recv() => pending,
-            pending = self.reported.recv() => pending,
+        loop {
+            self.collect();
+            let next = self.turns.next();
+            // Of two that are ready, chance takes one.
+            tokio::select! {
+                () = std::future::ready(()), if next.is_some() => return next.and_then(|who| self.turns.take(&who)),
+                pending = self.reported.recv() => return pending,
+                pending = self.asked.recv() => self.turns.add(pending?),
+            }
         }
     }
 
     /// The next, if there is one now.
     pub fn try_recv(&mut self) -> Option<Pending> {
-        self.asked.try_recv().or_else(|_| self.reported.try_recv()).ok()
+        self.collect();
+        let next = self.turns.next().and_then(|who| self.turns.take(&who));
+        next.or_else(|| self.reported.try_recv().ok())
+    }
+
+    /// What was taken so far is committed together; what is taken from now on comes after it.
+    pub fn begin(&mut self) {
+        self.turns.had.clear();
+    }
+
+    /// Brings all that was asked into the queue of whoever asked.
+    fn collect(&mut self) {
+        while let Ok(pending) = self.asked.try_recv() {
+            self.turns.add(pending);
+        }
+    }
+}
+
+/// Who takes turns.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Turn {
+    Operator(Name),
+    Owner,
+    Controller,
+    /// Who may ask for no changes, and did.
+    Other,
+}
+
+/// The queues of those who ask.
+#[derive(Debug, Default)]
+struct Turns {
+    /// Whose turn it is, and who comes then: those who have asked for something.
+    order: VecDeque<Turn>,
+    asked: HashMap<Turn, VecDeque<Pending>>,
+    /// What each had of what is committed together: requests, and changes.
+    had: HashMap<Turn, (usize, usize)>,
+}
+
+impl Turns {
+    fn add(&mut self, pending: Pending) {
+        let who = turn(&pending);
+        let own = self.asked.entry(who.clone()).or_default();
+        if own.is_empty() {
+            self.order.push_back(who);
+        }
+        own.push_back(pending);
+    }
+
+    /// Whose turn it is, of those who have not had their part.
+    fn next(&self) -> Option<Turn> {
+        self.order.iter().find(|who| self.has_more(who)).cloned()
+    }
+
+    /// Whether what comes next of somebody is in his part; what comes first is, however much it is. Only an operator has a part: what time brings
+    /// about and the owner asks for concerns all of them.
+    fn has_more(&self, who: &Turn) -> bool {
+        let Some((requests, changes)) = self.had.get(who).filter(|_| matches!(who, Turn::Operator(_))) else {
+            return true;
+        };
+        let next = self.asked.get(who).and_then(VecDeque::front).map_or(0, |next| next.request.changes.len());
+        *requests < REQUESTS && changes.saturating_add(next) <= CHANGES
+    }
+
+    fn take(&mut self, who: &Turn) -> Option<Pending> {
+        let own = self.asked.get_mut(who)?;
+        let pending = own.pop_front();
+        let more = !own.is_empty();
+        self.order.retain(|other| other != who);
+        if more {
+            self.order.push_back(who.clone());
+        } else {
+            self.asked.remove(who);
+        }
+        let (requests, changes) = self.had.entry(who.clone()).or_default();
+        *requests += 1;
+        *changes += pending.as_ref().map_or(0, |pending| pending.request.changes.len());
+        pending
+    }
+}
+
+fn turn(pending: &Pending) -> Turn {
+    match (&pending.denied, &pending.request.who) {
+        (Some(denied), _) => match &denied.who {
+            Who::Identity(Identity::Operator(name)) => Turn::Operator(name.clone()),
+            Who::Identity(Identity::Owner) => Turn::Owner,
+            _ => Turn::Other,
+        },
+        (None, Actor::Operator(name)) => Turn::Operator(name.clone()),
+        (None, Actor::Owner) => Turn::Owner,
+        (None, Actor::Controller) => Turn::Controller,
+        (None, Actor::Node(_)) => Turn::Other,
     }
 }
 
@@ -63,11 +171,16 @@ mod tests {
 
     use super::*;
     use crate::controller::Request;
+    use crate::fabric::Change;
 
     fn pending(who: Actor) -> Pending {
         let request = Request { who, changes: Vec::new(), dry_run: false };
         let reply = oneshot::channel().0;
         Pending { request, held: None, denied: None, refusal: None, tried: 0, reply }
+    }
+
+    fn operator(name: &str) -> Actor {
+        Actor::Operator(name.parse().unwrap())
     }
 
     #[tokio::test]
@@ -90,5 +203,49 @@ mod tests {
             }
             assert!(queue.try_recv().is_none());
         }
+    }
+
+    #[tokio::test]
+    async fn identities_take_turns_however_much_one_of_them_asks() {
+        let (requests, mut queue) = queue();
+        for _ in 0..REQUESTS * 2 {
+            requests.send(pending(operator("alder"))).await.unwrap();
+        }
+        assert_eq!(queue.recv().await.unwrap().request.who, operator("alder"));
+        for who in [operator("birch"), operator("birch"), Actor::Owner] {
+            requests.send(pending(who)).await.unwrap();
+        }
+        let mut next = Vec::new();
+        for _ in 0..5 {
+            next.push(queue.recv().await.unwrap().request.who);
+        }
+        let (alder, birch) = (operator("alder"), operator("birch"));
+        assert_eq!(next, [alder.clone(), birch.clone(), Actor::Owner, alder.clone(), birch]);
+        // Of what is committed together, alder has its part and no more.
+        for _ in 3..REQUESTS {
+            assert_eq!(queue.try_recv().unwrap().request.who, alder);
+        }
+        assert!(queue.try_recv().is_none());
+        requests.send(pending(operator("cedar"))).await.unwrap();
+        assert_eq!(queue.recv().await.unwrap().request.who, operator("cedar"));
+        queue.begin();
+        for _ in 0..REQUESTS {
+            assert_eq!(queue.recv().await.unwrap().request.who, alder);
+        }
+        drop(requests);
+        assert!(queue.recv().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_request_of_many_changes_is_a_part_by_itself() {
+        let (requests, mut queue) = queue();
+        for _ in 0..2 {
+            let mut large = pending(operator("alder"));
+            large.request.changes = vec![Change::Tick; CHANGES * 10];
+            requests.send(large).await.unwrap();
+        }
+        assert!(queue.try_recv().is_some() && queue.try_recv().is_none());
+        queue.begin();
+        assert!(queue.try_recv().is_some() && queue.try_recv().is_none());
     }
 }

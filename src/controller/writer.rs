@@ -5,11 +5,12 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::budget::Budgets;
 use super::draft::{self, Draft};
 use super::plan::{Chain, Pending, Planned, version};
 use super::queue::Queue;
@@ -17,7 +18,7 @@ use super::recorder::Recorder;
 use super::{ControllerError, Now, SubmitError, history, record};
 use crate::audit::{Signer, Tree};
 use crate::fabric::State;
-use crate::store::{Batch, Store, StoreError, Version};
+use crate::store::{Batch, Store, StoreError, Version, Write};
 
 /// Requests that are committed together, at most.
 const TOGETHER: usize = 256;
@@ -35,6 +36,7 @@ pub struct Writer<S> {
     tries: u32,
     recorder: Recorder,
     signer: Option<Arc<Signer>>,
+    budgets: Arc<Budgets>,
     tree: Tree,
     /// What is being committed.
     flight: Option<Flight>,
@@ -64,15 +66,30 @@ struct Flight {
     made: Pin<Box<dyn Future<Output = Made> + Send>>,
 }
 
-/// Writes a chain, and has it committed.
-async fn fly<S: Store>(store: Arc<S>, drafts: Vec<Draft>, tree: Tree, signer: Option<Arc<Signer>>) -> Made {
+/// Writes a chain, and has it committed. What it takes is its askers' to account for.
+async fn fly<S: Store>(
+    store: Arc<S>,
+    drafts: Vec<Draft>,
+    tree: Tree,
+    signer: Option<Arc<Signer>>,
+    budgets: Arc<Budgets>,
+) -> Made {
     match draft::write(&drafts, tree, signer.as_deref(), store.is_one_process()) {
         Ok((commits, trees)) => {
+            let now = Instant::now();
+            for (draft, commit) in drafts.iter().zip(&commits) {
+                budgets.wrote(&draft.committed.who, bytes(&commit.writes), now);
+            }
             let (commits, error) = store.commit_all(commits).await;
             Made { commits, error, trees }
         }
         Err(what) => Made::nothing(Some(StoreError::Failed(format!("{what}; nothing was committed")))),
     }
+}
+
+fn bytes(writes: &[Write]) -> usize {
+    let all = writes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, String::len));
+    all.fold(0, usize::saturating_add)
 }
 
 /// Waits until a chain is made, or can't be; for ever, if none is under way.
@@ -89,10 +106,11 @@ impl<S: Store + 'static> Writer<S> {
         (say, history): (watch::Sender<Now>, history::Shared),
         tries: u32,
         (signer, tree): (Option<Arc<Signer>>, Tree),
+        budgets: Arc<Budgets>,
     ) -> Self {
         let state = say.borrow().state.clone();
         let (recorder, next) = (Recorder::default(), Chain::after(&state));
-        Self { store, state, say, history, tries, recorder, signer, tree, flight: None, next }
+        Self { store, state, say, history, tries, recorder, signer, budgets, tree, flight: None, next }
     }
 
     /// Runs until it is told to stop; what waits then is told that the controller was closed.
@@ -123,6 +141,9 @@ impl<S: Store + 'static> Writer<S> {
         // Where others write, too, what is planned ahead is often planned for nothing.
         let plans_ahead = self.store.is_one_process();
         loop {
+            if self.next.planned.is_empty() {
+                requests.begin();
+            }
             if self.flight.is_none() && !self.next.planned.is_empty() {
                 while !plans_ahead
                     && self.has_room()
@@ -188,7 +209,13 @@ impl<S: Store + 'static> Writer<S> {
             return Ok(());
         }
         self.next = Chain::after(&chain.state);
-        let made = fly(Arc::clone(&self.store), chain.drafts, self.tree.clone(), self.signer.clone());
+        let made = fly(
+            Arc::clone(&self.store),
+            chain.drafts,
+            self.tree.clone(),
+            self.signer.clone(),
+            Arc::clone(&self.budgets),
+        );
         self.flight = Some(Flight { planned: chain.planned, made: Box::pin(made) });
         Ok(())
     }

@@ -8,11 +8,12 @@ mod command;
 #[path = "../common/mod.rs"]
 mod common;
 mod counters;
+mod fair;
 #[allow(dead_code, reason = "shared with the tests of suppression")]
 #[path = "../suppress/frames.rs"]
 mod frames;
-mod left_out;
 mod idle;
+mod left_out;
 mod nodes;
 mod site;
 mod stream;

@@ -182,7 +182,7 @@ pub fn accept(operator: &str, lease: &str) -> Change {
 /// ```
 pub fn leased() -> Vec<Change> {
     let mut changes = vec![
-        put("operator/alder", r#"{"vnis":[[100,199]],"ceiling":{"moves":null}}"#),
+        put("operator/alder", r#"{"vnis":[[100,199]],"ceiling":{"mtu":9000,"moves":null}}"#),
         put("operator/birch", r#"{"vnis":[[200,299]]}"#),
         put("node/edge1", r#"{"vtep":["10.99.0.1","fd99::1"]}"#),
         put("node/edge2", r#"{"vtep":["10.99.0.2","fd99::2"]}"#),

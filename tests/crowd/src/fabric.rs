@@ -74,7 +74,7 @@ pub fn site(size: Size) -> anyhow::Result<Vec<Change>> {
     let mut all = Vec::new();
     for operator in 0..OPERATORS {
         let first = operator * 100_000 + 1;
-        let quota = r#"{"segments":1000000,"attachments":1000000,"macs":4000000000}"#;
+        let quota = r#"{"segments":1000000,"attachments":1000000,"macs":4000000000,"profiles":1000000}"#;
         let spec = format!(r#"{{"vnis":[[{first},{}]],"quota":{quota}}}"#, first + 99_998);
         all.push(put(&format!("operator/o{operator}"), &spec)?);
     }
@@ -153,7 +153,19 @@ fn object(key: &str) -> anyhow::Result<Key> {
     key.parse().with_context(|| key.to_owned())
 }
 
-fn put(key: &str, spec: &str) -> anyhow::Result<Change> {
+/// An object shall not be there.
+///
+/// # Errors
+/// It is no object's key.
+pub fn delete(key: &str) -> anyhow::Result<Change> {
+    Ok(Change::Delete(object(key)?, Expect::Any))
+}
+
+/// An object shall be this.
+///
+/// # Errors
+/// It is no object's key, or no spec of one.
+pub fn put(key: &str, spec: &str) -> anyhow::Result<Change> {
     let object = object(key)?;
     let spec = format!(r#"{{"kind":"{}","spec":{spec}}}"#, object.kind());
     Ok(Change::Put(object, serde_json::from_str(&spec).with_context(|| key.to_owned())?, Expect::Any))

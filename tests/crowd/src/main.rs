@@ -3,6 +3,7 @@
 
 mod agents;
 mod fabric;
+mod fair;
 mod follow;
 mod site;
 mod transactions;
@@ -27,6 +28,8 @@ struct Cli {
 enum What {
     /// Transactions a second, in the process and with the embedded store
     Transactions(transactions::Options),
+    /// One who changes little, beside another who changes much
+    Fair(fair::Options),
     /// A controller as a process, and agents that follow it
     Follow(follow::Options),
 }
@@ -34,6 +37,7 @@ enum What {
 fn main() -> ExitCode {
     let done = match &Cli::parse().what {
         What::Transactions(options) => transactions::run(options),
+        What::Fair(options) => fair::run(options),
         What::Follow(options) => follow::run(options),
     };
     match done {

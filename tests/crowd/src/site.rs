@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::Context;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 use sillon::audit::Signer;
-use sillon::controller::{Controller, Request, Settings};
+use sillon::controller::{Controller, Request, Settings, SubmitError};
 use sillon::fabric::{Actor, Change};
 use sillon::pki::{Tls, TlsFiles};
 use sillon::store::{Embedded, Store};
@@ -74,6 +74,14 @@ impl Loaded {
         let request = Request { who: Actor::Owner, changes, dry_run: false };
         self.controller.submit(request).await?;
         Ok(())
+    }
+
+    /// Makes a transaction in somebody's name.
+    ///
+    /// # Errors
+    /// It is refused, or there were too many.
+    pub async fn submit_as(&self, who: Actor, changes: Vec<Change>) -> Result<(), SubmitError> {
+        self.controller.submit(Request { who, changes, dry_run: false }).await.map(drop)
     }
 
     /// How many commits there were.
@@ -156,6 +164,7 @@ impl Site {
         let [agents, api] = [listeners[0].local_addr()?, listeners[1].local_addr()?];
         self.issue("controller", None)?;
         fs::write(self.path("audit.key"), Signer::generate("crowd")?.to_pem()?)?;
+        fs::set_permissions(self.path("audit.key"), fs::Permissions::from_mode(0o600))?;
         let file = format!(
             "name = \"one\"\nstore = \"fabric.db\"\n[agents]\nlisten = [\"{agents}\"]\n[api]\nlisten = [\"{api}\"]\n[audit]\nname = \"crowd\"\nkey = \"audit.key\"\n[tls]\ncertificate = \"controller.crt\"\nkey = \"controller.key\"\nroots = [\"ca.crt\"]\n"
         );

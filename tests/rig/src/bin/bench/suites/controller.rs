@@ -18,6 +18,8 @@ const REACHES: [(&str, f64); 2] = [("99 of 100", 0.1), ("the worst", 1.0)];
 const IN_SYNC: f64 = 10.0;
 /// The controller's memory, bytes.
 const MEMORY: f64 = (1_u64 << 30) as f64;
+/// What 99 of 100 small changes of one operator take beside another's flood, over what they take alone.
+const FAIR: f64 = 2.0;
 /// Durable transactions in a second.
 const RATE: f64 = 2000.0;
 /// The slowest size may be so many times as slow as the fastest.
@@ -71,6 +73,10 @@ pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
         }
         cases.push(case);
     }
+    bench.say("one operator beside another's flood");
+    let fair = fair(bench, size)?;
+    goals.push(beside(&fair));
+    cases.push(fair);
     let largest = size.attachments.last().copied().unwrap_or_default();
     bench.say(&format!("{} agents, {largest} attachments", size.nodes));
     let told = crowd(
@@ -133,6 +139,31 @@ fn transactions(bench: &Bench, size: &Size, name: &str, more: &[&str]) -> anyhow
     let all = told.as_array().context("no sizes")?;
     let columns = all.iter().map(|one| Ok(column(&one["attachments"].to_string(), floats(&one["rates"])?)));
     Ok(Case { name: name.to_owned(), unit: TIMES, columns: columns.collect::<anyhow::Result<_>>()? })
+}
+
+const ALONE: &str = "99 of 100, alone";
+const BESIDE: &str = "99 of 100, beside another's flood";
+
+/// How long a small change takes.
+fn fair(bench: &Bench, size: &Size) -> anyhow::Result<Case> {
+    let told = crowd(
+        bench,
+        &[
+            "fair".to_owned(),
+            format!("--rounds={}", size.rounds),
+            format!("--changes={}", size.visits.clamp(20, 500)),
+        ],
+    )?;
+    let columns = vec![column(ALONE, floats(&told["alone"])?), column(BESIDE, floats(&told["beside"])?)];
+    Ok(Case { name: "a small change of one operator".to_owned(), unit: MILLISECONDS, columns })
+}
+
+/// What a flood makes of it, round by round.
+fn beside(case: &Case) -> Goal {
+    let of = |who| case.samples(who).unwrap_or_default();
+    let ratios = of(BESIDE).iter().zip(of(ALONE)).map(|(beside, alone)| beside.value / alone.value);
+    let what = format!("{}: beside another's flood over alone", case.name);
+    Goal { what, limit: Limit::AtMost(FAIR), measured: Spread::of(ratios) }
 }
 
 /// How soon changes are there, how soon all are in sync, and what that takes.
