@@ -18,7 +18,11 @@ use crate::{
     model,
     net::{
         links,
-        underlay::resolve::{Context, resolve, usable},
+        underlay::{
+            neighbours,
+            nexthops::{Nexthops, read},
+            resolve::{Context, resolve},
+        },
     },
 };
 
@@ -49,13 +53,14 @@ pub fn netlink(bytes: &[u8]) {
     let remotes =
         [IpAddr::from(Ipv4Addr::new(10, 99, 0, 2)), Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 0, 0, 2).into()];
     let uplinks: BTreeSet<String> = ["up0".to_owned()].into();
-    let (mut known, mut neighbours) = (BTreeMap::new(), Vec::new());
+    let (mut known, mut table, mut nexthops) = (BTreeMap::new(), neighbours::Table::new(), Nexthops::new());
     let mut rest = bytes;
     while let Some(Ok(length)) = rest.first_chunk().map(|length| usize::try_from(u32::from_ne_bytes(*length)))
     {
         // NLMSG_ALIGN (RFC 3549 section 2.3.2 has the header).
         let Some(message) = rest.get(..length).filter(|message| !message.is_empty()) else { return };
         rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        nexthops.extend(read(message));
         let Ok(NetlinkMessage { payload: NetlinkPayload::InnerMessage(message), .. }) =
             NetlinkMessage::deserialize(message)
         else {
@@ -66,10 +71,15 @@ pub fn netlink(bytes: &[u8]) {
                 let link = links::link(message);
                 known.insert(link.ifindex, link);
             }
-            RouteNetlinkMessage::NewNeighbour(message) => neighbours.push(message),
+            RouteNetlinkMessage::NewNeighbour(message) => table.extend(neighbours::entry(&message)),
             RouteNetlinkMessage::NewRoute(route) => {
-                let neighbours = usable(&neighbours);
-                let context = Context { links: &known, uplinks: &uplinks, neighbours: &neighbours };
+                let neighbours = neighbours::places(&table, &neighbours::Neighbours::new());
+                let context = Context {
+                    links: &known,
+                    uplinks: &uplinks,
+                    neighbours: &neighbours,
+                    nexthops: &nexthops,
+                };
                 for remote in remotes {
                     for path in resolve(remote, &route, &context).0.paths {
                         assert!(known.get(&path.ifindex).is_some_and(|link| uplinks.contains(&link.name)));

@@ -247,6 +247,7 @@ fn watch_set(config: &NodeConfig) -> WatchSet {
             .filter(|port| port.role == model::PortRole::Uplink)
             .map(|port| port.name.to_string())
             .collect::<BTreeSet<_>>(),
+        ports: config.ports.iter().map(|port| port.name.to_string()).collect(),
     }
 }
 

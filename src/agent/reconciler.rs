@@ -42,7 +42,11 @@ use crate::{
         tables::{Tables, unpadded},
     },
     model::{Limits, MacAddr, NodeConfig},
-    net::{NetlinkError, links::Link, underlay::Snapshot},
+    net::{
+        NetlinkError,
+        links::Link,
+        underlay::{Snapshot, neighbours},
+    },
 };
 
 /// Why a configuration was not applied.
@@ -297,6 +301,7 @@ impl Reconciler {
                     src_mac: path.src_mac,
                     dst_mac: path.dst_mac,
                     mtu: path.mtu,
+                    weight: path.weight,
                 };
                 (*remote, resolution.paths.iter().map(hop).collect())
             })
@@ -395,8 +400,13 @@ async fn take_down(pins: &Pins) -> Result<Vec<String>, ApplyError> {
         // Of another version, or half made: what can be removed is.
         Err(_) => BTreeMap::new(),
     };
+    let ports = pins.ifindexes();
     links::detach_all(pins)?;
     pins.remove()?;
+    if let Err(error) = neighbours::release(&ports.into_iter().chain(records.keys().copied()).collect()).await
+    {
+        warn!(%error, "the kernel keeps neighbours that nobody needs");
+    }
     let mut restored = Vec::new();
     for record in records.values() {
         let name = unpadded(&record.name);

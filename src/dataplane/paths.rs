@@ -1,6 +1,7 @@
 //! The ways to remotes: from next hops to prebuilt headers, and into the maps.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, HashMap, HashSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
@@ -20,6 +21,8 @@ pub struct NextHop {
     pub dst_mac: [u8; 6],
     /// Largest layer-3 packet, bytes.
     pub mtu: u32,
+    /// Its share, beside the others' weights.
+    pub weight: u32,
 }
 
 /// The VTEP addresses of this node.
@@ -100,13 +103,28 @@ struct Plan {
     remove: Vec<u32>,
 }
 
-/// Shares a remote's paths among the buckets, evenly, in the order of their ids.
-fn buckets(paths: &[u32]) -> [u32; PATH_BUCKETS] {
+/// Shares the buckets among a remote's paths by their weights, in the order of their ids: each gets its part rounded down, and those that lose most by
+/// that get one more (of equals the first). So a path with less than a bucket's part may get none.
+fn buckets(weights: &BTreeMap<u32, u32>) -> [u32; PATH_BUCKETS] {
+    const ALL: u64 = PATH_BUCKETS as u64;
+    let total: u64 = weights.values().map(|weight| u64::from(*weight)).sum();
     let mut buckets = [0; PATH_BUCKETS];
-    if !paths.is_empty() {
-        for (bucket, path) in buckets.iter_mut().zip(paths.iter().cycle()) {
-            *bucket = *path;
-        }
+    if total == 0 {
+        return buckets;
+    }
+    let part = |weight: &u32| (u64::from(*weight) * ALL / total, u64::from(*weight) * ALL % total);
+    let mut parts: Vec<(u32, (u64, u64))> =
+        weights.iter().map(|(path, weight)| (*path, part(weight))).collect();
+    parts.sort_by_key(|(path, (_, rest))| (Reverse(*rest), *path));
+    let mut left = ALL - parts.iter().map(|(_, (whole, _))| whole).sum::<u64>();
+    for (_, (whole, _)) in &mut parts {
+        let more = left.min(1);
+        (*whole, left) = (*whole + more, left - more);
+    }
+    parts.sort_unstable();
+    let filled = parts.iter().flat_map(|(path, (count, _))| (0..*count).map(|_| *path));
+    for (bucket, path) in buckets.iter_mut().zip(filled) {
+        *bucket = path;
     }
     buckets
 }
@@ -134,21 +152,24 @@ fn plan(
     let mut plan = Plan { add: Vec::new(), switch: Vec::new(), remove: Vec::new() };
     let mut used = HashSet::new();
     for (id, remote) in remotes {
-        let mut ids = Vec::new();
+        let mut weights = BTreeMap::new();
         if let Some((ip, hops)) = by_addr.get(&remote.addr) {
-            for entry in hops.iter().filter_map(|hop| entry(vteps, *ip, *hop)) {
-                if let Some(path) = known.get(&identity(&entry)) {
-                    ids.push(*path);
-                } else if let Some(path) = free.next() {
+            for (entry, weight) in hops.iter().filter_map(|hop| Some((entry(vteps, *ip, *hop)?, hop.weight)))
+            {
+                let path = known.get(&identity(&entry)).copied().or_else(|| {
+                    let path = free.next()?;
                     known.insert(identity(&entry), path);
                     plan.add.push((path, entry));
-                    ids.push(path);
-                }
+                    Some(path)
+                });
+                // Without room it is as if there were no such way.
+                let Some(path) = path else { continue };
+                let sum: &mut u32 = weights.entry(path).or_default();
+                *sum = sum.saturating_add(weight);
             }
         }
-        ids.sort_unstable();
-        used.extend(ids.iter().copied());
-        let wanted = RemoteEntry { addr: remote.addr, paths: buckets(&ids) };
+        used.extend(weights.keys().copied());
+        let wanted = RemoteEntry { addr: remote.addr, paths: buckets(&weights) };
         if wanted != *remote {
             plan.switch.push((*id, wanted));
         }
@@ -191,7 +212,13 @@ mod tests {
     }
 
     fn hop(last: u8) -> NextHop {
-        NextHop { ifindex: 7, src_mac: [2, 0, 0, 0, 0, 1], dst_mac: [2, 0, 0, 0, 0, last], mtu: 1600 }
+        NextHop {
+            ifindex: 7,
+            src_mac: [2, 0, 0, 0, 0, 1],
+            dst_mac: [2, 0, 0, 0, 0, last],
+            mtu: 1600,
+            weight: 1,
+        }
     }
 
     fn bytes(path: &PathEntry) -> Vec<u8> {
@@ -233,6 +260,49 @@ mod tests {
         let one = plan(vteps(), &BTreeMap::from([(remote, vec![hop(3)])]), &[(1, entry)], &both.add, 64);
         assert_eq!(one.switch[0].1.paths, [2; PATH_BUCKETS]);
         assert_eq!((one.add.len(), one.remove), (0, vec![1]));
+    }
+
+    #[test]
+    fn paths_have_their_part_of_the_buckets() {
+        let counts = |weights: &[u32]| {
+            let ids: BTreeMap<u32, u32> = (1..).zip(weights.iter().copied()).collect();
+            let buckets = buckets(&ids);
+            let count = |id: &u32| buckets.iter().filter(|path| *path == id).count();
+            ids.keys().map(count).collect::<Vec<_>>()
+        };
+        assert_eq!(counts(&[1, 1]), [8, 8]);
+        assert_eq!(counts(&[1, 3]), [4, 12]);
+        assert_eq!(counts(&[1, 1, 1]), [6, 5, 5]);
+        assert_eq!(counts(&[2, 1, 1]), [8, 4, 4]);
+        assert_eq!(counts(&[1, 65536]), [0, 16], "less than half a bucket");
+        assert_eq!(counts(&[u32::MAX, u32::MAX]), [8, 8]);
+        assert_eq!(counts(&[7]), [16]);
+        assert_eq!(counts(&[1; 20]).iter().sum::<usize>(), PATH_BUCKETS);
+        assert_eq!(buckets(&BTreeMap::new()), [0; PATH_BUCKETS]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_path_is_a_bucket_away_from_its_part(weights in proptest::collection::vec(1u32..5000, 1..40)) {
+            let total: u64 = weights.iter().map(|weight| u64::from(*weight)).sum();
+            let ids: BTreeMap<u32, u32> = (1..).zip(weights).collect();
+            let buckets = buckets(&ids);
+            for (id, weight) in ids {
+                let count = buckets.iter().filter(|path| **path == id).count() as u64;
+                let exact = u64::from(weight) * PATH_BUCKETS as u64;
+                assert!((count * total).abs_diff(exact) < total, "{count} of 16 for {weight} of {total}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_way_that_is_there_twice_has_both_weights() {
+        let remote: IpAddr = "10.99.0.2".parse().unwrap();
+        let unknown = (1, RemoteEntry { addr: addr(remote), ..RemoteEntry::default() });
+        let hops = vec![hop(2), NextHop { weight: 2, ..hop(3) }, hop(2)];
+        let plan = plan(vteps(), &BTreeMap::from([(remote, hops)]), &[unknown], &[], 64);
+        let count = |id| plan.switch[0].1.paths.iter().filter(|path| **path == id).count();
+        assert_eq!((plan.add.len(), count(1), count(2)), (2, 8, 8));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Where a node's state hangs under its bpffs directory: `DIR/v<ABI>/maps/NAME` and `DIR/v<ABI>/links/KIND-IFINDEX`.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -63,6 +64,15 @@ impl Pins {
     /// Of the links.
     pub fn links(&self) -> PathBuf {
         self.version().join("links")
+    }
+
+    /// The devices on which a node of any version has links.
+    pub fn ifindexes(&self) -> BTreeSet<u32> {
+        let versions = fs::read_dir(&self.root).into_iter().flatten().flatten();
+        let links =
+            versions.flat_map(|version| fs::read_dir(version.path().join("links")).into_iter().flatten());
+        let ifindex = |name: &str| name.rsplit_once('-')?.1.parse().ok();
+        links.flatten().filter_map(|link| ifindex(&link.file_name().to_string_lossy())).collect()
     }
 
     /// Whether a node of this version has state here.

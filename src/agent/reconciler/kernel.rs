@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use sillon_abi::PortEntry;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{ApplyError, Reconciler, make::Kernel};
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
         maps::Refused,
         tables::Tables,
     },
+    net::underlay::neighbours,
 };
 
 impl Kernel for Reconciler {
@@ -48,6 +49,12 @@ impl Kernel for Reconciler {
     fn detach(&mut self, ifindex: u32) -> Result<(), DataplaneError> {
         self.attached.remove(&ifindex);
         links::detach(&self.pins, ifindex)
+    }
+
+    async fn give_back(&mut self, ifindex: u32) {
+        if let Err(error) = neighbours::release(&BTreeSet::from([ifindex])).await {
+            warn!(ifindex, %error, "the kernel keeps neighbours that nobody needs");
+        }
     }
 
     fn attached(&self) -> BTreeSet<u32> {

@@ -50,6 +50,8 @@ pub trait Kernel {
     fn attach(&mut self, target: Target<'_>) -> Result<(), DataplaneError>;
     /// Takes them off.
     fn detach(&mut self, ifindex: u32) -> Result<(), DataplaneError>;
+    /// Gives back what was changed of the owner's network for a device that is a port no longer.
+    async fn give_back(&mut self, _ifindex: u32) {}
     /// The devices that have some of them.
     fn attached(&self) -> BTreeSet<u32>;
     /// Whether the pipeline is on a device.
@@ -241,6 +243,7 @@ impl<'a, K: Kernel> Making<'a, '_, K> {
                 self.made.error.get_or_insert(error.into());
                 continue;
             }
+            self.kernel.give_back(ifindex).await;
             let Some(record) = before.get(&ifindex) else { continue };
             let name = unpadded(&record.name);
             if self.wish.links.get(&name).is_some_and(|link| link.ifindex == ifindex)

@@ -1,8 +1,9 @@
 //! Follows the kernel's routes and neighbours: whenever something changes, there is a new [`Snapshot`] of the ways to the remotes.
 //!
-//! The kernel resolves neighbours only for packets of its own, and what XDP sends is none. So the neighbours on the ways to remotes
-//! are made *managed* (`NTF_EXT_MANAGED`, Linux 5.16): the kernel then resolves them, and refreshes them before they go stale.
+//! Neighbours are resolved by the kernel, which is asked to ([`neighbours`]).
 
+pub mod neighbours;
+pub(crate) mod nexthops;
 pub(crate) mod resolve;
 
 use std::{
@@ -13,21 +14,24 @@ use std::{
 };
 
 use futures::{StreamExt, TryStreamExt, channel::mpsc::UnboundedReceiver};
-use resolve::{Context, Wanted, resolve, usable};
+use neighbours::{Keeper, Neighbours};
+use nexthops::Nexthops;
+use resolve::{Context, Wanted, resolve};
 pub use resolve::{Path, Resolution};
 use rtnetlink::{
     Handle, MulticastGroup,
     packet_core::NetlinkMessage,
     packet_route::{
         AddressFamily, RouteNetlinkMessage,
-        neighbour::{
-            NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage, NeighbourState,
-        },
         route::{RouteAddress, RouteAttribute, RouteFlags, RouteMessage},
     },
     sys::SocketAddr,
 };
-use tokio::{sync::watch, task::JoinHandle, time::sleep};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval, sleep},
+};
 use tracing::warn;
 
 use super::{
@@ -51,6 +55,8 @@ pub struct WatchSet {
     pub remotes: BTreeSet<IpAddr>,
     /// The ports of role `uplink`.
     pub uplinks: BTreeSet<String>,
+    /// All ports: what an agent has done there is this node's to undo.
+    pub ports: BTreeSet<String>,
 }
 
 /// Links, and the ways to the remotes.
@@ -78,6 +84,7 @@ type Events = UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr
 struct Connection {
     handle: Handle,
     events: Events,
+    nexthops: nexthops::Socket,
     task: JoinHandle<()>,
 }
 
@@ -92,10 +99,10 @@ impl Connection {
             MulticastGroup::Ipv6Ifaddr,
             MulticastGroup::Ipv4Rule,
             MulticastGroup::Ipv6Rule,
-            MulticastGroup::Nexthop,
         ];
         let (connection, handle, events) = rtnetlink::new_multicast_connection(&groups)?;
-        Ok(Self { handle, events, task: tokio::spawn(connection) })
+        let nexthops = nexthops::Socket::open()?;
+        Ok(Self { handle, events, nexthops, task: tokio::spawn(connection) })
     }
 }
 
@@ -110,8 +117,10 @@ pub struct Follower {
     connection: Connection,
     watched: watch::Receiver<WatchSet>,
     snapshots: watch::Sender<Snapshot>,
-    /// Neighbours that the kernel was asked to manage.
-    managed: BTreeSet<Wanted>,
+    /// What the kernel was asked to do for neighbours.
+    keeper: Keeper,
+    /// Where the neighbours on the ways were last.
+    neighbours: Neighbours,
 }
 
 impl Follower {
@@ -125,26 +134,34 @@ impl Follower {
         let connection = Connection::open().map_err(NetlinkError::while_doing("opening a socket"))?;
         let (set, watched) = watch::channel(watched);
         let (snapshots, receiver) = watch::channel(Snapshot::default());
-        let mut follower = Self { connection, watched, snapshots, managed: BTreeSet::new() };
-        follower.look().await?;
+        let (keeper, neighbours) = (Keeper::default(), Neighbours::new());
+        let mut follower = Self { connection, watched, snapshots, keeper, neighbours };
+        follower.look(true).await?;
         tokio::spawn(follower.follow());
         Ok((FollowerHandle(set), receiver))
     }
 
     async fn follow(mut self) {
+        let mut retry = interval(RETRY);
+        retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let mut again = false;
             tokio::select! {
                 event = self.connection.events.next() => if event.is_none() && !self.reopen().await {
+                    return;
+                },
+                there_are_more = self.connection.nexthops.changed() => if !there_are_more && !self.reopen().await {
                     return;
                 },
                 set = self.watched.changed() => if set.is_err() {
                     return;
                 },
-                () = sleep(RETRY) => self.managed.clear(),
+                _ = retry.tick() => again = true,
             }
             sleep(BURST).await;
             while let Ok(_event) = self.connection.events.try_recv() {}
-            if let Err(error) = self.look().await {
+            self.connection.nexthops.drain();
+            if let Err(error) = self.look(again).await {
                 warn!(%error, "the underlay could not be looked at; trying again");
                 if !self.reopen().await {
                     return;
@@ -168,29 +185,36 @@ impl Follower {
         }
     }
 
-    /// Looks at everything; a snapshot that differs from the last one is published.
-    async fn look(&mut self) -> Result<(), NetlinkError> {
+    /// Looks at everything; a snapshot that differs from the last one is published. `again`: neighbours that did not answer are asked for again.
+    async fn look(&mut self, again: bool) -> Result<(), NetlinkError> {
         let watched = self.watched.borrow_and_update().clone();
         let handle = self.connection.handle.clone();
         let links = links::dump(&handle).await?;
-        let neighbours = handle.neighbours().get().execute().try_collect::<Vec<NeighbourMessage>>().await;
-        let neighbours = usable(&neighbours.map_err(NetlinkError::while_doing("listing neighbours"))?);
+        let table = neighbours::list(&handle).await?;
+        let neighbours = neighbours::places(&table, &self.neighbours);
         let by_index = links.values().map(|link| (link.ifindex, link.clone())).collect();
-        let context = Context { links: &by_index, uplinks: &watched.uplinks, neighbours: &neighbours };
+        let routes = self.routes(&watched).await;
+        let nexthops = self.nexthops(&routes).await?;
+        let uplinks = &watched.uplinks;
+        let context = Context { links: &by_index, uplinks, neighbours: &neighbours, nexthops: &nexthops };
         let mut remotes = BTreeMap::new();
         let mut wanted = BTreeSet::new();
-        for remote in &watched.remotes {
-            let resolution = match route(&handle, &watched, *remote).await {
+        for (remote, route) in routes {
+            let resolution = match route {
                 Ok(route) => {
-                    let (resolution, hops) = resolve(*remote, &route, &context);
+                    let (resolution, hops) = resolve(remote, &route, &context);
                     wanted.extend(hops);
                     resolution
                 }
                 Err(error) => Resolution { paths: Vec::new(), why_not: vec![format!("no route: {error}")] },
             };
-            remotes.insert(*remote, resolution);
+            remotes.insert(remote, resolution);
         }
-        self.manage(wanted).await;
+        let ports = links.values().filter(|link| watched.ports.contains(&link.name));
+        let ports = ports.map(|link| link.ifindex).collect();
+        self.keeper.keep(&handle, (&table, &wanted), &ports, again).await?;
+        let is_kept = |place: &Wanted| wanted.contains(place) && !self.keeper.is_refused(place);
+        self.neighbours = neighbours.into_iter().filter(|(place, _)| is_kept(place)).collect();
         let snapshot = Snapshot { remotes, links };
         self.snapshots.send_if_modified(|last| {
             let changed = *last != snapshot;
@@ -200,16 +224,29 @@ impl Follower {
         Ok(())
     }
 
-    /// Has the kernel resolve and refresh the neighbours that were not asked for yet.
-    async fn manage(&mut self, wanted: BTreeSet<Wanted>) {
-        for neighbour in wanted.difference(&self.managed) {
-            if let Err(error) = manage(&self.connection.handle, *neighbour).await {
-                warn!(address = %neighbour.address, %error, "the kernel does not resolve a neighbour");
-            }
+    /// The routes to all remotes.
+    async fn routes(&self, watched: &WatchSet) -> Vec<(IpAddr, Found)> {
+        let mut routes = Vec::new();
+        for remote in &watched.remotes {
+            routes.push((*remote, route(&self.connection.handle, watched, *remote).await));
         }
-        self.managed = wanted;
+        routes
+    }
+
+    /// The next-hop objects, if one of the routes names any.
+    async fn nexthops(&self, routes: &[(IpAddr, Found)]) -> Result<Nexthops, NetlinkError> {
+        let mut attributes =
+            routes.iter().filter_map(|(_, route)| route.as_ref().ok()).flat_map(|route| &route.attributes);
+        if attributes.any(|attribute| matches!(attribute, RouteAttribute::NhId(_))) {
+            self.connection.nexthops.list().await
+        } else {
+            Ok(Nexthops::new())
+        }
     }
 }
+
+/// A route, or why there is none.
+type Found = Result<RouteMessage, rtnetlink::Error>;
 
 /// The route that the kernel's tables have to a remote, with all its next hops.
 async fn route(
@@ -236,15 +273,4 @@ async fn route(
     }
     let mut routes = Box::pin(handle.route().get(message).execute());
     routes.try_next().await?.ok_or(rtnetlink::Error::RequestFailed)
-}
-
-async fn manage(handle: &Handle, neighbour: Wanted) -> Result<(), rtnetlink::Error> {
-    let mut request = handle
-        .neighbours()
-        .add(neighbour.ifindex, neighbour.address)
-        .state(NeighbourState::None)
-        .flags(NeighbourFlags::Use)
-        .replace();
-    request.message_mut().attributes.push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed));
-    request.execute().await
 }

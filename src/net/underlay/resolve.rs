@@ -5,11 +5,11 @@ use std::{
     net::IpAddr,
 };
 
-use rtnetlink::packet_route::{
-    neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
-    route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteType, RouteVia},
+use rtnetlink::packet_route::route::{
+    RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteType, RouteVia,
 };
 
+use super::{neighbours::Neighbours, nexthops::Nexthops};
 use crate::net::links::Link;
 
 /// A next hop on the way to a remote.
@@ -25,6 +25,8 @@ pub struct Path {
     pub mtu: u32,
     /// The neighbour.
     pub gateway: IpAddr,
+    /// How much of what goes to the remote goes this way, beside the other ways' weights.
+    pub weight: u32,
 }
 
 /// The ways to a remote, and why others can't be taken.
@@ -45,45 +47,22 @@ pub struct Wanted {
     pub address: IpAddr,
 }
 
-/// Usable neighbours' MACs.
-pub type Neighbours = BTreeMap<Wanted, [u8; 6]>;
-
-/// The neighbours that can be sent to.
-pub fn usable(messages: &[NeighbourMessage]) -> Neighbours {
-    messages.iter().filter_map(neighbour).collect()
-}
-
-fn neighbour(message: &NeighbourMessage) -> Option<(Wanted, [u8; 6])> {
-    let usable = matches!(
-        message.header.state,
-        NeighbourState::Permanent
-            | NeighbourState::Noarp
-            | NeighbourState::Reachable
-            | NeighbourState::Stale
-            | NeighbourState::Delay
-            | NeighbourState::Probe
-    );
-    let mut address = None;
-    let mut mac = None;
-    for attribute in &message.attributes {
-        match attribute {
-            NeighbourAttribute::Destination(NeighbourAddress::Inet(v4)) => address = Some(IpAddr::V4(*v4)),
-            NeighbourAttribute::Destination(NeighbourAddress::Inet6(v6)) => address = Some(IpAddr::V6(*v6)),
-            NeighbourAttribute::LinkLayerAddress(bytes) => mac = <[u8; 6]>::try_from(bytes.as_slice()).ok(),
-            _ => {}
-        }
-    }
-    usable.then_some((Wanted { ifindex: message.header.ifindex, address: address? }, mac?))
-}
-
 /// What a resolution needs to know.
 pub struct Context<'a> {
     /// The links, by ifindex.
     pub links: &'a BTreeMap<u32, Link>,
     /// The ports of role `uplink`.
     pub uplinks: &'a BTreeSet<String>,
-    /// Usable neighbours.
+    /// Where neighbours are.
     pub neighbours: &'a Neighbours,
+    /// Next-hop objects.
+    pub nexthops: &'a Nexthops,
+}
+
+/// A next hop as the kernel names it: the neighbour is the gateway, or the remote itself where it is on the link.
+struct Hop {
+    neighbour: Wanted,
+    weight: u32,
 }
 
 /// The ways to `remote` by the kernel's `route`, and the neighbours that they need (resolved or not).
@@ -94,7 +73,11 @@ pub fn resolve(remote: IpAddr, route: &RouteMessage, context: &Context<'_>) -> (
         resolution.why_not.push(format!("the route is {:?}, not unicast", route.header.kind));
         return (resolution, wanted);
     }
-    for hop in hops(remote, route) {
+    let hops = hops(remote, route, context.nexthops).unwrap_or_else(|why| {
+        resolution.why_not.push(why);
+        Vec::new()
+    });
+    for hop in hops {
         match path(&hop, route_mtu(&route.attributes), context, &mut wanted) {
             Ok(path) => resolution.paths.push(path),
             Err(why) => resolution.why_not.push(why),
@@ -106,27 +89,56 @@ pub fn resolve(remote: IpAddr, route: &RouteMessage, context: &Context<'_>) -> (
     (resolution, wanted)
 }
 
-/// A next hop as the kernel names it: the neighbour is the gateway, or the remote itself where it is on the link.
-fn hops(remote: IpAddr, route: &RouteMessage) -> Vec<Wanted> {
-    let multipath = route.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::MultiPath(hops) => Some(hops),
-        _ => None,
-    });
-    if let Some(hops) = multipath {
-        return hops
-            .iter()
-            .map(|hop| Wanted {
-                ifindex: hop.interface_index,
-                address: gateway(&hop.attributes).unwrap_or(remote),
-            })
-            .collect();
+/// The next hops of a route. One that names an object has what that says, whether the kernel repeats it or not: what it repeats has no
+/// weight above 256.
+fn hops(remote: IpAddr, route: &RouteMessage, nexthops: &Nexthops) -> Result<Vec<Hop>, String> {
+    let mut multipath = None;
+    let mut oif = None;
+    for attribute in &route.attributes {
+        match attribute {
+            RouteAttribute::NhId(id) if nexthops.contains_key(id) => return objects(remote, *id, nexthops),
+            RouteAttribute::MultiPath(hops) => multipath = Some(hops),
+            RouteAttribute::Oif(ifindex) => oif = Some(*ifindex),
+            _ => {}
+        }
     }
-    let oif = route.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Oif(ifindex) => Some(*ifindex),
-        _ => None,
-    });
-    let address = gateway(&route.attributes).unwrap_or(remote);
-    oif.map(|ifindex| Wanted { ifindex, address }).into_iter().collect()
+    let hop = |ifindex, attributes: &[RouteAttribute], weight| {
+        if attributes.iter().any(|attribute| matches!(attribute, RouteAttribute::EncapType(_))) {
+            return Err(ENCAPSULATED.to_owned());
+        }
+        let address = gateway(attributes).unwrap_or(remote);
+        Ok(Hop { neighbour: Wanted { ifindex, address }, weight })
+    };
+    match (multipath, oif) {
+        (Some(hops), _) => {
+            hops.iter().map(|of| hop(of.interface_index, &of.attributes, u32::from(of.hops) + 1)).collect()
+        }
+        (None, Some(ifindex)) => Ok(vec![hop(ifindex, &route.attributes, 1)?]),
+        (None, None) => Ok(Vec::new()),
+    }
+}
+
+const ENCAPSULATED: &str = "the route wraps packets (MPLS, SRv6 or another encapsulation), and what is in a tunnel already is not wrapped again";
+
+/// The next hops that an object means: it is one, or a group, which has no groups in it.
+fn objects(remote: IpAddr, id: u32, nexthops: &Nexthops) -> Result<Vec<Hop>, String> {
+    let Some(object) = nexthops.get(&id) else { return Ok(Vec::new()) };
+    let own = [(id, 1)];
+    let members = if object.group.is_empty() { &own[..] } else { &object.group };
+    let mut hops = Vec::new();
+    for (id, weight) in members {
+        let object = nexthops.get(id).ok_or_else(|| format!("next hop object {id} is gone"))?;
+        if object.is_encapsulated {
+            return Err(ENCAPSULATED.to_owned());
+        }
+        if object.is_blackhole {
+            return Err(format!("next hop object {id} is a blackhole"));
+        }
+        let address = object.gateway.unwrap_or(remote);
+        let hop = |ifindex| Hop { neighbour: Wanted { ifindex, address }, weight: *weight };
+        hops.extend(object.oif.map(hop));
+    }
+    Ok(hops)
 }
 
 fn gateway(attributes: &[RouteAttribute]) -> Option<IpAddr> {
@@ -150,7 +162,7 @@ fn route_mtu(attributes: &[RouteAttribute]) -> Option<u32> {
 }
 
 fn path(
-    hop: &Wanted,
+    Hop { neighbour: hop, weight }: &Hop,
     route_mtu: Option<u32>,
     context: &Context<'_>,
     wanted: &mut Vec<Wanted>,
@@ -168,5 +180,5 @@ fn path(
     let dst_mac =
         *mac.ok_or_else(|| format!("neighbour {} on {} is not resolved", hop.address, link.name))?;
     let mtu = route_mtu.map_or(link.mtu, |mtu| mtu.min(link.mtu));
-    Ok(Path { ifindex: hop.ifindex, src_mac: link.mac, dst_mac, mtu, gateway: hop.address })
+    Ok(Path { ifindex: hop.ifindex, src_mac: link.mac, dst_mac, mtu, gateway: hop.address, weight: *weight })
 }

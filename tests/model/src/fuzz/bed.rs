@@ -189,6 +189,7 @@ impl Bed {
                 src_mac: mac(way.device),
                 dst_mac: way.next_hop,
                 mtu: way.mtu.into(),
+                weight: 1,
             };
             hops.insert(*remote, ways.iter().map(hop).collect());
         }
