@@ -5,6 +5,7 @@ pub mod agents;
 pub mod api;
 pub mod audit;
 pub mod authz;
+mod causes;
 pub mod cli;
 pub mod controller;
 pub mod dataplane;

@@ -290,8 +290,8 @@ fn generic_xdp_carries_the_same() {
     // Generic XDP leaves alone what was redirected since it was last received, and a flooded copy would keep that mark on a veth.
     let mut fabric = fabric(Underlay::Routed);
     let wires = [0, 1].map(|edge| {
-        let wire = fabric.plug(edge, "p0").unwrap();
-        let file = fabric.file(edge).port("p0", "access");
+        let wire = fabric.plug_over(edge, "p0").unwrap();
+        let file = fabric.file_at(edge, "tc").port("p0", "access");
         let file = file.segment("alder-lan", 100, "lan", &[fabric.vtep(1 - edge, Family::V6)]);
         fabric.edges[edge].arguments = vec!["--xdp-mode".to_owned(), "generic".to_owned()];
         fabric.edges[edge].start(&file.attach("alder-lan", "p0", "untagged")).unwrap();
@@ -303,7 +303,8 @@ fn generic_xdp_carries_the_same() {
     assert_eq!(one.ping("10.0.0.2", 5, 0.02).unwrap(), 5);
     let transfer = two.transfer(&one, "10.0.0.1".parse().unwrap(), 1_000_000).unwrap();
     assert!(transfer.intact, "{transfer:?}");
-    assert_eq!(fabric.edges[0].show("ports").unwrap()[0]["mode"], "generic");
+    let ports = fabric.edges[0].show("ports").unwrap();
+    assert_eq!(ports.iter().find(|port| port["name"] == "p0").unwrap()["mode"], "generic");
 }
 
 #[test]

@@ -1,4 +1,7 @@
 //! What a device does for the host's own stack and the pipeline can't bear: it is turned off while the port is ours, and turned on again after.
+//!
+//! And what a port needs that faces servers: a device with a filter for addresses gives the node only what is for its own (veths and taps have none). So such
+//! a port is made promiscuous, as a bridge makes its own, and as long as it is ours, unless its owner had it so before.
 
 use tracing::info;
 
@@ -7,6 +10,7 @@ use crate::{
     net::{
         NetlinkError,
         features::{self, Features},
+        links::{self, Link},
     },
 };
 
@@ -56,7 +60,7 @@ const fn on_veth(name: &'static str) -> Feature {
 /// A tag that the device has taken off is a tag that XDP can't see, and merged frames are frames that XDP does not get. A veth hands
 /// its peer what hardware would have finished: a checksum to be filled in, a tag to be put in. TC can bear all but LRO, which merges what
 /// can't be taken apart again as it was, and the two kinds of GRO that merge the packets of a tunnel by their outer headers.
-const FEATURES: [Feature; 10] = [
+const FEATURES: [Feature; 11] = [
     at_xdp("rx-vlan-hw-parse"),
     at_xdp("rx-vlan-stag-hw-parse"),
     anywhere("rx-lro"),
@@ -67,7 +71,14 @@ const FEATURES: [Feature; 10] = [
     on_veth("tx-vlan-stag-hw-insert"),
     anywhere("rx-gro-list"),
     anywhere("rx-udp-gro-forwarding"),
+    Feature { name: VLAN_FILTER, at: &[] },
 ];
+
+/// Some devices drop tags that nobody has registered, even where they hear all addresses. It is turned off where that can be.
+const VLAN_FILTER: &str = "rx-vlan-filter";
+
+/// Beside the features' bits: the port was made promiscuous.
+pub const PROMISCUOUS: u32 = 1 << 31;
 
 /// A device's features could not be changed.
 #[derive(Debug, thiserror::Error)]
@@ -125,17 +136,63 @@ async fn read(port: &str) -> Result<Features, Refusal> {
     Ok(features::read(port).await?)
 }
 
+/// What keeps frames for others from a port: as bits, what is to be changed. Of a filter for VLANs only at first: a driver may take it back.
+///
+/// # Errors
+/// Netlink fails.
+pub async fn deafness(link: &Link, is_new: bool) -> Result<u32, HygieneError> {
+    let promiscuous = if link.is_promiscuous { 0 } else { PROMISCUOUS };
+    if !is_new {
+        return Ok(promiscuous);
+    }
+    let features =
+        read(&link.name).await.map_err(|source| HygieneError { port: link.name.clone(), source })?;
+    let filters = features.on.contains(VLAN_FILTER) && features.changeable.contains(VLAN_FILTER);
+    Ok(promiscuous | if filters { bits(&[VLAN_FILTER]) } else { 0 })
+}
+
+/// Changes what [`deafness`] says.
+///
+/// # Errors
+/// The device refuses.
+pub async fn listen(port: &str, deafness: u32) -> Result<(), HygieneError> {
+    let named = |error: NetlinkError| HygieneError { port: port.to_owned(), source: error.into() };
+    if deafness & PROMISCUOUS != 0 {
+        links::set_promiscuous(port, true).await.map_err(named)?;
+        info!(port, "made promiscuous, to hear frames for its servers");
+    }
+    let filters = names(deafness);
+    if !filters.is_empty() {
+        features::set(port, &filters, false).await.map_err(named)?;
+    }
+    Ok(())
+}
+
 /// Which features are on and must not be.
 fn unbearable(features: &Features, setting: Setting) -> Vec<&'static str> {
     let unbearable = FEATURES.iter().filter(|feature| feature.at.contains(&setting));
     unbearable.map(|feature| feature.name).filter(|name| features.on.contains(*name)).collect()
 }
 
-/// Turns on again what these bits say.
+/// The promiscuity that an agent has set is taken back.
+///
+/// # Errors
+/// The device refuses.
+pub async fn hear_no_others(port: &str, bits: u32) -> Result<(), HygieneError> {
+    if bits & PROMISCUOUS == 0 {
+        return Ok(());
+    }
+    info!(port, "not promiscuous any more");
+    let done = links::set_promiscuous(port, false).await;
+    done.map_err(|error| HygieneError { port: port.to_owned(), source: error.into() })
+}
+
+/// Makes a port again what it was before what these bits say.
 ///
 /// # Errors
 /// The device refuses.
 pub async fn restore(port: &str, bits: u32) -> Result<(), HygieneError> {
+    hear_no_others(port, bits).await?;
     let names = names(bits);
     if names.is_empty() {
         return Ok(());
@@ -161,7 +218,7 @@ mod tests {
     use super::*;
 
     fn on(names: &[&str]) -> Features {
-        Features { on: names.iter().map(|name| (*name).to_owned()).collect() }
+        Features { on: names.iter().map(|name| (*name).to_owned()).collect(), ..Features::default() }
     }
 
     #[test]

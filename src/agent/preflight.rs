@@ -20,7 +20,7 @@ use crate::{
         sizes::Sizes,
         tables::Tables,
     },
-    model::{Attachment, NodeConfig, Port, PortRole, Segment, mtu},
+    model::{Attachment, Encap, Hook, NodeConfig, Port, PortRole, Segment, mtu},
     net::links::Link,
 };
 
@@ -149,7 +149,8 @@ impl Fitting<'_, '_> {
             |at_tc| Device { ifindex: link.ifindex, mac: link.mac, at_tc, has_far_end: link.has_far_end };
         let at_tc = port.hook.is_tc(port.role, link.kind.as_deref());
         let wanted = if at_tc { Mode::Tc } else { self.known.mode };
-        match (unusable(link, self.known), mode) {
+        let unfit = unfit(self.file, port, link, self.known.mode);
+        match (unfit.or_else(|| unusable(link, self.known)), mode) {
             (Some(trouble), None) => Found::Unusable(trouble),
             (Some(trouble), Some(mode)) => Found::Kept(device(mode == Mode::Tc), trouble),
             (None, Some(mode)) if mode != wanted => {
@@ -331,6 +332,38 @@ fn other_hook(port: &Port, is: Mode, wanted: Mode) -> Trouble {
         is.hook()
     );
     trouble(why, help)
+}
+
+/// What of a device itself does not go with its use.
+fn unfit(config: &NodeConfig, port: &Port, link: &Link, mode: Mode) -> Option<Trouble> {
+    let kind = link.kind.as_deref();
+    if !link.is_ethernet {
+        let why =
+            "it is no Ethernet device, but a loopback, a tun or another that carries packets and no frames";
+        return Some(trouble(why, "name one of which `ip link show` says link/ether"));
+    }
+    if port.hook == Hook::Xdp
+        && let Some(kind @ ("bond" | "team")) = kind
+    {
+        let why = format!(
+            "hook = \"xdp\" is not for a {kind}: the kernel runs XDP for each of its slaves, so that all of its frames would be dropped, the host's own too"
+        );
+        return Some(trouble(why, "write hook = \"tc\", or leave it out"));
+    }
+    if mode != Mode::Generic || port.hook.is_tc(port.role, kind) {
+        return None;
+    }
+    if let Some(kind @ ("veth" | "tun")) = kind {
+        let why = format!(
+            "generic XDP is not for a {}: who is behind it can leave metadata in front of a frame, which is kept there and would be taken for the pipeline's own",
+            if kind == "tun" { "tap" } else { kind }
+        );
+        return Some(trouble(why, "write hook = \"tc\", or run the agent without --xdp-mode generic"));
+    }
+    let mut attachments = config.attachments.iter().filter(|attachment| attachment.port == port.name);
+    let kind = kind.filter(|_| attachments.any(|attachment| attachment.encap != Encap::Untagged))?;
+    let why = format!("generic XDP sees no tags on a {kind}: the kernel takes them off on the device below");
+    Some(trouble(why, "write hook = \"tc\", or attach to it untagged alone"))
 }
 
 /// Why a device can't be a port.

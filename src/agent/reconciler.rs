@@ -5,6 +5,7 @@ mod counters;
 mod drift;
 mod hooks;
 mod kernel;
+mod listen;
 mod make;
 mod places;
 
@@ -102,6 +103,8 @@ pub struct Reconciler {
     is_undone: bool,
     /// Ifindexes on which this agent's programs are.
     attached: BTreeMap<u32, (Role, Mode)>,
+    /// Those of them that have just come there.
+    fresh: BTreeSet<u32>,
     /// What each reachable remote's next hops are.
     hops: BTreeMap<IpAddr, Vec<NextHop>>,
     /// The node's own addresses.
@@ -188,6 +191,7 @@ impl Reconciler {
             failed: BTreeMap::new(),
             is_undone: false,
             attached: BTreeMap::new(),
+            fresh: BTreeSet::new(),
             hops: BTreeMap::new(),
             own_macs: BTreeSet::new(),
             fixed_bindings: BTreeSet::new(),
@@ -335,6 +339,11 @@ impl Reconciler {
         self.attached.retain(|ifindex, _| tables.records.contains_key(ifindex));
         (self.config, self.left_out, self.failed) = (config, left_out, failed);
         self.is_undone = error.is_some();
+        let fresh = std::mem::take(&mut self.fresh);
+        if let Err(error) = self.listen(links, &fresh).await {
+            // It is tried again each second.
+            warn!(%error, "a port does not hear what is for its servers");
+        }
         error.map_or(Ok(changes), Err)
     }
 
@@ -351,7 +360,7 @@ impl Reconciler {
         for link in lapsed.into_iter().filter_map(|name| links.get(name)) {
             result = result.and(self.clean(link).await);
         }
-        result
+        result.and(self.listen(links, &BTreeSet::new()).await)
     }
 
     async fn clean(&mut self, link: &Link) -> Result<(), ApplyError> {

@@ -33,7 +33,7 @@ impl Agent {
             Ok(count) => {
                 Answer::Done { changes: usize::try_from(count).unwrap_or(usize::MAX), notes: Vec::new() }
             }
-            Err(error) => Answer::Failed(format!("{error:#}")),
+            Err(error) => Answer::Failed(crate::causes::said(error.as_ref())),
         }
     }
 

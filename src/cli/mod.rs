@@ -33,7 +33,7 @@ pub fn main() -> ExitCode {
     log_to_stderr(cli.verbose, output);
     let done = run(&cli.command, output);
     done.unwrap_or_else(|error| {
-        output.complain(&format!("error: {error:#}\n"));
+        output.complain(&format!("error: {}\n", crate::causes::said(error.as_ref())));
         fabric::exit_code(&error)
     })
 }

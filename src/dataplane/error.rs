@@ -5,6 +5,7 @@ use std::{io, path::PathBuf};
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
 
 use super::links::LinkFailure;
+use crate::causes::said;
 
 /// A failure of the dataplane's userspace half.
 #[derive(Debug, thiserror::Error)]
@@ -14,13 +15,13 @@ pub enum DataplaneError {
     #[error("this binary was built without its eBPF object; build it with `cargo xtask build`")]
     NoObject,
     /// The eBPF loader.
-    #[error("the kernel did not take the eBPF object: {}{}", .0, hint(.0))]
+    #[error("the kernel did not take the eBPF object: {}{}", said(.0), hint(.0))]
     Load(#[from] EbpfError),
     /// A program.
-    #[error("eBPF program: {}{}", .0, hint(.0))]
+    #[error("eBPF program: {}{}", said(.0), hint(.0))]
     Program(#[from] ProgramError),
     /// A map.
-    #[error("map {map}: {source}{}", hint(.source))]
+    #[error("map {map}: {}{}", said(.source), hint(.source))]
     Map {
         /// Its name.
         map: &'static str,
@@ -82,7 +83,7 @@ pub enum DataplaneError {
         ours: String,
     },
     /// A program on an interface.
-    #[error("interface {interface}: {source}{}", hint(.source))]
+    #[error("interface {interface}: {}{}", said(.source), hint(.source))]
     Attach {
         /// The interface.
         interface: String,

@@ -13,8 +13,11 @@ use aya::programs::{
     tc::{SchedClassifierLink, TcAttachOptions},
     xdp::XdpLink,
 };
+use nix::sys::utsname::uname;
 use serde::Serialize;
 use sillon_abi::{PortEntry, Role};
+
+use crate::causes::said;
 
 use super::{
     DataplaneError,
@@ -245,7 +248,10 @@ fn xdp(program: &mut Xdp, (ifindex, mode): (u32, XdpMode), path: &Path) -> Resul
         drop(program.take_link(id)?);
         return Ok(());
     }
-    let id = program.attach_to_if_index(ifindex, mode)?;
+    let id = program.attach_to_if_index(ifindex, mode).map_err(|error| {
+        let has_none = matches!(errno(&error), Some(libc::EOPNOTSUPP | libc::EINVAL));
+        if has_none { LinkFailure::NoXdp(error) } else { error.into() }
+    })?;
     let link = FdLink::try_from(program.take_link(id)?).map_err(|_| LinkFailure::NotPinnable)?;
     link.pin(path)?;
     Ok(())
@@ -262,7 +268,14 @@ fn classifier(
         drop(program.take_link(id)?);
         return Ok(Put::InItsPlace);
     }
-    let id = program.attach_with_options(name, side, TcAttachOptions::TcxOrder(LinkOrder::first()))?;
+    let id = program.attach_with_options(name, side, TcAttachOptions::TcxOrder(LinkOrder::first()));
+    let id =
+        id.map_err(|error| match uname().map(|names| names.release().to_string_lossy().into_owned()) {
+            Ok(release) if errno(&error) == Some(libc::EINVAL) && lacks_tcx(&release) => {
+                LinkFailure::NoTcx { release, source: error }
+            }
+            _ => error.into(),
+        })?;
     let link = FdLink::try_from(program.take_link(id)?).map_err(|_| LinkFailure::NotPinnable)?;
     link.pin(path)?;
     Ok(Put::Anew)
@@ -320,6 +333,27 @@ fn detach_link(path: &Path) -> Result<(), DataplaneError> {
     }
 }
 
+/// Whether a kernel is older than tcx.
+fn lacks_tcx(release: &str) -> bool {
+    let mut numbers = release.split(|character: char| !character.is_ascii_digit()).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < (6, 6),
+        _ => false,
+    }
+}
+
+/// What the kernel said, somewhere among an error's causes.
+fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(errno) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+            return Some(errno);
+        }
+        next = error.source();
+    }
+    None
+}
+
 /// Why a program could not be put on an interface.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -333,7 +367,45 @@ pub enum LinkFailure {
     /// A link could not be pinned.
     #[error(transparent)]
     Pin(#[from] aya::pin::PinError),
+    /// The driver has no XDP.
+    #[error(
+        "{}\n  likely cause: its driver has no XDP (or not with this MTU or these offloads); write hook = \"tc\", or run the agent with \
+         --xdp-mode generic",
+        said(.0)
+    )]
+    NoXdp(#[source] aya::programs::ProgramError),
+    /// The kernel has no tcx.
+    #[error("Linux 6.6 or newer is needed (this is {release}): it has no tcx")]
+    NoTcx {
+        /// The kernel's.
+        release: String,
+        /// What it said.
+        source: aya::programs::ProgramError,
+    },
     /// The kernel has no links for this driver, so that the agent's end would take the node down.
     #[error("the kernel attached it without a link that can be pinned; Linux 6.9 or newer is needed")]
     NotPinnable,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_before_6_6_have_no_tcx() {
+        for release in ["6.1.0-57-amd64", "5.15.0-204-generic", "6.5.13", "4.19"] {
+            assert!(lacks_tcx(release), "{release}");
+        }
+        for release in ["6.6.0", "6.12.117+deb13-amd64", "7.3.4", "10.0-rc1", "what?"] {
+            assert!(!lacks_tcx(release), "{release}");
+        }
+    }
+
+    #[test]
+    fn what_an_old_kernel_lacks_is_said_and_nothing_else() {
+        let source = aya::programs::ProgramError::AlreadyAttached;
+        let failure = LinkFailure::NoTcx { release: "6.1.0-57".to_owned(), source };
+        let text = failure.to_string();
+        assert_eq!(text, "Linux 6.6 or newer is needed (this is 6.1.0-57): it has no tcx");
+    }
 }

@@ -288,6 +288,16 @@ impl Maps {
         self.records.insert(ifindex, record, 0).named(map::PORT_RECORDS)
     }
 
+    /// Takes back from what was turned off on a port.
+    ///
+    /// # Errors
+    /// The map can't be read or written.
+    pub fn remove_features(&mut self, ifindex: u32, features: u32) -> Result<(), DataplaneError> {
+        let record = self.records.get(&ifindex, 0).named(map::PORT_RECORDS)?;
+        let record = PortRecord { features: record.features & !features, ..record };
+        self.records.insert(ifindex, record, 0).named(map::PORT_RECORDS)
+    }
+
     /// The segments, by uid.
     ///
     /// # Errors

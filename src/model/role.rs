@@ -89,9 +89,16 @@ impl Hook {
     /// What is behind a veth or a tap is a kernel, of a container or a virtual machine, which by default sends many packets as one and leaves
     /// checksums to the device. Nothing else about a device says that. An uplink is no such port by itself: what is behind it is a wire, or stands
     /// for one, and it must be the same at both ends.
+    ///
+    /// A device over others (a bond, a bridge, a VLAN, a macvlan) has no XDP in its driver, or none that knows for which device it runs: a bond runs
+    /// it for each slave, so that all frames would be dropped as of no port.
     pub fn is_tc(self, role: PortRole, kind: Option<&str>) -> bool {
         match self {
-            Self::Auto => role != PortRole::Uplink && matches!(kind, Some("veth" | "tun")),
+            Self::Auto => match kind {
+                None | Some("netdevsim") => false,
+                Some("veth" | "tun") => role != PortRole::Uplink,
+                Some(_) => true,
+            },
             Self::Xdp => false,
             Self::Tc => true,
         }
@@ -170,6 +177,11 @@ mod tests {
         assert!(Hook::Auto.is_tc(PortRole::Handover, Some("tun")));
         assert!(!Hook::Auto.is_tc(PortRole::Uplink, Some("veth")));
         assert!(!Hook::Auto.is_tc(PortRole::Access, None));
+        for kind in ["bond", "team", "bridge", "vlan", "macvlan", "ipvlan", "vxlan", "dsa"] {
+            for role in PortRole::ALL {
+                assert!(Hook::Auto.is_tc(*role, Some(kind)), "{kind}");
+            }
+        }
         assert!(!Hook::Xdp.is_tc(PortRole::Access, Some("veth")));
         assert!(Hook::Tc.is_tc(PortRole::Uplink, None));
     }

@@ -24,6 +24,8 @@ use super::NetlinkError;
 pub struct Features {
     /// Those that are on.
     pub on: BTreeSet<String>,
+    /// Those that the driver lets be changed.
+    pub changeable: BTreeSet<String>,
 }
 
 /// Reads a device's features. A device that is gone has none.
@@ -69,6 +71,9 @@ fn told(attributes: Vec<EthtoolAttr>) -> (String, Features) {
             }
             EthtoolAttr::Feature(EthtoolFeatureAttr::Active(bits)) => {
                 features.on = bits.into_iter().filter(|bit| bit.value).map(|bit| bit.name).collect();
+            }
+            EthtoolAttr::Feature(EthtoolFeatureAttr::Hw(bits)) => {
+                features.changeable = bits.into_iter().filter(|bit| bit.value).map(|bit| bit.name).collect();
             }
             _ => {}
         }

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use futures::TryStreamExt;
+use nix::errno::Errno;
 use rtnetlink::{
     Handle,
     packet_route::link::{
-        LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, XdpAttached as KernelXdp,
+        LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, XdpAttached as KernelXdp,
     },
 };
 
@@ -23,6 +24,10 @@ pub struct Link {
     pub mac: [u8; 6],
     /// Its MTU, bytes of layer 3.
     pub mtu: u32,
+    /// Whether its frames are Ethernet's, and it is no loopback.
+    pub is_ethernet: bool,
+    /// Whether somebody has set it to hear frames for everybody. What a packet socket asks for does not show here.
+    pub is_promiscuous: bool,
     /// Whether it is set up.
     pub admin_up: bool,
     /// Whether it is up and has a carrier.
@@ -59,6 +64,27 @@ pub async fn list() -> Result<BTreeMap<String, Link>, NetlinkError> {
     links
 }
 
+/// Has a device hear frames for everybody, or no longer. Unlike what a packet socket asks for, that outlives who sets it. A device that is gone
+/// is as good as done.
+///
+/// # Errors
+/// Netlink fails, or the kernel refuses.
+pub async fn set_promiscuous(device: &str, on: bool) -> Result<(), NetlinkError> {
+    let (connection, handle, _) =
+        rtnetlink::new_connection().map_err(NetlinkError::while_doing("opening a socket"))?;
+    let connection = tokio::spawn(connection);
+    let mut message = LinkMessage::default();
+    message.header.flags = if on { LinkFlags::Promisc } else { LinkFlags::empty() };
+    message.header.change_mask = LinkFlags::Promisc;
+    message.attributes.push(LinkAttribute::IfName(device.to_owned()));
+    let done = handle.link().set(message).execute().await;
+    connection.abort();
+    match done {
+        Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -(Errno::ENODEV as i32) => Ok(()),
+        result => result.map_err(NetlinkError::while_doing("setting a device to hear frames for everybody")),
+    }
+}
+
 /// As [`list`], over an open connection.
 pub(super) async fn dump(handle: &Handle) -> Result<BTreeMap<String, Link>, NetlinkError> {
     let messages: Vec<LinkMessage> = handle
@@ -77,6 +103,9 @@ pub(crate) fn link(message: LinkMessage) -> Link {
         ifindex: message.header.index,
         mac: [0; 6],
         mtu: 0,
+        is_ethernet: message.header.link_layer_type == LinkLayerType::Ether
+            && !message.header.flags.contains(LinkFlags::Loopback),
+        is_promiscuous: message.header.flags.contains(LinkFlags::Promisc),
         admin_up: message.header.flags.contains(LinkFlags::Up),
         carrier: message.header.flags.contains(LinkFlags::LowerUp),
         master: None,

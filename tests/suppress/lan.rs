@@ -43,9 +43,10 @@ fn with(file: NodeFile, keys: Keys<'_>) -> NodeFile {
     keys.iter().fold(file, |file, (key, value)| file.key(key, value))
 }
 
-fn file(fabric: &Fabric, edge: usize, plan: Plan<'_>) -> NodeFile {
+fn file(fabric: &Fabric, edge: usize, plan: Plan<'_>, uplinks: &str) -> NodeFile {
     let remote = fabric.vtep(1 - edge, Family::V4);
-    let file = with(fabric.file(edge).segment("alder-lan", 100, plan.service, &[remote]), plan.segment);
+    let file =
+        with(fabric.file_at(edge, uplinks).segment("alder-lan", 100, plan.service, &[remote]), plan.segment);
     let hosts = if edge == 0 { &plan.hosts[..3] } else { &plan.hosts[3..] };
     (0..).zip(hosts).fold(file, |file, (port, keys)| {
         let port = format!("p{port}");
@@ -55,16 +56,25 @@ fn file(fabric: &Fabric, edge: usize, plan: Plan<'_>) -> NodeFile {
 
 impl Lan {
     pub fn new(plan: Plan<'_>) -> Self {
-        Self::with_arguments(plan, &[])
+        Self::with(plan, &[], "xdp", Fabric::plug)
     }
 
-    /// With more arguments of the agents.
-    pub fn with_arguments(plan: Plan<'_>, arguments: &[&str]) -> Self {
+    /// With generic XDP on the ports, which is for no veth.
+    pub fn generic(plan: Plan<'_>) -> Self {
+        Self::with(plan, &["--xdp-mode", "generic"], "tc", Fabric::plug_over)
+    }
+
+    fn with(
+        plan: Plan<'_>,
+        arguments: &[&str],
+        uplinks: &str,
+        plug: impl Fn(&Fabric, usize, &str) -> anyhow::Result<Wire>,
+    ) -> Self {
         let mut fabric = fabric(Underlay::Direct);
-        let plug = |(edge, port)| fabric.plug(edge, port).unwrap();
+        let plug = |(edge, port)| plug(&fabric, edge, port).unwrap();
         let wires = [(0, "p0"), (0, "p1"), (0, "p2"), (1, "p0")].map(plug);
         for edge in [0, 1] {
-            let file = file(&fabric, edge, plan);
+            let file = file(&fabric, edge, plan, uplinks);
             fabric.edges[edge].arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
             fabric.edges[edge].start(&file).unwrap();
         }
@@ -74,7 +84,7 @@ impl Lan {
     /// Both edges with another plan.
     pub fn reload(&self, plan: Plan<'_>) {
         for edge in [0, 1] {
-            self.fabric.edges[edge].reload(&file(&self.fabric, edge, plan)).unwrap();
+            self.fabric.edges[edge].reload(&file(&self.fabric, edge, plan, "xdp")).unwrap();
         }
     }
 

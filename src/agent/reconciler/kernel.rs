@@ -42,6 +42,7 @@ impl Kernel for Reconciler {
         }
         links::attach(&self.pins, &mut self.programs, target)?;
         self.attached.insert(ifindex, (role, mode));
+        self.fresh.insert(ifindex);
         info!(port = name, ifindex, %mode, "attached");
         Ok(())
     }

@@ -109,6 +109,20 @@ impl Fabric {
         Wire::plug(&node.netns, port, host, PORT_MTU)
     }
 
+    /// Plugs a new namespace into a new port of an edge that is no veth but a device over one (a macvlan that takes all frames), as hardware without XDP in
+    /// its driver is: what a host leaves beside a frame ends at its own end.
+    ///
+    /// # Errors
+    /// The port is there already, or the kernel refuses.
+    pub fn plug_over(&self, edge: usize, port: &str) -> anyhow::Result<Wire> {
+        let below = format!("v-{port}");
+        let wire = self.plug(edge, &below)?;
+        self.edges[edge].netns.ip(&format!(
+            "link add link {below} name {port} mtu {PORT_MTU} type macvlan mode passthru\nlink set {port} up"
+        ))?;
+        Ok(wire)
+    }
+
     /// The same with a virtual machine, whose port is a tap.
     ///
     /// # Errors
