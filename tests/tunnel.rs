@@ -13,7 +13,7 @@ use etherparse::{
     UdpHeader,
 };
 use sillon_rig::{
-    Fabric, Family, Frame, PacketSocket, Underlay, Wire,
+    Fabric, Family, Frame, PacketSocket, Tag, Underlay, Wire,
     frame::{BROADCAST, Macs},
 };
 
@@ -328,6 +328,48 @@ fn reserved_bits_of_the_vxlan_header_are_ignored() {
     forged.vxlan[7] = 0xff;
     forged.send(&bench);
     assert!(comes(&bench.host, "reserved"));
+}
+
+/// With the G bit (VXLAN-GBP), a policy of the sender's stands where our nodes have their marks.
+#[test]
+fn a_group_policy_is_no_mark_of_ours() {
+    for hooks in [common::XDP, common::TC] {
+        let mut fabric = fabric(Underlay::Direct);
+        let [host, other] = ["p0", "p1"].map(|port| fabric.plug(0, port).unwrap());
+        let file = fabric.file_at(0, hooks.uplinks).port_at("p0", "access", hooks.ports[0]);
+        let file = file.segment("alder-tree", VNI, "tree", &[fabric.vtep(1, Family::V4)]);
+        let file = file.attach("alder-tree", "p0", "dot1q 5").key("role", "\"leaf\"");
+        fabric.edges[0].start(&file).unwrap();
+        let underlay = fabric.edges[1].netns.enter(|| Ok(PacketSocket::open("up0")?)).unwrap();
+        let uplink = fabric.edges[0].netns.mac("up0").unwrap();
+        let bench = Bench { fabric, host, other, underlay, uplink };
+        // Known from here on, so that it gets its frames on the shortest way.
+        bench.host.send(&datagram(1, BROADCAST, "I am 1").tagged(&[Tag::c(5)])).unwrap();
+        assert_eq!(bench.next().vxlan[3], 1, "a leaf says so");
+        let mut number = 0;
+        let mut arrives = |to, [flags, d, policy, marks]: [u8; 4]| {
+            number += 1;
+            let word = format!("number {number:03}");
+            let mut forged = Forged::new(&bench, Family::V4, &datagram(2, to, &word));
+            forged.vxlan[..4].copy_from_slice(&[flags, d, policy, marks]);
+            forged.send(&bench);
+            let came = bench.host.expect(PATIENCE / 6, |frame| frame.contains(word.as_bytes())).unwrap();
+            came.map(|frame| frame.tags().iter().map(|tag| tag.dei).collect::<Vec<_>>())
+        };
+        for to in [BROADCAST, mac(1), mac(1), mac(1)] {
+            for first in
+                [[0x88, 0, 0xff, 0xff], [0x88, 0, 0, 1], [0x88, 0x48, 0, 3], [0x8f, 0, 0, 3], [8, 0, 0, 0]]
+            {
+                assert_eq!(
+                    arrives(to, first),
+                    Some(vec![false]),
+                    "{first:x?} to {to:x?} is green and of a root"
+                );
+            }
+            assert_eq!(arrives(to, [8, 0, 0, 1]), None, "that of a leaf stays one");
+            assert_eq!(arrives(to, [8, 0, 0, 2]), Some(vec![true]), "and yellow is yellow");
+        }
+    }
 }
 
 #[test]

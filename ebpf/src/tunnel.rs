@@ -11,6 +11,7 @@
 //! 7348 section 4.1 allows, and may be zero over IPv6 (RFC 6935).
 //!
 //! Between nodes, the lowest of the reserved bits behind the flags says "from a leaf of a `tree`" (sent in trees only), and the next one "yellow" (`police`).
+//! With the G bit (draft-smith-vxlan-group-policy) the sender's policy stands there, and says neither.
 
 use sillon_abi::{Addr, DropReason, Exit, PortEntry, TunnelEntry, TunnelKey, V4_OUTER, V6_OUTER};
 
@@ -51,12 +52,21 @@ pub struct Vxlan {
 impl Vxlan {
     /// The I flag: there is a VNI.
     const VALID: u32 = u32::from_ne_bytes([0x08, 0, 0, 0]);
+    /// The G bit: what is behind the flags is a group policy.
+    const POLICY: u32 = u32::from_ne_bytes([0x80, 0, 0, 0]);
     /// [`LEAF`], behind the flags.
     const LEAF: u32 = (LEAF.to_be() as u32) << 16;
     /// [`YELLOW`], beside it.
     const YELLOW: u32 = (YELLOW.to_be() as u32) << 16;
     /// The last byte is reserved.
     const VNI: u32 = u32::from_ne_bytes([0xff, 0xff, 0xff, 0]);
+
+    /// Without marks where these bits are somebody else's.
+    #[inline(always)]
+    fn with_marks_of_ours(self) -> Self {
+        let kept = if self.flags & Self::POLICY != 0 { !(Self::LEAF | Self::YELLOW) } else { u32::MAX };
+        Self { flags: self.flags & kept, vni: self.vni }
+    }
 
     #[inline(always)]
     fn is_valid(self) -> bool {
@@ -80,10 +90,10 @@ impl Vxlan {
         self.flags & Self::YELLOW != 0
     }
 
-    /// Whether it is valid, and not yellow.
+    /// Whether it is valid, not yellow, and its marks are ours.
     #[inline(always)]
     pub fn is_plain(self) -> bool {
-        self.flags & (Self::VALID | Self::YELLOW) == Self::VALID
+        self.flags & (Self::VALID | Self::YELLOW | Self::POLICY) == Self::VALID
     }
 
     /// The VNI, and whether a leaf sent it, as one word whose topmost two bytes are zero.
@@ -257,7 +267,7 @@ fn vxlan(frame: &impl Frame, outer: &Outer, len: usize) -> Result<Option<Packet>
     if !fits {
         return Err(DropReason::OuterMalformed);
     }
-    let vxlan = Vxlan { flags, vni };
+    let vxlan = Vxlan { flags, vni }.with_marks_of_ours();
     if !vxlan.is_valid() {
         return Err(DropReason::NoVniFlag);
     }

@@ -24,6 +24,8 @@ const IS_UDP: u8 = 17;
 const VXLAN: usize = 8;
 /// The I flag, in the first byte of the VXLAN header.
 const VNI_IS_VALID: u8 = 0x08;
+/// The G bit, beside it: what is behind the flags is a group policy of the sender's, and no marks.
+const IS_POLICY: u8 = 0x80;
 /// The lowest of the reserved bits behind the flags: between nodes, "from a leaf of a tree".
 const FROM_LEAF: u8 = 0x01;
 /// The next one: "yellow".
@@ -146,5 +148,6 @@ fn vxlan<'a>(outer: &Outer, frame: &'a [u8]) -> Result<(u32, u8, &'a [u8]), Drop
     }
     let vni = u32::from_be_bytes([0, vxlan[4], vxlan[5], vxlan[6]]);
     let inner = &frame[outer.udp + UDP + VXLAN..outer.udp + outer.payload];
-    Ok((vni, vxlan[3], inner))
+    let marks = if vxlan[0] & IS_POLICY == 0 { vxlan[3] } else { 0 };
+    Ok((vni, marks, inner))
 }
