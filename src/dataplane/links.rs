@@ -272,7 +272,7 @@ fn classifier(
     let id =
         id.map_err(|error| match uname().map(|names| names.release().to_string_lossy().into_owned()) {
             Ok(release) if errno(&error) == Some(libc::EINVAL) && lacks_tcx(&release) => {
-                LinkFailure::NoTcx { release, source: error }
+                LinkFailure::NoTcx { release, source: Box::new(error) }
             }
             _ => error.into(),
         })?;
@@ -380,7 +380,7 @@ pub enum LinkFailure {
         /// The kernel's.
         release: String,
         /// What it said.
-        source: aya::programs::ProgramError,
+        source: Box<aya::programs::ProgramError>,
     },
     /// The kernel has no links for this driver, so that the agent's end would take the node down.
     #[error("the kernel attached it without a link that can be pinned; Linux 6.9 or newer is needed")]
@@ -403,7 +403,7 @@ mod tests {
 
     #[test]
     fn what_an_old_kernel_lacks_is_said_and_nothing_else() {
-        let source = aya::programs::ProgramError::AlreadyAttached;
+        let source = Box::new(aya::programs::ProgramError::AlreadyAttached);
         let failure = LinkFailure::NoTcx { release: "6.1.0-57".to_owned(), source };
         let text = failure.to_string();
         assert_eq!(text, "Linux 6.6 or newer is needed (this is 6.1.0-57): it has no tcx");
