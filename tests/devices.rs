@@ -7,17 +7,16 @@ mod common;
 use common::{comes, datagram, fabric, mac, soon};
 use sillon_rig::{Fabric, Family, Node, NodeFile, Underlay, Wire, frame::BROADCAST};
 
-/// The agent does not start with this file; what it says.
-fn refused(node: &Node, file: &NodeFile, arguments: &[&str]) -> (Option<i32>, String) {
-    node.write(file).unwrap();
-    let config = node.file();
-    // An agent that does start would run for ever.
-    let agent = ["20", env!("CARGO_BIN_EXE_sillon"), "agent", "--config", &config];
-    let output = node.netns.command("timeout").args([&agent, arguments].concat()).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() != Some(124) && !output.status.success(), "it started: {text}");
-    assert!(!node.netns.run("ip", &["link"]).unwrap().contains("xdp"), "something was left");
-    (output.status.code(), text)
+/// What an agent leaves out of this file, and why; nothing of the node stays.
+fn left_out(fabric: &mut Fabric, file: &NodeFile, arguments: &[&str]) -> String {
+    let edge = &mut fabric.edges[0];
+    edge.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    edge.start(file).unwrap();
+    let text = serde_json::to_string_pretty(&edge.show("left-out").unwrap()).unwrap();
+    let text = text.replace("\\\"", "\"");
+    edge.kill().unwrap();
+    edge.flush().unwrap();
+    text
 }
 
 fn is_promiscuous(node: &Node, port: &str) -> bool {
@@ -33,21 +32,13 @@ fn mode(node: &Node, port: &str) -> String {
 
 #[test]
 fn what_is_no_ethernet_device_is_no_port() {
-    let fabric = fabric(Underlay::Direct);
-    let node = &fabric.edges[0];
-    node.netns.ip("tuntap add tun9 mode tun\nlink set tun9 up").unwrap();
-    for device in ["lo", "tun9"] {
-        for role in ["access", "handover", "uplink"] {
-            for hook in ["auto", "xdp", "tc"] {
-                let (code, text) =
-                    refused(node, &NodeFile::new("edge1", &[]).port_at(device, role, hook), &[]);
-                assert_eq!(code, Some(2), "{text}");
-                assert!(
-                    text.contains(&format!("port {device}")) && text.contains("no Ethernet device"),
-                    "{text}"
-                );
-            }
-        }
+    let mut fabric = fabric(Underlay::Direct);
+    fabric.edges[0].netns.ip("tuntap add tun9 mode tun\nlink set tun9 up").unwrap();
+    for (role, hook) in [("access", "auto"), ("handover", "xdp"), ("uplink", "tc"), ("uplink", "auto")] {
+        let file = NodeFile::new("edge1", &[]).port_at("lo", role, hook).port_at("tun9", role, hook);
+        let text = left_out(&mut fabric, &file, &[]);
+        assert!(text.contains("\"lo\"") && text.contains("\"tun9\""), "{text}");
+        assert_eq!(text.matches("no Ethernet device").count(), 2, "{text}");
     }
 }
 
@@ -95,14 +86,15 @@ fn a_device_over_others_is_an_uplink_at_tc_by_itself() {
 
 #[test]
 fn a_driver_without_xdp_is_named_with_what_can_be_done() {
-    let fabric = fabric(Underlay::Direct);
+    let mut fabric = fabric(Underlay::Direct);
     bridged_underlay(&fabric);
     let file = NodeFile::new("edge1", &["10.99.0.1"]).port_at("br0", "uplink", "xdp");
-    let (_, text) = refused(&fabric.edges[0], &file, &[]);
-    for word in ["br0", "no XDP", "hook = \"tc\"", "--xdp-mode generic", "Operation not supported"] {
+    let text = left_out(&mut fabric, &file, &[]);
+    for word in
+        ["no XDP", "hook = \"tc\"", "--xdp-mode generic", "Operation not supported", "bpf_link_create"]
+    {
         assert_eq!(text.matches(word).count(), 1, "{word} in {text}");
     }
-    assert_eq!(text.matches("bpf_link_create").count(), 1, "{text}");
 }
 
 #[test]
@@ -174,20 +166,24 @@ fn unicast_for_others_passes_a_device_that_filters_addresses() {
 #[test]
 fn generic_xdp_is_refused_on_what_a_container_or_a_machine_sits_behind() {
     let mut fabric = fabric(Underlay::Direct);
-    let _wire = fabric.plug(0, "p0").unwrap();
+    let _wires = ["p0", "p1"].map(|port| fabric.plug(0, port).unwrap());
     let generic = ["--xdp-mode", "generic"];
-    let node = &fabric.edges[0];
-    node.netns.ip("tuntap add tap9 mode tap\nlink set tap9 up").unwrap();
-    for (device, role) in
-        [("p0", "access"), ("p0", "handover"), ("tap9", "access"), ("up0", "uplink"), ("tap9", "uplink")]
-    {
-        let (code, text) = refused(node, &NodeFile::new("edge1", &[]).port_at(device, role, "xdp"), &generic);
-        assert_eq!(code, Some(2), "{text}");
-        let words = [&format!("port {device}"), "generic XDP", "hook = \"tc\""];
-        assert!(words.iter().all(|word| text.contains(word)), "{text}");
+    // What is over another device has lost its tags when generic XDP sees it.
+    let devices =
+        "tuntap add tap8 mode tap\ntuntap add tap9 mode tap\nlink add br9 type bridge\nlink set br9 up";
+    fabric.edges[0].netns.ip(devices).unwrap();
+    let file = NodeFile::new("edge1", &[]).port("p0", "access").port("p1", "handover").port("tap8", "access");
+    let file = file.port("tap9", "uplink").port("up0", "uplink");
+    let text = left_out(&mut fabric, &file, &generic);
+    assert_eq!(text.matches("generic XDP is not for a veth").count(), 3, "{text}");
+    assert_eq!(text.matches("generic XDP is not for a tap").count(), 2, "{text}");
+    assert!(text.contains("hook = \"tc\""), "{text}");
+    for encap in ["dot1q 7", "qinq 7.8", "port"] {
+        let file = NodeFile::new("edge1", &[]).port("br9", "access").segment("alder-lan", 100, "lan", &[]);
+        let text = left_out(&mut fabric, &file.key("mtu", 1400).attach("alder-lan", "br9", encap), &generic);
+        assert!(text.contains("generic XDP sees no tags on a bridge"), "{text}");
     }
     let file = NodeFile::new("edge1", &[]).port_at("p0", "access", "auto").port_at("up0", "uplink", "tc");
-    fabric.edges[0].arguments = generic.map(str::to_owned).to_vec();
     fabric.edges[0].start(&file).unwrap();
     assert_eq!(
         (mode(&fabric.edges[0], "p0"), mode(&fabric.edges[0], "up0")),
