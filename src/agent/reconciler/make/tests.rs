@@ -139,6 +139,8 @@ fn links(names: &[&str]) -> BTreeMap<String, Link> {
         mtu: if *name == "up0" { 1700 } else { 1600 },
         admin_up: true,
         carrier: true,
+        is_ethernet: true,
+        is_promiscuous: false,
         master: None,
         kind: None,
         has_far_end: false,
