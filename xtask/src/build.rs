@@ -41,6 +41,8 @@ pub fn ebpf(folder: &str, subcommand: &str) -> std::process::Command {
         "-Clink-arg=--btf",
     ];
     command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+    // An incremental build splits the crate otherwise, and what comes out is other code, which the verifier may refuse.
+    command.env("CARGO_INCREMENTAL", "0");
     command
 }
 
