@@ -11,6 +11,7 @@ mod preflight;
 pub mod reconciler;
 pub mod remote;
 mod requests;
+pub mod survey;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -45,7 +46,7 @@ use crate::{
 
 /// As many times as long as looking through the FDB takes passes until the next time: a large one must not keep the agent from the underlay.
 const REST: u32 = 20;
-/// How often an agent that follows a controller looks at what is really there.
+/// How often an agent looks at what is really there; less often where that takes long.
 const LOOK: Duration = Duration::from_secs(5);
 /// How long a starting agent waits for neighbours to answer.
 const SETTLING: Duration = Duration::from_secs(1);
@@ -124,8 +125,8 @@ struct Agent {
     remote: Option<Remote>,
     /// Whether all is detached, since the node's certificate was revoked.
     is_shut: bool,
-    /// How many seconds it runs.
-    seconds: u64,
+    /// The next time to look at what is really there.
+    next_look: Instant,
     reconciler: Reconciler,
     follower: FollowerHandle,
     snapshots: watch::Receiver<Snapshot>,
@@ -266,7 +267,7 @@ impl Agent {
             path: None,
             remote: None,
             is_shut: false,
-            seconds: 0,
+            next_look: Instant::now() + LOOK,
             reconciler,
             follower,
             snapshots,
@@ -362,20 +363,10 @@ impl Agent {
 
     /// Looks at what is really there, puts it right, and tries again what could not be done.
     async fn look_back(&mut self) {
+        self.shut_if_over().await;
+        let drift = self.put_right().await;
         if self.remote.is_none() {
             return;
-        }
-        self.shut_if_over().await;
-        let mut judge = || {
-            let lost = self.reconciler.lost_programs()?;
-            Ok::<_, ApplyError>(lost.or(self.reconciler.drift(&self.links)?))
-        };
-        let drift = judge().unwrap_or_else(|error| Some(format!("the node can't be judged: {error}")));
-        if let Some(drift) = &drift {
-            error!(drift, "drift; what should be there is applied again");
-            if let Err(error) = self.apply(self.reconciler.config().clone()).await {
-                error!(%error, "the drift stays");
-            }
         }
         let counters = self.reconciler.counters();
         let seen = self.seen();
@@ -388,6 +379,28 @@ impl Agent {
         }
         let task = remote.again();
         self.carry_out(task).await;
+    }
+
+    /// What is not as it should be, if anything; it is put right. An agent that follows a file does this as one that follows a controller.
+    async fn put_right(&mut self) -> Option<String> {
+        let report = match self.reconciler.judge(&self.links) {
+            Ok(report) => report,
+            Err(error) => return Some(format!("the node can't be judged: {error}")),
+        };
+        let first = report.violations.first()?;
+        let more = report.violations.len() - 1;
+        let drift = format!(
+            "the node was changed by another hand; what has to be put right in {}: {}, and {more} more",
+            first.of, first.what
+        );
+        error!(drift, "drift; what should be there is applied again");
+        if let Err(error) = self.reconciler.mend(&report) {
+            error!(%error, "not all of the drift can be put right");
+        }
+        if let Err(error) = self.apply(self.reconciler.config().clone()).await {
+            error!(%error, "the drift stays");
+        }
+        Some(drift)
     }
 
     /// Detaches everything once the grace of a revoked certificate is over.
@@ -435,10 +448,11 @@ impl Agent {
     }
 
     async fn each_second(&mut self) {
-        self.seconds = self.seconds.wrapping_add(1);
-        if self.seconds.is_multiple_of(LOOK.as_secs()) {
+        if Instant::now() >= self.next_look {
+            let begun = Instant::now();
             self.look_back().await;
             self.try_again().await;
+            self.next_look = begun + LOOK.max(begun.elapsed() * REST);
         }
         let now = Instant::now();
         if now >= self.next_ageing && !self.reconciler.is_ageing() {

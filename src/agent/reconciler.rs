@@ -25,6 +25,7 @@ use ageing::Ageing;
 
 pub use self::counters::Counters;
 pub use self::drift::Place;
+pub use self::hooks::devices;
 use self::make::{Made, Wish, make};
 pub use self::places::{Places, SegmentPlace};
 use super::{budget::Budget, hygiene};
@@ -32,6 +33,7 @@ use crate::{
     dataplane::{
         DataplaneError,
         compile::{CompileError, Device},
+        kept::Kept,
         left_out::{Item, LeftOut},
         links::{self, Mode},
         maps::Maps,
@@ -42,7 +44,7 @@ use crate::{
         sizes::Sizes,
         tables::{Tables, unpadded},
     },
-    model::{Limits, MacAddr, NodeConfig},
+    model::{MacAddr, NodeConfig},
     net::{
         NetlinkError,
         links::Link,
@@ -121,6 +123,10 @@ pub struct Reconciler {
     ageing: Option<Ageing>,
     /// What ids mean, if anybody wants to know.
     places: Option<Arc<Places>>,
+    /// What of the configuration was applied, which is all but what is left out.
+    applied: Option<NodeConfig>,
+    /// The same, as it is kept beside the maps.
+    kept: Option<Kept>,
     _lock: Option<Flock<File>>,
 }
 
@@ -131,13 +137,6 @@ struct Change {
     wanted: Tables,
     /// What of the configuration is not in them.
     left_out: Vec<LeftOut>,
-}
-
-impl From<Limits> for Sizes {
-    fn from(limits: Limits) -> Self {
-        let Limits { attachments, fdb, remotes, segments } = limits;
-        Self { attachments, segments, remotes, fdb }
-    }
 }
 
 impl Reconciler {
@@ -200,6 +199,8 @@ impl Reconciler {
             ticks: 0,
             ageing: None,
             places: None,
+            applied: None,
+            kept: None,
             _lock: None,
         };
         if takes_over {
@@ -272,17 +273,6 @@ impl Reconciler {
         self.attached.get(&ifindex).map(|(_, mode)| *mode)
     }
 
-    /// The change from `previous`, which was just read back, to what of `config` is carried out.
-    fn change(
-        &self,
-        config: &NodeConfig,
-        previous: Tables,
-        links: &BTreeMap<String, Link>,
-    ) -> Result<Change, ApplyError> {
-        let wish = Wish { config, links, mode: self.mode, sizes: &self.sizes };
-        make::change(&wish, previous, &self.failed, &|ifindex| links::is_attached(&self.pins, ifindex))
-    }
-
     /// Devices came, went or changed.
     ///
     /// # Errors
@@ -296,20 +286,7 @@ impl Reconciler {
     /// # Errors
     /// A map can't be read or written.
     pub fn underlay_changed(&mut self, snapshot: &Snapshot) -> Result<usize, DataplaneError> {
-        self.hops = snapshot
-            .remotes
-            .iter()
-            .map(|(remote, resolution)| {
-                let hop = |path: &crate::net::underlay::Path| NextHop {
-                    ifindex: path.ifindex,
-                    src_mac: path.src_mac,
-                    dst_mac: path.dst_mac,
-                    mtu: path.mtu,
-                    weight: path.weight,
-                };
-                (*remote, resolution.paths.iter().map(hop).collect())
-            })
-            .collect();
+        self.hops = next_hops(snapshot);
         self.follow_paths()
     }
 
@@ -337,6 +314,7 @@ impl Reconciler {
         self.own_macs.clone_from(&tables.own_macs);
         self.fixed_bindings = tables.bindings.keys().copied().collect();
         self.attached.retain(|ifindex, _| tables.records.contains_key(ifindex));
+        self.keep(&config, links, &tables, &failed);
         (self.config, self.left_out, self.failed) = (config, left_out, failed);
         self.is_undone = error.is_some();
         let fresh = std::mem::take(&mut self.fresh);
@@ -387,6 +365,19 @@ impl Reconciler {
         let keys: Vec<FdbKey> = keys.map(|(key, _)| *key).collect();
         Ok(self.maps.thaw(&keys)?)
     }
+}
+
+/// The next hops of the remotes.
+pub fn next_hops(snapshot: &Snapshot) -> BTreeMap<IpAddr, Vec<NextHop>> {
+    let hop = |path: &crate::net::underlay::Path| NextHop {
+        ifindex: path.ifindex,
+        src_mac: path.src_mac,
+        dst_mac: path.dst_mac,
+        mtu: path.mtu,
+        weight: path.weight,
+    };
+    let remotes = snapshot.remotes.iter();
+    remotes.map(|(remote, resolution)| (*remote, resolution.paths.iter().map(hop).collect())).collect()
 }
 
 fn fixed(what: &'static str, is: &impl std::fmt::Debug, wanted: &impl std::fmt::Debug) -> ApplyError {

@@ -59,6 +59,21 @@ pub struct Attached {
     pub ifindex: u32,
     /// The kernel's id of its program.
     pub program: u32,
+    /// What kind of link it is, `enum bpf_link_type`.
+    pub kind: u32,
+    /// For one of tcx, on which side: `enum bpf_attach_type`.
+    pub side: u32,
+}
+
+impl Attached {
+    /// In `kind`: of XDP.
+    pub const XDP: u32 = 6;
+    /// In `kind`: of tcx.
+    pub const TCX: u32 = 11;
+    /// In `side`: what comes in.
+    pub const INGRESS: u32 = 46;
+    /// In `side`: what goes out.
+    pub const EGRESS: u32 = 47;
 }
 
 /// Where the link is that is pinned at `path`; none if there is none.
@@ -75,7 +90,8 @@ pub fn attached_at(path: &Path) -> io::Result<Option<Attached>> {
     };
     // SAFETY: `attr` is what this command reads, and the kernel writes no more than `len` bytes of `info`, which lives until the call is over.
     unsafe { raw::bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr) }?;
-    Ok(Some(Attached { ifindex: info.ifindex, program: info.program }))
+    let LinkInfo { ifindex, program, kind, attach_type: side, .. } = info;
+    Ok(Some(Attached { ifindex, program, kind, side: if kind == Attached::TCX { side } else { 0 } }))
 }
 
 /// Detaches the link that is pinned at `path`; the pin stays. Nothing to do where there is none.

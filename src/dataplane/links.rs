@@ -7,7 +7,7 @@ use std::{
 };
 
 use aya::programs::{
-    LinkOrder, ProgramInfo, SchedClassifier, TcAttachType, Xdp, XdpMode,
+    LinkOrder, SchedClassifier, TcAttachType, Xdp, XdpMode,
     links::{FdLink, LinkError, PinnedLink},
     loaded_programs,
     tc::{SchedClassifierLink, TcAttachOptions},
@@ -22,7 +22,7 @@ use crate::causes::said;
 use super::{
     DataplaneError,
     detach::{Attached, attached_at, detach_pinned},
-    object::{EGRESS, FRAGS, INGRESS, PIPELINE, Programs, WHOLE},
+    object::{EGRESS, FRAGS, INGRESS, Programs, WHOLE},
     pins::Pins,
 };
 
@@ -100,7 +100,7 @@ pub struct Target<'a> {
 }
 
 /// The kinds of links of a port, the pipeline first. The pipeline's is `xdp` or `tc`.
-fn kinds(role: Role, is_at_tc: bool) -> impl Iterator<Item = &'static str> {
+pub fn kinds(role: Role, is_at_tc: bool) -> impl Iterator<Item = &'static str> {
     let pipeline = if is_at_tc { "tc" } else { "xdp" };
     [pipeline, "ingress", "egress"].into_iter().filter(move |kind| *kind != "egress" || role != Role::Uplink)
 }
@@ -113,37 +113,6 @@ fn pin(pins: &Pins, kind: &str, ifindex: u32) -> PathBuf {
 pub fn is_complete(pins: &Pins, ifindex: u32, port: &PortEntry) -> bool {
     let role = if port.role == Role::Uplink as u8 { Role::Uplink } else { Role::Access };
     kinds(role, port.is_at_tc()).all(|kind| pin(pins, kind, ifindex).exists())
-}
-
-/// The programs of a port that are not on it any more, or were replaced by others: `xdp` or `tc`, `ingress`, `egress`.
-pub fn lost(
-    pins: &Pins,
-    programs: &mut Programs,
-    ifindex: u32,
-    (role, mode): (Role, Mode),
-) -> Vec<&'static str> {
-    let wanted = kinds(role, mode == Mode::Tc).map(|kind| (kind, ids(programs, kind)));
-    let is_lost = |kind: &str, programs: [Option<u32>; 2]| {
-        let is = attached_at(&pin(pins, kind, ifindex)).ok().flatten();
-        let mut ours = programs.into_iter().flatten().map(|program| Attached { ifindex, program });
-        programs != [None; 2] && !ours.any(|ours| is == Some(ours))
-    };
-    wanted.filter(|(kind, programs)| is_lost(kind, *programs)).map(|(kind, _)| kind).collect()
-}
-
-/// The ids of the programs that may be in a kind of links.
-fn ids(programs: &mut Programs, kind: &str) -> [Option<u32>; 2] {
-    let mut tc = |name| programs.classifier(name).ok().and_then(|program| id(program.info()));
-    match kind {
-        "xdp" => [WHOLE, FRAGS].map(|name| programs.xdp(name).ok().and_then(|program| id(program.info()))),
-        "tc" => [tc(PIPELINE), None],
-        "ingress" => [tc(INGRESS), None],
-        _ => [tc(EGRESS), None],
-    }
-}
-
-fn id<E>(info: Result<ProgramInfo, E>) -> Option<u32> {
-    info.ok().map(|info| info.id())
 }
 
 /// Of each device on which the pipeline is at XDP, whether that takes frames in several pieces (multi-buffer).
@@ -167,7 +136,7 @@ pub fn multi_buffer(pins: &Pins) -> Result<BTreeMap<u32, bool>, DataplaneError> 
         let path = entry.path();
         let is_xdp = entry.file_name().to_string_lossy().starts_with("xdp-");
         let failed = |source| DataplaneError::Io { path: path.clone(), source };
-        if is_xdp && let Some(Attached { ifindex, program }) = attached_at(&path).map_err(failed)? {
+        if is_xdp && let Some(Attached { ifindex, program, .. }) = attached_at(&path).map_err(failed)? {
             ports.insert(ifindex, taking.contains(&program));
         }
     }
@@ -232,6 +201,32 @@ fn pipeline(
     xdp(programs.frags()?, at, path).map_err(|_| named(refused))
 }
 
+/// Puts the programs of a port before all others at TC, which came after them. The pipeline first: until the flood is behind it, that drops what has not
+/// passed it.
+///
+/// # Errors
+/// The kernel refuses; [`attach`] makes what is missing.
+pub fn put_first(pins: &Pins, programs: &mut Programs, target: Target<'_>) -> Result<(), DataplaneError> {
+    let named = |source| DataplaneError::Attach { interface: target.name.to_owned(), source };
+    let pin = |kind: &str| pin(pins, kind, target.ifindex);
+    let mut order = LinkOrder::first();
+    if target.mode == Mode::Tc {
+        detach_link(&pin("tc"))?;
+        let pipeline = programs.at_tc()?;
+        classifier(pipeline, TcAttachType::Ingress, target.name, &pin("tc")).map_err(named)?;
+        order = LinkOrder::after_program(pipeline)?;
+    }
+    detach_link(&pin("ingress"))?;
+    let flood = programs.classifier(INGRESS)?;
+    put(flood, (TcAttachType::Ingress, order), target.name, &pin("ingress")).map_err(named)?;
+    if target.role != Role::Uplink {
+        detach_link(&pin("egress"))?;
+        classifier(programs.classifier(EGRESS)?, TcAttachType::Egress, target.name, &pin("egress"))
+            .map_err(named)?;
+    }
+    Ok(())
+}
+
 /// The link that is pinned at `path`.
 fn pinned(path: &Path) -> Result<Option<FdLink>, LinkFailure> {
     match PinnedLink::from_pin(path) {
@@ -268,7 +263,17 @@ fn classifier(
         drop(program.take_link(id)?);
         return Ok(Put::InItsPlace);
     }
-    let id = program.attach_with_options(name, side, TcAttachOptions::TcxOrder(LinkOrder::first()));
+    put(program, (side, LinkOrder::first()), name, path)?;
+    Ok(Put::Anew)
+}
+
+fn put(
+    program: &mut SchedClassifier,
+    (side, order): (TcAttachType, LinkOrder),
+    name: &str,
+    path: &Path,
+) -> Result<(), LinkFailure> {
+    let id = program.attach_with_options(name, side, TcAttachOptions::TcxOrder(order));
     let id =
         id.map_err(|error| match uname().map(|names| names.release().to_string_lossy().into_owned()) {
             Ok(release) if errno(&error) == Some(libc::EINVAL) && lacks_tcx(&release) => {
@@ -278,7 +283,7 @@ fn classifier(
         })?;
     let link = FdLink::try_from(program.take_link(id)?).map_err(|_| LinkFailure::NotPinnable)?;
     link.pin(path)?;
-    Ok(Put::Anew)
+    Ok(())
 }
 
 /// How a program came to its hook.

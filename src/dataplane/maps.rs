@@ -5,6 +5,7 @@ mod bindings;
 mod counters;
 mod fdb;
 mod macs;
+pub mod whole;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -250,7 +251,11 @@ impl Maps {
     fn ports(&self, records: &BTreeMap<u32, PortRecord>) -> Result<BTreeMap<u32, PortEntry>, DataplaneError> {
         let mut ports = BTreeMap::new();
         for ifindex in records.keys() {
-            let port = self.ports.get(ifindex, 0).named(map::PORTS)?;
+            // A record of a number that no port can have is another hand's, and is told of as such.
+            let port = match self.ports.get(ifindex, 0) {
+                Err(MapError::OutOfBounds { .. }) => continue,
+                port => port.named(map::PORTS)?,
+            };
             if port.role != 0 {
                 ports.insert(*ifindex, port);
             }

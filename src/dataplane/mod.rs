@@ -8,6 +8,8 @@ pub mod cookies;
 pub mod detach;
 pub mod diff;
 mod error;
+pub mod hooks;
+pub mod kept;
 pub mod left_out;
 pub mod links;
 pub mod maps;

@@ -1,6 +1,10 @@
 //! The eBPF object that was built into this binary, and the programs in it.
 
-use std::{fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
@@ -48,6 +52,42 @@ impl Programs {
         programs.classifier(INGRESS)?.load()?;
         programs.classifier(EGRESS)?.load()?;
         Ok(programs)
+    }
+
+    /// The tags of the programs that may be on ports, by name: of the optional ones, of those that are loaded or among `wanted`.
+    ///
+    /// # Errors
+    /// The object is not ours, or the kernel refuses a program.
+    pub fn tags(&mut self, wanted: &[&str]) -> Result<BTreeMap<&'static str, u64>, DataplaneError> {
+        if wanted.contains(&FRAGS) {
+            self.frags()?;
+        }
+        if wanted.contains(&PIPELINE) {
+            self.at_tc()?;
+        }
+        let mut tags = BTreeMap::new();
+        for name in [WHOLE, FRAGS] {
+            tags.extend(self.xdp(name)?.info().ok().map(|info| (name, info.tag())));
+        }
+        for name in [PIPELINE, INGRESS, EGRESS] {
+            tags.extend(self.classifier(name)?.info().ok().map(|info| (name, info.tag())));
+        }
+        Ok(tags)
+    }
+
+    /// Ids of the programs that may be on ports, of those that are loaded.
+    ///
+    /// # Errors
+    /// The object is not ours.
+    pub fn ids(&mut self) -> Result<BTreeSet<u32>, DataplaneError> {
+        let mut ids = BTreeSet::new();
+        for name in [WHOLE, FRAGS] {
+            ids.extend(self.xdp(name)?.info().ok().map(|info| info.id()));
+        }
+        for name in [PIPELINE, INGRESS, EGRESS] {
+            ids.extend(self.classifier(name)?.info().ok().map(|info| info.id()));
+        }
+        Ok(ids)
     }
 
     /// The pipeline for frames in any number of pieces. It is loaded when it is first asked for: the kernel takes a quarter of a second to see that it may.

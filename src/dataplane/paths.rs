@@ -105,7 +105,7 @@ struct Plan {
 
 /// Shares the buckets among a remote's paths by their weights, in the order of their ids: each gets its part rounded down, and those that lose most by
 /// that get one more (of equals the first). So a path with less than a bucket's part may get none.
-fn buckets(weights: &BTreeMap<u32, u32>) -> [u32; PATH_BUCKETS] {
+pub(super) fn buckets(weights: &BTreeMap<u32, u32>) -> [u32; PATH_BUCKETS] {
     const ALL: u64 = PATH_BUCKETS as u64;
     let total: u64 = weights.values().map(|weight| u64::from(*weight)).sum();
     let mut buckets = [0; PATH_BUCKETS];
@@ -129,13 +129,6 @@ fn buckets(weights: &BTreeMap<u32, u32>) -> [u32; PATH_BUCKETS] {
     buckets
 }
 
-/// What tells paths apart; the rest follows from the header.
-type Identity = ([u16; 36], u32, u16);
-
-const fn identity(path: &PathEntry) -> Identity {
-    (path.header, path.ifindex, path.mtu)
-}
-
 fn plan(
     vteps: Vteps,
     hops: &BTreeMap<IpAddr, Vec<NextHop>>,
@@ -147,8 +140,7 @@ fn plan(
     let taken: HashSet<u32> = paths.iter().map(|(id, _)| *id).collect();
     let mut free = (1..room).filter(|id| !taken.contains(id));
     // Of equal ones the first. There are as many as remotes, so nothing here looks through all of them for each.
-    let mut known: HashMap<Identity, u32> =
-        paths.iter().rev().map(|(id, path)| (identity(path), *id)).collect();
+    let mut known: HashMap<PathEntry, u32> = paths.iter().rev().map(|(id, path)| (*path, *id)).collect();
     let mut plan = Plan { add: Vec::new(), switch: Vec::new(), remove: Vec::new() };
     let mut used = HashSet::new();
     for (id, remote) in remotes {
@@ -156,9 +148,9 @@ fn plan(
         if let Some((ip, hops)) = by_addr.get(&remote.addr) {
             for (entry, weight) in hops.iter().filter_map(|hop| Some((entry(vteps, *ip, *hop)?, hop.weight)))
             {
-                let path = known.get(&identity(&entry)).copied().or_else(|| {
+                let path = known.get(&entry).copied().or_else(|| {
                     let path = free.next()?;
-                    known.insert(identity(&entry), path);
+                    known.insert(entry, path);
                     plan.add.push((path, entry));
                     Some(path)
                 });

@@ -1,4 +1,4 @@
-//! Where a node's state hangs under its bpffs directory: `DIR/v<ABI>/maps/NAME` and `DIR/v<ABI>/links/KIND-IFINDEX`.
+//! Where a node's state hangs under its bpffs directory: `DIR/v<ABI>/maps/NAME`, `DIR/v<ABI>/links/KIND-IFINDEX` and `DIR/v<ABI>/applied`.
 
 use std::{
     collections::BTreeSet,
@@ -73,6 +73,11 @@ impl Pins {
             versions.flat_map(|version| fs::read_dir(version.path().join("links")).into_iter().flatten());
         let ifindex = |name: &str| name.rsplit_once('-')?.1.parse().ok();
         links.flatten().filter_map(|link| ifindex(&link.file_name().to_string_lossy())).collect()
+    }
+
+    /// Of what was applied: see [`super::kept`].
+    pub fn applied(&self) -> PathBuf {
+        self.version().join("applied")
     }
 
     /// Whether a node of this version has state here.

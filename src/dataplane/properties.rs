@@ -433,6 +433,7 @@ fn live(tables: &Tables) -> Live {
             .flat_map(|(scope, ids)| ids.iter().map(move |id| DropKey { scope, id: *id }))
             .collect(),
         tables: tables.clone(),
+        ..Live::default()
     }
 }
 

@@ -4,6 +4,8 @@
 
 pub mod batch;
 pub mod epoch;
+pub mod query;
+pub mod sealed;
 
 use std::{
     ffi::{c_int, c_long},

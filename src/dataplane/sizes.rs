@@ -20,6 +20,13 @@ pub struct Sizes {
     pub fdb: u32,
 }
 
+impl From<Limits> for Sizes {
+    fn from(limits: Limits) -> Self {
+        let Limits { attachments, fdb, remotes, segments } = limits;
+        Self { attachments, segments, remotes, fdb }
+    }
+}
+
 impl Sizes {
     /// Remotes of all segments together: each is one accepted tunnel source and one place in a flood list.
     pub const fn tunnels(&self) -> u32 {

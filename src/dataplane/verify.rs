@@ -1,27 +1,42 @@
-//! The proof of isolation, over what a node's maps hold now and not over what they should hold: every port and tag leads to one
-//! segment, every VNI to one, and whatever a segment refers to is its own. Pure but for [`Live::read`].
+//! The proof of isolation, over what a node's maps hold now: every port and tag leads to one segment, every VNI to one, and whatever a segment refers
+//! to is its own ([`verify`]); and all of it is what the configuration makes of the node's devices and routes, by the programs of this binary, with
+//! nothing before them ([`judge`]). Pure but for [`Live::read`]. The agent judges by the same function, and puts right what it finds.
 //!
 //! It trusts the programs to do what they say (`tests/isolation.rs` holds them to it), and nothing of what wrote the maps.
 
+mod accounts;
 mod bindings;
+mod derived;
 mod drops;
 mod guards;
+mod learned;
+mod programs;
 mod rates;
+mod reference;
+mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use sillon_abi::{
-    Binding, BindingKey, ClassKey, DropKey, Exit, FdbEntry, FdbKey, PathEntry, RemoteEntry, Role, Service,
-    V4_OUTER, V6_OUTER,
+    Binding, BindingKey, ClassKey, DropKey, Exit, FdbEntry, FdbKey, Meters, PathEntry, RemoteEntry, Role,
+    Service,
 };
 
+pub use self::reference::{Applied, Reference};
+
 use super::{
-    DataplaneError, links,
-    maps::Maps,
+    DataplaneError,
+    hooks::Hooks,
+    links,
+    maps::{
+        Maps,
+        whole::{Account, Accounts, Balance, Leftover, Misled},
+    },
     names::{Names, ip},
     pins::Pins,
     tables::Tables,
+    view::monotonic_ns,
 };
 
 /// What a node holds now.
@@ -41,6 +56,20 @@ pub struct Live {
     pub attached: BTreeSet<u32>,
     /// Where drops are counted.
     pub drops: BTreeSet<DropKey>,
+    /// Devices under whose number another one is found.
+    pub misled: Vec<Misled>,
+    /// Slots of arrays that nobody has, and that are not empty.
+    pub leftovers: Vec<Leftover>,
+    /// Whose share of addresses is how large by its count.
+    pub accounts: Accounts,
+    /// Those that changed while the addresses were read.
+    pub moving: BTreeSet<Account>,
+    /// The buckets that were used.
+    pub meters: BTreeMap<u32, Meters>,
+    /// When that was, in nanoseconds of the kernel's monotonic clock.
+    pub now: u64,
+    /// What is on the ports.
+    pub hooks: Hooks,
 }
 
 impl Live {
@@ -52,21 +81,36 @@ impl Live {
         let tables = maps.read()?;
         let ports = tables.ports.iter().filter(|(ifindex, port)| links::is_complete(pins, **ifindex, port));
         let attached = ports.map(|(ifindex, _)| *ifindex).collect();
-        let paths = maps.paths()?.into_iter().collect();
+        let before = maps.accounts(&tables.attachments)?;
+        let (fdb, bindings) = (maps.fdb()?, maps.bindings()?);
+        let accounts = maps.accounts(&tables.attachments)?;
+        let moving = accounts.iter().filter(|(account, balance)| before.get(account) != Some(balance));
         Ok(Self {
-            fdb: maps.fdb()?,
-            bindings: maps.bindings()?,
+            fdb,
+            bindings,
             remotes: maps.remotes()?,
-            paths,
+            paths: maps.paths()?.into_iter().collect(),
             attached,
             drops: maps.drop_keys()?,
+            misled: maps.misled()?,
+            leftovers: maps.leftovers(&tables.attachments)?,
+            moving: moving.map(|(account, _)| *account).collect(),
+            accounts,
+            meters: maps.meters(&tables.attachments)?,
+            now: monotonic_ns(),
+            hooks: Hooks::read(pins, tables.ports.keys().copied())?,
             tables,
         })
+    }
+
+    /// Whether programs count there just now, so that the account can't be held against what was read before or after it.
+    fn is_moving(&self, account: Account) -> bool {
+        self.moving.contains(&account)
     }
 }
 
 /// Something that is not where it belongs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Violation {
     /// What it is about: a map's contents, in a word.
     pub of: &'static str,
@@ -83,25 +127,55 @@ pub struct Report {
     pub checked: BTreeMap<&'static str, usize>,
     /// All that is wrong.
     pub violations: Vec<Violation>,
+    /// Of that, what applying the same configuration again does not put right by itself.
+    #[serde(skip)]
+    pub unsound: Unsound,
 }
 
-/// Checks everything.
+/// What has to be taken out, or made anew.
+#[derive(Clone, Debug, Default)]
+pub struct Unsound {
+    /// Entries of the FDB.
+    pub fdb: BTreeSet<FdbKey>,
+    /// Bindings that were heard.
+    pub bindings: BTreeSet<BindingKey>,
+    /// Links that are not on their hooks, by ifindex and kind.
+    pub lost: BTreeSet<(u32, &'static str)>,
+    /// Ports in whose links are other programs.
+    pub replaced: BTreeSet<u32>,
+    /// Ports on which others stand before ours.
+    pub behind: BTreeSet<u32>,
+    /// Accounts: what they say, and how many there are.
+    pub accounts: BTreeMap<Account, (Balance, u64)>,
+    /// Attachments whose buckets are wrong.
+    pub meters: BTreeSet<u32>,
+    /// Whether programs are there that do not read the pinned maps: all links are to be made anew.
+    pub is_split: bool,
+}
+
+/// Checks that what is there keeps the operators apart, whatever it should be.
 pub fn verify(live: &Live) -> Report {
-    let tables = &live.tables;
-    let mut verifier = Verifier { live, tables, exits: tables.exits(), report: Report::default() };
-    verifier.ports();
-    verifier.classes();
-    verifier.attachments();
-    verifier.rates();
-    verifier.segments();
-    verifier.flood_lists();
-    verifier.tunnels();
-    verifier.ways();
-    verifier.fdb();
-    verifier.guards();
-    verifier.bindings();
-    verifier.drops();
-    verifier.report
+    let mut verifier = Verifier::new(live);
+    verifier.all();
+    verifier.report()
+}
+
+/// As [`verify`], and that it is what it should be.
+pub fn judge(live: &Live, reference: &Reference) -> Report {
+    let mut verifier = Verifier::new(live);
+    verifier.all();
+    verifier.accounts();
+    verifier.meters();
+    verifier.programs(reference);
+    verifier.derived(reference);
+    verifier.hops(reference);
+    verifier.report()
+}
+
+/// What both of two looks found: programs and underlay change while somebody looks, and nothing that is wrong goes by itself.
+pub fn both(first: &Report, mut second: Report) -> Report {
+    second.violations.retain(|violation| first.violations.contains(violation));
+    second
 }
 
 struct Verifier<'a> {
@@ -109,6 +183,7 @@ struct Verifier<'a> {
     tables: &'a Tables,
     /// Where frames of each segment may come from and go to.
     exits: BTreeSet<(u32, Exit)>,
+    unsound: Unsound,
     report: Report,
 }
 
@@ -121,6 +196,31 @@ enum Stray {
 }
 
 impl<'a> Verifier<'a> {
+    fn new(live: &'a Live) -> Self {
+        let tables = &live.tables;
+        let (unsound, report) = (Unsound::default(), Report::default());
+        Self { live, tables, exits: tables.exits(), unsound, report }
+    }
+
+    fn all(&mut self) {
+        self.ports();
+        self.classes();
+        self.attachments();
+        self.rates();
+        self.segments();
+        self.flood_lists();
+        self.tunnels();
+        self.ways();
+        self.fdb();
+        self.guards();
+        self.bindings();
+        self.drops();
+    }
+
+    fn report(self) -> Report {
+        Report { unsound: self.unsound, ..self.report }
+    }
+
     fn names(&self) -> Names<'a> {
         Names(self.tables)
     }
@@ -392,75 +492,5 @@ impl<'a> Verifier<'a> {
             }
             self.cross("tunnel sources", &format!("the line from {name}"), tunnel.cross, uid);
         }
-    }
-
-    fn ways(&mut self) {
-        let live = self.live;
-        self.checked("remotes", live.remotes.len());
-        self.checked("paths", live.paths.len());
-        for (id, remote) in &live.remotes {
-            let name = ip(remote.addr);
-            if !self.tables.tunnels.values().any(|tunnel| tunnel.remote == *id) {
-                self.violation("remotes", format!("{name} is a remote of no segment"), &[]);
-            }
-            let ids: BTreeSet<u32> = remote.paths.into_iter().filter(|path| *path != 0).collect();
-            for path in ids {
-                match live.paths.get(&path) {
-                    Some(path) => self.way(&name.to_string(), path),
-                    None => self.violation("paths", format!("a way to {name} is missing"), &[]),
-                }
-            }
-        }
-    }
-
-    fn way(&mut self, remote: &str, path: &PathEntry) {
-        if destination(path).is_none_or(|to| to != remote) {
-            self.violation("paths", format!("a way to {remote} has another destination in its header"), &[]);
-        }
-        if self.tables.ports.get(&path.ifindex).is_none_or(|port| port.role != Role::Uplink as u8) {
-            let out = self.names().port(path.ifindex);
-            self.violation("paths", format!("a way to {remote} goes out of {out}, which is no uplink"), &[]);
-        }
-    }
-
-    fn fdb(&mut self) {
-        let live = self.live;
-        self.checked("FDB entries", live.fdb.len());
-        let mut counts: BTreeMap<u32, u32> = BTreeMap::new();
-        for (key, entry) in &live.fdb {
-            // What is configured is not of the share.
-            *counts.entry(key.segment).or_default() += u32::from(!entry.is_configured());
-            let whose = format!("{} in {}", key.mac, self.names().segment(key.segment));
-            if !self.tables.segments.contains_key(&key.segment) {
-                self.violation("FDB", format!("{whose} is of no segment"), &[key.segment]);
-                continue;
-            }
-            if key.mac.is_group() || key.mac.is_zero() {
-                self.violation("FDB", format!("{whose} is no station's address"), &[key.segment]);
-            }
-            self.expect_own("FDB", &whose, entry.exit, key.segment);
-        }
-        for (uid, segment) in &self.tables.segments {
-            let has = counts.get(uid).copied().unwrap_or(0);
-            if has > segment.fdb_limit {
-                let name = self.names().segment(*uid);
-                let what = format!("{name} has {has} addresses, more than its {}", segment.fdb_limit);
-                self.violation("FDB", what, &[*uid]);
-            }
-        }
-    }
-}
-
-/// The address that a path's header is for.
-fn destination(path: &PathEntry) -> Option<String> {
-    let octets = |words: &[u16]| words.iter().flat_map(|word| word.to_ne_bytes()).collect::<Vec<u8>>();
-    match usize::from(path.header_len) {
-        V4_OUTER => {
-            Some(std::net::IpAddr::from(<[u8; 4]>::try_from(octets(&path.header[15..17])).ok()?).to_string())
-        }
-        V6_OUTER => {
-            Some(std::net::IpAddr::from(<[u8; 16]>::try_from(octets(&path.header[19..27])).ok()?).to_string())
-        }
-        _ => None,
     }
 }

@@ -3,14 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use sillon_abi::Exit;
+use sillon_abi::{Exit, NodeEntry};
+use tracing::warn;
 
-use super::{ApplyError, Reconciler};
+use super::{Reconciler, hooks};
+use crate::agent::preflight::{self, Known};
 use crate::dataplane::diff::Op;
+use crate::dataplane::kept::Kept;
+use crate::dataplane::left_out::Item;
+use crate::dataplane::links::Target;
+use crate::dataplane::maps::whole::Account;
 use crate::dataplane::names::ip;
-use crate::dataplane::tables::unpadded;
-use crate::dataplane::{DataplaneError, diff, links};
+use crate::dataplane::tables::{Tables, unpadded};
+use crate::dataplane::verify::{self, Applied, Live, Reference, Report, Unsound};
+use crate::dataplane::{DataplaneError, links};
+use crate::model::NodeConfig;
 use crate::net::links::Link;
+use crate::protocol::Parts;
 
 /// Where a server was that is to be forgotten.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,46 +31,127 @@ pub enum Place {
 }
 
 impl Reconciler {
-    /// The programs that are not on their ports any more, if any: another hand has taken them off, or put others in their place. Applying the same
-    /// configuration again puts them back.
+    /// What is not as it should be, of all that decides where a frame goes or whether it may: what two looks found, since programs and underlay change
+    /// while somebody looks. `links` and the next hops are those that the tables were made for.
     ///
     /// # Errors
-    /// What is left of their links can't be removed.
-    pub fn lost_programs(&mut self) -> Result<Option<String>, ApplyError> {
-        let mut lost = Vec::new();
-        for (ifindex, port) in self.attached.clone() {
-            let kinds = links::lost(&self.pins, &mut self.programs, ifindex, port);
-            if kinds.is_empty() {
-                continue;
-            }
-            // A link that was detached takes no program any more.
-            links::unpin(&self.pins, ifindex, &kinds)?;
-            self.attached.remove(&ifindex);
-            lost.push(format!("{} of ifindex {ifindex}", kinds.join(" and ")));
+    /// A map can't be read, or the kernel does not say what is on its hooks.
+    pub fn judge(&mut self, links: &BTreeMap<String, Link>) -> Result<Report, DataplaneError> {
+        let first = self.look(links)?;
+        if first.violations.is_empty() {
+            return Ok(first);
         }
-        let told = || format!("programs were taken off their ports by another hand: {}", lost.join(", "));
-        Ok((!lost.is_empty()).then(told))
+        Ok(verify::both(&first, self.look(links)?))
     }
 
-    /// What the maps have that they should not, if anything: another hand has written to them. `links` are those that they were made for.
-    /// Applying the same configuration again puts it right.
+    fn look(&mut self, links: &BTreeMap<String, Link>) -> Result<Report, DataplaneError> {
+        let reference = self.reference(links)?;
+        Ok(verify::judge(&Live::read(&self.maps, &self.pins)?, &reference))
+    }
+
+    /// What the agent knows without the maps.
+    fn reference(&mut self, links: &BTreeMap<String, Link>) -> Result<Reference, DataplaneError> {
+        let applied = self.applied.as_ref().unwrap_or(&self.config);
+        let kept = self.kept.as_ref().map(|kept| Applied {
+            config: applied.clone(),
+            next_uid: kept.next_uid,
+            next_list: kept.next_list,
+            mode: self.mode,
+        });
+        Ok(Reference {
+            kept,
+            devices: hooks::devices(applied, links),
+            // Programs at XDP are not followed, and a link that was looked at a while ago may have had another.
+            xdp: None,
+            hops: self.hops.clone(),
+            tags: self.programs.tags(&[])?,
+            loaded: Some(self.programs.ids()?),
+        })
+    }
+
+    /// Puts right what applying the same configuration again does not: what is in the maps and of no table, and what is on the hooks. That has
+    /// to follow.
     ///
     /// # Errors
-    /// A map can't be read.
-    pub fn drift(&self, links: &BTreeMap<String, Link>) -> Result<Option<String>, ApplyError> {
-        let change = self.change(&self.config, self.tables()?, links)?;
-        let ops = diff::diff(&change.previous, &change.wanted);
-        let is_change = |op: &&Op| {
-            !matches!(op, Op::Barrier | Op::Forget | Op::PurgeFdb(_) | Op::PurgeBindings(_) | Op::SetNode(_))
-        };
-        let mut changes = ops.iter().filter(is_change);
-        let first = changes.next();
-        Ok(first.map(|first| {
-            let more = changes.count();
-            format!(
-                "the maps were changed by another hand; what has to be put right: {first:?}, and {more} more"
-            )
-        }))
+    /// A map can't be read or written, or a program can't be put in its place. The rest is tried all the same.
+    pub fn mend(&mut self, report: &Report) -> Result<(), DataplaneError> {
+        self.ageing = None;
+        let maps = self.mend_maps(&report.unsound);
+        self.mend_hooks(&report.unsound).and(maps)
+    }
+
+    fn mend_maps(&mut self, unsound: &Unsound) -> Result<(), DataplaneError> {
+        let misled = self.maps.misled()?;
+        self.maps.remove_devices(&misled)?;
+        let tables = self.tables()?;
+        let left = self.maps.leftovers(&tables.attachments)?;
+        self.maps.empty(&left)?;
+        self.maps.remove_learned(&unsound.fdb, &unsound.bindings)?;
+        self.maps.mend_macs()?;
+        self.maps.mend_drops(&tables)?;
+        for id in &unsound.meters {
+            self.maps.fill(*id)?;
+        }
+        for (account, (was, there)) in &unsound.accounts {
+            match account {
+                Account::Fdb(uid) | Account::Bindings(uid) if !tables.segments.contains_key(uid) => {
+                    self.maps.close_accounts(*uid)?;
+                }
+                _ => self.maps.settle(*account, *was, *there)?,
+            }
+        }
+        if let Some(kept) = self.kept.as_ref().filter(|kept| !kept.has_numbers_of(&tables.node)) {
+            let node = NodeEntry { next_uid: kept.next_uid, next_list: kept.next_list, ..tables.node };
+            self.maps.apply(&[Op::SetNode(node)])?;
+        }
+        self.maps.forget();
+        Ok(())
+    }
+
+    fn mend_hooks(&mut self, unsound: &Unsound) -> Result<(), DataplaneError> {
+        let mut result = Ok(());
+        for (ifindex, (role, mode)) in self.attached.clone() {
+            let lost: Vec<&str> =
+                unsound.lost.iter().filter(|(port, _)| *port == ifindex).map(|(_, kind)| *kind).collect();
+            // A link that was detached takes no program any more.
+            let mut one = links::unpin(&self.pins, ifindex, &lost);
+            if unsound.behind.contains(&ifindex) && lost.is_empty() {
+                let records = self.maps.records()?;
+                let name = records.get(&ifindex).map(|record| unpadded(&record.name)).unwrap_or_default();
+                let target = Target { name: &name, ifindex, role, mode };
+                one = one.and(links::put_first(&self.pins, &mut self.programs, target));
+            }
+            if !lost.is_empty() || unsound.is_split || unsound.replaced.contains(&ifindex) || one.is_err() {
+                self.attached.remove(&ifindex);
+            }
+            result = result.and(one);
+        }
+        result
+    }
+
+    /// Keeps what was applied, for who asks without the agent: of `config` all but what is left out.
+    pub(super) fn keep(
+        &mut self,
+        config: &NodeConfig,
+        links: &BTreeMap<String, Link>,
+        tables: &Tables,
+        failed: &BTreeMap<Item, String>,
+    ) {
+        let (mode, sizes) = (self.mode, &self.sizes);
+        let is_attached = |ifindex| links::is_attached(&self.pins, ifindex);
+        let known = Known { links, previous: tables, mode, sizes, is_attached: &is_attached, failed };
+        let applied = preflight::fit(config, &known).config.into_owned();
+        let is_kept = self.kept.as_ref().is_some_and(|kept| kept.has_numbers_of(&tables.node));
+        if is_kept && self.applied.as_ref() == Some(&applied) && self.pins.applied().exists() {
+            return;
+        }
+        let file = Parts::of(&applied).text();
+        let NodeEntry { next_uid, next_list, .. } = tables.node;
+        let kept = Kept { file, next_uid, next_list, mode: mode.number() };
+        if let Err(error) = kept.keep(&self.pins) {
+            warn!(%error, "what was applied can't be kept: `sillon verify` has nothing to compare the maps with");
+        }
+        (self.applied, self.kept) = (Some(applied), Some(kept));
     }
 
     /// Forgets what was learned of a segment at a place, whatever is there now. Nothing, if the segment or the place is not there.

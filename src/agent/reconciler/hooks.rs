@@ -1,7 +1,14 @@
 //! Where in the kernel each port's frames are seen to.
 
+use std::collections::BTreeMap;
+
 use super::Reconciler;
-use crate::{agent::hygiene::Setting, net::links::Link};
+use crate::{
+    agent::hygiene::Setting,
+    dataplane::compile::Device,
+    model::{NodeConfig, Port},
+    net::links::Link,
+};
 
 impl Reconciler {
     /// What the port on a link can't bear, which has to do with where its frames are seen to.
@@ -9,4 +16,20 @@ impl Reconciler {
         let is = self.attached.get(&link.ifindex);
         Setting::of(is.map_or(self.mode, |(_, mode)| *mode), link.kind.as_deref())
     }
+}
+
+/// The configured ports that have a device now.
+pub fn devices(config: &NodeConfig, links: &BTreeMap<String, Link>) -> BTreeMap<String, Device> {
+    let present = config.ports.iter().filter_map(|port| Some((port, links.get(port.name.as_str())?)));
+    let device = |port, link: &Link| Device {
+        ifindex: link.ifindex,
+        mac: link.mac,
+        at_tc: is_at_tc(port, link),
+        has_far_end: link.has_far_end,
+    };
+    present.map(|(port, link)| (link.name.clone(), device(port, link))).collect()
+}
+
+fn is_at_tc(port: &Port, link: &Link) -> bool {
+    port.hook.is_tc(port.role, link.kind.as_deref())
 }

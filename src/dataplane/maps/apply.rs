@@ -184,12 +184,12 @@ impl Maps {
     }
 
     /// Voids what the programs remember: see `ebpf/src/recall.rs`.
-    pub(in crate::dataplane) fn forget(&self) {
+    pub(crate) fn forget(&self) {
         self.epoch.count_up();
     }
 
     /// Makes room for what new segments will drop and learn. Nothing was counted there: a uid is never given out twice.
-    fn account_for(&mut self, uids: &[u32]) -> Result<(), DataplaneError> {
+    pub(super) fn account_for(&mut self, uids: &[u32]) -> Result<(), DataplaneError> {
         let (uids, scope) = (uids.iter().copied(), ScopeKind::Segment as u32);
         let counted = uids.clone().map(|id| (DropKey { scope, id }, Drops::NONE));
         batch::update(&mut self.drops, counted).named(map::DROPS)?;

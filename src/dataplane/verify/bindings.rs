@@ -23,7 +23,11 @@ impl Verifier<'_> {
         let mut counts: BTreeMap<u32, u32> = BTreeMap::new();
         for (key, binding) in &live.bindings {
             *counts.entry(key.segment).or_default() += 1;
+            let before = self.report.violations.len();
             self.binding(HEARD, key, binding, &known);
+            if self.report.violations.len() > before {
+                self.unsound.bindings.insert(*key);
+            }
         }
         for (key, binding) in &tables.bindings {
             self.binding(CONFIGURED, key, binding, &known);
@@ -53,6 +57,12 @@ impl Verifier<'_> {
         if binding.segment != uid {
             let other = self.names().segment(binding.segment);
             self.violation(of, format!("{whose} has the entry of {other}"), &[uid, binding.segment]);
+        }
+        let known_flags = Claim::ROUTER | Claim::OVERRIDE | Claim::LEAF;
+        if binding.claim.flags & !known_flags != 0 || key.pad != 0 || self.is_ahead(binding.seen) {
+            let what =
+                format!("{whose} is kept as nobody writes it, or was heard in the future: {binding:?}");
+            self.violation(of, what, &[uid]);
         }
         if mac.is_group() || mac.is_zero() {
             self.violation(of, format!("{whose} is at {mac}, which is no station's address"), &[uid]);

@@ -189,11 +189,28 @@ impl Follower {
     async fn look(&mut self, again: bool) -> Result<(), NetlinkError> {
         let watched = self.watched.borrow_and_update().clone();
         let handle = self.connection.handle.clone();
+        let (snapshot, table, wanted, neighbours) = self.survey(&watched).await?;
+        let ports = snapshot.links.values().filter(|link| watched.ports.contains(&link.name));
+        let ports = ports.map(|link| link.ifindex).collect();
+        self.keeper.keep(&handle, (&table, &wanted), &ports, again).await?;
+        let is_kept = |place: &Wanted| wanted.contains(place) && !self.keeper.is_refused(place);
+        self.neighbours = neighbours.into_iter().filter(|(place, _)| is_kept(place)).collect();
+        self.snapshots.send_if_modified(|last| {
+            let changed = *last != snapshot;
+            *last = snapshot;
+            changed
+        });
+        Ok(())
+    }
+
+    /// What there is, the neighbours, those that the ways need, and where they are; nothing is changed.
+    async fn survey(&self, watched: &WatchSet) -> Result<Surveyed, NetlinkError> {
+        let handle = self.connection.handle.clone();
         let links = links::dump(&handle).await?;
         let table = neighbours::list(&handle).await?;
         let neighbours = neighbours::places(&table, &self.neighbours);
         let by_index = links.values().map(|link| (link.ifindex, link.clone())).collect();
-        let routes = self.routes(&watched).await;
+        let routes = self.routes(watched).await;
         let nexthops = self.nexthops(&routes).await?;
         let uplinks = &watched.uplinks;
         let context = Context { links: &by_index, uplinks, neighbours: &neighbours, nexthops: &nexthops };
@@ -210,18 +227,7 @@ impl Follower {
             };
             remotes.insert(remote, resolution);
         }
-        let ports = links.values().filter(|link| watched.ports.contains(&link.name));
-        let ports = ports.map(|link| link.ifindex).collect();
-        self.keeper.keep(&handle, (&table, &wanted), &ports, again).await?;
-        let is_kept = |place: &Wanted| wanted.contains(place) && !self.keeper.is_refused(place);
-        self.neighbours = neighbours.into_iter().filter(|(place, _)| is_kept(place)).collect();
-        let snapshot = Snapshot { remotes, links };
-        self.snapshots.send_if_modified(|last| {
-            let changed = *last != snapshot;
-            *last = snapshot;
-            changed
-        });
-        Ok(())
+        Ok((Snapshot { remotes, links }, table, wanted, neighbours))
     }
 
     /// The routes to all remotes.
@@ -244,6 +250,22 @@ impl Follower {
         }
     }
 }
+
+/// What there is once, without following it or changing anything.
+///
+/// # Errors
+/// Netlink fails.
+pub async fn look(watched: &WatchSet) -> Result<Snapshot, NetlinkError> {
+    let connection = Connection::open().map_err(NetlinkError::while_doing("opening a socket"))?;
+    let (_, set) = watch::channel(watched.clone());
+    let (snapshots, _) = watch::channel(Snapshot::default());
+    let (keeper, neighbours) = (Keeper::default(), Neighbours::new());
+    let follower = Follower { connection, watched: set, snapshots, keeper, neighbours };
+    Ok(follower.survey(watched).await?.0)
+}
+
+/// See [`Follower::survey`].
+type Surveyed = (Snapshot, neighbours::Table, BTreeSet<Wanted>, Neighbours);
 
 /// A route, or why there is none.
 type Found = Result<RouteMessage, rtnetlink::Error>;

@@ -2,9 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
+#[path = "../common/mod.rs"]
 mod common;
-#[path = "common/maps.rs"]
+mod drift;
+mod foreign;
+mod kinds;
+#[path = "../common/maps.rs"]
 mod maps;
+mod mutate;
+mod raw;
 
 use aya::{
     Pod,
@@ -22,9 +28,14 @@ use sillon_rig::{Fabric, Node, Tag, Underlay, Wire, frame::BROADCAST};
 
 /// alder and birch share a port and a remote; both have learned addresses.
 fn at_work() -> (Fabric, Vec<Wire>) {
+    at_work_with("")
+}
+
+/// The same, with these keys of the node.
+fn at_work_with(keys: &str) -> (Fabric, Vec<Wire>) {
     let mut fabric = fabric(Underlay::Direct);
     let wires: Vec<Wire> = ["p0", "p1"].into_iter().map(|port| fabric.plug(0, port).unwrap()).collect();
-    let file = fabric.file(0).port("p0", "access").port("p1", "access");
+    let file = fabric.file(0).with_node_keys(keys).port("p0", "access").port("p1", "access");
     let file = file.segment("alder-lan", 100, "lan", &["10.99.0.2"]).segment(
         "birch-lan",
         200,
@@ -46,6 +57,8 @@ fn at_work() -> (Fabric, Vec<Wire>) {
     assert!(comes(&wires[1], "alder"));
     wires[0].send(&datagram(1, BROADCAST, "birch").tagged(&[Tag::c(2)])).unwrap();
     assert!(comes(&wires[1], "birch"));
+    // The agent would put right what the tests write.
+    fabric.edges[0].stop().unwrap();
     (fabric, wires)
 }
 
