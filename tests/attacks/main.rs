@@ -10,6 +10,7 @@ mod lan;
 mod victim;
 
 mod addresses;
+mod checksums;
 mod control;
 mod hopping;
 mod macs;
@@ -17,3 +18,4 @@ mod residue;
 mod servers;
 mod storms;
 mod underlay;
+mod undone;

@@ -17,7 +17,10 @@ use std::{
 use anyhow::Context;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::Netns;
+use crate::{
+    Netns,
+    undone::{HEADER, Undone},
+};
 
 /// Of `linux/if_tun.h`: a tap, without a packet information header, and with a virtio-net header.
 const TAP: libc::c_short = 0x0002 | 0x1000 | 0x4000;
@@ -41,6 +44,47 @@ mod ioctl {
     nix::ioctl_write_int_bad!(set_offloads, 0x4004_54d0);
 }
 
+/// A tap that a virtual machine's driver holds: whatever it likes goes in front of its frames.
+#[derive(Debug)]
+pub struct Tap(File);
+
+impl Tap {
+    /// Makes a new port of a host that is one. Nothing is left to it that is sent there: the kernel has done all of it.
+    ///
+    /// # Errors
+    /// The port is there already, or the kernel has no taps.
+    pub fn plug(host: &Netns, port: &str, mtu: u16) -> anyhow::Result<Self> {
+        let tap = host.enter(|| tap(port, 0).with_context(|| format!("the tap {port}")))?;
+        host.ip(&format!("link set {port} mtu {mtu} up"))?;
+        Ok(Self(tap))
+    }
+
+    /// Sends a frame with this left to do.
+    ///
+    /// # Errors
+    /// The port is down, or the kernel does not believe it.
+    pub fn send(&self, undone: Undone, frame: &[u8]) -> io::Result<()> {
+        (&self.0).write(&[&undone.bytes()[..], frame].concat()).map(drop)
+    }
+
+    /// The next frame that has come, if one has.
+    ///
+    /// # Errors
+    /// The port is down or gone.
+    pub fn try_receive(&self) -> io::Result<Option<Vec<u8>>> {
+        let mut frame = vec![0; LONGEST];
+        match (&self.0).read(&mut frame) {
+            Ok(length) => {
+                frame.truncate(length);
+                frame.drain(..HEADER.min(length));
+                Ok(Some(frame))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
 /// A card between a guest and its host. It is taken out when this is dropped.
 #[derive(Debug)]
 pub struct Card {
@@ -54,8 +98,9 @@ impl Card {
     /// # Errors
     /// One of them is there already, or the kernel has no taps.
     pub fn plug((host, port): (&Netns, &str), (guest, interface): (&Netns, &str)) -> anyhow::Result<Self> {
-        let taps = [(host, port), (guest, interface)]
-            .map(|(netns, name)| netns.enter(|| tap(name).with_context(|| format!("the tap {name}"))));
+        let taps = [(host, port), (guest, interface)].map(|(netns, name)| {
+            netns.enter(|| tap(name, OFFLOADS).with_context(|| format!("the tap {name}")))
+        });
         let [host, guest] = taps;
         let (taps, ends) = ([host?, guest?], Arc::new(AtomicBool::new(false)));
         let seen = Arc::clone(&ends);
@@ -72,8 +117,8 @@ impl Drop for Card {
     }
 }
 
-/// A tap of the calling thread's namespace.
-fn tap(name: &str) -> io::Result<File> {
+/// A tap of the calling thread's namespace, whose holder takes these offloads.
+fn tap(name: &str, offloads: libc::c_int) -> io::Result<File> {
     let tap = File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun")?;
     let mut request = Request { name: [0; libc::IFNAMSIZ], flags: TAP, rest: [0; 22] };
     let room = request.name.len() - 1;
@@ -82,7 +127,7 @@ fn tap(name: &str) -> io::Result<File> {
     // SAFETY: `request` is as large as the kernel's, its name ends with a zero, and the kernel keeps no pointer to it.
     unsafe { ioctl::set_interface(tap.as_raw_fd(), &raw const request) }?;
     // SAFETY: it takes a number.
-    unsafe { ioctl::set_offloads(tap.as_raw_fd(), OFFLOADS) }?;
+    unsafe { ioctl::set_offloads(tap.as_raw_fd(), offloads) }?;
     Ok(tap)
 }
 

@@ -11,10 +11,13 @@ use std::{
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::undone::{HEADER, Undone};
+
 const ETH_P_ALL: u16 = libc::ETH_P_ALL as u16;
 const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
-/// Longest frame that is received.
-const LONGEST: usize = 16 * 1024;
+const PACKET_VNET_HDR: libc::c_int = 15;
+/// Longest frame that is received: a super-packet, its headers, and what is in front of it.
+const LONGEST: usize = 66 * 1024;
 /// Bytes that may wait to be read: a burst must not be lost here, or a test would blame the dataplane.
 const RECEIVE_BUFFER: libc::c_int = 32 << 20;
 
@@ -22,6 +25,8 @@ const RECEIVE_BUFFER: libc::c_int = 32 << 20;
 #[derive(Debug)]
 pub struct PacketSocket {
     fd: OwnedFd,
+    /// Whether each frame, in and out, has an [`Undone`] in front.
+    is_headed: bool,
 }
 
 fn checked(result: libc::c_int) -> io::Result<libc::c_int> {
@@ -34,6 +39,18 @@ impl PacketSocket {
     /// # Errors
     /// There is no such interface, or we are not root.
     pub fn open(interface: &str) -> io::Result<Self> {
+        Self::open_as(interface, false)
+    }
+
+    /// The same for one that leaves work to the device, and takes what others left to theirs (PACKET_VNET_HDR).
+    ///
+    /// # Errors
+    /// As above.
+    pub fn open_headed(interface: &str) -> io::Result<Self> {
+        Self::open_as(interface, true)
+    }
+
+    fn open_as(interface: &str, is_headed: bool) -> io::Result<Self> {
         let name = CString::new(interface)?;
         // SAFETY: `name` is a C string that outlives the call.
         let ifindex = unsafe { libc::if_nametoindex(name.as_ptr()) };
@@ -44,10 +61,13 @@ impl PacketSocket {
         // SAFETY: plain system call.
         let fd = checked(unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) })?;
         // SAFETY: the descriptor is new, and nobody else's.
-        let socket = Self { fd: unsafe { OwnedFd::from_raw_fd(fd) } };
+        let socket = Self { fd: unsafe { OwnedFd::from_raw_fd(fd) }, is_headed };
         socket.set(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, RECEIVE_BUFFER)?;
         socket.set(libc::SOL_PACKET, libc::PACKET_AUXDATA, 1)?;
         socket.set(libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)?;
+        if is_headed {
+            socket.set(libc::SOL_PACKET, PACKET_VNET_HDR, 1)?;
+        }
         // SAFETY: zero is a valid sockaddr_ll.
         let mut address: libc::sockaddr_ll = unsafe { zeroed() };
         address.sll_family = libc::AF_PACKET as u16;
@@ -78,11 +98,35 @@ impl PacketSocket {
         if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// The next frame that has come, if one has.
+    /// Sends a frame with this left to do, over a socket that says so.
+    ///
+    /// # Errors
+    /// As above, or the kernel does not believe it.
+    pub fn send_undone(&self, undone: Undone, frame: &[u8]) -> io::Result<()> {
+        self.send(&[&undone.bytes()[..], frame].concat())
+    }
+
+    /// The next frame that has come, with what is left to do of it, tags in their place.
+    ///
+    /// # Errors
+    /// The interface is gone.
+    pub fn try_receive_undone(&self) -> io::Result<Option<(Undone, Vec<u8>)>> {
+        let Some((undone, frame, tag)) = self.receive_parts()? else { return Ok(None) };
+        Ok(Some((undone.moved(if tag { 4 } else { 0 }), frame)))
+    }
+
+    /// The next frame that has come, if one has; on a socket that is told what is left to do, with that done if it is a checksum.
     ///
     /// # Errors
     /// The interface is gone.
     pub fn try_receive(&self) -> io::Result<Option<Vec<u8>>> {
+        let Some((undone, mut frame)) = self.try_receive_undone()? else { return Ok(None) };
+        undone.finish(&mut frame);
+        Ok(Some(frame))
+    }
+
+    /// A frame, what is left to do of it as the kernel says, and whether a tag was put back.
+    fn receive_parts(&self) -> io::Result<Option<(Undone, Vec<u8>, bool)>> {
         let mut buffer = vec![0_u8; LONGEST];
         let mut control = [0_u64; 16];
         let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
@@ -99,10 +143,16 @@ impl PacketSocket {
             return if error.kind() == io::ErrorKind::WouldBlock { Ok(None) } else { Err(error) };
         }
         buffer.truncate(received as usize);
-        if let Some(tag) = stripped_tag(&message) {
+        let mut undone = Undone::default();
+        if self.is_headed {
+            undone = Undone::read(&buffer).ok_or(io::ErrorKind::InvalidData)?;
+            buffer.drain(..HEADER);
+        }
+        let tag = stripped_tag(&message);
+        if let Some(tag) = tag {
             buffer.splice(12..12, tag);
         }
-        Ok(Some(buffer))
+        Ok(Some((undone, buffer, tag.is_some())))
     }
 
     /// Waits for a frame; none within `patience` is `None`.
