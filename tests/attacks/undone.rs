@@ -48,6 +48,14 @@ impl Sender {
             Self::Machine(tap) => tap.send(undone, &frame.0).unwrap(),
         }
     }
+
+    /// Whether the kernel takes it: of super-packets it refuses what it finds wrong itself.
+    pub fn try_send(&self, undone: Undone, frame: &Frame) -> bool {
+        match self {
+            Self::Container(container) => container.socket.send_undone(undone, &frame.0).is_ok(),
+            Self::Machine(tap) => tap.send(undone, &frame.0).is_ok(),
+        }
+    }
 }
 
 /// Who looks on at a port.
@@ -65,6 +73,18 @@ impl Receiver {
     /// What has come, with all done that was left.
     pub fn seen(&self) -> Vec<Frame> {
         std::iter::from_fn(|| self.socket.try_receive().unwrap()).map(Frame).collect()
+    }
+
+    /// What comes next of what `is_it` takes, for as long as one waits for what should come.
+    pub fn expect(&self, is_it: impl Fn(&Frame) -> bool) -> Option<Frame> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let came = self.socket.receive(left).unwrap().map(Frame);
+            if came.as_ref().is_some_and(&is_it) || left.is_zero() {
+                return came.filter(&is_it);
+            }
+        }
     }
 
     /// All that comes now.
@@ -140,6 +160,16 @@ impl Bench {
         edge.start(file).unwrap();
     }
 
+    /// Brings the second node to a file.
+    pub fn bring_far(&mut self, file: &NodeFile) {
+        let edge = &mut self.fabric.edges[1];
+        if edge.agent().is_some() {
+            edge.reload(file).unwrap();
+        } else {
+            edge.start(file).unwrap();
+        }
+    }
+
     pub fn forget(&self) {
         std::thread::sleep(SILENCE);
         for receiver in [&self.near, &self.other, &self.far] {
@@ -157,12 +187,26 @@ impl Bench {
 
 /// What a kernel makes of a frame that leaves by a device without offloads, with nobody between: that the attack would work.
 pub fn as_it_leaves(undone: Undone, frame: &Frame) -> Option<Frame> {
+    let (sends, hears) = alone();
+    sends.send(undone, frame);
+    hears.receive(PATIENCE).unwrap().map(Frame)
+}
+
+/// The same of a super-packet: all that comes of it; nothing if the kernel does not take it.
+pub fn packets_as_they_leave(undone: Undone, frame: &Frame) -> Option<Vec<Frame>> {
+    let (sends, hears) = alone();
+    sends.socket.send_undone(undone, &frame.0).ok()?;
+    let first = hears.receive(SILENCE).unwrap().map(Frame)?;
+    let rest = std::iter::from_fn(|| hears.receive(SILENCE).unwrap()).map(Frame);
+    Some([first].into_iter().chain(rest).collect())
+}
+
+/// A container, and who hears what leaves it.
+fn alone() -> (Container, PacketSocket) {
     let mounts = Mounts::new().unwrap();
     let (one, two) = (mounts.netns("one").unwrap(), mounts.netns("two").unwrap());
     let wire = Wire::plug(&one, "p0", two, sillon_rig::fabric::PORT_MTU).unwrap();
     let socket = wire.netns.enter(|| Ok(PacketSocket::open_headed("eth0")?)).unwrap();
-    let sends = Container::new(wire, socket);
     let hears = one.enter(|| Ok(PacketSocket::open("p0")?)).unwrap();
-    sends.send(undone, frame);
-    hears.receive(PATIENCE).unwrap().map(Frame)
+    (Container::new(wire, socket), hears)
 }

@@ -18,6 +18,9 @@ const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
 const PACKET_VNET_HDR: libc::c_int = 15;
 /// Longest frame that is received: a super-packet, its headers, and what is in front of it.
 const LONGEST: usize = 66 * 1024;
+/// What the kernel has no words for in front of a frame: a super-packet of a kind that is not a card's business. Its bytes are not told.
+pub const UNSPEAKABLE: Undone =
+    Undone { flags: 0, gso_type: u8::MAX, header: 0, gso_size: 0, start: 0, offset: 0 };
 /// Bytes that may wait to be read: a burst must not be lost here, or a test would blame the dataplane.
 const RECEIVE_BUFFER: libc::c_int = 32 << 20;
 
@@ -140,7 +143,12 @@ impl PacketSocket {
         let received = unsafe { libc::recvmsg(self.fd.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) };
         if received < 0 {
             let error = io::Error::last_os_error();
-            return if error.kind() == io::ErrorKind::WouldBlock { Ok(None) } else { Err(error) };
+            return match error.kind() {
+                io::ErrorKind::WouldBlock => Ok(None),
+                // It has come all the same, and is gone.
+                io::ErrorKind::InvalidInput if self.is_headed => Ok(Some((UNSPEAKABLE, Vec::new(), false))),
+                _ => Err(error),
+            };
         }
         buffer.truncate(received as usize);
         let mut undone = Undone::default();
