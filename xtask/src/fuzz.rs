@@ -37,6 +37,10 @@ const PARSERS: [&str; 4] = ["config", "request", "netlink", "records"];
 const CASES: u32 = 3000;
 /// Less than a minute.
 const FRAMES: u64 = 1_000_000;
+/// Frames at each pair of hooks some of which leave work to their device, rightly or not: 100 000 do in all. Half a minute.
+const LEFT: u64 = 80_000;
+/// So many of a hundred that come in at a port.
+const SHARE: u8 = 90;
 /// One frame in so many goes over wires alone, to programs at TC; and as many where some ports are at XDP.
 const ON_WIRES: u64 = 20;
 
@@ -75,28 +79,37 @@ impl Fuzz {
 
     /// The short run is of what the tests are built of: to build all once more with optimization takes longer than it saves. A long one is worth that.
     fn profile(&self) -> &'static [&'static str] {
-        let is_long = self.time.is_some() || self.frames.is_some() || self.cases != CASES;
-        if is_long { &["--release"] } else { &[] }
+        if self.is_long() || self.cases != CASES { &["--release"] } else { &[] }
+    }
+
+    /// Whether somebody asked for more frames, or fewer.
+    fn is_long(&self) -> bool {
+        self.time.is_some() || self.frames.is_some()
     }
 
     /// Most frames at XDP, where they need no wire; some at TC, and between the two.
     fn programs(&self) -> anyhow::Result<()> {
         for (hooks, part) in [("xdp", 1), ("tc", ON_WIRES), ("mixed", ON_WIRES)] {
             say(&format!("fuzz: frames through the loaded programs at {hooks}, held against the model"));
-            self.frames_at(hooks, part)?;
+            self.frames_at(hooks, part, FRAMES, 0)?;
+        }
+        for hooks in ["xdp", "tc", "mixed"] {
+            say(&format!("fuzz: frames that leave work to their device, at {hooks}, held against the model"));
+            self.frames_at(hooks, if self.is_long() { ON_WIRES } else { 1 }, LEFT, SHARE)?;
         }
         Ok(())
     }
 
-    fn frames_at(&self, hooks: &str, part: u64) -> anyhow::Result<()> {
+    /// A part of the frames or of the time that was asked for, or of `frames`; `left` of a hundred leave work to their device.
+    fn frames_at(&self, hooks: &str, part: u64, frames: u64, left: u8) -> anyhow::Result<()> {
         let mut fuzz = cargo();
         fuzz.args(["run", "--quiet", "--package", "sillon-model", "--bin", "sillon-fuzz"]);
         fuzz.args(self.profile()).arg("--");
         match (self.time, self.frames) {
             (Some(seconds), _) => fuzz.arg("--time").arg((seconds / part).max(1).to_string()),
-            (None, frames) => fuzz.arg("--frames").arg((frames.unwrap_or(FRAMES) / part).max(1).to_string()),
+            (None, asked) => fuzz.arg("--frames").arg((asked.unwrap_or(frames) / part).max(1).to_string()),
         };
-        fuzz.args(["--hooks", hooks]);
+        fuzz.args(["--hooks", hooks, "--left", &left.to_string()]);
         if let Some(seed) = self.seed {
             fuzz.arg("--seed").arg(seed.to_string());
         }

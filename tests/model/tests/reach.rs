@@ -26,7 +26,7 @@ const ELSEWHERE: [DropReason; 7] = [
 fn random_frames_meet_every_end_and_the_node_does_what_the_model_says() {
     let corpus = std::env::temp_dir();
     let (frames, hooks) = (Some(100_000), Hooks::Xdp);
-    let options = Options { seed: 1, frames, time: None, corpus, hooks, keeps_whole: false };
+    let options = Options { seed: 1, frames, time: None, corpus, hooks, left: 0, keeps_whole: false };
     let report = run(&options, &|_| ()).unwrap();
     if let Some((divergence, path)) = report.divergence {
         panic!("{}: {}", path.display(), divergence.what);

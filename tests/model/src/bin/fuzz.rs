@@ -34,6 +34,9 @@ struct Cli {
     /// At which hooks the ports are
     #[arg(long, value_enum, default_value_t)]
     hooks: HooksArg,
+    /// So many frames of a hundred leave work to their device, rightly or not: checksums and super-packets
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(..=100))]
+    left: u8,
     /// Keep them as they are, and not made as short as they get
     #[arg(long)]
     whole: bool,
@@ -66,7 +69,7 @@ fn main() -> ExitCode {
     let seed = cli.seed.unwrap_or_else(|| fastrand::u64(..));
     let time = cli.time.map(Duration::from_secs);
     let (frames, corpus, hooks) = (cli.frames, cli.corpus, cli.hooks.into());
-    let options = Options { seed, frames, time, corpus, hooks, keeps_whole: cli.whole };
+    let options = Options { seed, frames, time, corpus, hooks, left: cli.left, keeps_whole: cli.whole };
     eprintln!("seed {seed}");
     match fuzz(&options) {
         Ok(report) if report.divergence.is_none() && report.fleeting == 0 => ExitCode::SUCCESS,
@@ -111,6 +114,7 @@ fn fuzz(options: &Options) -> anyhow::Result<Report> {
         report.tally.seen,
         options.seed
     );
+    println!("{} left work to their device, {} of them wrongly", report.tally.left, report.tally.wrong);
     println!(
         "{} decisions by time, {} of them open ({:.2} %)",
         report.tally.timed,

@@ -110,6 +110,24 @@ impl Counts {
         *self.drops.entry((scope, reason)).or_default() += 1;
     }
 
+    /// How many frames were dropped, wherever that is counted.
+    pub fn all_dropped(&self) -> u64 {
+        self.drops.values().sum()
+    }
+
+    /// Takes over what a node counted of frames that came in and were dropped, where that is no less.
+    pub fn adopt_drops(&mut self, node: &Self) {
+        for (key, frames) in &node.drops {
+            let here = self.drops.entry(*key).or_default();
+            *here = (*here).max(*frames);
+        }
+        for (place, traffic) in &node.traffic {
+            let here = self.traffic.entry(*place).or_default();
+            here.in_frames = here.in_frames.max(traffic.in_frames);
+            here.in_bytes = here.in_bytes.max(traffic.in_bytes);
+        }
+    }
+
     /// A frame's source was not learned.
     pub fn refused(&mut self, scope: Scope) {
         *self.refused.entry(scope).or_default() += 1;

@@ -24,9 +24,10 @@ use sillon::{
     model::NodeConfig,
 };
 use sillon_abi::{Cookies, Handoff, Note, PortRecord, Role};
-use sillon_rig::{Mounts, Netns, Wire};
+use sillon_rig::{Mounts, Netns};
 
 use super::{
+    end::End,
     ids::Ids,
     setup::{ACCESS, DEVICES, Setup, mac},
 };
@@ -78,6 +79,11 @@ impl Hooks {
         if is_tc { Mode::Tc } else { Mode::Native }
     }
 
+    /// Whether a device is a tap: where native XDP sees only what is whole, there is none.
+    pub fn is_tap(self, device: usize) -> bool {
+        (ACCESS / 2..ACCESS).contains(&device) && self.mode(device) == Mode::Tc
+    }
+
     /// Whether a frame comes to the programs at a device as it was sent. To TC the kernel gives no tag without two bytes behind it
     /// (`skb_vlan_untag`).
     pub fn takes(self, device: usize, frame: &[u8]) -> bool {
@@ -91,7 +97,7 @@ impl Hooks {
 /// The bed.
 pub struct Bed {
     hooks: Hooks,
-    wires: Vec<Wire>,
+    ends: Vec<End>,
     ifindexes: Vec<u32>,
     programs: Programs,
     maps: Maps,
@@ -113,13 +119,14 @@ pub fn with<T: Send>(
     let mounts = Mounts::new()?;
     let netns = mounts.netns("fuzz")?;
     netns.sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
-    let wires = DEVICES.into_iter().enumerate().map(|(device, name)| plug(&mounts, &netns, device, name));
-    let wires = wires.collect::<anyhow::Result<Vec<_>>>()?;
-    netns.enter(move || work(&mut Bed::load(wires, hooks)?))
+    let plug = |(device, name)| plug(&mounts, &netns, (device, name), hooks.is_tap(device));
+    let ends = DEVICES.into_iter().enumerate().map(plug).collect::<anyhow::Result<Vec<_>>>()?;
+    netns.enter(move || work(&mut Bed::load(ends, hooks)?))
 }
 
-fn plug(mounts: &Mounts, netns: &Netns, device: usize, name: &str) -> anyhow::Result<Wire> {
-    let wire = Wire::plug(netns, name, mounts.netns(name)?, MTU)?;
+fn plug(mounts: &Mounts, netns: &Netns, (device, name): (usize, &str), is_tap: bool) -> anyhow::Result<End> {
+    let end =
+        if is_tap { End::tap(netns, name, MTU)? } else { End::wire(netns, name, mounts.netns(name)?, MTU)? };
     let mac = mac(device).map(|octet| format!("{octet:02x}")).join(":");
     netns.ip(&format!("link set {name} address {mac}"))?;
     // As `agent::hygiene` does.
@@ -127,11 +134,11 @@ fn plug(mounts: &Mounts, netns: &Netns, device: usize, name: &str) -> anyhow::Re
     let off = features.iter().flat_map(|feature| [*feature, "off"]);
     let arguments: Vec<&str> = ["-K", name].into_iter().chain(off).collect();
     netns.run("ethtool", &arguments)?;
-    Ok(wire)
+    Ok(end)
 }
 
 impl Bed {
-    fn load(wires: Vec<Wire>, hooks: Hooks) -> anyhow::Result<Self> {
+    fn load(ends: Vec<End>, hooks: Hooks) -> anyhow::Result<Self> {
         let pins = Pins::of_node("fuzz");
         std::fs::create_dir_all(pins.root())?;
         pins.create()?;
@@ -147,7 +154,7 @@ impl Bed {
             ifindexes.push(ifindex);
         }
         let (ids, before, out) = (Ids::default(), Counts::default(), Vec::new());
-        Ok(Self { hooks, wires, ifindexes, programs, maps, cookies, sizes, ids, before, out })
+        Ok(Self { hooks, ends, ifindexes, programs, maps, cookies, sizes, ids, before, out })
     }
 
     /// Brings the node to a configuration, as a reload does, and starts to count anew.
@@ -160,8 +167,8 @@ impl Bed {
             .filter(|device| is_port(DEVICES[*device]))
             .map(|device| {
                 let at_tc = self.hooks.mode(device) == Mode::Tc;
-                let entry =
-                    Device { ifindex: self.ifindexes[device], mac: mac(device), at_tc, has_far_end: true };
+                let (ifindex, has_far_end) = (self.ifindexes[device], !self.hooks.is_tap(device));
+                let entry = Device { ifindex, mac: mac(device), at_tc, has_far_end };
                 (DEVICES[device].to_owned(), entry)
             })
             .collect();
@@ -264,22 +271,14 @@ impl Bed {
         })
     }
 
-    /// Sends a frame into a port.
-    ///
-    /// # Errors
-    /// The kernel refuses.
-    pub fn send(&self, device: usize, frame: &[u8]) -> anyhow::Result<()> {
-        Ok(self.wires[device].socket().send(frame)?)
+    /// The far end of a device.
+    pub fn end(&self, device: usize) -> &End {
+        &self.ends[device]
     }
 
     /// At which hooks its ports are.
     pub fn hooks(&self) -> Hooks {
         self.hooks
-    }
-
-    /// The wire of a device.
-    pub fn wire(&self, device: usize) -> &Wire {
-        &self.wires[device]
     }
 }
 

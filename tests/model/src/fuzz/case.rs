@@ -9,11 +9,13 @@
 //! cpu 1
 //! run p0 ffffffffffff020000000001...
 //! wire up0 025e11000004...
+//! left p1 01000000000022000600 02000000...
 //! ```
 
 use std::{fmt::Write, net::IpAddr};
 
 use anyhow::{Context, bail};
+use sillon_rig::Undone;
 
 use super::setup::{DEVICES, Setup};
 use crate::forwarding::{Way, frame::Mac};
@@ -25,6 +27,8 @@ pub enum How {
     Run,
     /// Over the port's wire, through XDP and TC.
     Wire,
+    /// The same with work that is left to the device.
+    Left(Undone),
 }
 
 /// One thing that is done.
@@ -93,8 +97,12 @@ impl Case {
                 }
                 Act::Cpu(cpu) => text += &format!("cpu {cpu}\n"),
                 Act::Frame { device, how, bytes } => {
-                    let how = if *how == How::Run { "run" } else { "wire" };
-                    text += &format!("{how} {} {}\n", DEVICES[*device], hex(bytes));
+                    let (name, bytes) = (DEVICES[*device], hex(bytes));
+                    text += &match how {
+                        How::Run => format!("run {name} {bytes}\n"),
+                        How::Wire => format!("wire {name} {bytes}\n"),
+                        How::Left(undone) => format!("left {name} {} {bytes}\n", hex(&undone.bytes())),
+                    };
                 }
             }
         }
@@ -143,9 +151,16 @@ impl Case {
                 self.acts.push(Act::Configure(setup));
             }
             Some("cpu") => self.acts.push(Act::Cpu(words.next().context("no CPU")?.parse()?)),
-            Some(how @ ("run" | "wire")) => {
-                let how = if how == "run" { How::Run } else { How::Wire };
+            Some(how @ ("run" | "wire" | "left")) => {
                 let device = device(words.next())?;
+                let how = match how {
+                    "run" => How::Run,
+                    "wire" => How::Wire,
+                    _ => {
+                        let undone = unhex(words.next().context("nothing that is left")?)?;
+                        How::Left(Undone::read(&undone).context("too little that is left")?)
+                    }
+                };
                 let bytes = unhex(words.next().context("no bytes")?)?;
                 self.acts.push(Act::Frame { device, how, bytes });
             }
@@ -167,7 +182,9 @@ mod tests {
         let mut rng = Rng::with_seed(7);
         let world = World::new(&mut rng);
         let frame = Act::Frame { device: 4, how: How::Wire, bytes: vec![0, 1, 0xff] };
-        let acts = vec![Act::Configure(world.setup(&mut rng)), Act::Cpu(1), frame];
+        let how = How::Left(Undone::checksum(34, 6));
+        let left = Act::Frame { device: 1, how, bytes: vec![2, 3] };
+        let acts = vec![Act::Configure(world.setup(&mut rng)), Act::Cpu(1), frame, left];
         let mut case = Case { about: "Two\nlines\n".to_owned(), acts };
         // A remote without a way is one that is not named.
         if let Act::Configure(setup) = &mut case.acts[0] {

@@ -7,10 +7,12 @@
 pub mod bed;
 pub mod case;
 pub mod compare;
+pub mod end;
 pub mod forge;
 pub mod guards;
 pub mod ids;
 pub mod isolation;
+pub mod left;
 pub mod limits;
 pub mod packets;
 pub mod replay;

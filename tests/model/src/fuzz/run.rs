@@ -12,8 +12,9 @@ use super::{
     bed::{self, Bed, Hooks, LONGEST_ON_WIRE},
     case::{Act, Case, How},
     forge::Forge,
+    left,
     replay::{Divergence, Pair, Tally},
-    setup::World,
+    setup::{ACCESS, World},
     shrink::shrink,
 };
 
@@ -39,6 +40,8 @@ pub struct Options {
     pub corpus: PathBuf,
     /// At which hooks the ports are.
     pub hooks: Hooks,
+    /// How many frames of a hundred leave work to their device, rightly or not; all go over wires then.
+    pub left: u8,
     /// Whether such a case is kept as it is, and not made as short as it gets: that takes minutes, and may not find it again where it is about time.
     pub keeps_whole: bool,
 }
@@ -75,7 +78,7 @@ pub fn run(options: &Options, progress: &(dyn Fn(&Report) + Sync)) -> anyhow::Re
             let seed = rng.u64(..);
             let mut case = Case::default();
             let mut here = report.clone();
-            let diverged = one_case(bed, (seed, cpus), &mut case, |tally| {
+            let diverged = one_case(bed, options, (seed, cpus), &mut case, |tally| {
                 here = report.clone();
                 here.tally.add(tally);
                 progress(&here);
@@ -93,6 +96,7 @@ pub fn run(options: &Options, progress: &(dyn Fn(&Report) + Sync)) -> anyhow::Re
 /// One case; `is_over` hears of the frames so far.
 fn one_case(
     bed: &mut Bed,
+    options: &Options,
     (seed, cpus): (u64, usize),
     case: &mut Case,
     mut is_over: impl FnMut(&Tally) -> bool,
@@ -113,11 +117,14 @@ fn one_case(
         if rng.u8(..4) == 0 {
             act(&mut pair, Act::Cpu(rng.usize(..cpus)))?.ok();
         }
-        let how = if rng.u32(..WIRED) == 0 { How::Wire } else { How::Run };
+        let is_wired = options.left > 0 || rng.u32(..WIRED) == 0;
+        let how = if is_wired { How::Wire } else { How::Run };
         for _ in 0..BATCH {
             let config = pair.node.config.clone();
             let (device, bytes) = Forge::new(&mut rng, &config, &mut sent).frame();
             let how = if bytes.len() > LONGEST_ON_WIRE { How::Run } else { how };
+            let is_left = how != How::Run && device < ACCESS && rng.u8(..100) < options.left;
+            let how = if is_left { How::Left(left::said(&mut rng, &bytes)) } else { how };
             if let Err(divergence) = act(&mut pair, Act::Frame { device, how, bytes })? {
                 is_over(&pair.tally);
                 return Ok(Some(divergence));
