@@ -100,6 +100,9 @@ fn pass_for_one(is_machine: bool) {
         "the attack works: {:?}",
         shapes.iter().map(|one| (one.0, one.1.0)).collect::<Vec<_>>()
     );
+    // A container's own kernel makes fragments before they leave: what comes are packets like others.
+    let is_whole = |shape: &Shape| is_machine || shape.1.gso_type != UDP_FRAGMENTS;
+    let shapes: Vec<_> = shapes.into_iter().filter(|(_, shape)| is_whole(shape)).collect();
     let mut bench = Bench::new(is_machine);
     let mut seen = Vec::new();
     for at in [("tc", "tc"), ("tc", "xdp")] {

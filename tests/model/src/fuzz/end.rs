@@ -45,7 +45,7 @@ impl End {
         };
         match sent {
             Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(false),
+            Err(error) if is_refused(&error) => Ok(false),
             Err(error) => Err(error).with_context(|| format!("{} bytes", frame.len())),
         }
     }
@@ -68,4 +68,9 @@ impl End {
     pub fn drain(&self) -> anyhow::Result<Vec<Vec<u8>>> {
         std::iter::from_fn(|| self.try_receive().transpose()).collect()
     }
+}
+
+/// The sender's own kernel does not believe it, or can't take it apart (which it calls a lack of memory).
+fn is_refused(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::OutOfMemory)
 }

@@ -45,8 +45,15 @@ fn checksum_of(protocol: u8) -> Option<(usize, usize)> {
 }
 
 fn transport(frame: &[u8]) -> Option<Transport> {
-    let (mut at, mut tags) = (12, 0);
-    while matches!(be16(frame, at).ok()?, 0x8100 | 0x88a8 | 0x9100 | 0x9200 | 0x9300) {
+    let (protocol, start, is_plain) = upper(frame, 12)?;
+    let (offset, header) = checksum_of(protocol)?;
+    Some(Transport { start, offset, is_plain: is_plain && frame.len() >= start + header })
+}
+
+/// What stands behind an IP header and its extensions, where that starts, and whether nobody can overlook it; `at` is the place of the ethertype.
+fn upper(frame: &[u8], mut at: usize) -> Option<(u8, usize, bool)> {
+    let mut tags = 0;
+    while is_tag(frame, at) {
         (at, tags) = (at + 4, tags + 1);
     }
     let (ethertype, ip) = (be16(frame, at).ok()?, at + 2);
@@ -70,20 +77,35 @@ fn transport(frame: &[u8]) -> Option<Transport> {
         };
         (protocol, start, is_plain) = (*frame.get(start)?, start + bytes, false);
     }
-    let (offset, header) = checksum_of(protocol)?;
     // Attachments have two tags at most; of what an operator carries inside, one.
-    let is_plain = is_plain && tags <= 3 && frame.len() >= start + header;
-    Some(Transport { start, offset, is_plain })
+    Some((protocol, start, is_plain && tags <= 3))
 }
 
-/// What is to be thought of this beside a frame.
-pub fn judge(frame: &[u8], undone: Undone) -> Word {
+/// Whether there is a checksum inside of something that can be taken for a tunnel of the operator's own: a datagram with a frame in it, GRE, IP in IP. It covers nothing
+/// but what is inside.
+fn is_of_inner(frame: &[u8], (start, offset): (usize, usize)) -> bool {
+    let Some((protocol, outer, _)) = upper(frame, 12) else { return false };
+    if !matches!(protocol, 4 | 17 | 41 | 47) || start <= outer {
+        return false;
+    }
+    // Wherever an IP header may begin in there.
+    let is_it = |ip: usize| {
+        [[0x08, 0x00], [0x86, 0xdd]].iter().any(|ethertype| {
+            let inner = [&[0; 12][..], ethertype, frame.get(ip..).unwrap_or(&[])].concat();
+            transport(&inner).is_some_and(|there| (there.start - 14 + ip, there.offset) == (start, offset))
+        })
+    };
+    (outer..start).any(is_it)
+}
+
+/// What is to be thought of this beside a frame, from a container or over a tap.
+pub fn judge(frame: &[u8], undone: Undone, is_tap: bool) -> Word {
     // What is for the node's own stack, which shares control frames with some, is its own to look at.
     if frame.starts_with(&[0x01, 0x80, 0xc2]) || frame.starts_with(&[0x01, 0x00, 0x0c]) {
         return Word::Open;
     }
     if undone.is_many() {
-        return judge_many(frame, undone);
+        return judge_many(frame, undone, is_tap);
     }
     if !undone.needs_checksum() {
         return Word::Right;
@@ -97,15 +119,23 @@ pub fn judge(frame: &[u8], undone: Undone) -> Word {
                 Word::Open
             }
         }
+        _ if is_of_inner(frame, said) => Word::Open,
         _ => Word::Wrong,
     }
 }
 
-/// Super-packets are only ever sent that no kernel takes for one packet, and that are wrong.
-fn judge_many(frame: &[u8], undone: Undone) -> Word {
+/// Super-packets are only ever sent that no kernel takes for one packet, and that are wrong. A container's own kernel takes some apart before they leave: what has
+/// more than one tag, and fragments.
+fn judge_many(frame: &[u8], undone: Undone, is_tap: bool) -> Word {
     let payload = frame.len().saturating_sub(usize::from(undone.start) + 20);
     let is_several = undone.needs_checksum() && payload > usize::from(undone.gso_size);
-    if is_several && undone.gso_size < LEAST { Word::Wrong } else { Word::Open }
+    let has_tags = is_tag(frame, 12) && is_tag(frame, 16);
+    let is_whole = is_tap || !has_tags && undone.gso_type != UDP_FRAGMENTS;
+    if is_several && is_whole && undone.gso_size < LEAST { Word::Wrong } else { Word::Open }
+}
+
+fn is_tag(frame: &[u8], at: usize) -> bool {
+    matches!(be16(frame, at), Ok(0x8100 | 0x88a8 | 0x9100 | 0x9200 | 0x9300))
 }
 
 /// Something to say beside a frame: now and then what is so.
