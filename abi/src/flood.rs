@@ -23,7 +23,7 @@ pub struct FloodKey {
 /// After generic XDP some kernels (6.18 is one) call TC with the frame at its payload, and with the metadata as far behind:
 /// they forget the length of the MAC header when they copy the frame to make headroom. The lead is there so that TC sees the
 /// whole of the handoff in both cases, and tells them apart by bytes that only XDP has written: as the lead is zero,
-/// [`Cookies::handoff`] stands at [`Note::BEHIND`] only when TC looks from [`ETHERNET`] bytes behind.
+/// a seal stands at [`Note::BEHIND`] only when TC looks from [`ETHERNET`] bytes behind.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Note {
@@ -47,8 +47,9 @@ pub const ETHERNET: usize = 14;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Handoff {
-    /// [`Cookies::handoff`].
-    pub cookie: [u32; 2],
+    /// [`Handoff::seal`] of what XDP leaves in front of a frame; [`Handoff::SAID`] of what the pipeline at TC says; zero of
+    /// what is none.
+    pub seal: [u32; 2],
     /// Segment uid.
     pub segment: u32,
     /// Where the frame came in; of one that goes [`Handoff::ONWARD`], where it goes.
@@ -68,6 +69,8 @@ pub struct Handoff {
 }
 
 impl Handoff {
+    /// In place of a seal, where nobody else can write: the pipeline at TC has said something.
+    pub const SAID: [u32; 2] = [1, 0];
     /// The frame came in at a leaf of a `tree`.
     pub const LEAF: u16 = 1;
     /// The frame had a priority tag (VID 0) of its own, which XDP lifted out.
@@ -88,12 +91,12 @@ impl Handoff {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cookies {
-    /// Says that a [`Handoff`] is the programs' own. Never zero.
-    pub handoff: [u32; 2],
+    /// Key of the seals by which TC knows that XDP has left a [`Handoff`]. Never zero.
+    pub key: [u64; 2],
     /// `skb->mark` of a frame that TC sends out of a port. Never zero.
     pub mark: u32,
     /// Zero.
     pub pad: u32,
 }
 
-pod!(FloodKey = 8, Handoff = 28, Note = 44, Cookies = 16);
+pod!(FloodKey = 8, Handoff = 28, Note = 44, Cookies = 24);

@@ -14,6 +14,7 @@ mod flood;
 mod guard;
 mod rate;
 mod reason;
+mod seal;
 mod skb;
 mod tables;
 mod tunnel;

@@ -44,7 +44,7 @@ pub fn note(frame: &impl Frame, origin: &Origin, inner: &Inner) -> Handoff {
         _ => Handoff::CARRIES_TAGS,
     };
     Handoff {
-        cookie: maps::handoff_cookie(),
+        seal: Handoff::SAID,
         segment: origin.segment,
         ingress: origin.ingress,
         hash: flow.hash,
@@ -73,7 +73,7 @@ extern "C" fn sillon_onward(ctx: *mut xdp_md, exit: u32, ifindex: u32, proof: u3
         return 0;
     }
     let note = XdpFrame::of(ctx).leave_note(Handoff {
-        cookie: maps::handoff_cookie(),
+        seal: Handoff::SAID,
         segment: proof,
         ingress: Exit::from_word(exit),
         hash: proof,
@@ -87,7 +87,7 @@ extern "C" fn sillon_onward(ctx: *mut xdp_md, exit: u32, ifindex: u32, proof: u3
 #[inline(always)]
 pub fn to_peer(frame: &XdpFrame, origin: &Origin) -> Result<u32, DropReason> {
     frame.leave_note(Handoff {
-        cookie: maps::handoff_cookie(),
+        seal: Handoff::SAID,
         ingress: origin.ingress,
         flags: Handoff::FOR_HOST,
         ..Handoff::default()
@@ -99,7 +99,7 @@ pub fn to_peer(frame: &XdpFrame, origin: &Origin) -> Result<u32, DropReason> {
 #[inline(always)]
 pub fn to_host(frame: &XdpFrame) -> u32 {
     // A driver without metadata can't have anybody's note either. Where there is no room for ours, the other goes.
-    if frame.leave_note(Handoff::default()).is_err() {
+    if frame.leave(Handoff::default()).is_err() {
         frame.drop_metadata();
     }
     xdp_action::XDP_PASS

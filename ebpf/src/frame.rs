@@ -290,9 +290,15 @@ impl XdpFrame {
         }
     }
 
-    /// Leaves a note for TC in front of the frame.
+    /// Leaves a note for TC in front of the frame, sealed.
     #[inline(always)]
     pub fn leave_note(&self, handoff: Handoff) -> Result<(), DropReason> {
+        self.leave(Handoff { seal: maps::seal(&handoff, self.ifindex()), ..handoff })
+    }
+
+    /// Leaves what it is given in front of the frame.
+    #[inline(always)]
+    pub fn leave(&self, handoff: Handoff) -> Result<(), DropReason> {
         // SAFETY: as for `shift`; the comparison bounds the write. Metadata is 4-aligned, as is `Note`.
         unsafe {
             if bpf_xdp_adjust_meta(self.ctx, -(size_of::<Note>() as i32)) != 0 {

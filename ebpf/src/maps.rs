@@ -72,18 +72,17 @@ pub fn is_there(ifindex: u32) -> bool {
 #[map]
 pub static COOKIES: Array<Cookies> = Array::pinned(1, 0);
 
-/// [`Cookies::handoff`] and [`Cookies::mark`]: the loader writes them.
+/// The same, as the loader writes it into the programs.
 #[unsafe(no_mangle)]
-static HANDOFF_COOKIE: [u32; 2] = [0; 2];
-#[unsafe(no_mangle)]
-static MARK_COOKIE: u32 = 0;
+static NODE_COOKIES: Cookies = Cookies { key: [0; 2], mark: 0, pad: 0 };
 
 #[inline(always)]
-pub fn handoff_cookie() -> [u32; 2] {
+fn cookies() -> Cookies {
     // SAFETY: a static, which the loader wrote before the program was loaded.
     unsafe {
-        let words = (&raw const HANDOFF_COOKIE).cast::<u32>();
-        [core::ptr::read_volatile(words), core::ptr::read_volatile(words.add(1))]
+        let key = (&raw const NODE_COOKIES.key).cast::<u64>();
+        let key = [core::ptr::read_volatile(key), core::ptr::read_volatile(key.add(1))];
+        Cookies { key, mark: mark_cookie(), pad: 0 }
     }
 }
 
@@ -91,14 +90,15 @@ pub fn handoff_cookie() -> [u32; 2] {
 #[inline(always)]
 pub fn mark_cookie() -> u32 {
     // SAFETY: as above.
-    unsafe { core::ptr::read_volatile(&raw const MARK_COOKIE) }
+    unsafe { core::ptr::read_volatile(&raw const NODE_COOKIES.mark) }
 }
 
-/// Whether a handoff is the programs' own word.
+/// What the programs seal a handoff with that XDP leaves at this port.
 #[inline(always)]
-pub fn is_ours(handoff: &Handoff) -> bool {
-    handoff.cookie == handoff_cookie()
+pub fn seal(handoff: &Handoff, ifindex: u32) -> [u32; 2] {
+    handoff.seal(&cookies(), ifindex)
 }
+
 #[map]
 pub static ATTACHMENT_COUNTERS: PerCpuArray<Counters> = PerCpuArray::pinned(1, 0);
 #[map]

@@ -159,7 +159,7 @@ fn note_on(skb: Skb, is_at_tc: bool, note: &mut Handoff) -> Result<bool, DropRea
     let word = HANDOFFS.get_ptr_mut(0).ok_or(DropReason::Unclassified)?;
     // SAFETY: a per-CPU value, which only this frame's programs touch until they are done.
     *note = unsafe { core::mem::take(&mut *word) };
-    if maps::is_ours(note) { Ok(true) } else { Err(DropReason::Unclassified) }
+    if note.seal == Handoff::SAID { Ok(true) } else { Err(DropReason::Unclassified) }
 }
 
 #[inline(always)]

@@ -22,7 +22,7 @@ pub fn kept(directory: &Path) -> Result<Option<Cookies>, DataplaneError> {
     let array: Array<MapData, Cookies> = maps::open(directory, map::COOKIES)?;
     let cookies = array.get(&0, 0).map_err(named)?;
     // Whoever made the map may have been killed before it wrote them.
-    Ok(Some(cookies).filter(|cookies| cookies.handoff != [0; 2] && cookies.mark != 0))
+    Ok(Some(cookies).filter(|cookies| cookies.key != [0; 2] && cookies.mark != 0))
 }
 
 /// Those, or new ones.
@@ -33,13 +33,11 @@ pub(super) fn kept_or_new(directory: &Path) -> Result<Cookies, DataplaneError> {
     if let Some(cookies) = kept(directory)? {
         return Ok(cookies);
     }
-    let random = || {
-        let mut bytes = [0; 4];
-        let filled = SystemRandom::new().fill(&mut bytes);
-        // None is zero.
-        filled.map(|()| u32::from_ne_bytes(bytes) | 1).map_err(|_| DataplaneError::NoRandom)
-    };
-    Ok(Cookies { handoff: [random()?, random()?], mark: random()?, pad: 0 })
+    let mut random = [0; 20];
+    SystemRandom::new().fill(&mut random).map_err(|_| DataplaneError::NoRandom)?;
+    let half = |at| random[at..].iter().take(8).fold(0, |half, byte| half << 8 | u64::from(*byte));
+    // None is zero.
+    Ok(Cookies { key: [half(0) | 1, half(8)], mark: half(16) as u32 | 1, pad: 0 })
 }
 
 /// Keeps the cookies of programs that were just loaded: whoever loads next has the same.

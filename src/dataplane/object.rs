@@ -36,8 +36,7 @@ impl Programs {
         let (recall, slots) = (u8::from(!is_realtime()), decisions(possible_cpus()?));
         let last = slots - 1;
         loader.override_global("RECALL", &recall, true).override_global("LAST_SLOT", &last, true);
-        loader.override_global("HANDOFF_COOKIE", &cookies.handoff, true);
-        loader.override_global("MARK_COOKIE", &cookies.mark, true);
+        loader.override_global("NODE_COOKIES", &cookies, true);
         loader.override_global("SKB_LAYOUT", &layout, true);
         loader.map_max_entries("DECISIONS", slots);
         for name in map::ALL {

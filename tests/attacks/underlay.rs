@@ -331,7 +331,8 @@ fn frames_of_impossible_sizes() {
     });
     bench.send(&whole);
     assert!(comes(&bench.alder, "attack!"), "the node goes on");
-    assert!(bench.fabric.edges[0].sillon(&["verify"]).unwrap().status.success());
+    let proof = bench.fabric.edges[0].sillon(&["verify"]).unwrap();
+    assert!(proof.status.success(), "{}", String::from_utf8_lossy(&proof.stdout));
 }
 
 /// Length fields that lie (CWE-130), and IPv4 options (RFC 7126 tells why nobody needs them): a tunnel whose lengths do not agree with each other, or whose

@@ -4,7 +4,7 @@
 //!
 //! - `control = "tunnel"` lets them cross a `line` whose attachments all say so, as for private lines: then both ends are one operator's own,
 //!   and the line is the link;
-//! - `control = "peer"` gives those without a tag to the node's own stack, where the owner runs LLDP or LACP with the operator's device, and lets
+//! - `control = "peer"` gives those without a tag, and of a protocol of the link, to the node's own stack, where the owner runs LLDP or LACP with the operator's device, and lets
 //!   that stack's own out (`tc.rs`). They count against the bandwidth profile and the limit for multicasts, and nothing is learned of them.
 //!
 //! PAUSE and other MAC control (ethertype 0x8808, IEEE 802.3 annex 31) stops the sender at the other end of one cable; it is never
@@ -39,7 +39,18 @@ pub fn is_peers(origin: &Origin, inner: &Inner) -> Result<bool, DropReason> {
         return Ok(false);
     }
     // What has a tag is not of the link.
-    if inner.l3 == ETHERTYPE + 2 { Ok(true) } else { Err(DropReason::LinkLocalControl) }
+    if inner.l3 == ETHERTYPE + 2 && is_of_the_link(inner.ethertype) {
+        Ok(true)
+    } else {
+        Err(DropReason::LinkLocalControl)
+    }
+}
+
+/// Whether a protocol is one of the link itself: LLC (spanning tree, CDP), slow protocols (LACP), LLDP, EAPOL, MACsec, MVRP, MMRP, CFM and
+/// PTP. What has another, and above all IP and ARP, would speak with the node's own stack.
+#[inline(always)]
+fn is_of_the_link(ethertype: u16) -> bool {
+    matches!(ethertype, ..0x0600 | 0x8809 | 0x88cc | 0x888e | 0x88e5 | 0x88f5 | 0x88f6 | 0x8902 | 0x88f7)
 }
 
 #[inline(always)]

@@ -217,12 +217,12 @@ impl Frame for SkbFrame {
     #[inline(always)]
     fn to_peer(&self, origin: &Origin) -> Result<u32, DropReason> {
         let ingress = origin.ingress;
-        self.say(Handoff { cookie: maps::handoff_cookie(), ingress, flags: Handoff::FOR_HOST, ..Handoff::default() })
+        self.say(Handoff { seal: Handoff::SAID, ingress, flags: Handoff::FOR_HOST, ..Handoff::default() })
     }
 
     #[inline(always)]
     fn to_host(&self) -> u32 {
-        let word = Handoff { cookie: maps::handoff_cookie(), flags: Handoff::FOR_HOST, ..Handoff::default() };
+        let word = Handoff { seal: Handoff::SAID, flags: Handoff::FOR_HOST, ..Handoff::default() };
         self.say(word).unwrap_or(TC_ACT_UNSPEC as u32)
     }
 

@@ -130,11 +130,14 @@ impl Skb {
     /// What XDP handed over, if it handed this frame over at all. From then on the frame starts at its MAC header.
     #[inline(always)]
     pub fn take_handoff(self) -> Result<Option<Handoff>, DropReason> {
-        if let Some(handoff) = self.handoff_at(Note::BEHIND) {
+        // Of a note that is ahead, there are zeros here.
+        let is_behind = self.handoff_at(Note::BEHIND).is_some_and(|handoff| handoff.seal != [0; 2]);
+        let handoff = if is_behind { self.handoff_at(Note::BEHIND) } else { self.handoff_at(Note::AHEAD) };
+        let ours = handoff.filter(|handoff| handoff.seal == maps::seal(handoff, self.ifindex()));
+        if is_behind && ours.is_some() {
             self.start_at_mac_header()?;
-            return Ok(Some(handoff));
         }
-        Ok(self.handoff_at(Note::AHEAD))
+        Ok(ours)
     }
 
     /// Reads a handoff some 16-bit words into the metadata.
@@ -148,8 +151,7 @@ impl Skb {
                 return None;
             }
             let words = *(meta as *const [u16; WORDS]).byte_add(2 * word);
-            let handoff: Handoff = core::mem::transmute(words);
-            maps::is_ours(&handoff).then_some(handoff)
+            Some(core::mem::transmute::<[u16; WORDS], Handoff>(words))
         }
     }
 
@@ -293,12 +295,25 @@ impl Skb {
         unsafe { self.store_bytes(offset, (&raw const *value).cast(), size_of::<T>()) }
     }
 
-    /// Sends the frame itself out of a device.
+    /// Makes a frame ready to leave by a device, if that is still the one that was meant. When it shall be sent and how
+    /// urgently is what its sender has said (`SO_TXTIME`, `SO_PRIORITY`), and the device's queue would believe it.
     #[inline(always)]
-    pub fn redirect(self, ifindex: u32) -> Result<i32, DropReason> {
+    fn leave_for(self, ifindex: u32) -> Result<(), DropReason> {
         if !maps::is_there(ifindex) {
             return Err(DropReason::NoDevice);
         }
+        // SAFETY: the kernel gives a valid context for the run of the program.
+        unsafe {
+            (&raw mut (*self.ctx).tstamp).write_volatile(0);
+            (&raw mut (*self.ctx).priority).write_volatile(0);
+        }
+        Ok(())
+    }
+
+    /// Sends the frame itself out of a device.
+    #[inline(always)]
+    pub fn redirect(self, ifindex: u32) -> Result<i32, DropReason> {
+        self.leave_for(ifindex)?;
         // SAFETY: a helper without pointers.
         Ok(unsafe { bpf_redirect(ifindex, 0) as i32 })
     }
@@ -314,9 +329,7 @@ impl Skb {
         is_understood: bool,
     ) -> Result<i32, DropReason> {
         if is_understood && port.flags & PortEntry::HAS_FAR_END != 0 {
-            if !maps::is_there(ifindex) {
-                return Err(DropReason::NoDevice);
-            }
+            self.leave_for(ifindex)?;
             // It does not come through `sillon_egress`, and who receives it is not to see a mark of ours.
             self.set_mark(0);
             // SAFETY: a helper without pointers.
@@ -329,9 +342,7 @@ impl Skb {
     /// Sends a copy out of a device.
     #[inline(always)]
     pub fn copy_to(self, ifindex: u32) -> Result<(), DropReason> {
-        if !maps::is_there(ifindex) {
-            return Err(DropReason::NoDevice);
-        }
+        self.leave_for(ifindex)?;
         // SAFETY: no packet reference is held across it.
         match unsafe { bpf_clone_redirect(self.ctx, ifindex, 0) } {
             0 => Ok(()),

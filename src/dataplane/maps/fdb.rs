@@ -102,12 +102,12 @@ impl Maps {
         }
         for (segment, count) in segments {
             if let Ok(removed) = self.fdb_removed.get(&segment, 0) {
-                self.fdb_removed.insert(segment, removed + count, 0).named(map::FDB_REMOVED)?;
+                self.fdb_removed.insert(segment, removed.wrapping_add(count), 0).named(map::FDB_REMOVED)?;
             }
         }
         for (id, count) in attachments {
             let removed = self.mac_removed.get(&id, 0).named(map::MAC_REMOVED)?;
-            self.mac_removed.set(id, removed + count, 0).named(map::MAC_REMOVED)?;
+            self.mac_removed.set(id, removed.wrapping_add(count), 0).named(map::MAC_REMOVED)?;
         }
         result.map(|()| taken)
     }

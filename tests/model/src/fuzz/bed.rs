@@ -266,7 +266,7 @@ impl Bed {
         let bytes = self.out.get(at..result.data_size_out as usize).context("a frame out of bounds")?;
         Ok(Ran {
             action: result.return_value,
-            note: note(&self.out[..at], self.cookies),
+            note: note(&self.out[..at], self.cookies, self.ifindexes[device]),
             bytes: bytes.to_vec(),
         })
     }
@@ -283,11 +283,11 @@ impl Bed {
 }
 
 /// What XDP tells TC, if it is anything: metadata without our mark is none.
-fn note(metadata: &[u8], cookies: Cookies) -> Option<Handoff> {
+fn note(metadata: &[u8], cookies: Cookies, ifindex: u32) -> Option<Handoff> {
     if metadata.len() < size_of::<Note>() {
         return None;
     }
     // SAFETY: there are as many bytes; any bytes are a `Note` (it is plain data without padding), and it is read as unaligned.
     let note: Note = unsafe { metadata.as_ptr().cast::<Note>().read_unaligned() };
-    (note.handoff.cookie == cookies.handoff).then_some(note.handoff)
+    Some(note.handoff).filter(|handoff| handoff.seal == handoff.seal(&cookies, ifindex))
 }

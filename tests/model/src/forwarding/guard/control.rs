@@ -31,13 +31,19 @@ pub fn check(node: &Node, arrival: &Arrival, inner: &Inner) -> Result<(), DropRe
 /// Whether a frame that passed is for the node's own stack.
 ///
 /// # Errors
-/// It is one of those, and has a tag.
+/// It is one of those, and has a tag, or is of no protocol of the link.
 pub fn is_peers(node: &Node, arrival: &Arrival, inner: &Inner) -> Result<bool, DropReason> {
     let has_tags = arrival.frame.len() < arrival.counted || !inner.carried.is_empty();
     match peers(node, arrival) && is_control(inner) {
-        true if has_tags => Err(DropReason::LinkLocalControl),
+        true if has_tags || !is_of_the_link(inner.ethertype) => Err(DropReason::LinkLocalControl),
         is_peers => Ok(is_peers),
     }
+}
+
+/// LLC; LACP, LLDP, EAPOL, MACsec, MVRP, MMRP, CFM, PTP.
+fn is_of_the_link(ethertype: u16) -> bool {
+    const OTHERS: [u16; 8] = [0x8809, 0x88cc, 0x888e, 0x88e5, 0x88f5, 0x88f6, 0x8902, 0x88f7];
+    ethertype < 0x0600 || OTHERS.contains(&ethertype)
 }
 
 fn is_control(inner: &Inner) -> bool {
