@@ -99,6 +99,9 @@ pub struct Target<'a> {
     pub mode: Mode,
 }
 
+/// All kinds of links, the pipeline's first.
+const KINDS: [&str; 4] = ["xdp", "tc", "ingress", "egress"];
+
 /// The kinds of links of a port, the pipeline first. The pipeline's is `xdp` or `tc`.
 pub fn kinds(role: Role, is_at_tc: bool) -> impl Iterator<Item = &'static str> {
     let pipeline = if is_at_tc { "tc" } else { "xdp" };
@@ -146,6 +149,14 @@ pub fn multi_buffer(pins: &Pins) -> Result<BTreeMap<u32, bool>, DataplaneError> 
 /// Whether the pipeline's link of a device is pinned.
 pub fn is_attached(pins: &Pins, ifindex: u32) -> bool {
     ["xdp", "tc"].iter().any(|kind| pin(pins, kind, ifindex).exists())
+}
+
+/// Whether links are pinned for a device, and all of them are of one that is gone: a link does not move to another device that gets the number.
+pub fn is_severed(pins: &Pins, ifindex: u32) -> bool {
+    let links = KINDS.iter().map(|kind| attached_at(&pin(pins, kind, ifindex)));
+    let mut pinned = links.filter(|link| !matches!(link, Ok(None))).peekable();
+    let is_gone = |link| matches!(link, Ok(Some(Attached { ifindex: 0, .. })));
+    pinned.peek().is_some() && pinned.all(is_gone)
 }
 
 /// The devices that have links which are pinned.
@@ -302,7 +313,7 @@ enum Put {
 /// # Errors
 /// A link can't be detached, or its pin can't be removed.
 pub fn detach(pins: &Pins, ifindex: u32) -> Result<(), DataplaneError> {
-    for kind in ["xdp", "tc", "ingress", "egress"] {
+    for kind in KINDS {
         detach_link(&pin(pins, kind, ifindex))?;
     }
     Ok(())

@@ -7,6 +7,8 @@
 mod common;
 mod frames;
 mod lan;
+#[path = "../common/maps.rs"]
+mod maps;
 mod victim;
 
 mod addresses;
@@ -14,6 +16,7 @@ mod checksums;
 mod control;
 mod hopping;
 mod macs;
+mod numbers;
 mod ordinary;
 mod residue;
 mod servers;

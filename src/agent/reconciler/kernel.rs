@@ -66,6 +66,10 @@ impl Kernel for Reconciler {
         links::is_attached(&self.pins, ifindex)
     }
 
+    fn is_severed(&self, ifindex: u32) -> bool {
+        links::is_severed(&self.pins, ifindex)
+    }
+
     fn is_complete(&self, ifindex: u32, port: &PortEntry) -> bool {
         links::is_complete(&self.pins, ifindex, port)
     }

@@ -56,6 +56,8 @@ pub trait Kernel {
     fn attached(&self) -> BTreeSet<u32>;
     /// Whether the pipeline is on a device.
     fn is_attached(&self, ifindex: u32) -> bool;
+    /// Whether the device that some of them were put on is gone, and the number another's if it is anyone's.
+    fn is_severed(&self, ifindex: u32) -> bool;
     /// Whether all that a port needs is on its device, be it of an earlier agent.
     fn is_complete(&self, ifindex: u32, port: &PortEntry) -> bool;
 }
@@ -107,7 +109,8 @@ pub fn change(
 pub async fn make(kernel: &mut impl Kernel, wish: Wish<'_>, tables: Tables) -> Made {
     let made = Made { tables, ..Made::default() };
     let (kept, devices) = (BTreeMap::new(), BTreeMap::new());
-    let mut making = Making { kernel, wish, made, kept, devices, unwritten: None };
+    let used = BTreeSet::new();
+    let mut making = Making { kernel, wish, made, kept, devices, used, unwritten: None };
     if let Err(error) = making.run().await {
         making.made.error.get_or_insert(error);
     }
@@ -140,12 +143,15 @@ struct Making<'a, 'k, K> {
     /// Ports that are still as they were, since that could not be changed.
     kept: BTreeMap<String, String>,
     devices: BTreeMap<String, Device>,
+    /// Numbers of ports whose devices are gone, and which other devices have now.
+    used: BTreeSet<u32>,
     /// Why the last round has left something undone that can't be left out.
     unwritten: Option<ApplyError>,
 }
 
 impl<'a, K: Kernel> Making<'a, '_, K> {
     async fn run(&mut self) -> Result<(), ApplyError> {
+        self.give_up_used_numbers().await?;
         loop {
             let mut before = self.made.tables.records.clone();
             // A new port may take its time, and what goes waits for nobody. Where nothing is there yet, nothing can go.
@@ -163,6 +169,20 @@ impl<'a, K: Kernel> Making<'a, '_, K> {
                 return Ok(());
             }
         }
+    }
+
+    /// Takes away what is still said of a number whose device went while nobody looked: the one that has it now is another, and begins with nothing.
+    async fn give_up_used_numbers(&mut self) -> Result<(), ApplyError> {
+        let before = self.made.tables.records.clone();
+        let numbers = self.wish.links.values().map(|link| link.ifindex);
+        let is_used = |ifindex: &u32| before.contains_key(ifindex) && self.kernel.is_severed(*ifindex);
+        self.used = numbers.filter(is_used).collect();
+        if !self.used.is_empty() {
+            self.settle(Ports::Ours)?;
+            self.release(&before).await;
+            self.used.clear();
+        }
+        Ok(())
     }
 
     /// Makes the tables what they should be, for as much of the wish as the kernel takes.
@@ -197,7 +217,8 @@ impl<'a, K: Kernel> Making<'a, '_, K> {
 
     fn change(&mut self, ports: Ports) -> Result<Change, ApplyError> {
         let ours = (ports == Ports::Ours).then(|| {
-            let is_ours = |link: &&Link| self.made.tables.records.contains_key(&link.ifindex);
+            let (records, used) = (&self.made.tables.records, &self.used);
+            let is_ours = |link: &&Link| records.contains_key(&link.ifindex) && !used.contains(&link.ifindex);
             let ours = self.wish.links.values().filter(is_ours);
             ours.map(|link| (link.name.clone(), link.clone())).collect::<BTreeMap<_, _>>()
         });

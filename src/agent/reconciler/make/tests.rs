@@ -98,6 +98,10 @@ impl Kernel for Model {
         self.attached.contains_key(&ifindex)
     }
 
+    fn is_severed(&self, _: u32) -> bool {
+        false
+    }
+
     fn is_complete(&self, ifindex: u32, _: &PortEntry) -> bool {
         self.attached.contains_key(&ifindex)
     }
