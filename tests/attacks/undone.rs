@@ -65,7 +65,8 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    fn new(wire: Wire) -> Self {
+    /// Who looks on at the far end of a wire.
+    pub fn new(wire: Wire) -> Self {
         let socket = wire.undone().unwrap();
         Self { wire, socket }
     }

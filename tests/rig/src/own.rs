@@ -33,12 +33,46 @@ const fn returns(value: i32) -> Instruction {
     Instruction { code: 0xb7, registers: 0, offset: 0, immediate: value }
 }
 
+/// `BPF_ALU64 | BPF_MOV | BPF_K`: `to = value`.
+const fn put(to: u8, value: i32) -> Instruction {
+    Instruction { code: 0xb7, registers: to, offset: 0, immediate: value }
+}
+
+/// `BPF_ALU64 | BPF_ADD | BPF_K`: `to += value`.
+const fn add(to: u8, value: i32) -> Instruction {
+    Instruction { code: 0x07, registers: to, offset: 0, immediate: value }
+}
+
+/// `BPF_LDX | BPF_MEM | BPF_W`: `to = *(u32 *)(from + offset)`.
+const fn read(to: u8, from: u8, offset: i16) -> Instruction {
+    Instruction { code: 0x61, registers: to | from << 4, offset, immediate: 0 }
+}
+
+/// `BPF_ST | BPF_MEM | BPF_W`: `*(u32 *)(at + offset) = value`.
+const fn write(at: u8, offset: i16, value: u32) -> Instruction {
+    Instruction { code: 0x62, registers: at, offset, immediate: value as i32 }
+}
+
+/// `BPF_JMP | BPF_JGT | BPF_X`: over so many instructions where `left > right`.
+const fn skip_if_above(left: u8, right: u8, over: usize) -> Instruction {
+    Instruction { code: 0x2d, registers: left | right << 4, offset: over as i16, immediate: 0 }
+}
+
 const EXIT: Instruction = Instruction { code: 0x95, registers: 0, offset: 0, immediate: 0 };
 
 const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_LINK_CREATE: libc::c_long = 28;
 const BPF_PROG_TYPE_SCHED_CLS: u32 = 3;
+const BPF_PROG_TYPE_XDP: u32 = 6;
+const BPF_TCX_INGRESS: u32 = 46;
 const BPF_TCX_EGRESS: u32 = 47;
+const BPF_XDP: u32 = 37;
+/// `XDP_FLAGS_DRV_MODE`.
+const IN_THE_DRIVER: u32 = 1 << 2;
+const BPF_FUNC_REDIRECT: i32 = 23;
+const BPF_FUNC_XDP_ADJUST_META: i32 = 54;
+const XDP_DROP: i32 = 1;
+const XDP_PASS: i32 = 2;
 const BPF_FUNC_SKB_VLAN_POP: i32 = 19;
 const TCX_PASS: i32 = 0;
 
@@ -68,7 +102,16 @@ struct Attach {
 /// A program of a container's own; it is gone when this is dropped.
 #[derive(Debug)]
 pub struct Own {
-    _link: OwnedFd,
+    _links: Vec<OwnedFd>,
+}
+
+/// How frames with metadata go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Onward {
+    /// Redirected by XDP: as they are, to whoever has XDP at the other end.
+    AtXdp,
+    /// Redirected by TC, as the kernel's skbs.
+    AtTc,
 }
 
 impl Own {
@@ -79,7 +122,39 @@ impl Own {
     pub fn popping(interface: &str, count: usize) -> io::Result<Self> {
         let pop = (0..count).flat_map(|_| [copy(1, 6), call(BPF_FUNC_SKB_VLAN_POP)]);
         let program: Vec<_> = [copy(6, 1)].into_iter().chain(pop).chain([returns(TCX_PASS), EXIT]).collect();
-        Ok(Self { _link: attach(&load(&program)?, interface)? })
+        let program = load(BPF_PROG_TYPE_SCHED_CLS, &program)?;
+        Ok(Self { _links: vec![attach(&program, interface, (BPF_TCX_EGRESS, 0))?] })
+    }
+
+    /// Puts metadata in front of whatever comes in at one interface of the calling thread's namespace, and sends it out of another one. Frames with more than the
+    /// kernel lets anybody have are dropped.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn noting(from: &str, to: &str, note: &[u32], onward: Onward) -> io::Result<Self> {
+        let bytes = (note.len() * size_of::<u32>()) as i32;
+        let leaves = [put(1, number(to)? as i32), put(2, 0), call(BPF_FUNC_REDIRECT), EXIT];
+        let goes_on = match onward {
+            Onward::AtXdp => leaves.to_vec(),
+            Onward::AtTc => vec![returns(XDP_PASS), EXIT],
+        };
+        let words = (0..).zip(note).map(|(at, word)| write(2, 4 * at, *word));
+        let over = note.len() + goes_on.len();
+        // The context has the data's place first, and the metadata's third.
+        let looks = [read(2, 6, 8), read(3, 6, 0), copy(4, 2), add(4, bytes), skip_if_above(4, 3, over)];
+        let program: Vec<_> = [copy(6, 1), put(2, -bytes), call(BPF_FUNC_XDP_ADJUST_META)]
+            .into_iter()
+            .chain(looks)
+            .chain(words)
+            .chain(goes_on)
+            .chain([returns(XDP_DROP), EXIT])
+            .collect();
+        let mut links = vec![attach(&load(BPF_PROG_TYPE_XDP, &program)?, from, (BPF_XDP, IN_THE_DRIVER))?];
+        if onward == Onward::AtTc {
+            let program = load(BPF_PROG_TYPE_SCHED_CLS, &leaves)?;
+            links.push(attach(&program, from, (BPF_TCX_INGRESS, 0))?);
+        }
+        Ok(Self { _links: links })
     }
 }
 
@@ -94,24 +169,28 @@ fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
-fn load(program: &[Instruction]) -> io::Result<OwnedFd> {
+fn load(kind: u32, program: &[Instruction]) -> io::Result<OwnedFd> {
     let license = c"GPL";
     // SAFETY: zero is valid.
     let mut attributes: Load = unsafe { zeroed() };
-    attributes.kind = BPF_PROG_TYPE_SCHED_CLS;
+    attributes.kind = kind;
     attributes.count = program.len() as u32;
     attributes.instructions = program.as_ptr() as u64;
     attributes.license = license.as_ptr() as u64;
     bpf(BPF_PROG_LOAD, &attributes)
 }
 
-fn attach(program: &OwnedFd, interface: &str) -> io::Result<OwnedFd> {
+fn attach(program: &OwnedFd, interface: &str, (hook, flags): (u32, u32)) -> io::Result<OwnedFd> {
+    let program = program.as_raw_fd() as u32;
+    bpf(BPF_LINK_CREATE, &Attach { program, ifindex: number(interface)?, hook, flags, rest: [0; 4] })
+}
+
+/// The ifindex of an interface.
+fn number(interface: &str) -> io::Result<u32> {
     let name = CString::new(interface)?;
     // SAFETY: `name` is a C string that outlives the call.
-    let ifindex = unsafe { libc::if_nametoindex(name.as_ptr()) };
-    if ifindex == 0 {
-        return Err(io::Error::last_os_error());
+    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
+        0 => Err(io::Error::last_os_error()),
+        ifindex => Ok(ifindex),
     }
-    let program = program.as_raw_fd() as u32;
-    bpf(BPF_LINK_CREATE, &Attach { program, ifindex, hook: BPF_TCX_EGRESS, flags: 0, rest: [0; 4] })
 }

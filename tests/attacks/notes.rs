@@ -1,0 +1,209 @@
+//! Metadata in front of frames (`bpf_xdp_adjust_meta`), by which XDP tells TC whose a frame is: whoever rents a container has programs of his own that can put some there, and
+//! so has whoever is in the underlay.
+
+use std::fs;
+
+use sillon_abi::{ABI_VERSION, Cookies, Exit, Handoff, Label, Note, map};
+use sillon_rig::{
+    Fabric, Family, Frame, Netns, Own, PacketSocket, Underlay, Wire,
+    frame::{BROADCAST, Macs},
+    own::Onward,
+};
+
+use crate::{
+    common::{comes, datagram, fabric, mac, soon, v4},
+    frames::WORD,
+    lan::{ATTACKER, VICTIM},
+    maps::{element, entries},
+    undone::Receiver,
+};
+
+/// What every copy of the programs had in common before the cookies.
+const OLD_MAGIC: u32 = 0x5111_0417;
+const TIMES: usize = 10;
+
+/// alder has `p0` and `p1`, birch `p2`, all on the first node.
+struct Bench {
+    fabric: Fabric,
+    alder: [Wire; 2],
+    birch: Receiver,
+    /// What the programs know each other by, and birch's segment: more than any attacker knows.
+    cookies: Cookies,
+    birchs: u32,
+}
+
+/// Where the attacker is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// In alder's container.
+    Container,
+    /// In the underlay.
+    Underlay,
+}
+
+impl Bench {
+    fn new(hook: &str) -> Self {
+        let mut fabric = fabric(Underlay::Direct);
+        let [one, two, birch] = ["p0", "p1", "p2"].map(|port| fabric.plug(0, port).unwrap());
+        let remote = fabric.vtep(1, Family::V4);
+        let file = ["p0", "p1", "p2"]
+            .into_iter()
+            .fold(fabric.file_at(0, hook), |file, port| file.port_at(port, "access", hook));
+        let file = file.segment("alder-lan", 100, "lan", &[remote]).attach("alder-lan", "p0", "untagged");
+        let file = file.attach("alder-lan", "p1", "untagged");
+        let file = file.segment("birch-lan", 200, "lan", &[remote]).attach("birch-lan", "p2", "untagged");
+        fabric.edges[0].start(&file).unwrap();
+        let node = &fabric.edges[0];
+        let cookies = element(node, map::COOKIES, 0);
+        let labels: Vec<(u32, Label)> = entries(node, map::LABELS);
+        let is_birchs = |label: &&(u32, Label)| label.1.operator.starts_with(b"birch\0");
+        let birchs = labels.iter().find(is_birchs).unwrap().0;
+        Self { alder: [one, two], birch: Receiver::new(birch), fabric, cookies, birchs }
+    }
+
+    fn attacker(&self, place: Place) -> (&Netns, &'static str, &'static str) {
+        match place {
+            Place::Container => (&self.alder[0].netns, "eth0", "p0"),
+            Place::Underlay => (&self.fabric.edges[1].netns, "up0", "up0"),
+        }
+    }
+
+    /// A note that says that a frame is birch's, with these words for a cookie.
+    fn note(&self, cookie: [u32; 2]) -> Note {
+        let ethertype = u16::to_be(0x0800);
+        let ingress = Exit::default();
+        Note {
+            lead: [0; 8],
+            handoff: Handoff { cookie, segment: self.birchs, ingress, ethertype, ..Handoff::default() },
+        }
+    }
+
+    fn notes(&self) -> Vec<(&'static str, Vec<u32>)> {
+        let whole = words(&self.note(self.cookies.handoff));
+        // As TC reads it where the kernel has put the frame at its payload (see `Note`).
+        let bytes: Vec<u8> = whole.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let behind = [&[0; 2][..], &bytes[16..], &[0; 14]].concat();
+        let behind = behind.chunks(4).map(|word| u32::from_ne_bytes(word.try_into().unwrap())).collect();
+        let mut host = self.note(self.cookies.handoff);
+        host.handoff.flags = Handoff::FOR_HOST;
+        let large = [&whole[..], &[0; 45]].concat();
+        vec![
+            ("the old magic", words(&self.note([OLD_MAGIC, 0]))),
+            ("the old magic twice", words(&self.note([OLD_MAGIC; 2]))),
+            ("zeros", vec![0; 11]),
+            ("a whole note", whole),
+            ("a whole note, seen from behind", behind),
+            ("a note for the host", words(&host)),
+            ("a whole note in front of much more", large),
+        ]
+    }
+
+    /// What the attacker sends: to everybody, and to whom nobody knows; in the underlay, to the node itself as well.
+    fn frames(&self, place: Place) -> Vec<Frame> {
+        let mut to = vec![BROADCAST, mac(VICTIM)];
+        if place == Place::Underlay {
+            to.push(self.fabric.edges[0].netns.mac("up0").unwrap());
+        }
+        let ips = (v4(ATTACKER), v4(VICTIM));
+        to.into_iter()
+            .map(|to| Frame::udp(Macs { from: mac(ATTACKER), to }, ips, (4000, 4001), WORD))
+            .collect()
+    }
+
+    /// How many of the attacker's frames birch gets, each sent some times with this note in front.
+    fn escape(&self, place: Place, note: &[u32], onward: Onward) -> usize {
+        let (netns, out, _) = self.attacker(place);
+        let (own, socket) = netns
+            .enter(|| Ok((Own::noting("own1", out, note, onward)?, PacketSocket::open("own0")?)))
+            .unwrap();
+        for frame in self.frames(place) {
+            (0..TIMES).for_each(|_| socket.send(&frame.0).unwrap());
+        }
+        let came = self.birch.seen_now().iter().filter(|frame| frame.contains(WORD)).count();
+        drop(own);
+        came
+    }
+
+    /// Takes the pipeline off the attacker's port, and nothing else: what stands in front of its frames then speaks for them.
+    fn without_pipeline(&mut self, place: Place) {
+        self.fabric.edges[0].kill().unwrap();
+        let node = &self.fabric.edges[0].netns;
+        let port = self.attacker(place).2;
+        let links = node.run("ip", &["-j", "link", "show", port]).unwrap();
+        let links: serde_json::Value = serde_json::from_str(&links).unwrap();
+        let pin = format!("/sys/fs/bpf/sillon/edge1/v{ABI_VERSION}/links/xdp-{}", links[0]["ifindex"]);
+        node.enter(|| Ok(fs::remove_file(pin)?)).unwrap();
+        let has_none = || !node.run("ip", &["link", "show", port]).unwrap().contains("prog/xdp");
+        assert!(soon(has_none));
+        node.run("ethtool", &["-K", port, "gro", "on"]).unwrap();
+    }
+}
+
+/// A note as it stands in front of a frame.
+fn words(note: &Note) -> Vec<u32> {
+    let Note {
+        lead: _,
+        handoff: Handoff { cookie, segment, ingress, hash, ethertype, priority, flags, ecn, pad },
+    } = *note;
+    let pair = |low: u16, high: u16| u32::from(low) | u32::from(high) << 16;
+    let last = pair(flags, u16::from_ne_bytes([ecn, pad]));
+    let [one, two] = cookie;
+    vec![0, 0, 0, 0, one, two, segment, ingress.word(), hash, pair(ethertype, priority), last]
+}
+
+fn forges(hook: &str, place: Place) {
+    let mut bench = Bench::new(hook);
+    bench
+        .attacker(place)
+        .0
+        .ip("link add own0 type veth peer name own1\nlink set own0 up\nlink set own1 up")
+        .unwrap();
+    let hello = || datagram(ATTACKER, BROADCAST, "from alder's other");
+    bench.alder[1].send(&hello()).unwrap();
+    assert!(comes(&bench.alder[0], "from alder's other"));
+    bench.alder[1].drain().unwrap();
+    let mut seen = Vec::new();
+    for (name, note) in bench.notes() {
+        for onward in [Onward::AtXdp, Onward::AtTc] {
+            // XDP's frames get to a port without XDP only where that polls.
+            let escaped = bench.escape(place, &note, onward);
+            if escaped > 0 {
+                seen.push(format!("{escaped}: {name}, {onward:?}"));
+            }
+        }
+    }
+    assert!(seen.is_empty(), "birch gets, at {hook} from {place:?}: {seen:#?}");
+    if place == Place::Container {
+        // They are alder's, and go where alder's go.
+        assert!(comes(&bench.alder[1], "attack!"), "{:?}", bench.fabric.edges[0].show("drops"));
+    }
+    if hook == "tc" {
+        return;
+    }
+    bench.without_pipeline(place);
+    for (name, note) in bench.notes().into_iter().take(4) {
+        let escaped: usize =
+            [Onward::AtXdp, Onward::AtTc].map(|onward| bench.escape(place, &note, onward)).iter().sum();
+        assert_eq!(escaped > 0, name == "a whole note", "{escaped} with {name} where no XDP takes it off");
+    }
+}
+
+#[test]
+fn a_forged_hand_over_of_a_container_at_xdp() {
+    forges("xdp", Place::Container);
+}
+
+#[test]
+fn a_forged_hand_over_of_a_container_at_tc() {
+    forges("tc", Place::Container);
+}
+
+#[test]
+fn a_forged_hand_over_in_the_underlay_at_xdp() {
+    forges("xdp", Place::Underlay);
+}
+
+#[test]
+fn a_forged_hand_over_in_the_underlay_at_tc() {
+    forges("tc", Place::Underlay);
+}
