@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use sillon_abi::{ABI_VERSION, Cookies, Exit, Handoff, Label, Note, map};
+use sillon_abi::{ABI_VERSION, Cookies, Handoff, Label, map};
 use sillon_rig::{
     Fabric, Family, Frame, Netns, Own, PacketSocket, Underlay, Wire,
     frame::{BROADCAST, Macs},
@@ -18,7 +18,7 @@ use crate::{
     undone::Receiver,
 };
 
-/// What every copy of the programs had in common before the cookies.
+/// What every copy of the programs had in common before the seals.
 const OLD_MAGIC: u32 = 0x5111_0417;
 const TIMES: usize = 10;
 
@@ -27,7 +27,7 @@ struct Bench {
     fabric: Fabric,
     alder: [Wire; 2],
     birch: Receiver,
-    /// What the programs know each other by, and birch's segment: more than any attacker knows.
+    /// What the programs seal with, and birch's segment: more than any attacker knows.
     cookies: Cookies,
     birchs: u32,
 }
@@ -68,32 +68,39 @@ impl Bench {
         }
     }
 
-    /// A note that says that a frame is birch's, with these words for a cookie.
-    fn note(&self, cookie: [u32; 2]) -> Note {
-        let ethertype = u16::to_be(0x0800);
-        let ingress = Exit::default();
-        Note {
-            lead: [0; 8],
-            handoff: Handoff { cookie, segment: self.birchs, ingress, ethertype, ..Handoff::default() },
-        }
+    /// The number of a port's device.
+    fn ifindex(&self, port: &str) -> u32 {
+        let links = self.fabric.edges[0].netns.run("ip", &["-j", "link", "show", port]).unwrap();
+        let links: serde_json::Value = serde_json::from_str(&links).unwrap();
+        links[0]["ifindex"].as_u64().unwrap().try_into().unwrap()
     }
 
-    fn notes(&self) -> Vec<(&'static str, Vec<u32>)> {
-        let whole = words(&self.note(self.cookies.handoff));
+    /// What says that a frame is of this segment, sealed as XDP does it at a port.
+    fn said(&self, segment: u32, flags: u16, port: &str) -> Handoff {
+        let said = Handoff { segment, flags, ethertype: u16::to_be(0x0800), ..Handoff::default() };
+        Handoff { seal: said.seal(&self.cookies, self.ifindex(port)), ..said }
+    }
+
+    fn notes(&self, place: Place) -> Vec<(&'static str, Vec<u32>)> {
+        let (birchs, port) = (self.birchs, self.attacker(place).2);
+        let right = self.said(birchs, 0, port);
+        let whole = words(right);
         // As TC reads it where the kernel has put the frame at its payload (see `Note`).
         let bytes: Vec<u8> = whole.iter().flat_map(|word| word.to_ne_bytes()).collect();
         let behind = [&[0; 2][..], &bytes[16..], &[0; 14]].concat();
         let behind = behind.chunks(4).map(|word| u32::from_ne_bytes(word.try_into().unwrap())).collect();
-        let mut host = self.note(self.cookies.handoff);
-        host.handoff.flags = Handoff::FOR_HOST;
         let large = [&whole[..], &[0; 45]].concat();
+        // A tenant sees the seals of notes that speak of its own frames.
+        let other = self.said(birchs + 1, 0, port).seal;
         vec![
-            ("the old magic", words(&self.note([OLD_MAGIC, 0]))),
-            ("the old magic twice", words(&self.note([OLD_MAGIC; 2]))),
+            ("the old magic", words(Handoff { seal: [OLD_MAGIC, 0], ..right })),
+            ("what the pipeline at TC says", words(Handoff { seal: Handoff::SAID, ..right })),
             ("zeros", vec![0; 11]),
+            ("a seal of something else", words(Handoff { seal: other, ..right })),
+            ("a seal of another port", words(self.said(birchs, 0, "p1"))),
             ("a whole note", whole),
             ("a whole note, seen from behind", behind),
-            ("a note for the host", words(&host)),
+            ("a note for the host", words(self.said(birchs, Handoff::FOR_HOST, port))),
             ("a whole note in front of much more", large),
         ]
     }
@@ -129,9 +136,7 @@ impl Bench {
         self.fabric.edges[0].kill().unwrap();
         let node = &self.fabric.edges[0].netns;
         let port = self.attacker(place).2;
-        let links = node.run("ip", &["-j", "link", "show", port]).unwrap();
-        let links: serde_json::Value = serde_json::from_str(&links).unwrap();
-        let pin = format!("/sys/fs/bpf/sillon/edge1/v{ABI_VERSION}/links/xdp-{}", links[0]["ifindex"]);
+        let pin = format!("/sys/fs/bpf/sillon/edge1/v{ABI_VERSION}/links/xdp-{}", self.ifindex(port));
         node.enter(|| Ok(fs::remove_file(pin)?)).unwrap();
         let has_none = || !node.run("ip", &["link", "show", port]).unwrap().contains("prog/xdp");
         assert!(soon(has_none));
@@ -140,14 +145,11 @@ impl Bench {
 }
 
 /// A note as it stands in front of a frame.
-fn words(note: &Note) -> Vec<u32> {
-    let Note {
-        lead: _,
-        handoff: Handoff { cookie, segment, ingress, hash, ethertype, priority, flags, ecn, pad },
-    } = *note;
+fn words(handoff: Handoff) -> Vec<u32> {
+    let Handoff { seal, segment, ingress, hash, ethertype, priority, flags, ecn, pad } = handoff;
     let pair = |low: u16, high: u16| u32::from(low) | u32::from(high) << 16;
     let last = pair(flags, u16::from_ne_bytes([ecn, pad]));
-    let [one, two] = cookie;
+    let [one, two] = seal;
     vec![0, 0, 0, 0, one, two, segment, ingress.word(), hash, pair(ethertype, priority), last]
 }
 
@@ -163,7 +165,7 @@ fn forges(hook: &str, place: Place) {
     assert!(comes(&bench.alder[0], "from alder's other"));
     bench.alder[1].drain().unwrap();
     let mut seen = Vec::new();
-    for (name, note) in bench.notes() {
+    for (name, note) in bench.notes(place) {
         for onward in [Onward::AtXdp, Onward::AtTc] {
             // XDP's frames get to a port without XDP only where that polls.
             let escaped = bench.escape(place, &note, onward);
@@ -181,7 +183,7 @@ fn forges(hook: &str, place: Place) {
         return;
     }
     bench.without_pipeline(place);
-    for (name, note) in bench.notes().into_iter().take(4) {
+    for (name, note) in bench.notes(place).into_iter().take(6) {
         let escaped: usize =
             [Onward::AtXdp, Onward::AtTc].map(|onward| bench.escape(place, &note, onward)).iter().sum();
         assert_eq!(escaped > 0, name == "a whole note", "{escaped} with {name} where no XDP takes it off");
