@@ -5,7 +5,11 @@
 mod common;
 
 use common::{comes, datagram, fabric, mac, soon};
-use sillon_rig::{Fabric, Family, Node, NodeFile, Underlay, Wire, frame::BROADCAST};
+use sillon_abi::ABI_VERSION;
+use sillon_rig::{
+    Fabric, Family, Frame, Node, NodeFile, Underlay, Wire,
+    frame::{BROADCAST, Macs},
+};
 
 /// What an agent leaves out of this file, and why; nothing of the node stays.
 fn left_out(fabric: &mut Fabric, file: &NodeFile, arguments: &[&str]) -> String {
@@ -127,6 +131,65 @@ fn ports_that_face_servers_hear_frames_for_everybody_and_are_given_back_as_they_
     node.flush().unwrap();
     assert!(!is_promiscuous(node, "p0"));
     assert!(is_promiscuous(node, "p1"), "who had it so keeps it so");
+}
+
+/// What the node's own stack hears on a port.
+fn own_stack(node: &Node, port: &str) -> [String; 3] {
+    ["ipv6/conf/PORT/disable_ipv6", "ipv4/conf/PORT/rp_filter", "ipv4/conf/PORT/arp_ignore"].map(|key| {
+        let path = format!("/proc/sys/net/{}", key.replace("PORT", port));
+        node.netns.run("cat", &[&path]).unwrap().trim().to_owned()
+    })
+}
+
+/// Programs are not asked of every frame (`tc_skip_classify`, and what comes before they are there): the node's own stack hears nothing on a port
+/// that faces servers all the same.
+#[test]
+fn the_nodes_own_stack_is_closed_on_ports_that_face_servers() {
+    const CLOSED: [&str; 3] = ["1", "1", "8"];
+    let mut fabric = fabric(Underlay::Direct);
+    let wire = fabric.plug(0, "p0").unwrap();
+    let _other = fabric.plug(0, "p1").unwrap();
+    // All as the kernel has it, and p1 as its owner wants it.
+    for (key, value) in [("ipv6/conf/p0/disable_ipv6", "0"), ("ipv4/conf/p0/rp_filter", "0")] {
+        fabric.edges[0].netns.sysctl(&format!("net/{key}"), value).unwrap();
+    }
+    fabric.edges[0].netns.sysctl("net/ipv4/conf/p1/rp_filter", "2").unwrap();
+    let before = ["p0", "p1", "up0"].map(|port| own_stack(&fabric.edges[0], port));
+    let file = fabric.file(0).port("p0", "access").port_at("p1", "handover", "tc");
+    fabric.edges[0].start(&file).unwrap();
+    let node = &fabric.edges[0];
+    for port in ["p0", "p1"] {
+        assert_eq!(own_stack(node, port), CLOSED, "{port}");
+    }
+    assert_eq!(own_stack(node, "up0"), before[2], "the underlay is the owner's");
+    node.netns.sysctl("net/ipv6/conf/p0/disable_ipv6", "0").unwrap();
+    assert!(soon(|| own_stack(node, "p0") == CLOSED), "it is closed again");
+    // Without any program, as for a frame that none is asked of: what is for the node's own address does not get there.
+    fabric.edges[0].kill().unwrap();
+    let node = &fabric.edges[0];
+    let links = format!("/sys/fs/bpf/sillon/edge1/v{ABI_VERSION}/links");
+    node.netns.enter(|| Ok(std::fs::remove_dir_all(links)?)).unwrap();
+    let received = || {
+        let all = node.netns.run("cat", &["/proc/net/snmp"]).unwrap();
+        let line = all.lines().filter(|line| line.starts_with("Udp:")).nth(1).unwrap();
+        let numbers: Vec<u64> = line.split_whitespace().skip(1).map(|word| word.parse().unwrap()).collect();
+        // InDatagrams and NoPorts: it got to UDP.
+        numbers[0] + numbers[1]
+    };
+    let [vtep, remote] = [0, 1].map(|edge| fabric.vtep(edge, Family::V4).parse().unwrap());
+    let to = node.netns.mac("p0").unwrap();
+    let datagram = Frame::udp(Macs { from: [2, 0, 0, 0, 0, 9], to }, (remote, vtep), (9, 9), b"hello?");
+    let send = || (0..10).for_each(|_| wire.send(&datagram).unwrap());
+    let none = received();
+    send();
+    // Where the stack is open it is there.
+    node.netns.sysctl("net/ipv4/conf/p0/rp_filter", "0").unwrap();
+    assert_eq!(received(), none);
+    send();
+    assert!(soon(|| received() >= none + 10), "the test itself");
+    node.netns.sysctl("net/ipv4/conf/p0/rp_filter", "1").unwrap();
+    node.flush().unwrap();
+    assert_eq!(["p0", "p1", "up0"].map(|port| own_stack(node, port)), before);
 }
 
 #[test]

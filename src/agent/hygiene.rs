@@ -11,6 +11,7 @@ use crate::{
         NetlinkError,
         features::{self, Features},
         links::{self, Link},
+        stack,
     },
 };
 
@@ -79,6 +80,8 @@ const VLAN_FILTER: &str = "rx-vlan-filter";
 
 /// Beside the features' bits: the port was made promiscuous.
 pub const PROMISCUOUS: u32 = 1 << 31;
+/// What is only for a port that faces servers.
+pub const FACING: u32 = PROMISCUOUS | stack::BITS;
 
 /// A device's features could not be changed.
 #[derive(Debug, thiserror::Error)]
@@ -136,17 +139,18 @@ async fn read(port: &str) -> Result<Features, Refusal> {
     Ok(features::read(port).await?)
 }
 
-/// What keeps frames for others from a port: as bits, what is to be changed. Of a filter for VLANs only at first: a driver may take it back.
+/// What keeps frames for others from a port, or gives frames to the node's own stack: as bits, what is to be changed. Of a filter for VLANs only at first: a driver may take it back.
 ///
 /// # Errors
 /// Netlink fails.
 pub async fn deafness(link: &Link, is_new: bool) -> Result<u32, HygieneError> {
+    let named = |source| HygieneError { port: link.name.clone(), source };
     let promiscuous = if link.is_promiscuous { 0 } else { PROMISCUOUS };
+    let promiscuous = promiscuous | stack::open(&link.name).map_err(|error| named(error.into()))?;
     if !is_new {
         return Ok(promiscuous);
     }
-    let features =
-        read(&link.name).await.map_err(|source| HygieneError { port: link.name.clone(), source })?;
+    let features = read(&link.name).await.map_err(named)?;
     let filters = features.on.contains(VLAN_FILTER) && features.changeable.contains(VLAN_FILTER);
     Ok(promiscuous | if filters { bits(&[VLAN_FILTER]) } else { 0 })
 }
@@ -161,6 +165,10 @@ pub async fn listen(port: &str, deafness: u32) -> Result<(), HygieneError> {
         links::set_promiscuous(port, true).await.map_err(named)?;
         info!(port, "made promiscuous, to hear frames for its servers");
     }
+    if deafness & stack::BITS != 0 {
+        stack::close(port, deafness).map_err(named)?;
+        info!(port, "the node's own IP stack hears nothing there");
+    }
     let filters = names(deafness);
     if !filters.is_empty() {
         features::set(port, &filters, false).await.map_err(named)?;
@@ -174,11 +182,13 @@ fn unbearable(features: &Features, setting: Setting) -> Vec<&'static str> {
     unbearable.map(|feature| feature.name).filter(|name| features.on.contains(*name)).collect()
 }
 
-/// The promiscuity that an agent has set is taken back.
+/// What an agent has set on a port that faces servers is taken back: promiscuity, and that the node's own stack hears nothing.
 ///
 /// # Errors
 /// The device refuses.
 pub async fn hear_no_others(port: &str, bits: u32) -> Result<(), HygieneError> {
+    let reopened = stack::reopen(port, bits);
+    reopened.map_err(|error| HygieneError { port: port.to_owned(), source: error.into() })?;
     if bits & PROMISCUOUS == 0 {
         return Ok(());
     }

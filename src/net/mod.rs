@@ -2,6 +2,7 @@
 
 pub mod features;
 pub mod links;
+pub mod stack;
 pub mod underlay;
 
 /// A netlink request that failed.

@@ -1,4 +1,4 @@
-//! Ports that face servers hear frames for everybody.
+//! Ports that face servers hear frames for everybody, and the node's own stack hears nothing there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,10 @@ use super::{ApplyError, Reconciler};
 use crate::{
     agent::hygiene,
     model::PortRole,
-    net::links::{self, Link},
+    net::{
+        links::{self, Link},
+        stack,
+    },
 };
 
 impl Reconciler {
@@ -22,7 +25,11 @@ impl Reconciler {
         let ports = self.config.ports.iter().map(|port| (port.name.as_str(), port.role));
         let ports = ports.filter_map(|(name, role)| Some((links.get(name)?, role)));
         let ports = ports.filter(|(link, _)| self.attached.contains_key(&link.ifindex));
-        let is_deaf = |(link, role): &(&Link, PortRole)| *role != PortRole::Uplink && !link.is_promiscuous;
+        // What can't be read is asked for again where that is told.
+        let is_deaf = |(link, role): &(&Link, PortRole)| {
+            let is_open = || stack::open(&link.name).map_or(true, |bits| bits != 0);
+            *role != PortRole::Uplink && (!link.is_promiscuous || is_open())
+        };
         let ports: Vec<(String, PortRole)> = ports
             .filter(|port| fresh.contains(&port.0.ifindex) || is_deaf(port))
             .map(|(link, role)| (link.name.clone(), role))
@@ -53,7 +60,7 @@ impl Reconciler {
         if !is_new {
             warn!(
                 port = link.name,
-                "it hears no frames for others, since somebody changed that; it is changed back"
+                "it hears no frames for others, or the node's own stack hears some, since somebody changed that; it is changed back"
             );
         }
         self.maps.add_features(link.ifindex, deafness)?;
@@ -63,8 +70,8 @@ impl Reconciler {
     async fn listen_no_more(&mut self, link: &Link) -> Result<(), ApplyError> {
         let records = self.maps.records()?;
         let Some(record) = records.get(&link.ifindex) else { return Ok(()) };
-        let promiscuous = record.features & hygiene::PROMISCUOUS;
-        hygiene::hear_no_others(&link.name, promiscuous).await?;
-        Ok(self.maps.remove_features(link.ifindex, promiscuous)?)
+        let facing = record.features & hygiene::FACING;
+        hygiene::hear_no_others(&link.name, facing).await?;
+        Ok(self.maps.remove_features(link.ifindex, facing)?)
     }
 }
