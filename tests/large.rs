@@ -14,20 +14,29 @@ use std::{
 
 use aya::{
     Pod,
-    maps::{HashMap, Map, MapData},
+    maps::{Array, HashMap, Map, MapData},
 };
 use common::{fabric, mac, soon};
 use sillon::dataplane::view::monotonic_ns;
-use sillon_abi::{Exit, FdbEntry, FdbKey, Mac, map};
+use sillon_abi::{Exit, FdbEntry, FdbKey, FdbUse, Mac, MacUse, map};
 use sillon_rig::{Node, Underlay};
 
 /// A hash that a node has pinned.
 fn pinned<K: Pod + Send, V: Pod + Send>(node: &Node, name: &str) -> HashMap<MapData, K, V> {
+    map_of(node, name).try_into().unwrap()
+}
+
+/// The same, of an array.
+fn array<V: Pod + Send>(node: &Node, name: &str) -> Array<MapData, V> {
+    map_of(node, name).try_into().unwrap()
+}
+
+fn map_of(node: &Node, name: &str) -> Map {
     node.netns
         .enter(|| {
             let root = PathBuf::from("/sys/fs/bpf/sillon").join(node.name());
             let version = std::fs::read_dir(root)?.next().unwrap()?.path();
-            Ok(Map::from_map_data(MapData::from_pin(version.join("maps").join(name))?)?.try_into()?)
+            Ok(Map::from_map_data(MapData::from_pin(version.join("maps").join(name))?)?)
         })
         .unwrap()
 }
@@ -54,13 +63,15 @@ fn is_served(node: &Node) -> bool {
 fn an_agent_that_looks_through_a_large_fdb_serves_others_meanwhile() {
     const MANY: u32 = 100_000;
     const AGEING: u64 = 60;
-    const LATER: Duration = Duration::from_secs(8);
+    const LATER: Duration = Duration::from_secs(15);
     let mut fabric = fabric(Underlay::Direct);
     let _wire = fabric.plug(0, "p0").unwrap();
     let file = fabric.file(0).with_node_keys("max_fdb = 200000\n").port("p0", "access");
-    let file = file.segment("alder-lan", 100, "lan", &[]).key("ageing", AGEING);
-    let file = file.attach("alder-lan", "p0", "untagged");
+    let file = file.segment("alder-lan", 100, "lan", &[]).key("ageing", AGEING).key("mac_limit", MANY);
+    let file = file.attach("alder-lan", "p0", "untagged").key("mac_limit", MANY);
     fabric.edges[0].start(&file).unwrap();
+    // An agent that looked on would put right what no program has written.
+    fabric.edges[0].kill().unwrap();
     let node = &fabric.edges[0];
     let uid = pinned::<u32, u32>(node, map::VNIS).get(&100, 0).unwrap();
     let mut fdb = pinned::<FdbKey, FdbEntry>(node, map::FDB);
@@ -71,6 +82,11 @@ fn an_agent_that_looks_through_a_large_fdb_serves_others_meanwhile() {
     for number in 0..MANY {
         fdb.insert(key(uid, number), FdbEntry::learned(Exit::attachment(1), seen), 0).unwrap();
     }
+    let (learned, held) = (u64::from(MANY), u64::from(MANY));
+    pinned::<u32, FdbUse>(node, map::FDB_USE).insert(uid, FdbUse { learned, refused: 0 }, 0).unwrap();
+    array::<MacUse>(node, map::MAC_USE).set(1, MacUse { held, refused: 0 }, 0).unwrap();
+    fabric.edges[0].restart().unwrap();
+    let node = &fabric.edges[0];
     assert!(Instant::now() < until, "it took so long to write them that they are too old already");
     assert_eq!(removed.get(&uid, 0).unwrap(), 0);
 

@@ -135,7 +135,7 @@ fn harmless() -> Vec<Harmless> {
         value(
             map::COOKIES,
             0,
-            16,
+            ALL,
             "what the next load's programs know each other by; those that run have theirs as constants",
         ),
         value(map::TC_DEVICES, 7, 1, "the sign of a descriptor: a negative one is no program"),

@@ -46,7 +46,8 @@ impl Verifier<'_> {
     /// An entry has no bit that neither the programs nor the agent write, and was seen in the past: it would not age otherwise, nor thaw.
     fn entry(&mut self, whose: &str, key: &FdbKey, entry: &FdbEntry) {
         let known = FdbEntry::CONFIGURED | FdbEntry::FROZEN;
-        let configured = FdbEntry::configured(entry.exit);
+        // The programs note of these, too, when they were seen; nothing comes of it.
+        let configured = FdbEntry { seen: entry.seen, ..FdbEntry::configured(entry.exit) };
         if entry.flags & !known != 0 || key.pad != 0 || entry.is_configured() && *entry != configured {
             let what = format!("{whose} is kept as nobody writes it: {entry:?}");
             self.violation("FDB", what, &[key.segment]);
