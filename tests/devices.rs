@@ -226,6 +226,21 @@ fn unicast_for_others_passes_a_device_that_filters_addresses() {
     assert!(comes(&wires[1], "for you alone"));
 }
 
+/// The kernel runs XDP for a tap on skbs whenever the guest leaves a checksum or a super-packet to its card.
+#[test]
+fn xdp_is_refused_on_a_tap_whatever_it_faces() {
+    let mut fabric = fabric(Underlay::Direct);
+    fabric.edges[0].netns.ip("tuntap add tap9 mode tap\nlink set tap9 up").unwrap();
+    for role in ["access", "handover", "uplink"] {
+        let text = left_out(&mut fabric, &NodeFile::new("edge1", &[]).port_at("tap9", role, "xdp"), &[]);
+        assert!(text.contains("hook = \"xdp\" is not for a tap"), "{role}: {text}");
+        fabric.edges[0].start(&NodeFile::new("edge1", &[]).port_at("tap9", role, "auto")).unwrap();
+        assert_eq!(mode(&fabric.edges[0], "tap9"), "tc", "{role}");
+        fabric.edges[0].kill().unwrap();
+        fabric.edges[0].flush().unwrap();
+    }
+}
+
 #[test]
 fn generic_xdp_is_refused_on_what_a_container_or_a_machine_sits_behind() {
     let mut fabric = fabric(Underlay::Direct);
@@ -239,7 +254,7 @@ fn generic_xdp_is_refused_on_what_a_container_or_a_machine_sits_behind() {
     let file = file.port("tap9", "uplink").port("up0", "uplink");
     let text = left_out(&mut fabric, &file, &generic);
     assert_eq!(text.matches("generic XDP is not for a veth").count(), 3, "{text}");
-    assert_eq!(text.matches("generic XDP is not for a tap").count(), 2, "{text}");
+    assert_eq!(text.matches("hook = \"xdp\" is not for a tap").count(), 2, "{text}");
     assert!(text.contains("hook = \"tc\""), "{text}");
     for encap in ["dot1q 7", "qinq 7.8", "port"] {
         let file = NodeFile::new("edge1", &[]).port("br9", "access").segment("alder-lan", 100, "lan", &[]);

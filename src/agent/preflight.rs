@@ -350,14 +350,16 @@ fn unfit(config: &NodeConfig, port: &Port, link: &Link, mode: Mode) -> Option<Tr
         );
         return Some(trouble(why, "write hook = \"tc\", or leave it out"));
     }
+    if port.hook == Hook::Xdp && kind == Some("tun") {
+        let why = "hook = \"xdp\" is not for a tap: where its driver leaves a checksum to the card, or sends many packets as one, the kernel runs XDP on a copy \
+                   that keeps nothing of what XDP says of floods";
+        return Some(trouble(why, "write hook = \"tc\", or leave it out"));
+    }
     if mode != Mode::Generic || port.hook.is_tc(port.role, kind) {
         return None;
     }
-    if let Some(kind @ ("veth" | "tun")) = kind {
-        let why = format!(
-            "generic XDP is not for a {}: who is behind it can leave metadata in front of a frame, which is kept there and would be taken for the pipeline's own",
-            if kind == "tun" { "tap" } else { kind }
-        );
+    if kind == Some("veth") {
+        let why = "generic XDP is not for a veth: who is behind it can leave metadata in front of a frame, which is kept there and would be taken for the pipeline's own";
         return Some(trouble(why, "write hook = \"tc\", or run the agent without --xdp-mode generic"));
     }
     let mut attachments = config.attachments.iter().filter(|attachment| attachment.port == port.name);

@@ -88,7 +88,7 @@ impl Hook {
     ///
     /// What is behind a veth or a tap is a kernel, of a container or a virtual machine, which by default sends many packets as one and leaves
     /// checksums to the device. Nothing else about a device says that. An uplink is no such port by itself: what is behind it is a wire, or stands
-    /// for one, and it must be the same at both ends.
+    /// for one, and it must be the same at both ends. A tap is at TC whatever it faces: its frames come as skbs wherever anything is left of them to be done.
     ///
     /// A device over others (a bond, a bridge, a VLAN, a macvlan) has no XDP in its driver, or none that knows for which device it runs: a bond runs
     /// it for each slave, so that all frames would be dropped as of no port.
@@ -96,7 +96,7 @@ impl Hook {
         match self {
             Self::Auto => match kind {
                 None | Some("netdevsim") => false,
-                Some("veth" | "tun") => role != PortRole::Uplink,
+                Some("veth") => role != PortRole::Uplink,
                 Some(_) => true,
             },
             Self::Xdp => false,
@@ -175,6 +175,7 @@ mod tests {
     fn a_hook_follows_from_the_device_where_nobody_says() {
         assert!(Hook::Auto.is_tc(PortRole::Access, Some("veth")));
         assert!(Hook::Auto.is_tc(PortRole::Handover, Some("tun")));
+        assert!(Hook::Auto.is_tc(PortRole::Uplink, Some("tun")));
         assert!(!Hook::Auto.is_tc(PortRole::Uplink, Some("veth")));
         assert!(!Hook::Auto.is_tc(PortRole::Access, None));
         for kind in ["bond", "team", "bridge", "vlan", "macvlan", "ipvlan", "vxlan", "dsa"] {

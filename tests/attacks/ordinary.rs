@@ -80,7 +80,7 @@ fn ordinary() -> Vec<Whole> {
 }
 
 /// Takes the checksum out of a whole frame, and says where it was. What stands in its place is what makes it come out (the pseudo header).
-fn leave(whole: &Frame, start: usize, offset: usize) -> (Undone, Frame) {
+pub fn leave(whole: &Frame, start: usize, offset: usize) -> (Undone, Frame) {
     let (undone, at) = (Undone::checksum(start, offset), start + offset);
     let mut left = whole.clone();
     let sum = u16::from_be_bytes([whole.0[at], whole.0[at + 1]]);
@@ -90,7 +90,7 @@ fn leave(whole: &Frame, start: usize, offset: usize) -> (Undone, Frame) {
 
 fn is_left_and_arrives(is_machine: bool, family: Family) {
     let mut bench = Bench::new(is_machine);
-    // A tap's native XDP sees nothing whose checksum is left: the kernel runs generic XDP on that, which loses what is tagged.
+    // A tap is refused at XDP.
     for at in EVERYWHERE.into_iter().filter(|at| !is_machine || at.0 == "tc") {
         // Tags of the attachment, and one that is the operator's.
         let ways = [
