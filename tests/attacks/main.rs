@@ -16,6 +16,7 @@ mod checksums;
 mod control;
 mod hopping;
 mod macs;
+mod merged;
 mod notes;
 mod numbers;
 mod ordinary;

@@ -134,6 +134,11 @@ fn judge(frame: &SkbFrame, ethertype: u16, l3: usize, whence: Whence) -> Result<
         return Ok(Shape::default());
     }
     let kind = if size == 0 { 0 } else { skb.gso_type()? };
+    // What travels as one in a tunnel of the fabric's says so. Else it is the tunnel's own packets that the uplink has merged (GRO by
+    // the outer header): of as many frames as there were, and of whatever segments those are in.
+    if size != 0 && whence.header() != 0 && kind & gso::UDP_TUNNEL == 0 {
+        return Err(DropReason::SegmentShape);
+    }
     let outermost = Upper::of(frame, ethertype, l3);
     // Of what came out of a tunnel before, the kernel may still say so; TCP it takes apart all the same.
     let may_be_inside = whence.0 == Whence::PORT.0 && outermost.protocol() != TCP;
