@@ -11,13 +11,13 @@ use crate::agent::preflight::{self, Known};
 use crate::dataplane::diff::Op;
 use crate::dataplane::kept::Kept;
 use crate::dataplane::left_out::Item;
-use crate::dataplane::links::Target;
+use crate::dataplane::links::{Mode, Target};
 use crate::dataplane::maps::whole::Account;
 use crate::dataplane::names::ip;
 use crate::dataplane::tables::{Tables, unpadded};
 use crate::dataplane::verify::{self, Applied, Live, Reference, Report, Unsound};
 use crate::dataplane::{DataplaneError, links};
-use crate::model::NodeConfig;
+use crate::model::{Hook, NodeConfig};
 use crate::net::links::Link;
 use crate::protocol::Parts;
 
@@ -56,7 +56,7 @@ impl Reconciler {
             config: applied.clone(),
             next_uid: kept.next_uid,
             next_list: kept.next_list,
-            mode: self.mode,
+            mode: Mode::from_number(kept.mode).unwrap_or(self.mode),
         });
         Ok(Reference {
             kept,
@@ -137,10 +137,18 @@ impl Reconciler {
         tables: &Tables,
         failed: &BTreeMap<Item, String>,
     ) {
-        let (mode, sizes) = (self.mode, &self.sizes);
         let is_attached = |ifindex| links::is_attached(&self.pins, ifindex);
-        let known = Known { links, previous: tables, mode, sizes, is_attached: &is_attached, failed };
-        let applied = preflight::fit(config, &known).config.into_owned();
+        let (mode, sizes, is_attached) = (self.mode, &self.sizes, &is_attached);
+        let known = Known { links, previous: tables, mode, sizes, is_attached, failed };
+        let fit = preflight::fit(config, &known);
+        let mut applied = fit.config.into_owned();
+        // A port that stays at another hook than it was last asked for is applied as it is.
+        for port in &mut applied.ports {
+            if let Some(device) = fit.devices.get(port.name.as_str()) {
+                port.hook = if device.at_tc { Hook::Tc } else { Hook::Xdp };
+            }
+        }
+        let mode = stays_at(tables).unwrap_or(self.mode);
         let is_kept = self.kept.as_ref().is_some_and(|kept| kept.has_numbers_of(&tables.node));
         if is_kept && self.applied.as_ref() == Some(&applied) && self.pins.applied().exists() {
             return;
@@ -179,4 +187,10 @@ impl Reconciler {
         };
         if exits.is_empty() { Ok(0) } else { self.maps.forget_exits(*uid, &exits) }
     }
+}
+
+/// Where XDP runs on the ports that have it: another mode can't be had while they are up.
+fn stays_at(tables: &Tables) -> Option<Mode> {
+    let modes = tables.records.values().filter_map(|record| Mode::from_number(record.mode));
+    modes.into_iter().find(|mode| *mode != Mode::Tc)
 }
