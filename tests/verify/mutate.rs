@@ -117,6 +117,12 @@ fn harmless() -> Vec<Harmless> {
             1,
             "what the last claim said of itself",
         ),
+        value(
+            map::BINDINGS,
+            offset_of!(Binding, exit) + 3,
+            1,
+            "another place of the same segment, by its number, may have said it: where an answer goes the FDB says",
+        ),
         Harmless {
             map: map::BINDINGS,
             in_key: true,
