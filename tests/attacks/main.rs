@@ -21,6 +21,7 @@ mod notes;
 mod numbers;
 mod ordinary;
 mod residue;
+mod rings;
 mod servers;
 mod storms;
 mod supers;

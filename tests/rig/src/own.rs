@@ -4,7 +4,7 @@
 use std::{
     ffi::CString,
     io,
-    mem::{size_of, zeroed},
+    mem::{size_of, size_of_val, zeroed},
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
 };
 
@@ -132,7 +132,7 @@ impl Own {
     /// # Errors
     /// The kernel refuses.
     pub fn noting(from: &str, to: &str, note: &[u32], onward: Onward) -> io::Result<Self> {
-        let bytes = (note.len() * size_of::<u32>()) as i32;
+        let bytes = size_of_val(note) as i32;
         let leaves = [put(1, number(to)? as i32), put(2, 0), call(BPF_FUNC_REDIRECT), EXIT];
         let goes_on = match onward {
             Onward::AtXdp => leaves.to_vec(),
