@@ -5,9 +5,10 @@ use aya_ebpf::{
     maps::{Array, DevMapHash, HashMap, LpmTrie, PerCpuArray},
 };
 use sillon_abi::{
-    Answers, Attachment, Binding, BindingKey, ClassKey, Colours, Cookies, Counters, DropKey, Drops, EthertypeKey,
-    Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Handoff, Label, Mac, MacUse, Meters, NodeEntry, PORT_SLOTS,
-    PathEntry, PortEntry, PortRecord, PrefixKey, Rates, RemoteEntry, Segment, TunnelEntry, TunnelKey,
+    Answers, Attachment, Binding, BindingKey, ClassKey, Colours, Cookies, Counters, DropKey, Drops,
+    EthertypeKey, Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Handoff, Label, Mac, MacUse, Meters, NodeEntry,
+    PORT_SLOTS, PathEntry, PortEntry, PortRecord, PrefixKey, Rates, RemoteEntry, Segment, TunnelEntry,
+    TunnelKey,
 };
 
 /// Elements are allocated as they come: a node's limits may be far above what it uses.

@@ -17,8 +17,7 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use sillon_abi::{
-    Attachment, DropReason, Encap, Exit, FloodKey, Handoff, MASKED_ETHERTYPE, PortEntry, Role,
-    Segment,
+    Attachment, DropReason, Encap, Exit, FloodKey, Handoff, MASKED_ETHERTYPE, PortEntry, Role, Segment,
 };
 
 use crate::{
@@ -207,7 +206,8 @@ fn flood(skb: Skb, note: Handoff) -> Result<i32, DropReason> {
     let segment =
         SEGMENTS.get_ptr(note.segment).map(|segment| unsafe { &*segment }).ok_or(DropReason::StaleExit)?;
     let len = skb.len() + if skb.has_lifted_tag() { TAG } else { 0 };
-    let shape = skb.as_it_stands(if note.ingress.is_remote() { Whence::LEFT_TUNNEL } else { Whence::PORT })?;
+    let shape =
+        skb.as_it_stands(if note.ingress.is_remote() { Whence::LEFT_TUNNEL } else { Whence::PORT })?;
     let mut copies = Copies { skb, note, segment, len, shape, grown: 0, sent: false };
     // SAFETY: `copies` outlives the loop, and `copy` takes a pointer to just that.
     unsafe { bpf_loop(segment.members, copy as *mut c_void, (&raw mut copies).cast(), 0) };

@@ -274,7 +274,13 @@ fn no_byte_of_a_map_is_changed_unnoticed() {
     let harmless = harmless();
     let mut outcome = Outcome::default();
     for (fabric, _wires) in [at_work_with(SMALL), rich()] {
-        fabric.edges[0].netns.enter(|| Ok(change_all(&harmless, &mut outcome))).unwrap();
+        fabric.edges[0]
+            .netns
+            .enter(|| {
+                change_all(&harmless, &mut outcome);
+                Ok(())
+            })
+            .unwrap();
     }
     let Outcome { missed, used, seen, tried } = outcome;
     assert!(missed.is_empty(), "{} of {tried} unnoticed:\n{}", missed.len(), missed.join("\n"));

@@ -6,7 +6,7 @@
 //! What the owner, or a routing daemon, has set is left alone: an entry that is permanent, needs no ARP, was learned externally, is
 //! another program's by its protocol, or is managed for another. To make a permanent one managed would take it out (`__neigh_update`).
 //!
-//! What was changed is written down where it was changed: such an entry has [`OURS`] as its protocol. So the kernel keeps the list, in one step
+//! What was changed is written down where it was changed: such an entry has `OURS` as its protocol. So the kernel keeps the list, in one step
 //! with the change, over whatever becomes of the agent. To undo it is to remove the entry and to put it back as one that the kernel has made itself.
 
 use std::{
