@@ -285,7 +285,7 @@ fn the_verifier_is_soon_through_with_every_program() {
     let _wires = wires(&mut fabric, "tc", "xdp");
     // Those of other tests are the same, and may go at any moment.
     let programs: Vec<_> = aya::programs::loaded_programs().filter_map(Result::ok).collect();
-    for name in ["sillon_xdp", "sillon_tc", "sillon_ingress", "sillon_egress"] {
+    for name in ["sillon_xdp", "sillon_tc", "sillon_ingress", "sillon_egress", "sillon_apart"] {
         let named = programs.iter().filter(|program| program.name_as_str() == Some(name));
         let walked = named.filter_map(aya::programs::ProgramInfo::verified_instruction_count).max();
         assert!(walked.is_some_and(|walked| walked < WALK), "{name}: {walked:?} instructions");

@@ -4,6 +4,7 @@
 use sillon_abi::{ClassKey, DropReason, Exit, PathEntry};
 
 use crate::{
+    apart,
     classify::Origin,
     count,
     flow::{self, Flow},
@@ -18,7 +19,9 @@ use crate::{
 
 #[inline(always)]
 pub fn deliver(frame: &impl Frame, origin: &Origin, inner: &Inner, exit: Exit) -> Result<u32, DropReason> {
-    if exit.is_remote() {
+    if exit.is_remote() && apart::is_due(frame, inner) {
+        frame.take_apart(inner.eligible)
+    } else if exit.is_remote() {
         let flow = flow::of(frame, inner);
         let path = outer::path(exit.id(), flow.hash).ok_or(DropReason::Unreachable)?;
         ToRemote::through(frame, origin, inner, NextHop { exit, path, flow })?.go(frame, origin, inner)

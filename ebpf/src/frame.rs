@@ -126,6 +126,8 @@ pub struct Shape {
     pub repeated: usize,
     /// How many packets it is beyond one.
     pub more: usize,
+    /// Whether they are in a tunnel of the operator's own, whose inner header the kernel has yet to finish.
+    pub nested: bool,
 }
 
 /// The way out that was found for a frame.
@@ -194,6 +196,11 @@ pub trait Frame: Sized {
     fn to_peer(&self, origin: &Origin) -> Result<u32, DropReason>;
     /// Passes it to the host's own stack.
     fn to_host(&self) -> u32;
+    /// Sends a frame that is in a tunnel of its own and shall go into one of ours on the way on which the kernel takes it apart: its packets come
+    /// back one by one (`apart.rs`). `eligible` is what they were found to be.
+    fn take_apart(&self, eligible: u16) -> Result<u32, DropReason>;
+    /// Of a packet that came back from there, which was counted and charged before: what it was found to be.
+    fn back(&self) -> Option<u16>;
 
     /// Global functions, each for its kind of context: see `parse`, `guard` and `suppress`.
     fn behind_tags(&self, tpid: u32, at: u32, priority: u32) -> u64;
@@ -453,6 +460,17 @@ impl Frame for XdpFrame {
     #[inline(always)]
     fn to_host(&self) -> u32 {
         flood::to_host(self)
+    }
+
+    /// At XDP nothing is beside the bytes, so nothing is nested.
+    #[inline(always)]
+    fn take_apart(&self, _: u16) -> Result<u32, DropReason> {
+        Err(DropReason::NoHeadroom)
+    }
+
+    #[inline(always)]
+    fn back(&self) -> Option<u16> {
+        None
     }
 
     #[inline(always)]

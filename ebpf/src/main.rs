@@ -17,6 +17,7 @@
 )]
 #![feature(core_intrinsics)]
 
+mod apart;
 mod arp;
 mod bucket;
 mod classify;

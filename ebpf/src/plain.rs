@@ -11,6 +11,7 @@ mod tunnel;
 use sillon_abi::{DropReason, Exit, Guards, PortEntry, Role};
 
 use crate::{
+    apart,
     classify::{self, Origin},
     count::{self, Scope},
     deliver::{NextHop, ToAttachment, ToRemote},
@@ -92,9 +93,17 @@ fn from_port(frame: &impl Frame, port: &PortEntry, len: usize) -> Option<u32> {
     }
     let packet = Packet::of(frame, origin)?;
     let inner = inner(frame, decision, (tags.macs, 0), IPV4, len)?;
-    let received = || count::received_on_port(origin.ingress, len);
+    let received = || {
+        if frame.back().is_none() {
+            count::received_on_port(origin.ingress, len);
+        }
+    };
     if !exit.is_remote() {
         return to_attachment(frame, decision, &inner, received);
+    }
+    if apart::is_due(frame, &inner) {
+        received();
+        return Some(action(origin, frame.take_apart(0)));
     }
     let flow = packet.flow();
     let path = outer::by_id(decision.path).or_else(|| outer::path(exit.id(), flow.hash))?;

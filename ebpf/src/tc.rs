@@ -55,7 +55,12 @@ static ORIGIN: PerCpuArray<MaybeUninit<Origin>> = PerCpuArray::with_max_entries(
 /// The pipeline, on ports that have it at TC. What is to be copied goes on to `sillon_ingress`, which comes next.
 #[classifier]
 pub fn sillon_tc(ctx: TcContext) -> i32 {
-    let skb = Skb::new(&ctx);
+    pipeline(Skb::new(&ctx))
+}
+
+/// What becomes of a frame, in the kernel's words.
+#[inline(always)]
+pub fn pipeline(skb: Skb) -> i32 {
     skb.pull();
     let mut action = sillon_plain_skb(skb.ctx());
     if action == NOT_PLAIN {
@@ -90,10 +95,16 @@ extern "C" fn sillon_in_full_skb(ctx: *mut __sk_buff) -> u32 {
 #[classifier]
 pub fn sillon_ingress(ctx: TcContext) -> i32 {
     let skb = Skb::new(&ctx);
-    let port = Scope::port(skb.ifindex());
+    flooded(skb, skb.ifindex())
+}
+
+/// What becomes of a frame that the pipeline of the port `ifindex` left to be copied.
+#[inline(always)]
+pub fn flooded(skb: Skb, ifindex: u32) -> i32 {
+    let port = Scope::port(ifindex);
     // Zero, since the verifier wants to see every word of it written.
     let mut note = Handoff::default();
-    let is_at_tc = maps::port(skb.ifindex()).is_some_and(PortEntry::is_at_tc);
+    let is_at_tc = maps::port(ifindex).is_some_and(PortEntry::is_at_tc);
     let (scope, result) = match note_on(skb, is_at_tc, &mut note) {
         Ok(true) if note.ingress.is_none() => (port, send(skb, is_at_tc, note)),
         Ok(true) => (scope_of(&note), send(skb, is_at_tc, note)),

@@ -10,6 +10,7 @@ use aya_ebpf::{
 use sillon_abi::{DropReason, Exit, PortEntry, Role};
 
 use crate::{
+    apart,
     classify::{self, Origin, Tags},
     count,
     count::Scope,
@@ -115,7 +116,11 @@ fn onwards(frame: &impl Frame, arrival: &Arrival) -> Result<u32, DropReason> {
     }
     guard::packet(frame, origin, &inner)?;
     ecn::decapsulated(frame, &inner, arrival.outer_ecn)?;
-    inner.eligible = arrival.eligible | police::ingress(origin, len + inner.shape.repeated)?;
+    inner.eligible = arrival.eligible
+        | match frame.back() {
+            Some(eligible) => eligible,
+            None => police::ingress(origin, len + inner.shape.repeated)?,
+        };
     if arrival.recalled.is_err() && guard::control::is_peers(origin, &inner)? {
         // Of the link and not of the segment: not learned, nobody's claim, nor a question to anybody in it.
         storm::allow(origin, &inner)?;
@@ -130,6 +135,9 @@ fn onwards(frame: &impl Frame, arrival: &Arrival) -> Result<u32, DropReason> {
     }
     match route {
         Route::To(exit) => deliver::deliver(frame, origin, &inner, exit),
+        Route::Flood if inner.shape.more != 0 && apart::is_due(frame, &inner) => {
+            frame.take_apart(inner.eligible)
+        }
         Route::Flood => {
             storm::allow(origin, &inner)?;
             frame.hand_over(origin, &inner)
@@ -149,7 +157,9 @@ fn from_port<'a>(
         Ok(decision) => (&decision.origin, Ok(decision.exit)),
         Err(undecided) => (fresh.write(classify::classify(port, &tags)?), Err(undecided)),
     };
-    count::received_on_port(origin.ingress, len);
+    if frame.back().is_none() {
+        count::received_on_port(origin.ingress, len);
+    }
     let Tags { macs, priority, .. } = tags;
     Ok(Arrival { origin, macs, priority, recalled, len, outer_ecn: 0, eligible: 0 })
 }

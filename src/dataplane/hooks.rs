@@ -14,7 +14,7 @@ use super::{
     DataplaneError,
     detach::{Attached, attached_at},
     maps::Named,
-    object::{EGRESS, FRAGS, INGRESS, PIPELINE, WHOLE},
+    object::{APART, EGRESS, FRAGS, INGRESS, PIPELINE, WHOLE},
     pins::Pins,
     raw::query,
 };
@@ -129,6 +129,7 @@ pub fn programs_of(kind: &str) -> &'static [&'static str] {
         "tc" => &[PIPELINE],
         "ingress" => &[INGRESS],
         "egress" => &[EGRESS],
+        "apart" => &[APART],
         _ => &[],
     }
 }

@@ -99,17 +99,30 @@ pub struct Target<'a> {
     pub mode: Mode,
 }
 
-/// All kinds of links, the pipeline's first.
+/// All kinds of links that are on a port's own device, the pipeline's first.
 const KINDS: [&str; 4] = ["xdp", "tc", "ingress", "egress"];
 
-/// The kinds of links of a port, the pipeline first. The pipeline's is `xdp` or `tc`.
+/// The kinds of links of a port, the pipeline first. The pipeline's is `xdp` or `tc`; `apart` is on the loopback device, for all ports that need it.
 pub fn kinds(role: Role, is_at_tc: bool) -> impl Iterator<Item = &'static str> {
     let pipeline = if is_at_tc { "tc" } else { "xdp" };
-    [pipeline, "ingress", "egress"].into_iter().filter(move |kind| *kind != "egress" || role != Role::Uplink)
+    [pipeline, "ingress", "egress", "apart"].into_iter().filter(move |kind| match *kind {
+        "egress" => role != Role::Uplink,
+        "apart" => role != Role::Uplink && is_at_tc,
+        _ => true,
+    })
+}
+
+/// The loopback device, which each network namespace has first (`LOOPBACK_IFINDEX`).
+const LOOPBACK: u32 = 1;
+const LOOPBACK_NAME: &str = "lo";
+
+/// The device on which a port has a link of this kind.
+pub fn device(kind: &str, ifindex: u32) -> u32 {
+    if kind == "apart" { LOOPBACK } else { ifindex }
 }
 
 fn pin(pins: &Pins, kind: &str, ifindex: u32) -> PathBuf {
-    pins.links().join(format!("{kind}-{ifindex}"))
+    pins.links().join(format!("{kind}-{}", device(kind, ifindex)))
 }
 
 /// Whether all programs that a port needs are pinned on it.
@@ -159,11 +172,12 @@ pub fn is_severed(pins: &Pins, ifindex: u32) -> bool {
     pinned.peek().is_some() && pinned.all(is_gone)
 }
 
-/// The devices that have links which are pinned.
+/// The devices that have links which are pinned, but for the loopback device.
 pub fn devices(pins: &Pins) -> BTreeSet<u32> {
     let pinned = fs::read_dir(pins.links()).into_iter().flatten().flatten();
     let ifindex = |name: std::ffi::OsString| name.to_str()?.rsplit_once('-')?.1.parse().ok();
-    pinned.filter_map(|entry| ifindex(entry.file_name())).collect()
+    let ports = pinned.filter_map(|entry| ifindex(entry.file_name()));
+    ports.filter(|ifindex| *ifindex != LOOPBACK).collect()
 }
 
 /// Puts the programs on a port, or replaces those that an earlier agent put there. The pipeline comes last: until then the port carries nothing that it
@@ -187,6 +201,11 @@ pub fn attach(pins: &Pins, programs: &mut Programs, target: Target<'_>) -> Resul
     match target.mode.aya() {
         Some(mode) => pipeline(programs, target.name, (target.ifindex, mode), &pin("xdp")),
         None => {
+            if target.role != Role::Uplink {
+                classifier(programs.apart()?, TcAttachType::Ingress, LOOPBACK_NAME, &pin("apart")).map_err(
+                    |source| DataplaneError::Attach { interface: LOOPBACK_NAME.to_owned(), source },
+                )?;
+            }
             // Each is put before those that are there, and the pipeline has to be before the flood.
             if ingress == Put::Anew {
                 detach_link(&pin("tc"))?;
@@ -238,8 +257,11 @@ pub fn put_first(pins: &Pins, programs: &mut Programs, target: Target<'_>) -> Re
     Ok(())
 }
 
-/// The link that is pinned at `path`.
+/// The link that is pinned at `path`. One that somebody has detached takes no program any more: it goes.
 fn pinned(path: &Path) -> Result<Option<FdLink>, LinkFailure> {
+    if attached_at(path).is_ok_and(|link| link.is_some_and(|link| link.ifindex == 0)) {
+        fs::remove_file(path).map_err(|source| LinkFailure::Severed { source })?;
+    }
     match PinnedLink::from_pin(path) {
         Ok(link) => Ok(Some(link.into())),
         Err(LinkError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -380,6 +402,12 @@ pub enum LinkFailure {
     /// A link could not be opened.
     #[error(transparent)]
     Link(#[from] LinkError),
+    /// The pin of a link that is detached could not be removed.
+    #[error("its link is detached, and the pin can't be removed: {source}")]
+    Severed {
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// A link could not be pinned.
     #[error(transparent)]
     Pin(#[from] aya::pin::PinError),

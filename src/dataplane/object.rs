@@ -63,12 +63,13 @@ impl Programs {
         }
         if wanted.contains(&PIPELINE) {
             self.at_tc()?;
+            self.apart()?;
         }
         let mut tags = BTreeMap::new();
         for name in [WHOLE, FRAGS] {
             tags.extend(self.xdp(name)?.info().ok().map(|info| (name, info.tag())));
         }
-        for name in [PIPELINE, INGRESS, EGRESS] {
+        for name in [PIPELINE, INGRESS, EGRESS, APART] {
             tags.extend(self.classifier(name)?.info().ok().map(|info| (name, info.tag())));
         }
         Ok(tags)
@@ -83,7 +84,7 @@ impl Programs {
         for name in [WHOLE, FRAGS] {
             ids.extend(self.xdp(name)?.info().ok().map(|info| info.id()));
         }
-        for name in [PIPELINE, INGRESS, EGRESS] {
+        for name in [PIPELINE, INGRESS, EGRESS, APART] {
             ids.extend(self.classifier(name)?.info().ok().map(|info| info.id()));
         }
         Ok(ids)
@@ -105,6 +106,16 @@ impl Programs {
     /// The object is not ours, or the kernel refuses.
     pub fn at_tc(&mut self) -> Result<&mut SchedClassifier, DataplaneError> {
         let program = self.classifier(PIPELINE)?;
+        or_before(program.load())?;
+        Ok(program)
+    }
+
+    /// What is on the loopback device for ports at TC, loaded as [`Programs::at_tc`].
+    ///
+    /// # Errors
+    /// The object is not ours, or the kernel refuses.
+    pub fn apart(&mut self) -> Result<&mut SchedClassifier, DataplaneError> {
+        let program = self.classifier(APART)?;
         or_before(program.load())?;
         Ok(program)
     }
@@ -134,7 +145,8 @@ impl Programs {
         News::new(ring).map_err(|source| DataplaneError::Io { path: "NEWS".into(), source })
     }
 
-    /// The pipeline at TC ([`PIPELINE`]), which may not have been loaded, the flood ([`INGRESS`]) or the gate before the host's own frames ([`EGRESS`]).
+    /// The pipeline at TC ([`PIPELINE`]), which may not have been loaded, the flood ([`INGRESS`]), the gate before the host's own frames ([`EGRESS`]) or
+    /// what is on the loopback device ([`APART`]).
     ///
     /// # Errors
     /// The object is not ours.
@@ -181,6 +193,8 @@ pub const PIPELINE: &str = "sillon_tc";
 pub const INGRESS: &str = "sillon_ingress";
 /// The gate before the host's own frames.
 pub const EGRESS: &str = "sillon_egress";
+/// What has the packets of an operator's own tunnel come back, which the kernel has taken apart.
+pub const APART: &str = "sillon_apart";
 
 #[cfg(test)]
 mod tests {

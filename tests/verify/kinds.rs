@@ -70,7 +70,9 @@ fn a_program_that_was_replaced_in_its_link_is_found() {
     let (fabric, _wires, [p0, _, up]) = work();
     let node = &fabric.edges[0];
     let kinds = [("xdp", Hook::Xdp, up), ("ingress", Hook::TcxIngress, up), ("tc", Hook::TcxIngress, p0)];
-    for (kind, hook, port) in kinds.into_iter().chain([("egress", Hook::TcxEgress, p0)]) {
+    for (kind, hook, port) in
+        kinds.into_iter().chain([("egress", Hook::TcxEgress, p0), ("apart", Hook::TcxIngress, 1)])
+    {
         let there = || std::path::Path::new(&link(kind, port)).exists().then_some(()).is_some();
         if !node.netns.enter(|| Ok(there())).unwrap() {
             continue;
@@ -103,7 +105,7 @@ fn a_program_in_front_of_ours_is_found_and_one_behind_is_none_of_ours() {
 fn a_link_that_is_detached_with_its_pin_in_place_is_found() {
     let (fabric, _wires, [p0, _, up]) = work();
     let node = &fabric.edges[0];
-    for (kind, port, name) in [("egress", p0, "p0"), ("xdp", up, fabric.uplinks()[0])] {
+    for (kind, port, name) in [("egress", p0, "p0"), ("xdp", up, fabric.uplinks()[0]), ("apart", 1, "p0")] {
         let cut = || {
             foreign::detach(&foreign::pinned(&link(kind, port)));
             Ok(())

@@ -13,6 +13,7 @@ use super::{
     tunnel::{IPV4_HEADER, IPV6_HEADER, is_lifted},
 };
 use crate::{
+    apart,
     classify::Origin,
     flood,
     frame::{Frame, Macs, Shape, Way, Wire, halves},
@@ -106,7 +107,7 @@ impl Frame for SkbFrame {
 
     #[inline(always)]
     fn ifindex(&self) -> u32 {
-        self.skb.ifindex()
+        apart::port(self.skb)
     }
 
     #[inline(always)]
@@ -197,8 +198,9 @@ impl Frame for SkbFrame {
     fn towards(&self, way: &Way<'_>) -> Result<u32, DropReason> {
         let port = maps::port(way.ifindex).ok_or(DropReason::NoDevice)?;
         let action = if way.exit.is_remote() {
+            let action = self.skb.redirect(way.ifindex)?;
             self.skb.set_mark(0);
-            self.skb.redirect(way.ifindex)?
+            action
         } else {
             let is_understood = way.inner.is_some_and(|inner| self.is_understood(inner));
             self.skb.hand_to_port(way.ifindex, port, is_understood)?
@@ -224,6 +226,16 @@ impl Frame for SkbFrame {
     fn to_host(&self) -> u32 {
         let word = Handoff { seal: Handoff::SAID, flags: Handoff::FOR_HOST, ..Handoff::default() };
         self.say(word).unwrap_or(TC_ACT_UNSPEC as u32)
+    }
+
+    #[inline(always)]
+    fn take_apart(&self, eligible: u16) -> Result<u32, DropReason> {
+        apart::send(self.skb, eligible)
+    }
+
+    #[inline(always)]
+    fn back(&self) -> Option<u16> {
+        apart::back(self.skb)
     }
 
     #[inline(always)]

@@ -15,7 +15,7 @@ use aya_ebpf::{
     EbpfContext,
     bindings::{__sk_buff, bpf_hdr_start_off::BPF_HDR_START_MAC},
     helpers::generated::{
-        bpf_clone_redirect, bpf_redirect, bpf_redirect_peer, bpf_skb_change_head, bpf_skb_change_tail,
+        bpf_clone_redirect, bpf_redirect, bpf_redirect_peer, bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_change_type,
         bpf_skb_load_bytes, bpf_skb_load_bytes_relative, bpf_skb_pull_data, bpf_skb_store_bytes,
         bpf_skb_vlan_pop, bpf_skb_vlan_push,
     },
@@ -34,6 +34,12 @@ const MACS: usize = 12;
 
 /// How much of a frame the pipeline may want to see at once: the headers of a tunnel and those of a neighbour solicitation in it.
 const REACH: u32 = 192;
+
+/// `PACKET_OTHERHOST` (include/uapi/linux/if_packet.h).
+const OTHER_HOST: u32 = 3;
+
+/// Every network namespace's loopback is its first device (`LOOPBACK_IFINDEX`).
+pub const LOOPBACK: u32 = 1;
 
 /// A VLAN tag.
 #[derive(Clone, Copy)]
@@ -318,6 +324,24 @@ impl Skb {
         Ok(unsafe { bpf_redirect(ifindex, 0) as i32 })
     }
 
+    /// Sends the frame out of the loopback device, as one that is for another host: so the node's own stack takes none but one for many.
+    #[inline(always)]
+    pub fn loop_back(self) -> Result<i32, DropReason> {
+        // SAFETY: no packet reference is held across it.
+        if unsafe { bpf_skb_change_type(self.ctx, OTHER_HOST) } != 0 {
+            return Err(DropReason::NoHeadroom);
+        }
+        // SAFETY: a helper without pointers.
+        Ok(unsafe { bpf_redirect(LOOPBACK, 0) as i32 })
+    }
+
+    /// Whether the kernel takes the frame for one to another host.
+    #[inline(always)]
+    pub fn is_for_another(self) -> bool {
+        // SAFETY: the kernel gives a valid context for the run of the program.
+        unsafe { (*self.ctx).pkt_type == OTHER_HOST }
+    }
+
     /// Sends the frame itself out of a port that faces an operator. Where the kernel can, it goes to the far end of the veth pair at once, and not through the
     /// queue between the two. The kernel takes such a frame for one to the far end's own address, with the ethertype that it had for it before; so
     /// only who is `is_understood` goes that way.
@@ -335,8 +359,9 @@ impl Skb {
             // SAFETY: a helper without pointers.
             return Ok(unsafe { bpf_redirect_peer(ifindex, 0) as i32 });
         }
+        let action = self.redirect(ifindex)?;
         self.set_mark(maps::mark_cookie());
-        self.redirect(ifindex)
+        Ok(action)
     }
 
     /// Sends a copy out of a device.

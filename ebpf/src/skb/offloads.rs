@@ -90,12 +90,17 @@ impl Skb {
     }
 }
 
+/// In such a word: bits of how many packets there are, and behind them whether they are nested.
+const MORE: u64 = (1 << NESTED) - 1;
+const NESTED: u64 = 19;
+
 /// [`Shape`] in a word, or why the frame is dropped. Only of several packets is there more than one.
 #[inline(always)]
 fn packed(shape: Result<Shape, DropReason>) -> u64 {
     match shape {
-        Ok(Shape { surplus, repeated, more }) => {
-            (surplus as u64) << 44 | (more as u64 & 0xf_ffff) << 24 | repeated as u64 & 0xff_ffff
+        Ok(Shape { surplus, repeated, more, nested }) => {
+            let more = more as u64 & MORE | u64::from(nested) << NESTED;
+            (surplus as u64) << 44 | more << 24 | repeated as u64 & 0xff_ffff
         }
         Err(reason) => reason as u64,
     }
@@ -103,11 +108,11 @@ fn packed(shape: Result<Shape, DropReason>) -> u64 {
 
 #[inline(always)]
 fn unpacked(word: u64) -> Result<Shape, DropReason> {
-    let (more, low) = ((word >> 24) as usize & 0xf_ffff, word as usize & 0xff_ffff);
+    let (more, low) = ((word >> 24 & MORE) as usize, word as usize & 0xff_ffff);
     if more == 0 && low != 0 {
         return Err(DropReason::from_number(low as u32).unwrap_or(DropReason::SegmentShape));
     }
-    Ok(Shape { surplus: (word >> 44) as usize, repeated: low, more })
+    Ok(Shape { surplus: (word >> 44) as usize, repeated: low, more, nested: word >> (24 + NESTED) & 1 != 0 })
 }
 
 /// See [`shape`]. A global function, as all of them are here that have many ways through them: the verifier walks through it once.
@@ -154,7 +159,7 @@ fn judge(frame: &SkbFrame, ethertype: u16, l3: usize, whence: Whence) -> Result<
         return Err(DropReason::ChecksumOffset);
     }
     if size == 0 {
-        return Ok(Shape::default());
+        return Ok(Shape { nested: is_inside, ..Shape::default() });
     }
     if !(is_inside == (tunnel != 0) && upper.is_kind(kind)) {
         return Err(DropReason::SegmentShape);
@@ -162,7 +167,7 @@ fn judge(frame: &SkbFrame, ethertype: u16, l3: usize, whence: Whence) -> Result<
     if is_inside && !(outermost.is_tunnel(tunnel) && upper.is_where_told(skb, lifted, tunnel)?) {
         return Err(DropReason::SegmentShape);
     }
-    packets(frame, upper, size)
+    Ok(Shape { nested: is_inside, ..packets(frame, upper, size)? })
 }
 
 /// What packets of `size` bytes of payload each are on the wire.
@@ -181,7 +186,7 @@ fn packets(frame: &SkbFrame, upper: Upper, size: usize) -> Result<Shape, DropRea
         return Ok(Shape::default());
     }
     let more = (payload - 1) / size;
-    Ok(Shape { surplus: payload - size, repeated: more * headers, more })
+    Ok(Shape { surplus: payload - size, repeated: more * headers, more, nested: false })
 }
 
 /// The header of the upper layer of a packet that is no fragment: a word of its place, its protocol, and what is in front of it. Zero is none.

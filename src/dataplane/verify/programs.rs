@@ -25,13 +25,18 @@ impl Verifier<'_> {
             self.chains(*ifindex, role, port.is_at_tc());
             self.xdp(*ifindex, port.is_at_tc(), reference);
         }
-        for (ifindex, kind) in hooks.links.keys() {
-            let port = self.tables.ports.get(ifindex);
-            let is_due = port.is_some_and(|port| {
+        let is_at_port = |ifindex: u32, kind: &str| {
+            self.tables.ports.get(&ifindex).is_some_and(|port| {
                 let role = if port.role == Role::Uplink as u8 { Role::Uplink } else { Role::Access };
-                links::kinds(role, port.is_at_tc()).any(|due| due == kind)
-            });
-            if !is_due {
+                links::kinds(role, port.is_at_tc())
+                    .any(|due| due == kind && links::device(kind, ifindex) == ifindex)
+            })
+        };
+        for (ifindex, kind) in hooks.links.keys() {
+            // It stays on the loopback device when the last port goes that needed it.
+            if !is_at_port(*ifindex, kind)
+                && (*ifindex, kind.as_str()) != (links::device("apart", 0), "apart")
+            {
                 let name = self.names().port(*ifindex);
                 self.violation(
                     PROGRAMS,
@@ -51,7 +56,7 @@ impl Verifier<'_> {
         let hooks = &self.live.hooks;
         let port = self.names().port(ifindex);
         // That it is not pinned is told of with the port.
-        let Some(link) = hooks.links.get(&(ifindex, kind.to_owned())) else {
+        let Some(link) = hooks.links.get(&(links::device(kind, ifindex), kind.to_owned())) else {
             self.unsound.lost.insert((ifindex, kind));
             return;
         };
@@ -61,7 +66,7 @@ impl Verifier<'_> {
             _ => Attached::INGRESS,
         };
         let of = if kind == "xdp" { Attached::XDP } else { Attached::TCX };
-        if link.ifindex != ifindex || link.kind != of || link.side != side {
+        if link.ifindex != links::device(kind, ifindex) || link.kind != of || link.side != side {
             let what = match link.ifindex {
                 0 => "it was detached".to_owned(),
                 other => format!("it is on {}, or another hook", self.names().port(other)),

@@ -1,0 +1,92 @@
+//! A tunnel of the operator's own that shall go into one of ours. The kernel tells a packet of one tunnel only: by that it takes packets
+//! apart that travel as one, and finishes checksums. So it has to be done with the operator's before ours comes.
+//!
+//! It does that for a device that can do none of it, and the loopback device is one for frames in tunnels: the frame goes out there, and comes
+//! in one packet by the other. `sillon_apart` knows them by their mark, which says the port, and has the pipeline look at them as if they came in
+//! there. The mark is the programs' own word: one of a container's ends at its network namespace, and the node's own stack sends nothing
+//! there that is for another host. If this program were not there, the node's own stack would drop them for just that.
+//!
+//! Both times all is asked that is asked of a frame. It is counted and charged the first time alone, as a whole.
+
+use aya_ebpf::{
+    bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC},
+    macros::classifier,
+    programs::TcContext,
+};
+use sillon_abi::{DropReason, PORT_SLOTS, PortEntry, Role};
+
+use crate::{
+    frame::Frame,
+    maps,
+    parse::Inner,
+    police,
+    skb::{LOOPBACK, Skb},
+    tc,
+};
+
+/// In a mark, over the ifindex of a port: the frame is yellow.
+const YELLOW: u32 = 1 << 31;
+const _: () = assert!(PORT_SLOTS <= YELLOW);
+
+/// Whether a frame has to take this way into a tunnel. What is for many does not: if `sillon_apart` were not there, the node's own stack would
+/// take it.
+#[inline(always)]
+pub fn is_due(frame: &impl Frame, inner: &Inner) -> bool {
+    inner.shape.nested && frame.back().is_none() && !inner.macs.dst().is_group()
+}
+
+#[inline(always)]
+pub fn send(skb: Skb, eligible: u16) -> Result<u32, DropReason> {
+    let colour = if eligible == 0 { 0 } else { YELLOW };
+    skb.set_mark(maps::mark_cookie() ^ (skb.ifindex() | colour));
+    Ok(skb.loop_back()? as u32)
+}
+
+/// The port that a frame came in at.
+#[inline(always)]
+pub fn port(skb: Skb) -> u32 {
+    match skb.ifindex() {
+        LOOPBACK => (skb.mark() ^ maps::mark_cookie()) & !YELLOW,
+        ifindex => ifindex,
+    }
+}
+
+/// Of a packet that came back, `police::ELIGIBLE` if it is yellow.
+#[inline(always)]
+pub fn back(skb: Skb) -> Option<u16> {
+    if skb.ifindex() != LOOPBACK {
+        return None;
+    }
+    Some(if (skb.mark() ^ maps::mark_cookie()) & YELLOW == 0 { 0 } else { police::ELIGIBLE })
+}
+
+/// On the loopback device.
+#[classifier]
+pub fn sillon_apart(ctx: TcContext) -> i32 {
+    let skb = Skb::new(&ctx);
+    // Most of what the node says to itself.
+    if skb.mark() == 0 || !skb.is_for_another() {
+        return TC_ACT_UNSPEC;
+    }
+    let is_operators = |port: &&PortEntry| port.is_at_tc() && port.role != Role::Uplink as u8;
+    let ifindex = port(skb);
+    if maps::port(ifindex).filter(is_operators).is_none() {
+        return TC_ACT_UNSPEC;
+    }
+    let action = tc::pipeline(skb);
+    if action != TC_ACT_UNSPEC {
+        return action;
+    }
+    match sillon_copies_skb(skb.ctx(), ifindex) {
+        // Nothing of an operator's is the node's own stack's here.
+        TC_ACT_UNSPEC => TC_ACT_SHOT,
+        action => action,
+    }
+}
+
+/// A function of its own, for which there is room on the stack.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sillon_copies_skb(ctx: *mut __sk_buff, ifindex: u32) -> i32 {
+    tc::flooded(Skb::of(ctx), ifindex)
+}
