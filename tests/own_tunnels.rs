@@ -119,7 +119,7 @@ fn crosses(uplink: &str) {
         for edge in &fabric.edges {
             assert_eq!(edge.dropped("p0", "no-headroom").unwrap(), 0, "{name}");
         }
-        hosts.map(|host| host.wire.netns.ip("link del tun0").unwrap());
+        hosts.iter().for_each(|host| host.wire.netns.ip("link del tun0").unwrap());
     }
     let proof = fabric.edges[0].sillon(&["verify", "--node", fabric.edges[0].name()]).unwrap();
     assert!(proof.status.success(), "{}", String::from_utf8_lossy(&[proof.stdout, proof.stderr].concat()));
@@ -147,7 +147,7 @@ fn a_hosts_tunnel_within_a_node_stays_whole() {
         let after = traffic(&fabric, 0, "p1");
         let size = (after[3] - before[3]) / (after[2] - before[2]);
         assert!(size > MTU * 2, "{name}: {size} bytes a frame");
-        hosts.map(|host| host.wire.netns.ip("link del tun0").unwrap());
+        hosts.iter().for_each(|host| host.wire.netns.ip("link del tun0").unwrap());
     }
 }
 
@@ -199,6 +199,7 @@ fn the_nodes_own_stack_takes_nothing_that_is_to_be_taken_apart() {
         Ok(sillon::dataplane::detach::detach_pinned(&pins.links().join("apart-1"))?)
     };
     node.netns.enter(detach).unwrap();
+    assert!(!node.sillon(&["verify"]).unwrap().status.success());
     let call =
         || Ok(TcpStream::connect_timeout(&"172.16.0.2:9".parse()?, SILENCE).map_err(|error| error.kind()));
     // The other end would refuse it.

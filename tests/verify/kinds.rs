@@ -105,7 +105,7 @@ fn a_program_in_front_of_ours_is_found_and_one_behind_is_none_of_ours() {
 fn a_link_that_is_detached_with_its_pin_in_place_is_found() {
     let (fabric, _wires, [p0, _, up]) = work();
     let node = &fabric.edges[0];
-    for (kind, port, name) in [("egress", p0, "p0"), ("xdp", up, fabric.uplinks()[0]), ("apart", 1, "p0")] {
+    for (kind, port, name) in [("egress", p0, "p0"), ("xdp", up, fabric.uplinks()[0])] {
         let cut = || {
             foreign::detach(&foreign::pinned(&link(kind, port)));
             Ok(())

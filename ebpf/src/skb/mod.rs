@@ -15,9 +15,9 @@ use aya_ebpf::{
     EbpfContext,
     bindings::{__sk_buff, bpf_hdr_start_off::BPF_HDR_START_MAC},
     helpers::generated::{
-        bpf_clone_redirect, bpf_redirect, bpf_redirect_peer, bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_change_type,
-        bpf_skb_load_bytes, bpf_skb_load_bytes_relative, bpf_skb_pull_data, bpf_skb_store_bytes,
-        bpf_skb_vlan_pop, bpf_skb_vlan_push,
+        bpf_clone_redirect, bpf_redirect, bpf_redirect_peer, bpf_skb_change_head, bpf_skb_change_tail,
+        bpf_skb_change_type, bpf_skb_load_bytes, bpf_skb_load_bytes_relative, bpf_skb_pull_data,
+        bpf_skb_store_bytes, bpf_skb_vlan_pop, bpf_skb_vlan_push,
     },
     programs::TcContext,
 };
