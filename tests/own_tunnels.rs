@@ -11,7 +11,7 @@ use std::{
 
 use common::{SILENCE, fabric, soon};
 use serde_json::Value;
-use sillon_rig::{Fabric, Family, KernelHost, NodeFile, Underlay, Wire};
+use sillon_rig::{Fabric, Family, KernelHost, NodeFile, Underlay};
 
 /// Bytes of a transfer: enough for many super-packets.
 const BYTES: u64 = 16 << 20;
