@@ -176,3 +176,32 @@ fn a_checksum_that_makes_a_frame_what_no_guard_lets_a_container_send() {
 fn a_checksum_that_makes_a_frame_what_no_guard_lets_a_virtual_machine_send() {
     evades_the_guards(true);
 }
+
+/// A tunnel of the container's own, whose inner checksum is left to the device: that of the inner header arrives, one that is beside it does not.
+#[test]
+fn a_checksum_beside_the_header_in_a_tunnel() {
+    let inner = datagram(ATTACKER, mac(VICTIM), "attack!");
+    let payload = [&[8, 0, 0, 0, 0, 0, 7, 0][..], &inner.0].concat();
+    let macs = Macs { from: mac(ATTACKER), to: BROADCAST };
+    let whole = Frame::udp(macs, (v4(ATTACKER), v4(VICTIM)), (50_000, 4789), &payload);
+    // Behind Ethernet, IPv4 and UDP are the VXLAN header and the inner frame.
+    let (vxlan, frame) = (42, 50);
+    let (ip, udp) = (frame + 14, frame + 34);
+    let lies = [(vxlan, 4), (frame, 0), (frame, 12), (ip, 10), (ip, 16), (udp, 0), (udp, 2), (udp, 8)];
+    let mut bench = Bench::new(false);
+    let file = bench.file(("tc", "tc")).segment("alder-lan", 100, "lan", &[]);
+    let file = file.attach("alder-lan", "p0", "untagged").attach("alder-lan", "p1", "untagged");
+    bench.bring(("tc", "tc"), &file);
+    bench.forget();
+    let come = |bench: &Bench| bench.near.seen_now().iter().filter(|came| came.contains(WORD)).count();
+    (0..TIMES).for_each(|_| bench.attacker.send(Undone::checksum(udp, 6), &whole));
+    assert_eq!(come(&bench), TIMES, "{:?}", bench.dropped(REASON));
+    for (count, (start, offset)) in (1..).zip(lies) {
+        let undone = Undone::checksum(start, offset);
+        let left = as_it_leaves(undone, &whole).unwrap();
+        assert_ne!(left, whole, "the attack works: {start}+{offset}");
+        (0..TIMES).for_each(|_| bench.attacker.send(undone, &whole));
+        assert_eq!(come(&bench), 0, "{start}+{offset}");
+        assert!(soon(|| bench.dropped(REASON) == count * TIMES as u64), "{start}+{offset}");
+    }
+}
