@@ -308,12 +308,18 @@ impl Skb {
         if !maps::is_there(ifindex) {
             return Err(DropReason::NoDevice);
         }
+        self.forget_when();
+        Ok(())
+    }
+
+    /// Forgets when its sender wants it sent, and how urgently.
+    #[inline(always)]
+    fn forget_when(self) {
         // SAFETY: the kernel gives a valid context for the run of the program.
         unsafe {
             (&raw mut (*self.ctx).tstamp).write_volatile(0);
             (&raw mut (*self.ctx).priority).write_volatile(0);
         }
-        Ok(())
     }
 
     /// Sends the frame itself out of a device.
@@ -327,6 +333,7 @@ impl Skb {
     /// Sends the frame out of the loopback device, as one that is for another host: so the node's own stack takes none but one for many.
     #[inline(always)]
     pub fn loop_back(self) -> Result<i32, DropReason> {
+        self.forget_when();
         // SAFETY: no packet reference is held across it.
         if unsafe { bpf_skb_change_type(self.ctx, OTHER_HOST) } != 0 {
             return Err(DropReason::NoHeadroom);
