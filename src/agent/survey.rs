@@ -61,7 +61,8 @@ fn tags(pins: &Pins, live: &Live) -> anyhow::Result<Tags> {
 }
 
 fn applied(kept: &Kept) -> anyhow::Result<Applied> {
-    let (config, _) = model::parse("applied", &kept.file)?;
+    let (mut config, _) = model::parse("applied", &kept.file)?;
+    config.ports.retain(|port| !kept.absent.iter().any(|absent| absent == port.name.as_str()));
     let mode = Mode::from_number(kept.mode).context("no mode of XDP")?;
     Ok(Applied { config, next_uid: kept.next_uid, next_list: kept.next_list, mode })
 }

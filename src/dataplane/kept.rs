@@ -13,6 +13,9 @@ use super::{DataplaneError, pins::Pins, raw::sealed};
 pub struct Kept {
     /// The configuration, as a node's file.
     pub file: String,
+    /// Uplinks in it that are left out: a file with remotes has to name one.
+    #[serde(default)]
+    pub absent: Vec<String>,
     /// Which numbers were given out, [`NodeEntry::next_uid`].
     pub next_uid: u32,
     /// [`NodeEntry::next_list`].

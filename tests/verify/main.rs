@@ -16,7 +16,7 @@ use aya::{
     Pod,
     maps::{Array, HashMap},
 };
-use common::{comes, datagram, fabric};
+use common::{comes, datagram, fabric, soon};
 use maps::{element, entries, expect, opened, pin, verified};
 use serde_json::Value;
 use sillon_abi::{
@@ -148,6 +148,20 @@ fn a_node_at_work_is_in_order() {
     }
     let text = fabric.edges[0].sillon(&["verify"]).unwrap();
     assert!(String::from_utf8_lossy(&text.stdout).contains("everything is where it belongs"));
+}
+
+/// Ports that are not there, or stay at another hook than they were asked for last, are left out by the agent, and are nobody's fault.
+#[test]
+fn a_node_that_leaves_something_out_is_in_order() {
+    let (mut fabric, _wires) = at_work();
+    fabric.edges[0].restart().unwrap();
+    let node = &fabric.edges[0];
+    node.netns.ip("link set up0 down\nlink set up0 name upx\nlink set upx up").unwrap();
+    let is_left_out = || format!("{:?}", node.show("left-out").unwrap()).contains("up0");
+    assert!(soon(is_left_out), "{:?}", node.show("left-out").unwrap());
+    let is_in_order = || verified(node)["violations"].as_array().unwrap().is_empty();
+    assert!(soon(is_in_order), "{:#}", verified(node));
+    assert!(!node.log().contains("drift"), "{}", node.log());
 }
 
 #[test]

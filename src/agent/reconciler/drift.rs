@@ -17,7 +17,7 @@ use crate::dataplane::names::ip;
 use crate::dataplane::tables::{Tables, unpadded};
 use crate::dataplane::verify::{self, Applied, Live, Reference, Report, Unsound};
 use crate::dataplane::{DataplaneError, links};
-use crate::model::{Hook, NodeConfig};
+use crate::model::{Hook, NodeConfig, Port, PortRole};
 use crate::net::links::Link;
 use crate::protocol::Parts;
 
@@ -153,9 +153,9 @@ impl Reconciler {
         if is_kept && self.applied.as_ref() == Some(&applied) && self.pins.applied().exists() {
             return;
         }
-        let file = Parts::of(&applied).text();
+        let (file, absent) = as_file(&applied, config);
         let NodeEntry { next_uid, next_list, .. } = tables.node;
-        let kept = Kept { file, next_uid, next_list, mode: mode.number() };
+        let kept = Kept { file, absent, next_uid, next_list, mode: mode.number() };
         if let Err(error) = kept.keep(&self.pins) {
             warn!(%error, "what was applied can't be kept: `sillon verify` has nothing to compare the maps with");
         }
@@ -187,6 +187,18 @@ impl Reconciler {
         };
         if exits.is_empty() { Ok(0) } else { self.maps.forget_exits(*uid, &exits) }
     }
+}
+
+/// What was applied as a node's file, and the uplinks of `config` that are only in it to make it one.
+fn as_file(applied: &NodeConfig, config: &NodeConfig) -> (String, Vec<String>) {
+    let is_uplink = |port: &&Port| port.role == PortRole::Uplink;
+    if applied.ports.iter().any(|port| is_uplink(&port)) {
+        return (Parts::of(applied).text(), Vec::new());
+    }
+    let mut whole = applied.clone();
+    whole.ports.extend(config.ports.iter().filter(is_uplink).cloned());
+    let absent = config.ports.iter().filter(is_uplink).map(|port| port.name.to_string()).collect();
+    (Parts::of(&whole).text(), absent)
 }
 
 /// Where XDP runs on the ports that have it: another mode can't be had while they are up.
