@@ -388,9 +388,12 @@ impl Agent {
             Err(error) => return Some(format!("the node can't be judged: {error}")),
         };
         let first = report.violations.first()?;
-        let more = report.violations.len() - 1;
+        let more = match report.violations.len() - 1 {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
         let drift = format!(
-            "the node was changed by another hand; what has to be put right in {}: {}, and {more} more",
+            "the node was changed by another hand; what has to be put right in {}: {}{more}",
             first.of, first.what
         );
         error!(drift, "drift; what should be there is applied again");

@@ -101,7 +101,7 @@ impl Fitting<'_, '_> {
         if wanted != *self.known.sizes {
             let why = "the size of the maps ([node] max_…) can't be changed while the node is up";
             let help = format!(
-                "it is {:?}, and {wanted:?} is asked for; `sillon node flush` first",
+                "they have room for {}, and {wanted} are asked for; `sillon node flush` first",
                 self.known.sizes
             );
             self.leave_out(Item::Node, trouble(why, help), true);

@@ -380,8 +380,8 @@ pub fn next_hops(snapshot: &Snapshot) -> BTreeMap<IpAddr, Vec<NextHop>> {
     remotes.map(|(remote, resolution)| (*remote, resolution.paths.iter().map(hop).collect())).collect()
 }
 
-fn fixed(what: &'static str, is: &impl std::fmt::Debug, wanted: &impl std::fmt::Debug) -> ApplyError {
-    ApplyError::Fixed { what, is: format!("{is:?}"), wanted: format!("{wanted:?}") }
+fn fixed(what: &'static str, is: &impl ToString, wanted: &impl ToString) -> ApplyError {
+    ApplyError::Fixed { what, is: is.to_string(), wanted: wanted.to_string() }
 }
 
 /// Takes a node down: its programs, its maps, and what it changed on its ports. Returns the ports that were given back.

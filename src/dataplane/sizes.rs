@@ -1,5 +1,7 @@
 //! How large the maps are, from a node's limits.
 
+use std::fmt;
+
 use sillon_abi::map;
 
 use crate::model::Limits;
@@ -24,6 +26,17 @@ impl From<Limits> for Sizes {
     fn from(limits: Limits) -> Self {
         let Limits { attachments, fdb, remotes, segments } = limits;
         Self { attachments, segments, remotes, fdb }
+    }
+}
+
+/// In the words of a node's file.
+impl fmt::Display for Sizes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { attachments, segments, remotes, fdb } = self;
+        write!(
+            f,
+            "max_attachments = {attachments}, max_segments = {segments}, max_remotes = {remotes}, max_fdb = {fdb}"
+        )
     }
 }
 
