@@ -6,6 +6,8 @@ use std::{
     io,
     mem::{size_of, size_of_val, zeroed},
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    thread,
+    time::{Duration, Instant},
 };
 
 /// `struct bpf_insn`.
@@ -180,9 +182,21 @@ fn load(kind: u32, program: &[Instruction]) -> io::Result<OwnedFd> {
     bpf(BPF_PROG_LOAD, &attributes)
 }
 
+/// Another test's thread may start a process just now, which has our descriptors until it is another program: so long, a link that was dropped is still
+/// there.
 fn attach(program: &OwnedFd, interface: &str, (hook, flags): (u32, u32)) -> io::Result<OwnedFd> {
+    const AT_MOST: Duration = Duration::from_secs(5);
     let program = program.as_raw_fd() as u32;
-    bpf(BPF_LINK_CREATE, &Attach { program, ifindex: number(interface)?, hook, flags, rest: [0; 4] })
+    let wanted = Attach { program, ifindex: number(interface)?, hook, flags, rest: [0; 4] };
+    let end = Instant::now() + AT_MOST;
+    loop {
+        match bpf(BPF_LINK_CREATE, &wanted) {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() < end => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            done => return done,
+        }
+    }
 }
 
 /// The ifindex of an interface.
