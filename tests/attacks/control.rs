@@ -140,6 +140,15 @@ fn control_frames_for_the_nodes_own_stack() {
     // A tag, and a PAUSE, are not the link's.
     peer.send(&lldp.tagged(&[Tag::c(0)])).unwrap();
     assert!(soon(|| node.dropped("p0 untagged", "link-local-control").unwrap() == 1));
+    // Nor are IP and ARP, which would speak with the node's own stack.
+    for (count, ethertype) in (2..).zip([0x0800, 0x86dd, 0x0806]) {
+        peer.send(&frame([0x01, 0x80, 0xc2, 0, 0, 14], ethertype, &[0x45; 46])).unwrap();
+        assert!(
+            soon(|| node.dropped("p0 untagged", "link-local-control").unwrap() == count),
+            "{ethertype:#x}"
+        );
+    }
+    assert_eq!(hears(&own), 0);
     peer.send(&frame([0x01, 0x80, 0xc2, 0, 0, 1], 0x8808, &[0, 1, 0xff, 0xff])).unwrap();
     assert!(soon(|| node.dropped("p0 untagged", "mac-control").unwrap() == 1));
     // Out again.
