@@ -12,7 +12,7 @@ use sillon_model::{
 };
 
 /// What a frame can't meet at XDP as long as tables and devices stay as they are, and what is met at TC, behind the verdict.
-const ELSEWHERE: [DropReason; 7] = [
+const ELSEWHERE: [DropReason; 9] = [
     DropReason::NoDevice,
     DropReason::StaleExit,
     DropReason::NoHeadroom,
@@ -20,6 +20,9 @@ const ELSEWHERE: [DropReason; 7] = [
     DropReason::NoReceiver,
     DropReason::HostEgress,
     DropReason::Unclassified,
+    // What a sender's kernel leaves to be done is seen at TC: `left.rs`.
+    DropReason::ChecksumOffset,
+    DropReason::SegmentShape,
 ];
 
 #[test]
