@@ -1,5 +1,6 @@
-//! Finds the eBPF object that `cargo xtask build` makes. Without it the crate still builds (for the IDE, clippy and docs), and the agent says
-//! what is missing. And makes code of the agents' protocol, for which it needs `protoc`.
+//! Finds the eBPF object that `cargo xtask build` makes. Without it the crate still builds (for the
+//! IDE, clippy and docs), and the agent says what is missing. And makes code of the agents'
+//! protocol, for which it needs `protoc`.
 
 use std::{env, fs, path::PathBuf};
 
@@ -18,7 +19,9 @@ fn main() {
         empty
     };
     println!("cargo:rustc-env=SILLON_EBPF_OBJECT={}", object.display());
-    if let Err(error) = tonic_prost_build::configure().compile_protos(&["proto/agent.proto"], &["proto"]) {
+    if let Err(error) =
+        tonic_prost_build::configure().compile_protos(&["proto/agent.proto"], &["proto"])
+    {
         println!("cargo:error=proto/agent.proto: {error}; `cargo xtask setup` installs protoc");
     }
 }

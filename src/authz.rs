@@ -2,9 +2,11 @@
 //!
 //! An operator must not be able to tell whether what is another's exists. So:
 //!
-//! - What it may not read is not there: [`Decision::Hidden`] is answered as a name is that nobody has.
+//! - What it may not read is not there: [`Decision::Hidden`] is answered as a name is that nobody
+//!   has.
 //! - What it may not change is refused by its kind and name alone, whether it is there or not.
-//! - A rule of the fabric that is against its change may have to do with others' objects: [`refusal`] tells it what it may know.
+//! - A rule of the fabric that is against its change may have to do with others' objects:
+//!   [`refusal`] tells it what it may know.
 //! - A port that it may attach to may be granted to others as well: [`view`] leaves them out.
 #![forbid(unsafe_code)]
 
@@ -13,9 +15,11 @@ mod sight;
 mod tests;
 
 pub use self::sight::{keys, refusal, view, without_others};
-use crate::fabric::{Change, Key, Kind, LeaseStep, State};
-use crate::identity::Identity;
-use crate::model::{Name, PortRole};
+use crate::{
+    fabric::{Change, Key, Kind, LeaseStep, State},
+    identity::Identity,
+    model::{Name, PortRole},
+};
 
 /// What somebody wants to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,7 +40,8 @@ pub enum Verb {
     Accept,
     /// End a lease.
     Drain,
-    /// End the quarantine of a lease; or have what is on trial stay, which who puts something on trial may as well.
+    /// End the quarantine of a lease; or have what is on trial stay, which who puts something on
+    /// trial may as well.
     Confirm,
     /// Take back what is on trial.
     RollBack,
@@ -104,9 +109,11 @@ pub enum Decision {
 /// What an object is to who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Relation {
-    /// It is the asker's: an operator and what it made or was offered; a node itself. Everything is the owner's and the auditor's.
+    /// It is the asker's: an operator and what it made or was offered; a node itself. Everything is
+    /// the owner's and the auditor's.
     Own,
-    /// The owner's, but an operator has to do with it: a server that a lease or an offer names, and its ports; a port that is granted to it.
+    /// The owner's, but an operator has to do with it: a server that a lease or an offer names, and
+    /// its ports; a port that is granted to it.
     Near,
     /// Neither, or it is not there.
     Other,
@@ -208,7 +215,8 @@ pub enum Record {
     Own,
     /// Any other entry.
     Other,
-    /// How large it is, its checkpoint, and that it has only grown. It is how everybody sees that nothing was rewritten.
+    /// How large it is, its checkpoint, and that it has only grown. It is how everybody sees that
+    /// nothing was rewritten.
     Log,
 }
 
@@ -238,12 +246,14 @@ pub fn may(who: &Identity, verb: Verb, key: &Key, state: &State) -> Decision {
     look_up(who, relation(who, key, state), verb, key.kind())
 }
 
-/// Whether somebody may ask for the objects of a kind at all. What it then gets is what it may [`Verb::Get`].
+/// Whether somebody may ask for the objects of a kind at all. What it then gets is what it may
+/// [`Verb::Get`].
 pub fn may_ask(who: &Identity, verb: Verb, kind: Kind) -> Decision {
     look_up(who, Relation::Own, verb, kind)
 }
 
-/// Whether somebody may make a change. It goes by the names in it alone, so that the answer tells nothing of the state.
+/// Whether somebody may make a change. It goes by the names in it alone, so that the answer tells
+/// nothing of the state.
 ///
 /// # Errors
 /// What it may not, in a sentence.
@@ -309,13 +319,13 @@ fn is_own(who: &Identity, key: &Key) -> bool {
 fn is_near(operator: &Name, key: &Key, state: &State) -> bool {
     match key {
         // A lease that is released no longer refers to its server.
-        Key::Server(_) => {
-            state.referrers(key).any(|user| matches!(user, Key::Lease(owned) if owned.operator == *operator))
-        }
+        Key::Server(_) => state
+            .referrers(key)
+            .any(|user| matches!(user, Key::Lease(owned) if owned.operator == *operator)),
         Key::Port(port) => {
-            let granted = state
-                .port(port)
-                .is_some_and(|spec| spec.role == PortRole::Handover && spec.grants.contains_key(operator));
+            let granted = state.port(port).is_some_and(|spec| {
+                spec.role == PortRole::Handover && spec.grants.contains_key(operator)
+            });
             let server = || state.server_at(port).cloned().map(Key::Server);
             granted || server().is_some_and(|server| is_near(operator, &server, state))
         }

@@ -2,7 +2,8 @@
 
 use std::error::Error;
 
-/// What an error says, and what its causes say that is not said already: many say their cause in their own words, too.
+/// What an error says, and what its causes say that is not said already: many say their cause in
+/// their own words, too.
 pub fn said(error: &(dyn Error + 'static)) -> String {
     let mut said = error.to_string();
     let mut next = error.source();

@@ -1,5 +1,5 @@
-//! What bytes from outside may do: be taken or be refused, and nothing else. One function a parser, for the targets of cargo-fuzz (`fuzz/`); in
-//! ordinary tests, what is kept there is replayed.
+//! What bytes from outside may do: be taken or be refused, and nothing else. One function a parser,
+//! for the targets of cargo-fuzz (`fuzz/`); in ordinary tests, what is kept there is replayed.
 
 mod records;
 
@@ -47,18 +47,24 @@ pub fn request(bytes: &[u8]) {
     }
 }
 
-/// What the kernel says of links, neighbours and routes: a datagram of netlink messages, each seen with what came before it. No way leads
-/// through a link that is no uplink.
+/// What the kernel says of links, neighbours and routes: a datagram of netlink messages, each seen
+/// with what came before it. No way leads through a link that is no uplink.
 pub fn netlink(bytes: &[u8]) {
-    let remotes =
-        [IpAddr::from(Ipv4Addr::new(10, 99, 0, 2)), Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 0, 0, 2).into()];
+    let remotes = [
+        IpAddr::from(Ipv4Addr::new(10, 99, 0, 2)),
+        Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 0, 0, 2).into(),
+    ];
     let uplinks: BTreeSet<String> = ["up0".to_owned()].into();
-    let (mut known, mut table, mut nexthops) = (BTreeMap::new(), neighbours::Table::new(), Nexthops::new());
+    let (mut known, mut table, mut nexthops) =
+        (BTreeMap::new(), neighbours::Table::new(), Nexthops::new());
     let mut rest = bytes;
-    while let Some(Ok(length)) = rest.first_chunk().map(|length| usize::try_from(u32::from_ne_bytes(*length)))
+    while let Some(Ok(length)) =
+        rest.first_chunk().map(|length| usize::try_from(u32::from_ne_bytes(*length)))
     {
         // NLMSG_ALIGN (RFC 3549 section 2.3.2 has the header).
-        let Some(message) = rest.get(..length).filter(|message| !message.is_empty()) else { return };
+        let Some(message) = rest.get(..length).filter(|message| !message.is_empty()) else {
+            return;
+        };
         rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         nexthops.extend(read(message));
         let Ok(NetlinkMessage { payload: NetlinkPayload::InnerMessage(message), .. }) =
@@ -82,7 +88,11 @@ pub fn netlink(bytes: &[u8]) {
                 };
                 for remote in remotes {
                     for path in resolve(remote, &route, &context).0.paths {
-                        assert!(known.get(&path.ifindex).is_some_and(|link| uplinks.contains(&link.name)));
+                        assert!(
+                            known
+                                .get(&path.ifindex)
+                                .is_some_and(|link| uplinks.contains(&link.name))
+                        );
                     }
                 }
             }
@@ -119,6 +129,9 @@ mod tests {
         let seed = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/netlink/dump");
         let bytes = fs::read(seed).unwrap();
         let header = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&bytes).unwrap();
-        assert!(matches!(header.payload, NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(_))));
+        assert!(matches!(
+            header.payload,
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(_))
+        ));
     }
 }

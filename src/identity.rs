@@ -1,19 +1,22 @@
-//! Who somebody is: what a certificate says, and everything else (authorization, audit, logs) goes by.
+//! Who somebody is: what a certificate says, and everything else (authorization, audit, logs) goes
+//! by.
 //!
-//! A certificate says it in one URI among its subject's alternative names, `sillon:` and then the identity as it is written everywhere:
-//! `sillon:operator/alder`. Names of other kinds, and URIs of other schemes, say nothing to us and may be there. Two identities in one
-//! certificate are one too many, also if they are the same: nobody shall have to ask which of them counts.
+//! A certificate says it in one URI among its subject's alternative names, `sillon:` and then the
+//! identity as it is written everywhere: `sillon:operator/alder`. Names of other kinds, and URIs of
+//! other schemes, say nothing to us and may be there. Two identities in one certificate are one too
+//! many, also if they are the same: nobody shall have to ask which of them counts.
 #![forbid(unsafe_code)]
 
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use crate::fabric::Actor;
-use crate::model::{InvalidValue, Name, refused};
+use crate::{
+    fabric::Actor,
+    model::{InvalidValue, Name, refused},
+};
 
 /// The scheme of the URI, with its colon.
 pub const SCHEME: &str = "sillon:";
@@ -60,7 +63,8 @@ pub enum NoIdentity {
 }
 
 impl Identity {
-    /// Who a certificate says that its owner is. Whether that is true is for TLS to find out, before this is asked.
+    /// Who a certificate says that its owner is. Whether that is true is for TLS to find out,
+    /// before this is asked.
     ///
     /// # Errors
     /// It does not say exactly one identity.
@@ -76,17 +80,17 @@ impl Identity {
             return Err(wrong(&"a subject alternative name can't be read"));
         }
         // A scheme may be written in capitals (RFC 3986 section 3.1). Ours may not, but it counts.
-        let ours =
-            |uri: &str| uri.get(..SCHEME.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(SCHEME));
+        let ours = |uri: &str| {
+            uri.get(..SCHEME.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(SCHEME))
+        };
         let mut uris = names.iter().filter_map(|name| match name {
             GeneralName::URI(uri) if ours(uri) => Some(*uri),
             _ => None,
         });
         match (uris.next(), uris.count()) {
             (None, _) => Err(NoIdentity::Missing),
-            (Some(uri), 0) => {
-                Self::of_uri(uri).map_err(|invalid| NoIdentity::Wrong { uri: uri.to_owned(), invalid })
-            }
+            (Some(uri), 0) => Self::of_uri(uri)
+                .map_err(|invalid| NoIdentity::Wrong { uri: uri.to_owned(), invalid }),
             (Some(_), more) => Err(NoIdentity::Several(1 + more)),
         }
     }
@@ -97,7 +101,10 @@ impl Identity {
     /// The URI is not exactly [`SCHEME`] and an identity.
     pub fn of_uri(uri: &str) -> Result<Self, InvalidValue> {
         let Some(text) = uri.strip_prefix(SCHEME) else {
-            return Err(InvalidValue::new(format_args!("{uri:?} does not begin with {SCHEME}"), HELP));
+            return Err(InvalidValue::new(
+                format_args!("{uri:?} does not begin with {SCHEME}"),
+                HELP,
+            ));
         };
         text.parse()
     }
@@ -128,8 +135,9 @@ impl FromStr for Identity {
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let name = |name: &str| {
-            Name::new(name)
-                .map_err(|invalid| InvalidValue::new(format_args!("in {text:?}, {invalid}"), invalid.help()))
+            Name::new(name).map_err(|invalid| {
+                InvalidValue::new(format_args!("in {text:?}, {invalid}"), invalid.help())
+            })
         };
         match text.split_once('/') {
             None if text == "owner" => Ok(Self::Owner),
@@ -189,7 +197,9 @@ mod tests {
 
     #[test]
     fn an_identity_is_read_as_it_is_written() {
-        for text in ["owner", "auditor", "operator/alder", "node/edge1", "operator/owner", "node/a.b_c-9"] {
+        for text in
+            ["owner", "auditor", "operator/alder", "node/edge1", "operator/owner", "node/a.b_c-9"]
+        {
             assert_eq!(text.parse::<Identity>().unwrap().to_string(), text);
         }
     }
@@ -238,16 +248,26 @@ mod tests {
     fn two_identities_are_one_too_many_even_if_they_are_the_same() {
         assert_eq!(of(&["sillon:owner", "sillon:operator/alder"]), Err(NoIdentity::Several(2)));
         assert_eq!(of(&["sillon:owner", "sillon:owner"]), Err(NoIdentity::Several(2)));
-        // What can't be read counts: else a certificate would mean different things to different readers.
+        // What can't be read counts: else a certificate would mean different things to different
+        // readers.
         assert_eq!(of(&["sillon:owner", "SILLON:operator/alder"]), Err(NoIdentity::Several(2)));
         assert_eq!(of(&["sillon:owner", "sillon:", "sillon:x"]), Err(NoIdentity::Several(3)));
     }
 
     #[test]
     fn a_wrong_identity_is_named() {
-        for uri in ["SILLON:owner", "sillon:", "sillon:Owner", "sillon://owner", "sillon:operator/../owner"] {
+        for uri in [
+            "SILLON:owner",
+            "sillon:",
+            "sillon:Owner",
+            "sillon://owner",
+            "sillon:operator/../owner",
+        ] {
             let error = of(&[uri]).unwrap_err();
-            assert!(matches!(&error, NoIdentity::Wrong { uri: said, .. } if said == uri), "{uri}: {error}");
+            assert!(
+                matches!(&error, NoIdentity::Wrong { uri: said, .. } if said == uri),
+                "{uri}: {error}"
+            );
             assert!(error.to_string().contains(uri), "{error}");
         }
     }

@@ -21,6 +21,7 @@ pub mod protocol;
 pub mod service;
 pub mod store;
 
-/// What allocates memory in `sillon`. A controller's state is millions of small pieces that come and go with every transaction: with glibc's a sixth of a
-/// transaction was spent on these (docs/performance.md, "Where a transaction's time goes").
+/// What allocates memory in `sillon`. A controller's state is millions of small pieces that
+/// come and go with every transaction: with glibc's a sixth of a transaction was spent on
+/// these (docs/performance.md, "Where a transaction's time goes").
 pub use mimalloc::MiMalloc as Allocator;

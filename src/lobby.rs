@@ -1,19 +1,27 @@
-//! Connections of whom nobody knows yet who it is. They cost a place each, and anybody can make them; so
+//! Connections of whom nobody knows yet who it is. They cost a place each, and anybody can make
+//! them; so
 //!
-//! - a source address has few places, and who comes to no end with TLS there makes room for who comes next: the oldest goes first. Only one that
-//!   has been here for a [`MOMENT`] has to go for that: all agents of a site may come from one address at once, and are gone from here within it.
+//! - a source address has few places, and who comes to no end with TLS there makes room for who
+//!   comes next: the oldest goes first. Only one that has been here for a [`MOMENT`] has to go for
+//!   that: all agents of a site may come from one address at once, and are gone from here within
+//!   it.
 //! - if all places are taken, the source that has most of them gives its oldest.
 //!
-//! Who has shown a certificate of the fabric is no longer here: its connections are counted by identity ([`Places`]).
+//! Who has shown a certificate of the fabric is no longer here: its connections are counted by
+//! identity ([`Places`]).
 #![forbid(unsafe_code)]
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::identity::Identity;
@@ -45,7 +53,8 @@ struct Visitor {
     go: CancellationToken,
 }
 
-/// Where somebody comes from. Of IPv6 it is the network: whoever has one address of it has all (RFC 4291 section 2.5.1).
+/// Where somebody comes from. Of IPv6 it is the network: whoever has one address of it has all (RFC
+/// 4291 section 2.5.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Source(IpAddr);
 
@@ -99,7 +108,8 @@ impl Lobby {
 }
 
 impl Here {
-    /// Of a source, all but so many go, the oldest first, as far as they have been here for a moment.
+    /// Of a source, all but so many go, the oldest first, as far as they have been here for a
+    /// moment.
     fn send_away(&mut self, source: Source, but: usize, moment: Duration) {
         while let Some(own) = self.of.get(&source)
             && own.len() > but
@@ -141,8 +151,8 @@ impl Drop for Visit {
     }
 }
 
-/// Identities of which the places are remembered, before those that have none taken are forgotten. Whoever has a certificate can be one, and
-/// nobody else.
+/// Identities of which the places are remembered, before those that have none taken are forgotten.
+/// Whoever has a certificate can be one, and nobody else.
 pub const MANY: usize = 1024;
 
 /// Places that are counted by identity.
@@ -165,7 +175,9 @@ impl Places {
             // Who has a place keeps the semaphore alive by it.
             taken.retain(|_, places| Arc::strong_count(places) > 1);
         }
-        let places = taken.entry(who.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.most as usize)));
+        let places = taken
+            .entry(who.clone())
+            .or_insert_with(|| Arc::new(Semaphore::new(self.most as usize)));
         Arc::clone(places).try_acquire_owned().ok()
     }
 }
@@ -183,7 +195,8 @@ mod tests {
         let lobby = Lobby { moment: Duration::from_millis(200), ..Lobby::new(100, 2) };
         let other = lobby.enter(source("2001:db8:0:1::1"));
         // One network, however it is written.
-        let own: Vec<Visit> = (1..=4).map(|host| lobby.enter(source(&format!("2001:db8::{host}")))).collect();
+        let own: Vec<Visit> =
+            (1..=4).map(|host| lobby.enter(source(&format!("2001:db8::{host}")))).collect();
         assert!(own.iter().all(|visit| !visit.go.is_cancelled()), "all have their moment");
         tokio::time::timeout(Duration::from_secs(20), own[0].sent_away()).await.unwrap();
         // They came one after the other, and go so.

@@ -1,5 +1,5 @@
-//! What all daemons do alike. The service manager is told (`sd_notify(3)`) that one is ready, that it is alive, that it ends; without one that asks,
-//! nothing is.
+//! What all daemons do alike. The service manager is told (`sd_notify(3)`) that one is ready, that
+//! it is alive, that it ends; without one that asks, nothing is.
 #![forbid(unsafe_code)]
 
 use std::time::Duration;
@@ -22,13 +22,15 @@ pub fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
-/// When to call [`alive`]: at least three times in the time after which a watchdog would end the daemon.
+/// When to call [`alive`]: at least three times in the time after which a watchdog would end the
+/// daemon.
 pub fn beat() -> Interval {
     let often = sd_notify::watchdog_enabled().map_or(BEAT, |patience| BEAT.min(patience / 3));
     every(often.max(Duration::from_millis(10)))
 }
 
-/// Ticks at once and then so often. After one that came late, the next comes that much later: nothing is made up for.
+/// Ticks at once and then so often. After one that came late, the next comes that much later:
+/// nothing is made up for.
 pub fn every(period: Duration) -> Interval {
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,4 +1,5 @@
-//! The arithmetic of token buckets (`abi/src/rate.rs`), which the kernel programs run, held against an exact model of RFC 4115's.
+//! The arithmetic of token buckets (`abi/src/rate.rs`), which the kernel programs run, held against
+//! an exact model of RFC 4115's.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
@@ -112,7 +113,8 @@ const RATES: [u64; 10] = [
 fn traffic() -> impl Strategy<Value = (u64, u64, Vec<(u64, u64)>)> {
     (select(&RATES[..]), 1530..200_000u64, 0..3u32).prop_flat_map(|(bits, extra, pace)| {
         let burst = (1530 + extra).min(bits);
-        // Frames of a few hundred bytes come about as fast as the rate, ten times as fast, or a hundred times.
+        // Frames of a few hundred bytes come about as fast as the rate, ten times as fast, or a
+        // hundred times.
         let gap = 8 * 700 * 1_000_000_000 / bits / 10u64.pow(pace) + 1;
         let frame = (0..2 * gap, 60..1530u64);
         (Just(bits), Just(burst), vec(frame, 1..400))
@@ -203,7 +205,11 @@ fn a_bucket_holds_its_burst_to_the_byte() {
 fn storm_limits_count_frames() {
     let (rate, bucket) = (Rate::frames(1000), Alone::default());
     let start = 1 << 50;
-    assert_eq!((0..5000).filter(|_| rate.take(&bucket, start, 1)).count(), 1000, "a second's worth at once");
+    assert_eq!(
+        (0..5000).filter(|_| rate.take(&bucket, start, 1)).count(),
+        1000,
+        "a second's worth at once"
+    );
     let each_ms = (1..=500).map(|ms| start + ticks(ms * 1_000_000));
     assert_eq!(
         each_ms.filter(|now| (0..10).filter(|_| rate.take(&bucket, *now, 1)).count() == 1).count(),
@@ -223,8 +229,10 @@ fn the_default_is_a_bucket_that_never_has_a_token() {
 
 #[test]
 fn a_frame_is_green_yellow_or_red_as_rfc_4115_says() {
-    let profile =
-        Profile { committed: Rate::bytes(1_000_000, 3000), excess: Rate::bytes(1_000_000_000, 2000) };
+    let profile = Profile {
+        committed: Rate::bytes(1_000_000, 3000),
+        excess: Rate::bytes(1_000_000_000, 2000),
+    };
     let (committed, excess) = (Alone::default(), Alone::default());
     let start = 1 << 50;
     let colour = |now, bytes| profile.colour(&committed, &excess, now, bytes);
@@ -232,7 +240,8 @@ fn a_frame_is_green_yellow_or_red_as_rfc_4115_says() {
     use Colour::{Green, Red, Yellow};
     // What is red takes nothing: the 500 bytes that are left are there for a frame that fits.
     assert_eq!(at_once, [Green, Green, Yellow, Red, Yellow, Red]);
-    // The excess bucket fills in 16 µs, the committed one does not; green comes first again as soon as it can.
+    // The excess bucket fills in 16 µs, the committed one does not; green comes first again as soon
+    // as it can.
     assert_eq!(colour(start + ticks(20_000), 1500), Yellow);
     assert_eq!(colour(start + ticks(12_020_000), 1500), Green);
 }

@@ -1,5 +1,5 @@
-//! `sillon check` as a person runs it: the real binary on a file, its exit code and what it says. A test for each
-//! rule gives the place and the words that have to be there.
+//! `sillon check` as a person runs it: the real binary on a file, its exit code and what it says. A
+//! test for each rule gives the place and the words that have to be there.
 // clippy allows `unwrap` in test functions by itself, but not in their helpers.
 #![allow(clippy::unwrap_used)]
 
@@ -10,7 +10,8 @@ use std::process::Command;
 
 use common::{check, refused, replaced, run};
 
-/// A file that breaks no rule, and gives no warning. Line numbers in the tests count from its first line.
+/// A file that breaks no rule, and gives no warning. Line numbers in the tests count from its first
+/// line.
 const GOOD: &str = r#"[node]
 name = "edge1"
 vtep = ["10.99.0.1"]
@@ -113,11 +114,23 @@ fn a_missing_key_is_named_with_an_example() {
 
 #[test]
 fn a_wrong_type() {
-    refused(with("vni = 100", "vni = \"100\""), "13:7", &["this is a string", "has to be an integer"]);
+    refused(
+        with("vni = 100", "vni = \"100\""),
+        "13:7",
+        &["this is a string", "has to be an integer"],
+    );
     refused(with("\"alder-lan\"", "7"), "11:8", &["this is an integer", "has to be a string"]);
-    refused(with("[\"10.99.0.2\"]", "\"10.99.0.2\""), "15:11", &["this is a string", "has to be a list"]);
+    refused(
+        with("[\"10.99.0.2\"]", "\"10.99.0.2\""),
+        "15:11",
+        &["this is a string", "has to be a list"],
+    );
     refused(with("[node]", "[[node]]"), "1:1", &["this is a list", "write [node]"]);
-    refused(with("[[attachment]]", "[attachment]"), "16:1", &["this is a table", "write [[attachment]]"]);
+    refused(
+        with("[[attachment]]", "[attachment]"),
+        "16:1",
+        &["this is a table", "write [[attachment]]"],
+    );
 }
 
 #[test]
@@ -151,7 +164,11 @@ fn a_number_outside_its_range() {
         ("mac_limit = 0", "mac_limit: 0 is outside"),
     ] {
         let column = line.find('=').unwrap() + 3;
-        refused(with("vni = 100", &format!("vni = 100\n{line}")), &format!("14:{column}"), &[words]);
+        refused(
+            with("vni = 100", &format!("vni = 100\n{line}")),
+            &format!("14:{column}"),
+            &[words],
+        );
     }
 }
 
@@ -161,7 +178,10 @@ fn a_guard_that_is_none() {
         ("mac_limit = 0", &["mac_limit: 0 is outside"][..]),
         (
             "over_limit = \"pass\"",
-            &["over_limit: \"pass\" is not what can become of frames over the limit", "drop, forward"],
+            &[
+                "over_limit: \"pass\" is not what can become of frames over the limit",
+                "drop, forward",
+            ],
         ),
         ("macs = [\"02:00:00:00:00\"]", &["macs: \"02:00:00:00:00\" is not a MAC address"]),
         ("macs = [\"03:00:00:00:00:01\"]", &["macs: 03:00:00:00:00:01 is a group address"]),
@@ -181,7 +201,10 @@ fn a_guard_that_is_none() {
         ("prefixes = [\"10.0.0.1\"]", &["prefixes: \"10.0.0.1\" is not a prefix"]),
         ("prefixes = [\"fd00::/129\"]", &["is longer than an address, which has 128 bits"]),
         ("ethertypes = \"all\"", &["ethertypes: wrong type", "\"any\", or a list"]),
-        ("ethertypes = [\"ipv7\"]", &["ethertypes: \"ipv7\" is not an ethertype", "did you mean \"ipv"]),
+        (
+            "ethertypes = [\"ipv7\"]",
+            &["ethertypes: \"ipv7\" is not an ethertype", "did you mean \"ipv"],
+        ),
         ("ethertypes = [\"0x8100\"]", &["ethertypes: 0x8100 announces a VLAN tag"]),
         ("ethertypes = [\"0x0100\"]", &["ethertypes: 0x0100 is a length"]),
     ] {
@@ -195,7 +218,11 @@ fn a_guard_that_is_none() {
         ("freeze = 0", "freeze: 0 is outside 1–1000000"),
     ] {
         let column = line.find('=').unwrap() + 3;
-        refused(with("vni = 100", &format!("vni = 100\n{line}")), &format!("14:{column}"), &[words]);
+        refused(
+            with("vni = 100", &format!("vni = 100\n{line}")),
+            &format!("14:{column}"),
+            &[words],
+        );
     }
 }
 
@@ -235,7 +262,8 @@ fn one_mac_at_two_attachments_of_a_segment() {
         &["02:00:00:00:00:01 is listed twice in segment \"alder-lan\"", "first here", "again here"],
     );
     // In two segments they are two addresses.
-    let other = "[[segment]]\nname = \"birch-lan\"\noperator = \"birch\"\nvni = 200\nservice = \"lan\"\n";
+    let other =
+        "[[segment]]\nname = \"birch-lan\"\noperator = \"birch\"\nvni = 200\nservice = \"lan\"\n";
     let text = and(&format!("{mac}{other}{}{mac}", second.replace("alder-lan", "birch-lan")));
     assert_eq!(check(text, &[]).status.code(), Some(0));
 }
@@ -252,8 +280,16 @@ fn a_hook_is_one_of_three_words() {
 
 #[test]
 fn a_word_that_is_none() {
-    refused(with("access", "acess"), "6:8", &["\"acess\" is not a port role", "did you mean \"access\"?"]);
-    refused(with("\"lan\"", "\"ring\""), "14:11", &["\"ring\" is not a service", "line, lan, tree"]);
+    refused(
+        with("access", "acess"),
+        "6:8",
+        &["\"acess\" is not a port role", "did you mean \"access\"?"],
+    );
+    refused(
+        with("\"lan\"", "\"ring\""),
+        "14:11",
+        &["\"ring\" is not a service", "line, lan, tree"],
+    );
 }
 
 #[test]
@@ -264,13 +300,16 @@ fn a_name_that_is_none() {
 
 #[test]
 fn one_vni_twice_shows_both_places() {
-    let text = and("[[segment]]\nname = \"b\"\noperator = \"birch\"\nvni = 100\nservice = \"lan\"\n");
+    let text =
+        and("[[segment]]\nname = \"b\"\noperator = \"birch\"\nvni = 100\nservice = \"lan\"\n");
     refused(text, "23:7", &["VNI 100 is used twice", "first here", "again here", "13 | vni = 100"]);
 }
 
 #[test]
 fn one_segment_name_twice() {
-    let text = and("[[segment]]\nname = \"alder-lan\"\noperator = \"birch\"\nvni = 101\nservice = \"lan\"\n");
+    let text = and(
+        "[[segment]]\nname = \"alder-lan\"\noperator = \"birch\"\nvni = 101\nservice = \"lan\"\n",
+    );
     refused(text, "21:8", &["segment \"alder-lan\" is defined twice", "first here"]);
 }
 
@@ -292,7 +331,8 @@ fn two_attachments_that_overlap_on_a_port() {
         ("qinq 2.3", "qinq 2"),
         ("qinq 2", "qinq 2.3"),
     ] {
-        let text = with("dot1q 100", one) + "[[attachment]]\nsegment = \"alder-lan\"\nport = \"p0\"\n";
+        let text =
+            with("dot1q 100", one) + "[[attachment]]\nsegment = \"alder-lan\"\nport = \"p0\"\n";
         let text = format!("{text}encap = \"{two}\"\n");
         refused(
             text,
@@ -321,7 +361,11 @@ fn an_attachment_to_an_unknown_segment() {
 
 #[test]
 fn an_attachment_on_an_uplink() {
-    refused(with("port = \"p0\"", "port = \"up0\""), "18:8", &["port \"up0\" is an uplink", "9 | role"]);
+    refused(
+        with("port = \"p0\"", "port = \"up0\""),
+        "18:8",
+        &["port \"up0\" is an uplink", "9 | role"],
+    );
 }
 
 #[test]
@@ -362,17 +406,29 @@ fn a_remote_that_is_no_address() {
 
 #[test]
 fn a_remote_that_is_this_node() {
-    refused(with("10.99.0.2", "10.99.0.1"), "15:12", &["this node's own tunnel address", "3 | vtep"]);
+    refused(
+        with("10.99.0.2", "10.99.0.1"),
+        "15:12",
+        &["this node's own tunnel address", "3 | vtep"],
+    );
 }
 
 #[test]
 fn a_remote_twice() {
-    refused(with("\"10.99.0.2\"", "\"10.99.0.2\", \"10.99.0.2\""), "15:25", &["listed twice", "first here"]);
+    refused(
+        with("\"10.99.0.2\"", "\"10.99.0.2\", \"10.99.0.2\""),
+        "15:25",
+        &["listed twice", "first here"],
+    );
 }
 
 #[test]
 fn a_remote_of_a_family_without_a_vtep() {
-    refused(with("10.99.0.2", "fd99::2"), "15:12", &["fd99::2 needs an IPv6 vtep", "no IPv6 address here"]);
+    refused(
+        with("10.99.0.2", "fd99::2"),
+        "15:12",
+        &["fd99::2 needs an IPv6 vtep", "no IPv6 address here"],
+    );
 }
 
 #[test]
@@ -412,20 +468,27 @@ fn a_vtep_that_nobody_can_send_to() {
 #[test]
 fn more_than_the_limits() {
     let limits = |limit: &str| with("[node]", &format!("[node]\n{limit}"));
-    let attachment = "[[attachment]]\nsegment = \"alder-lan\"\nport = \"p0\"\nencap = \"untagged\"\n";
+    let attachment =
+        "[[attachment]]\nsegment = \"alder-lan\"\nport = \"p0\"\nencap = \"untagged\"\n";
     refused(
         limits("max_attachments = 1") + attachment,
         "21:1",
         &["2 attachments are more than max_attachments"],
     );
     let segment = "[[segment]]\nname = \"b\"\noperator = \"birch\"\nvni = 101\nservice = \"lan\"\n";
-    refused(limits("max_segments = 1") + segment, "22:8", &["2 segments are more than max_segments"]);
+    refused(
+        limits("max_segments = 1") + segment,
+        "22:8",
+        &["2 segments are more than max_segments"],
+    );
     let remotes = limits("max_remotes = 1").replace("10.99.0.2", "10.99.0.2\", \"10.99.0.3");
     refused(remotes, "16:25", &["2 distinct remotes are more than max_remotes"]);
     let learning = limits("max_fdb = 10").replace("vni = 100", "vni = 100\nmac_limit = 11");
     refused(learning, "15:13", &["11 is more than max_fdb, which is 10"]);
-    let words = ["the segments may learn 1200 MACs together, but max_fdb is 1100", "max_fdb = 1200"];
-    let sharing = limits("max_fdb = 1100") + &segment.replace("vni = 101", "vni = 101\nmac_limit = 176");
+    let words =
+        ["the segments may learn 1200 MACs together, but max_fdb is 1100", "max_fdb = 1200"];
+    let sharing =
+        limits("max_fdb = 1100") + &segment.replace("vni = 101", "vni = 101\nmac_limit = 176");
     refused(sharing, "25:13", &words);
 }
 
@@ -433,7 +496,8 @@ fn more_than_the_limits() {
 fn all_errors_are_told_at_once_and_in_order() {
     let text = with("access", "acess").replace("100\n", "0\n").replace("dot1q 100", "dot1q 0");
     let said = String::from_utf8(check(text, &[]).stderr).unwrap();
-    let places = ["6:8", "13:7", "19:9"].map(|place| said.find(&format!("node.toml:{place}: error: ")));
+    let places =
+        ["6:8", "13:7", "19:9"].map(|place| said.find(&format!("node.toml:{place}: error: ")));
     assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{said}");
     assert!(said.ends_with("has 3 errors\n"), "{said}");
 }
@@ -445,7 +509,10 @@ fn a_line_with_one_point_and_an_unused_port_are_warnings() {
     let output = check(text, &[]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(0), "{said}");
-    assert!(said.contains("node.toml:11:8: warning: line \"alder-lan\" has 1 of its two points"), "{said}");
+    assert!(
+        said.contains("node.toml:11:8: warning: line \"alder-lan\" has 1 of its two points"),
+        "{said}"
+    );
     assert!(said.contains("node.toml:20:8: warning: port \"p1\" has no attachment"), "{said}");
     assert!(String::from_utf8(output.stdout).unwrap().ends_with("; 2 warnings\n"));
 }
@@ -459,7 +526,10 @@ fn json_is_for_programs_also_when_something_is_wrong() {
         (output.status.code(), json)
     };
     let (code, json) = read(GOOD.to_owned());
-    assert_eq!((code, &json["ok"], &json["summary"]["segments"]), (Some(0), &true.into(), &1.into()));
+    assert_eq!(
+        (code, &json["ok"], &json["summary"]["segments"]),
+        (Some(0), &true.into(), &1.into())
+    );
     let (code, json) = read(with("vni = 100", "vni = 0"));
     let error = &json["diagnostics"][0];
     assert_eq!((code, &json["ok"], &error["severity"]), (Some(2), &false.into(), &"error".into()));
@@ -484,6 +554,7 @@ fn a_file_cannot_talk_to_the_terminal() {
 
 #[test]
 fn wrong_usage_has_the_same_exit_code_as_wrong_input() {
-    let status = Command::new(env!("CARGO_BIN_EXE_sillon")).args(["check"]).output().unwrap().status;
+    let status =
+        Command::new(env!("CARGO_BIN_EXE_sillon")).args(["check"]).output().unwrap().status;
     assert_eq!(status.code(), Some(2));
 }

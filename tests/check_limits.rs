@@ -1,4 +1,5 @@
-//! `sillon check` on bandwidth profiles and storm control: a test for each rule gives the place and the words that have to be there.
+//! `sillon check` on bandwidth profiles and storm control: a test for each rule gives the place and
+//! the words that have to be there.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
 #[path = "common/check.rs"]
@@ -41,17 +42,28 @@ fn with(from: &str, to: &str) -> String {
 fn a_profile_needs_its_name_and_a_rate_and_nothing_else() {
     accepted(GOOD);
     accepted(&with("cbs = \"64 KB\"\neir = \"0\"\nebs = \"0\"\n", ""));
-    accepted(&with("cir = \"100 Mbit/s\"\ncbs = \"64 KB\"\neir = \"0\"\nebs = \"0\"", "eir = \"64 kbit/s\""));
+    accepted(&with(
+        "cir = \"100 Mbit/s\"\ncbs = \"64 KB\"\neir = \"0\"\nebs = \"0\"",
+        "eir = \"64 kbit/s\"",
+    ));
     accepted(&with("cir = \"100 Mbit/s\"", "cir = \"400 Gbit/s\""));
 }
 
 #[test]
 fn a_rate_that_is_none() {
     for rate in ["100", "100 Mbps", "fast", "-1 Mbit/s", "1.5 bit/s"] {
-        refused(with("100 Mbit/s", rate), "13:7", &[&format!("{rate:?} is not a"), "like \"100 Mbit/s\""]);
+        refused(
+            with("100 Mbit/s", rate),
+            "13:7",
+            &[&format!("{rate:?} is not a"), "like \"100 Mbit/s\""],
+        );
     }
     refused(with("\"100 Mbit/s\"", "100"), "13:7", &["this is an integer", "has to be a string"]);
-    refused(with("100 Mbit/s", "63 kbit/s"), "13:7", &["63 kbit/s is outside 64 kbit/s–400 Gbit/s"]);
+    refused(
+        with("100 Mbit/s", "63 kbit/s"),
+        "13:7",
+        &["63 kbit/s is outside 64 kbit/s–400 Gbit/s"],
+    );
     refused(with("100 Mbit/s", "400.1 Gbit/s"), "13:7", &["400.1 Gbit/s is outside"]);
 }
 
@@ -69,8 +81,8 @@ fn a_profile_that_lets_nothing_pass() {
 #[test]
 fn a_burst_without_a_rate() {
     refused(with("ebs = \"0\"", "ebs = \"64 KB\""), "16:7", &["ebs without eir"]);
-    let text =
-        with("cir = \"100 Mbit/s\"", "cir = \"0\"").replace("eir = \"0\"\nebs = \"0\"", "eir = \"1 Mbit/s\"");
+    let text = with("cir = \"100 Mbit/s\"", "cir = \"0\"")
+        .replace("eir = \"0\"\nebs = \"0\"", "eir = \"1 Mbit/s\"");
     refused(&text, "14:7", &["cbs without cir"]);
 }
 
@@ -117,7 +129,11 @@ fn one_profile_name_twice() {
 
 #[test]
 fn an_unknown_key_of_a_profile_or_a_storm() {
-    refused(with("eir = \"0\"", "pir = \"0\"\neir = \"0\""), "15:1", &["unknown key \"pir\" in [[profile]]"]);
+    refused(
+        with("eir = \"0\"", "pir = \"0\"\neir = \"0\""),
+        "15:1",
+        &["unknown key \"pir\" in [[profile]]"],
+    );
     refused(
         with("broadcast =", "broadcasts ="),
         "23:11",
@@ -130,7 +146,11 @@ fn a_storm_limit_that_is_none() {
     accepted(&with("{ broadcast = 1000, multicast = \"off\" }", "\"off\""));
     accepted(&with("broadcast = 1000, multicast = \"off\"", "unknown = 1"));
     refused(with("1000", "0"), "23:23", &["broadcast: 0 is outside 1–10000000"]);
-    refused(with("1000", "\"1000/s\""), "23:23", &["broadcast: wrong type", "frames/s, or \"off\""]);
+    refused(
+        with("1000", "\"1000/s\""),
+        "23:23",
+        &["broadcast: wrong type", "frames/s, or \"off\""],
+    );
     refused(
         with("{ broadcast = 1000, multicast = \"off\" }", "1000"),
         "23:9",

@@ -1,4 +1,5 @@
-//! `sillon check` on suppression and its bindings: a test for each rule gives the place and the words that have to be there.
+//! `sillon check` on suppression and its bindings: a test for each rule gives the place and the
+//! words that have to be there.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
 #[path = "common/check.rs"]
@@ -61,7 +62,11 @@ fn bindings_are_for_segments_that_suppress() {
     let words = ["nothing is answered in this segment", "add suppress = true"];
     refused(text.replace("suppress = true\n", ""), "16:13", &words);
     refused(text.replace("suppress = true", "suppress = false"), "17:13", &words);
-    refused(with("suppress = true", "suppress = \"yes\""), "11:12", &["true or false, without quotes"]);
+    refused(
+        with("suppress = true", "suppress = \"yes\""),
+        "11:12",
+        &["true or false, without quotes"],
+    );
 }
 
 #[test]
@@ -98,11 +103,16 @@ fn a_binding_is_one_that_the_attachment_may_claim() {
     );
     // Link-local addresses are in them, unless they are listed.
     refused(with("\"fd00::/64\"", "\"fe80::2/128\""), "17:43", &["fe80::1 is in none"]);
-    let listed =
-        |macs: &str| with("encap = \"dot1q 2\"\n", &format!("encap = \"dot1q 2\"\nmacs = [\"{macs}\"]\n"));
+    let listed = |macs: &str| {
+        with("encap = \"dot1q 2\"\n", &format!("encap = \"dot1q 2\"\nmacs = [\"{macs}\"]\n"))
+    };
     accepted(&listed("02:00:00:00:00:02"));
-    refused(listed("02:00:00:00:00:03"), "23:13", &["02:00:00:00:00:02 is none of the attachment's macs"]);
-    let theirs =
-        listed("02:00:00:00:00:02").replace("10.0.0.1 02:00:00:00:00:01", "10.0.0.1 02:00:00:00:00:02");
+    refused(
+        listed("02:00:00:00:00:03"),
+        "23:13",
+        &["02:00:00:00:00:02 is none of the attachment's macs"],
+    );
+    let theirs = listed("02:00:00:00:00:02")
+        .replace("10.0.0.1 02:00:00:00:00:01", "10.0.0.1 02:00:00:00:00:02");
     refused(&theirs, "17:13", &["02:00:00:00:00:02 is another attachment's", "listed here"]);
 }

@@ -38,8 +38,11 @@ fn mode(node: &Node, port: &str) -> String {
 fn what_is_no_ethernet_device_is_no_port() {
     let mut fabric = fabric(Underlay::Direct);
     fabric.edges[0].netns.ip("tuntap add tun9 mode tun\nlink set tun9 up").unwrap();
-    for (role, hook) in [("access", "auto"), ("handover", "xdp"), ("uplink", "tc"), ("uplink", "auto")] {
-        let file = NodeFile::new("edge1", &[]).port_at("lo", role, hook).port_at("tun9", role, hook);
+    for (role, hook) in
+        [("access", "auto"), ("handover", "xdp"), ("uplink", "tc"), ("uplink", "auto")]
+    {
+        let file =
+            NodeFile::new("edge1", &[]).port_at("lo", role, hook).port_at("tun9", role, hook);
         let text = left_out(&mut fabric, &file, &[]);
         assert!(text.contains("\"lo\"") && text.contains("\"tun9\""), "{text}");
         assert_eq!(text.matches("no Ethernet device").count(), 2, "{text}");
@@ -56,7 +59,10 @@ fn a_port_that_becomes_another_device_under_its_name_carries_nothing() {
     node.netns.ip("link del p0\ntuntap add p0 mode tun\nlink set p0 up").unwrap();
     assert!(soon(|| node.show("ports").unwrap().iter().all(|port| port["name"] != "p0")));
     let log = || node.log();
-    assert!(soon(|| !log().is_empty()) && !log().contains("attached port=\"p0\" ifindex=3 mode=generic"));
+    assert!(
+        soon(|| !log().is_empty())
+            && !log().contains("attached port=\"p0\" ifindex=3 mode=generic")
+    );
 }
 
 /// A bridge `br0` in an edge, with the rig's underlay in it and the VTEP on it.
@@ -74,9 +80,17 @@ fn a_device_over_others_is_an_uplink_at_tc_by_itself() {
     bridged_underlay(&fabric);
     let wires = [0, 1].map(|edge| {
         let file = NodeFile::new(fabric.edges[edge].name(), &[fabric.vtep(edge, Family::V4)]);
-        let file = if edge == 0 { file.port_at("br0", "uplink", "auto") } else { file.port("up0", "uplink") };
-        let file =
-            file.port("p0", "access").segment("alder-lan", 100, "lan", &[fabric.vtep(1 - edge, Family::V4)]);
+        let file = if edge == 0 {
+            file.port_at("br0", "uplink", "auto")
+        } else {
+            file.port("up0", "uplink")
+        };
+        let file = file.port("p0", "access").segment(
+            "alder-lan",
+            100,
+            "lan",
+            &[fabric.vtep(1 - edge, Family::V4)],
+        );
         let wire = fabric.plug(edge, "p0").unwrap();
         fabric.edges[edge].start(&file.attach("alder-lan", "p0", "untagged")).unwrap();
         wire
@@ -94,9 +108,13 @@ fn a_driver_without_xdp_is_named_with_what_can_be_done() {
     bridged_underlay(&fabric);
     let file = NodeFile::new("edge1", &["10.99.0.1"]).port_at("br0", "uplink", "xdp");
     let text = left_out(&mut fabric, &file, &[]);
-    for word in
-        ["no XDP", "hook = \"tc\"", "--xdp-mode generic", "Operation not supported", "bpf_link_create"]
-    {
+    for word in [
+        "no XDP",
+        "hook = \"tc\"",
+        "--xdp-mode generic",
+        "Operation not supported",
+        "bpf_link_create",
+    ] {
         assert_eq!(text.matches(word).count(), 1, "{word} in {text}");
     }
 }
@@ -107,7 +125,8 @@ fn ports_that_face_servers_hear_frames_for_everybody_and_are_given_back_as_they_
     let _wires = ["p0", "p1", "p2"].map(|port| fabric.plug(0, port).unwrap());
     // p1 is so by its owner's wish.
     fabric.edges[0].netns.ip("link set p1 promisc on").unwrap();
-    let file = fabric.file(0).port("p0", "access").port_at("p1", "handover", "tc").port("p2", "access");
+    let file =
+        fabric.file(0).port("p0", "access").port_at("p1", "handover", "tc").port("p2", "access");
     fabric.edges[0].start(&file).unwrap();
     let node = &fabric.edges[0];
     for port in ["p0", "p1", "p2"] {
@@ -135,14 +154,16 @@ fn ports_that_face_servers_hear_frames_for_everybody_and_are_given_back_as_they_
 
 /// What the node's own stack hears on a port.
 fn own_stack(node: &Node, port: &str) -> [String; 3] {
-    ["ipv6/conf/PORT/disable_ipv6", "ipv4/conf/PORT/rp_filter", "ipv4/conf/PORT/arp_ignore"].map(|key| {
-        let path = format!("/proc/sys/net/{}", key.replace("PORT", port));
-        node.netns.run("cat", &[&path]).unwrap().trim().to_owned()
-    })
+    ["ipv6/conf/PORT/disable_ipv6", "ipv4/conf/PORT/rp_filter", "ipv4/conf/PORT/arp_ignore"].map(
+        |key| {
+            let path = format!("/proc/sys/net/{}", key.replace("PORT", port));
+            node.netns.run("cat", &[&path]).unwrap().trim().to_owned()
+        },
+    )
 }
 
-/// Programs are not asked of every frame (`tc_skip_classify`, and what comes before they are there): the node's own stack hears nothing on a port
-/// that faces servers all the same.
+/// Programs are not asked of every frame (`tc_skip_classify`, and what comes before they are
+/// there): the node's own stack hears nothing on a port that faces servers all the same.
 #[test]
 fn the_nodes_own_stack_is_closed_on_ports_that_face_servers() {
     const CLOSED: [&str; 3] = ["1", "1", "8"];
@@ -164,7 +185,8 @@ fn the_nodes_own_stack_is_closed_on_ports_that_face_servers() {
     assert_eq!(own_stack(node, "up0"), before[2], "the underlay is the owner's");
     node.netns.sysctl("net/ipv6/conf/p0/disable_ipv6", "0").unwrap();
     assert!(soon(|| own_stack(node, "p0") == CLOSED), "it is closed again");
-    // Without any program, as for a frame that none is asked of: what is for the node's own address does not get there.
+    // Without any program, as for a frame that none is asked of: what is for the node's own address
+    // does not get there.
     fabric.edges[0].kill().unwrap();
     let node = &fabric.edges[0];
     let links = format!("/sys/fs/bpf/sillon/edge1/v{ABI_VERSION}/links");
@@ -172,13 +194,15 @@ fn the_nodes_own_stack_is_closed_on_ports_that_face_servers() {
     let received = || {
         let all = node.netns.run("cat", &["/proc/net/snmp"]).unwrap();
         let line = all.lines().filter(|line| line.starts_with("Udp:")).nth(1).unwrap();
-        let numbers: Vec<u64> = line.split_whitespace().skip(1).map(|word| word.parse().unwrap()).collect();
+        let numbers: Vec<u64> =
+            line.split_whitespace().skip(1).map(|word| word.parse().unwrap()).collect();
         // InDatagrams and NoPorts: it got to UDP.
         numbers[0] + numbers[1]
     };
     let [vtep, remote] = [0, 1].map(|edge| fabric.vtep(edge, Family::V4).parse().unwrap());
     let to = node.netns.mac("p0").unwrap();
-    let datagram = Frame::udp(Macs { from: [2, 0, 0, 0, 0, 9], to }, (remote, vtep), (9, 9), b"hello?");
+    let datagram =
+        Frame::udp(Macs { from: [2, 0, 0, 0, 0, 9], to }, (remote, vtep), (9, 9), b"hello?");
     let send = || (0..10).for_each(|_| wire.send(&datagram).unwrap());
     let none = received();
     send();
@@ -209,9 +233,13 @@ fn an_uplink_that_becomes_an_access_port_hears_frames_for_everybody() {
 #[test]
 fn unicast_for_others_passes_a_device_that_filters_addresses() {
     let mut fabric = fabric(Underlay::Direct);
-    // A bridge gives itself only what is for its own address, as hardware does, unless it is promiscuous.
+    // A bridge gives itself only what is for its own address, as hardware does, unless it is
+    // promiscuous.
     let wires: [Wire; 2] = ["t0", "p1"].map(|port| fabric.plug(0, port).unwrap());
-    fabric.edges[0].netns.ip("link add br0 type bridge\nlink set br0 up\nlink set t0 master br0").unwrap();
+    fabric.edges[0]
+        .netns
+        .ip("link add br0 type bridge\nlink set br0 up\nlink set t0 master br0")
+        .unwrap();
     let file = fabric.file(0).port_at("br0", "access", "tc").port("p1", "access").segment(
         "alder-lan",
         100,
@@ -226,13 +254,15 @@ fn unicast_for_others_passes_a_device_that_filters_addresses() {
     assert!(comes(&wires[1], "for you alone"));
 }
 
-/// The kernel runs XDP for a tap on skbs whenever the guest leaves a checksum or a super-packet to its card.
+/// The kernel runs XDP for a tap on skbs whenever the guest leaves a checksum or a super-packet to
+/// its card.
 #[test]
 fn xdp_is_refused_on_a_tap_whatever_it_faces() {
     let mut fabric = fabric(Underlay::Direct);
     fabric.edges[0].netns.ip("tuntap add tap9 mode tap\nlink set tap9 up").unwrap();
     for role in ["access", "handover", "uplink"] {
-        let text = left_out(&mut fabric, &NodeFile::new("edge1", &[]).port_at("tap9", role, "xdp"), &[]);
+        let text =
+            left_out(&mut fabric, &NodeFile::new("edge1", &[]).port_at("tap9", role, "xdp"), &[]);
         assert!(text.contains("hook = \"xdp\" is not for a tap"), "{role}: {text}");
         fabric.edges[0].start(&NodeFile::new("edge1", &[]).port_at("tap9", role, "auto")).unwrap();
         assert_eq!(mode(&fabric.edges[0], "tap9"), "tc", "{role}");
@@ -247,21 +277,29 @@ fn generic_xdp_is_refused_on_what_a_container_or_a_machine_sits_behind() {
     let _wires = ["p0", "p1"].map(|port| fabric.plug(0, port).unwrap());
     let generic = ["--xdp-mode", "generic"];
     // What is over another device has lost its tags when generic XDP sees it.
-    let devices =
-        "tuntap add tap8 mode tap\ntuntap add tap9 mode tap\nlink add br9 type bridge\nlink set br9 up";
+    let devices = "tuntap add tap8 mode tap\ntuntap add tap9 mode tap\nlink add br9 type bridge\nlink set br9 up";
     fabric.edges[0].netns.ip(devices).unwrap();
-    let file = NodeFile::new("edge1", &[]).port("p0", "access").port("p1", "handover").port("tap8", "access");
+    let file = NodeFile::new("edge1", &[])
+        .port("p0", "access")
+        .port("p1", "handover")
+        .port("tap8", "access");
     let file = file.port("tap9", "uplink").port("up0", "uplink");
     let text = left_out(&mut fabric, &file, &generic);
     assert_eq!(text.matches("generic XDP is not for a veth").count(), 3, "{text}");
     assert_eq!(text.matches("hook = \"xdp\" is not for a tap").count(), 2, "{text}");
     assert!(text.contains("hook = \"tc\""), "{text}");
     for encap in ["dot1q 7", "qinq 7.8", "port"] {
-        let file = NodeFile::new("edge1", &[]).port("br9", "access").segment("alder-lan", 100, "lan", &[]);
-        let text = left_out(&mut fabric, &file.key("mtu", 1400).attach("alder-lan", "br9", encap), &generic);
+        let file =
+            NodeFile::new("edge1", &[]).port("br9", "access").segment("alder-lan", 100, "lan", &[]);
+        let text = left_out(
+            &mut fabric,
+            &file.key("mtu", 1400).attach("alder-lan", "br9", encap),
+            &generic,
+        );
         assert!(text.contains("generic XDP sees no tags on a bridge"), "{text}");
     }
-    let file = NodeFile::new("edge1", &[]).port_at("p0", "access", "auto").port_at("up0", "uplink", "tc");
+    let file =
+        NodeFile::new("edge1", &[]).port_at("p0", "access", "auto").port_at("up0", "uplink", "tc");
     fabric.edges[0].start(&file).unwrap();
     assert_eq!(
         (mode(&fabric.edges[0], "p0"), mode(&fabric.edges[0], "up0")),

@@ -1,6 +1,7 @@
-//! Every pair of encapsulations, on one node and across both underlays: what the segment promises arrives at its other end, as the
-//! encapsulation there says. All pairs run at once on the same nodes, and all hosts have the same MACs and the same addresses.
-//! At XDP, at TC, and between the two.
+//! Every pair of encapsulations, on one node and across both underlays: what the segment promises
+//! arrives at its other end, as the encapsulation there says. All pairs run at once on the same
+//! nodes, and all hosts have the same MACs and the same addresses. At XDP, at TC, and between the
+//! two.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
@@ -19,7 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const TRANSFER: usize = 10_000_000;
 const ENCAPS: [&str; 5] = ["untagged", "dot1q 100", "qinq 200", "qinq 200.300", "port"];
 
-/// The tags of a host's frames behind an attachment; `inner` is what a transparent attachment carries through.
+/// The tags of a host's frames behind an attachment; `inner` is what a transparent attachment
+/// carries through.
 fn tags(encap: &str, inner: &[Tag]) -> Vec<Tag> {
     match encap {
         "untagged" => vec![],
@@ -68,8 +70,11 @@ fn lay_out(fabric: &mut Fabric, ends: Ends, hooks: Hooks) -> Vec<Pair> {
         let name = format!("op{index}-lan");
         let ports = [format!("a{index}"), format!("b{index}")];
         let [hook, far_hook] = hooks.ports;
-        for (edge, port, encap, hook) in [(0, &ports[0], one, hook), (far, &ports[1], two, far_hook)] {
-            files[edge] = files[edge].clone().port_at(port, "access", hook).attach(&name, port, encap);
+        for (edge, port, encap, hook) in
+            [(0, &ports[0], one, hook), (far, &ports[1], two, far_hook)]
+        {
+            files[edge] =
+                files[edge].clone().port_at(port, "access", hook).attach(&name, port, encap);
         }
         let wires = [fabric.plug(0, &ports[0]).unwrap(), fabric.plug(far, &ports[1]).unwrap()];
         let both_transparent = [one, two].iter().all(|encap| ["qinq 200", "port"].contains(encap));

@@ -1,4 +1,5 @@
-//! What goes wrong under traffic: agents that die, underlays that change, ports that vanish, files that are changed.
+//! What goes wrong under traffic: agents that die, underlays that change, ports that vanish, files
+//! that are changed.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
@@ -143,7 +144,9 @@ fn a_wrong_file_changes_nothing() {
 fn a_hangup_reloads() {
     let mut fabric = fabric(Underlay::Direct);
     hosts(&mut fabric, Family::V4);
-    fabric.edges[0].write(&file(&fabric, 0, Family::V4).segment("birch-lan", 200, "lan", &[])).unwrap();
+    fabric.edges[0]
+        .write(&file(&fabric, 0, Family::V4).segment("birch-lan", 200, "lan", &[]))
+        .unwrap();
     fabric.edges[0].signal(Signal::SIGHUP).unwrap();
     assert!(soon(|| fabric.edges[0].show("segments").unwrap().len() == 2));
 }
@@ -160,7 +163,8 @@ fn traffic_follows_a_route_without_a_loss() {
         let via = via.map(|via| via.replace(".00.", ".0.").replace(".01.", ".1."));
         let stream = stream(&wires[0], mac(2), &wires[1], || {
             for (way, closed) in [(1, 0), (0, 1), (1, 0)] {
-                // First the way that is to be left carries on; then it is closed, which nobody may notice any more.
+                // First the way that is to be left carries on; then it is closed, which nobody may
+                // notice any more.
                 edge.ip(&format!("route replace {to} via {} dev up{way}", via[way])).unwrap();
                 follows(&fabric, &format!("up{way}"), &text(routers[way].mac("edge0").unwrap()));
                 for (router, forwards) in [(way, "1"), (closed, "0")] {
@@ -181,8 +185,9 @@ fn traffic_follows_a_route_without_a_loss() {
 fn a_new_route_is_used_within_100_ms() {
     let mut fabric = fabric(Underlay::Routed);
     let wires = hosts(&mut fabric, Family::V4);
-    let taps = [0, 1]
-        .map(|router: usize| fabric.routers[router].enter(|| Ok(PacketSocket::open("edge0")?)).unwrap());
+    let taps = [0, 1].map(|router: usize| {
+        fabric.routers[router].enter(|| Ok(PacketSocket::open("edge0")?)).unwrap()
+    });
     let mut took = Vec::new();
     for way in [1, 0].into_iter().cycle().take(10) {
         taps.iter().for_each(|tap| while tap.try_receive().unwrap().is_some() {});
@@ -220,8 +225,9 @@ fn a_smaller_underlay_mtu_is_obeyed() {
 fn flows_share_paths_of_equal_cost_and_move_when_one_breaks() {
     let mut fabric = fabric(Underlay::Routed);
     let wires = hosts(&mut fabric, Family::V4);
-    let taps = [0, 1]
-        .map(|router: usize| fabric.routers[router].enter(|| Ok(PacketSocket::open("edge0")?)).unwrap());
+    let taps = [0, 1].map(|router: usize| {
+        fabric.routers[router].enter(|| Ok(PacketSocket::open("edge0")?)).unwrap()
+    });
     let flows = |word: &str| {
         for port in 0..64 {
             let macs = Macs { from: mac(1), to: mac(2) };
@@ -243,7 +249,10 @@ fn flows_share_paths_of_equal_cost_and_move_when_one_breaks() {
     fabric.edges[0].netns.ip("link set up0 down").unwrap();
     follows(&fabric, "up1", &text(fabric.routers[1].mac("edge0").unwrap()));
     assert_eq!(flows("moved"), [0, 64]);
-    assert_eq!(wires[1].drain().unwrap().iter().filter(|frame| frame.contains(b"moved")).count(), 64);
+    assert_eq!(
+        wires[1].drain().unwrap().iter().filter(|frame| frame.contains(b"moved")).count(),
+        64
+    );
 }
 
 #[test]
@@ -256,19 +265,24 @@ fn a_second_way_is_used_within_100_ms() {
     let mut ports = (0..64).cycle();
     let mut send = || {
         let ports = (ports.next().unwrap(), 7);
-        wires[0].send(&Frame::udp(macs, (common::v4(1), common::v4(2)), ports, b"which way?")).unwrap();
+        wires[0]
+            .send(&Frame::udp(macs, (common::v4(1), common::v4(2)), ports, b"which way?"))
+            .unwrap();
         thread::sleep(Duration::from_millis(1));
     };
     let mut took = Vec::new();
     for _ in 0..5 {
         edge.ip("route replace 10.99.0.2 via 10.98.0.2 dev up0").unwrap();
         follows(&fabric, "up0", &text(fabric.routers[0].mac("edge0").unwrap()));
-        // What the programs remember of the flow is new when its ways change, and would hold for a while.
+        // What the programs remember of the flow is new when its ways change, and would hold for a
+        // while.
         thread::sleep(REMEMBERED);
         (0..8).for_each(|_| send());
         while tap.try_receive().unwrap().is_some() {}
-        edge.ip("route replace 10.99.0.2 nexthop via 10.98.0.2 dev up0 nexthop via 10.98.1.2 dev up1")
-            .unwrap();
+        edge.ip(
+            "route replace 10.99.0.2 nexthop via 10.98.0.2 dev up0 nexthop via 10.98.1.2 dev up1",
+        )
+        .unwrap();
         let changed = Instant::now();
         let is_ours = |bytes: Vec<u8>| Frame(bytes).contains(b"which way?");
         while !std::iter::from_fn(|| tap.try_receive().unwrap()).any(is_ours) {
@@ -285,20 +299,24 @@ fn a_second_way_is_used_within_100_ms() {
 fn a_neighbours_new_address_is_used_within_100_ms() {
     let mut fabric = fabric(Underlay::Direct);
     let wire = fabric.plug(0, "p0").unwrap();
-    // As fast as the wire takes them, which is more broadcasts than an attachment may flood by default.
+    // As fast as the wire takes them, which is more broadcasts than an attachment may flood by
+    // default.
     let file = file(&fabric, 0, Family::V4).key("storm", "\"off\"");
     fabric.edges[0].start(&file).unwrap();
     // No agent at the far edge: its end of the underlay shows what is on it.
     let tap = fabric.edges[1].netns.enter(|| Ok(PacketSocket::open("up0")?)).unwrap();
     let mut took = Vec::new();
     for host in (11..=12).cycle().take(10) {
-        let change = format!("neigh replace 10.99.0.2 lladdr {} dev up0 nud permanent", text(mac(host)));
+        let change =
+            format!("neigh replace 10.99.0.2 lladdr {} dev up0 nud permanent", text(mac(host)));
         fabric.edges[0].netns.ip(&change).unwrap();
         let changed = Instant::now();
         while changed.elapsed() < common::PATIENCE {
             wire.send(&datagram(1, BROADCAST, "whose?")).unwrap();
             let is_ours = |bytes: &Vec<u8>| Frame(bytes.clone()).contains(b"whose?");
-            let frame = std::iter::from_fn(|| tap.receive(common::PATIENCE).unwrap()).find(is_ours).unwrap();
+            let frame = std::iter::from_fn(|| tap.receive(common::PATIENCE).unwrap())
+                .find(is_ours)
+                .unwrap();
             if frame[..6] == mac(host) {
                 break;
             }
@@ -316,7 +334,10 @@ fn a_tunnel_follows_an_uplink_whose_address_changes() {
     let wires = hosts(&mut fabric, Family::V6);
     fabric.edges[1].netns.ip("link set up0 address 02:99:00:00:00:02").unwrap();
     // The near edge hears of it by neighbour discovery, the far edge by netlink.
-    fabric.edges[0].netns.ip("neigh replace fd99::2 lladdr 02:99:00:00:00:02 dev up0 nud reachable").unwrap();
+    fabric.edges[0]
+        .netns
+        .ip("neigh replace fd99::2 lladdr 02:99:00:00:00:02 dev up0 nud reachable")
+        .unwrap();
     follows(&fabric, "up0", "02:99:00:00:00:02");
     wires[0].send(&datagram(1, mac(2), "to the new address")).unwrap();
     assert!(comes(&wires[1], "to the new address"));
@@ -327,18 +348,27 @@ fn a_port_that_comes_back_is_a_port_again() {
     let mut fabric = fabric(Underlay::Direct);
     let wires = hosts(&mut fabric, Family::V4);
     let third = {
-        let file = file(&fabric, 1, Family::V4).port("p1", "access").attach("alder-lan", "p1", "untagged");
+        let file =
+            file(&fabric, 1, Family::V4).port("p1", "access").attach("alder-lan", "p1", "untagged");
         let wire = fabric.plug(1, "p1").unwrap();
         fabric.edges[1].reload(&file).unwrap();
         wire
     };
     fabric.edges[1].netns.ip("link del p0").unwrap();
-    assert!(soon(|| fabric.edges[1].show("ports").unwrap().iter().all(|port| port["name"] != "p0")));
+    assert!(soon(|| fabric.edges[1]
+        .show("ports")
+        .unwrap()
+        .iter()
+        .all(|port| port["name"] != "p0")));
     wires[0].send(&datagram(1, BROADCAST, "to who is left")).unwrap();
     assert!(comes(&third, "to who is left"));
     let again = fabric.plug(1, "p0").unwrap();
     // XDP is what comes last.
-    assert!(soon(|| fabric.edges[1].netns.run("ip", &["link", "show", "p0"]).unwrap().contains("xdp")));
+    assert!(soon(|| fabric.edges[1]
+        .netns
+        .run("ip", &["link", "show", "p0"])
+        .unwrap()
+        .contains("xdp")));
     let wires = [wires.into_iter().next().unwrap(), again];
     greet(&wires);
     nothing_lost("after the port came back", &stream_for(&wires, 100));

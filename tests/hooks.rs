@@ -1,5 +1,6 @@
-//! Ports whose frames are seen to at TC: what is theirs alone, and what they have in common with those at XDP. Every pair of encapsulations is in
-//! `encapsulations.rs`, who may receive what in `isolation.rs`.
+//! Ports whose frames are seen to at TC: what is theirs alone, and what they have in common with
+//! those at XDP. Every pair of encapsulations is in `encapsulations.rs`, who may receive what in
+//! `isolation.rs`.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
@@ -9,25 +10,30 @@ use std::time::Duration;
 
 use common::{comes, datagram, fabric, mac, soon, stays_away, stream};
 use serde_json::Value;
-use sillon_rig::{Fabric, Family, KernelHost, NodeFile, PacketSocket, Tag, Underlay, Wire, frame::BROADCAST};
+use sillon_rig::{
+    Fabric, Family, KernelHost, NodeFile, PacketSocket, Tag, Underlay, Wire, frame::BROADCAST,
+};
 
 /// Bytes of a transfer: enough for many super-packets.
 const BYTES: usize = 32 << 20;
 /// Most that a packet has.
 const MTU: u64 = 1500;
 
-/// A segment between `p0` and `p1` of one edge and `p0` of the other; all ports are at `hook`, and the uplinks at `uplink`.
+/// A segment between `p0` and `p1` of one edge and `p0` of the other; all ports are at `hook`, and
+/// the uplinks at `uplink`.
 fn file(fabric: &Fabric, edge: usize, hook: &str, uplink: &str) -> NodeFile {
     let remote = fabric.vtep(1 - edge, Family::V4);
-    let file = fabric.file_at(edge, uplink).port_at("p0", "access", hook).port_at("p1", "access", hook);
-    let file = file.segment("alder-lan", 100, "lan", &[remote]).attach("alder-lan", "p0", "untagged");
+    let file =
+        fabric.file_at(edge, uplink).port_at("p0", "access", hook).port_at("p1", "access", hook);
+    let file =
+        file.segment("alder-lan", 100, "lan", &[remote]).attach("alder-lan", "p0", "untagged");
     if edge == 0 { file.attach("alder-lan", "p1", "dot1q 100") } else { file }
 }
 
 /// Host 1 at edge 0, host 2 at edge 1, whose second port has no attachment.
 fn wires(fabric: &mut Fabric, hook: &str, uplink: &str) -> [Wire; 4] {
-    let wires =
-        [(0, "p0"), (1, "p0"), (1, "p1"), (0, "p1")].map(|(edge, port)| fabric.plug(edge, port).unwrap());
+    let wires = [(0, "p0"), (1, "p0"), (1, "p1"), (0, "p1")]
+        .map(|(edge, port)| fabric.plug(edge, port).unwrap());
     start(fabric, hook, uplink);
     wires
 }
@@ -42,7 +48,9 @@ fn start(fabric: &mut Fabric, hook: &str, uplink: &str) {
 /// The rig readies its underlay for XDP.
 fn ready_underlay_for_tc(fabric: &Fabric) {
     for edge in &fabric.edges {
-        edge.netns.run("ethtool", &["-K", "up0", "tx", "on", "tso", "on", "gso", "on", "gro", "on"]).unwrap();
+        edge.netns
+            .run("ethtool", &["-K", "up0", "tx", "on", "tso", "on", "gso", "on", "gro", "on"])
+            .unwrap();
     }
 }
 
@@ -80,7 +88,8 @@ fn kernels(wires: [Wire; 4]) -> [KernelHost; 2] {
     })
 }
 
-/// Sends bytes from one host to the other, and says how many bytes a frame had where it came in and where it went out.
+/// Sends bytes from one host to the other, and says how many bytes a frame had where it came in and
+/// where it went out.
 fn bytes_a_frame(fabric: &Fabric, hosts: &[KernelHost; 2], (from, to): (usize, &str)) -> [u64; 2] {
     let edges = [from, 1 - from];
     let before = edges.map(|edge| traffic(fabric, edge));
@@ -103,7 +112,8 @@ fn super_packets_cross_whole() {
     }
 }
 
-/// What a virtual machine's kernel leaves to its card goes through the tap and the tunnel as it is, both ways.
+/// What a virtual machine's kernel leaves to its card goes through the tap and the tunnel as it is,
+/// both ways.
 #[test]
 fn a_virtual_machine_behind_a_tap_keeps_its_super_packets() {
     let mut fabric = fabric(Underlay::Direct);
@@ -124,7 +134,8 @@ fn a_virtual_machine_behind_a_tap_keeps_its_super_packets() {
 fn behind_an_uplink_at_xdp_packets_become_super_packets_again() {
     let mut fabric = fabric(Underlay::Direct);
     let hosts = kernels(wires(&mut fabric, "tc", "xdp"));
-    // One of these packets is a frame of the uplink's, which counts it there; the kernel of the host puts as many together as came at once.
+    // One of these packets is a frame of the uplink's, which counts it there; the kernel of the
+    // host puts as many together as came at once.
     for to in ["10.0.0.2", "fd00::2"] {
         let [sent, _] = bytes_a_frame(&fabric, &hosts, (0, to));
         assert!(sent > 4 * MTU, "{to}: {sent} bytes a frame");
@@ -137,7 +148,8 @@ fn a_profile_charges_what_goes_on_the_wire() {
     let wires = wires(&mut fabric, "tc", "tc");
     let remote = fabric.vtep(1, Family::V4);
     let file = fabric.file_at(0, "tc").port_at("p0", "access", "tc").port_at("p1", "access", "tc");
-    let file = file.segment("alder-lan", 100, "lan", &[remote]).attach("alder-lan", "p0", "untagged");
+    let file =
+        file.segment("alder-lan", 100, "lan", &[remote]).attach("alder-lan", "p0", "untagged");
     let file = file.key("ingress", "\"fast\"").attach("alder-lan", "p1", "dot1q 100");
     let file = file.profile("fast").key("cir", "\"100 Gbit/s\"").key("cbs", "\"64 MiB\"");
     fabric.edges[0].reload(&file).unwrap();
@@ -147,7 +159,8 @@ fn a_profile_charges_what_goes_on_the_wire() {
     let guards = fabric.edges[0].show("guards").unwrap();
     let guard = guards.iter().find(|guard| guard["port"] == "p0").unwrap();
     let charged = guard["ingress"]["green"]["bytes"].as_u64().unwrap();
-    // Each packet has 1448 bytes of what is sent, and 66 of headers, of which a super-packet has but one.
+    // Each packet has 1448 bytes of what is sent, and 66 of headers, of which a super-packet has
+    // but one.
     let on_the_wire = BYTES as u64 / 1448 * 1514;
     assert!(charged >= on_the_wire, "{charged} bytes of {on_the_wire}");
 }
@@ -172,7 +185,9 @@ fn the_nodes_own_stack_says_nothing_on_a_port_at_tc() {
     greet(&wires);
     let before = fabric.edges[0].dropped("p0", "host-egress").unwrap();
     let netns = &fabric.edges[0].netns;
-    netns.ip("addr add 10.77.0.1/24 dev p0\nneigh add 10.77.0.2 lladdr 02:00:00:00:00:01 dev p0").unwrap();
+    netns
+        .ip("addr add 10.77.0.1/24 dev p0\nneigh add 10.77.0.2 lladdr 02:00:00:00:00:01 dev p0")
+        .unwrap();
     let _ = netns.run("ping", &["-c", "1", "-W", "1", "10.77.0.2"]);
     assert!(fabric.edges[0].dropped("p0", "host-egress").unwrap() > before);
 }
@@ -210,13 +225,15 @@ fn a_flush_takes_a_port_at_tc_down() {
 
 /// How many frames a device of edge 0 has sent.
 fn sent(fabric: &Fabric, device: &str) -> u64 {
-    let links = fabric.edges[0].netns.run("ip", &["-j", "-s", "link", "show", "dev", device]).unwrap();
+    let links =
+        fabric.edges[0].netns.run("ip", &["-j", "-s", "link", "show", "dev", device]).unwrap();
     let links: Value = serde_json::from_str(&links).unwrap();
     links[0]["stats64"]["tx"]["packets"].as_u64().unwrap()
 }
 
-/// Between two ports of one node, and out of a tunnel, a frame for one address is in the other network namespace without having been sent by the port's
-/// device; so it is no more if the far end comes to be in the node's own.
+/// Between two ports of one node, and out of a tunnel, a frame for one address is in the other
+/// network namespace without having been sent by the port's device; so it is no more if the far end
+/// comes to be in the node's own.
 #[test]
 fn what_is_for_one_address_goes_to_the_far_end_at_once() {
     for uplink in ["tc", "xdp"] {
@@ -257,7 +274,8 @@ fn a_hook_is_told_and_can_not_be_changed_under_way() {
     let mut fabric = fabric(Underlay::Direct);
     let wires = wires(&mut fabric, "auto", "auto");
     greet(&wires);
-    let hooks = ["p0", "p1", "up0"].map(|name| port(&fabric, 0, name)["hook"].as_str().unwrap().to_owned());
+    let hooks =
+        ["p0", "p1", "up0"].map(|name| port(&fabric, 0, name)["hook"].as_str().unwrap().to_owned());
     assert_eq!(hooks, ["tc", "tc", "xdp"], "auto is TC on a veth that is no uplink");
     let refused = fabric.edges[0].reload(&file(&fabric, 0, "xdp", "auto")).unwrap_err();
     assert!(format!("{refused:#}").contains("hook"), "{refused:#}");
@@ -272,11 +290,16 @@ fn a_hook_is_told_and_can_not_be_changed_under_way() {
         comes(&wires[0], "I am 2")
     }));
     let proof = fabric.edges[0].sillon(&["verify", "--node", fabric.edges[0].name()]).unwrap();
-    assert!(proof.status.success(), "{}", String::from_utf8_lossy(&[proof.stdout, proof.stderr].concat()));
+    assert!(
+        proof.status.success(),
+        "{}",
+        String::from_utf8_lossy(&[proof.stdout, proof.stderr].concat())
+    );
 }
 
-/// How many instructions the verifier may walk through. The kernel gives up at a million; long before that an agent starts slowly, and is taken
-/// over slowly: half a million were two seconds and a half.
+/// How many instructions the verifier may walk through. The kernel gives up at a million; long
+/// before that an agent starts slowly, and is taken over slowly: half a million were two seconds
+/// and a half.
 const WALK: u32 = 200_000;
 
 #[test]

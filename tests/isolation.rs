@@ -1,5 +1,6 @@
-//! Isolation: random and forged frames are sent into every port and onto the underlay, and every frame that comes out anywhere is held
-//! against a model of who may receive it, which is written from the documents and knows nothing of the implementation.
+//! Isolation: random and forged frames are sent into every port and onto the underlay, and every
+//! frame that comes out anywhere is held against a model of who may receive it, which is written
+//! from the documents and knows nothing of the implementation.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
@@ -79,7 +80,8 @@ fn file(fabric: &Fabric, edge: usize, hooks: Hooks) -> NodeFile {
     }
     for (name, vni, family) in SEGMENTS {
         // What guards drop is another matter: here they let through what they can.
-        file = file.segment(name, vni, "lan", &[fabric.vtep(1 - edge, family)]).key("move_limit", 0);
+        file =
+            file.segment(name, vni, "lan", &[fabric.vtep(1 - edge, family)]).key("move_limit", 0);
     }
     let here = PLACES.iter().filter(|place| place.edge == edge);
     here.fold(file, |file, place| {
@@ -108,14 +110,15 @@ fn classify(edge: usize, port: usize, tags: &[Tag]) -> Option<&'static Place> {
     };
     let untagged = [Tag { vid: 0, ..Tag::c(0) }, Tag { vid: 0, ..Tag::s(0) }];
     let is_priority = |tags: &[Tag]| {
-        tags.len() == 1 && untagged.iter().any(|tag| (tag.tpid, tag.vid) == (tags[0].tpid, tags[0].vid))
+        tags.len() == 1
+            && untagged.iter().any(|tag| (tag.tpid, tag.vid) == (tags[0].tpid, tags[0].vid))
     };
     if is_priority(tags) {
         return here().find(|place| place.tags.is_empty());
     }
-    here()
-        .find(|place| is(tags, place))
-        .or_else(|| here().find(|place| place.transparent && !tags.is_empty() && is(&tags[..1], place)))
+    here().find(|place| is(tags, place)).or_else(|| {
+        here().find(|place| place.transparent && !tags.is_empty() && is(&tags[..1], place))
+    })
 }
 
 struct Sent {
@@ -126,7 +129,8 @@ struct Sent {
 }
 
 impl Sent {
-    /// Whether the frame may come out at an attachment: of the same segment, another one, and with this attachment's tags.
+    /// Whether the frame may come out at an attachment: of the same segment, another one, and with
+    /// this attachment's tags.
     fn may_reach(&self, edge: usize, port: usize, came: &Frame) -> bool {
         let from_here = self.from == From::Port(edge, port);
         let out = classify(edge, port, &came.tags());
@@ -135,7 +139,9 @@ impl Sent {
 
     /// Whether it is a plain broadcast, which must come out at all other attachments.
     fn must_arrive(&self) -> bool {
-        self.segment.is_some() && self.frame.0[..6] == BROADCAST && matches!(self.from, From::Port(..))
+        self.segment.is_some()
+            && self.frame.0[..6] == BROADCAST
+            && matches!(self.from, From::Port(..))
     }
 }
 
@@ -177,7 +183,8 @@ impl Forge {
 
     /// A frame without tags that carries `mark` somewhere.
     fn plain(&mut self, mark: &[u8]) -> Frame {
-        // Hosts send from their own addresses mostly; some forge those of others, of the nodes, or of nobody.
+        // Hosts send from their own addresses mostly; some forge those of others, of the nodes, or
+        // of nobody.
         let macs = Macs { from: self.mac(), to: self.mac() };
         let [from, to] = [self.vtep(), self.vtep()];
         match self.rng.u8(..4) {
@@ -203,7 +210,10 @@ impl Forge {
     }
 
     fn vxlan(&mut self, macs: Macs, ips: (IpAddr, IpAddr), inner: &Frame) -> Frame {
-        let vni = *self.rng.choice(&[100, 200, 300, 400, 100, 200, 300, 400, 0, 1, 401, 0xff_ffff]).unwrap();
+        let vni = *self
+            .rng
+            .choice(&[100, 200, 300, 400, 100, 200, 300, 400, 0, 1, 401, 0xff_ffff])
+            .unwrap();
         let flags = if self.rng.u8(..8) == 0 { self.rng.u8(..) } else { 8 };
         let port = if self.rng.u8(..8) == 0 { 8472 } else { 4789 };
         let [_, a, b, c] = u32::to_be_bytes(vni);
@@ -212,7 +222,8 @@ impl Forge {
     }
 }
 
-/// The VNI and source of a frame that edge 0 must take for a tunnel of its own, by RFC 7348 and the configuration.
+/// The VNI and source of a frame that edge 0 must take for a tunnel of its own, by RFC 7348 and the
+/// configuration.
 fn tunnelled(fabric: &Fabric, frame: &Frame, edge_mac: [u8; 6]) -> Option<(&'static str, Frame)> {
     if frame.0[..6] != edge_mac {
         return None;
@@ -232,8 +243,10 @@ fn tunnelled(fabric: &Fabric, frame: &Frame, edge_mac: [u8; 6]) -> Option<(&'sta
     let &[flags, _, _, _, a, b, c, _, ..] = payload else { return None };
     let vni = u32::from_be_bytes([0, a, b, c]);
     let (name, _, family) = SEGMENTS.into_iter().find(|segment| segment.1 == vni)?;
-    let is = |address: IpAddr, edge| address == fabric.vtep(edge, family).parse::<IpAddr>().unwrap();
-    let is_ours = udp.destination_port() == 4789 && flags & 8 != 0 && is(source, 1) && is(destination, 0);
+    let is =
+        |address: IpAddr, edge| address == fabric.vtep(edge, family).parse::<IpAddr>().unwrap();
+    let is_ours =
+        udp.destination_port() == 4789 && flags & 8 != 0 && is(source, 1) && is(destination, 0);
     is_ours.then(|| (name, Frame(payload[8..].to_vec())))
 }
 
@@ -278,10 +291,16 @@ impl Arena {
     fn forge(&self, seed: u64) -> Forge {
         let ports = (0..PORTS).map(|port| format!("p{port}")).chain(["up0".to_owned()]);
         let macs = ports.flat_map(|port| {
-            self.fabric.edges.iter().map(move |edge| edge.netns.mac(&port).unwrap()).collect::<Vec<_>>()
+            self.fabric
+                .edges
+                .iter()
+                .map(move |edge| edge.netns.mac(&port).unwrap())
+                .collect::<Vec<_>>()
         });
         let vteps = [0, 1].map(|edge| {
-            [Family::V4, Family::V6].map(|family| self.fabric.vtep(edge, family).parse().unwrap()).to_vec()
+            [Family::V4, Family::V6]
+                .map(|family| self.fabric.vtep(edge, family).parse().unwrap())
+                .to_vec()
         });
         Forge { rng: Rng::with_seed(seed), node_macs: macs.collect(), vteps }
     }
@@ -317,13 +336,17 @@ impl Arena {
     fn check(&mut self) {
         for (at, wire) in &self.wires {
             for came in wire.drain().unwrap() {
-                let serial = serial(&came).unwrap_or_else(|| panic!("who sent this to {at:?}? {came:?}"));
+                let serial =
+                    serial(&came).unwrap_or_else(|| panic!("who sent this to {at:?}? {came:?}"));
                 let sent = &self.sent[serial];
-                let wrong = || format!("{:?} sent {:?}, and at {at:?} came {came:?}", sent.from, sent.frame);
+                let wrong = || {
+                    format!("{:?} sent {:?}, and at {at:?} came {came:?}", sent.from, sent.frame)
+                };
                 assert!(sent.may_reach(at.0, at.1, &came), "{}", wrong());
                 let times = self.arrived.entry((serial, *at)).or_default();
                 *times += 1;
-                // Two places of one segment on one port would each get their copy; there are none here.
+                // Two places of one segment on one port would each get their copy; there are none
+                // here.
                 assert_eq!(*times, 1, "twice: {}", wrong());
                 self.from_underlay += usize::from(sent.from == From::Underlay);
             }
@@ -336,7 +359,8 @@ impl Arena {
         for (serial, sent) in self.sent.iter().enumerate().filter(|(_, sent)| sent.must_arrive()) {
             let is_plain = sent.frame.popped(sent.frame.tags().len()).0;
             let From::Port(edge, port) = sent.from else { continue };
-            // What no operator may send, or may not send to this end: those have tests of their own.
+            // What no operator may send, or may not send to this end: those have tests of their
+            // own.
             let is_nodes = node_macs.iter().any(|mac| is_plain[6..12] == *mac);
             if is_plain[6] & 1 == 1 || is_nodes || !only_own_tags(edge, port, &sent.frame) {
                 continue;
@@ -359,17 +383,20 @@ fn only_own_tags(edge: usize, port: usize, frame: &Frame) -> bool {
     let behind = frame.popped(frame.tags().len()).0;
     let is_habit = behind[12] >= 0x91 && behind[12] <= 0x93 && behind[13] == 0;
     !is_habit
-        && classify(edge, port, &frame.tags()).is_some_and(|place| frame.tags().len() == place.tags.len())
+        && classify(edge, port, &frame.tags())
+            .is_some_and(|place| frame.tags().len() == place.tags.len())
 }
 
-/// Every frame that was sent into a port was taken for an attachment, or dropped at the port for a reason.
+/// Every frame that was sent into a port was taken for an attachment, or dropped at the port for a
+/// reason.
 fn every_frame_is_accounted_for(arena: &Arena) {
     for edge in 0..2 {
         let node = &arena.fabric.edges[edge];
         let (ports, drops) = (node.show("ports").unwrap(), node.show("drops").unwrap());
         for port in 0..PORTS {
             let name = format!("p{port}");
-            let sent = arena.sent.iter().filter(|sent| sent.from == From::Port(edge, port)).count() as u64;
+            let sent =
+                arena.sent.iter().filter(|sent| sent.from == From::Port(edge, port)).count() as u64;
             let here = ports.iter().find(|view| view["name"] == name.as_str()).unwrap();
             let taken: u64 = here["attachments"]
                 .as_array()
@@ -377,14 +404,19 @@ fn every_frame_is_accounted_for(arena: &Arena) {
                 .iter()
                 .map(|attachment| attachment["traffic"]["in_frames"].as_u64().unwrap())
                 .sum();
-            let at_port =
-                drops.iter().filter(|drop| drop["scope"] == "port" && drop["name"] == name.as_str());
+            let at_port = drops
+                .iter()
+                .filter(|drop| drop["scope"] == "port" && drop["name"] == name.as_str());
             // What the node's own stack tried to send is no frame of ours.
             let dropped: u64 = at_port
                 .filter(|drop| drop["reason"] != "host-egress")
                 .map(|drop| drop["frames"].as_u64().unwrap())
                 .sum();
-            assert_eq!(taken + dropped, sent, "edge {edge} {name}: {taken} taken, {dropped} dropped");
+            assert_eq!(
+                taken + dropped,
+                sent,
+                "edge {edge} {name}: {taken} taken, {dropped} dropped"
+            );
         }
     }
 }
@@ -423,7 +455,10 @@ fn nothing_strays(hooks: [Hooks; 2]) {
     }
     thread::sleep(common::SILENCE);
     arena.check();
-    assert!(arena.check_broadcasts(&forge.node_macs) > FRAMES / 50, "too few broadcasts to prove anything");
+    assert!(
+        arena.check_broadcasts(&forge.node_macs) > FRAMES / 50,
+        "too few broadcasts to prove anything"
+    );
     eprintln!("{} came out of the underlay", arena.from_underlay);
     assert!(arena.from_underlay > FRAMES / 250, "too few tunnelled frames to prove anything");
     every_frame_is_accounted_for(&arena);
@@ -445,8 +480,8 @@ fn is_in_its_own_vni(hooks: Hooks) {
     let tap = arena.fabric.edges[1].netns.enter(|| Ok(PacketSocket::open("up0")?)).unwrap();
     let mut seen = 0;
     for place in PLACES.iter().filter(|place| place.edge == 0) {
-        let frame =
-            Frame::ethertype(Macs { from: mac(1), to: BROADCAST }, 0x0800, &mark(0)).tagged(place.tags);
+        let frame = Frame::ethertype(Macs { from: mac(1), to: BROADCAST }, 0x0800, &mark(0))
+            .tagged(place.tags);
         arena.wires[&(0, place.port)].send(&frame).unwrap();
         while let Some(bytes) = tap.receive(common::SILENCE).unwrap() {
             let outer = Frame(bytes);

@@ -1,5 +1,6 @@
-//! Jumbo frames: an underlay of 9216 bytes carries segments of 9000, in frames that the driver gives in several pieces; a port that needs none
-//! of that runs the program for frames in one piece.
+//! Jumbo frames: an underlay of 9216 bytes carries segments of 9000, in frames that the driver
+//! gives in several pieces; a port that needs none of that runs the program for frames in one
+//! piece.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
@@ -13,7 +14,8 @@ use sillon_rig::{
 
 const ETHERNET: usize = 14;
 
-/// A segment of 9000 bytes between `p0` of each edge, and one of 1500 between `p1`, whose devices have the usual MTU.
+/// A segment of 9000 bytes between `p0` of each edge, and one of 1500 between `p1`, whose devices
+/// have the usual MTU.
 fn lay_out(fabric: &mut Fabric, family: Family) -> [[Wire; 2]; 2] {
     [0, 1].map(|edge| {
         let wires = [fabric.plug(edge, "p0").unwrap(), fabric.plug(edge, "p1").unwrap()];
@@ -64,12 +66,16 @@ fn jumbos_cross(family: Family) {
         assert_eq!(program(edge, "up0"), "sillon_xdp_frag");
         assert_eq!(program(edge, "p1"), "sillon_xdp");
     }
-    // Flooded; then, each end known, decided and recalled. 4000 bytes are the first that are in two pieces.
+    // Flooded; then, each end known, decided and recalled. 4000 bytes are the first that are in two
+    // pieces.
     assert!(crosses(&near[0], &far[0], &sized(1, BROADCAST, 9000, false)), "flooded");
     assert!(crosses(&far[0], &near[0], &sized(2, mac(1), 9000, true)), "back");
     for size in [64, 1500, 4000, 8999, 9000] {
         for is_ip in [true, true, false] {
-            assert!(crosses(&near[0], &far[0], &sized(1, mac(2), size, is_ip)), "{size}, IP: {is_ip}");
+            assert!(
+                crosses(&near[0], &far[0], &sized(1, mac(2), size, is_ip)),
+                "{size}, IP: {is_ip}"
+            );
         }
     }
     let dropped = || fabric.edges[0].dropped("p0 untagged", "too-big").unwrap();
@@ -86,7 +92,11 @@ fn jumbos_cross(family: Family) {
     let port = shown("p0");
     let bytes = &port["attachments"][0]["traffic"]["in_bytes"];
     let sizes = 3 * (64 + 1500 + 4000 + 8999 + 9000) + 9000 + 9001;
-    assert_eq!(bytes.as_u64(), Some((sizes + 17 * ETHERNET) as u64), "each byte counts, in whichever piece");
+    assert_eq!(
+        bytes.as_u64(),
+        Some((sizes + 17 * ETHERNET) as u64),
+        "each byte counts, in whichever piece"
+    );
 }
 
 #[test]

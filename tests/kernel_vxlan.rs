@@ -1,4 +1,5 @@
-//! Interoperation: the remote is the kernel's own VXLAN device in a bridge, with kernel hosts on both sides.
+//! Interoperation: the remote is the kernel's own VXLAN device in a bridge, with kernel hosts on
+//! both sides.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
@@ -21,7 +22,8 @@ fn hosts(fabric: &mut Fabric, family: Family) -> [KernelHost; 2] {
     let bridged = plug_into_bridge(peer, host).unwrap();
     let wire = fabric.plug(0, "p0").unwrap();
     let file: NodeFile = fabric.file(0).port("p0", "access");
-    let file = file.segment("alder-lan", VNI, "lan", &[remote]).attach("alder-lan", "p0", "untagged");
+    let file =
+        file.segment("alder-lan", VNI, "lan", &[remote]).attach("alder-lan", "p0", "untagged");
     fabric.edges[0].start(&file).unwrap();
     [
         KernelHost::new(wire, "02:00:00:00:00:01", &["10.0.0.1/24", "fd00::1/64"]).unwrap(),
@@ -32,13 +34,18 @@ fn hosts(fabric: &mut Fabric, family: Family) -> [KernelHost; 2] {
 fn talks_with_the_kernel(family: Family) {
     let mut fabric = fabric(Underlay::Direct);
     let [one, two] = hosts(&mut fabric, family);
-    for (host, to) in [(&one, "10.0.0.2"), (&two, "10.0.0.1"), (&one, "fd00::2"), (&two, "fd00::1")] {
-        // Neither knows the other's MAC at first: ARP and neighbour discovery are flooded both ways.
+    for (host, to) in [(&one, "10.0.0.2"), (&two, "10.0.0.1"), (&one, "fd00::2"), (&two, "fd00::1")]
+    {
+        // Neither knows the other's MAC at first: ARP and neighbour discovery are flooded both
+        // ways.
         assert_eq!(host.ping(to, 3, 0.05).unwrap(), 3, "{family:?} {to}");
     }
-    for (from, to, address) in
-        [(&one, &two, "10.0.0.2"), (&two, &one, "10.0.0.1"), (&one, &two, "fd00::2"), (&two, &one, "fd00::1")]
-    {
+    for (from, to, address) in [
+        (&one, &two, "10.0.0.2"),
+        (&two, &one, "10.0.0.1"),
+        (&one, &two, "fd00::2"),
+        (&two, &one, "fd00::1"),
+    ] {
         let transfer = from.transfer(to, address.parse().unwrap(), 10_000_000).unwrap();
         assert!(transfer.intact, "{family:?} to {address}: {transfer:?}");
     }

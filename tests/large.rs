@@ -1,5 +1,5 @@
-//! Large tables: an agent that looks through many addresses serves others meanwhile, and one that was killed while it wrote them leaves
-//! nothing half done.
+//! Large tables: an agent that looks through many addresses serves others meanwhile, and one that
+//! was killed while it wrote them leaves nothing half done.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
@@ -57,8 +57,8 @@ fn is_served(node: &Node) -> bool {
     answer.contains("no request")
 }
 
-/// All entries are too old at once, so that the one walk that finds them so takes them all: who is served while some are gone and some are
-/// not is served in the midst of it.
+/// All entries are too old at once, so that the one walk that finds them so takes them all: who is
+/// served while some are gone and some are not is served in the midst of it.
 #[test]
 fn an_agent_that_looks_through_a_large_fdb_serves_others_meanwhile() {
     const MANY: u32 = 100_000;
@@ -67,7 +67,8 @@ fn an_agent_that_looks_through_a_large_fdb_serves_others_meanwhile() {
     let mut fabric = fabric(Underlay::Direct);
     let _wire = fabric.plug(0, "p0").unwrap();
     let file = fabric.file(0).with_node_keys("max_fdb = 200000\n").port("p0", "access");
-    let file = file.segment("alder-lan", 100, "lan", &[]).key("ageing", AGEING).key("mac_limit", MANY);
+    let file =
+        file.segment("alder-lan", 100, "lan", &[]).key("ageing", AGEING).key("mac_limit", MANY);
     let file = file.attach("alder-lan", "p0", "untagged").key("mac_limit", MANY);
     fabric.edges[0].start(&file).unwrap();
     // An agent that looked on would put right what no program has written.
@@ -83,7 +84,9 @@ fn an_agent_that_looks_through_a_large_fdb_serves_others_meanwhile() {
         fdb.insert(key(uid, number), FdbEntry::learned(Exit::attachment(1), seen), 0).unwrap();
     }
     let (learned, held) = (u64::from(MANY), u64::from(MANY));
-    pinned::<u32, FdbUse>(node, map::FDB_USE).insert(uid, FdbUse { learned, refused: 0 }, 0).unwrap();
+    pinned::<u32, FdbUse>(node, map::FDB_USE)
+        .insert(uid, FdbUse { learned, refused: 0 }, 0)
+        .unwrap();
     array::<MacUse>(node, map::MAC_USE).set(1, MacUse { held, refused: 0 }, 0).unwrap();
     fabric.edges[0].restart().unwrap();
     let node = &fabric.edges[0];
@@ -105,7 +108,8 @@ fn an_agent_that_looks_through_a_large_fdb_serves_others_meanwhile() {
     assert_eq!(fdb.keys().count(), 0);
 }
 
-/// What is configured is in the list of what is configured and in the FDB; an agent can be killed when it is in only one of them.
+/// What is configured is in the list of what is configured and in the FDB; an agent can be killed
+/// when it is in only one of them.
 #[test]
 fn configured_addresses_that_were_written_by_half_are_written_whole_by_the_next_agent() {
     let mut fabric = fabric(Underlay::Direct);

@@ -1,5 +1,5 @@
-//! Tunnels that containers make themselves, with all offloads as they are by default: what is in them is left to the device, checksums and super-packets, and
-//! arrives within a node.
+//! Tunnels that containers make themselves, with all offloads as they are by default: what is in
+//! them is left to the device, checksums and super-packets, and arrives within a node.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
@@ -58,7 +58,8 @@ fn cross(hooks: [&str; 2]) {
         make(1).unwrap();
         made += 1;
         // Each takes what it can of both families.
-        let ways = [(0, 1, "192.168.7.2"), (1, 0, "192.168.7.1"), (0, 1, "fd07::2"), (1, 0, "fd07::1")];
+        let ways =
+            [(0, 1, "192.168.7.2"), (1, 0, "192.168.7.1"), (0, 1, "fd07::2"), (1, 0, "fd07::1")];
         let ways = ways.into_iter().filter(|(_, _, to)| match name {
             "IP in IP" => !to.contains(':'),
             "IPv6 in IPv4" => to.contains(':'),
@@ -68,7 +69,11 @@ fn cross(hooks: [&str; 2]) {
             let [from, to] = [from, to].map(|host: usize| &hosts[host].wire.netns);
             let done = transfer(from, to, address.parse().unwrap(), BYTES);
             let drops = || fabric.edges[0].show("drops").unwrap();
-            assert!(done.as_ref().is_ok_and(|it| it.intact), "{name} at {hooks:?}: {done:?} {:?}", drops());
+            assert!(
+                done.as_ref().is_ok_and(|it| it.intact),
+                "{name} at {hooks:?}: {done:?} {:?}",
+                drops()
+            );
             eprintln!("{name}: {:.1} Gbit/s", done.unwrap().gigabits());
         }
         hosts.iter().for_each(|host| host.wire.netns.ip("link del t0").unwrap());

@@ -1,4 +1,5 @@
-//! The commands of a node on a real kernel: what they refuse and why, what they print, and that they leave nothing behind.
+//! The commands of a node on a real kernel: what they refuse and why, what they print, and that
+//! they leave nothing behind.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
@@ -110,7 +111,11 @@ fn a_device_that_is_anothers_is_left_out_until_it_is_not() {
     );
     fabric.edges[0].netns.ip("link set p0 nomaster").unwrap();
     assert!(soon(|| left_out(&fabric.edges[0]).is_empty()));
-    assert!(soon(|| fabric.edges[0].show("ports").unwrap().iter().any(|port| port["name"] == "p0")));
+    assert!(soon(|| fabric.edges[0]
+        .show("ports")
+        .unwrap()
+        .iter()
+        .any(|port| port["name"] == "p0")));
 }
 
 #[test]
@@ -122,12 +127,18 @@ fn a_segment_that_its_devices_do_not_carry_is_left_out_there_until_they_do() {
     let file = of_two(&fabric);
     fabric.edges[0].start(&file).unwrap();
     let node = &fabric.edges[0];
-    only_this_is_left_out(node, &["alder-lan", "p0", "untagged", "MTU of port p0 is 1400", "needs 1500"]);
+    only_this_is_left_out(
+        node,
+        &["alder-lan", "p0", "untagged", "MTU of port p0 is 1400", "needs 1500"],
+    );
     reach(&birch, "beside a small port");
     node.netns.ip("link set p0 mtu 1500").unwrap();
     assert!(soon(|| left_out(node).is_empty()));
     // A tag more than the device has room for; and what was there goes before that.
-    let error = node.reload(&of_two(&fabric).attach("birch-lan", "p0", "qinq 7.8")).unwrap_err().to_string();
+    let error = node
+        .reload(&of_two(&fabric).attach("birch-lan", "p0", "qinq 7.8"))
+        .unwrap_err()
+        .to_string();
     assert!(
         error.contains("exit status: 1") && error.contains("qinq 7.8") && error.contains("1504"),
         "{error}"
@@ -142,7 +153,10 @@ fn a_segment_that_its_devices_do_not_carry_is_left_out_there_until_they_do() {
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     only_this_is_left_out(node, &["segment", "alder-lan", "needs 9000"]);
     let segments = node.show("segments").unwrap();
-    assert!(segments.iter().any(|it| it["name"] == "alder-lan" && it["mtu"] == 1500), "{segments:?}");
+    assert!(
+        segments.iter().any(|it| it["name"] == "alder-lan" && it["mtu"] == 1500),
+        "{segments:?}"
+    );
     reach(&birch, "beside a large wish");
     // The tunnel is what is too small then.
     node.netns.ip("link set p0 mtu 9000").unwrap();
@@ -164,7 +178,8 @@ fn lists_that_do_not_fit_leave_out_their_attachment_alone() {
     let prefixes: Vec<String> =
         (0..60_000).map(|it| format!("\"10.{}.{}.0/24\"", it / 256, it % 256)).collect();
     let many = format!("[{}]", prefixes.join(","));
-    // What else the file asks for is done: alder's goes from where it was, and birch has a port more.
+    // What else the file asks for is done: alder's goes from where it was, and birch has a port
+    // more.
     let file = fabric.file(0).port("p0", "access").segment("alder-lan", 100, "lan", &["10.99.0.2"]);
     let file = file.attach("alder-lan", "p0", "dot1q 9").key("prefixes", many);
     let file = file.segment("birch-lan", 200, "lan", &[]).attach("birch-lan", "p0", "untagged");
@@ -173,8 +188,14 @@ fn lists_that_do_not_fit_leave_out_their_attachment_alone() {
         .fold(file, |file, port| file.port(port, "access").attach("birch-lan", port, "untagged"));
     let node = &fabric.edges[0];
     let error = node.reload(&file).unwrap_err().to_string();
-    assert!(error.contains("exit status: 1") && error.contains("no room for its prefixes"), "{error}");
-    only_this_is_left_out(node, &["attachment", "alder-lan", "dot1q 9", "no room for its prefixes"]);
+    assert!(
+        error.contains("exit status: 1") && error.contains("no room for its prefixes"),
+        "{error}"
+    );
+    only_this_is_left_out(
+        node,
+        &["attachment", "alder-lan", "dot1q 9", "no room for its prefixes"],
+    );
     reach(&birch, "beside many prefixes");
     alder.send(&datagram(9, BROADCAST, "now birch")).unwrap();
     assert!(comes(&birch[0], "now birch"));
@@ -187,7 +208,8 @@ fn a_port_of_another_node_is_left_out_and_that_node_goes_on() {
     let both = file(&fabric).port("p1", "access").attach("alder-lan", "p1", "untagged");
     fabric.edges[0].start(&both).unwrap();
     let mut other = Node::new("other", fabric.edges[0].netns.clone(), fabric.binary());
-    let theirs = NodeFile::new("other", &[]).port("p0", "access").segment("birch-lan", 1, "lan", &[]);
+    let theirs =
+        NodeFile::new("other", &[]).port("p0", "access").segment("birch-lan", 1, "lan", &[]);
     other.arguments = vec!["--run-dir".to_owned(), "/run/other".to_owned()];
     other.start(&theirs.attach("birch-lan", "p0", "untagged")).unwrap();
     let log = other.log();
@@ -201,7 +223,11 @@ fn a_port_of_another_node_is_left_out_and_that_node_goes_on() {
 fn nonsense_is_refused_whole() {
     let mut fabric = fabric(Underlay::Direct);
     let birch = ["p1", "p2"].map(|port| fabric.plug(0, port).unwrap());
-    refused(&fabric.edges[0], &of_two(&fabric).attach("cedar-lan", "p1", "dot1q 4"), &["cedar-lan"]);
+    refused(
+        &fabric.edges[0],
+        &of_two(&fabric).attach("cedar-lan", "p1", "dot1q 4"),
+        &["cedar-lan"],
+    );
     fabric.edges[0].start(&of_two(&fabric)).unwrap();
     let wrong = of_two(&fabric).attach("birch-lan", "p1", "dot1q 9999");
     let error = fabric.edges[0].reload(&wrong).unwrap_err().to_string();
@@ -231,7 +257,10 @@ fn a_flush_takes_everything_down_and_a_start_brings_it_back() {
     let file = file(&fabric).port("p1", "access").attach("alder-lan", "p1", "untagged");
     let features = |fabric: &Fabric| fabric.edges[0].netns.run("ethtool", &["-k", "p0"]).unwrap();
     let before = features(&fabric);
-    assert!(before.contains("rx-vlan-offload: on") && before.contains("tx-checksumming: on"), "{before}");
+    assert!(
+        before.contains("rx-vlan-offload: on") && before.contains("tx-checksumming: on"),
+        "{before}"
+    );
     for round in ["one", "two"] {
         fabric.edges[0].start(&file).unwrap();
         wires[0].send(&datagram(1, BROADCAST, round)).unwrap();
@@ -287,7 +316,8 @@ fn maps_that_are_not_ours_are_left_alone() {
 
 #[test]
 fn generic_xdp_carries_the_same() {
-    // Generic XDP leaves alone what was redirected since it was last received, and a flooded copy would keep that mark on a veth.
+    // Generic XDP leaves alone what was redirected since it was last received, and a flooded copy
+    // would keep that mark on a veth.
     let mut fabric = fabric(Underlay::Routed);
     let wires = [0, 1].map(|edge| {
         let wire = fabric.plug_over(edge, "p0").unwrap();
@@ -326,7 +356,9 @@ fn what_is_shown_is_what_is_there() {
         (Some("10.99.0.2"), Some(1))
     );
     let table = node.table("all").unwrap();
-    for word in ["p0", "untagged", "alder-lan", "alder", "02:00:00:00:00:01", "10.99.0.2", "no-attachment"] {
+    for word in
+        ["p0", "untagged", "alder-lan", "alder", "02:00:00:00:00:01", "10.99.0.2", "no-attachment"]
+    {
         assert!(table.contains(word), "{table} lacks {word}");
     }
 }

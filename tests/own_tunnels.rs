@@ -1,4 +1,5 @@
-//! Tunnels of the operators' own, between hosts of theirs: with all that the hosts' devices leave to others, as it is by default.
+//! Tunnels of the operators' own, between hosts of theirs: with all that the hosts' devices leave
+//! to others, as it is by default.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
@@ -18,7 +19,8 @@ const BYTES: u64 = 16 << 20;
 /// Most that a packet has.
 const MTU: u64 = 1500;
 
-/// What makes a tunnel between two hosts: what `ip link add` is told after the device, where this is host `here` and that is `there`.
+/// What makes a tunnel between two hosts: what `ip link add` is told after the device, where this
+/// is host `here` and that is `there`.
 type Kind = fn(here: u8, there: u8) -> String;
 
 /// This kernel knows no others.
@@ -37,7 +39,8 @@ const KINDS: [(&str, Kind); 3] = [
 /// Host 1 at `p0` of edge 0, host 2 at `p0` of edge 1, host 3 at `p1` of edge 0.
 fn start(uplink: &str, more: impl Fn(NodeFile) -> NodeFile) -> (Fabric, [KernelHost; 3]) {
     let mut fabric = fabric(Underlay::Direct);
-    let wires = [(0, "p0"), (1, "p0"), (0, "p1")].map(|(edge, port)| fabric.plug(edge, port).unwrap());
+    let wires =
+        [(0, "p0"), (1, "p0"), (0, "p1")].map(|(edge, port)| fabric.plug(edge, port).unwrap());
     for edge in [0, 1] {
         let remote = fabric.vtep(1 - edge, Family::V4);
         let mut file = fabric.file_at(edge, uplink).port_at("p0", "access", "auto");
@@ -91,7 +94,8 @@ fn dig(hosts: [&KernelHost; 2], numbers: [u8; 2], kind: Kind) {
 fn use_it(hosts: [&KernelHost; 2], name: &str) {
     assert_eq!(hosts[0].ping("172.16.0.2", 3, 0.05).unwrap(), 3, "{name}");
     for (from, to) in [(0, "172.16.0.2"), (1, "172.16.0.1")] {
-        let transfer = hosts[from].transfer(hosts[1 - from], to.parse().unwrap(), BYTES as usize).unwrap();
+        let transfer =
+            hosts[from].transfer(hosts[1 - from], to.parse().unwrap(), BYTES as usize).unwrap();
         assert!(transfer.intact, "{name} to {to}");
         eprintln!("{name} to {to}: {:.2} Gbit/s", transfer.gigabits());
     }
@@ -122,7 +126,11 @@ fn crosses(uplink: &str) {
         hosts.iter().for_each(|host| host.wire.netns.ip("link del tun0").unwrap());
     }
     let proof = fabric.edges[0].sillon(&["verify", "--node", fabric.edges[0].name()]).unwrap();
-    assert!(proof.status.success(), "{}", String::from_utf8_lossy(&[proof.stdout, proof.stderr].concat()));
+    assert!(
+        proof.status.success(),
+        "{}",
+        String::from_utf8_lossy(&[proof.stdout, proof.stderr].concat())
+    );
 }
 
 #[test]
@@ -151,7 +159,8 @@ fn a_hosts_tunnel_within_a_node_stays_whole() {
     }
 }
 
-/// A profile charges what goes on the wire, each packet once, and what it finds yellow is yellow to the end.
+/// A profile charges what goes on the wire, each packet once, and what it finds yellow is yellow to
+/// the end.
 #[test]
 fn a_profile_charges_a_hosts_tunnel_once() {
     let profile = |file: NodeFile| {
@@ -170,11 +179,15 @@ fn a_profile_charges_a_hosts_tunnel_once() {
     let bytes = |colour: &str| guard["ingress"][colour]["bytes"].as_u64().unwrap();
     let on_the_wire = BYTES / 1348 * 1464;
     let charged = bytes("green") + bytes("yellow");
-    assert!(charged >= on_the_wire && charged < on_the_wire * 5 / 4, "{charged} bytes of {on_the_wire}");
+    assert!(
+        charged >= on_the_wire && charged < on_the_wire * 5 / 4,
+        "{charged} bytes of {on_the_wire}"
+    );
     assert!(bytes("yellow") > on_the_wire * 3 / 4, "{guard:#}");
 }
 
-/// Without the program that knows them, nothing of an operator's comes to the node's own stack, although that has the address; and an agent puts it back.
+/// Without the program that knows them, nothing of an operator's comes to the node's own stack,
+/// although that has the address; and an agent puts it back.
 #[test]
 fn the_nodes_own_stack_takes_nothing_that_is_to_be_taken_apart() {
     let (mut fabric, hosts) = start("xdp", |file| file);
@@ -200,8 +213,10 @@ fn the_nodes_own_stack_takes_nothing_that_is_to_be_taken_apart() {
     };
     node.netns.enter(detach).unwrap();
     assert!(!node.sillon(&["verify"]).unwrap().status.success());
-    let call =
-        || Ok(TcpStream::connect_timeout(&"172.16.0.2:9".parse()?, SILENCE).map_err(|error| error.kind()));
+    let call = || {
+        Ok(TcpStream::connect_timeout(&"172.16.0.2:9".parse()?, SILENCE)
+            .map_err(|error| error.kind()))
+    };
     // The other end would refuse it.
     assert_eq!(hosts[0].wire.netns.enter(call).unwrap().err(), Some(ErrorKind::TimedOut));
     assert!(!hears());

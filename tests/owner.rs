@@ -1,4 +1,5 @@
-//! The owner's network is the owner's: what an agent changes of it is undone, and what the owner, or a daemon of the owner's, has set there is never touched.
+//! The owner's network is the owner's: what an agent changes of it is undone, and what the owner,
+//! or a daemon of the owner's, has set there is never touched.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
@@ -53,7 +54,8 @@ fn managed(fabric: &Fabric) -> bool {
 
 #[test]
 fn neighbours_that_somebody_has_set_are_not_touched() {
-    // What an owner sets by hand, what FRR sets for BGP unnumbered, what a control plane has learned, and what another program has asked the kernel to manage.
+    // What an owner sets by hand, what FRR sets for BGP unnumbered, what a control plane has
+    // learned, and what another program has asked the kernel to manage.
     let ways = [
         "nud permanent",
         "nud noarp",
@@ -64,13 +66,17 @@ fn neighbours_that_somebody_has_set_are_not_touched() {
     ];
     for way in ways {
         let mut fabric = fabric(Underlay::Direct);
-        let [uplink, gateway] = [0, 1].map(|edge| text(fabric.edges[edge].netns.mac("up0").unwrap()));
+        let [uplink, gateway] =
+            [0, 1].map(|edge| text(fabric.edges[edge].netns.mac("up0").unwrap()));
         fabric.edges[1]
             .netns
             .ip(&format!("neigh replace 10.99.0.1 lladdr {uplink} dev up0 nud permanent"))
             .unwrap();
         let address = if way == "managed" { String::new() } else { format!("lladdr {gateway}") };
-        fabric.edges[0].netns.ip(&format!("neigh replace 10.99.0.2 {address} dev up0 {way}")).unwrap();
+        fabric.edges[0]
+            .netns
+            .ip(&format!("neigh replace 10.99.0.2 {address} dev up0 {way}"))
+            .unwrap();
         assert!(soon(|| neighbour(&fabric, "10.99.0.2").contains(&gateway)), "{way}");
         // A managed one changes from state to state by itself.
         let what_is_set = |line: String| {
@@ -126,7 +132,11 @@ fn a_neighbour_that_becomes_permanent_stays_so() {
 fn neighbours_are_given_back_when_they_are_no_longer_needed() {
     let mut fabric = fabric(Underlay::Direct);
     let _wires = hosts(&mut fabric);
-    assert!(managed(&fabric), "the kernel keeps a neighbour that is needed: {}", neighbours(&fabric, 0));
+    assert!(
+        managed(&fabric),
+        "the kernel keeps a neighbour that is needed: {}",
+        neighbours(&fabric, 0)
+    );
     let (with, without) = (file(&fabric, 0), fabric.file(0));
     fabric.edges[0].reload(&without).unwrap();
     assert!(soon(|| !managed(&fabric)), "the remote is gone: {}", neighbours(&fabric, 0));
@@ -178,7 +188,12 @@ fn flushed_neighbours_cost_no_frame() {
             std::thread::sleep(std::time::Duration::from_millis(300));
         }
     });
-    assert!(stream.sent > 500 && stream.lost.is_empty(), "{} of {} lost", stream.lost.len(), stream.sent);
+    assert!(
+        stream.sent > 500 && stream.lost.is_empty(),
+        "{} of {} lost",
+        stream.lost.len(),
+        stream.sent
+    );
 }
 
 #[test]
@@ -201,11 +216,13 @@ fn a_neighbour_that_answers_no_more_is_no_way() {
 
 /// Where 256 flows of host 1 go: how many reach each router.
 fn shares(fabric: &Fabric, wire: &Wire, word: &str) -> [usize; 2] {
-    let taps = [0, 1]
-        .map(|router: usize| fabric.routers[router].enter(|| Ok(PacketSocket::open("edge0")?)).unwrap());
+    let taps = [0, 1].map(|router: usize| {
+        fabric.routers[router].enter(|| Ok(PacketSocket::open("edge0")?)).unwrap()
+    });
     for port in 1000..1256 {
         let macs = Macs { from: mac(1), to: mac(2) };
-        wire.send(&Frame::udp(macs, (common::v4(1), common::v4(2)), (port, 7), word.as_bytes())).unwrap();
+        wire.send(&Frame::udp(macs, (common::v4(1), common::v4(2)), (port, 7), word.as_bytes()))
+            .unwrap();
     }
     std::thread::sleep(common::SILENCE);
     taps.each_ref().map(|tap| {

@@ -1,5 +1,5 @@
-//! Bandwidth profiles on the real programs: what is admitted is what the profile says, in both directions, on one CPU and on two,
-//! whatever the frames are.
+//! Bandwidth profiles on the real programs: what is admitted is what the profile says, in both
+//! directions, on one CPU and on two, whatever the frames are.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
@@ -14,15 +14,16 @@ use std::{
 
 use common::{comes, datagram, fabric, mac};
 use police::{
-    LONG, Offered, REDIRECTED, TOLERANCE, apply, assert_rate, bytes, colours, committed, count, frame, line,
-    offer, passes, plugged,
+    LONG, Offered, REDIRECTED, TOLERANCE, apply, assert_rate, bytes, colours, committed, count,
+    frame, line, offer, passes, plugged,
 };
 use sillon_rig::{
     Frame, NodeFile, Runner, Tag, Underlay,
     frame::{BROADCAST, Macs},
 };
 
-/// Measures with a full bucket, until the machine has let us offer without a pause in which a bucket of 100 ms would have run over.
+/// Measures with a full bucket, until the machine has let us offer without a pause in which a
+/// bucket of 100 ms would have run over.
 fn undisturbed(mut measure: impl FnMut() -> (Duration, Box<dyn FnOnce()>)) {
     for _ in 0..5 {
         thread::sleep(Duration::from_millis(150));
@@ -51,7 +52,8 @@ fn the_admitted_rate_is_the_configured_one() {
     for (bits, len) in rates {
         // 100 ms.
         let burst = bits / 80;
-        let file = line(&fabric, |file| committed(file, "it", bits, burst), &[("ingress", "\"it\"")]);
+        let file =
+            line(&fabric, |file| committed(file, "it", bits, burst), &[("ingress", "\"it\"")]);
         apply(&mut fabric, &file);
         let runner = fabric.edges[0].runner("p0").unwrap();
         undisturbed(|| {
@@ -71,7 +73,8 @@ fn the_admitted_rate_is_the_configured_one() {
 /// Two CPUs at once on one bucket; returns what both offered together.
 fn on_both_cpus(runners: [&Runner; 2], frames: [&[u8]; 2]) -> Offered {
     let [one, two] = thread::scope(|scope| {
-        let threads = [0, 1].map(|cpu| scope.spawn(move || offer(runners[cpu], cpu, frames[cpu], LONG)));
+        let threads =
+            [0, 1].map(|cpu| scope.spawn(move || offer(runners[cpu], cpu, frames[cpu], LONG)));
         threads.map(|thread| thread.join().unwrap())
     });
     assert!(one.frames.min(two.frames) > 100_000, "both took part");
@@ -88,10 +91,13 @@ fn on_both_cpus(runners: [&Runner; 2], frames: [&[u8]; 2]) -> Offered {
 fn two_cpus_on_one_bucket_admit_what_one_would() {
     let mut fabric = fabric(Underlay::Direct);
     let _wires = ["p0", "p1"].map(|port| fabric.plug(0, port).unwrap());
-    // Small frames and a burst of 2 million of them: the CPUs meet at the bucket all the time, and each charge that got lost is a frame
-    // too many. Then as fast as large frames go (the bucket that was so deep is full for a rate so much higher).
-    for (bits, burst, len) in [(100_000_000, 125_000_000, 60), (10_000_000_000, 125_000_000, 1514)] {
-        let file = line(&fabric, |file| committed(file, "it", bits, burst), &[("ingress", "\"it\"")]);
+    // Small frames and a burst of 2 million of them: the CPUs meet at the bucket all the time, and
+    // each charge that got lost is a frame too many. Then as fast as large frames go (the
+    // bucket that was so deep is full for a rate so much higher).
+    for (bits, burst, len) in [(100_000_000, 125_000_000, 60), (10_000_000_000, 125_000_000, 1514)]
+    {
+        let file =
+            line(&fabric, |file| committed(file, "it", bits, burst), &[("ingress", "\"it\"")]);
         apply(&mut fabric, &file);
         let runner = fabric.edges[0].runner("p0").unwrap();
         undisturbed(|| {
@@ -116,7 +122,8 @@ fn two_cpus_on_one_bucket_admit_what_one_would() {
 fn a_small_burst_grows_all_the_time() {
     let mut fabric = fabric(Underlay::Direct);
     let _wires = plugged(&fabric);
-    // 64 KiB take half a millisecond at this rate: a clock that ticks every 4 ms would fill it once or twice in a run of 2 ms.
+    // 64 KiB take half a millisecond at this rate: a clock that ticks every 4 ms would fill it once
+    // or twice in a run of 2 ms.
     let (bits, burst) = (1_000_000_000, 65_536);
     let file = line(&fabric, |file| committed(file, "it", bits, burst), &[("ingress", "\"it\"")]);
     fabric.edges[0].start(&file).unwrap();
@@ -143,7 +150,8 @@ fn two_ports_on_two_cpus_share_the_bucket_of_the_port_that_they_send_to() {
     let mut fabric = fabric(Underlay::Direct);
     let wires = ["p0", "p1", "p2"].map(|port| fabric.plug(0, port).unwrap());
     let (bits, burst) = (500_000_000, 6_250_000);
-    let mut file = committed(fabric.file(0), "it", bits, burst).segment("alder-lan", 100, "lan", &[]);
+    let mut file =
+        committed(fabric.file(0), "it", bits, burst).segment("alder-lan", 100, "lan", &[]);
     for port in ["p0", "p1", "p2"] {
         file = file.port(port, "access").attach("alder-lan", port, "untagged");
     }
@@ -151,8 +159,8 @@ fn two_ports_on_two_cpus_share_the_bucket_of_the_port_that_they_send_to() {
     wires[2].send(&datagram(2, BROADCAST, "I am 2")).unwrap();
     assert!(comes(&wires[0], "I am 2"));
     let runners = ["p0", "p1"].map(|port| fabric.edges[0].runner(port).unwrap());
-    let frames =
-        [1, 3].map(|host| Frame::ethertype(Macs { from: mac(host), to: mac(2) }, 0x0800, &[0; 500]).0);
+    let frames = [1, 3]
+        .map(|host| Frame::ethertype(Macs { from: mac(host), to: mac(2) }, 0x0800, &[0; 500]).0);
     undisturbed(|| {
         let green = || bytes(&colours(&fabric.edges[0], "p2", "untagged", "egress"), "green");
         let before = green();
@@ -244,7 +252,28 @@ fn no_kind_of_frame_gets_more_through_than_another() {
     let runner = fabric.edges[0].runner("p0").unwrap();
     let macs = Macs { from: mac(1), to: mac(2) };
     let ipv4 = |fragment: [u8; 2]| {
-        let header = [0x45, 0, 0, 40, 0, 1, fragment[0], fragment[1], 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+        let header = [
+            0x45,
+            0,
+            0,
+            40,
+            0,
+            1,
+            fragment[0],
+            fragment[1],
+            64,
+            17,
+            0,
+            0,
+            10,
+            0,
+            0,
+            1,
+            10,
+            0,
+            0,
+            2,
+        ];
         Frame::ethertype(macs, 0x0800, &[&header[..], &[0; 20]].concat()).0
     };
     let ipv6 = [&[0x60, 0, 0, 0, 0, 8, 44, 64][..], &[0; 32], &[17, 0, 0, 9, 0, 0, 0, 1]].concat();
@@ -261,7 +290,8 @@ fn no_kind_of_frame_gets_more_through_than_another() {
         ("a broadcast", Frame::ethertype(Macs { to: BROADCAST, ..macs }, 0x0800, &[0; 46]).0, 60),
     ];
     for (kind, frame, charge) in kinds {
-        // Emptied to less than a frame; what has grown by the time that all are sent passes, and not a byte more.
+        // Emptied to less than a frame; what has grown by the time that all are sent passes, and
+        // not a byte more.
         while passes(&runner, &Frame::ethertype(macs, 0x0800, &[0; 46]).0) {}
         let start = Instant::now();
         let before = colours(&fabric.edges[0], "p0", "untagged", "ingress");

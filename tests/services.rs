@@ -24,11 +24,9 @@ fn untagged(
         }
         let wires = (0..count).map(|port| {
             let name = format!("p{port}");
-            file = std::mem::replace(&mut file, NodeFile::new("", &[])).port(&name, "access").attach(
-                "alder-seg",
-                &name,
-                "untagged",
-            );
+            file = std::mem::replace(&mut file, NodeFile::new("", &[]))
+                .port(&name, "access")
+                .attach("alder-seg", &name, "untagged");
             fabric.plug(edge, &name).unwrap()
         });
         let wires = wires.collect();
@@ -74,7 +72,8 @@ fn an_address_moves_between_ports_and_nodes() {
         let word = format!("to you {step}");
         near[2].send(&datagram(8, mac(7), &word)).unwrap();
         assert!(comes(place, &word), "step {step}");
-        let others = [&near[0], &near[1], &far[0]].into_iter().filter(|other| !std::ptr::eq(*other, place));
+        let others =
+            [&near[0], &near[1], &far[0]].into_iter().filter(|other| !std::ptr::eq(*other, place));
         others.for_each(|other| assert!(stays_away(other, &word), "step {step}"));
     }
 }
@@ -134,7 +133,8 @@ fn a_line_carries_everything_across_and_learns_nothing() {
     for (from, to, dst) in
         [(&near[0], &far[0], mac(9)), (&far[0], &near[0], BROADCAST), (&near[0], &far[0], mac(1))]
     {
-        // Also to an address that was last seen on the side that it comes from: a line does not look.
+        // Also to an address that was last seen on the side that it comes from: a line does not
+        // look.
         from.send(&datagram(1, dst, &format!("{dst:?}"))).unwrap();
         assert!(comes(to, &format!("{dst:?}")));
     }
@@ -178,7 +178,9 @@ fn leaves_of_a_tree_reach_roots_alone() {
     assert!(roots().iter().all(|root| comes(root, "from a leaf")));
     assert!(leaves().iter().all(|leaf| stays_away(leaf, "from a leaf")));
     near[0].send(&datagram(2, BROADCAST, "from a root")).unwrap();
-    assert!(comes(&near[1], "from a root") && leaves().iter().all(|leaf| comes(leaf, "from a root")));
+    assert!(
+        comes(&near[1], "from a root") && leaves().iter().all(|leaf| comes(leaf, "from a root"))
+    );
     assert!(comes(&far[0], "from a root"), "roots reach each other");
     // Addresses that are known do not make a way from leaf to leaf, on the node or across.
     far[1].send(&datagram(3, BROADCAST, "I am here")).unwrap();
@@ -225,7 +227,8 @@ fn what_came_out_of_a_tunnel_goes_into_none() {
     // The far edge has no attachment: all that it could do with a frame is to send it back.
     let mut fabric = fabric(Underlay::Direct);
     let near = {
-        let file = fabric.file(0).segment("alder-lan", 100, "lan", &["10.99.0.2"]).port("p0", "access");
+        let file =
+            fabric.file(0).segment("alder-lan", 100, "lan", &["10.99.0.2"]).port("p0", "access");
         let file = file.attach("alder-lan", "p0", "untagged");
         let wire = fabric.plug(0, "p0").unwrap();
         fabric.edges[0].start(&file).unwrap();

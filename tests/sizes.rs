@@ -1,5 +1,5 @@
-//! What the segment's MTU promises passes with every encapsulation, and not a byte more. Sizes are of the wire, with FCS: 1518 bytes
-//! untagged, 1522 with one tag, 1526 with two.
+//! What the segment's MTU promises passes with every encapsulation, and not a byte more. Sizes are
+//! of the wire, with FCS: 1518 bytes untagged, 1522 with one tag, 1526 with two.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
@@ -28,7 +28,8 @@ fn lay_out(fabric: &mut Fabric, family: Family) -> [Vec<Wire>; 2] {
             let name = format!("p{port}");
             file = file.port(&name, "access").attach("alder-lan", &name, encap);
         }
-        let wires = (0..ENCAPS.len()).map(|port| fabric.plug(edge, &format!("p{port}")).unwrap()).collect();
+        let wires =
+            (0..ENCAPS.len()).map(|port| fabric.plug(edge, &format!("p{port}")).unwrap()).collect();
         fabric.edges[edge].start(&file).unwrap();
         wires
     })
@@ -59,7 +60,10 @@ fn the_limit_holds(family: Family) {
                 "{from} to {to}, {dst:x?}"
             );
             wires[1][to].send(&sized(10 + to as u8, BROADCAST, to_tags, to_size, fill)).unwrap();
-            assert!(arrives(&wires[0][from], &sized(10 + to as u8, BROADCAST, from_tags, from_size, fill)));
+            assert!(arrives(
+                &wires[0][from],
+                &sized(10 + to as u8, BROADCAST, from_tags, from_size, fill)
+            ));
         }
     }
     for (port, (encap, tags, size)) in ENCAPS.iter().enumerate() {

@@ -2,9 +2,11 @@
 // clippy allows `unwrap` in test functions by itself, but not in their helpers.
 #![allow(clippy::unwrap_used)]
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
 
 use serde_json::{Value, json};
 use sillon::store::{Commit, Embedded, Store, StoreError, Version};
@@ -34,8 +36,9 @@ fn filled(path: &Path, entries: u64) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let commits = (0..entries).map(|number| {
-            let writes = [number, number / 2]
-                .map(|key| (format!("operator/é{key:05}"), Some(format!("{{\"number\":{number}}}"))));
+            let writes = [number, number / 2].map(|key| {
+                (format!("operator/é{key:05}"), Some(format!("{{\"number\":{number}}}")))
+            });
             store.commit(Commit { expected: Version(number), held: None, writes: writes.into() })
         });
         assert!(futures::future::join_all(commits).await.iter().all(Result::is_ok));
@@ -115,7 +118,8 @@ fn what_is_wrong_is_said_and_nothing_is_made() {
     says(&run(&["export", "http://a", &backup]), 2, "etcd://HOST:PORT");
     says(&run(&["export", "etcds://127.0.0.1:9", &backup]), 2, "--etcd-ca");
     says(&run(&["migrate", &store, &store]), 2, "is both");
-    std::fs::write(&backup, "{\"sillon_store\":1,\"version\":3,\"entries\":2}\n[\"a\",\"1\"]\n").unwrap();
+    std::fs::write(&backup, "{\"sillon_store\":1,\"version\":3,\"entries\":2}\n[\"a\",\"1\"]\n")
+        .unwrap();
     says(&run(&["import", &store, &backup]), 2, "the file was cut");
     assert!(!dir.path("store.db").exists());
     filled(&dir.path("store.db"), 3);
@@ -175,7 +179,11 @@ fn a_store_goes_to_etcd_and_back_and_is_the_same() {
     says(&run(&["migrate", &etcd, &dir.text("back.db")]), 0, "version 3000, 3000 entries");
     assert_eq!(entries(&dir.path("back.db")), entries(&dir.path("store.db")));
     filled(&dir.path("small.db"), 7);
-    says(&run(&["migrate", &dir.text("small.db"), &etcd, "--replace"]), 0, "version 3001, 7 entries");
+    says(
+        &run(&["migrate", &dir.text("small.db"), &etcd, "--replace"]),
+        0,
+        "version 3001, 7 entries",
+    );
     says(&run(&["compact", &etcd, "--keep", "0"]), 0, "version 3001");
     says(&run(&["export", &etcd, &dir.text("backup")]), 0, "version 3001, 7 entries");
     says(&run(&["import", &dir.text("again.db"), &dir.text("backup")]), 0, "7 entries");

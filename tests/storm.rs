@@ -1,4 +1,5 @@
-//! Storm control: each kind of flooded frame has a limit of its own, at the attachment that it comes in at, and nobody else feels it.
+//! Storm control: each kind of flooded frame has a limit of its own, at the attachment that it
+//! comes in at, and nobody else feels it.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
@@ -16,10 +17,14 @@ use sillon_rig::{Fabric, Node, NodeFile, Tag, Underlay, Wire, frame::BROADCAST};
 const MULTICAST: [u8; 6] = [0x01, 0, 0x5e, 1, 2, 3];
 const UNKNOWN: [u8; 6] = [2, 0, 0, 0, 0, 99];
 /// The reasons and the destinations that they are for.
-const KINDS: [(&str, [u8; 6]); 3] =
-    [("storm-broadcast", BROADCAST), ("storm-multicast", MULTICAST), ("storm-unknown-unicast", UNKNOWN)];
+const KINDS: [(&str, [u8; 6]); 3] = [
+    ("storm-broadcast", BROADCAST),
+    ("storm-multicast", MULTICAST),
+    ("storm-unknown-unicast", UNKNOWN),
+];
 
-/// A lan over untagged ports of one node; `storm` is of the attachment of `p0`, and others have none.
+/// A lan over untagged ports of one node; `storm` is of the attachment of `p0`, and others have
+/// none.
 fn lan(fabric: &Fabric, ports: &[&str], storm: Option<&str>) -> NodeFile {
     let file = fabric.file(0).segment("alder-lan", 100, "lan", &[]);
     ports.iter().fold(file, |file, port| {
@@ -83,7 +88,8 @@ fn each_kind_has_a_limit_of_its_own_and_all_receivers_hear_the_same() {
         assert_eq!(one, two, "{reason} is decided before anything is copied");
         assert_eq!(dropped(node, reason), 400 - one, "{reason}");
     }
-    let guard = node.show("guards").unwrap().into_iter().find(|guard| guard["port"] == "p0").unwrap();
+    let guard =
+        node.show("guards").unwrap().into_iter().find(|guard| guard["port"] == "p0").unwrap();
     for (kind, (reason, _)) in ["broadcast", "multicast", "unknown"].into_iter().zip(KINDS) {
         assert_eq!(guard["storm"][kind]["dropped"], dropped(node, reason), "{kind}");
     }
@@ -96,7 +102,8 @@ fn over_time_as_many_frames_are_flooded_as_the_limit_says() {
         // Full again.
         thread::sleep(Duration::from_millis(if attempt == 0 { 0 } else { 1100 }));
         let before = dropped(&fabric.edges[0], "storm-broadcast");
-        let (start, mut last, mut pause, mut sent) = (Instant::now(), Instant::now(), Duration::ZERO, 0);
+        let (start, mut last, mut pause, mut sent) =
+            (Instant::now(), Instant::now(), Duration::ZERO, 0);
         while start.elapsed() < Duration::from_secs(4) {
             wires[0].send(&datagram(1, BROADCAST, "a storm")).unwrap();
             sent += 1;
@@ -133,7 +140,8 @@ fn what_is_known_is_no_storm_and_comes_through_one() {
 
 #[test]
 fn without_a_limit_everything_is_flooded() {
-    let (fabric, wires) = started(Some("{ broadcast = \"off\", multicast = \"off\", unknown = \"off\" }"));
+    let (fabric, wires) =
+        started(Some("{ broadcast = \"off\", multicast = \"off\", unknown = \"off\" }"));
     for (reason, to) in KINDS {
         // More than by default, if it were only that.
         send(&fabric.edges[0], &wires[0], to, 500);
@@ -167,7 +175,8 @@ fn the_node_at_which_a_frame_comes_in_counts_it_and_no_other() {
     for (edge, (remote, storm)) in
         [("10.99.0.2", "\"off\""), ("10.99.0.1", "{ broadcast = 1 }")].iter().enumerate()
     {
-        let file = fabric.file(edge).segment("alder-lan", 100, "lan", &[remote]).port("p0", "access");
+        let file =
+            fabric.file(edge).segment("alder-lan", 100, "lan", &[remote]).port("p0", "access");
         let file = file.attach("alder-lan", "p0", "untagged").key("storm", storm);
         fabric.edges[edge].start(&file).unwrap();
     }
@@ -186,8 +195,11 @@ fn a_storm_costs_the_other_operator_on_the_port_nothing() {
     let file = fabric.file(0).port("p0", "access").port("p1", "access");
     let file = file.segment("alder-lan", 100, "lan", &[]).segment("birch-lan", 200, "lan", &[]);
     let limit = "{ broadcast = 100 }";
-    let file =
-        file.attach("alder-lan", "p0", "dot1q 1").key("storm", limit).attach("alder-lan", "p1", "dot1q 1");
+    let file = file.attach("alder-lan", "p0", "dot1q 1").key("storm", limit).attach(
+        "alder-lan",
+        "p1",
+        "dot1q 1",
+    );
     let file = file.attach("birch-lan", "p0", "untagged").attach("birch-lan", "p1", "untagged");
     fabric.edges[0].start(&file).unwrap();
     let stop = AtomicBool::new(false);
@@ -199,7 +211,8 @@ fn a_storm_costs_the_other_operator_on_the_port_nothing() {
             }
         });
         // Broadcasts, too: birch's own limit is another.
-        let stream = stream(&wires[0], BROADCAST, &wires[1], || thread::sleep(Duration::from_millis(300)));
+        let stream =
+            stream(&wires[0], BROADCAST, &wires[1], || thread::sleep(Duration::from_millis(300)));
         stop.store(true, Relaxed);
         storm.join().unwrap();
         stream

@@ -1,4 +1,5 @@
-//! Tags: which attachment a frame belongs to, what becomes of its priority, and that no tag leads into somebody else's segment.
+//! Tags: which attachment a frame belongs to, what becomes of its priority, and that no tag leads
+//! into somebody else's segment.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
@@ -83,7 +84,8 @@ fn exactly_the_tags_of_an_attachment_lead_to_its_segment() {
         (vec![Tag::c(4094)], None),
     ];
     for (tags, wanted) in cases {
-        let came: Vec<usize> = shared.comes_out(&tags).into_iter().map(|(number, _)| number).collect();
+        let came: Vec<usize> =
+            shared.comes_out(&tags).into_iter().map(|(number, _)| number).collect();
         assert_eq!(came, wanted.into_iter().collect::<Vec<_>>(), "{tags:?}");
     }
 }
@@ -189,8 +191,9 @@ fn priorities(family: Family) {
             for dst in [mac(10 + to as u8), BROADCAST] {
                 let plain = frame(1, dst, &format!("{from} {to} {pcp} {dei}"));
                 wires[0][from].send(&plain.tagged(&with(TAGGED[from].1, pcp, dei))).unwrap();
-                let came =
-                    wires[1][to].expect(PATIENCE, |came| came.popped(came.tags().len()) == plain).unwrap();
+                let came = wires[1][to]
+                    .expect(PATIENCE, |came| came.popped(came.tags().len()) == plain)
+                    .unwrap();
                 let outer = came.unwrap().tags()[0];
                 let wanted = TAGGED[to].1[0].with_priority(pcp, dei);
                 assert_eq!(outer, wanted, "{:?} to {:?}, {dst:x?}", TAGGED[from].0, TAGGED[to].0);
@@ -209,7 +212,10 @@ fn priority_and_drop_eligibility_survive_translation_and_tunnel() {
 fn what_no_operator_may_send_is_dropped_for_its_reason() {
     let shared = shared(&SHARED[..1]);
     let send = |from: [u8; 6], to: [u8; 6]| {
-        shared.shared.send(&Frame::ethertype(Macs { from, to }, 0x0800, b"forbidden forbidden")).unwrap();
+        shared
+            .shared
+            .send(&Frame::ethertype(Macs { from, to }, 0x0800, b"forbidden forbidden"))
+            .unwrap();
     };
     send([3, 0, 0, 0, 0, 1], BROADCAST);
     send([0; 6], BROADCAST);

@@ -1,16 +1,16 @@
-//! The outer header, both ways, held against its RFCs byte for byte. Edge 1 has no agent: what it does is up to the test.
+//! The outer header, both ways, held against its RFCs byte for byte. Edge 1 has no agent: what it
+//! does is up to the test.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
 mod common;
 
-use std::collections::BTreeSet;
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use common::{PATIENCE, comes, datagram, fabric, mac, soon, stays_away, v4, v6};
 use etherparse::{
-    EtherType, Ethernet2Header, IpNumber, Ipv4Header, Ipv6Header, NetSlice, SlicedPacket, TransportSlice,
-    UdpHeader,
+    EtherType, Ethernet2Header, IpNumber, Ipv4Header, Ipv6Header, NetSlice, SlicedPacket,
+    TransportSlice, UdpHeader,
 };
 use sillon_rig::{
     Fabric, Family, Frame, PacketSocket, Tag, Underlay, Wire,
@@ -92,7 +92,11 @@ impl Outer {
                 let header = ip.header().to_header();
                 assert_eq!(header.header_checksum, header.calc_header_checksum());
                 assert_eq!(usize::from(header.total_len) + 14, frame.0.len());
-                (header.time_to_live, header.dscp.value() << 2 | header.ecn.value(), header.dont_fragment)
+                (
+                    header.time_to_live,
+                    header.dscp.value() << 2 | header.ecn.value(),
+                    header.dont_fragment,
+                )
             }
             NetSlice::Ipv6(ip) => {
                 let header = ip.header().to_header();
@@ -153,7 +157,13 @@ impl Forged {
             }
         };
         let [_, a, b, c] = VNI.to_be_bytes();
-        Self { to: bench.uplink, ip, udp_length: None, vxlan: [8, 0, 0, 0, a, b, c, 0], inner: inner.clone() }
+        Self {
+            to: bench.uplink,
+            ip,
+            udp_length: None,
+            vxlan: [8, 0, 0, 0, a, b, c, 0],
+            inner: inner.clone(),
+        }
     }
 
     fn with_vni(mut self, vni: u32) -> Self {
@@ -169,9 +179,11 @@ impl Forged {
     }
 
     fn frame(&self) -> Frame {
-        let ether_type = if matches!(self.ip, Ip::V4(_)) { EtherType::IPV4 } else { EtherType::IPV6 };
-        let mut bytes =
-            Ethernet2Header { source: mac(99), destination: self.to, ether_type }.to_bytes().to_vec();
+        let ether_type =
+            if matches!(self.ip, Ip::V4(_)) { EtherType::IPV4 } else { EtherType::IPV6 };
+        let mut bytes = Ethernet2Header { source: mac(99), destination: self.to, ether_type }
+            .to_bytes()
+            .to_vec();
         match &self.ip {
             Ip::V4(header) => header.write(&mut bytes).unwrap(),
             Ip::V6(header) => header.write(&mut bytes).unwrap(),
@@ -219,15 +231,20 @@ fn a_flow_has_one_source_port_and_flows_have_many() {
     assert_eq!(port_of(1005, "one"), port_of(1005, "another"));
 }
 
-/// Only a datagram's first fragment has its ports, and all must go the same way (RFC 7348 section 5): also of a flow that is decided.
+/// Only a datagram's first fragment has its ports, and all must go the same way (RFC 7348 section
+/// 5): also of a flow that is decided.
 #[test]
 fn fragments_of_a_decided_flow_keep_together() {
     let bench = Bench::new(Family::V4, &[]);
     Forged::new(&bench, Family::V4, &datagram(2, mac(1), "learn me")).send(&bench);
     assert!(comes(&bench.host, "learn me"));
     let port_of = |flow: u16, fragment: u16| {
-        let mut frame =
-            Frame::udp(Macs { from: mac(1), to: mac(2) }, (v4(1), v4(2)), (flow, 9), b"piece by piece");
+        let mut frame = Frame::udp(
+            Macs { from: mac(1), to: mac(2) },
+            (v4(1), v4(2)),
+            (flow, 9),
+            b"piece by piece",
+        );
         let (mut header, _) = Ipv4Header::from_slice(&frame.0[14..]).unwrap();
         header.more_fragments = fragment == 0;
         header.fragment_offset = fragment.try_into().unwrap();
@@ -261,7 +278,8 @@ fn ecn_is_copied_out_and_dscp_is_the_owners() {
 
 /// A datagram with this traffic class.
 fn marked(from: u8, to: [u8; 6], class: u8, is_v4: bool) -> Frame {
-    let (ips, macs) = (if is_v4 { (v4(1), v4(2)) } else { (v6(1), v6(2)) }, Macs { from: mac(from), to });
+    let (ips, macs) =
+        (if is_v4 { (v4(1), v4(2)) } else { (v6(1), v6(2)) }, Macs { from: mac(from), to });
     let mut frame = Frame::udp(macs, ips, (1, 2), b"marked");
     if is_v4 {
         let (mut header, _) = Ipv4Header::from_slice(&frame.0[14..]).unwrap();
@@ -276,7 +294,8 @@ fn marked(from: u8, to: [u8; 6], class: u8, is_v4: bool) -> Frame {
     frame
 }
 
-/// RFC 6040 figure 4: rows are the inner field, columns the outer one; not-ECT, ECT(0), ECT(1), CE of each. `None` is a drop.
+/// RFC 6040 figure 4: rows are the inner field, columns the outer one; not-ECT, ECT(0), ECT(1), CE
+/// of each. `None` is a drop.
 const COMBINED: [(u8, [Option<u8>; 4]); 4] = [
     (0b00, [Some(0b00), Some(0b00), Some(0b00), None]),
     (0b10, [Some(0b10), Some(0b10), Some(0b01), Some(0b11)]),
@@ -285,10 +304,13 @@ const COMBINED: [(u8, [Option<u8>; 4]); 4] = [
 ];
 const OUTER_FIELDS: [u8; 4] = [0b00, 0b10, 0b01, 0b11];
 
-/// To everybody, where each frame is looked up, and to one host, where what was decided on the flow is recalled.
+/// To everybody, where each frame is looked up, and to one host, where what was decided on the flow
+/// is recalled.
 #[test]
 fn ecn_is_combined_on_the_way_in() {
-    for (family, to) in [Family::V4, Family::V6].into_iter().flat_map(|f| [(f, BROADCAST), (f, mac(1))]) {
+    for (family, to) in
+        [Family::V4, Family::V6].into_iter().flat_map(|f| [(f, BROADCAST), (f, mac(1))])
+    {
         let bench = Bench::new(family, &[]);
         bench.host.send(&datagram(1, BROADCAST, "here")).unwrap();
         bench.next();
@@ -304,14 +326,21 @@ fn ecn_is_combined_on_the_way_in() {
                     Ip::V6(header) => header.traffic_class = *outer,
                 }
                 forged.send(&bench);
-                let name =
-                    format!("{family:?}, to {to:x?}, inner {inner:02b} (IPv4: {is_v4}), outer {outer:02b}");
+                let name = format!(
+                    "{family:?}, to {to:x?}, inner {inner:02b} (IPv4: {is_v4}), outer {outer:02b}"
+                );
                 if let Some(combined) = combined {
                     let wanted = marked(2, to, *combined, is_v4);
-                    assert!(bench.host.expect(PATIENCE, |came| *came == wanted).unwrap().is_some(), "{name}");
+                    assert!(
+                        bench.host.expect(PATIENCE, |came| *came == wanted).unwrap().is_some(),
+                        "{name}"
+                    );
                 } else {
                     drops += 1;
-                    assert!(soon(|| bench.dropped("alder-lan", "ecn-not-capable") == drops), "{name}");
+                    assert!(
+                        soon(|| bench.dropped("alder-lan", "ecn-not-capable") == drops),
+                        "{name}"
+                    );
                     assert!(stays_away(&bench.host, "marked"), "{name}");
                 }
             }
@@ -353,13 +382,18 @@ fn a_group_policy_is_no_mark_of_ours() {
             let mut forged = Forged::new(&bench, Family::V4, &datagram(2, to, &word));
             forged.vxlan[..4].copy_from_slice(&[flags, d, policy, marks]);
             forged.send(&bench);
-            let came = bench.host.expect(PATIENCE / 6, |frame| frame.contains(word.as_bytes())).unwrap();
+            let came =
+                bench.host.expect(PATIENCE / 6, |frame| frame.contains(word.as_bytes())).unwrap();
             came.map(|frame| frame.tags().iter().map(|tag| tag.dei).collect::<Vec<_>>())
         };
         for to in [BROADCAST, mac(1), mac(1), mac(1)] {
-            for first in
-                [[0x88, 0, 0xff, 0xff], [0x88, 0, 0, 1], [0x88, 0x48, 0, 3], [0x8f, 0, 0, 3], [8, 0, 0, 0]]
-            {
+            for first in [
+                [0x88, 0, 0xff, 0xff],
+                [0x88, 0, 0, 1],
+                [0x88, 0x48, 0, 3],
+                [0x8f, 0, 0, 3],
+                [8, 0, 0, 0],
+            ] {
                 assert_eq!(
                     arrives(to, first),
                     Some(vec![false]),
@@ -403,7 +437,8 @@ fn strangers_and_malformed_packets_are_dropped_for_their_reason() {
         short.udp_length = Some(20);
         let cases = [
             ("alder-lan", "unknown-source", stranger, 1),
-            // This remote is one of another segment, which makes it no less a stranger to this one.
+            // This remote is one of another segment, which makes it no less a stranger to this
+            // one.
             ("birch-lan", "unknown-source", good().with_vni(OTHER_VNI), 1),
             ("up0", "unknown-vni", good().with_vni(1), 1),
             ("up0", "no-vni-flag", flagless, 1),
@@ -455,8 +490,7 @@ fn an_ipv4_header_must_be_plain_and_whole() {
     ];
     for (reason, mut forged, count) in cases {
         // `write` computes the checksum itself, so a wrong one is put in behind its back.
-        let wrong =
-            matches!(&forged.ip, Ip::V4(header) if header.header_checksum != header.calc_header_checksum());
+        let wrong = matches!(&forged.ip, Ip::V4(header) if header.header_checksum != header.calc_header_checksum());
         forged = forged.v4(right);
         let mut frame = forged.frame();
         if wrong {

@@ -1,4 +1,5 @@
-//! Which MAC an IP address was last claimed for, and by whom: what suppression of ARP and neighbour discovery answers from.
+//! Which MAC an IP address was last claimed for, and by whom: what suppression of ARP and neighbour
+//! discovery answers from.
 
 use crate::{Addr, Exit, Mac, pod};
 
@@ -33,9 +34,11 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// In `flags`: it is a router's (RFC 4861 section 4.4, R). A host that hears otherwise of its router no longer uses it.
+    /// In `flags`: it is a router's (RFC 4861 section 4.4, R). A host that hears otherwise of its
+    /// router no longer uses it.
     pub const ROUTER: u16 = 1;
-    /// In `flags`: its advertisements replace what a cache has (O); those of anycast addresses do not.
+    /// In `flags`: its advertisements replace what a cache has (O); those of anycast addresses do
+    /// not.
     pub const OVERRIDE: u16 = 2;
     /// In `flags`: it came from a leaf of a `tree`.
     pub const LEAF: u16 = 4;
@@ -65,7 +68,8 @@ pub struct Binding {
     pub exit: Exit,
     /// The segment again: an element that is being used anew for another one shows itself by it.
     pub segment: u32,
-    /// When, in nanoseconds of `CLOCK_MONOTONIC_COARSE`, refreshed at most twice a second; 0 where it is configured.
+    /// When, in nanoseconds of `CLOCK_MONOTONIC_COARSE`, refreshed at most twice a second; 0 where
+    /// it is configured.
     pub seen: u64,
 }
 
@@ -87,7 +91,8 @@ mod tests {
 
     #[test]
     fn a_claim_is_its_word() {
-        let claim = Claim { mac: Mac::new([2, 0x11, 0x22, 0x33, 0x44, 0x55]), flags: Claim::ROUTER };
+        let claim =
+            Claim { mac: Mac::new([2, 0x11, 0x22, 0x33, 0x44, 0x55]), flags: Claim::ROUTER };
         assert_eq!(Claim::from_word(claim.word()), claim);
         assert_eq!(claim.word().to_ne_bytes()[..6], claim.mac.octets());
     }

@@ -2,8 +2,8 @@
 
 use crate::{Exit, Mac, pod};
 
-/// A MAC in a segment. The segment's uid is never used twice, so what one operator's segment learned can't be found
-/// by another that gets the same VNI later.
+/// A MAC in a segment. The segment's uid is never used twice, so what one operator's segment
+/// learned can't be found by another that gets the same VNI later.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FdbKey {
@@ -20,10 +20,14 @@ impl FdbKey {
     #[inline(always)]
     pub const fn new(segment: u32, mac: Mac) -> Self {
         let [a, b, c] = [mac.0[0].to_ne_bytes(), mac.0[1].to_ne_bytes(), mac.0[2].to_ne_bytes()];
-        let words =
-            [segment, u32::from_ne_bytes([a[0], a[1], b[0], b[1]]), u32::from_ne_bytes([c[0], c[1], 0, 0])];
-        // SAFETY: the same twelve bytes. They are put together in aligned words, since the compiler would join the 16-bit
-        // ones into words at odd places of the stack, which the verifier refuses.
+        let words = [
+            segment,
+            u32::from_ne_bytes([a[0], a[1], b[0], b[1]]),
+            u32::from_ne_bytes([c[0], c[1], 0, 0]),
+        ];
+        // SAFETY: the same twelve bytes. They are put together in aligned words, since the compiler
+        // would join the 16-bit ones into words at odd places of the stack, which the
+        // verifier refuses.
         unsafe { core::mem::transmute(words) }
     }
 }
@@ -69,19 +73,22 @@ impl FdbEntry {
     }
 }
 
-/// How the kernel programs filled a segment's share of the FDB, or of the bindings. Only they write it (atomically); what the agent removed
-/// again stands in a map of its own, so that no count is lost to a race. A segment has `learned - removed` entries.
+/// How the kernel programs filled a segment's share of the FDB, or of the bindings. Only they write
+/// it (atomically); what the agent removed again stands in a map of its own, so that no count is
+/// lost to a race. A segment has `learned - removed` entries.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FdbUse {
     /// Entries inserted.
     pub learned: u64,
-    /// Frames that were forwarded without their source (or whose address it is) being learned, since the segment had its share.
+    /// Frames that were forwarded without their source (or whose address it is) being learned,
+    /// since the segment had its share.
     pub refused: u64,
 }
 
-/// An address and where it is: what the programs tell the agent of what they learned at attachments, and what the agent has them learn of remotes.
-/// Only between an agent and the programs that it has loaded itself: no pinned map has any.
+/// An address and where it is: what the programs tell the agent of what they learned at
+/// attachments, and what the agent has them learn of remotes. Only between an agent and the
+/// programs that it has loaded itself: no pinned map has any.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Located {
@@ -91,7 +98,8 @@ pub struct Located {
     pub exit: Exit,
 }
 
-/// What stands before addresses that the programs shall learn: each run of `sillon_place` takes the next one.
+/// What stands before addresses that the programs shall learn: each run of `sillon_place` takes the
+/// next one.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PlaceHeader {
@@ -108,7 +116,8 @@ impl PlaceHeader {
     pub const LEARN: u32 = 0;
     /// Only those that are known to be there: they were seen just now.
     pub const REFRESH: u32 = 1;
-    /// So many addresses can stand behind it: they must fit a page, with what the kernel keeps around them.
+    /// So many addresses can stand behind it: they must fit a page, with what the kernel keeps
+    /// around them.
     pub const MOST: u32 = 128;
 }
 

@@ -2,10 +2,12 @@
 
 use crate::{Exit, pod};
 
-/// The ethertype that a frame carries from XDP to TC instead of its own (IEEE 802 local experimental ethertype 1).
+/// The ethertype that a frame carries from XDP to TC instead of its own (IEEE 802 local
+/// experimental ethertype 1).
 ///
-/// It does two things: the kernel does not lift a carried VLAN tag out of the frame on the way, and a frame that TC does
-/// not pick up (no program there) has no protocol handler in the host and dies, instead of reaching the node's own stack.
+/// It does two things: the kernel does not lift a carried VLAN tag out of the frame on the way, and
+/// a frame that TC does not pick up (no program there) has no protocol handler in the host and
+/// dies, instead of reaching the node's own stack.
 pub const MASKED_ETHERTYPE: u16 = 0x88b5;
 
 /// One place in a flood list.
@@ -20,10 +22,11 @@ pub struct FloodKey {
 
 /// XDP metadata of a frame on its way to TC.
 ///
-/// After generic XDP some kernels (6.18 is one) call TC with the frame at its payload, and with the metadata as far behind:
-/// they forget the length of the MAC header when they copy the frame to make headroom. The lead is there so that TC sees the
-/// whole of the handoff in both cases, and tells them apart by bytes that only XDP has written: as the lead is zero,
-/// a seal stands at [`Note::BEHIND`] only when TC looks from [`ETHERNET`] bytes behind.
+/// After generic XDP some kernels (6.18 is one) call TC with the frame at its payload, and with the
+/// metadata as far behind: they forget the length of the MAC header when they copy the frame to
+/// make headroom. The lead is there so that TC sees the whole of the handoff in both cases, and
+/// tells them apart by bytes that only XDP has written: as the lead is zero, a seal stands at
+/// [`Note::BEHIND`] only when TC looks from [`ETHERNET`] bytes behind.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Note {
@@ -47,8 +50,8 @@ pub const ETHERNET: usize = 14;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Handoff {
-    /// [`Handoff::seal`] of what XDP leaves in front of a frame; [`Handoff::SAID`] of what the pipeline at TC says; zero of
-    /// what is none.
+    /// [`Handoff::seal`] of what XDP leaves in front of a frame; [`Handoff::SAID`] of what the
+    /// pipeline at TC says; zero of what is none.
     pub seal: [u32; 2],
     /// Segment uid.
     pub segment: u32,
@@ -60,7 +63,8 @@ pub struct Handoff {
     pub ethertype: u16,
     /// PCP and DEI (the top four bits) of the frame, host order; the VID bits are zero.
     pub priority: u16,
-    /// [`Handoff::LEAF`] | [`Handoff::PRIORITY_TAGGED`] | [`Handoff::CARRIES_TAGS`] | [`Handoff::YELLOW`], or [`Handoff::FOR_HOST`], or [`Handoff::ONWARD`].
+    /// [`Handoff::LEAF`] | [`Handoff::PRIORITY_TAGGED`] | [`Handoff::CARRIES_TAGS`] |
+    /// [`Handoff::YELLOW`], or [`Handoff::FOR_HOST`], or [`Handoff::ONWARD`].
     pub flags: u16,
     /// ECN field of the inner packet, 0–3 (RFC 3168).
     pub ecn: u8,
@@ -81,13 +85,14 @@ impl Handoff {
     pub const FOR_HOST: u16 = 8;
     /// A bandwidth profile found the frame yellow.
     pub const YELLOW: u16 = 16;
-    /// The frame is not to be flooded: it is as it shall leave by one port, which XDP has no way to.
+    /// The frame is not to be flooded: it is as it shall leave by one port, which XDP has no way
+    /// to.
     pub const ONWARD: u16 = 32;
 }
 
-/// What the programs know each other by, random for each node: metadata and marks can be set by others, too, and a
-/// constant can be read in any copy of the programs. Kept as long as the node's maps, so that programs of two loads
-/// understand each other while one takes over from the other.
+/// What the programs know each other by, random for each node: metadata and marks can be set by
+/// others, too, and a constant can be read in any copy of the programs. Kept as long as the node's
+/// maps, so that programs of two loads understand each other while one takes over from the other.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cookies {

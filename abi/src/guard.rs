@@ -1,8 +1,10 @@
-//! What the operator of an attachment may send: switches that every frame carries with it, and the lists that they ask for.
+//! What the operator of an attachment may send: switches that every frame carries with it, and the
+//! lists that they ask for.
 
 use crate::{Addr, pod};
 
-/// Bits of [`crate::Attachment::guards`] and [`crate::TunnelEntry::guards`]; a guard that is off costs the test of its bit.
+/// Bits of [`crate::Attachment::guards`] and [`crate::TunnelEntry::guards`]; a guard that is off
+/// costs the test of its bit.
 pub struct Guards;
 
 impl Guards {
@@ -23,7 +25,8 @@ impl Guards {
         | Self::STORM_MULTICAST
         | Self::STORM_UNKNOWN_UNICAST;
 
-    /// ARP and neighbour discovery are listened to and, at attachments, answered. All points of a segment have it or none.
+    /// ARP and neighbour discovery are listened to and, at attachments, answered. All points of a
+    /// segment have it or none.
     pub const SUPPRESS: u16 = 1 << 5;
 
     /// Link-local control frames are for the node's own stack.
@@ -32,7 +35,8 @@ impl Guards {
     pub const FIXED_MACS: u16 = 1 << 8;
     /// An address that was learned here does not move away.
     pub const STICKY: u16 = 1 << 9;
-    /// In a `line`, which learns nothing: sources are compared with configured addresses all the same.
+    /// In a `line`, which learns nothing: sources are compared with configured addresses all the
+    /// same.
     pub const LINE_MACS: u16 = 1 << 10;
     /// DHCP servers are not trusted here.
     pub const NO_DHCP_SERVER: u16 = 1 << 11;
@@ -59,8 +63,9 @@ pub enum OverLimit {
     Forward = 1,
 }
 
-/// How many FDB entries of an attachment the programs learned. Only they write it (atomically); what the agent removed again
-/// stands in a map of its own. An attachment has `held - removed` entries.
+/// How many FDB entries of an attachment the programs learned. Only they write it (atomically);
+/// what the agent removed again stands in a map of its own. An attachment has `held - removed`
+/// entries.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MacUse {
@@ -70,9 +75,10 @@ pub struct MacUse {
     pub refused: u64,
 }
 
-/// An address at an attachment, as the key of a prefix: of the prefix's length count the bits of `of`, and then those of
-/// `addr`, where an IPv4 address has 96 bits in front. The family is a part of `of`: an attachment that may have `::/0` has no IPv4
-/// address by it, and 10.0.0.0/24 none in the clothes of IPv6 (`::ffff:10.0.0.1`).
+/// An address at an attachment, as the key of a prefix: of the prefix's length count the bits of
+/// `of`, and then those of `addr`, where an IPv4 address has 96 bits in front. The family is a part
+/// of `of`: an attachment that may have `::/0` has no IPv4 address by it, and 10.0.0.0/24 none in
+/// the clothes of IPv6 (`::ffff:10.0.0.1`).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PrefixKey {

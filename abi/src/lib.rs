@@ -1,9 +1,10 @@
 //! The contract between the kernel half (`ebpf/`) and the user half (`src/`) of Sillon.
 //!
-//! Plain old data only: every struct is `#[repr(C)]`, names its padding and has its size asserted at compile time.
-//! Integers are in host byte order unless the type says otherwise ([`Mac`], [`Addr`] and prebuilt headers are bytes as
-//! they stand on the wire). A change of any layout, map or meaning here must raise [`ABI_VERSION`]: it is part of the
-//! pin path, so that a program never reads maps that another version left.
+//! Plain old data only: every struct is `#[repr(C)]`, names its padding and has its size asserted
+//! at compile time. Integers are in host byte order unless the type says otherwise ([`Mac`],
+//! [`Addr`] and prebuilt headers are bytes as they stand on the wire). A change of any layout, map
+//! or meaning here must raise [`ABI_VERSION`]: it is part of the pin path, so that a program never
+//! reads maps that another version left.
 #![no_std]
 
 mod binding;
@@ -24,14 +25,18 @@ pub use exit::Exit;
 pub use fdb::{FdbEntry, FdbKey, FdbUse, Located, PlaceHeader};
 pub use flood::{Cookies, ETHERNET, FloodKey, Handoff, MASKED_ETHERTYPE, Note};
 pub use guard::{EthertypeKey, Guards, MacUse, OverLimit, PrefixKey};
-pub use rate::{Colour, Colours, Meters, Profile, Rate, Rates, SMALLEST_CHARGE, Storm, Tally, Word, ticks};
+pub use rate::{
+    Colour, Colours, Meters, Profile, Rate, Rates, SMALLEST_CHARGE, Storm, Tally, Word, ticks,
+};
 pub use reason::{DropKey, DropReason, Drops, ScopeKind};
 pub use skb::SkbLayout;
 pub use tables::{
-    Attachment, ClassKey, Counters, Encap, Epochs, Label, NodeEntry, PortEntry, PortRecord, Role, Segment,
-    Service,
+    Attachment, ClassKey, Counters, Encap, Epochs, Label, NodeEntry, PortEntry, PortRecord, Role,
+    Segment, Service,
 };
-pub use tunnel::{Addr, PATH_BUCKETS, PathEntry, RemoteEntry, TunnelEntry, TunnelKey, V4_OUTER, V6_OUTER};
+pub use tunnel::{
+    Addr, PATH_BUCKETS, PathEntry, RemoteEntry, TunnelEntry, TunnelKey, V4_OUTER, V6_OUTER,
+};
 
 /// Version of every layout and meaning in this crate.
 pub const ABI_VERSION: u32 = 6;
@@ -129,7 +134,8 @@ pub mod map {
     }
 }
 
-/// Declares a struct as something that may stand in a map: asserts its size, and gives it aya's `Pod` for the user half.
+/// Declares a struct as something that may stand in a map: asserts its size, and gives it aya's
+/// `Pod` for the user half.
 macro_rules! pod {
     ($($ty:ty = $size:literal),* $(,)?) => {$(
         const _: () = assert!(core::mem::size_of::<$ty>() == $size);
@@ -182,7 +188,8 @@ impl Mac {
         self.0[0] | self.0[1] | self.0[2] == 0
     }
 
-    /// Whether this is 01-00-0C-CC-CC-CC or -CD, where Cisco's link protocols go (CDP, VTP, UDLD; PVST+).
+    /// Whether this is 01-00-0C-CC-CC-CC or -CD, where Cisco's link protocols go (CDP, VTP, UDLD;
+    /// PVST+).
     #[inline(always)]
     pub const fn is_cisco_control(self) -> bool {
         self.0[0] == u16::from_ne_bytes([0x01, 0x00])

@@ -1,13 +1,18 @@
-//! Rates and the token buckets that hold a sender to them: bandwidth profiles (MEF 10.3, RFC 4115) and storm control.
+//! Rates and the token buckets that hold a sender to them: bandwidth profiles (MEF 10.3, RFC 4115)
+//! and storm control.
 //!
-//! A bucket is one word: the *moment at which it is full again*. Taking tokens puts that moment off by the time that they take to
-//! grow, so time itself refills the bucket, and a bucket that nobody uses needs no care. The bucket has enough for a frame if
-//! the moment, put off by the frame's cost, is not farther away than the time that the whole bucket takes to fill. That is the
-//! generic cell rate algorithm (ITU-T I.371, virtual scheduling), and exactly a token bucket in continuous time.
+//! A bucket is one word: the *moment at which it is full again*. Taking tokens puts that moment off
+//! by the time that they take to grow, so time itself refills the bucket, and a bucket that nobody
+//! uses needs no care. The bucket has enough for a frame if the moment, put off by the frame's
+//! cost, is not farther away than the time that the whole bucket takes to fill. That is the generic
+//! cell rate algorithm (ITU-T I.371, virtual scheduling), and exactly a token bucket in continuous
+//! time.
 //!
-//! One word is changed with one compare-and-swap, so several CPUs share a bucket without a lock ([`Rate::take`]).
+//! One word is changed with one compare-and-swap, so several CPUs share a bucket without a lock
+//! ([`Rate::take`]).
 //!
-//! Time is in *ticks* of 2⁻¹⁰ ns, and wraps after 208 days: only differences count. At 400 Gbit/s a frame of 60 bytes costs 1228 ticks.
+//! Time is in *ticks* of 2⁻¹⁰ ns, and wraps after 208 days: only differences count. At 400 Gbit/s a
+//! frame of 60 bytes costs 1228 ticks.
 
 use crate::pod;
 
@@ -18,7 +23,8 @@ const PRICE_BITS: u32 = 16;
 /// How often a lost race is run again.
 const TRIES: u32 = 4;
 
-/// How fast tokens grow, and how many there can be. A token is a byte, or a frame; the default is a bucket that never has one.
+/// How fast tokens grow, and how many there can be. A token is a byte, or a frame; the default is a
+/// bucket that never has one.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rate {
@@ -53,17 +59,20 @@ impl Rate {
         self.depth != 0
     }
 
-    /// What `amount` tokens cost, in ticks. Rounded down: by less than a thousandth of a frame at 400 Gbit/s.
+    /// What `amount` tokens cost, in ticks. Rounded down: by less than a thousandth of a frame at
+    /// 400 Gbit/s.
     #[inline(always)]
     pub const fn cost(&self, amount: u64) -> u64 {
         (amount * self.price) >> PRICE_BITS
     }
 
-    /// When the bucket is full again after a frame of this cost, if it has enough for it. It is full at `full` before that.
+    /// When the bucket is full again after a frame of this cost, if it has enough for it. It is
+    /// full at `full` before that.
     ///
-    /// A frame that is taken leaves at most `depth` between now and then. So does every frame of another CPU whose clock is a little
-    /// ahead, or nearly so; what is farther away than twice that is in the past (a full bucket), or is no moment of this rate: the
-    /// bucket had another, or slept for half of 208 days. Then it starts anew, full.
+    /// A frame that is taken leaves at most `depth` between now and then. So does every frame of
+    /// another CPU whose clock is a little ahead, or nearly so; what is farther away than twice
+    /// that is in the past (a full bucket), or is no moment of this rate: the bucket had
+    /// another, or slept for half of 208 days. Then it starts anew, full.
     #[inline(always)]
     pub const fn after(&self, full: u64, now: u64, cost: u64) -> Option<u64> {
         let ahead = full.wrapping_sub(now);
@@ -73,10 +82,11 @@ impl Rate {
 
     /// Takes `amount` tokens out of the bucket, if it has as many.
     ///
-    /// A race that was lost is run again, but not for ever: the verifier wants an end, and so does the frame. Who has lost
-    /// four times (`TRIES`) has seen the bucket suffice each time, within the last moment: the frame passes, and is charged without
-    /// being asked again. So no frame is dropped for a lost race, and none is free: should that overdraw the bucket, by at most a
-    /// frame of each other CPU, those that come next wait for it.
+    /// A race that was lost is run again, but not for ever: the verifier wants an end, and so does
+    /// the frame. Who has lost four times (`TRIES`) has seen the bucket suffice each time,
+    /// within the last moment: the frame passes, and is charged without being asked again. So
+    /// no frame is dropped for a lost race, and none is free: should that overdraw the bucket, by
+    /// at most a frame of each other CPU, those that come next wait for it.
     #[inline(always)]
     pub fn take(&self, bucket: &impl Word, now: u64, amount: u64) -> bool {
         if !self.is_some() {
@@ -102,8 +112,8 @@ impl Rate {
     pub const LONGEST_NS: u64 = 10_000_000_000;
     const SECOND_NS: u64 = 1_000_000_000;
 
-    /// A bucket of `bytes` that fills with `bits` a second, at least 10 kbit/s; none where either is 0. It takes at most
-    /// [`Rate::LONGEST_NS`] to fill: what is deeper is cut.
+    /// A bucket of `bytes` that fills with `bits` a second, at least 10 kbit/s; none where either
+    /// is 0. It takes at most [`Rate::LONGEST_NS`] to fill: what is deeper is cut.
     pub const fn bytes(bits: u64, bytes: u64) -> Self {
         if bits == 0 || bytes == 0 {
             return Self { price: 0, depth: 0, rate: 0 };
@@ -116,7 +126,8 @@ impl Rate {
         Self { price, depth, rate: bits }
     }
 
-    /// A bucket of a second's worth of frames that fills with `frames` a second; none where that is 0.
+    /// A bucket of a second's worth of frames that fills with `frames` a second; none where that is
+    /// 0.
     pub const fn frames(frames: u64) -> Self {
         if frames == 0 {
             return Self { price: 0, depth: 0, rate: 0 };
@@ -151,9 +162,16 @@ impl Profile {
         self.committed.is_some() || self.excess.is_some()
     }
 
-    /// The colour of a frame of `bytes`, RFC 4115 section 2 in colour-blind mode: the two buckets know nothing of each other.
+    /// The colour of a frame of `bytes`, RFC 4115 section 2 in colour-blind mode: the two buckets
+    /// know nothing of each other.
     #[inline(always)]
-    pub fn colour(&self, committed: &impl Word, excess: &impl Word, now: u64, bytes: u64) -> Colour {
+    pub fn colour(
+        &self,
+        committed: &impl Word,
+        excess: &impl Word,
+        now: u64,
+        bytes: u64,
+    ) -> Colour {
         if self.committed.take(committed, now, bytes) {
             Colour::Green
         } else if self.excess.take(excess, now, bytes) {
@@ -205,7 +223,8 @@ pub struct Rates {
     pub storm: [Rate; 3],
 }
 
-/// The buckets of an attachment; only the programs write them while it is there. One cache line, so that operators do not share one.
+/// The buckets of an attachment; only the programs write them while it is there. One cache line, so
+/// that operators do not share one.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Meters {
@@ -239,8 +258,9 @@ pub struct Colours {
     pub egress: [Tally; 3],
 }
 
-/// The fewest bytes that a frame is charged: what Ethernet pads a frame to (IEEE 802.3 clause 3.2.8), without the FCS. A virtual port does not pad, and
-/// a sender must not get more frames out of a rate by that.
+/// The fewest bytes that a frame is charged: what Ethernet pads a frame to (IEEE 802.3 clause
+/// 3.2.8), without the FCS. A virtual port does not pad, and a sender must not get more frames out
+/// of a rate by that.
 pub const SMALLEST_CHARGE: u64 = 60;
 
 pod!(Rate = 24, Profile = 48, Rates = 168, Meters = 64, Tally = 16, Colours = 96);

@@ -165,8 +165,9 @@ pub struct DropKey {
     pub id: u32,
 }
 
-/// How many frames were dropped there, by the number of the [`DropReason`]. Userspace makes the entry together with what it is for, so that
-/// a program always finds it, and nobody's drops leave no room for another's. Several CPUs count in it (atomically).
+/// How many frames were dropped there, by the number of the [`DropReason`]. Userspace makes the
+/// entry together with what it is for, so that a program always finds it, and nobody's drops leave
+/// no room for another's. Several CPUs count in it (atomically).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drops(pub [u64; Self::PLACES]);
@@ -191,7 +192,9 @@ mod tests {
         for (place, reason) in DropReason::ALL.iter().enumerate() {
             assert_eq!(*reason as usize, place + 1);
             assert_eq!(DropReason::from_number(*reason as u32), Some(*reason));
-            assert!(DropReason::ALL.iter().filter(|other| other.name() == reason.name()).count() == 1);
+            assert!(
+                DropReason::ALL.iter().filter(|other| other.name() == reason.name()).count() == 1
+            );
             assert!(!reason.help().is_empty());
         }
     }

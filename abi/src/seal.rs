@@ -1,8 +1,9 @@
-//! The seal of a [`Handoff`]: SipHash-1-3 (Aumasson, Bernstein: SipHash, a fast short-input PRF) of what it says and of the port
-//! where it was left, under the node's key.
+//! The seal of a [`Handoff`]: SipHash-1-3 (Aumasson, Bernstein: SipHash, a fast short-input PRF) of
+//! what it says and of the port where it was left, under the node's key.
 //!
-//! A frame that goes on to a container goes with the metadata that XDP left for TC, so that who is behind may read it. What it
-//! reads is good for nothing else than what it says, at the port where it was said.
+//! A frame that goes on to a container goes with the metadata that XDP left for TC, so that who is
+//! behind may read it. What it reads is good for nothing else than what it says, at the port where
+//! it was said.
 
 use crate::{Cookies, Handoff};
 
@@ -65,7 +66,8 @@ mod tests {
     #[test]
     fn it_is_siphash() {
         for seed in 0..64u64 {
-            let words = [1, 2, 3].map(|place: u64| (seed * 8 + place).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let words =
+                [1, 2, 3].map(|place: u64| (seed * 8 + place).wrapping_mul(0x9e37_79b9_7f4a_7c15));
             let mut hasher = DefaultHasher::new();
             words.iter().for_each(|word| hasher.write(&word.to_le_bytes()));
             assert_eq!(siphash([0; 2], words), hasher.finish());

@@ -2,7 +2,8 @@
 
 use crate::pod;
 
-/// Offsets in bytes, as the kernel's BTF has them; the loader writes them into the programs as constants.
+/// Offsets in bytes, as the kernel's BTF has them; the loader writes them into the programs as
+/// constants.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SkbLayout {

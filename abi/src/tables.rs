@@ -2,7 +2,8 @@
 
 use crate::{Exit, Mac, pod};
 
-/// What is the node's as a whole: what its agent gives out next, and what is known of its own addresses.
+/// What is the node's as a whole: what its agent gives out next, and what is known of its own
+/// addresses.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NodeEntry {
@@ -10,7 +11,8 @@ pub struct NodeEntry {
     pub next_uid: u32,
     /// The next flood list to give out; for userspace only.
     pub next_list: u32,
-    /// A bit ([`Mac::own_bit`]) for each of the node's own addresses: most others need not be looked up.
+    /// A bit ([`Mac::own_bit`]) for each of the node's own addresses: most others need not be
+    /// looked up.
     pub own_macs: u32,
 }
 
@@ -45,11 +47,13 @@ pub struct PortEntry {
 }
 
 impl PortEntry {
-    /// In `flags`: an attachment of it has [`crate::Guards::PEER`], so that the node's own stack may answer.
+    /// In `flags`: an attachment of it has [`crate::Guards::PEER`], so that the node's own stack
+    /// may answer.
     pub const PEERS: u8 = 1;
     /// In `flags`: the pipeline is at TC here, and not at XDP.
     pub const AT_TC: u8 = 2;
-    /// In `flags`, beside [`PortEntry::AT_TC`]: the device is one end of a veth pair whose other end is in another network namespace.
+    /// In `flags`, beside [`PortEntry::AT_TC`]: the device is one end of a veth pair whose other
+    /// end is in another network namespace.
     pub const HAS_FAR_END: u8 = 4;
 
     /// Whether the pipeline is at TC here.
@@ -65,7 +69,8 @@ impl PortEntry {
 pub struct PortRecord {
     /// Interface name, zero-padded.
     pub name: [u8; 16],
-    /// Device features that the agent turned off, as bits in the order of its list; restored on flush.
+    /// Device features that the agent turned off, as bits in the order of its list; restored on
+    /// flush.
     pub features: u32,
     /// 1 native XDP, 2 generic XDP, 3 TC.
     pub mode: u32,
@@ -121,9 +126,11 @@ impl Encap {
 pub struct ClassKey {
     /// The port.
     pub ifindex: u32,
-    /// VID of the outer tag, with [`ClassKey::S_TAG`] where its TPID is 0x88a8; 0 where there is none.
+    /// VID of the outer tag, with [`ClassKey::S_TAG`] where its TPID is 0x88a8; 0 where there is
+    /// none.
     pub outer: u16,
-    /// VID of the inner C-tag, [`ClassKey::ANY`] where the attachment takes all, 0 where there is none.
+    /// VID of the inner C-tag, [`ClassKey::ANY`] where the attachment takes all, 0 where there is
+    /// none.
     pub inner: u16,
 }
 
@@ -132,7 +139,8 @@ impl ClassKey {
     pub const S_TAG: u16 = 0x8000;
     /// In `inner`: whatever is inside.
     pub const ANY: u16 = 0xffff;
-    /// In `outer`: the whole port. Not looked up ([`PortEntry::whole`] is), but tells an attachment what it is.
+    /// In `outer`: the whole port. Not looked up ([`PortEntry::whole`] is), but tells an attachment
+    /// what it is.
     pub const WHOLE: u16 = 0x7fff;
 
     /// All of it in one word: `ifindex` in the lower half, then `outer`, then `inner`.
@@ -206,14 +214,16 @@ pub enum Service {
     Tree = 3,
 }
 
-/// One segment on one port under one encapsulation. Never changed while it is referred to: another attachment is made,
-/// the referrers are switched, and the id is used again only after no program can still hold it.
+/// One segment on one port under one encapsulation. Never changed while it is referred to: another
+/// attachment is made, the referrers are switched, and the id is used again only after no program
+/// can still hold it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Attachment {
     /// Segment uid; 0 in a free slot. Every delivery compares it with the segment of the frame.
     pub segment: u32,
-    /// Where it is and how its frames look there. Every classification compares it with what the frame showed.
+    /// Where it is and how its frames look there. Every classification compares it with what the
+    /// frame showed.
     pub class: ClassKey,
     /// The segment's VNI.
     pub vni: u32,
@@ -231,7 +241,8 @@ pub struct Attachment {
     pub tos: u8,
     /// An [`crate::OverLimit`].
     pub over_limit: u8,
-    /// Which guards look at its frames, so that those that it does not have cost it nothing: [`crate::Guards`].
+    /// Which guards look at its frames, so that those that it does not have cost it nothing:
+    /// [`crate::Guards`].
     pub guards: u16,
     /// FDB entries that it may have.
     pub mac_limit: u32,

@@ -84,12 +84,13 @@ pub struct RemoteEntry {
     pub paths: [u32; PATH_BUCKETS],
 }
 
-/// One way to a remote: the header in front of a frame, ready but for lengths, source port, VNI and traffic class.
-/// Never changed while it is referred to.
+/// One way to a remote: the header in front of a frame, ready but for lengths, source port, VNI and
+/// traffic class. Never changed while it is referred to.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PathEntry {
-    /// Ethernet, IP, UDP and VXLAN header as on the wire; [`V4_OUTER`] or [`V6_OUTER`] bytes of it count.
+    /// Ethernet, IP, UDP and VXLAN header as on the wire; [`V4_OUTER`] or [`V6_OUTER`] bytes of it
+    /// count.
     pub header: [u16; 36],
     /// The uplink.
     pub ifindex: u32,

@@ -1,12 +1,16 @@
-//! A tunnel of the operator's own that shall go into one of ours. The kernel tells a packet of one tunnel only: by that it takes packets
-//! apart that travel as one, and finishes checksums. So it has to be done with the operator's before ours comes.
+//! A tunnel of the operator's own that shall go into one of ours. The kernel tells a packet of one
+//! tunnel only: by that it takes packets apart that travel as one, and finishes checksums. So it
+//! has to be done with the operator's before ours comes.
 //!
-//! It does that for a device that can do none of it, and the loopback device is one for frames in tunnels: the frame goes out there, and comes
-//! in one packet by the other. `sillon_apart` knows them by their mark, which says the port, and has the pipeline look at them as if they came in
-//! there. The mark is the programs' own word: one of a container's ends at its network namespace, and the node's own stack sends nothing
-//! there that is for another host. If this program were not there, the node's own stack would drop them for just that.
+//! It does that for a device that can do none of it, and the loopback device is one for frames in
+//! tunnels: the frame goes out there, and comes in one packet by the other. `sillon_apart` knows
+//! them by their mark, which says the port, and has the pipeline look at them as if they came in
+//! there. The mark is the programs' own word: one of a container's ends at its network namespace,
+//! and the node's own stack sends nothing there that is for another host. If this program were not
+//! there, the node's own stack would drop them for just that.
 //!
-//! Both times all is asked that is asked of a frame. It is counted and charged the first time alone, as a whole.
+//! Both times all is asked that is asked of a frame. It is counted and charged the first time
+//! alone, as a whole.
 
 use aya_ebpf::{
     bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC},
@@ -28,8 +32,8 @@ use crate::{
 const YELLOW: u32 = 1 << 31;
 const _: () = assert!(PORT_SLOTS <= YELLOW);
 
-/// Whether a frame has to take this way into a tunnel. What is for many does not: if `sillon_apart` were not there, the node's own stack would
-/// take it.
+/// Whether a frame has to take this way into a tunnel. What is for many does not: if `sillon_apart`
+/// were not there, the node's own stack would take it.
 #[inline(always)]
 pub fn is_due(frame: &impl Frame, inner: &Inner) -> bool {
     inner.shape.nested && frame.back().is_none() && !inner.macs.dst().is_group()

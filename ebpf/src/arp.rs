@@ -1,4 +1,5 @@
-//! ARP for IPv4 on Ethernet (RFC 826), where it stands in a frame. Fields are numbers; what is cut short is `truncated`.
+//! ARP for IPv4 on Ethernet (RFC 826), where it stands in a frame. Fields are numbers; what is cut
+//! short is `truncated`.
 
 use sillon_abi::DropReason;
 

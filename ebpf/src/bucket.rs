@@ -1,5 +1,5 @@
-//! Token buckets in maps, which all CPUs share. What they do is in the ABI crate, where userspace tests it (`abi/src/rate.rs`); here
-//! is how BPF reads, swaps and adds.
+//! Token buckets in maps, which all CPUs share. What they do is in the ABI crate, where userspace
+//! tests it (`abi/src/rate.rs`); here is how BPF reads, swaps and adds.
 
 use core::intrinsics::{AtomicOrdering::Relaxed, atomic_cxchg};
 
@@ -43,6 +43,7 @@ impl Word for Bucket {
 /// The time of all buckets.
 #[inline(always)]
 pub fn now() -> u64 {
-    // SAFETY: a helper without arguments. Not the coarse clock: within its 4 ms a bucket of 10 Gbit/s would get 5 MB at once.
+    // SAFETY: a helper without arguments. Not the coarse clock: within its 4 ms a bucket of 10
+    // Gbit/s would get 5 MB at once.
     ticks(unsafe { bpf_ktime_get_ns() })
 }

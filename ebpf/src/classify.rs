@@ -1,12 +1,15 @@
-//! Whose frame is it? On an access or handover port the tags decide, and only exactly the tags of an attachment do:
+//! Whose frame is it? On an access or handover port the tags decide, and only exactly the tags of
+//! an attachment do:
 //!
-//! - no tag, or one priority tag (TPID 0x8100 or 0x88a8 with VID 0, IEEE 802.1Q clause 6.9.1): the `untagged` attachment.
-//! - one C-tag: the `dot1q` attachment of that VID. An S-tag: the `qinq S.C` attachment of it and the C-tag inside, else the
-//!   `qinq S` attachment, which takes any tags inside.
+//! - no tag, or one priority tag (TPID 0x8100 or 0x88a8 with VID 0, IEEE 802.1Q clause 6.9.1): the
+//!   `untagged` attachment.
+//! - one C-tag: the `dot1q` attachment of that VID. An S-tag: the `qinq S.C` attachment of it and
+//!   the C-tag inside, else the `qinq S` attachment, which takes any tags inside.
 //! - a `port` attachment takes everything as it is.
 //!
-//! Nothing falls through to another attachment: that is VLAN hopping. VID 4095 is reserved, other TPIDs (0x9100 …) are
-//! unknown, and both are dropped. So is a tag inside the tags of an attachment that is not transparent (`parse`).
+//! Nothing falls through to another attachment: that is VLAN hopping. VID 4095 is reserved, other
+//! TPIDs (0x9100 …) are unknown, and both are dropped. So is a tag inside the tags of an attachment
+//! that is not transparent (`parse`).
 
 use sillon_abi::{Attachment, ClassKey, DropReason, Exit, PortEntry};
 
@@ -29,10 +32,12 @@ pub struct Origin {
     pub mtu: u16,
     /// What guards look at the frame: [`Attachment::guards`].
     pub guards: u16,
-    /// Bytes of the attachment's own tags, or of the tunnel's header: what is not of the inner frame.
+    /// Bytes of the attachment's own tags, or of the tunnel's header: what is not of the inner
+    /// frame.
     pub lead: u8,
     pub service: u8,
-    /// DSCP for the outer header, in place. Those that are written as one word stand where the verifier bears that on the stack.
+    /// DSCP for the outer header, in place. Those that are written as one word stand where the
+    /// verifier bears that on the stack.
     pub tos: u8,
     /// Whether tags inside are the operator's business.
     pub transparent: bool,
@@ -51,7 +56,8 @@ impl Origin {
 pub const PRIORITY: u16 = 0xf000;
 const VID: u16 = 0x0fff;
 
-/// What the tags say. Of a frame with an S-tag and a C-tag it is not known yet how many of them are the attachment's.
+/// What the tags say. Of a frame with an S-tag and a C-tag it is not known yet how many of them are
+/// the attachment's.
 pub struct Tags {
     /// Of a priority tag, with [`PRIORITY_TAG`] in `inner`.
     pub key: ClassKey,
@@ -75,7 +81,8 @@ struct Class {
 pub fn classify(port: &PortEntry, tags: &Tags) -> Result<Origin, DropReason> {
     let class = find(port, tags)?;
     let attachment = ATTACHMENTS.get(class.id).ok_or(DropReason::StaleExit)?;
-    // An element of the class table may be used anew for another key while we hold it: the attachment tells.
+    // An element of the class table may be used anew for another key while we hold it: the
+    // attachment tells.
     if attachment.class != class.key || attachment.segment == 0 {
         return Err(DropReason::StaleExit);
     }
@@ -100,7 +107,8 @@ fn origin(attachment: &Attachment, class: &Class) -> Origin {
     }
 }
 
-/// The attachment of a class. The key is looked up from a copy of its own, which leaves the rest in registers.
+/// The attachment of a class. The key is looked up from a copy of its own, which leaves the rest in
+/// registers.
 #[inline(always)]
 fn id_of(key: ClassKey) -> Option<u32> {
     // SAFETY: one aligned word, read at once.

@@ -1,4 +1,5 @@
-//! Counters. Every drop has one reason and is counted once, for the narrowest thing that is known by then.
+//! Counters. Every drop has one reason and is counted once, for the narrowest thing that is known
+//! by then.
 
 use core::intrinsics::{
     AtomicOrdering::{Relaxed, SeqCst},
@@ -54,7 +55,8 @@ pub fn dropped(scope: Scope, reason: DropReason) {
     const { assert!(Drops::PLACES.is_power_of_two()) };
     let key = DropKey { scope: scope.kind as u32, id: scope.id };
     let Some(drops) = DROPS.get_ptr_mut(key) else { return };
-    // The compiler knows that the mask changes nothing, and would leave it out; the verifier knows the bounds only by it.
+    // The compiler knows that the mask changes nothing, and would leave it out; the verifier knows
+    // the bounds only by it.
     let place = core::hint::black_box(reason as usize) & LAST;
     // SAFETY: an aligned word of a map value.
     unsafe { add((&raw mut (*drops).0).cast::<u64>().add(place), 1) };
@@ -66,8 +68,8 @@ pub fn dropped(scope: Scope, reason: DropReason) {
 /// `word` must point to an aligned word of a map value.
 #[inline(always)]
 pub unsafe fn add(word: *mut u64, by: u64) {
-    // The integer atomics of `core::sync` are not offered for BPF, which has no compare-and-swap at its base level; this
-    // compiles to its atomic add.
+    // The integer atomics of `core::sync` are not offered for BPF, which has no compare-and-swap at
+    // its base level; this compiles to its atomic add.
     // SAFETY: as the caller promises.
     unsafe { atomic_xadd::<u64, u64, { Relaxed }>(word, by) };
 }
@@ -78,7 +80,8 @@ pub unsafe fn add(word: *mut u64, by: u64) {
 /// `word` must point to an aligned word of a map value.
 #[inline(always)]
 pub unsafe fn fetch_add(word: *mut u64, by: u64) -> u64 {
-    // Not relaxed: LLVM makes of that the instruction that adds and fetches nothing, whoever uses the result.
+    // Not relaxed: LLVM makes of that the instruction that adds and fetches nothing, whoever uses
+    // the result.
     // SAFETY: as the caller promises.
     unsafe { atomic_xadd::<u64, u64, { SeqCst }>(word, by) }
 }

@@ -1,5 +1,5 @@
-//! Out of a port, or to a remote. Before a frame leaves, its exit must belong to its segment: whatever a table says, this is
-//! compared for every frame.
+//! Out of a port, or to a remote. Before a frame leaves, its exit must belong to its segment:
+//! whatever a table says, this is compared for every frame.
 
 use sillon_abi::{ClassKey, DropReason, Exit, PathEntry};
 
@@ -18,20 +18,27 @@ use crate::{
 };
 
 #[inline(always)]
-pub fn deliver(frame: &impl Frame, origin: &Origin, inner: &Inner, exit: Exit) -> Result<u32, DropReason> {
+pub fn deliver(
+    frame: &impl Frame,
+    origin: &Origin,
+    inner: &Inner,
+    exit: Exit,
+) -> Result<u32, DropReason> {
     if exit.is_remote() && apart::is_due(frame, inner) {
         frame.take_apart(inner.eligible)
     } else if exit.is_remote() {
         let flow = flow::of(frame, inner);
         let path = outer::path(exit.id(), flow.hash).ok_or(DropReason::Unreachable)?;
-        ToRemote::through(frame, origin, inner, NextHop { exit, path, flow })?.go(frame, origin, inner)
+        ToRemote::through(frame, origin, inner, NextHop { exit, path, flow })?
+            .go(frame, origin, inner)
     } else {
         let policed = |guards, len| police::egress(exit, guards, len);
         ToAttachment::out_of(frame, origin, inner, exit, policed)?.go(frame, inner)
     }
 }
 
-/// A frame that will go to an attachment, and has room for its tags. Up to here it may be refused; from here on, it is another.
+/// A frame that will go to an attachment, and has room for its tags. Up to here it may be refused;
+/// from here on, it is another.
 pub struct ToAttachment {
     exit: Exit,
     class: ClassKey,
@@ -44,7 +51,8 @@ pub struct ToAttachment {
 }
 
 impl ToAttachment {
-    /// `policed` is told the attachment's guards and how long the frame will be there, and says whether it is yellow.
+    /// `policed` is told the attachment's guards and how long the frame will be there, and says
+    /// whether it is yellow.
     #[inline(always)]
     pub fn out_of(
         frame: &impl Frame,
@@ -62,8 +70,9 @@ impl ToAttachment {
         }
         // As one word, which takes one place on the stack.
         // SAFETY: eight bytes of a map value.
-        let class =
-            ClassKey::from_word(unsafe { (&raw const attachment.class).cast::<u64>().read_unaligned() });
+        let class = ClassKey::from_word(unsafe {
+            (&raw const attachment.class).cast::<u64>().read_unaligned()
+        });
         let front = rewrite::front(origin, inner, class.encap())?;
         let len = inner.len - front.strip + front.push;
         let eligible = inner.eligible | policed(attachment.guards, len + inner.shape.repeated)?;
@@ -109,7 +118,8 @@ impl<'a> ToRemote<'a> {
         if len - inner.shape.surplus + header > hop.path.mtu as usize + 14 {
             return Err(DropReason::UnderlayMtu);
         }
-        let way = Way { exit: hop.exit, ifindex: hop.path.ifindex, proof: hop.flow.hash, inner: None };
+        let way =
+            Way { exit: hop.exit, ifindex: hop.path.ifindex, proof: hop.flow.hash, inner: None };
         let action = frame.towards(&way)?;
         frame.make_room(origin, inner, header)?;
         Ok(Self { hop, len, action })
@@ -132,11 +142,18 @@ impl<'a> ToRemote<'a> {
     }
 }
 
-/// Out of where it came from, tags and all: a frame that has become the answer to itself. It is the node's own word, and not marked as yellow.
+/// Out of where it came from, tags and all: a frame that has become the answer to itself. It is the
+/// node's own word, and not marked as yellow.
 #[inline(always)]
-pub fn back(frame: &impl Frame, origin: &Origin, question: Question, len: usize) -> Result<u32, DropReason> {
+pub fn back(
+    frame: &impl Frame,
+    origin: &Origin,
+    question: Question,
+    len: usize,
+) -> Result<u32, DropReason> {
     police::egress(origin.ingress, origin.guards, len)?;
-    let way = Way { exit: origin.ingress, ifindex: frame.ifindex(), proof: origin.segment, inner: None };
+    let way =
+        Way { exit: origin.ingress, ifindex: frame.ifindex(), proof: origin.segment, inner: None };
     let action = frame.towards(&way)?;
     count::sent_to_attachment(origin.ingress, len);
     count::answered(origin.ingress.id(), question);

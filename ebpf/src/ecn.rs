@@ -1,5 +1,6 @@
-//! RFC 6040 at the end of a tunnel: congestion that the underlay marked on the outer header reaches the inner packet
-//! (section 4.2, figure 4). A mark on a packet that does not know ECN means loss: it is dropped, and counted.
+//! RFC 6040 at the end of a tunnel: congestion that the underlay marked on the outer header reaches
+//! the inner packet (section 4.2, figure 4). A mark on a packet that does not know ECN means loss:
+//! it is dropped, and counted.
 
 use sillon_abi::DropReason;
 

@@ -1,6 +1,6 @@
-//! XDP cannot copy, so a frame for many goes on to TC, with a note of what is known of it. The frame that goes on has no tags
-//! but those that it carries for its operator; its ethertype is masked (see [`MASKED_ETHERTYPE`]), so that it can only ever be
-//! what TC makes of it.
+//! XDP cannot copy, so a frame for many goes on to TC, with a note of what is known of it. The
+//! frame that goes on has no tags but those that it carries for its operator; its ethertype is
+//! masked (see [`MASKED_ETHERTYPE`]), so that it can only ever be what TC makes of it.
 
 use aya_ebpf::bindings::{xdp_action, xdp_md};
 use sillon_abi::{DropReason, Exit, Handoff, MASKED_ETHERTYPE, PortEntry};
@@ -56,8 +56,9 @@ pub fn note(frame: &impl Frame, origin: &Origin, inner: &Inner) -> Handoff {
     }
 }
 
-/// XDP has no way out of a port that has the pipeline at TC (a container's veth takes no frame from XDP): the frame, once it is as it shall
-/// leave, goes on to TC with a note of where. It keeps its ethertype, so that GRO knows it: packets of one flow have equal notes, and become one
+/// XDP has no way out of a port that has the pipeline at TC (a container's veth takes no frame from
+/// XDP): the frame, once it is as it shall leave, goes on to TC with a note of where. It keeps its
+/// ethertype, so that GRO knows it: packets of one flow have equal notes, and become one
 /// again. A driver that leaves no room for the note has no device that it could leave by, either.
 #[inline(always)]
 pub fn onward(frame: &XdpFrame, way: &Way<'_>) -> Result<(), DropReason> {
@@ -65,7 +66,8 @@ pub fn onward(frame: &XdpFrame, way: &Way<'_>) -> Result<(), DropReason> {
     if is_done { Ok(()) } else { Err(DropReason::NoDevice) }
 }
 
-/// A function of its own, since most frames never come here. The kernel keeps the note in front of the frame when that is changed.
+/// A function of its own, since most frames never come here. The kernel keeps the note in front of
+/// the frame when that is changed.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sillon_onward(ctx: *mut xdp_md, exit: u32, ifindex: u32, proof: u32) -> u32 {
@@ -95,10 +97,12 @@ pub fn to_peer(frame: &XdpFrame, origin: &Origin) -> Result<u32, DropReason> {
     Ok(xdp_action::XDP_PASS)
 }
 
-/// Passes a frame to the host's own stack, with a note that says so: a note that somebody else left must not speak for it.
+/// Passes a frame to the host's own stack, with a note that says so: a note that somebody else left
+/// must not speak for it.
 #[inline(always)]
 pub fn to_host(frame: &XdpFrame) -> u32 {
-    // A driver without metadata can't have anybody's note either. Where there is no room for ours, the other goes.
+    // A driver without metadata can't have anybody's note either. Where there is no room for ours,
+    // the other goes.
     if frame.leave(Handoff::default()).is_err() {
         frame.drop_metadata();
     }

@@ -1,6 +1,6 @@
-//! A hash of the inner flow: it becomes the outer source port (RFC 7348 section 5) and chooses among equal paths. A packet's
-//! addresses and ports make its flow; a frame that is no IP has its MACs. Fragments hash by addresses alone, so that
-//! all of a packet take one way.
+//! A hash of the inner flow: it becomes the outer source port (RFC 7348 section 5) and chooses
+//! among equal paths. A packet's addresses and ports make its flow; a frame that is no IP has its
+//! MACs. Fragments hash by addresses alone, so that all of a packet take one way.
 
 use sillon_abi::decision::SPREAD;
 
@@ -57,7 +57,10 @@ pub fn of(frame: &impl Frame, inner: &Inner) -> Flow {
         } else {
             0
         };
-        return Flow { hash: over_ipv4(u64::from(ip[4]) << 32 | u64::from(ip[3]), ports), ecn: tos & 3 };
+        return Flow {
+            hash: over_ipv4(u64::from(ip[4]) << 32 | u64::from(ip[3]), ports),
+            ecn: tos & 3,
+        };
     }
     let (hash, ecn) = if inner.ethertype == IPV6
         && let Ok(ip) = frame.read::<[u64; 5]>(inner.l3)

@@ -8,10 +8,12 @@ use core::{
 use aya_ebpf::{
     EbpfContext,
     bindings::{xdp_action, xdp_md},
-    helpers::bpf_redirect_map,
-    helpers::generated::{
-        bpf_xdp_adjust_head, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
-        bpf_xdp_load_bytes,
+    helpers::{
+        bpf_redirect_map,
+        generated::{
+            bpf_xdp_adjust_head, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
+            bpf_xdp_load_bytes,
+        },
     },
     programs::XdpContext,
 };
@@ -50,8 +52,11 @@ unsafe impl Wire for Mac {}
 /// # Safety
 /// If `read` returns 0, it must have filled all of them.
 #[inline(always)]
-pub unsafe fn loaded<T: Wire>(read: impl FnOnce(*mut c_void, u32) -> c_long) -> Result<T, DropReason> {
-    /// The verifier wants words on the stack aligned, and the compiler makes words of what is side by side.
+pub unsafe fn loaded<T: Wire>(
+    read: impl FnOnce(*mut c_void, u32) -> c_long,
+) -> Result<T, DropReason> {
+    /// The verifier wants words on the stack aligned, and the compiler makes words of what is side
+    /// by side.
     #[repr(align(8))]
     struct Aligned<T>(MaybeUninit<T>);
     let mut value = Aligned(MaybeUninit::<T>::uninit());
@@ -62,8 +67,8 @@ pub unsafe fn loaded<T: Wire>(read: impl FnOnce(*mut c_void, u32) -> c_long) -> 
     }
 }
 
-/// The two addresses at the front of a frame, destination first: twelve bytes that are read, compared, hashed and written in two
-/// words rather than in six.
+/// The two addresses at the front of a frame, destination first: twelve bytes that are read,
+/// compared, hashed and written in two words rather than in six.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(C, packed(4))]
 pub struct Macs {
@@ -78,7 +83,10 @@ impl Macs {
     pub unsafe fn read(at: *const u8) -> Self {
         // SAFETY: as the caller promises.
         unsafe {
-            Self { head: at.cast::<u64>().read_unaligned(), tail: at.add(8).cast::<u32>().read_unaligned() }
+            Self {
+                head: at.cast::<u64>().read_unaligned(),
+                tail: at.add(8).cast::<u32>().read_unaligned(),
+            }
         }
     }
 
@@ -117,7 +125,8 @@ pub const fn halves(word: u32) -> [u16; 2] {
     [u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d])]
 }
 
-/// What of a frame is more, or less, than its bytes say: several packets of one flow may travel as one (GSO).
+/// What of a frame is more, or less, than its bytes say: several packets of one flow may travel as
+/// one (GSO).
 #[derive(Clone, Copy, Default)]
 pub struct Shape {
     /// Bytes that the frame is longer than the longest of its packets will be on the wire.
@@ -126,7 +135,8 @@ pub struct Shape {
     pub repeated: usize,
     /// How many packets it is beyond one.
     pub more: usize,
-    /// Whether they are in a tunnel of the operator's own, whose inner header the kernel has yet to finish.
+    /// Whether they are in a tunnel of the operator's own, whose inner header the kernel has yet
+    /// to finish.
     pub nested: bool,
 }
 
@@ -140,8 +150,9 @@ pub struct Way<'a> {
     pub inner: Option<&'a Inner>,
 }
 
-/// A frame, wherever in the kernel we meet it. Offsets are bytes from the first of its bytes on the wire, tags and all. The pipeline is
-/// written over this, and compiled for XDP ([`XdpFrame`]) and for TC (`skb/frame.rs`).
+/// A frame, wherever in the kernel we meet it. Offsets are bytes from the first of its bytes on the
+/// wire, tags and all. The pipeline is written over this, and compiled for XDP ([`XdpFrame`]) and
+/// for TC (`skb/frame.rs`).
 pub trait Frame: Sized {
     /// What the kernel calls a program with.
     type Context;
@@ -152,31 +163,42 @@ pub trait Frame: Sized {
     fn ifindex(&self) -> u32;
     /// Bytes, fragments included, without FCS.
     fn len(&self) -> usize;
-    /// Of a frame whose packet, of this ethertype, starts at `l3`; `tunnel` bytes of headers are in front of it, if it is in
-    /// a tunnel. What the kernel shall do to the frame later, and is not what it does for that packet, is refused.
+    /// Of a frame whose packet, of this ethertype, starts at `l3`; `tunnel` bytes of headers are in
+    /// front of it, if it is in a tunnel. What the kernel shall do to the frame later, and is
+    /// not what it does for that packet, is refused.
     fn shape(&self, ethertype: u16, l3: usize, tunnel: usize) -> Result<Shape, DropReason>;
 
     /// Where `T` stands, if all of it is in direct reach.
     fn at<T: Wire>(&self, offset: usize) -> Result<*mut T, DropReason>;
     /// The ethertype or TPID behind the addresses, where `read` stands there in the data.
     fn first_tpid(&self, read: u16) -> u16;
-    /// Bytes of a tag that is beside the data: it is the first behind the addresses, and only [`Frame::read_tag`] reads it.
+    /// Bytes of a tag that is beside the data: it is the first behind the addresses, and only
+    /// [`Frame::read_tag`] reads it.
     fn beside(&self) -> usize;
-    /// A 16-bit field in network order, as a number, of a tag or the ethertype: those may be beside the data.
+    /// A 16-bit field in network order, as a number, of a tag or the ethertype: those may be beside
+    /// the data.
     fn read_tag(&self, offset: usize) -> Result<u16, DropReason>;
-    /// Reads at an offset that is not known until then, also what is not in direct reach. Slower than `read`.
+    /// Reads at an offset that is not known until then, also what is not in direct reach. Slower
+    /// than `read`.
     fn load<T: Wire>(&self, offset: usize) -> Result<T, DropReason>;
     /// Writes at an offset in direct reach.
     fn write<T: Wire>(&self, offset: usize, value: T) -> Result<(), DropReason>;
     /// The same of many words, one by one and all or none.
-    fn write_words<const N: usize>(&self, offset: usize, words: [u32; N]) -> Result<(), DropReason>;
+    fn write_words<const N: usize>(&self, offset: usize, words: [u32; N])
+    -> Result<(), DropReason>;
     /// Takes `by` bytes off the end.
     fn trim(&self, by: usize) -> Result<(), DropReason>;
 
     /// Makes room for the tags of an attachment. Where that is refused, the frame is as it was.
     fn make_front(&self, front: Front) -> Result<(), DropReason>;
     /// Gives the frame the tags of an attachment, with this PCP and DEI, once there is room.
-    fn retag(&self, inner: &Inner, class: ClassKey, front: Front, priority: u16) -> Result<(), DropReason>;
+    fn retag(
+        &self,
+        inner: &Inner,
+        class: ClassKey,
+        front: Front,
+        priority: u16,
+    ) -> Result<(), DropReason>;
     /// Makes room for a tunnel's header. Where that is refused, the frame is as it was.
     fn make_room(&self, origin: &Origin, inner: &Inner, header: usize) -> Result<(), DropReason>;
     /// Puts the frame into a tunnel, once there is room.
@@ -188,7 +210,8 @@ pub trait Frame: Sized {
         path: &PathEntry,
     ) -> Result<(), DropReason>;
 
-    /// The action that sends it out of a device. Asked for before the frame is changed: then nothing that is decided is needed after it.
+    /// The action that sends it out of a device. Asked for before the frame is changed: then
+    /// nothing that is decided is needed after it.
     fn towards(&self, way: &Way<'_>) -> Result<u32, DropReason>;
     /// Hands it on to the flood.
     fn hand_over(&self, origin: &Origin, inner: &Inner) -> Result<u32, DropReason>;
@@ -196,10 +219,12 @@ pub trait Frame: Sized {
     fn to_peer(&self, origin: &Origin) -> Result<u32, DropReason>;
     /// Passes it to the host's own stack.
     fn to_host(&self) -> u32;
-    /// Sends a frame that is in a tunnel of its own and shall go into one of ours on the way on which the kernel takes it apart: its packets come
-    /// back one by one (`apart.rs`). `eligible` is what they were found to be.
+    /// Sends a frame that is in a tunnel of its own and shall go into one of ours on the way on
+    /// which the kernel takes it apart: its packets come back one by one (`apart.rs`).
+    /// `eligible` is what they were found to be.
     fn take_apart(&self, eligible: u16) -> Result<u32, DropReason>;
-    /// Of a packet that came back from there, which was counted and charged before: what it was found to be.
+    /// Of a packet that came back from there, which was counted and charged before: what it was
+    /// found to be.
     fn back(&self) -> Option<u16>;
 
     /// Global functions, each for its kind of context: see `parse`, `guard` and `suppress`.
@@ -245,7 +270,8 @@ impl XdpFrame {
         Self { ctx: ctx.as_ptr().cast() }
     }
 
-    /// Reads at an offset that is not known before: the comparison must be of the very pointer that is read.
+    /// Reads at an offset that is not known before: the comparison must be of the very pointer that
+    /// is read.
     #[inline(always)]
     pub fn read_far<T: Wire>(&self, offset: usize) -> Result<T, DropReason> {
         // SAFETY: as for `at`.
@@ -269,8 +295,9 @@ impl XdpFrame {
         Ok(())
     }
 
-    /// Bytes of its first piece, without FCS: all of it where there is only one. Where functions return through thunks, `len` keeps all that
-    /// is behind it waiting for some ten nanoseconds.
+    /// Bytes of its first piece, without FCS: all of it where there is only one. Where functions
+    /// return through thunks, `len` keeps all that is behind it waiting for some ten
+    /// nanoseconds.
     #[inline(always)]
     pub fn first_len(&self) -> usize {
         // SAFETY: the kernel gives a valid context for the run of the program.
@@ -306,7 +333,8 @@ impl XdpFrame {
     /// Leaves what it is given in front of the frame.
     #[inline(always)]
     pub fn leave(&self, handoff: Handoff) -> Result<(), DropReason> {
-        // SAFETY: as for `shift`; the comparison bounds the write. Metadata is 4-aligned, as is `Note`.
+        // SAFETY: as for `shift`; the comparison bounds the write. Metadata is 4-aligned, as is
+        // `Note`.
         unsafe {
             if bpf_xdp_adjust_meta(self.ctx, -(size_of::<Note>() as i32)) != 0 {
                 return Err(DropReason::NoHeadroom);
@@ -390,7 +418,11 @@ impl Frame for XdpFrame {
     }
 
     #[inline(always)]
-    fn write_words<const N: usize>(&self, offset: usize, words: [u32; N]) -> Result<(), DropReason> {
+    fn write_words<const N: usize>(
+        &self,
+        offset: usize,
+        words: [u32; N],
+    ) -> Result<(), DropReason> {
         let at = self.at::<[u32; N]>(offset)?.cast::<u32>();
         for (place, word) in words.into_iter().enumerate() {
             // SAFETY: so many words are there.
@@ -414,7 +446,13 @@ impl Frame for XdpFrame {
     }
 
     #[inline(always)]
-    fn retag(&self, inner: &Inner, class: ClassKey, front: Front, priority: u16) -> Result<(), DropReason> {
+    fn retag(
+        &self,
+        inner: &Inner,
+        class: ClassKey,
+        front: Front,
+        priority: u16,
+    ) -> Result<(), DropReason> {
         rewrite::to_attachment(self, inner, class, front, priority)
     }
 
@@ -439,7 +477,8 @@ impl Frame for XdpFrame {
         let devices = (&raw const DEVICES).cast_mut().cast();
         // SAFETY: a map of devices, which begins with what the loader makes a map of.
         let action =
-            unsafe { bpf_redirect_map(devices, way.ifindex.into(), xdp_action::XDP_PASS.into()) } as u32;
+            unsafe { bpf_redirect_map(devices, way.ifindex.into(), xdp_action::XDP_PASS.into()) }
+                as u32;
         if action == xdp_action::XDP_REDIRECT {
             return Ok(action);
         }

@@ -1,6 +1,7 @@
-//! Source addresses are learned where their frames come in, and move with them, within the rules of `guard::mac`. A segment has at most its
-//! share of the FDB: past it, frames are still forwarded, but new addresses are not learned, and that is counted. The agent is told of what is
-//! learned at an attachment.
+//! Source addresses are learned where their frames come in, and move with them, within the rules of
+//! `guard::mac`. A segment has at most its share of the FDB: past it, frames are still forwarded,
+//! but new addresses are not learned, and that is counted. The agent is told of what is learned at
+//! an attachment.
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
 use sillon_abi::{DropReason, Exit, FdbEntry, FdbKey, Guards, Mac};
@@ -14,20 +15,35 @@ use crate::{
     parse::Inner,
 };
 
-/// An entry is not written more often than this: a cache line that every frame writes would travel between CPUs.
+/// An entry is not written more often than this: a cache line that every frame writes would travel
+/// between CPUs.
 pub const REFRESH_NS: u64 = 500_000_000;
 
 /// Returns whether the address is known to be where the frame came in.
 #[inline(always)]
 pub fn learn(origin: &Origin, inner: &Inner) -> Result<bool, DropReason> {
     let Origin { segment, ingress, guards, fdb_limit, .. } = *origin;
-    Learned(sillon_learn(segment, inner.macs.src_number(), ingress.word(), guards.into(), fdb_limit)).result()
+    Learned(sillon_learn(
+        segment,
+        inner.macs.src_number(),
+        ingress.word(),
+        guards.into(),
+        fdb_limit,
+    ))
+    .result()
 }
 
-/// A global function: see `guard::sillon_kinds`. `src` is the address as a number; returns what [`Learned`] has.
+/// A global function: see `guard::sillon_kinds`. `src` is the address as a number; returns what
+/// [`Learned`] has.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn sillon_learn(segment: u32, src: u64, ingress: u32, guards: u32, fdb_limit: u32) -> u32 {
+extern "C" fn sillon_learn(
+    segment: u32,
+    src: u64,
+    ingress: u32,
+    guards: u32,
+    fdb_limit: u32,
+) -> u32 {
     let key = FdbKey::new(segment, mac_of(src));
     learned(&key, Exit::from_word(ingress), guards as u16, fdb_limit).0
 }
@@ -38,7 +54,8 @@ fn learned(key: &FdbKey, ingress: Exit, guards: u16, fdb_limit: u32) -> Learned 
     let now = unsafe { bpf_ktime_get_coarse_ns() };
     let learned = match FDB.get_ptr_mut(key) {
         None => mac::learn(key, ingress, guards, fdb_limit, now),
-        // SAFETY: a value of the FDB, which is aligned; each field is one word, read and written at once.
+        // SAFETY: a value of the FDB, which is aligned; each field is one word, read and written at
+        // once.
         Some(entry) => unsafe {
             if (*entry).exit == ingress {
                 return seen_again(entry, guards, now);

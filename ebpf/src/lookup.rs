@@ -1,6 +1,7 @@
-//! Where does the frame go? A `line` goes to its other point, whatever the address. In a `lan` or `tree` a known unicast
-//! address goes where it was last seen, never back to where the frame came from, and never out of one tunnel into
-//! another (split horizon). A group address, or one not seen yet, is flooded.
+//! Where does the frame go? A `line` goes to its other point, whatever the address. In a `lan` or
+//! `tree` a known unicast address goes where it was last seen, never back to where the frame came
+//! from, and never out of one tunnel into another (split horizon). A group address, or one not seen
+//! yet, is flooded.
 
 use sillon_abi::{DropReason, Exit, Service};
 

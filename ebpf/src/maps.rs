@@ -1,4 +1,5 @@
-//! The pinned maps. Sizes are the smallest useful ones: the agent sets them from the node's limits when it loads.
+//! The pinned maps. Sizes are the smallest useful ones: the agent sets them from the node's limits
+//! when it loads.
 
 use aya_ebpf::{
     macros::map,
@@ -6,15 +7,16 @@ use aya_ebpf::{
 };
 use sillon_abi::{
     Answers, Attachment, Binding, BindingKey, ClassKey, Colours, Cookies, Counters, DropKey, Drops,
-    EthertypeKey, Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Handoff, Label, Mac, MacUse, Meters, NodeEntry,
-    PORT_SLOTS, PathEntry, PortEntry, PortRecord, PrefixKey, Rates, RemoteEntry, Segment, TunnelEntry,
-    TunnelKey,
+    EthertypeKey, Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Handoff, Label, Mac, MacUse, Meters,
+    NodeEntry, PORT_SLOTS, PathEntry, PortEntry, PortRecord, PrefixKey, Rates, RemoteEntry,
+    Segment, TunnelEntry, TunnelKey,
 };
 
 /// Elements are allocated as they come: a node's limits may be far above what it uses.
 const NO_PREALLOC: u32 = aya_ebpf::bindings::BPF_F_NO_PREALLOC;
-/// All elements are allocated when the node is made: what is learned while frames pass needs no memory of the kernel, which it may not have at
-/// that moment, and a file with many addresses is installed sooner.
+/// All elements are allocated when the node is made: what is learned while frames pass needs no
+/// memory of the kernel, which it may not have at that moment, and a file with many addresses is
+/// installed sooner.
 const PREALLOC: u32 = 0;
 
 #[map]

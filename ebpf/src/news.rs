@@ -1,5 +1,6 @@
-//! News of addresses, for the agent: what was learned at an attachment, or has moved there. Each segment may say only so much in a while, so that
-//! one operator's flood of addresses leaves room for the others' news. What is left unsaid the agent finds when it next looks through the FDB.
+//! News of addresses, for the agent: what was learned at an attachment, or has moved there. Each
+//! segment may say only so much in a while, so that one operator's flood of addresses leaves room
+//! for the others' news. What is left unsaid the agent finds when it next looks through the FDB.
 
 use aya_ebpf::{
     macros::map,
@@ -7,11 +8,12 @@ use aya_ebpf::{
 };
 use sillon_abi::{Exit, FdbKey, Located};
 
-/// Room for what some hundred segments may say while the agent is busy for a second. Not pinned: an agent reads what its own programs say.
+/// Room for what some hundred segments may say while the agent is busy for a second. Not pinned: an
+/// agent reads what its own programs say.
 #[map]
 static NEWS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
-/// What each segment has said: when, above, and how much, below. Segments whose uids differ by a multiple of this share one; a node would need as
-/// many segments for that to happen by chance.
+/// What each segment has said: when, above, and how much, below. Segments whose uids differ by a
+/// multiple of this share one; a node would need as many segments for that to happen by chance.
 #[map]
 static SAID: Array<u64> = Array::with_max_entries(1 << 16, 0);
 

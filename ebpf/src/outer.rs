@@ -1,8 +1,11 @@
-//! The outer header: the path's prebuilt bytes, with what differs from frame to frame filled in. XDP and TC both use it.
+//! The outer header: the path's prebuilt bytes, with what differs from frame to frame filled in.
+//! XDP and TC both use it.
 //!
-//! ECN is copied in (RFC 6040 section 4.1, normal mode). DSCP is the owner's to choose, per segment: if it followed the inner packet
-//! (RFC 2983's uniform model), an operator could promote itself on the underlay that all share. A yellow frame has the next drop precedence of the
-//! same class, where the segment's DSCP is one of assured forwarding (RFC 2597; RFC 2698 section 5 colours so): it is not delayed by that, nor gets before others.
+//! ECN is copied in (RFC 6040 section 4.1, normal mode). DSCP is the owner's to choose, per
+//! segment: if it followed the inner packet (RFC 2983's uniform model), an operator could promote
+//! itself on the underlay that all share. A yellow frame has the next drop precedence of the
+//! same class, where the segment's DSCP is one of assured forwarding (RFC 2597; RFC 2698 section 5
+//! colours so): it is not delayed by that, nor gets before others.
 
 use sillon_abi::{PATH_BUCKETS, PathEntry, RemoteEntry, V4_OUTER};
 
@@ -36,13 +39,15 @@ pub fn marks(leaf: bool, is_yellow: bool) -> u16 {
     (if leaf { LEAF } else { 0 }) | (if is_yellow { YELLOW } else { 0 })
 }
 
-/// The DSCP, in place, of a yellow frame of a segment that has `tos`. The codepoints AFxy are `xxxyy0`, with x from 1 to 4 and y from 1 to 3.
+/// The DSCP, in place, of a yellow frame of a segment that has `tos`. The codepoints AFxy are
+/// `xxxyy0`, with x from 1 to 4 and y from 1 to 3.
 #[inline(always)]
 pub fn yellow(tos: u8) -> u8 {
     const LAST: u8 = 1 << 2;
     const PRECEDENCE: u8 = 3 << 3;
     let (class, precedence) = (tos >> 5, tos & PRECEDENCE);
-    let is_lower = matches!(class, 1..=4) && precedence != 0 && precedence != PRECEDENCE && tos & LAST == 0;
+    let is_lower =
+        matches!(class, 1..=4) && precedence != 0 && precedence != PRECEDENCE && tos & LAST == 0;
     if is_lower { tos + (1 << 3) } else { tos }
 }
 
@@ -52,7 +57,8 @@ pub fn path(remote: u32, hash: u32) -> Option<&'static PathEntry> {
     let remote: &RemoteEntry = REMOTES.get(remote)?;
     let bucket = (hash >> 16) as usize & (PATH_BUCKETS - 1);
     // SAFETY: in bounds by the mask; one aligned word, read at once.
-    let id = unsafe { core::ptr::read_volatile((&raw const remote.paths).cast::<u32>().add(bucket)) };
+    let id =
+        unsafe { core::ptr::read_volatile((&raw const remote.paths).cast::<u32>().add(bucket)) };
     by_id(id)
 }
 
@@ -62,8 +68,8 @@ pub fn by_id(id: u32) -> Option<&'static PathEntry> {
     if id == 0 { None } else { PATHS.get(id) }
 }
 
-/// The path that all flows take to a remote; 0 where there are several, or none. Who remembers it must forget it when the remote's
-/// paths are others.
+/// The path that all flows take to a remote; 0 where there are several, or none. Who remembers it
+/// must forget it when the remote's paths are others.
 #[inline(always)]
 pub fn only(remote: u32) -> u32 {
     let Some(remote) = REMOTES.get(remote) else { return 0 };
@@ -71,8 +77,9 @@ pub fn only(remote: u32) -> u32 {
     if remote.paths.iter().all(|path| *path == first) { first } else { 0 }
 }
 
-/// The path's header in words of eight bytes. What differs from frame to frame is zero in it, and is added to a word on its way into
-/// the frame: to write over bytes that were just written costs more.
+/// The path's header in words of eight bytes. What differs from frame to frame is zero in it, and
+/// is added to a word on its way into the frame: to write over bytes that were just written costs
+/// more.
 struct Words<'a>(&'a PathEntry);
 
 impl Words<'_> {
@@ -123,8 +130,10 @@ impl Outer {
             to.add(1).write_unaligned(words.get(1) | at(6, u16::from(self.tos).to_be()));
             to.add(2).write_unaligned(words.get(2) | at(0, (total as u16).to_be()));
             to.add(3).write_unaligned(words.get(3) | at(0, (!(sum as u16)).to_be()));
-            to.add(4).write_unaligned(words.get(4) | at(2, self.source_port()) | at(6, self.udp_len()));
-            to.add(5).write_unaligned(words.get(5) | at(4, self.marks.to_be()) | u64::from(vni) << 48);
+            to.add(4)
+                .write_unaligned(words.get(4) | at(2, self.source_port()) | at(6, self.udp_len()));
+            to.add(5)
+                .write_unaligned(words.get(5) | at(4, self.marks.to_be()) | u64::from(vni) << 48);
             header.add(24).write_unaligned((vni >> 16) as u16);
         }
     }

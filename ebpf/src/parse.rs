@@ -1,8 +1,10 @@
-//! The inner frame: its addresses, the tags that it carries behind the attachment's own, and where its packet starts.
+//! The inner frame: its addresses, the tags that it carries behind the attachment's own, and where
+//! its packet starts.
 //!
-//! A carried tag passes only on a transparent attachment or out of a tunnel; elsewhere it is dropped (`nested-tag`), or the
-//! exit's wire would show a tag that the attachment does not own. The exception is one priority tag (VID 0) out of a
-//! tunnel, which is how PCP and DEI travel between nodes.
+//! A carried tag passes only on a transparent attachment or out of a tunnel; elsewhere it is
+//! dropped (`nested-tag`), or the exit's wire would show a tag that the attachment does not own.
+//! The exception is one priority tag (VID 0) out of a tunnel, which is how PCP and DEI travel
+//! between nodes.
 
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use sillon_abi::DropReason;
@@ -23,7 +25,8 @@ pub const ETHERTYPE: usize = 12;
 pub const IPV4: u16 = 0x0800;
 pub const IPV6: u16 = 0x86dd;
 
-/// Whether an ethertype announces a tag, by the standards (0x8100, 0x88a8) or by old habit (0x9100, 0x9200, 0x9300).
+/// Whether an ethertype announces a tag, by the standards (0x8100, 0x88a8) or by old habit (0x9100,
+/// 0x9200, 0x9300).
 #[inline(always)]
 pub fn is_tpid(ethertype: u16) -> bool {
     matches!(ethertype, C_TPID | S_TPID | 0x9100 | 0x9200 | 0x9300)
@@ -50,7 +53,8 @@ pub struct Inner {
     pub carried: Carried,
     /// PCP and DEI of the frame, whichever tag they stood in.
     pub priority: u16,
-    /// `police::ELIGIBLE` if it is yellow, whatever `priority` says: for the tags that it gets, and for none that it carries.
+    /// `police::ELIGIBLE` if it is yellow, whatever `priority` says: for the tags that it gets,
+    /// and for none that it carries.
     pub eligible: u16,
     /// Offset of the packet.
     pub l3: usize,
@@ -70,7 +74,8 @@ pub fn inner(
     priority: u16,
     len: usize,
 ) -> Result<Inner, DropReason> {
-    let (l3, ethertype) = (ETHERTYPE + origin.lead() + 2, frame.read_tag(ETHERTYPE + origin.lead())?);
+    let (l3, ethertype) =
+        (ETHERTYPE + origin.lead() + 2, frame.read_tag(ETHERTYPE + origin.lead())?);
     let packet = if is_tpid(ethertype) {
         if !origin.transparent {
             return Err(DropReason::NestedTag);
@@ -116,8 +121,9 @@ impl Packet {
     }
 }
 
-/// What is behind a tag with this TPID, whose control field is at `at`. Global functions, which the verifier walks through once (see `guard::sillon_kinds`):
-/// otherwise it would walk through all that follows for each number of tags that there may be.
+/// What is behind a tag with this TPID, whose control field is at `at`. Global functions, which the
+/// verifier walks through once (see `guard::sillon_kinds`): otherwise it would walk through all
+/// that follows for each number of tags that there may be.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sillon_behind_tags(ctx: *mut xdp_md, tpid: u32, at: u32, priority: u32) -> u64 {
@@ -127,12 +133,22 @@ pub extern "C" fn sillon_behind_tags(ctx: *mut xdp_md, tpid: u32, at: u32, prior
 /// The same for skbs.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn sillon_behind_tags_skb(ctx: *mut __sk_buff, tpid: u32, at: u32, priority: u32) -> u64 {
+pub extern "C" fn sillon_behind_tags_skb(
+    ctx: *mut __sk_buff,
+    tpid: u32,
+    at: u32,
+    priority: u32,
+) -> u64 {
     Packet::word(behind_tags(&SkbFrame::of(ctx), tpid as u16, at as usize & 0xff, priority as u16))
 }
 
 #[inline(always)]
-fn behind_tags(frame: &impl Frame, tpid: u16, at: usize, priority: u16) -> Result<Packet, DropReason> {
+fn behind_tags(
+    frame: &impl Frame,
+    tpid: u16,
+    at: usize,
+    priority: u16,
+) -> Result<Packet, DropReason> {
     let (tci, ethertype) = (frame.read_tag(at)?, frame.read_tag(at + 2)?);
     let l3 = at + TAG;
     Ok(if is_tpid(ethertype) {

@@ -1,10 +1,12 @@
-//! What others have learned, learned here: the agent runs this on a frame of its own making (never on a port) that says which address is behind which
-//! remote. It is learned by the same code, and so within the same rules, as if a frame had come out of that tunnel: what is configured, sticky or
-//! frozen stays, a move counts as one, and a segment's share is its share. Each run takes one address; the agent has it run as often as
-//! there are some.
+//! What others have learned, learned here: the agent runs this on a frame of its own making (never
+//! on a port) that says which address is behind which remote. It is learned by the same code, and
+//! so within the same rules, as if a frame had come out of that tunnel: what is configured, sticky
+//! or frozen stays, a move counts as one, and a segment's share is its share. Each run takes one
+//! address; the agent has it run as often as there are some.
 
 use aya_ebpf::{
-    bindings::xdp_action, helpers::generated::bpf_ktime_get_coarse_ns, macros::xdp, programs::XdpContext,
+    bindings::xdp_action, helpers::generated::bpf_ktime_get_coarse_ns, macros::xdp,
+    programs::XdpContext,
 };
 use sillon_abi::{DropReason, Exit, FdbKey, PlaceHeader};
 

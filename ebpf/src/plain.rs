@@ -1,10 +1,13 @@
-//! Most packets by far are *plain*: IP without anything that one of the steps would look at, behind no tags but the attachment's own, or
-//! in a tunnel's packet (`tunnel`) of which nothing is out of the ordinary. If such a one belongs to a flow that is decided, no step
-//! between `recall` and `deliver` has a say in it. Whether that is so is asked here, once and of a few words that are read together; then those steps are left out.
+//! Most packets by far are *plain*: IP without anything that one of the steps would look at, behind
+//! no tags but the attachment's own, or in a tunnel's packet (`tunnel`) of which nothing is out of
+//! the ordinary. If such a one belongs to a flow that is decided, no step between `recall` and
+//! `deliver` has a say in it. Whether that is so is asked here, once and of a few words that are
+//! read together; then those steps are left out.
 //!
-//! Nothing is left out that would do anything: what one of the steps might drop, change or answer is not plain, and nothing is dropped
-//! here that can still be looked at in full. Who gives a step more to do has to see to it here, too; the fuzzer, which sends many of its
-//! frames again and again, holds both ways to the same model.
+//! Nothing is left out that would do anything: what one of the steps might drop, change or answer
+//! is not plain, and nothing is dropped here that can still be looked at in full. Who gives a step
+//! more to do has to see to it here, too; the fuzzer, which sends many of its frames again and
+//! again, holds both ways to the same model.
 
 mod tunnel;
 
@@ -31,11 +34,13 @@ const CLOSER: u16 = Guards::POLICED_IN | Guards::PREFIXES | Guards::ETHERTYPES;
 /// Where the packet starts, behind the ethertype of a frame without tags.
 const L3: usize = ETHERTYPE + 2;
 
-/// Ethertype, version, header length and DSCP: the first word that is looked at, but for its last byte's ECN.
+/// Ethertype, version, header length and DSCP: the first word that is looked at, but for its last
+/// byte's ECN.
 const HEAD: u32 = u32::from_ne_bytes([8, 0, 0x45, 0]);
 const HEAD_MASK: u32 = u32::from_ne_bytes([0xff, 0xff, 0xff, 0]);
 
-/// How long a frame of a decided flow may be, where its length is all that is asked of any; 0 where it is not.
+/// How long a frame of a decided flow may be, where its length is all that is asked of any; 0 where
+/// it is not.
 #[inline(always)]
 pub fn longest(origin: &Origin, exit: Exit) -> u32 {
     let is_remote = origin.ingress.is_remote();
@@ -48,12 +53,16 @@ pub fn longest(origin: &Origin, exit: Exit) -> u32 {
     (origin.lead() + L3) as u32 + u32::from(origin.mtu)
 }
 
-/// What becomes of a frame that is plain, and nothing of another: that one is as it was, and not counted. `len` is the whole
-/// frame's.
+/// What becomes of a frame that is plain, and nothing of another: that one is as it was, and not
+/// counted. `len` is the whole frame's.
 #[inline(always)]
 pub fn forward(frame: &impl Frame, len: usize) -> Option<u32> {
     let port = frame.port()?;
-    if port.role == Role::Uplink as u8 { from_tunnel(frame, port, len) } else { from_port(frame, port, len) }
+    if port.role == Role::Uplink as u8 {
+        from_tunnel(frame, port, len)
+    } else {
+        from_port(frame, port, len)
+    }
 }
 
 /// What is known of a plain frame whose addresses stand at `start`, if it is not too long.
@@ -107,7 +116,8 @@ fn from_port(frame: &impl Frame, port: &PortEntry, len: usize) -> Option<u32> {
     }
     let flow = packet.flow();
     let path = outer::by_id(decision.path).or_else(|| outer::path(exit.id(), flow.hash))?;
-    let leaving = ToRemote::through(frame, origin, &inner, NextHop { exit: *exit, path, flow }).ok()?;
+    let leaving =
+        ToRemote::through(frame, origin, &inner, NextHop { exit: *exit, path, flow }).ok()?;
     received();
     Some(action(origin, leaving.go(frame, origin, &inner)))
 }
@@ -129,13 +139,15 @@ fn out_of_tunnel(frame: &impl Frame, packet: &tunnel::Packet, len: usize) -> Opt
     let decision = recall::Flow::of_vxlan(vxlan, source, macs).decision()?;
     let origin = &decision.origin;
     // Of all that neighbours say, suppression listens to what is over IPv6.
-    let is_plain =
-        ethertype == IPV4.to_be() || ethertype == IPV6.to_be() && origin.guards & Guards::SUPPRESS == 0;
+    let is_plain = ethertype == IPV4.to_be()
+        || ethertype == IPV6.to_be() && origin.guards & Guards::SUPPRESS == 0;
     if !is_plain {
         return None;
     }
     let inner = inner(frame, decision, (macs, header), u16::from_be(ethertype), len)?;
-    to_attachment(frame, decision, &inner, || count::received_from_tunnel(origin.ingress, len - header))
+    to_attachment(frame, decision, &inner, || {
+        count::received_from_tunnel(origin.ingress, len - header)
+    })
 }
 
 /// To an attachment, unless something is in the way: then the frame is as it was.
@@ -146,8 +158,9 @@ fn to_attachment(
     inner: &Inner,
     received: impl FnOnce(),
 ) -> Option<u32> {
-    let unpoliced =
-        |guards, _| if guards & Guards::POLICED_OUT == 0 { Ok(0) } else { Err(DropReason::PolicedEgress) };
+    let unpoliced = |guards, _| {
+        if guards & Guards::POLICED_OUT == 0 { Ok(0) } else { Err(DropReason::PolicedEgress) }
+    };
     let origin = &decision.origin;
     let leaving = ToAttachment::out_of(frame, origin, inner, decision.exit, unpoliced).ok()?;
     received();
@@ -198,7 +211,10 @@ impl Packet {
         if !is_plain {
             return None;
         }
-        if protocol == UDP && origin.guards & Guards::NO_DHCP_SERVER != 0 && server::is_dhcp_servers(ports) {
+        if protocol == UDP
+            && origin.guards & Guards::NO_DHCP_SERVER != 0
+            && server::is_dhcp_servers(ports)
+        {
             return None;
         }
         Some(Self { addresses, ports, ecn: head.to_ne_bytes()[3] & 3 })

@@ -1,14 +1,19 @@
-//! Bandwidth profiles: how much an attachment may send into the fabric, and how much it is sent (MEF 10.3 section 12; RFC 4115 in
-//! colour-blind mode). Each direction has two buckets: a frame that CIR and CBS cover is green, one that they do not and EIR and EBS do is
-//! yellow, and any other is red. Green and yellow pass, red is dropped (`policed-ingress`, `policed-egress`). All are counted.
+//! Bandwidth profiles: how much an attachment may send into the fabric, and how much it is sent
+//! (MEF 10.3 section 12; RFC 4115 in colour-blind mode). Each direction has two buckets: a frame
+//! that CIR and CBS cover is green, one that they do not and EIR and EBS do is yellow, and any
+//! other is red. Green and yellow pass, red is dropped (`policed-ingress`, `policed-egress`). All
+//! are counted.
 //!
-//! Yellow is what may be dropped first where there is no room, further down. So it is told there (`mark`): by DEI in the tags that an attachment has of its own,
-//! between nodes by a bit behind the VXLAN flags, and to the underlay by the drop precedence of the outer DSCP, if the segment's has one (`outer`). Tags that
-//! an operator carries inside are its own business, and are left alone.
+//! Yellow is what may be dropped first where there is no room, further down. So it is told there
+//! (`mark`): by DEI in the tags that an attachment has of its own, between nodes by a bit behind
+//! the VXLAN flags, and to the underlay by the drop precedence of the outer DSCP, if the segment's
+//! has one (`outer`). Tags that an operator carries inside are its own business, and are left
+//! alone.
 //!
-//! A frame counts with its bytes on the port of the attachment, tags and all, without FCS, and with 60 at least. Whatever it is
-//! counts: a fragment, a control packet, one that goes nowhere in the end. What an earlier step drops does not, nor what comes out
-//! of a tunnel: the node that it came in at has counted it. The way out counts each copy, also of a flood.
+//! A frame counts with its bytes on the port of the attachment, tags and all, without FCS, and with
+//! 60 at least. Whatever it is counts: a fragment, a control packet, one that goes nowhere in the
+//! end. What an earlier step drops does not, nor what comes out of a tunnel: the node that it came
+//! in at has counted it. The way out counts each copy, also of a flood.
 //!
 //! An attachment without a profile has no bit in its `guards`, and costs a comparison.
 
@@ -44,7 +49,8 @@ pub fn egress(exit: Exit, guards: u16, len: usize) -> Result<u16, DropReason> {
 /// What [`sillon_colour`] says of a red frame; of another it says what it is marked with.
 const RED: u32 = u32::MAX;
 
-/// The mark as it is, and not one of two that are known: the verifier would walk through all that follows for each of them.
+/// The mark as it is, and not one of two that are known: the verifier would walk through all that
+/// follows for each of them.
 #[inline(always)]
 fn mark(colour: u32, red: DropReason) -> Result<u16, DropReason> {
     if colour == RED { Err(red) } else { Ok(colour as u16) }
@@ -53,7 +59,8 @@ fn mark(colour: u32, red: DropReason) -> Result<u16, DropReason> {
 const INGRESS: u32 = 0;
 const EGRESS: u32 = 1;
 
-/// Colours a frame and counts it; `way` is [`INGRESS`] or [`EGRESS`]. A profile that says nothing is one that goes or is not there yet: it lets everything pass.
+/// Colours a frame and counts it; `way` is [`INGRESS`] or [`EGRESS`]. A profile that says nothing
+/// is one that goes or is not there yet: it lets everything pass.
 ///
 /// A global function: see `guard::sillon_kinds`.
 #[unsafe(no_mangle)]
@@ -80,7 +87,8 @@ extern "C" fn sillon_colour(attachment: u32, way: u32, len: u32) -> u32 {
     // SAFETY: the two aligned words of a direction's buckets.
     let (committed, excess) = unsafe { (Bucket::new(buckets), Bucket::new(buckets.add(1))) };
     let colour = profile.colour(&committed, &excess, bucket::now(), charge);
-    // SAFETY: a per-CPU value, and XDP and TC of one CPU do not interrupt each other; `colour` is one of the three.
+    // SAFETY: a per-CPU value, and XDP and TC of one CPU do not interrupt each other; `colour` is
+    // one of the three.
     unsafe {
         let tally = tallies.cast::<Tally>().add(colour as usize);
         (*tally).frames += 1;

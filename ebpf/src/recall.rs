@@ -1,15 +1,17 @@
-//! What was decided lately: a known unicast flow (where it comes in, its tags or tunnel, its two addresses) is decided by looking
-//! things up once, and for a moment the decision is taken as it was. A frame that recalls a decision does what it would have done
-//! had it been under way since then, and not longer than that is allowed: a decision is void
+//! What was decided lately: a known unicast flow (where it comes in, its tags or tunnel, its two
+//! addresses) is decided by looking things up once, and for a moment the decision is taken as it
+//! was. A frame that recalls a decision does what it would have done had it been under way since
+//! then, and not longer than that is allowed: a decision is void
 //!
-//! - once the node's epoch is another, which the agent counts up when it has purged the FDB, when the ways to remotes are others, and at the
-//!   end of every change;
+//! - once the node's epoch is another, which the agent counts up when it has purged the FDB, when
+//!   the ways to remotes are others, and at the end of every change;
 //! - once the segment's epoch is another, which an address that moves counts up at once;
 //! - after [`LIFETIME`], so that the FDB hears of those who talk.
 //!
-//! The epoch is read before anything is looked up: a decision that was made while things changed is void from the start.
-//! Each CPU remembers for itself, and forgets by chance what falls into the same slot: an operator with many flows makes
-//! others' frames slower by some lookups, and no worse.
+//! The epoch is read before anything is looked up: a decision that was made while things changed is
+//! void from the start. Each CPU remembers for itself, and forgets by chance what falls into the
+//! same slot: an operator with many flows makes others' frames slower by some lookups, and no
+//! worse.
 
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
@@ -33,7 +35,8 @@ use crate::{
 /// In jiffies: 50 to 500 ms.
 const LIFETIME: u64 = 50;
 
-/// Decisions by flow. Not pinned: programs that are new remember nothing. Its size is the loader's to say.
+/// Decisions by flow. Not pinned: programs that are new remember nothing. Its size is the loader's
+/// to say.
 #[map]
 static DECISIONS: PerCpuArray<Decision> = PerCpuArray::with_max_entries(1 << 12, 0);
 /// Its last slot, whose bits are all ones: also the loader's.
@@ -42,8 +45,8 @@ static LAST_SLOT: u32 = (1 << 12) - 1;
 #[map]
 static EPOCHS: Array<Epochs> = Array::pinned(1, BPF_F_MMAPABLE);
 
-/// Whether anything is remembered: the loader writes 0 where the kernel may interrupt one program by another on the same CPU
-/// (PREEMPT_RT), which could leave halves of two decisions in one slot.
+/// Whether anything is remembered: the loader writes 0 where the kernel may interrupt one program
+/// by another on the same CPU (PREEMPT_RT), which could leave halves of two decisions in one slot.
 #[unsafe(no_mangle)]
 static RECALL: u8 = 1;
 
@@ -56,7 +59,8 @@ fn is_on() -> bool {
 /// What tells flows apart.
 #[derive(Clone, Copy)]
 pub struct Flow {
-    /// Port and tags, or what a tunnel's packet says: of two that are not both of none, or both of tunnels over the same family, it is never the same.
+    /// Port and tags, or what a tunnel's packet says: of two that are not both of none, or both of
+    /// tunnels over the same family, it is never the same.
     place: u64,
     source: Source,
     macs: Macs,
@@ -94,7 +98,8 @@ pub struct Decision {
     pub exit: Exit,
     epoch: u64,
     until: u64,
-    /// How long a frame may be for which nothing is asked but its length; 0 where more is asked, or another thing.
+    /// How long a frame may be for which nothing is asked but its length; 0 where more is asked,
+    /// or another thing.
     pub plain: u32,
     /// Where the exit is a remote that has only one path, that one; 0 otherwise.
     pub path: u32,
@@ -159,7 +164,9 @@ unsafe fn of_segment(epochs: *const Epochs, segment: u32) -> *const u64 {
 #[inline(always)]
 fn node_epoch() -> u64 {
     // SAFETY: one aligned word, read at once.
-    EPOCHS.get_ptr(0).map_or(0, |epochs| unsafe { core::ptr::read_volatile(&raw const (*epochs).node) })
+    EPOCHS
+        .get_ptr(0)
+        .map_or(0, |epochs| unsafe { core::ptr::read_volatile(&raw const (*epochs).node) })
 }
 
 /// The sum of the node's and a segment's epoch: both only grow.
@@ -189,7 +196,8 @@ pub struct Undecided {
 }
 
 impl Flow {
-    /// The decision on this flow, if there is one that still holds. Where there is none, nothing of it has been looked up yet.
+    /// The decision on this flow, if there is one that still holds. Where there is none, nothing of
+    /// it has been looked up yet.
     #[inline(always)]
     pub fn recall(self) -> Result<&'static Decision, Undecided> {
         self.decision().ok_or_else(|| Undecided { flow: self, node_epoch: node_epoch() })
@@ -202,8 +210,9 @@ impl Flow {
         let decision = DECISIONS.get_ptr(self.slot()).map(|decision| unsafe { &*decision })?;
         // SAFETY: a helper without arguments.
         let now = unsafe { bpf_jiffies64() };
-        let holds =
-            decision.is_of(self) && now <= decision.until && decision.epoch == both(decision.origin.segment);
+        let holds = decision.is_of(self)
+            && now <= decision.until
+            && decision.epoch == both(decision.origin.segment);
         holds.then_some(decision)
     }
 }
@@ -231,7 +240,8 @@ impl Undecided {
             let source = if let Source::V6(words) = source { words } else { [0, source.word()] };
             let plain = plain::longest(origin, exit);
             let path = if exit.is_remote() { outer::only(exit.id()) } else { 0 };
-            *decision = Decision { place, source, macs, exit, epoch, until, plain, path, origin: *origin };
+            *decision =
+                Decision { place, source, macs, exit, epoch, until, plain, path, origin: *origin };
         }
     }
 }

@@ -1,8 +1,9 @@
-//! From the tags of the way in to the tags, or the tunnel, of the way out. The front of the frame is moved once, whatever
-//! the combination.
+//! From the tags of the way in to the tags, or the tunnel, of the way out. The front of the frame
+//! is moved once, whatever the combination.
 //!
-//! PCP and DEI go with the frame: into the tags of the way out, or, through a tunnel, in a priority tag (VID 0) when they
-//! are not zero. A yellow frame (`police`) has DEI in the tags of the way out besides.
+//! PCP and DEI go with the frame: into the tags of the way out, or, through a tunnel, in a priority
+//! tag (VID 0) when they are not zero. A yellow frame (`police`) has DEI in the tags of the way out
+//! besides.
 
 use sillon_abi::{ClassKey, DropReason, Encap, PathEntry, V4_OUTER, V6_OUTER};
 
@@ -88,7 +89,12 @@ pub fn inner_len(origin: &Origin, inner: &Inner) -> usize {
 
 /// At XDP: makes room for a tunnel's header.
 #[inline(always)]
-pub fn make_room(frame: &XdpFrame, origin: &Origin, inner: &Inner, header: usize) -> Result<(), DropReason> {
+pub fn make_room(
+    frame: &XdpFrame,
+    origin: &Origin,
+    inner: &Inner,
+    header: usize,
+) -> Result<(), DropReason> {
     frame.shift(origin.lead() as i32 - pushed(origin, inner) as i32 - header as i32)
 }
 

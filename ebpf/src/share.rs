@@ -1,5 +1,6 @@
-//! What a segment may have of a map that all segments share. What is counted is counted before it is done and taken back if it fails, so
-//! that two CPUs never exceed a limit together. The agent counts what it removes again in a map of its own.
+//! What a segment may have of a map that all segments share. What is counted is counted before it
+//! is done and taken back if it fails, so that two CPUs never exceed a limit together. The agent
+//! counts what it removes again in a map of its own.
 
 use aya_ebpf::maps::HashMap;
 use sillon_abi::FdbUse;
@@ -8,7 +9,12 @@ use crate::count;
 
 /// Takes one of the entries that a segment may have, if there is one left.
 #[inline(always)]
-pub fn take(used: &HashMap<u32, FdbUse>, removed: &HashMap<u32, u64>, segment: u32, limit: u32) -> bool {
+pub fn take(
+    used: &HashMap<u32, FdbUse>,
+    removed: &HashMap<u32, u64>,
+    segment: u32,
+    limit: u32,
+) -> bool {
     let Some(used) = used.get_ptr_mut(segment) else { return false };
     // SAFETY: aligned words of map values, changed atomically.
     unsafe {

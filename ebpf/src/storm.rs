@@ -1,8 +1,10 @@
-//! Storm control: how many frames a second an attachment may have flooded, for broadcasts, other multicasts and frames to addresses that
-//! are not known each by itself. What is beyond is dropped before anything is copied (`storm-broadcast`, `storm-multicast`,
-//! `storm-unknown-unicast`), since each copy costs the node as much as a frame. Up to a second's worth may come at once.
+//! Storm control: how many frames a second an attachment may have flooded, for broadcasts, other
+//! multicasts and frames to addresses that are not known each by itself. What is beyond is dropped
+//! before anything is copied (`storm-broadcast`, `storm-multicast`, `storm-unknown-unicast`), since
+//! each copy costs the node as much as a frame. Up to a second's worth may come at once.
 //!
-//! The node counts at which a frame comes in; what comes out of a tunnel was counted there. A `line` floods nothing.
+//! The node counts at which a frame comes in; what comes out of a tunnel was counted there. A
+//! `line` floods nothing.
 
 use sillon_abi::{DropReason, Guards, Mac, Storm};
 
@@ -34,8 +36,8 @@ pub fn allow(origin: &Origin, inner: &Inner) -> Result<(), DropReason> {
     Ok(())
 }
 
-/// Counts a frame of a kind that is the number of a [`Storm`], and of `more` packets than one; returns 1 if it is too much. A global function: see
-/// `guard::sillon_kinds`.
+/// Counts a frame of a kind that is the number of a [`Storm`], and of `more` packets than one;
+/// returns 1 if it is too much. A global function: see `guard::sillon_kinds`.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sillon_storm(attachment: u32, kind: u32, more: u32) -> u32 {
@@ -44,7 +46,8 @@ extern "C" fn sillon_storm(attachment: u32, kind: u32, more: u32) -> u32 {
 
 #[inline(always)]
 fn is_too_much(attachment: u32, kind: u32, more: u32) -> bool {
-    let (Some(rates), Some(meters)) = (RATES.get(attachment), METERS.get_ptr_mut(attachment)) else {
+    let (Some(rates), Some(meters)) = (RATES.get(attachment), METERS.get_ptr_mut(attachment))
+    else {
         return false;
     };
     let Some(rate) = rates.storm.get(kind as usize) else { return false };
@@ -53,6 +56,7 @@ fn is_too_much(attachment: u32, kind: u32, more: u32) -> bool {
         return false;
     }
     // SAFETY: an aligned word of a map value; `kind` is one of the three.
-    let bucket = unsafe { Bucket::new((&raw mut (*meters).storm).cast::<u64>().add(kind as usize)) };
+    let bucket =
+        unsafe { Bucket::new((&raw mut (*meters).storm).cast::<u64>().add(kind as usize)) };
     !rate.take(&bucket, bucket::now(), 1 + u64::from(more))
 }

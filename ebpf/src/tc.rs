@@ -1,11 +1,12 @@
-//! At TC: the pipeline of virtual ports, and the flood: what a pipeline handed over, here or at XDP, is copied to each place of the segment's flood list but the one that it came from. Split
+//! At TC: the pipeline of virtual ports, and the flood: what a pipeline handed over, here or at
+//! XDP, is copied to each place of the segment's flood list but the one that it came from. Split
 //! horizon: what came out of a tunnel never goes into one. A leaf's frames go to no leaf.
 //!
-//! Attachments stand first in the list, then IPv4 remotes, then IPv6 remotes: a frame can be grown at TC, but not shrunk again, so
-//! each kind of copy builds on the last.
+//! Attachments stand first in the list, then IPv4 remotes, then IPv6 remotes: a frame can be grown
+//! at TC, but not shrunk again, so each kind of copy builds on the last.
 //!
-//! On ports that serve operators nothing else passes TC in either direction: not a frame that XDP has not seen, nor one of the node's
-//! own stack (router solicitations, LLDP, a mistaken route).
+//! On ports that serve operators nothing else passes TC in either direction: not a frame that XDP
+//! has not seen, nor one of the node's own stack (router solicitations, LLDP, a mistaken route).
 
 use core::{ffi::c_void, mem::MaybeUninit};
 
@@ -17,7 +18,8 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use sillon_abi::{
-    Attachment, DropReason, Encap, Exit, FloodKey, Handoff, MASKED_ETHERTYPE, PortEntry, Role, Segment,
+    Attachment, DropReason, Encap, Exit, FloodKey, Handoff, MASKED_ETHERTYPE, PortEntry, Role,
+    Segment,
 };
 
 use crate::{
@@ -52,7 +54,8 @@ struct Copies {
 #[map]
 static ORIGIN: PerCpuArray<MaybeUninit<Origin>> = PerCpuArray::with_max_entries(1, 0);
 
-/// The pipeline, on ports that have it at TC. What is to be copied goes on to `sillon_ingress`, which comes next.
+/// The pipeline, on ports that have it at TC. What is to be copied goes on to `sillon_ingress`,
+/// which comes next.
 #[classifier]
 pub fn sillon_tc(ctx: TcContext) -> i32 {
     pipeline(Skb::new(&ctx))
@@ -85,7 +88,8 @@ extern "C" fn sillon_plain_skb(ctx: *mut __sk_buff) -> u32 {
 #[inline(never)]
 extern "C" fn sillon_in_full_skb(ctx: *mut __sk_buff) -> u32 {
     let frame = SkbFrame::of(ctx);
-    // SAFETY: a per-CPU value, which only this frame's program touches; it is written before it is read.
+    // SAFETY: a per-CPU value, which only this frame's program touches; it is written before it is
+    // read.
     match ORIGIN.get_ptr_mut(0).map(|origin| unsafe { &mut *origin }) {
         Some(origin) => xdp::in_full(&frame, frame.len(), origin),
         None => xdp::dropped(Scope::port(frame.ifindex()), DropReason::Unclassified),
@@ -134,7 +138,8 @@ pub fn sillon_egress(ctx: TcContext) -> i32 {
     TC_ACT_SHOT
 }
 
-/// Whether a frame of the node's own stack is a control frame, on a port where that takes part in them.
+/// Whether a frame of the node's own stack is a control frame, on a port where that takes part in
+/// them.
 #[inline(always)]
 fn is_for_peer(skb: Skb) -> bool {
     maps::port(skb.ifindex()).is_some_and(|port| port.flags & PortEntry::PEERS != 0)
@@ -144,10 +149,15 @@ fn is_for_peer(skb: Skb) -> bool {
 
 #[inline(always)]
 fn scope_of(note: &Handoff) -> Scope {
-    if note.ingress.is_remote() { Scope::segment(note.segment) } else { Scope::attachment(note.ingress.id()) }
+    if note.ingress.is_remote() {
+        Scope::segment(note.segment)
+    } else {
+        Scope::attachment(note.ingress.id())
+    }
 }
 
-/// On an uplink, what is for the host passes. Elsewhere there is nothing that XDP would have let through.
+/// On an uplink, what is for the host passes. Elsewhere there is nothing that XDP would have let
+/// through.
 #[inline(always)]
 fn without_note(skb: Skb) -> Result<i32, DropReason> {
     let is_uplink = maps::port(skb.ifindex()).is_some_and(|port| port.role == Role::Uplink as u8);
@@ -158,7 +168,8 @@ fn without_note(skb: Skb) -> Result<i32, DropReason> {
     }
 }
 
-/// What the pipeline said of a frame, wherever it ran, if it said anything. What it left at TC is said once: it must not speak for a later frame.
+/// What the pipeline said of a frame, wherever it ran, if it said anything. What it left at TC is
+/// said once: it must not speak for a later frame.
 #[inline(always)]
 fn note_on(skb: Skb, is_at_tc: bool, note: &mut Handoff) -> Result<bool, DropReason> {
     if !is_at_tc {
@@ -175,7 +186,8 @@ fn note_on(skb: Skb, is_at_tc: bool, note: &mut Handoff) -> Result<bool, DropRea
 #[inline(always)]
 fn send(skb: Skb, is_at_tc: bool, note: Handoff) -> Result<i32, DropReason> {
     let is_onward = note.flags & Handoff::ONWARD != 0;
-    // A tag beside the data is one that XDP has not seen: the sender's device put it there (a veth with VLAN offload).
+    // A tag beside the data is one that XDP has not seen: the sender's device put it there (a veth
+    // with VLAN offload).
     if !is_at_tc && !is_onward && skb.has_lifted_tag() {
         return Err(DropReason::NestedTag);
     }
@@ -214,11 +226,16 @@ fn onward(skb: Skb, note: &Handoff) -> Result<i32, DropReason> {
 #[inline(always)]
 fn flood(skb: Skb, note: Handoff) -> Result<i32, DropReason> {
     // SAFETY: a map value, alive for the run of the program.
-    let segment =
-        SEGMENTS.get_ptr(note.segment).map(|segment| unsafe { &*segment }).ok_or(DropReason::StaleExit)?;
+    let segment = SEGMENTS
+        .get_ptr(note.segment)
+        .map(|segment| unsafe { &*segment })
+        .ok_or(DropReason::StaleExit)?;
     let len = skb.len() + if skb.has_lifted_tag() { TAG } else { 0 };
-    let shape =
-        skb.as_it_stands(if note.ingress.is_remote() { Whence::LEFT_TUNNEL } else { Whence::PORT })?;
+    let shape = skb.as_it_stands(if note.ingress.is_remote() {
+        Whence::LEFT_TUNNEL
+    } else {
+        Whence::PORT
+    })?;
     let mut copies = Copies { skb, note, segment, len, shape, grown: 0, sent: false };
     // SAFETY: `copies` outlives the loop, and `copy` takes a pointer to just that.
     unsafe { bpf_loop(segment.members, copy as *mut c_void, (&raw mut copies).cast(), 0) };
@@ -235,7 +252,11 @@ extern "C" fn copy(index: u32, copies: *mut Copies) -> i64 {
     if exit == copies.note.ingress {
         return 0;
     }
-    let result = if exit.is_remote() { copies.send_to_remote(exit) } else { copies.send_to_attachment(exit) };
+    let result = if exit.is_remote() {
+        copies.send_to_remote(exit)
+    } else {
+        copies.send_to_attachment(exit)
+    };
     match result {
         Ok(()) => 0,
         Err(reason) => {
@@ -265,7 +286,8 @@ impl Copies {
         }
         let pushed = self.tags(attachment.class.encap());
         let len = self.len + pushed * TAG;
-        let eligible = self.eligible() | police::egress(exit, attachment.guards, len + self.shape.repeated)?;
+        let eligible =
+            self.eligible() | police::egress(exit, attachment.guards, len + self.shape.repeated)?;
         self.push_tags(attachment, eligible)?;
         self.skb.set_mark(maps::mark_cookie());
         let copied = self.skb.copy_to(attachment.class.ifindex);
@@ -294,7 +316,8 @@ impl Copies {
         if encap.is_transparent() && self.has(Handoff::PRIORITY_TAGGED) { own + 1 } else { own }
     }
 
-    /// Gives the frame the tags of an attachment, and in front of them back the one that it carried.
+    /// Gives the frame the tags of an attachment, and in front of them back the one that it
+    /// carried.
     #[inline(always)]
     fn push_tags(&self, attachment: &Attachment, eligible: u16) -> Result<(), DropReason> {
         let class = attachment.class;
@@ -318,7 +341,9 @@ impl Copies {
     /// Whether the inner frame travels with a priority tag.
     #[inline(always)]
     fn priority_tag(&self) -> usize {
-        if self.has(Handoff::PRIORITY_TAGGED) || self.note.priority != 0 && !self.has(Handoff::CARRIES_TAGS) {
+        if self.has(Handoff::PRIORITY_TAGGED)
+            || self.note.priority != 0 && !self.has(Handoff::CARRIES_TAGS)
+        {
             TAG
         } else {
             0
@@ -342,7 +367,11 @@ impl Copies {
             vni: self.segment.vni,
             hash: self.note.hash,
             tos: self.note.ecn
-                | if self.has(Handoff::YELLOW) { outer::yellow(self.segment.tos) } else { self.segment.tos },
+                | if self.has(Handoff::YELLOW) {
+                    outer::yellow(self.segment.tos)
+                } else {
+                    self.segment.tos
+                },
             marks: outer::marks(self.has(Handoff::LEAF), self.has(Handoff::YELLOW)),
             inner,
         };

@@ -1,17 +1,22 @@
-//! VXLAN (RFC 7348) that ends here. On an uplink, a UDP packet to port 4789 of one of this node's VTEP addresses, sent to the
-//! port's own MAC, is ours; everything else is the host's (BGP, SSH, transit) and passes.
+//! VXLAN (RFC 7348) that ends here. On an uplink, a UDP packet to port 4789 of one of this node's
+//! VTEP addresses, sent to the port's own MAC, is ours; everything else is the host's (BGP, SSH,
+//! transit) and passes.
 //!
-//! UDP in fragments to a VTEP address is dropped, the first and all others (`outer-fragment`): VTEPs do not fragment (RFC 7348 section
-//! 4.3), only the first says which port it is for, and of the others alone the host would keep each for half a minute (RFC 791 section
-//! 3.2, CVE-2018-5391). So a service of the host that fragments what it sends over UDP needs an address of its own.
+//! UDP in fragments to a VTEP address is dropped, the first and all others (`outer-fragment`):
+//! VTEPs do not fragment (RFC 7348 section 4.3), only the first says which port it is for, and of
+//! the others alone the host would keep each for half a minute (RFC 791 section
+//! 3.2, CVE-2018-5391). So a service of the host that fragments what it sends over UDP needs an
+//! address of its own.
 //!
-//! What is ours must be whole: no options, lengths that agree, a right IPv4 header checksum. The I flag must be
-//! set, other flags and reserved bits are ignored. The VNI must be served here, and the *source must be a remote of that
-//! segment*: a VTEP of another segment is as much a stranger as any other host. A UDP checksum is not verified, as RFC
-//! 7348 section 4.1 allows, and may be zero over IPv6 (RFC 6935).
+//! What is ours must be whole: no options, lengths that agree, a right IPv4 header checksum. The I
+//! flag must be set, other flags and reserved bits are ignored. The VNI must be served here, and
+//! the *source must be a remote of that segment*: a VTEP of another segment is as much a stranger
+//! as any other host. A UDP checksum is not verified, as RFC 7348 section 4.1 allows, and may be
+//! zero over IPv6 (RFC 6935).
 //!
-//! Between nodes, the lowest of the reserved bits behind the flags says "from a leaf of a `tree`" (sent in trees only), and the next one "yellow" (`police`).
-//! With the G bit (draft-smith-vxlan-group-policy) the sender's policy stands there, and says neither.
+//! Between nodes, the lowest of the reserved bits behind the flags says "from a leaf of a `tree`"
+//! (sent in trees only), and the next one "yellow" (`police`). With the G bit
+//! (draft-smith-vxlan-group-policy) the sender's policy stands there, and says neither.
 
 use sillon_abi::{Addr, DropReason, Exit, PortEntry, TunnelEntry, TunnelKey, V4_OUTER, V6_OUTER};
 
@@ -64,7 +69,8 @@ impl Vxlan {
     /// Without marks where these bits are somebody else's.
     #[inline(always)]
     fn with_marks_of_ours(self) -> Self {
-        let kept = if self.flags & Self::POLICY != 0 { !(Self::LEAF | Self::YELLOW) } else { u32::MAX };
+        let kept =
+            if self.flags & Self::POLICY != 0 { !(Self::LEAF | Self::YELLOW) } else { u32::MAX };
         Self { flags: self.flags & kept, vni: self.vni }
     }
 
@@ -142,7 +148,11 @@ impl Packet {
 
 /// Reads the outer header, or says that the frame is not ours.
 #[inline(always)]
-pub fn packet(frame: &impl Frame, port: &PortEntry, len: usize) -> Result<Option<Packet>, DropReason> {
+pub fn packet(
+    frame: &impl Frame,
+    port: &PortEntry,
+    len: usize,
+) -> Result<Option<Packet>, DropReason> {
     // Nothing of ours is shorter.
     let Ok(at) = frame.at::<[u16; (ETH + IPV4_HEADER) / 2]>(0) else { return Ok(None) };
     // SAFETY: as many bytes are there.
@@ -219,14 +229,16 @@ fn ipv6(frame: &impl Frame, port: &PortEntry) -> Result<Option<Outer>, DropReaso
     }
     let mut source = [ip[1], ip[2]];
     if source[0] == 0 && source[1] as u32 == MAPPED as u32 {
-        // That is how the tables keep IPv4 remotes; on the wire it is nobody's address (RFC 6890 section 2.2.3).
+        // That is how the tables keep IPv4 remotes; on the wire it is nobody's address (RFC 6890
+        // section 2.2.3).
         source = [0; 2];
     }
     let payload = u16::from_be((ip[0] >> 32) as u16) as usize;
     Ok(Some(Outer { source, header: V6_OUTER, payload, ecn: tos >> 4 & 3 }))
 }
 
-/// A packet with a fragment header (RFC 8200 section 4.5), be it the only one of its kind (RFC 6946).
+/// A packet with a fragment header (RFC 8200 section 4.5), be it the only one of its kind (RFC
+/// 6946).
 #[inline(always)]
 fn fragment(frame: &impl Frame) -> Result<Option<Outer>, DropReason> {
     match frame.read::<u16>(ETH + IPV6_HEADER).map(|header| header.to_ne_bytes()[0]) {
@@ -235,7 +247,8 @@ fn fragment(frame: &impl Frame) -> Result<Option<Outer>, DropReason> {
     }
 }
 
-/// Whether an IPv4 header without options has the checksum that it should (RFC 1071, whose section 2 allows for sums of wider words).
+/// Whether an IPv4 header without options has the checksum that it should (RFC 1071, whose section
+/// 2 allows for sums of wider words).
 #[inline(always)]
 pub fn sums_up(ip: &[u32; 5]) -> bool {
     let mut sum = 0u64;
@@ -257,13 +270,15 @@ fn vxlan(frame: &impl Frame, outer: &Outer, len: usize) -> Result<Option<Packet>
         return too_short(frame, udp);
     };
     // SAFETY: as many bytes are there.
-    let ([ports, len_and_checksum, flags, vni], macs) =
-        unsafe { (at.cast::<[u32; 4]>().read_unaligned(), Macs::read(at.cast::<u8>().add(UDP_AND_VXLAN))) };
+    let ([ports, len_and_checksum, flags, vni], macs) = unsafe {
+        (at.cast::<[u32; 4]>().read_unaligned(), Macs::read(at.cast::<u8>().add(UDP_AND_VXLAN)))
+    };
     if halves(ports)[1] != VXLAN_PORT.to_be() {
         return Ok(None);
     }
     let [udp_len, _] = halves(len_and_checksum);
-    let fits = payload >= SMALLEST && udp + payload <= len && u16::from_be(udp_len) as usize == payload;
+    let fits =
+        payload >= SMALLEST && udp + payload <= len && u16::from_be(udp_len) as usize == payload;
     if !fits {
         return Err(DropReason::OuterMalformed);
     }
@@ -296,7 +311,8 @@ fn too_short(frame: &impl Frame, udp: usize) -> Result<Option<Packet>, DropReaso
 #[inline(always)]
 pub fn classify(packet: &Packet, scope: &mut Scope) -> Result<Origin, DropReason> {
     let key = &packet.key();
-    // SAFETY: a map value, alive for the run of the program; `key` in it shows whether it is still ours.
+    // SAFETY: a map value, alive for the run of the program; `key` in it shows whether it is still
+    // ours.
     if let Some(tunnel) = TUNNELS.get_ptr(key).map(|tunnel| unsafe { &*tunnel }) {
         return if tunnel.key == *key {
             Ok(origin(tunnel, packet.header, packet.vxlan.is_from_leaf()))

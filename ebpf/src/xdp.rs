@@ -1,4 +1,5 @@
-//! The pipeline, written over a [`Frame`], and its entries at XDP, on every port but virtual ones: those have it at TC (`tc.rs`).
+//! The pipeline, written over a [`Frame`], and its entries at XDP, on every port but virtual ones:
+//! those have it at TC (`tc.rs`).
 
 use core::mem::MaybeUninit;
 
@@ -53,8 +54,9 @@ pub fn dropped(scope: Scope, reason: DropReason) -> u32 {
     xdp_action::XDP_DROP
 }
 
-/// What most frames never come to: a function of its own, so that it takes no registers from what they do; and a global one, which the verifier
-/// walks through once and by itself (see `guard::sillon_kinds`), instead of from each place where a frame turns out not to be plain.
+/// What most frames never come to: a function of its own, so that it takes no registers from what
+/// they do; and a global one, which the verifier walks through once and by itself (see
+/// `guard::sillon_kinds`), instead of from each place where a frame turns out not to be plain.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sillon_in_full(ctx: *mut xdp_md, len: u32) -> u32 {
@@ -66,9 +68,8 @@ extern "C" fn sillon_in_full(ctx: *mut xdp_md, len: u32) -> u32 {
 pub fn in_full(frame: &impl Frame, len: usize, fresh: &mut MaybeUninit<Origin>) -> u32 {
     let mut scope = Scope::port(frame.ifindex());
     match arrive(frame, len, &mut scope, fresh) {
-        Ok(Some(arrival)) => {
-            onwards(frame, &arrival).unwrap_or_else(|reason| dropped(Scope::of(arrival.origin), reason))
-        }
+        Ok(Some(arrival)) => onwards(frame, &arrival)
+            .unwrap_or_else(|reason| dropped(Scope::of(arrival.origin), reason)),
         Ok(None) => frame.to_host(),
         Err(reason) => dropped(scope, reason),
     }
@@ -122,7 +123,8 @@ fn onwards(frame: &impl Frame, arrival: &Arrival) -> Result<u32, DropReason> {
             None => police::ingress(origin, len + inner.shape.repeated)?,
         };
     if arrival.recalled.is_err() && guard::control::is_peers(origin, &inner)? {
-        // Of the link and not of the segment: not learned, nobody's claim, nor a question to anybody in it.
+        // Of the link and not of the segment: not learned, nobody's claim, nor a question to
+        // anybody in it.
         storm::allow(origin, &inner)?;
         return frame.to_peer(origin);
     }

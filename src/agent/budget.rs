@@ -1,5 +1,5 @@
-//! How much of the log an operator's doings may fill: what one makes happen a thousand times is told of some times, and how often it was
-//! left untold; so nobody hides in another's noise.
+//! How much of the log an operator's doings may fill: what one makes happen a thousand times is
+//! told of some times, and how often it was left untold; so nobody hides in another's noise.
 
 use std::{
     collections::BTreeMap,
@@ -42,7 +42,8 @@ impl Budget {
         true
     }
 
-    /// How many events of each operator were left untold since this was asked last; who has all of its budget again is forgotten.
+    /// How many events of each operator were left untold since this was asked last; who has all of
+    /// its budget again is forgotten.
     pub fn untold(&mut self, now: Instant) -> Vec<(String, u64)> {
         let mut told = Vec::new();
         self.operators.retain(|operator, left| {

@@ -1,4 +1,5 @@
-//! How a running agent is told to reload: a socket named for the node. One request, one answer, a line of JSON each.
+//! How a running agent is told to reload: a socket named for the node. One request, one answer, a
+//! line of JSON each.
 
 use std::{
     fs,
@@ -85,7 +86,8 @@ impl RunFiles {
         self.directory.join(format!("{}.left-out.json", self.node))
     }
 
-    /// Writes down what the node does not carry out of what is asked of it, for who looks at it without its agent.
+    /// Writes down what the node does not carry out of what is asked of it, for who looks at it
+    /// without its agent.
     ///
     /// # Errors
     /// The file can't be written.

@@ -1,19 +1,14 @@
-//! The agent's part in the exchange of addresses: from the programs' news and the FDB to the controller, and from there into the FDB.
+//! The agent's part in the exchange of addresses: from the programs' news and the FDB to the
+//! controller, and from there into the FDB.
 #![forbid(unsafe_code)]
 
-use std::io;
-use std::time::Instant;
+use std::{io, time::Instant};
 
 use sillon_abi::Located;
 use tracing::warn;
 
-use super::Agent;
-use super::addresses::ToDo;
-use super::reconciler::Place;
-use super::remote::Shared;
-use crate::dataplane::DataplaneError;
-use crate::dataplane::news::News;
-use crate::dataplane::place::How;
+use super::{Agent, addresses::ToDo, reconciler::Place, remote::Shared};
+use crate::dataplane::{DataplaneError, news::News, place::How};
 
 /// The next news; never any, if nobody is to be told.
 pub async fn news(news: &mut Option<News>) -> io::Result<Vec<Located>> {

@@ -1,7 +1,9 @@
-//! What a device does for the host's own stack and the pipeline can't bear: it is turned off while the port is ours, and turned on again after.
+//! What a device does for the host's own stack and the pipeline can't bear: it is turned off while
+//! the port is ours, and turned on again after.
 //!
-//! And what a port needs that faces servers: a device with a filter for addresses gives the node only what is for its own (veths and taps have none). So such
-//! a port is made promiscuous, as a bridge makes its own, and as long as it is ours, unless its owner had it so before.
+//! And what a port needs that faces servers: a device with a filter for addresses gives the node
+//! only what is for its own (veths and taps have none). So such a port is made promiscuous, as a
+//! bridge makes its own, and as long as it is ours, unless its owner had it so before.
 
 use tracing::info;
 
@@ -20,7 +22,8 @@ use crate::{
 pub enum Setting {
     /// XDP, on what has a wire behind it.
     Xdp,
-    /// XDP, where the other end of the "wire" is a kernel too, which takes the frame as the first left it.
+    /// XDP, where the other end of the "wire" is a kernel too, which takes the frame as the first
+    /// left it.
     XdpOnVeth,
     /// TC: the kernel's own offloads stay on, since skbs say what is left to be done with them.
     Tc,
@@ -58,9 +61,11 @@ const fn on_veth(name: &'static str) -> Feature {
 
 /// In the order of their bits in a port's record. Only ever append: nodes remember the bits.
 ///
-/// A tag that the device has taken off is a tag that XDP can't see, and merged frames are frames that XDP does not get. A veth hands
-/// its peer what hardware would have finished: a checksum to be filled in, a tag to be put in. TC can bear all but LRO, which merges what
-/// can't be taken apart again as it was, and the two kinds of GRO that merge the packets of a tunnel by their outer headers.
+/// A tag that the device has taken off is a tag that XDP can't see, and merged frames are frames
+/// that XDP does not get. A veth hands its peer what hardware would have finished: a checksum to be
+/// filled in, a tag to be put in. TC can bear all but LRO, which merges what can't be taken apart
+/// again as it was, and the two kinds of GRO that merge the packets of a tunnel by their outer
+/// headers.
 const FEATURES: [Feature; 11] = [
     at_xdp("rx-vlan-hw-parse"),
     at_xdp("rx-vlan-stag-hw-parse"),
@@ -75,7 +80,8 @@ const FEATURES: [Feature; 11] = [
     Feature { name: VLAN_FILTER, at: &[] },
 ];
 
-/// Some devices drop tags that nobody has registered, even where they hear all addresses. It is turned off where that can be.
+/// Some devices drop tags that nobody has registered, even where they hear all addresses. It is
+/// turned off where that can be.
 const VLAN_FILTER: &str = "rx-vlan-filter";
 
 /// Beside the features' bits: the port was made promiscuous.
@@ -112,7 +118,8 @@ pub async fn turn_off(port: &str, setting: Setting) -> Result<u32, HygieneError>
     }
     features::set(port, &unbearable, false).await.map_err(|error| named(error.into()))?;
     let still = read(port).await.map_err(named)?;
-    let fixed: Vec<_> = unbearable.iter().copied().filter(|name| still.on.contains(*name)).collect();
+    let fixed: Vec<_> =
+        unbearable.iter().copied().filter(|name| still.on.contains(*name)).collect();
     if !fixed.is_empty() {
         return Err(named(Refusal::Fixed(fixed)));
     }
@@ -120,8 +127,8 @@ pub async fn turn_off(port: &str, setting: Setting) -> Result<u32, HygieneError>
     Ok(bits(&unbearable))
 }
 
-/// Which of these ports, given with their settings, have something on again that must be off. All devices are asked at once: an agent does
-/// this each second.
+/// Which of these ports, given with their settings, have something on again that must be off. All
+/// devices are asked at once: an agent does this each second.
 ///
 /// # Errors
 /// Netlink fails.
@@ -139,7 +146,8 @@ async fn read(port: &str) -> Result<Features, Refusal> {
     Ok(features::read(port).await?)
 }
 
-/// What keeps frames for others from a port, or gives frames to the node's own stack: as bits, what is to be changed. Of a filter for VLANs only at first: a driver may take it back.
+/// What keeps frames for others from a port, or gives frames to the node's own stack: as bits, what
+/// is to be changed. Of a filter for VLANs only at first: a driver may take it back.
 ///
 /// # Errors
 /// Netlink fails.
@@ -182,7 +190,8 @@ fn unbearable(features: &Features, setting: Setting) -> Vec<&'static str> {
     unbearable.map(|feature| feature.name).filter(|name| features.on.contains(*name)).collect()
 }
 
-/// What an agent has set on a port that faces servers is taken back: promiscuity, and that the node's own stack hears nothing.
+/// What an agent has set on a port that faces servers is taken back: promiscuity, and that the
+/// node's own stack hears nothing.
 ///
 /// # Errors
 /// The device refuses.
@@ -228,7 +237,10 @@ mod tests {
     use super::*;
 
     fn on(names: &[&str]) -> Features {
-        Features { on: names.iter().map(|name| (*name).to_owned()).collect(), ..Features::default() }
+        Features {
+            on: names.iter().map(|name| (*name).to_owned()).collect(),
+            ..Features::default()
+        }
     }
 
     #[test]

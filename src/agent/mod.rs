@@ -1,5 +1,6 @@
-//! The agent of one node: a reconciler that follows its file, the links, the routes and the neighbours. It is fail-static: when it ends, however it ends,
-//! the node goes on forwarding, and the next agent takes over what is there.
+//! The agent of one node: a reconciler that follows its file, the links, the routes and the
+//! neighbours. It is fail-static: when it ends, however it ends, the node goes on forwarding, and
+//! the next agent takes over what is there.
 
 mod addresses;
 mod budget;
@@ -34,7 +35,9 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
-    dataplane::{DataplaneError, left_out::LeftOut, links::Mode, news::News, pins::Pins, tables::Tables},
+    dataplane::{
+        DataplaneError, left_out::LeftOut, links::Mode, news::News, pins::Pins, tables::Tables,
+    },
     model::{self, ConfigErrors, NodeConfig},
     net::{
         links::{self, Link},
@@ -44,7 +47,8 @@ use crate::{
     service,
 };
 
-/// As many times as long as looking through the FDB takes passes until the next time: a large one must not keep the agent from the underlay.
+/// As many times as long as looking through the FDB takes passes until the next time: a large one
+/// must not keep the agent from the underlay.
 const REST: u32 = 20;
 /// How often an agent looks at what is really there; less often where that takes long.
 const LOOK: Duration = Duration::from_secs(5);
@@ -154,7 +158,8 @@ struct Agent {
 /// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// The file is wrong, a port can't be used, or the kernel refuses something at the start. Later, what fails is logged, and what is there stays.
+/// The file is wrong, a port can't be used, or the kernel refuses something at the start. Later,
+/// what fails is logged, and what is there stays.
 pub async fn run(options: Options) -> Result<(), AgentError> {
     // First of all: a signal that comes before its handler would end the agent as a failure.
     let mut signals = Signals::catch()?;
@@ -170,7 +175,8 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
     Ok(())
 }
 
-/// Starts by the file, or by what a controller sends or has sent before. Nothing, if a signal ends it before that.
+/// Starts by the file, or by what a controller sends or has sent before. Nothing, if a signal ends
+/// it before that.
 async fn begin(
     options: &Options,
     signals: &mut Signals,
@@ -241,7 +247,11 @@ fn watch_set(config: &NodeConfig) -> WatchSet {
     WatchSet {
         vtep4: config.node.vtep4,
         vtep6: config.node.vtep6,
-        remotes: config.segments.iter().flat_map(|segment| segment.remotes.iter().copied()).collect(),
+        remotes: config
+            .segments
+            .iter()
+            .flat_map(|segment| segment.remotes.iter().copied())
+            .collect(),
         uplinks: config
             .ports
             .iter()
@@ -254,7 +264,10 @@ fn watch_set(config: &NodeConfig) -> WatchSet {
 
 impl Agent {
     /// Brings the kernel to a configuration, and listens at the node's socket.
-    async fn start(options: &Options, config: NodeConfig) -> Result<(Self, UnixListener), AgentError> {
+    async fn start(
+        options: &Options,
+        config: NodeConfig,
+    ) -> Result<(Self, UnixListener), AgentError> {
         let name = config.node.name.to_string();
         let files = RunFiles::new(&options.run_dir, &name);
         let pins = options.bpffs.clone().map_or_else(|| Pins::of_node(&name), Pins::at);
@@ -381,7 +394,8 @@ impl Agent {
         self.carry_out(task).await;
     }
 
-    /// What is not as it should be, if anything; it is put right. An agent that follows a file does this as one that follows a controller.
+    /// What is not as it should be, if anything; it is put right. An agent that follows a file does
+    /// this as one that follows a controller.
     async fn put_right(&mut self) -> Option<String> {
         let report = match self.reconciler.judge(&self.links) {
             Ok(report) => report,
@@ -414,7 +428,9 @@ impl Agent {
         }
         match self.apply(shut(self.reconciler.config())).await {
             Ok(_) => {
-                error!("the node's certificate was revoked, and the grace is over: its ports carry nothing");
+                error!(
+                    "the node's certificate was revoked, and the grace is over: its ports carry nothing"
+                );
                 self.is_shut = true;
             }
             Err(error) => error!(%error, "the ports of a revoked node can't be shut"),
@@ -426,7 +442,9 @@ impl Agent {
         let ports = self.reconciler.config().ports.iter();
         let device = |port: &model::Port| {
             let (name, link) = (port.name.to_string(), self.links.get(port.name.as_str()));
-            let Some(link) = link else { return pb::Device { port: name, ..pb::Device::default() } };
+            let Some(link) = link else {
+                return pb::Device { port: name, ..pb::Device::default() };
+            };
             let hook = self.reconciler.mode_on(link.ifindex).map_or("", Mode::hook).to_owned();
             let kind = link.kind.clone().unwrap_or_default();
             pb::Device { port: name, is_there: true, mtu: link.mtu, kind, hook }
@@ -494,7 +512,11 @@ impl Agent {
     }
 
     /// The same, over the tables that were just read.
-    async fn apply_over(&mut self, tables: Tables, config: NodeConfig) -> Result<usize, ApplyError> {
+    async fn apply_over(
+        &mut self,
+        tables: Tables,
+        config: NodeConfig,
+    ) -> Result<usize, ApplyError> {
         let links = links::list().await?;
         let watched = watch_set(&config);
         let applied = self.reconciler.reload(config, tables, &links).await;
@@ -579,11 +601,13 @@ impl Agent {
         self.unreachable.retain(|remote| snapshot.remotes.contains_key(remote));
     }
 
-    /// Waits a while for the ways to all remotes, so that "ready" and "applied" are true of those that answer.
+    /// Waits a while for the ways to all remotes, so that "ready" and "applied" are true of those
+    /// that answer.
     async fn settle(&mut self) {
         let remotes = watch_set(self.reconciler.config()).remotes;
         let is_settled = |snapshot: &Snapshot| {
-            let has_way = |remote| snapshot.remotes.get(remote).is_some_and(|found| !found.paths.is_empty());
+            let has_way =
+                |remote| snapshot.remotes.get(remote).is_some_and(|found| !found.paths.is_empty());
             remotes.iter().all(has_way)
         };
         // What is not reachable by then is told of as such.

@@ -1,8 +1,10 @@
-//! What of a node's file can be on this node as it is now. Pure: links and tables in, what fits out, and what does not with the reason. It asks each port,
-//! segment and attachment by itself, so that none stands in the way of another.
+//! What of a node's file can be on this node as it is now. Pure: links and tables in, what fits
+//! out, and what does not with the reason. It asks each port, segment and attachment by itself, so
+//! that none stands in the way of another.
 //!
-//! Two rules keep what is there: a port that is ours already stays one whatever is found out about its device, and an attachment that was there
-//! before stays while no more is asked of its device than then. What an operator asks for besides, and its device can't do, is left out.
+//! Two rules keep what is there: a port that is ours already stays one whatever is found out about
+//! its device, and an attachment that was there before stays while no more is asked of its device
+//! than then. What an operator asks for besides, and its device can't do, is left out.
 
 use std::{
     borrow::Cow,
@@ -53,7 +55,8 @@ pub struct Fit<'a> {
 
 /// What of `config` can be on this node.
 pub fn fit<'a>(config: &'a NodeConfig, known: &Known<'_>) -> Fit<'a> {
-    let mut fitting = Fitting { known, file: config, config: Cow::Borrowed(config), left_out: Vec::new() };
+    let mut fitting =
+        Fitting { known, file: config, config: Cow::Borrowed(config), left_out: Vec::new() };
     fitting.sizes();
     let devices = fitting.ports();
     fitting.failed();
@@ -108,7 +111,8 @@ impl Fitting<'_, '_> {
         }
     }
 
-    /// Leaves out ports that can't be used, with all that is attached to them; gives the devices of the others.
+    /// Leaves out ports that can't be used, with all that is attached to them; gives the devices of
+    /// the others.
     fn ports(&mut self) -> BTreeMap<String, Device> {
         let (mut devices, mut gone) = (BTreeMap::new(), BTreeSet::new());
         for port in &self.file.ports {
@@ -141,12 +145,27 @@ impl Fitting<'_, '_> {
             return Found::Unusable(trouble(why, ""));
         }
         let Some(link) = self.known.links.get(name) else {
-            let help = format!("`ip link show` lists those that are there{}", near(name, self.known.links));
-            return Found::Unusable(trouble("there is no such interface in this network namespace", help));
+            let help = format!(
+                "`ip link show` lists those that are there{}",
+                near(name, self.known.links)
+            );
+            return Found::Unusable(trouble(
+                "there is no such interface in this network namespace",
+                help,
+            ));
         };
-        let mode = self.known.previous.records.get(&link.ifindex).and_then(|it| Mode::from_number(it.mode));
-        let device =
-            |at_tc| Device { ifindex: link.ifindex, mac: link.mac, at_tc, has_far_end: link.has_far_end };
+        let mode = self
+            .known
+            .previous
+            .records
+            .get(&link.ifindex)
+            .and_then(|it| Mode::from_number(it.mode));
+        let device = |at_tc| Device {
+            ifindex: link.ifindex,
+            mac: link.mac,
+            at_tc,
+            has_far_end: link.has_far_end,
+        };
         let at_tc = port.hook.is_tc(port.role, link.kind.as_deref());
         let wanted = if at_tc { Mode::Tc } else { self.known.mode };
         let unfit = unfit(self.file, port, link, self.known.mode);
@@ -168,9 +187,9 @@ impl Fitting<'_, '_> {
                 Item::Segment { segment } => attachment.segment.as_str() == segment,
                 Item::Attachment { .. } => room::item(attachment) == *item,
             };
-            let is_it =
-                |it: &Segment| matches!(item, Item::Segment { segment } if it.name.as_str() == segment);
-            if self.config.attachments.iter().any(has_it) || self.config.segments.iter().any(is_it) {
+            let is_it = |it: &Segment| matches!(item, Item::Segment { segment } if it.name.as_str() == segment);
+            if self.config.attachments.iter().any(has_it) || self.config.segments.iter().any(is_it)
+            {
                 let config = self.config.to_mut();
                 config.attachments.retain(|attachment| !has_it(attachment));
                 config.segments.retain(|segment| !is_it(segment));
@@ -182,7 +201,8 @@ impl Fitting<'_, '_> {
     /// Leaves out what needs a larger MTU than the devices have.
     fn mtus(&mut self, devices: &BTreeMap<String, Device>) {
         let wires = Wires::of(&self.config, self.known.links);
-        let of_segment = |name: &str| self.config.segments.iter().find(|it| it.name.as_str() == name);
+        let of_segment =
+            |name: &str| self.config.segments.iter().find(|it| it.name.as_str() == name);
         let segments: BTreeMap<&str, &Segment> =
             self.config.segments.iter().map(|segment| (segment.name.as_str(), segment)).collect();
         let is_misfit = |attachment: &&Attachment| {
@@ -206,7 +226,10 @@ impl Fitting<'_, '_> {
             let here: Vec<(&Attachment, bool)> = here
                 .map(|attachment| {
                     let device = devices.get(attachment.port.as_str());
-                    (attachment, device.is_some_and(|device| before.has(segment, *device, attachment)))
+                    (
+                        attachment,
+                        device.is_some_and(|device| before.has(segment, *device, attachment)),
+                    )
                 })
                 .collect();
             let (here, wires) = (&here, &wires);
@@ -215,7 +238,8 @@ impl Fitting<'_, '_> {
                     Some((*attachment, *was_there, wires.misfit(attachment, segment, mtu)?))
                 })
             };
-            // Who was there before stays as it was, and with it its whole segment: its points have one MTU.
+            // Who was there before stays as it was, and with it its whole segment: its points have
+            // one MTU.
             let mut mtu = segment.mtu;
             if let Some(old) = before.mtu(segment).filter(|old| *old < segment.mtu)
                 && let Some((_, _, trouble)) = misfit(mtu).find(|(_, was_there, _)| *was_there)
@@ -236,7 +260,9 @@ impl Fitting<'_, '_> {
         for segment in &mut config.segments {
             segment.mtu = held.get(&segment.name).copied().unwrap_or(segment.mtu);
         }
-        left_out.into_iter().for_each(|(what, trouble, stays)| self.leave_out(what, trouble, stays));
+        left_out
+            .into_iter()
+            .for_each(|(what, trouble, stays)| self.leave_out(what, trouble, stays));
     }
 }
 
@@ -253,7 +279,8 @@ impl<'a> Wires<'a> {
     fn of(config: &NodeConfig, links: &'a BTreeMap<String, Link>) -> Self {
         let uplinks = config.ports.iter().filter(|port| port.role == PortRole::Uplink);
         let uplink = uplinks.filter_map(|port| Some(links.get(port.name.as_str())?.mtu)).min();
-        let carry_tags = config.attachments.iter().filter(|attachment| attachment.encap.is_transparent());
+        let carry_tags =
+            config.attachments.iter().filter(|attachment| attachment.encap.is_transparent());
         let carry_tags = carry_tags.map(|attachment| attachment.segment.to_string()).collect();
         Self { links, uplink, carry_tags }
     }
@@ -280,7 +307,10 @@ impl<'a> Wires<'a> {
         let why = format!(
             "the MTU of the node's uplink is {has}, and the tunnel of a segment of MTU {mtu} needs {needed}"
         );
-        Some(trouble(why, "raise the MTU of the uplinks (`ip link set … mtu …`), or lower the segment's mtu"))
+        Some(trouble(
+            why,
+            "raise the MTU of the uplinks (`ip link set … mtu …`), or lower the segment's mtu",
+        ))
     }
 }
 
@@ -293,7 +323,8 @@ struct Before<'a> {
 
 impl<'a> Before<'a> {
     fn of(previous: &'a Tables) -> Self {
-        let classes = previous.attachments.values().map(|entry| (entry.segment, entry.class)).collect();
+        let classes =
+            previous.attachments.values().map(|entry| (entry.segment, entry.class)).collect();
         Self { previous, uids: compile::uids(previous), classes }
     }
 
@@ -338,8 +369,7 @@ fn other_hook(port: &Port, is: Mode, wanted: Mode) -> Trouble {
 fn unfit(config: &NodeConfig, port: &Port, link: &Link, mode: Mode) -> Option<Trouble> {
     let kind = link.kind.as_deref();
     if !link.is_ethernet {
-        let why =
-            "it is no Ethernet device, but a loopback, a tun or another that carries packets and no frames";
+        let why = "it is no Ethernet device, but a loopback, a tun or another that carries packets and no frames";
         return Some(trouble(why, "name one of which `ip link show` says link/ether"));
     }
     if port.hook == Hook::Xdp
@@ -360,11 +390,18 @@ fn unfit(config: &NodeConfig, port: &Port, link: &Link, mode: Mode) -> Option<Tr
     }
     if kind == Some("veth") {
         let why = "generic XDP is not for a veth: who is behind it can leave metadata in front of a frame, which is kept there and would be taken for the pipeline's own";
-        return Some(trouble(why, "write hook = \"tc\", or run the agent without --xdp-mode generic"));
+        return Some(trouble(
+            why,
+            "write hook = \"tc\", or run the agent without --xdp-mode generic",
+        ));
     }
-    let mut attachments = config.attachments.iter().filter(|attachment| attachment.port == port.name);
-    let kind = kind.filter(|_| attachments.any(|attachment| attachment.encap != Encap::Untagged))?;
-    let why = format!("generic XDP sees no tags on a {kind}: the kernel takes them off on the device below");
+    let mut attachments =
+        config.attachments.iter().filter(|attachment| attachment.port == port.name);
+    let kind =
+        kind.filter(|_| attachments.any(|attachment| attachment.encap != Encap::Untagged))?;
+    let why = format!(
+        "generic XDP sees no tags on a {kind}: the kernel takes them off on the device below"
+    );
     Some(trouble(why, "write hook = \"tc\", or attach to it untagged alone"))
 }
 

@@ -1,4 +1,5 @@
-//! Brings the kernel to what the file says: preflight, compile, diff, apply, attach. Holds what that needs, and decides nothing else.
+//! Brings the kernel to what the file says: preflight, compile, diff, apply, attach. Holds what
+//! that needs, and decides nothing else.
 
 mod ageing;
 mod counters;
@@ -23,11 +24,13 @@ use tracing::{error, warn};
 
 use ageing::Ageing;
 
-pub use self::counters::Counters;
-pub use self::drift::Place;
-pub use self::hooks::devices;
 use self::make::{Made, Wish, make};
-pub use self::places::{Places, SegmentPlace};
+pub use self::{
+    counters::Counters,
+    drift::Place,
+    hooks::devices,
+    places::{Places, SegmentPlace},
+};
 use super::{budget::Budget, hygiene};
 use crate::{
     dataplane::{
@@ -140,7 +143,8 @@ struct Change {
 }
 
 impl Reconciler {
-    /// Starts on what is pinned in `pins`, or makes it. Where nothing was there before and this fails, nothing is left.
+    /// Starts on what is pinned in `pins`, or makes it. Where nothing was there before and this
+    /// fails, nothing is left.
     ///
     /// # Errors
     /// See [`ApplyError`].
@@ -230,7 +234,8 @@ impl Reconciler {
         &self.config
     }
 
-    /// What the kernel half has now: read back, never remembered, so that whatever somebody else did to a map is put right.
+    /// What the kernel half has now: read back, never remembered, so that whatever somebody else
+    /// did to a map is put right.
     ///
     /// # Errors
     /// A map can't be read.
@@ -238,8 +243,8 @@ impl Reconciler {
         self.maps.read()
     }
 
-    /// Applies another file to the tables as they were just read back; returns the number of changes. Where it is refused, nothing has
-    /// changed.
+    /// Applies another file to the tables as they were just read back; returns the number of
+    /// changes. Where it is refused, nothing has changed.
     ///
     /// # Errors
     /// See [`ApplyError`].
@@ -277,7 +282,10 @@ impl Reconciler {
     ///
     /// # Errors
     /// See [`ApplyError`].
-    pub async fn links_changed(&mut self, links: &BTreeMap<String, Link>) -> Result<usize, ApplyError> {
+    pub async fn links_changed(
+        &mut self,
+        links: &BTreeMap<String, Link>,
+    ) -> Result<usize, ApplyError> {
         self.converge(self.config.clone(), self.tables()?, links).await
     }
 
@@ -295,8 +303,8 @@ impl Reconciler {
         paths::apply(&mut self.maps, vteps, &self.hops, self.sizes.paths())
     }
 
-    /// Brings the kernel to as much of a configuration as can be. Nobody but this agent writes what it starts from: it has the node's lock, and its
-    /// steps are one after the other.
+    /// Brings the kernel to as much of a configuration as can be. Nobody but this agent writes what
+    /// it starts from: it has the node's lock, and its steps are one after the other.
     async fn converge(
         &mut self,
         config: NodeConfig,
@@ -328,12 +336,14 @@ impl Reconciler {
     /// Turns off again what somebody has turned on since; flushing the node will restore that, too.
     ///
     /// # Errors
-    /// Netlink fails, a device refuses, or a map can't be written. The other ports are seen to all the same.
+    /// Netlink fails, a device refuses, or a map can't be written. The other ports are seen to all
+    /// the same.
     pub async fn tend(&mut self, links: &BTreeMap<String, Link>) -> Result<(), ApplyError> {
         let names = self.config.ports.iter().map(|port| port.name.as_str());
         let ports = names.filter_map(|name| links.get(name));
         let ports = ports.filter(|link| self.attached.contains_key(&link.ifindex));
-        let lapsed = hygiene::lapsed(ports.map(|link| (link.name.as_str(), self.setting_of(link)))).await?;
+        let lapsed =
+            hygiene::lapsed(ports.map(|link| (link.name.as_str(), self.setting_of(link)))).await?;
         let mut result = Ok(());
         for link in lapsed.into_iter().filter_map(|name| links.get(name)) {
             result = result.and(self.clean(link).await);
@@ -343,7 +353,10 @@ impl Reconciler {
 
     async fn clean(&mut self, link: &Link) -> Result<(), ApplyError> {
         let features = hygiene::turn_off(&link.name, self.setting_of(link)).await?;
-        warn!(port = link.name, "somebody turned on what was off: frames may have lost their tags since");
+        warn!(
+            port = link.name,
+            "somebody turned on what was off: frames may have lost their tags since"
+        );
         Ok(self.maps.add_features(link.ifindex, features)?)
     }
 
@@ -355,10 +368,13 @@ impl Reconciler {
         self.ageing = None;
         let labels = self.maps.labels()?;
         let uid = labels.iter().find(|(_, label)| unpadded(&label.segment) == segment);
-        let (uid, _) = uid.with_context(|| format!("there is no segment {segment} on this node"))?;
+        let (uid, _) =
+            uid.with_context(|| format!("there is no segment {segment} on this node"))?;
         let mac = mac.map(|mac| Mac::new(mac.octets()));
         let is_meant = |key: &FdbKey, entry: &FdbEntry| {
-            key.segment == *uid && entry.flags & FdbEntry::FROZEN != 0 && mac.is_none_or(|mac| mac == key.mac)
+            key.segment == *uid
+                && entry.flags & FdbEntry::FROZEN != 0
+                && mac.is_none_or(|mac| mac == key.mac)
         };
         let fdb = self.maps.fdb()?;
         let keys = fdb.iter().filter(|(key, entry)| is_meant(key, entry));
@@ -377,14 +393,17 @@ pub fn next_hops(snapshot: &Snapshot) -> BTreeMap<IpAddr, Vec<NextHop>> {
         weight: path.weight,
     };
     let remotes = snapshot.remotes.iter();
-    remotes.map(|(remote, resolution)| (*remote, resolution.paths.iter().map(hop).collect())).collect()
+    remotes
+        .map(|(remote, resolution)| (*remote, resolution.paths.iter().map(hop).collect()))
+        .collect()
 }
 
 fn fixed(what: &'static str, is: &impl ToString, wanted: &impl ToString) -> ApplyError {
     ApplyError::Fixed { what, is: is.to_string(), wanted: wanted.to_string() }
 }
 
-/// Takes a node down: its programs, its maps, and what it changed on its ports. Returns the ports that were given back.
+/// Takes a node down: its programs, its maps, and what it changed on its ports. Returns the ports
+/// that were given back.
 ///
 /// # Errors
 /// Its agent runs, or something could not be removed; the rest is.
@@ -403,7 +422,8 @@ async fn take_down(pins: &Pins) -> Result<Vec<String>, ApplyError> {
     let ports = pins.ifindexes();
     links::detach_all(pins)?;
     pins.remove()?;
-    if let Err(error) = neighbours::release(&ports.into_iter().chain(records.keys().copied()).collect()).await
+    if let Err(error) =
+        neighbours::release(&ports.into_iter().chain(records.keys().copied()).collect()).await
     {
         warn!(%error, "the kernel keeps neighbours that nobody needs");
     }

@@ -30,16 +30,18 @@ impl Agent {
             Err(invalid) => return Answer::BadInput(format!("{invalid}")),
         };
         match self.reconciler.thaw(segment, mac) {
-            Ok(count) => {
-                Answer::Done { changes: usize::try_from(count).unwrap_or(usize::MAX), notes: Vec::new() }
-            }
+            Ok(count) => Answer::Done {
+                changes: usize::try_from(count).unwrap_or(usize::MAX),
+                notes: Vec::new(),
+            },
             Err(error) => Answer::Failed(crate::causes::said(error.as_ref())),
         }
     }
 
     /// Goes by its file, or another one, as it is now.
     pub(super) async fn reload(&mut self, path: Option<PathBuf>) -> Answer {
-        let Some(path) = path.filter(|_| self.remote.is_none()).or_else(|| self.path.clone()) else {
+        let Some(path) = path.filter(|_| self.remote.is_none()).or_else(|| self.path.clone())
+        else {
             return Answer::BadInput("this agent follows a controller, and no file".to_owned());
         };
         // The two take about as long as each other.
@@ -49,7 +51,9 @@ impl Agent {
         let (config, warnings) = match loading.await {
             Ok(Ok(loaded)) => loaded,
             Ok(Err(errors)) => return Answer::BadInput(errors.to_string()),
-            Err(error) => return Answer::Failed(format!("{} could not be read: {error}", path.display())),
+            Err(error) => {
+                return Answer::Failed(format!("{} could not be read: {error}", path.display()));
+            }
         };
         let applied = match tables {
             Ok(tables) => self.apply_over(tables, config).await,
@@ -59,7 +63,8 @@ impl Agent {
             Ok(changes) => {
                 self.path = Some(path);
                 let notes = warnings.iter().map(ToString::to_string).collect();
-                let left_out = self.reconciler.left_out().iter().map(ToString::to_string).collect::<Vec<_>>();
+                let left_out =
+                    self.reconciler.left_out().iter().map(ToString::to_string).collect::<Vec<_>>();
                 if left_out.is_empty() {
                     Answer::Done { changes, notes }
                 } else {

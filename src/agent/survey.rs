@@ -1,4 +1,5 @@
-//! What `sillon verify` judges a node by, where no agent is asked: what was kept of it, and what the kernel says now of its devices and routes.
+//! What `sillon verify` judges a node by, where no agent is asked: what was kept of it, and what
+//! the kernel says now of its devices and routes.
 
 use std::collections::BTreeMap;
 
@@ -22,8 +23,8 @@ use crate::{
 /// Tags of programs, by name.
 pub type Tags = BTreeMap<&'static str, u64>;
 
-/// What a node should be, by what is true without its maps. `live` says which programs are to be compared; `known` are
-/// their tags, if that was asked before.
+/// What a node should be, by what is true without its maps. `live` says which programs are to be
+/// compared; `known` are their tags, if that was asked before.
 ///
 /// # Errors
 /// The kernel does not say, or refuses a program of this binary.
@@ -47,7 +48,8 @@ pub async fn survey(pins: &Pins, live: &Live, known: Option<Tags>) -> anyhow::Re
     })
 }
 
-/// The programs are loaded for that, and go again: the kernel alone knows what they are with its relocations.
+/// The programs are loaded for that, and go again: the kernel alone knows what they are with its
+/// relocations.
 fn tags(pins: &Pins, live: &Live) -> anyhow::Result<Tags> {
     let mut wanted = Vec::new();
     if live.hooks.programs.values().any(|program| program.name == kept(FRAGS)) {

@@ -5,10 +5,12 @@ use jiff::Timestamp;
 use sillon_abi::DropReason;
 
 use super::segment;
-use crate::controller::counters::{Answered, Colours, Counted, Counters, Macs, Tally};
-use crate::fabric::PortKey;
-use crate::model::Name;
-use crate::protocol::pb;
+use crate::{
+    controller::counters::{Answered, Colours, Counted, Counters, Macs, Tally},
+    fabric::PortKey,
+    model::Name,
+    protocol::pb,
+};
 
 /// What a node says of one of its attachments; nothing, if it has no names that can be.
 pub fn counted(node: &Name, at: Timestamp, said: pb::Counters) -> Option<Counted> {

@@ -1,36 +1,48 @@
-//! Where addresses are, as the nodes that learned them say: in memory only, since a new leader is told anew. Pure.
+//! Where addresses are, as the nodes that learned them say: in memory only, since a new leader is
+//! told anew. Pure.
 //!
-//! - A node speaks for its own attachments: an address is taken only for a segment and a port of the node where there is one, at the revision that is
-//!   the newest. Who says otherwise is refused. What was said before the node had given up an attachment does not count for what is attached there later.
-//! - Beside MACs there are IP addresses, and whose they are (of segments that suppress): the same holds for both.
-//! - The last one who says that it has an address has it. The others of the segment are told where; the one that had it, too.
-//! - Each node's news wait as addresses and not as messages, by operator: a node that is slow is told the newest of each, and of one operator's flood
-//!   only so much at a time.
+//! - A node speaks for its own attachments: an address is taken only for a segment and a port of
+//!   the node where there is one, at the revision that is the newest. Who says otherwise is
+//!   refused. What was said before the node had given up an attachment does not count for what is
+//!   attached there later.
+//! - Beside MACs there are IP addresses, and whose they are (of segments that suppress): the same
+//!   holds for both.
+//! - The last one who says that it has an address has it. The others of the segment are told where;
+//!   the one that had it, too.
+//! - Each node's news wait as addresses and not as messages, by operator: a node that is slow is
+//!   told the newest of each, and of one operator's flood only so much at a time.
 //! - A node that is not heard of any more is believed for a grace.
 #![forbid(unsafe_code)]
 
 mod table;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::IpAddr;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::Notify;
 
 use self::table::{Claim, Limits, Table};
-use crate::fabric::{self, Body, Event, Key, Owned, PortKey, Revision, State};
-use crate::model::{InterfaceName, MacAddr, Name};
+use crate::{
+    fabric::{self, Body, Event, Key, Owned, PortKey, Revision, State},
+    model::{InterfaceName, MacAddr, Name},
+};
 
-/// For how long a node that is not heard of is believed: as long as addresses age, if nobody says otherwise.
+/// For how long a node that is not heard of is believed: as long as addresses age, if nobody says
+/// otherwise.
 const GRACE: Duration = Duration::from_secs(300);
 /// So many addresses a node is told at once, and of one operator.
 const AT_ONCE: (usize, usize) = (1024, 64);
 
-/// So many IP addresses an attachment may claim, for each MAC that it may have: hosts have several of IPv6.
+/// So many IP addresses an attachment may claim, for each MAC that it may have: hosts have several
+/// of IPv6.
 const BINDINGS_A_MAC: u64 = 8;
 
-/// What is somewhere. MACs are told first: of an IP address nothing follows before its MAC is known.
+/// What is somewhere. MACs are told first: of an IP address nothing follows before its MAC is
+/// known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Address {
     Mac(MacAddr),
@@ -165,7 +177,8 @@ impl Registry {
         not_taken
     }
 
-    /// A node has said on a stream all that it has: what it said before and not again is there no more.
+    /// A node has said on a stream all that it has: what it said before and not again is there no
+    /// more.
     pub fn complete(&mut self, state: &State, node: &Name, stream: u64) {
         self.retain(state, |_, claim| claim.port.node != *node || claim.stream == stream);
     }
@@ -195,8 +208,10 @@ impl Registry {
         let mut attached = Attached::default();
         entry.untold.retain(|_, all| !all.is_empty());
         let after = entry.last.take();
-        let (first, rest): (Vec<&Name>, Vec<&Name>) =
-            entry.untold.keys().partition(|operator| after.as_ref().is_none_or(|last| *operator > last));
+        let (first, rest): (Vec<&Name>, Vec<&Name>) = entry
+            .untold
+            .keys()
+            .partition(|operator| after.as_ref().is_none_or(|last| *operator > last));
         let turns: Vec<Name> = first.into_iter().chain(rest).cloned().collect();
         for operator in turns {
             if told.len() >= AT_ONCE.0 {
@@ -208,8 +223,10 @@ impl Registry {
                 let segment = Owned { operator: operator.clone(), name };
                 let claim = self.segments.get(&segment).and_then(|table| table.get(&address));
                 let claim = claim.filter(|claim| claim.port.node != *node);
-                let claim = claim.filter(|claim| attached.limits(state, &segment, &claim.port).is_some());
-                let remote = claim.and_then(|claim| fabric::remote(state, node, &claim.port.node).ok());
+                let claim =
+                    claim.filter(|claim| attached.limits(state, &segment, &claim.port).is_some());
+                let remote =
+                    claim.and_then(|claim| fabric::remote(state, node, &claim.port.node).ok());
                 let holder = claim.and_then(|claim| claim.holder);
                 told.push(Told { segment, address, remote, holder });
             }
@@ -218,7 +235,8 @@ impl Registry {
         told
     }
 
-    /// What was attached and is no more takes its addresses along; `state` has these events behind it.
+    /// What was attached and is no more takes its addresses along; `state` has these events behind
+    /// it.
     pub fn follow(&mut self, state: &State, revision: Revision, events: &[Event]) {
         for event in events {
             match (&event.key, event.before.as_deref().map(|object| &object.body)) {

@@ -1,16 +1,22 @@
-//! The agents' side of the controller: each node's agent has one stream, on which it gets its own node's file, and says what it made of it.
+//! The agents' side of the controller: each node's agent has one stream, on which it gets its own
+//! node's file, and says what it made of it.
 //!
-//! - **Who.** The certificate says which node it is; any other identity, and another node's name, is refused. Of two streams of one node the
-//!   newer one counts.
-//! - **What.** [`Projection`] is what a node shall do at one revision. A session compares it with what its agent has and sends the difference,
-//!   if there is one. It makes anew only the tables of the node's file that commits have made stale (`news`). What concerns nobody on a node is not
+//! - **Who.** The certificate says which node it is; any other identity, and another node's name,
+//!   is refused. Of two streams of one node the newer one counts.
+//! - **What.** [`Projection`] is what a node shall do at one revision. A session compares it with
+//!   what its agent has and sends the difference, if there is one. It makes anew only the tables of
+//!   the node's file that commits have made stale (`news`). What concerns nobody on a node is not
 //!   sent there, and its revision counts as applied as soon as nothing is under way.
-//! - **How fast.** One update is under way at a time. What changes meanwhile waits as the state that it is, not as a queue: a slow agent gets the
-//!   newest state next.
-//! - **Under whom.** Only the controller that leads serves, and each update has its term. When it no longer leads, its streams end.
-//! - **Addresses** have a stream of their own (`learned`): what a node learned at its attachments goes to the others of the segment.
-//! - **Counters** of attachments come with reports, and go no further than the memory of who leads (`counted`).
-//! - **Purges** go to a node once the node where the server was lets it in no more; until then, no revision counts as applied that asked for one.
+//! - **How fast.** One update is under way at a time. What changes meanwhile waits as the state
+//!   that it is, not as a queue: a slow agent gets the newest state next.
+//! - **Under whom.** Only the controller that leads serves, and each update has its term. When it
+//!   no longer leads, its streams end.
+//! - **Addresses** have a stream of their own (`learned`): what a node learned at its attachments
+//!   goes to the others of the segment.
+//! - **Counters** of attachments come with reports, and go no further than the memory of who leads
+//!   (`counted`).
+//! - **Purges** go to a node once the node where the server was lets it in no more; until then, no
+//!   revision counts as applied that asked for one.
 #![forbid(unsafe_code)]
 
 mod counted;
@@ -22,26 +28,31 @@ mod server;
 mod session;
 mod share;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use futures::{Stream, StreamExt};
 use rustls::pki_types::CertificateDer;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use self::learned::Registry;
-use self::news::News;
-pub use self::projection::Projection;
-pub use self::server::{ServeError, serve};
-use crate::controller::{Committed, Controller};
-use crate::fabric::{Owned, Revision, Stale, State, concerned};
-use crate::model::Name;
-use crate::pki::Tls;
-use crate::protocol::REVOKED;
-use crate::service::every;
-use crate::store::Store;
+use self::{learned::Registry, news::News};
+pub use self::{
+    projection::Projection,
+    server::{ServeError, serve},
+};
+use crate::{
+    controller::{Committed, Controller},
+    fabric::{Owned, Revision, Stale, State, concerned},
+    model::Name,
+    pki::Tls,
+    protocol::REVOKED,
+    service::every,
+    store::Store,
+};
 
 /// After how long the commits are followed anew.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -113,7 +124,9 @@ impl<S: Store + 'static> Agents<S> {
         match self.tls.check(chain) {
             Ok(_) => Ok(()),
             Err(_) if self.tls.is_revoked(chain) => Err(Status::unauthenticated(REVOKED)),
-            Err(error) => Err(Status::unauthenticated(format!("the certificate is good no more: {error}"))),
+            Err(error) => {
+                Err(Status::unauthenticated(format!("the certificate is good no more: {error}")))
+            }
         }
     }
 
@@ -154,8 +167,8 @@ impl<S: Store + 'static> Agents<S> {
         }
     }
 
-    /// Tells of a commit, and of those after it that the state has already: a state is told with all that led to it. Gives its revision, if the
-    /// commits could be followed so far.
+    /// Tells of a commit, and of those after it that the state has already: a state is told with
+    /// all that led to it. Gives its revision, if the commits could be followed so far.
     async fn tell_of(
         &self,
         mut commit: Option<Arc<Committed>>,

@@ -1,4 +1,5 @@
-//! What a session has yet to look at: a state of the fabric, and what of its node's file may be another one there than in the last one that it looked at.
+//! What a session has yet to look at: a state of the fabric, and what of its node's file may be
+//! another one there than in the last one that it looked at.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

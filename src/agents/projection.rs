@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::controller::Lead;
-use crate::fabric::{self, Owned, ProjectError, Revision, Stale, State};
-use crate::model::Name;
-use crate::protocol::{Digest, Parts, pb};
+use crate::{
+    controller::Lead,
+    fabric::{self, Owned, ProjectError, Revision, Stale, State},
+    model::Name,
+    protocol::{Digest, Parts, pb},
+};
 
 /// A node's part of the fabric.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +67,8 @@ impl Projection {
 
     /// The last revision that a node has applied wholly when it has applied this.
     pub fn counts_as(&self) -> Revision {
-        self.early.map_or(self.revision, |early| self.revision.min(Revision(early.0.saturating_sub(1))))
+        self.early
+            .map_or(self.revision, |early| self.revision.min(Revision(early.0.saturating_sub(1))))
     }
 
     /// What an agent is sent that has the parts of `base`, or none that are known here.

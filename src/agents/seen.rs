@@ -1,11 +1,14 @@
-//! What an agent says that it sees of its node, as the fabric knows it. What has no such name is nobody's.
+//! What an agent says that it sees of its node, as the fabric knows it. What has no such name is
+//! nobody's.
 
 use std::collections::BTreeMap;
 
 use super::segment;
-use crate::fabric::{Device, LeftOut, Seen};
-use crate::model::InterfaceName;
-use crate::protocol::pb;
+use crate::{
+    fabric::{Device, LeftOut, Seen},
+    model::InterfaceName,
+    protocol::pb,
+};
 
 /// The longest text of it that is kept, bytes.
 const LONGEST: usize = 400;

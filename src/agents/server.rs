@@ -1,41 +1,51 @@
 //! The agents' listener: TLS, who it is, and a session for each.
 
-use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, mpsc},
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::Connected;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming, transport::server::Connected};
 
-use super::Agents;
-use super::session::{Peer, Session, leads};
-use super::share::Sharing;
-use crate::controller::Controller;
-use crate::identity::Identity;
-use crate::lobby::{Lobby, Places, Visit};
-use crate::pki::{Tls, TlsError};
-use crate::protocol::LONGEST_REPORT;
-use crate::protocol::pb::{self, agents_server, from_agent::What};
-use crate::store::Store;
+use super::{
+    Agents,
+    session::{Peer, Session, leads},
+    share::Sharing,
+};
+use crate::{
+    controller::Controller,
+    identity::Identity,
+    lobby::{Lobby, Places, Visit},
+    pki::{Tls, TlsError},
+    protocol::{
+        LONGEST_REPORT,
+        pb::{self, agents_server, from_agent::What},
+    },
+    store::Store,
+};
 
 /// How long a peer may take to say who it is: in TLS, and then in words.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Handshakes under way at a time, and those of one source address that have lasted for a moment.
 const HANDSHAKES: (u32, u32) = (1024, 32);
-/// Connections of one identity. An agent has one or two, and may have the next before we know that they are gone.
+/// Connections of one identity. An agent has one or two, and may have the next before we know that
+/// they are gone.
 const OF_ONE: u32 = 8;
-/// After so long without a word, a peer is asked whether it is there, and so long it may take to say so.
+/// After so long without a word, a peer is asked whether it is there, and so long it may take to
+/// say so.
 const ALIVE: Duration = Duration::from_secs(5);
 
 /// Why the listener ended.
@@ -64,7 +74,8 @@ pub async fn serve<S: Store + 'static>(
     let _guard = stop.clone().drop_guard();
     let config = tls.server(&[b"h2"])?;
     let agents = Agents::new(controller, tls, stop.clone());
-    let service = agents_server::AgentsServer::new(agents.clone()).max_decoding_message_size(LONGEST_REPORT);
+    let service =
+        agents_server::AgentsServer::new(agents.clone()).max_decoding_message_size(LONGEST_REPORT);
     let (send, incoming) = mpsc::channel(1);
     let (lobby, places) = (Lobby::new(HANDSHAKES.0, HANDSHAKES.1), Arc::new(Places::new(OF_ONE)));
     let accepting = listeners.into_iter().map(|listener| {
@@ -145,7 +156,9 @@ impl Door {
                 let _ = self.send.send(Ok(Guest { stream, _place: place })).await;
             }
             (Some(who), None) => tracing::info!(%peer, %who, "one connection too many"),
-            (None, _) => tracing::info!(%peer, "somebody connected with a certificate that says nobody"),
+            (None, _) => {
+                tracing::info!(%peer, "somebody connected with a certificate that says nobody")
+            }
         }
     }
 }
@@ -223,7 +236,8 @@ impl<S: Store + 'static> agents_server::Agents for Agents<S> {
             Err(_) => return Err(Status::deadline_exceeded("no hello came")),
         };
         if hello.node != node.as_str() {
-            let what = format!("the certificate is of node {node}, and the agent of node {}", hello.node);
+            let what =
+                format!("the certificate is of node {node}, and the agent of node {}", hello.node);
             return Err(Status::permission_denied(what));
         }
         tracing::info!(
@@ -251,13 +265,14 @@ impl<S: Store + 'static> agents_server::Agents for Agents<S> {
 
 /// The node whose certificate it is.
 fn peer<T>(request: &Request<T>) -> Result<Peer, Status> {
-    let chain = request.peer_certs().ok_or_else(|| Status::unauthenticated("there is no certificate"))?;
+    let chain =
+        request.peer_certs().ok_or_else(|| Status::unauthenticated("there is no certificate"))?;
     let end = chain.first().ok_or_else(|| Status::unauthenticated("there is no certificate"))?;
     match Identity::of_certificate(end) {
         Ok(Identity::Node(node)) => Ok(Peer { node, chain }),
-        Ok(other) => {
-            Err(Status::permission_denied(format!("{other} is no node: only agents are served here")))
-        }
+        Ok(other) => Err(Status::permission_denied(format!(
+            "{other} is no node: only agents are served here"
+        ))),
         Err(error) => Err(Status::unauthenticated(error.to_string())),
     }
 }

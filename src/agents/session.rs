@@ -1,26 +1,25 @@
 //! One agent's stream.
 
-use std::collections::BTreeSet;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{collections::BTreeSet, pin::Pin, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
-use super::counted::counted;
-use super::seen::seen;
-use super::{Agents, News, Projection};
-use crate::controller::{Lead, Request, SubmitError};
-use crate::fabric::{Actor, Change, ProjectError, Report, Revision, Seen};
-use crate::model::{InterfaceName, Name};
-use crate::protocol::pb::{self, from_agent::What};
-use crate::service::every;
-use crate::store::Store;
+use super::{Agents, News, Projection, counted::counted, seen::seen};
+use crate::{
+    controller::{Lead, Request, SubmitError},
+    fabric::{Actor, Change, ProjectError, Report, Revision, Seen},
+    model::{InterfaceName, Name},
+    protocol::pb::{self, from_agent::What},
+    service::every,
+    store::Store,
+};
 
 /// The longest text of an agent's that is kept, bytes.
 const LONGEST: usize = 500;
@@ -164,7 +163,11 @@ impl<S: Store + 'static> Session<S> {
             Err(ProjectError::Unknown(_)) => return Ok(()),
             Err(error) => return Err(Status::internal(error.to_string())),
         };
-        debug_assert_eq!(Ok(&*projection), Projection::of(&state, &self.node).as_ref(), "{stale:?}");
+        debug_assert_eq!(
+            Ok(&*projection),
+            Projection::of(&state, &self.node).as_ref(),
+            "{stale:?}"
+        );
         self.newest = Some(Arc::clone(&projection));
         let is_done = self.has.as_ref().is_some_and(|has| projection.is_done_with(has));
         // After hello, an agent always hears that it is heard.
@@ -174,7 +177,8 @@ impl<S: Store + 'static> Session<S> {
             return Ok(());
         }
         // What it has may be right although it is not known since when it has it.
-        let same = Some(&*projection).filter(|new| self.sent.is_none() && self.digest == new.digest);
+        let same =
+            Some(&*projection).filter(|new| self.sent.is_none() && self.digest == new.digest);
         let update = projection.update(self.has.as_deref().or(same), &lead);
         tracing::debug!(node = %self.node, revision = %projection.revision, parts = update.parts.len(), "sent");
         (self.sent, self.waits, self.since) = (Some(projection), true, Some(Instant::now()));
@@ -187,8 +191,9 @@ impl<S: Store + 'static> Session<S> {
         self.count(std::mem::take(&mut report.counters));
         let before = (self.said.clone(), self.sent.is_some(), self.waits);
         let is_last = |sent: &Arc<Projection>| sent.revision.0 == report.received;
-        let refused =
-            report.refused.map(|why| cut(format!("revision {} is refused: {why}", report.received)));
+        let refused = report
+            .refused
+            .map(|why| cut(format!("revision {} is refused: {why}", report.received)));
         if self.sent.as_ref().is_some_and(is_last) {
             (self.waits, self.since) = (false, None);
             if refused.is_none() {
@@ -201,7 +206,8 @@ impl<S: Store + 'static> Session<S> {
         // Who does not say what it sees has not looked yet, or is too old to.
         let seen = report.has_looked.then(|| seen(report.left_out, report.devices));
         self.said = Said { drift, down, seen: seen.or(self.said.seen.take()), is_known: true };
-        // Counters alone are nothing that the fabric's one writer has to look at, however many agents report them.
+        // Counters alone are nothing that the fabric's one writer has to look at, however many
+        // agents report them.
         if has_counters && before == (self.said.clone(), self.sent.is_some(), self.waits) {
             return;
         }
@@ -214,12 +220,14 @@ impl<S: Store + 'static> Session<S> {
             return;
         }
         let now = Timestamp::now();
-        let said = said.into_iter().filter_map(|counters| counted(&self.node, now, counters)).collect();
+        let said =
+            said.into_iter().filter_map(|counters| counted(&self.node, now, counters)).collect();
         let controller = &self.agents.controller;
         controller.counters().hear(|| controller.state(), said);
     }
 
-    /// Brings what is known of the node into the fabric, once what was known before is there: a thousand agents may have reported just now.
+    /// Brings what is known of the node into the fabric, once what was known before is there: a
+    /// thousand agents may have reported just now.
     fn note(&mut self, silent: bool) {
         self.to_note = Some(silent);
         self.note_more();

@@ -1,22 +1,25 @@
 //! One agent's stream of addresses.
 #![forbid(unsafe_code)]
 
-use std::net::IpAddr;
-use std::sync::Arc;
-use std::time::Instant;
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{Notify, mpsc};
 use tonic::{Status, Streaming};
 
-use super::learned::{Address, Holder, NotTaken, Said, Told};
-use super::session::{LOOK, Peer, leads};
-use super::{Agents, Registry, segment};
-use crate::fabric::{self, Owned, Revision};
-use crate::model::{InterfaceName, MacAddr, Name};
-use crate::protocol::{bytes, host, pb};
-use crate::service::every;
-use crate::store::Store;
+use super::{
+    Agents, Registry,
+    learned::{Address, Holder, NotTaken, Said, Told},
+    segment,
+    session::{LOOK, Peer, leads},
+};
+use crate::{
+    fabric::{self, Owned, Revision},
+    model::{InterfaceName, MacAddr, Name},
+    protocol::{bytes, host, pb},
+    service::every,
+    store::Store,
+};
 
 /// A stream, and who is at its other end.
 pub struct Sharing<S: Store + 'static> {
@@ -42,7 +45,11 @@ impl<S: Store + 'static> Sharing<S> {
     }
 
     /// Runs until either side ends the stream, or it must end.
-    pub async fn run(mut self, mut from: Streaming<pb::Here>, to: mpsc::Sender<Result<pb::There, Status>>) {
+    pub async fn run(
+        mut self,
+        mut from: Streaming<pb::Here>,
+        to: mpsc::Sender<Result<pb::There, Status>>,
+    ) {
         let mut lead = self.agents.controller.lead();
         let mut files = self.agents.tls.changed();
         let mut look = every(LOOK);
@@ -93,11 +100,13 @@ impl<S: Store + 'static> Sharing<S> {
             )
         };
         let learned = here.learned.into_iter().map(said);
-        let said: Option<Vec<Said>> = learned.chain(here.bound.into_iter().map(said_bound)).collect();
+        let said: Option<Vec<Said>> =
+            learned.chain(here.bound.into_iter().map(said_bound)).collect();
         let wanted: Option<Vec<Owned>> = here.want.iter().map(|name| segment(name)).collect();
         let (said, wanted) = said.zip(wanted).ok_or_else(wrong)?;
         let mut learned = self.agents.learned();
-        let not_taken = learned.hear((&self.node, self.stream), (&state, Revision(here.applied)), said);
+        let not_taken =
+            learned.hear((&self.node, self.stream), (&state, Revision(here.applied)), said);
         wanted.iter().for_each(|segment| learned.want(&state, &self.node, segment));
         if here.complete {
             learned.complete(&state, &self.node, self.stream);
@@ -130,7 +139,9 @@ impl<S: Store + 'static> Sharing<S> {
         let told = self.agents.learned().take(&state, &self.node);
         let mut there = pb::There { term, revision: state.revision().0, ..pb::There::default() };
         for Told { segment, address, remote, holder } in told {
-            let Ok(segment) = fabric::joined(&segment).map(|name| name.to_string()) else { continue };
+            let Ok(segment) = fabric::joined(&segment).map(|name| name.to_string()) else {
+                continue;
+            };
             let at = remote.map(|remote| remote.to_string());
             match address {
                 Address::Mac(mac) => {

@@ -1,17 +1,18 @@
 //! The audit log: its entries, as far as who asks may read them, and proofs that it is what it was.
 
-use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::{
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::MutexGuard;
 
-use super::Api;
-use super::backend::Backend;
-use super::call::Call;
-use super::problem::Problem;
-use crate::audit::{Archive, Item, Read};
-use crate::authz::{self, Decision, Record};
+use super::{Api, backend::Backend, call::Call, problem::Problem};
+use crate::{
+    audit::{Archive, Item, Read},
+    authz::{self, Decision, Record},
+};
 
 /// The most places of one page, and how many there are if nothing is said.
 const PAGE: (u64, u64) = (1000, 100);
@@ -33,7 +34,12 @@ struct Since {
 }
 
 impl Read for dyn Backend + '_ {
-    async fn read(&self, from: &str, before: &str, bytes: usize) -> Result<Vec<(String, String)>, String> {
+    async fn read(
+        &self,
+        from: &str,
+        before: &str,
+        bytes: usize,
+    ) -> Result<Vec<(String, String)>, String> {
         self.range(from.to_owned(), before.to_owned(), bytes).await
     }
 }
@@ -55,7 +61,8 @@ pub async fn list(api: Api, call: Call) -> Result<Response, Problem> {
         Item::Commitment(commitment) => json!({ "at": at, "commitment": commitment }),
     };
     let items: Vec<Value> = page.items.iter().map(item).collect();
-    Ok(axum::Json(json!({ "items": items, "next": page.next, "entries": archive.size() })).into_response())
+    Ok(axum::Json(json!({ "items": items, "next": page.next, "entries": archive.size() }))
+        .into_response())
 }
 
 /// `GET /v1/audit/checkpoint`

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
-use futures::stream::BoxStream;
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 
-use crate::controller::counters::Counters;
-use crate::controller::{Committed, Compacted, Controller, Lead, Request, SubmitError};
-use crate::fabric::{Owned, Revision, State};
-use crate::identity::Identity;
-use crate::store::Store;
+use crate::{
+    controller::{
+        Committed, Compacted, Controller, Lead, Request, SubmitError, counters::Counters,
+    },
+    fabric::{Owned, Revision, State},
+    identity::Identity,
+    store::Store,
+};
 
 /// A controller.
 pub trait Backend: Send + Sync {
@@ -35,7 +36,8 @@ pub trait Backend: Send + Sync {
     /// What an attachment has counted, if this controller leads and was told.
     fn counters(&self, attachment: &Owned, state: &State) -> Option<Counters>;
 
-    /// A range of the store: from a key, before another, up to so many bytes, and one entry at least.
+    /// A range of the store: from a key, before another, up to so many bytes, and one entry at
+    /// least.
     ///
     /// # Errors
     /// The store fails.
@@ -67,7 +69,8 @@ impl<S: Store + 'static> Backend for Controller<S> {
     }
 
     fn deny(&self, who: Identity, message: String) -> BoxFuture<'_, Result<(), SubmitError>> {
-        // What was asked is in the message: its kind and name were enough to refuse it, and nothing more was read.
+        // What was asked is in the message: its kind and name were enough to refuse it, and nothing
+        // more was read.
         Self::deny(self, who, Vec::new(), message).boxed()
     }
 
@@ -83,8 +86,9 @@ impl<S: Store + 'static> Backend for Controller<S> {
         before: String,
         bytes: usize,
     ) -> BoxFuture<'_, Result<Vec<(String, String)>, String>> {
-        let range =
-            async move { self.store().range(&from, &before, bytes).await.map_err(|error| error.to_string()) };
+        let range = async move {
+            self.store().range(&from, &before, bytes).await.map_err(|error| error.to_string())
+        };
         range.boxed()
     }
 

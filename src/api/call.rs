@@ -2,20 +2,22 @@
 
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
-use axum::extract::rejection::RawPathParamsRejection;
-use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
-use axum::http::{HeaderMap, Method, Uri, header};
+use axum::{
+    body::{Body, Bytes},
+    extract::{
+        FromRequest, FromRequestParts, Query, RawPathParams, Request,
+        rejection::RawPathParamsRejection,
+    },
+    http::{HeaderMap, Method, Uri, header},
+};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 
-use super::Api;
-use super::problem::Problem;
-use super::routes::has_long_names;
-use super::seal::Seal;
-use crate::fabric::{Expect, Key, Kind, State};
-use crate::identity::Identity;
+use super::{Api, problem::Problem, routes::has_long_names, seal::Seal};
+use crate::{
+    fabric::{Expect, Key, Kind, State},
+    identity::Identity,
+};
 
 /// A request.
 pub struct Call {
@@ -60,8 +62,11 @@ impl FromRequest<Api> for Call {
         let names = params.iter().map(|(_, value)| value.to_owned()).collect();
         let has_body = matches!(parts.method, Method::PUT | Method::POST | Method::PATCH);
         let limits = api.limits();
-        let body =
-            if has_body { read(body, limits.body_bytes, limits.body_time).await? } else { Bytes::new() };
+        let body = if has_body {
+            read(body, limits.body_bytes, limits.body_time).await?
+        } else {
+            Bytes::new()
+        };
         Ok(Self { who, names, uri: parts.uri, headers: parts.headers, body })
     }
 }
@@ -86,12 +91,14 @@ impl Call {
     /// The object of this kind that the path names.
     pub fn key(&self, kind: Kind) -> Result<Key, Problem> {
         let name = self.names.join("/");
-        // A tombstone's and a trial's name is the rest of the path; of the others, each part is one of the name's.
+        // A tombstone's and a trial's name is the rest of the path; of the others, each part is one
+        // of the name's.
         if !has_long_names(kind) && self.names.iter().any(|part| part.contains('/')) {
             return Err(Problem::request(format!("{name:?} is no name of a {kind}")));
         }
         format!("{kind}/{name}").parse().map_err(|invalid: crate::model::InvalidValue| {
-            Problem::request(format!("{name:?} is no name of a {kind}: {invalid}")).help(invalid.help())
+            Problem::request(format!("{name:?} is no name of a {kind}: {invalid}"))
+                .help(invalid.help())
         })
     }
 
@@ -140,20 +147,29 @@ impl Call {
                 (Some(one), None) => one.to_str().map(|text| Some(text.trim())).map_err(|_| ()),
                 _ => Err(()),
             }
-            .map_err(|()| Problem::request(format!("{name} has to be there once, with printable characters")))
+            .map_err(|()| {
+                Problem::request(format!("{name} has to be there once, with printable characters"))
+            })
         };
         match (text(header::IF_MATCH)?, text(header::IF_NONE_MATCH)?) {
             (None, None) => Ok(Precondition::None),
             (None, Some("*")) => Ok(Precondition::Absent),
             (Some("*"), None) => Ok(Precondition::There),
-            (Some(tags), None) => tags.split(',').map(tag).collect::<Result<_, _>>().map(Precondition::Tags),
-            (None, Some(_)) => Err(Problem::request("If-None-Match can only be *: the object is to be made")),
-            (Some(_), Some(_)) => Err(Problem::request("If-Match and If-None-Match do not go together")),
+            (Some(tags), None) => {
+                tags.split(',').map(tag).collect::<Result<_, _>>().map(Precondition::Tags)
+            }
+            (None, Some(_)) => {
+                Err(Problem::request("If-None-Match can only be *: the object is to be made"))
+            }
+            (Some(_), Some(_)) => {
+                Err(Problem::request("If-Match and If-None-Match do not go together"))
+            }
         }
     }
 }
 
-/// A tag between quotation marks. A weak one (`W/"…"`) never matches here (RFC 9110 section 13.1.1).
+/// A tag between quotation marks. A weak one (`W/"…"`) never matches here (RFC 9110 section
+/// 13.1.1).
 fn tag(text: &str) -> Result<String, Problem> {
     let text = text.trim();
     let strong = text.strip_prefix("W/").unwrap_or(text);
@@ -173,7 +189,9 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         let inner = error.into_inner();
         match (inner.classify(), place.as_str()) {
             (serde_json::error::Category::Data, "." | "?") => Problem::body(inner.to_string()),
-            (serde_json::error::Category::Data, place) => Problem::body(format!("{place}: {inner}")),
+            (serde_json::error::Category::Data, place) => {
+                Problem::body(format!("{place}: {inner}"))
+            }
             _ => Problem::json(inner.to_string()),
         }
     })?;
@@ -198,7 +216,13 @@ impl Precondition {
     ///
     /// # Errors
     /// It does not hold now.
-    pub fn expect(self, seal: &Seal, who: &Identity, key: &Key, state: &State) -> Result<Expect, Problem> {
+    pub fn expect(
+        self,
+        seal: &Seal,
+        who: &Identity,
+        key: &Key,
+        state: &State,
+    ) -> Result<Expect, Problem> {
         let seen = crate::authz::view(who, key, state);
         match (self, seen) {
             (Self::None, _) => Ok(Expect::Any),

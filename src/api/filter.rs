@@ -1,8 +1,10 @@
 //! Which objects of a list are asked for.
 
 use super::problem::Problem;
-use crate::fabric::{Body, Key, Kind, Object, Owned, State};
-use crate::model::{InvalidValue, Name};
+use crate::{
+    fabric::{Body, Key, Kind, Object, Owned, State},
+    model::{InvalidValue, Name},
+};
 
 /// Only those that have to do with all of these.
 #[derive(Debug, Default)]
@@ -50,10 +52,13 @@ impl Filter {
             }
         }
         let wrong = |word: &'static str| {
-            move |invalid: InvalidValue| Problem::request(format!("{word}: {invalid}")).help(invalid.help())
+            move |invalid: InvalidValue| {
+                Problem::request(format!("{word}: {invalid}")).help(invalid.help())
+            }
         };
-        let name =
-            |word, text: Option<String>| text.map(|text| Name::new(&text)).transpose().map_err(wrong(word));
+        let name = |word, text: Option<String>| {
+            text.map(|text| Name::new(&text)).transpose().map_err(wrong(word))
+        };
         let segment = segment.map(|text| match format!("segment/{text}").parse() {
             Ok(Key::Segment(owned)) => Ok(owned),
             Ok(_) => Err(Problem::request("segment: write OPERATOR/NAME")),
@@ -110,7 +115,9 @@ fn in_segment(key: &Key, object: &Object, segment: &Owned) -> bool {
         (Key::Attachment(owned), Body::Attachment(attachment)) => {
             owned.operator == segment.operator && attachment.spec.segment == segment.name
         }
-        (_, Body::Tombstone(grave)) => grave.operator == segment.operator && grave.segment == segment.name,
+        (_, Body::Tombstone(grave)) => {
+            grave.operator == segment.operator && grave.segment == segment.name
+        }
         _ => false,
     }
 }

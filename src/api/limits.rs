@@ -1,22 +1,26 @@
-//! What a request may cost, and what all of them together may. Nobody takes what others need: rates and places are by identity.
+//! What a request may cost, and what all of them together may. Nobody takes what others need: rates
+//! and places are by identity.
 
-use std::num::NonZeroU32;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-use axum::extract::{Request, State};
-use axum::http::{HeaderValue, header};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
-use governor::clock::{Clock, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use axum::{
+    extract::{Request, State},
+    http::{HeaderValue, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use governor::{
+    DefaultKeyedRateLimiter, Quota, RateLimiter,
+    clock::{Clock, DefaultClock},
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::problem::Problem;
-use super::{Api, call};
-use crate::authz::Denied;
-use crate::identity::Identity;
-use crate::lobby::{MANY, Places};
+use super::{Api, call, problem::Problem};
+use crate::{
+    authz::Denied,
+    identity::Identity,
+    lobby::{MANY, Places},
+};
 
 /// What requests and connections may cost.
 #[derive(Debug, Clone)]
@@ -41,7 +45,8 @@ pub struct Limits {
     pub header_bytes: usize,
     /// In what time they have to be there.
     pub header_time: Duration,
-    /// In what time a connection has to be secured; and for how long one may last whose certificate says nobody.
+    /// In what time a connection has to be secured; and for how long one may last whose
+    /// certificate says nobody.
     pub handshake_time: Duration,
     /// Connections that are not secured yet …
     pub unsecured: u32,
@@ -105,15 +110,19 @@ impl Throttle {
     fn enter(&self, who: &Identity) -> Result<[OwnedSemaphorePermit; 2], Problem> {
         if let Err(not_until) = self.rates.check_key(who) {
             let wait = not_until.wait_time_from(self.clock.now());
-            return Err(Problem::too_many("more requests a second than one identity may make", wait));
+            return Err(Problem::too_many(
+                "more requests a second than one identity may make",
+                wait,
+            ));
         }
         if self.rates.len() > MANY {
             self.rates.retain_recent();
         }
         let second = Duration::from_secs(1);
         let own = self.requests.take(who);
-        let own =
-            own.ok_or_else(|| Problem::too_many("more requests at once than one identity may make", second))?;
+        let own = own.ok_or_else(|| {
+            Problem::too_many("more requests at once than one identity may make", second)
+        })?;
         let all = Arc::clone(&self.all).try_acquire_owned();
         let all = all.map_err(|_| Problem::unavailable("too many requests at once"))?;
         Ok([own, all])

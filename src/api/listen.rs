@@ -1,37 +1,36 @@
 //! The API's listener: TLS with a certificate of whoever connects, HTTP/1.1 and HTTP/2.
 
-use std::convert::Infallible;
-use std::net::IpAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
 
-use axum::Router;
-use axum::body::Body;
-use axum::http::Request;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use axum::{Router, body::Body, http::Request};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
 use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
-use rustls::ServerConfig;
-use rustls::pki_types::CertificateDer;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
+use rustls::{ServerConfig, pki_types::CertificateDer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::{Api, Limits, router};
-use crate::identity::Identity;
-use crate::lobby::{Lobby, Places, Visit};
-use crate::pki::{HTTP, Tls, TlsError};
+use crate::{
+    identity::Identity,
+    lobby::{Lobby, Places, Visit},
+    pki::{HTTP, Tls, TlsError},
+};
 
 /// How long what is under way may last once its connection is to end.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// For how long a peer may leave what it was sent unacknowledged: a reader of events that is gone gives its place back.
+/// For how long a peer may leave what it was sent unacknowledged: a reader of events that is gone
+/// gives its place back.
 const UNACKNOWLEDGED_MS: u32 = 60_000;
 
 /// How often a peer is asked whether it is still there, and how long it may take to say so.
@@ -101,7 +100,8 @@ impl Gate for Arc<ServerConfig> {
     }
 }
 
-/// Takes connections until the API is stopped, and returns when the last has ended. What is wrong with a connection ends that one.
+/// Takes connections until the API is stopped, and returns when the last has ended. What is wrong
+/// with a connection ends that one.
 pub async fn serve(tcp: TcpListener, gate: impl Gate, api: Api) {
     let limits = api.limits().clone();
     let lobby = Lobby::new(limits.unsecured, limits.unsecured_of_one);
@@ -156,7 +156,13 @@ struct Door<G> {
 }
 
 impl<G: Gate> Door<G> {
-    async fn connection(&self, stream: TcpStream, visit: Visit, from: IpAddr, config: Arc<ServerConfig>) {
+    async fn connection(
+        &self,
+        stream: TcpStream,
+        visit: Visit,
+        from: IpAddr,
+        config: Arc<ServerConfig>,
+    ) {
         let set = stream.set_nodelay(true);
         let set = set.and_then(|()| Ok(setsockopt(&stream, TcpUserTimeout, &UNACKNOWLEDGED_MS)?));
         if let Err(error) = set {

@@ -1,8 +1,10 @@
-//! The API: HTTPS and JSON under `/v1`, for the owner, the operators and the auditor. `docs/openapi.json` describes it.
+//! The API: HTTPS and JSON under `/v1`, for the owner, the operators and the auditor.
+//! `docs/openapi.json` describes it.
 //!
-//! It knows nothing that [`crate::authz`] does not let the asker know, and every answer that is no success is a [`Problem`]. A handler takes a
-//! `Call`, in which everything has been read and bounded, and does one of three things: it looks at a state, it submits changes, or
-//! it follows what is committed.
+//! It knows nothing that [`crate::authz`] does not let the asker know, and every answer that is no
+//! success is a [`Problem`]. A handler takes a `Call`, in which everything has been read and
+//! bounded, and does one of three things: it looks at a state, it submits changes, or it follows
+//! what is committed.
 #![forbid(unsafe_code)]
 
 mod audit;
@@ -25,18 +27,21 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-pub use self::backend::Backend;
-pub use self::limits::Limits;
-use self::limits::Throttle;
-pub use self::listen::{Gate, TlsGate, serve};
-pub use self::problem::Problem;
-use self::represent::Eyes;
-pub use self::routes::{plural, router};
-pub use self::seal::{NoRandom, Seal};
-use crate::audit::Archive;
-use crate::controller::{Committed, Request};
-use crate::fabric::{Change, State};
-use crate::identity::Identity;
+pub use self::{
+    backend::Backend,
+    limits::Limits,
+    listen::{Gate, TlsGate, serve},
+    problem::Problem,
+    routes::{plural, router},
+    seal::{NoRandom, Seal},
+};
+use self::{limits::Throttle, represent::Eyes};
+use crate::{
+    audit::Archive,
+    controller::{Committed, Request},
+    fabric::{Change, State},
+    identity::Identity,
+};
 
 /// What the handlers share. Copies are one.
 #[derive(Clone)]
@@ -53,7 +58,12 @@ struct Inner {
 
 impl Api {
     /// Of a controller. When `stop` is cancelled, its streams end.
-    pub fn new(backend: Arc<dyn Backend>, seal: Seal, limits: Limits, stop: CancellationToken) -> Self {
+    pub fn new(
+        backend: Arc<dyn Backend>,
+        seal: Seal,
+        limits: Limits,
+        stop: CancellationToken,
+    ) -> Self {
         let throttle = Throttle::new(&limits);
         let archive = tokio::sync::Mutex::default();
         Self(Arc::new(Inner { backend, seal, limits, throttle, archive, stop }))
@@ -89,7 +99,8 @@ impl Api {
         Eyes { seal: &self.0.seal, who, dry_run }
     }
 
-    /// Has the audit log say what somebody had no right to. The refusal stands, whether it can be written down or not.
+    /// Has the audit log say what somebody had no right to. The refusal stands, whether it can be
+    /// written down or not.
     async fn denied(&self, who: Identity, message: String) {
         if let Err(error) = self.0.backend.deny(who.clone(), message.clone()).await {
             tracing::error!(%error, %who, message, "a refusal could not be written to the audit log");
@@ -103,7 +114,8 @@ impl Api {
         changes: Vec<Change>,
         dry_run: bool,
     ) -> Result<Committed, Problem> {
-        let actor = who.actor().ok_or_else(|| Problem::forbidden(format!("{who} changes nothing")))?;
+        let actor =
+            who.actor().ok_or_else(|| Problem::forbidden(format!("{who} changes nothing")))?;
         let submitted = self.0.backend.submit(Request { who: actor, changes, dry_run }).await;
         submitted.map_err(|error| Problem::submit(who, error, &self.state()))
     }

@@ -1,21 +1,26 @@
 //! Objects: listed, read, put, patched and deleted.
 
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::Api;
-use super::call::{Call, DryRun, Precondition, decode};
-use super::filter::Filter;
-use super::problem::Problem;
-use super::represent::{Wanted, spec_json};
-use super::seal;
-use crate::authz::{self, Decision, Verb};
-use crate::controller::Committed;
-use crate::controller::counters::Counters;
-use crate::fabric::{Change, Expect, Key, Kind, State};
-use crate::identity::Identity;
+use super::{
+    Api,
+    call::{Call, DryRun, Precondition, decode},
+    filter::Filter,
+    problem::Problem,
+    represent::{Wanted, spec_json},
+    seal,
+};
+use crate::{
+    authz::{self, Decision, Verb},
+    controller::{Committed, counters::Counters},
+    fabric::{Change, Expect, Key, Kind, State},
+    identity::Identity,
+};
 
 /// How often a patch without a precondition is made again because somebody else was faster.
 const PATCHES: u32 = 8;
@@ -76,7 +81,9 @@ pub async fn get(kind: Kind, api: Api, call: Call) -> Result<Response, Problem> 
     match authz::may(&call.who, Verb::Get, &key, &state) {
         Decision::Allowed => {}
         Decision::Hidden => return Err(Problem::no_object(&key)),
-        Decision::Forbidden => return Err(Problem::forbidden(format!("{} may not get {key}", call.who))),
+        Decision::Forbidden => {
+            return Err(Problem::forbidden(format!("{} may not get {key}", call.who)));
+        }
     }
     let seen = authz::view(&call.who, &key, &state).ok_or_else(|| Problem::no_object(&key))?;
     let mut shown = api.eyes(&call.who, false).show(&key, &seen);
@@ -96,7 +103,8 @@ pub async fn put(kind: Kind, api: Api, call: Call) -> Result<Response, Problem> 
     let precondition = call.precondition()?;
     let spec = call.json::<Wanted>()?.spec(&key)?;
     let expect = precondition.expect(api.seal(), &call.who, &key, &api.state())?;
-    let committed = api.submit(&call.who, vec![Change::Put(key.clone(), spec, expect)], dry_run).await?;
+    let committed =
+        api.submit(&call.who, vec![Change::Put(key.clone(), spec, expect)], dry_run).await?;
     Ok(api.changed(&call, &key, &committed, dry_run))
 }
 
@@ -114,7 +122,9 @@ pub async fn patch(kind: Kind, api: Api, call: Call) -> Result<Response, Problem
         let seen = authz::view(&call.who, &key, &state).ok_or_else(|| Problem::no_object(&key))?;
         let precondition = call.precondition()?;
         if matches!(precondition, Precondition::Absent) {
-            return Err(Problem::request("If-None-Match does not go with PATCH: the object has to be there"));
+            return Err(Problem::request(
+                "If-None-Match does not go with PATCH: the object has to be there",
+            ));
         }
         let may_repeat = precondition.is_none();
         precondition.expect(api.seal(), &call.who, &key, &state)?;
@@ -149,9 +159,12 @@ pub async fn delete(kind: Kind, api: Api, call: Call) -> Result<Response, Proble
     }
     let expect = precondition.expect(api.seal(), &call.who, &key, &state)?;
     if matches!(expect, Expect::Absent) {
-        return Err(Problem::request("If-None-Match does not go with DELETE: the object has to be there"));
+        return Err(Problem::request(
+            "If-None-Match does not go with DELETE: the object has to be there",
+        ));
     }
-    let committed = api.submit(&call.who, vec![Change::Delete(key.clone(), expect)], dry_run).await?;
+    let committed =
+        api.submit(&call.who, vec![Change::Delete(key.clone(), expect)], dry_run).await?;
     if !committed.events.iter().any(|event| event.key == key) {
         return Err(Problem::no_object(&key));
     }
@@ -167,7 +180,13 @@ impl Api {
     }
 
     /// The answer that an object was made, changed, or is so already.
-    pub(super) fn changed(&self, call: &Call, key: &Key, committed: &Committed, dry_run: bool) -> Response {
+    pub(super) fn changed(
+        &self,
+        call: &Call,
+        key: &Key,
+        committed: &Committed,
+        dry_run: bool,
+    ) -> Response {
         let state = self.state();
         let event = committed.events.iter().find(|event| event.key == *key);
         let is_new = event.is_some_and(|event| event.before.is_none());
@@ -175,7 +194,9 @@ impl Api {
         let eyes = self.eyes(&call.who, dry_run);
         let after = event.map_or_else(|| state.get(key).cloned(), |event| event.after.clone());
         match after {
-            Some(object) => with_tag(status, eyes.show(key, &authz::without_others(&call.who, &object))),
+            Some(object) => {
+                with_tag(status, eyes.show(key, &authz::without_others(&call.who, &object)))
+            }
             // Somebody has removed it since.
             None => StatusCode::NO_CONTENT.into_response(),
         }
@@ -188,6 +209,8 @@ fn with_tag(status: StatusCode, shown: Value) -> Response {
     if let Some(tag) = tag {
         response.headers_mut().insert(header::ETAG, tag);
     }
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

@@ -1,25 +1,31 @@
-//! What the API is, for programs: made of the same kinds, paths and types that serve it. `docs/openapi.json` is a copy, which a test compares.
+//! What the API is, for programs: made of the same kinds, paths and types that serve it.
+//! `docs/openapi.json` is a copy, which a test compares.
 
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
 use serde_json::json;
-use utoipa::openapi::path::{
-    HttpMethod, Operation, OperationBuilder, ParameterBuilder, ParameterIn, PathItem,
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        ComponentsBuilder, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, Paths, Ref, RefOr,
+        Required, ResponseBuilder, Schema,
+        path::{HttpMethod, Operation, OperationBuilder, ParameterBuilder, ParameterIn, PathItem},
+        request_body::RequestBodyBuilder,
+        schema::{AllOfBuilder, ArrayBuilder, ObjectBuilder, Type},
+    },
 };
-use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::schema::{AllOfBuilder, ArrayBuilder, ObjectBuilder, Type};
-use utoipa::openapi::{
-    ComponentsBuilder, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, Paths, Ref, RefOr, Required,
-    ResponseBuilder, Schema,
-};
-use utoipa::{PartialSchema, ToSchema};
 
-use super::problem::{CONTENT_TYPE, Details};
-use super::routes::{has_long_names, name_of, plural};
-use crate::controller::counters::Counters;
-use crate::fabric::{
-    AttachmentSpec, Kind, LeaseSpec, NodeSpec, OperatorSpec, PortSpec, ProfileSpec, SegmentSpec, ServerSpec,
+use super::{
+    problem::{CONTENT_TYPE, Details},
+    routes::{has_long_names, name_of, plural},
+};
+use crate::{
+    controller::counters::Counters,
+    fabric::{
+        AttachmentSpec, Kind, LeaseSpec, NodeSpec, OperatorSpec, PortSpec, ProfileSpec,
+        SegmentSpec, ServerSpec,
+    },
 };
 
 type Schemas = BTreeMap<String, RefOr<Schema>>;
@@ -73,7 +79,8 @@ fn text(what: &str) -> ObjectBuilder {
 
 /// `{"kind", "name", "etag", "spec", "status"}`
 fn object(kind: Kind) -> ObjectBuilder {
-    let mut status = ObjectBuilder::new().schema_type(Type::Object).description(Some("What became of it"));
+    let mut status =
+        ObjectBuilder::new().schema_type(Type::Object).description(Some("What became of it"));
     if kind == Kind::Attachment {
         // To whom may know them, from the controller that leads, and of one attachment at a time.
         status = status.property("counters", Ref::from_schema_name(Counters::name()));
@@ -93,7 +100,9 @@ fn object(kind: Kind) -> ObjectBuilder {
     if has_long_names(kind) {
         return object;
     }
-    object.property("spec", Ref::from_schema_name(format!("{}Spec", object_name(kind)))).required("spec")
+    object
+        .property("spec", Ref::from_schema_name(format!("{}Spec", object_name(kind))))
+        .required("spec")
 }
 
 fn event() -> ObjectBuilder {
@@ -123,11 +132,16 @@ fn change() -> ObjectBuilder {
             text("Of put and delete: `absent`, or the object's ETag without its quotation marks"),
         )
         .property("lease", text("Of accept, drain and confirm: `lease/OPERATOR/NAME`"))
-        .property("until", text("Of drain: when what is still attached is detached; now if it is left out"))
+        .property(
+            "until",
+            text("Of drain: when what is still attached is detached; now if it is left out"),
+        )
         .property("server", text("Of transfer: the server"))
         .property(
             "node",
-            text("Of forget: the node whose machine is gone for good; nobody waits for it any more"),
+            text(
+                "Of forget: the node whose machine is gone for good; nobody waits for it any more",
+            ),
         )
         .property("to", text("Of transfer: the new lease, as `lease/OPERATOR/NAME`"))
 }
@@ -139,14 +153,18 @@ fn operation(
     answers: &[(StatusCode, &str, Option<RefOr<Schema>>)],
 ) -> OperationBuilder {
     let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-    let problem =
-        ResponseBuilder::new().description("Why it was not done").content(CONTENT_TYPE, problem).build();
+    let problem = ResponseBuilder::new()
+        .description("Why it was not done")
+        .content(CONTENT_TYPE, problem)
+        .build();
     let mut operation = OperationBuilder::new().operation_id(Some(id)).summary(Some(summary));
     for (status, what, schema) in answers {
         let mut answer = ResponseBuilder::new().description(*what);
         if let Some(schema) = schema {
-            answer = answer
-                .content("application/json", ContentBuilder::new().schema(Some(schema.clone())).build());
+            answer = answer.content(
+                "application/json",
+                ContentBuilder::new().schema(Some(schema.clone())).build(),
+            );
         }
         operation = operation.response(status.as_str(), answer.build());
     }
@@ -154,7 +172,8 @@ fn operation(
 }
 
 fn parameter(place: ParameterIn, name: &str, what: &str) -> ParameterBuilder {
-    let required = if matches!(place, ParameterIn::Path) { Required::True } else { Required::False };
+    let required =
+        if matches!(place, ParameterIn::Path) { Required::True } else { Required::False };
     let schema = ObjectBuilder::new().schema_type(Type::String);
     ParameterBuilder::new()
         .name(name)
@@ -181,7 +200,11 @@ fn preconditions(operation: OperationBuilder) -> OperationBuilder {
     operation.parameter(parameter(ParameterIn::Header, "If-Match", tags))
 }
 
-fn body(operation: OperationBuilder, kind: &str, schema: impl Into<RefOr<Schema>>) -> OperationBuilder {
+fn body(
+    operation: OperationBuilder,
+    kind: &str,
+    schema: impl Into<RefOr<Schema>>,
+) -> OperationBuilder {
     let content = ContentBuilder::new().schema(Some(schema)).build();
     operation.request_body(Some(
         RequestBodyBuilder::new().content(kind, content).required(Some(Required::True)).build(),
@@ -221,7 +244,11 @@ fn kind_paths(paths: &mut Paths, kind: Kind) {
     add_path(paths, &all, HttpMethod::Get, list);
     // OpenAPI has no parameters with slashes in them; a tombstone's and a trial's name has some.
     let one = format!("{all}/{}", name_of(kind).replace("{*", "{"));
-    let get = operation(&format!("get{name}"), &format!("One {kind}"), &[(StatusCode::OK, "It", of(&name))]);
+    let get = operation(
+        &format!("get{name}"),
+        &format!("One {kind}"),
+        &[(StatusCode::OK, "It", of(&name))],
+    );
     add_path(paths, &one, HttpMethod::Get, with_names(get, &one));
     if has_long_names(kind) {
         return;
@@ -231,9 +258,16 @@ fn kind_paths(paths: &mut Paths, kind: Kind) {
         &format!("A {kind} shall be there, and be this"),
         &[(StatusCode::OK, "It is", of(&name)), (StatusCode::CREATED, "It was made", of(&name))],
     );
-    let put = put.parameter(parameter(ParameterIn::Header, "If-None-Match", "*: it is not to be there yet"));
-    let put =
-        body(preconditions(dry_run(with_names(put, &one))), "application/json", Ref::from_schema_name(&name));
+    let put = put.parameter(parameter(
+        ParameterIn::Header,
+        "If-None-Match",
+        "*: it is not to be there yet",
+    ));
+    let put = body(
+        preconditions(dry_run(with_names(put, &one))),
+        "application/json",
+        Ref::from_schema_name(&name),
+    );
     add_path(paths, &one, HttpMethod::Put, put);
     let patch = operation(
         &format!("patch{name}"),
@@ -286,7 +320,12 @@ fn other_paths(paths: &mut Paths) {
     ] {
         let of = "Whose: `owner` or `operator/NAME`; the asker's own if it is left out";
         let end = dry_run(operation(id, summary, &ok(done.clone())));
-        add_path(paths, path, HttpMethod::Post, end.parameter(parameter(ParameterIn::Query, "of", of)));
+        add_path(
+            paths,
+            path,
+            HttpMethod::Post,
+            end.parameter(parameter(ParameterIn::Query, "of", of)),
+        );
     }
 
     audit_paths(paths);
@@ -296,8 +335,11 @@ fn other_paths(paths: &mut Paths) {
         .property("to", text("`lease/OPERATOR/NAME`"))
         .required("to");
     let path = "/v1/servers/{name}/transfer";
-    let transfer =
-        operation("transferServer", "A server leaves who has it and is offered to another", &ok(done));
+    let transfer = operation(
+        "transferServer",
+        "A server leaves who has it and is offered to another",
+        &ok(done),
+    );
     let transfer = body(dry_run(with_names(transfer, path)), "application/json", Schema::from(to));
     add_path(paths, path, HttpMethod::Post, transfer);
 
@@ -307,26 +349,36 @@ fn other_paths(paths: &mut Paths) {
         ("confirm", "The owner ends the quarantine"),
     ] {
         let path = format!("/v1/leases/{{operator}}/{{name}}/{word}");
-        let mut step =
-            dry_run(with_names(operation(&format!("{word}Lease"), summary, &ok(of("Lease"))), &path));
+        let mut step = dry_run(with_names(
+            operation(&format!("{word}Lease"), summary, &ok(of("Lease"))),
+            &path,
+        ));
         if word == "drain" {
-            let until = ObjectBuilder::new().schema_type(Type::Object).property("until", text("When"));
+            let until =
+                ObjectBuilder::new().schema_type(Type::Object).property("until", text("When"));
             let content = ContentBuilder::new().schema(Some(Schema::from(until))).build();
-            step = step
-                .request_body(Some(RequestBodyBuilder::new().content("application/json", content).build()));
+            step = step.request_body(Some(
+                RequestBodyBuilder::new().content("application/json", content).build(),
+            ));
         }
         add_path(paths, &path, HttpMethod::Post, step);
     }
 
-    let events = ContentBuilder::new().schema(Some(text("Events `happened`, `place` and `cut`"))).build();
-    let events = ResponseBuilder::new().description("What happens").content("text/event-stream", events);
-    let watch = operation("watch", "What happens, of what who asks may see, as server-sent events", &[])
-        .response("200", events.build())
-        .parameter(parameter(ParameterIn::Query, "after", "The id of an event: go on after it"))
-        .parameter(parameter(ParameterIn::Header, "Last-Event-ID", "The same"));
+    let events =
+        ContentBuilder::new().schema(Some(text("Events `happened`, `place` and `cut`"))).build();
+    let events =
+        ResponseBuilder::new().description("What happens").content("text/event-stream", events);
+    let watch =
+        operation("watch", "What happens, of what who asks may see, as server-sent events", &[])
+            .response("200", events.build())
+            .parameter(parameter(ParameterIn::Query, "after", "The id of an event: go on after it"))
+            .parameter(parameter(ParameterIn::Header, "Last-Event-ID", "The same"));
     add_path(paths, "/v1/watch", HttpMethod::Get, watch);
     let plain = || {
-        Some(Schema::from(AllOfBuilder::new().item(ObjectBuilder::new().schema_type(Type::Object))).into())
+        Some(
+            Schema::from(AllOfBuilder::new().item(ObjectBuilder::new().schema_type(Type::Object)))
+                .into(),
+        )
     };
     for (path, id, summary) in [
         ("/v1/whoami", "whoami", "Who asks"),
@@ -339,7 +391,8 @@ fn other_paths(paths: &mut Paths) {
 }
 
 fn audit_paths(paths: &mut Paths) {
-    let number = |what: &str| ObjectBuilder::new().schema_type(Type::Integer).description(Some(what));
+    let number =
+        |what: &str| ObjectBuilder::new().schema_type(Type::Integer).description(Some(what));
     let item = ObjectBuilder::new()
         .schema_type(Type::Object)
         .property("at", number("Its place, from 0"))
@@ -356,7 +409,11 @@ fn audit_paths(paths: &mut Paths) {
         "What was changed and refused, as far as who asks may read it",
         &[(StatusCode::OK, "Some of it", Some(page))],
     )
-    .parameter(parameter(ParameterIn::Query, "from", "The first place to look at; 0 if it is left out"))
+    .parameter(parameter(
+        ParameterIn::Query,
+        "from",
+        "The first place to look at; 0 if it is left out",
+    ))
     .parameter(parameter(ParameterIn::Query, "limit", "How many places to look at, up to 1000"))
     .parameter(parameter(
         ParameterIn::Query,
@@ -367,7 +424,8 @@ fn audit_paths(paths: &mut Paths) {
     let note = ContentBuilder::new()
         .schema(Some(text("Size and root of the log, signed (C2SP tlog-checkpoint)")))
         .build();
-    let note = ResponseBuilder::new().description("The newest checkpoint").content("text/plain", note);
+    let note =
+        ResponseBuilder::new().description("The newest checkpoint").content("text/plain", note);
     let checkpoint = operation("auditCheckpoint", "What everybody should keep a copy of", &[])
         .response("200", note.build());
     add_path(paths, "/v1/audit/checkpoint", HttpMethod::Get, checkpoint);
@@ -382,7 +440,10 @@ fn audit_paths(paths: &mut Paths) {
     ] {
         let what = "What `sillon audit verify` checks";
         let since = "How many entries the log had: the size of a checkpoint that was kept";
-        let shown = with_names(operation(id, summary, &[(StatusCode::OK, what, Some(proof.clone()))]), path);
+        let shown = with_names(
+            operation(id, summary, &[(StatusCode::OK, what, Some(proof.clone()))]),
+            path,
+        );
         add_path(
             paths,
             path,
@@ -413,7 +474,10 @@ mod tests {
             std::fs::write(FILE, &text).unwrap();
         }
         let copy = std::fs::read_to_string(FILE).unwrap();
-        assert!(copy == text, "docs/openapi.json is old: SILLON_WRITE_OPENAPI=1 cargo test --lib openapi");
+        assert!(
+            copy == text,
+            "docs/openapi.json is old: SILLON_WRITE_OPENAPI=1 cargo test --lib openapi"
+        );
     }
 
     #[test]

@@ -1,23 +1,28 @@
-//! What went wrong, as RFC 9457 has it. Every error of the API is one of these, and each kind of error is made in one place.
+//! What went wrong, as RFC 9457 has it. Every error of the API is one of these, and each kind of
+//! error is made in one place.
 
-use std::borrow::Cow;
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::authz::{self, Denied};
-use crate::controller::SubmitError;
-use crate::fabric::{Key, Refused, Rule, State};
-use crate::identity::Identity;
+use crate::{
+    authz::{self, Denied},
+    controller::SubmitError,
+    fabric::{Key, Refused, Rule, State},
+    identity::Identity,
+};
 
 /// Why a request was not done.
 #[derive(Debug)]
 pub struct Problem(Box<Details>);
 
-/// Why a request was not done (RFC 9457). Nothing was changed, unless it says that this is not known.
+/// Why a request was not done (RFC 9457). Nothing was changed, unless it says that this is not
+/// known.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub struct Details {
@@ -56,7 +61,12 @@ pub struct Details {
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
 impl Problem {
-    fn new(status: StatusCode, word: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+    fn new(
+        status: StatusCode,
+        word: &'static str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
         Self(Box::new(Details {
             kind: format!("urn:sillon:problem:{word}").into(),
             title,
@@ -94,7 +104,12 @@ impl Problem {
 
     /// The object is not there, or not for who asks.
     pub(super) fn no_object(key: &Key) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such object", format!("there is no {key}"))
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not-found",
+            "There is no such object",
+            format!("there is no {key}"),
+        )
     }
 
     /// There is no such entry of the audit log, or not for who asks.
@@ -106,8 +121,9 @@ impl Problem {
     /// Nobody signs the audit log.
     pub(super) fn no_checkpoint() -> Self {
         let detail = "the audit log has no checkpoint: its controller has no key to sign one, or has written nothing yet";
-        Self::new(StatusCode::NOT_FOUND, "unsigned", "There is no checkpoint", detail)
-            .help("the owner makes a key with `sillon audit key`, and names it in the controller's file")
+        Self::new(StatusCode::NOT_FOUND, "unsigned", "There is no checkpoint", detail).help(
+            "the owner makes a key with `sillon audit key`, and names it in the controller's file",
+        )
     }
 
     pub(super) fn no_path(path: &str) -> Self {
@@ -122,7 +138,12 @@ impl Problem {
 
     pub(super) fn method(method: &str) -> Self {
         let detail = format!("{method} is not possible here");
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method", "The method is not possible here", detail)
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method",
+            "The method is not possible here",
+            detail,
+        )
     }
 
     /// The request itself is wrong: its path, its query or its headers.
@@ -137,12 +158,22 @@ impl Problem {
 
     /// The body says nothing that makes sense here.
     pub(super) fn body(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "body", "The body does not say what it has to", detail)
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "body",
+            "The body does not say what it has to",
+            detail,
+        )
     }
 
     pub(super) fn media_type(wanted: &str) -> Self {
         let detail = format!("the body has to be {wanted}, and Content-Type has to say so");
-        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "The body is of another type", detail)
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "media-type",
+            "The body is of another type",
+            detail,
+        )
     }
 
     pub(super) fn too_large(limit: usize) -> Self {
@@ -157,13 +188,19 @@ impl Problem {
     }
 
     pub(super) fn too_many(detail: impl Into<String>, after: Duration) -> Self {
-        Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many", "Too many requests", detail).retry(after)
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many", "Too many requests", detail)
+            .retry(after)
     }
 
     /// The controller can't do it now.
     pub(super) fn unavailable(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The controller can't do this now", detail)
-            .retry(Duration::from_secs(1))
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unavailable",
+            "The controller can't do this now",
+            detail,
+        )
+        .retry(Duration::from_secs(1))
     }
 
     /// A fault of the controller.
@@ -175,8 +212,13 @@ impl Problem {
     /// What a request expects of an object is not so.
     pub(super) fn changed(key: &Key) -> Self {
         let detail = format!("{key} is not what it is expected to be");
-        Self::new(StatusCode::PRECONDITION_FAILED, "changed", "The object is another than expected", detail)
-            .help("look at it again, and repeat the change if it still makes sense")
+        Self::new(
+            StatusCode::PRECONDITION_FAILED,
+            "changed",
+            "The object is another than expected",
+            detail,
+        )
+        .help("look at it again, and repeat the change if it still makes sense")
     }
 
     /// What comes after a place in the stream of events is no longer known.
@@ -194,10 +236,14 @@ impl Problem {
         let Refused { rule, message, help, objects } = authz::refusal(who, refused, state);
         let of = |status, word, title| Self::new(status, word, title, message.clone());
         let mut problem = match rule {
-            Rule::Changed => {
-                of(StatusCode::PRECONDITION_FAILED, "changed", "The object is another than expected")
+            Rule::Changed => of(
+                StatusCode::PRECONDITION_FAILED,
+                "changed",
+                "The object is another than expected",
+            ),
+            Rule::Spec | Rule::Name => {
+                of(StatusCode::UNPROCESSABLE_ENTITY, "spec", "The spec is wrong")
             }
-            Rule::Spec | Rule::Name => of(StatusCode::UNPROCESSABLE_ENTITY, "spec", "The spec is wrong"),
             Rule::Right => of(StatusCode::FORBIDDEN, "right", "There is no right to this"),
             _ => of(StatusCode::CONFLICT, "rule", "A rule is against it"),
         };
@@ -243,7 +289,8 @@ impl From<Denied> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let details = *self.0;
-        let status = StatusCode::from_u16(details.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status =
+            StatusCode::from_u16(details.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         // Of texts and numbers alone: it can be said in JSON.
         let body = serde_json::to_vec(&details).unwrap_or_default();
         let mut response = (status, body).into_response();

@@ -1,16 +1,15 @@
 //! Objects as the API shows and takes them: `{"kind", "name", "etag", "spec", "status"}`.
 
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::{Map, Value, json};
 
-use super::call::decode;
-use super::problem::Problem;
-use super::seal::Seal;
-use crate::authz::{self, Decision, Verb};
-use crate::controller::Committed;
-use crate::fabric::{Actor, Body, Event, Key, Kind, Object, Restore, Spec, State};
-use crate::identity::Identity;
+use super::{call::decode, problem::Problem, seal::Seal};
+use crate::{
+    authz::{self, Decision, Verb},
+    controller::Committed,
+    fabric::{Actor, Body, Event, Key, Kind, Object, Restore, Spec, State},
+    identity::Identity,
+};
 
 /// An object that is asked for. What else stands in an answer of the API may be left in it.
 #[derive(Debug, Deserialize)]
@@ -94,7 +93,10 @@ pub fn tried(key: &Key, object: &Object) -> Map<String, Value> {
     }
     let mut status = status(&object.body);
     // Names and times: it can be said in JSON.
-    status.insert("conditions".to_owned(), serde_json::to_value(&object.conditions).unwrap_or_default());
+    status.insert(
+        "conditions".to_owned(),
+        serde_json::to_value(&object.conditions).unwrap_or_default(),
+    );
     all.insert("status".to_owned(), Value::Object(status));
     all
 }
@@ -119,10 +121,13 @@ fn status(body: &Body) -> Map<String, Value> {
                 (Some(_), true) => "change back",
                 (Some(_), false) => "make again",
             };
-            let all = trial.restores.iter().map(|(key, restore)| (key.to_string(), what(restore).into()));
+            let all =
+                trial.restores.iter().map(|(key, restore)| (key.to_string(), what(restore).into()));
             json!({ "deadline": trial.deadline, "rollback": all.collect::<Map<_, _>>() })
         }
-        Body::Operator { .. } | Body::Port { .. } | Body::Server { .. } | Body::Profile { .. } => json!({}),
+        Body::Operator { .. } | Body::Port { .. } | Body::Server { .. } | Body::Profile { .. } => {
+            json!({})
+        }
     };
     if let Value::Object(map) = value { map } else { Map::new() }
 }
@@ -154,7 +159,11 @@ pub struct Eyes<'a> {
 impl Eyes<'_> {
     /// The object as it is shown.
     pub fn show(self, key: &Key, seen: &Object) -> Value {
-        if self.dry_run { Value::Object(tried(key, seen)) } else { object(self.seal, self.who, key, seen) }
+        if self.dry_run {
+            Value::Object(tried(key, seen))
+        } else {
+            object(self.seal, self.who, key, seen)
+        }
     }
 
     /// What became of an object, if who looks may read it in this state.

@@ -1,21 +1,27 @@
 //! Which path is what.
 
-use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{Method, Uri};
-use axum::middleware::from_fn_with_state;
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{Method, Uri},
+    middleware::from_fn_with_state,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
 use serde_json::json;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::call::{Call, identity};
-use super::limits::guard;
-use super::problem::Problem;
-use super::transactions::{Ending, Way};
-use super::{Api, audit, objects, openapi, transactions, watch};
-use crate::fabric::Kind;
-use crate::identity::Identity;
+use super::{
+    Api, audit,
+    call::{Call, identity},
+    limits::guard,
+    objects, openapi,
+    problem::Problem,
+    transactions,
+    transactions::{Ending, Way},
+    watch,
+};
+use crate::{fabric::Kind, identity::Identity};
 
 /// The word for a kind's path.
 pub const fn plural(kind: Kind) -> &'static str {
@@ -56,7 +62,10 @@ pub fn router(api: Api) -> Router {
         .route("/v1/whoami", get(whoami))
         .route("/v1/openapi.json", get(describe))
         .route("/v1/watch", get(watch::watch))
-        .route("/v1/audit", get(async |State(api): State<Api>, call: Call| audit::list(api, call).await))
+        .route(
+            "/v1/audit",
+            get(async |State(api): State<Api>, call: Call| audit::list(api, call).await),
+        )
         .route(
             "/v1/audit/checkpoint",
             get(async |State(api): State<Api>, call: Call| audit::checkpoint(api, call).await),
@@ -72,11 +81,15 @@ pub fn router(api: Api) -> Router {
         .route("/v1/transactions", post(batch))
         .route("/v1/servers/{name}/transfer", post(transfer));
     for (word, way) in [("accept", Way::Accept), ("drain", Way::Drain), ("confirm", Way::Confirm)] {
-        let step = async move |State(api): State<Api>, call: Call| transactions::step(way, api, call).await;
+        let step = async move |State(api): State<Api>, call: Call| {
+            transactions::step(way, api, call).await
+        };
         router = router.route(&format!("/v1/leases/{{operator}}/{{name}}/{word}"), post(step));
     }
     for (path, ending) in [("/v1/confirm", Ending::Confirm), ("/v1/rollback", Ending::RollBack)] {
-        let end = async move |State(api): State<Api>, call: Call| transactions::end(ending, api, call).await;
+        let end = async move |State(api): State<Api>, call: Call| {
+            transactions::end(ending, api, call).await
+        };
         router = router.route(path, post(end));
     }
     for kind in Kind::ALL {
@@ -97,9 +110,12 @@ fn with_kind(router: Router<Api>, kind: Kind) -> Router<Api> {
     let read = async move |State(api): State<Api>, call: Call| objects::get(kind, api, call).await;
     let mut one = get(read);
     if !has_long_names(kind) {
-        let put = async move |State(api): State<Api>, call: Call| objects::put(kind, api, call).await;
-        let patch = async move |State(api): State<Api>, call: Call| objects::patch(kind, api, call).await;
-        let delete = async move |State(api): State<Api>, call: Call| objects::delete(kind, api, call).await;
+        let put =
+            async move |State(api): State<Api>, call: Call| objects::put(kind, api, call).await;
+        let patch =
+            async move |State(api): State<Api>, call: Call| objects::patch(kind, api, call).await;
+        let delete =
+            async move |State(api): State<Api>, call: Call| objects::delete(kind, api, call).await;
         one = one.put(put).patch(patch).delete(delete);
     }
     router.route(&all, get(list)).route(&format!("{all}/{}", name_of(kind)), one)

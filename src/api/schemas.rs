@@ -3,14 +3,20 @@
 use std::borrow::Cow;
 
 use serde_json::json;
-use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, SchemaType, Type};
-use utoipa::openapi::{RefOr, Schema};
-use utoipa::{PartialSchema, ToSchema};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        RefOr, Schema,
+        schema::{ArrayBuilder, ObjectBuilder, SchemaType, Type},
+    },
+};
 
-use crate::fabric::{EncapWish, PortKey, Ranges};
-use crate::model::{
-    Binding, BitRate, ByteSize, Control, Ethertype, Hook, LeafRole, MacAddr, Name, OverLimit, PortRole,
-    Prefix, Service, Trust, Vni,
+use crate::{
+    fabric::{EncapWish, PortKey, Ranges},
+    model::{
+        Binding, BitRate, ByteSize, Control, Ethertype, Hook, LeafRole, MacAddr, Name, OverLimit,
+        PortRole, Prefix, Service, Trust, Vni,
+    },
 };
 
 /// A text of a certain form.

@@ -1,17 +1,21 @@
-//! Tags and tokens that tell nothing. Revisions count everybody's transactions: an operator that saw two of them would know how many were made
-//! in between.
+//! Tags and tokens that tell nothing. Revisions count everybody's transactions: an operator that
+//! saw two of them would know how many were made in between.
 
 use axum::http::HeaderValue;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use ring::hmac;
-use ring::rand::{SecureRandom, SystemRandom};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use ring::{
+    aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    hmac,
+    rand::{SecureRandom, SystemRandom},
+};
 
-use crate::fabric::{Key, Kind, Object, Revision};
-use crate::identity::Identity;
+use crate::{
+    fabric::{Key, Kind, Object, Revision},
+    identity::Identity,
+};
 
-/// Makes tags and tokens from a secret. Controllers that shall understand each other's have the same.
+/// Makes tags and tokens from a secret. Controllers that shall understand each other's have the
+/// same.
 pub struct Seal {
     tags: hmac::Key,
     tokens: LessSafeKey,
@@ -24,8 +28,9 @@ pub struct Seal {
 pub struct NoRandom;
 
 impl Seal {
-    /// With a secret of its own: what it gave means nothing to another controller, nor after a restart. Who has such a tag or token is told that
-    /// the object has changed, or that what happened since is not known.
+    /// With a secret of its own: what it gave means nothing to another controller, nor after a
+    /// restart. Who has such a tag or token is told that the object has changed, or that what
+    /// happened since is not known.
     ///
     /// # Errors
     /// There are no random bytes.
@@ -43,16 +48,19 @@ impl Seal {
         let root = hmac::Key::new(hmac::HMAC_SHA256, secret);
         let derived = |label: &str| hmac::sign(&root, label.as_bytes());
         let tags = hmac::Key::new(hmac::HMAC_SHA256, derived("tags").as_ref());
-        let key = UnboundKey::new(&CHACHA20_POLY1305, derived("tokens").as_ref()).map_err(|_| NoRandom)?;
+        let key = UnboundKey::new(&CHACHA20_POLY1305, derived("tokens").as_ref())
+            .map_err(|_| NoRandom)?;
         Ok(Self { tags, tokens: LessSafeKey::new(key), random: SystemRandom::new() })
     }
 
-    /// The tag of an object as somebody sees it. It is another whenever what is asked of the object changes. Of what is not an operator's own,
-    /// it goes by what the operator sees: other changes do not concern it.
+    /// The tag of an object as somebody sees it. It is another whenever what is asked of the object
+    /// changes. Of what is not an operator's own, it goes by what the operator sees: other
+    /// changes do not concern it.
     pub fn tag(&self, who: &Identity, key: &Key, seen: &Object) -> String {
         let mut text = format!("{who}\n{key}\n");
         if let (Identity::Operator(_), Kind::Port | Kind::Server) = (who, key.kind()) {
-            // A spec can always be said in JSON; if not, the tag is one that never matches another revision's.
+            // A spec can always be said in JSON; if not, the tag is one that never matches another
+            // revision's.
             match serde_json::to_string(&seen.body) {
                 Ok(json) => text.push_str(&json),
                 Err(_) => text.push_str(&seen.revision.to_string()),
@@ -95,7 +103,8 @@ pub fn etag(tag: &str) -> Option<HeaderValue> {
     HeaderValue::from_str(&format!("\"{tag}\"")).ok()
 }
 
-/// Where a list goes on: after this key, which who asks has seen. It stays right while objects come and go.
+/// Where a list goes on: after this key, which who asks has seen. It stays right while objects come
+/// and go.
 pub fn page(last: &Key) -> String {
     URL_SAFE_NO_PAD.encode(last.to_string())
 }

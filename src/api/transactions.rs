@@ -5,13 +5,17 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Api;
-use super::call::{Call, DryRun, Precondition, decode};
-use super::problem::Problem;
-use super::represent;
-use crate::authz;
-use crate::fabric::{Change, Key, Kind, LeaseStep, Owned, State};
-use crate::model::Name;
+use super::{
+    Api,
+    call::{Call, DryRun, Precondition, decode},
+    problem::Problem,
+    represent,
+};
+use crate::{
+    authz,
+    fabric::{Change, Key, Kind, LeaseStep, Owned, State},
+    model::Name,
+};
 
 /// The most changes of one transaction.
 pub const MOST_CHANGES: usize = 10_000;
@@ -55,7 +59,8 @@ pub async fn batch(api: Api, call: Call) -> Result<Response, Problem> {
     let state = api.state();
     let mut all = Vec::with_capacity(changes.len());
     for (index, value) in changes.into_iter().enumerate() {
-        let change = change(&api, &call, value, &state).map_err(|problem| problem.of_change(index))?;
+        let change =
+            change(&api, &call, value, &state).map_err(|problem| problem.of_change(index))?;
         all.push(change);
     }
     if let Some(seconds) = confirm {
@@ -211,7 +216,12 @@ pub async fn end(ending: Ending, api: Api, call: Call) -> Result<Response, Probl
 
 impl Api {
     /// Makes a transaction, and tells what it did.
-    async fn done(&self, call: &Call, changes: Vec<Change>, dry_run: bool) -> Result<Response, Problem> {
+    async fn done(
+        &self,
+        call: &Call,
+        changes: Vec<Change>,
+        dry_run: bool,
+    ) -> Result<Response, Problem> {
         let committed = self.submit(&call.who, changes, dry_run).await?;
         let told = self.eyes(&call.who, dry_run).transaction(&committed, &self.state());
         Ok(axum::Json(told).into_response())

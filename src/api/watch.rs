@@ -1,34 +1,40 @@
 //! What happens, as server-sent events: one event a transaction, of what who watches may see.
 //!
-//! Nothing is kept for a reader: it goes through the commits that the controller keeps anyway, at its own pace, and is cut with a last event when
-//! it is so slow that what comes next is no longer there. A place in the stream is a sealed token for an operator, and comes anew every few
-//! seconds whether something happened or not: neither tells what others do.
+//! Nothing is kept for a reader: it goes through the commits that the controller keeps anyway, at
+//! its own pace, and is cut with a last event when it is so slow that what comes next is no longer
+//! there. A place in the stream is a sealed token for an operator, and comes anew every few seconds
+//! whether something happened or not: neither tells what others do.
 //!
-//! Of servers and ports, an operator is told what they are now, and only while it has to do with them; what they were before that is not its.
+//! Of servers and ports, an operator is told what they are now, and only while it has to do with
+//! them; what they were before that is not its.
 
-use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
 
-use axum::extract::{Request, State};
-use axum::response::sse::{Event as SseEvent, Sse};
-use axum::response::{IntoResponse, Response};
-use futures::StreamExt;
-use futures::stream::{self, BoxStream};
+use axum::{
+    extract::{Request, State},
+    response::{
+        IntoResponse, Response,
+        sse::{Event as SseEvent, Sse},
+    },
+};
+use futures::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, Interval, MissedTickBehavior, interval_at},
+};
 
-use super::Api;
-use super::call::identity;
-use super::problem::Problem;
-use super::represent::Told;
-use crate::authz::{self, Decision, Verb};
-use crate::controller::Committed;
-use crate::fabric::{Kind, Revision};
-use crate::identity::Identity;
+use super::{Api, call::identity, problem::Problem, represent::Told};
+use crate::{
+    authz::{self, Decision, Verb},
+    controller::Committed,
+    fabric::{Kind, Revision},
+    identity::Identity,
+};
 
 /// How often a place is told.
 const BEAT: Duration = Duration::from_secs(15);
@@ -59,19 +65,24 @@ pub async fn watch(State(api): State<Api>, request: Request) -> Result<Response,
     let query = axum::extract::Query::<WatchQuery>::try_from_uri(request.uri());
     let after = query.map_err(|rejection| Problem::request(rejection.body_text()))?.0.after;
     // A reader that was cut says where it was.
-    let last =
-        request.headers().get("last-event-id").map(|value| value.to_str().unwrap_or_default().to_owned());
+    let last = request
+        .headers()
+        .get("last-event-id")
+        .map(|value| value.to_str().unwrap_or_default().to_owned());
     let asked = last.or(after);
     let now = api.state().revision();
     let at = match &asked {
         None => now,
         Some(text) => place(&api, &who, text).ok_or_else(|| {
-            Problem::gone("this place in the stream is none, or none of yours, or from before a restart")
+            Problem::gone(
+                "this place in the stream is none, or none of yours, or from before a restart",
+            )
         })?,
     };
     let permit = api.throttle().streams.take(&who);
-    let permit =
-        permit.ok_or_else(|| Problem::too_many("more streams at once than one identity may have", BEAT))?;
+    let permit = permit.ok_or_else(|| {
+        Problem::too_many("more streams at once than one identity may have", BEAT)
+    })?;
     let commits = api.backend().watch(at).map_err(|compacted| {
         Problem::gone(match &who {
             Identity::Owner | Identity::Auditor => compacted.to_string(),
@@ -135,8 +146,12 @@ impl Follow {
     fn begin(&mut self, goes_on: bool) {
         let events = self.news_of_near();
         if goes_on && !events.is_empty() {
-            let happened =
-                Happened { when: jiff::Timestamp::now(), who: "fabric".to_owned(), revision: None, events };
+            let happened = Happened {
+                when: jiff::Timestamp::now(),
+                who: "fabric".to_owned(),
+                revision: None,
+                events,
+            };
             self.waiting.push(event("happened", None, &happened));
         }
     }

@@ -1,17 +1,18 @@
-//! The log of a store that goes on: what proofs need is kept in memory, and what the entries say is read when somebody asks for it.
+//! The log of a store that goes on: what proofs need is kept in memory, and what the entries say is
+//! read when somebody asks for it.
 //!
-//! Of each entry there are its commitment and whose it is, some 100 bytes. What has come since is read when it is asked for.
+//! Of each entry there are its commitment and whose it is, some 100 bytes. What has come since is
+//! read when it is asked for.
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
-    CHECKPOINT_KEY, Checkpoint, Growth, Item, Log, PREFIX, Proof, commitment, entry_key, is_visible_of,
+    CHECKPOINT_KEY, Checkpoint, Growth, Item, Log, PREFIX, Proof, commitment, entry_key,
+    is_visible_of,
 };
-use crate::identity::Identity;
-use crate::model::Name;
+use crate::{identity::Identity, model::Name};
 
 /// Behind all keys of the log: "0" comes after "/".
 const END: &str = "audit0";
@@ -75,11 +76,16 @@ impl Archive {
             let is_last = page.last().is_none_or(|(key, _)| key.as_str() >= CHECKPOINT_KEY);
             for (key, value) in &page {
                 if key == CHECKPOINT_KEY {
-                    self.checkpoint = Some(Checkpoint::own(value).map_err(|error| error.to_string())?);
+                    self.checkpoint =
+                        Some(Checkpoint::own(value).map_err(|error| error.to_string())?);
                 } else if *key == entry_key(self.log.size()) {
                     self.push(value).map_err(|error| format!("{key}: {error}"))?;
-                } else if key.strip_prefix(PREFIX).is_some_and(|place| place.parse::<u64>().is_ok()) {
-                    return Err(format!("{key} is there, and {} is not", entry_key(self.log.size())));
+                } else if key.strip_prefix(PREFIX).is_some_and(|place| place.parse::<u64>().is_ok())
+                {
+                    return Err(format!(
+                        "{key} is there, and {} is not",
+                        entry_key(self.log.size())
+                    ));
                 }
             }
             if is_last {
@@ -119,7 +125,8 @@ impl Archive {
         operator.is_some_and(|operator| is_visible_of(operator.as_ref(), to))
     }
 
-    /// At most so many entries from a place on; with `whole`, also those that the reader may not have, as their commitments.
+    /// At most so many entries from a place on; with `whole`, also those that the reader may not
+    /// have, as their commitments.
     ///
     /// # Errors
     /// The store fails.
@@ -147,7 +154,8 @@ impl Archive {
         Ok(page)
     }
 
-    /// A proof of an entry; none if there is no such one, the log was never so large, or nobody signs it.
+    /// A proof of an entry; none if there is no such one, the log was never so large, or nobody
+    /// signs it.
     ///
     /// # Errors
     /// The store fails.

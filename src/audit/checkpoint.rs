@@ -1,16 +1,16 @@
 //! Checkpoints: the size and the root of the log, signed, as a text of a few lines.
 //!
-//! The form is C2SP's `tlog-checkpoint` in a `signed-note`, which logs of software and certificates use, so that their tools and witnesses
-//! read ours. Lines between the root and the signatures, and signatures of others, are allowed and kept.
+//! The form is C2SP's `tlog-checkpoint` in a `signed-note`, which logs of software and certificates
+//! use, so that their tools and witnesses read ours. Lines between the root and the signatures, and
+//! signatures of others, are allowed and kept.
 
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey};
-use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use ed25519_dalek::{
+    Signature, Signer as _, SigningKey, VerifyingKey,
+    pkcs8::{DecodePrivateKey, EncodePrivateKey, spki::der::pem::LineEnding},
+};
 use sha2::{Digest, Sha256};
 
 use super::{Hash, Tree};
@@ -43,7 +43,9 @@ pub enum NoteError {
         expected: String,
     },
     /// The log's key has not signed it.
-    #[error("the checkpoint is not signed by the key of {0}: it was changed, or somebody else has made it")]
+    #[error(
+        "the checkpoint is not signed by the key of {0}: it was changed, or somebody else has made it"
+    )]
     Unsigned(String),
 }
 
@@ -94,7 +96,8 @@ impl Signer {
     /// # Errors
     /// The name is none, or the text is no such key.
     pub fn from_pem(name: &str, pem: &str) -> Result<Self, NoteError> {
-        let key = SigningKey::from_pkcs8_pem(pem).map_err(|error| NoteError::Private(error.to_string()))?;
+        let key = SigningKey::from_pkcs8_pem(pem)
+            .map_err(|error| NoteError::Private(error.to_string()))?;
         Self::new(name, key)
     }
 
@@ -157,7 +160,10 @@ impl VerifierKey {
         let read = Checkpoint::own(text)?;
         let origin = body.lines().next().unwrap_or_default();
         if origin != self.name {
-            return Err(NoteError::Origin { found: origin.to_owned(), expected: self.name.clone() });
+            return Err(NoteError::Origin {
+                found: origin.to_owned(),
+                expected: self.name.clone(),
+            });
         }
         Ok(read)
     }
@@ -170,8 +176,9 @@ impl VerifierKey {
         if text.contains(|sign: char| sign.is_control() && sign != '\n') {
             return Err(NoteError::Form("it has control characters in it"));
         }
-        let end =
-            text.rfind("\n\n").ok_or(NoteError::Form("an empty line has to be before the signatures"))?;
+        let end = text
+            .rfind("\n\n")
+            .ok_or(NoteError::Form("an empty line has to be before the signatures"))?;
         let (body, signatures) = (&text[..=end], &text[end + 2..]);
         if !signatures.ends_with('\n') {
             return Err(NoteError::Form("it ends in the middle of a line"));
@@ -183,8 +190,9 @@ impl VerifierKey {
             else {
                 return Err(NoteError::Form("a signature is a line of a dash, a name and base64"));
             };
-            let signature =
-                STANDARD.decode(signature).map_err(|_| NoteError::Form("a signature has to be base64"))?;
+            let signature = STANDARD
+                .decode(signature)
+                .map_err(|_| NoteError::Form("a signature has to be base64"))?;
             if name != self.name || !signature.starts_with(&self.id()) {
                 continue;
             }
@@ -200,20 +208,25 @@ impl VerifierKey {
 }
 
 impl Checkpoint {
-    /// Reads one that is known to be right, as from the store that the controller writes: whose signature it has is not looked at.
+    /// Reads one that is known to be right, as from the store that the controller writes: whose
+    /// signature it has is not looked at.
     ///
     /// # Errors
     /// It is not in the form.
     pub fn own(text: &str) -> Result<Self, NoteError> {
         let mut lines = text.lines().skip(1);
         let (Some(size), Some(root)) = (lines.next(), lines.next()) else {
-            return Err(NoteError::Form("it needs the log's name, its size and its root, a line each"));
+            return Err(NoteError::Form(
+                "it needs the log's name, its size and its root, a line each",
+            ));
         };
-        let number: u64 = size.parse().map_err(|_| NoteError::Form("the second line is the size"))?;
+        let number: u64 =
+            size.parse().map_err(|_| NoteError::Form("the second line is the size"))?;
         if number.to_string() != size || number > MOST_ENTRIES {
             return Err(NoteError::Form("the second line is the size"));
         }
-        let root = Hash::parse(root).ok_or(NoteError::Form("the third line is the root, in base64"))?;
+        let root =
+            Hash::parse(root).ok_or(NoteError::Form("the third line is the root, in base64"))?;
         Ok(Self { size: number, root, text: text.to_owned() })
     }
 
@@ -267,7 +280,8 @@ impl FromStr for VerifierKey {
 mod tests {
     use super::*;
 
-    /// The example in the documentation of Go's `golang.org/x/mod/sumdb/note`, which the format comes from.
+    /// The example in the documentation of Go's `golang.org/x/mod/sumdb/note`, which the format
+    /// comes from.
     #[test]
     fn a_note_of_others_is_read() {
         let key: VerifierKey =
@@ -298,7 +312,8 @@ mod tests {
 
     #[test]
     fn another_logs_checkpoint_and_another_keys_are_refused() {
-        let (signer, other) = (Signer::generate("north").unwrap(), Signer::generate("north").unwrap());
+        let (signer, other) =
+            (Signer::generate("north").unwrap(), Signer::generate("north").unwrap());
         let text = signer.sign(&Tree::default()).to_string();
         assert_eq!(other.verifier().open(&text), Err(NoteError::Unsigned("north".to_owned())));
         // The same key, but the name is another one.

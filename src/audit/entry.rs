@@ -1,17 +1,17 @@
 //! What an entry says, and who may read it.
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 
 use super::Hash;
-use crate::fabric::{Actor, Change, Event, Key, Revision};
-use crate::identity::Identity;
-use crate::model::Name;
+use crate::{
+    fabric::{Actor, Change, Event, Key, Revision},
+    identity::Identity,
+    model::Name,
+};
 
 /// 32 random bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +29,8 @@ pub enum Who {
 
 /// What was asked, and what became of it; of one transaction, the part that one audience may read.
 ///
-/// What is asked, and the objects, are kept as JSON and not as the types of today: a log outlives them.
+/// What is asked, and the objects, are kept as JSON and not as the types of today: a log outlives
+/// them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
@@ -62,7 +63,8 @@ pub enum Decision {
         rule: String,
         /// In a sentence.
         message: String,
-        /// How many more of the same asker's were refused before this, and not written down one by one.
+        /// How many more of the same asker's were refused before this, and not written down one by
+        /// one.
         besides: u64,
     },
 }
@@ -102,7 +104,8 @@ pub fn accepted(
     for event in events.iter().filter(|event| is_change(event)) {
         let operator = event.key.operator().cloned();
         let part = parts.entry(operator).or_insert_with_key(|operator| new(operator.clone()));
-        let value = |object: &Option<_>| object.as_deref().map_or(Ok(Value::Null), serde_json::to_value);
+        let value =
+            |object: &Option<_>| object.as_deref().map_or(Ok(Value::Null), serde_json::to_value);
         part.objects.push(Touched {
             key: event.key.to_string(),
             before: value(&event.before)?,
@@ -118,7 +121,8 @@ pub fn accepted(
     Ok(parts.into_values().collect())
 }
 
-/// The entry of a transaction that was refused. It is one, whatever was asked for: nothing has come of it, so it is of whoever asked.
+/// The entry of a transaction that was refused. It is one, whatever was asked for: nothing has come
+/// of it, so it is of whoever asked.
 ///
 /// # Errors
 /// A change can't be written as JSON. Each can.
@@ -139,7 +143,8 @@ pub fn refused(
     })
 }
 
-/// Whether somebody may read an entry: the owner and the auditor all of them, an operator those about its own objects, nobody else any.
+/// Whether somebody may read an entry: the owner and the auditor all of them, an operator those
+/// about its own objects, nobody else any.
 pub fn is_visible(entry: &Entry, to: &Identity) -> bool {
     is_visible_of(entry.operator.as_ref(), to)
 }
@@ -153,7 +158,8 @@ pub fn is_visible_of(operator: Option<&Name>, to: &Identity) -> bool {
     }
 }
 
-/// Whether what is asked of an object became something else. What agents report changes conditions alone, and is not for ever.
+/// Whether what is asked of an object became something else. What agents report changes conditions
+/// alone, and is not for ever.
 fn is_change(event: &Event) -> bool {
     match (&event.before, &event.after) {
         (Some(before), Some(after)) => before.revision != after.revision,
@@ -166,11 +172,13 @@ fn audience(change: &Change) -> Option<Name> {
     match change {
         Change::Put(key, ..) | Change::Delete(key, _) => key.operator().cloned(),
         Change::Lease(owned, _) => Some(owned.operator.clone()),
-        // It names the operator that gets the server. The one that had it sees what became of its lease.
+        // It names the operator that gets the server. The one that had it sees what became of its
+        // lease.
         Change::Transfer { to, .. } => Some(to.operator.clone()),
-        Change::Trial { of, .. } | Change::Confirm(of) | Change::RollBack(of) | Change::Hold(of, _) => {
-            of.clone()
-        }
+        Change::Trial { of, .. }
+        | Change::Confirm(of)
+        | Change::RollBack(of)
+        | Change::Hold(of, _) => of.clone(),
         Change::Forget { .. } | Change::Report(_) | Change::Tick => None,
     }
 }

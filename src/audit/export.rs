@@ -1,12 +1,12 @@
-//! A log as a file of lines of JSON: a header, then each entry; whole, or as one reader may have it.
+//! A log as a file of lines of JSON: a header, then each entry; whole, or as one reader may have
+//! it.
 
 use std::io::{self, BufRead, Read, Write};
 
 use serde::{Deserialize, Serialize};
 
 use super::{CHECKPOINT_KEY, Hash, Leaf, PREFIX, TREE_KEY, commitment, entry_key, is_visible};
-use crate::identity::Identity;
-use crate::store::Snapshot;
+use crate::{identity::Identity, store::Snapshot};
 
 /// Of the lines below.
 const FORMAT: u32 = 1;
@@ -68,11 +68,13 @@ impl Item {
 }
 
 impl Export {
-    /// What somebody may have: of all other entries only the commitments, so that the reader can make the same tree of it.
+    /// What somebody may have: of all other entries only the commitments, so that the reader can
+    /// make the same tree of it.
     #[must_use]
     pub fn for_reader(self, reader: &Identity) -> Self {
         let items = self.items.into_iter().map(|(at, item)| {
-            let is_for_reader = matches!(item.leaf(), Some(Ok(leaf)) if is_visible(&leaf.entry, reader));
+            let is_for_reader =
+                matches!(item.leaf(), Some(Ok(leaf)) if is_visible(&leaf.entry, reader));
             (at, if is_for_reader { item } else { Item::Commitment(item.commitment()) })
         });
         Self { checkpoint: self.checkpoint, items: items.collect() }
@@ -131,7 +133,9 @@ pub fn read_export(mut from: impl BufRead) -> Result<Export, String> {
         let read = Read::take(&mut from, LONGEST_LINE).read_line(text);
         let length = read.map_err(|error| format!("line {line}: {error}"))?;
         if length > 0 && text.pop() != Some('\n') {
-            return Err(format!("line {line} has no end: the file was cut, or the line is too long"));
+            return Err(format!(
+                "line {line} has no end: the file was cut, or the line is too long"
+            ));
         }
         Ok(length > 0)
     };
@@ -139,12 +143,16 @@ pub fn read_export(mut from: impl BufRead) -> Result<Export, String> {
     let header: Header = serde_json::from_str(&text)
         .map_err(|error| format!("line 1 is not the header of an audit log's export: {error}"))?;
     if header.sillon_audit != FORMAT {
-        return Err(format!("the export has form {}; this Sillon reads {FORMAT}", header.sillon_audit));
+        return Err(format!(
+            "the export has form {}; this Sillon reads {FORMAT}",
+            header.sillon_audit
+        ));
     }
     let mut items = Vec::new();
     let mut number = 2;
     while next(&mut text, number)? {
-        let line: Line = serde_json::from_str(&text).map_err(|error| format!("line {number}: {error}"))?;
+        let line: Line =
+            serde_json::from_str(&text).map_err(|error| format!("line {number}: {error}"))?;
         let item = match (line.text, line.commitment) {
             (Some(text), None) => Item::Text(text),
             (None, Some(commitment)) => Item::Commitment(commitment),

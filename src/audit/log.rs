@@ -32,7 +32,8 @@ impl Log {
         Hash((*self.0.root().as_bytes()).into())
     }
 
-    /// Shows that an entry is in the log, and that the log has only grown since it had `since` entries. The checkpoint is the log's of now.
+    /// Shows that an entry is in the log, and that the log has only grown since it had `since`
+    /// entries. The checkpoint is the log's of now.
     ///
     /// Nothing if there is no such entry, or the log never was that large.
     pub fn prove(&self, at: u64, text: &str, since: u64, checkpoint: &Checkpoint) -> Option<Proof> {
@@ -52,7 +53,8 @@ impl Log {
         })
     }
 
-    /// Shows that the log has only grown since it had `since` entries. Nothing if it never was that large.
+    /// Shows that the log has only grown since it had `since` entries. Nothing if it never was that
+    /// large.
     pub fn grown(&self, since: u64, checkpoint: &Checkpoint) -> Option<Growth> {
         Some(Growth {
             sillon_audit_growth: Growth::FORMAT,

@@ -99,7 +99,9 @@ pub enum ProofError {
         kept: u64,
     },
     /// The log has fewer entries than it had.
-    #[error("the log has {now} entries, and had {kept} when the checkpoint was kept: it was truncated")]
+    #[error(
+        "the log has {now} entries, and had {kept} when the checkpoint was kept: it was truncated"
+    )]
     Shrunk {
         /// How many it has.
         now: u64,
@@ -122,7 +124,8 @@ impl Proof {
     /// Of this type.
     pub const FORMAT: u32 = 1;
 
-    /// Checks all of it, against a checkpoint that was kept if there is one, and gives the entry and the newer checkpoint.
+    /// Checks all of it, against a checkpoint that was kept if there is one, and gives the entry
+    /// and the newer checkpoint.
     ///
     /// # Errors
     /// It proves nothing.
@@ -140,8 +143,8 @@ impl Proof {
         let inclusion = inclusion.map_err(|_| ProofError::Inclusion(self.at))?;
         root.verify_inclusion(&commitment(&self.text), self.at, &inclusion)
             .map_err(|_| ProofError::Inclusion(self.at))?;
-        let leaf: Leaf =
-            serde_json::from_str(&self.text).map_err(|error| ProofError::Entry { at: self.at, error })?;
+        let leaf: Leaf = serde_json::from_str(&self.text)
+            .map_err(|error| ProofError::Entry { at: self.at, error })?;
         if leaf.at != self.at {
             return Err(ProofError::Place { at: self.at, says: leaf.at });
         }

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest, Sha256};
 
@@ -14,8 +13,8 @@ use crate::store::Write;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Hash(pub [u8; 32]);
 
-/// The right edge of a tree of some size: the roots of the complete trees that it consists of, the largest first. There are as many as the size
-/// has binary ones.
+/// The right edge of a tree of some size: the roots of the complete trees that it consists of, the
+/// largest first. There are as many as the size has binary ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tree {
@@ -51,14 +50,19 @@ struct LeafOf<'e> {
     entry: &'e Entry,
 }
 
-/// Puts entries behind the others, and gives the next tree and what has to be written, in the same commit as what the entries tell of. Before anybody sees
-/// it, what [`seal`] gives has to be written, too.
+/// Puts entries behind the others, and gives the next tree and what has to be written, in the same
+/// commit as what the entries tell of. Before anybody sees it, what [`seal`] gives has to be
+/// written, too.
 ///
-/// It is pure: the salts come with the entries. A controller that lost a race adds to the tree that it reads then.
+/// It is pure: the salts come with the entries. A controller that lost a race adds to the tree that
+/// it reads then.
 ///
 /// # Errors
 /// An entry can't be written as JSON. Each can.
-pub fn add(tree: &Tree, entries: &[(Entry, Salt)]) -> Result<(Vec<Write>, Tree), serde_json::Error> {
+pub fn add(
+    tree: &Tree,
+    entries: &[(Entry, Salt)],
+) -> Result<(Vec<Write>, Tree), serde_json::Error> {
     let mut next = tree.clone();
     let mut writes = Vec::with_capacity(entries.len());
     for (entry, salt) in entries {
@@ -76,7 +80,9 @@ pub fn add(tree: &Tree, entries: &[(Entry, Salt)]) -> Result<(Vec<Write>, Tree),
 /// None: hashes can be written as JSON.
 pub fn seal(tree: &Tree, signer: Option<&Signer>) -> Result<Vec<Write>, serde_json::Error> {
     let mut writes = vec![(TREE_KEY.to_owned(), Some(serde_json::to_string(tree)?))];
-    writes.extend(signer.map(|signer| (CHECKPOINT_KEY.to_owned(), Some(signer.sign(tree).to_string()))));
+    writes.extend(
+        signer.map(|signer| (CHECKPOINT_KEY.to_owned(), Some(signer.sign(tree).to_string()))),
+    );
     Ok(writes)
 }
 
@@ -107,7 +113,8 @@ impl Tree {
 
     pub(super) fn push(&mut self, commitment: Hash) {
         let mut node = leaf(commitment);
-        // Each binary one at the end of the size is a tree as large as the one that was just completed.
+        // Each binary one at the end of the size is a tree as large as the one that was just
+        // completed.
         for _ in 0..self.size.trailing_ones() {
             let Some(left) = self.edge.pop() else { break };
             node = parent(left, node);

@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::{Checkpoint, Export, Hash, NoteError, Tree, VerifierKey};
 
-/// What is wrong with a log. The first thing that is wrong with its entries is told, since nothing can be said of what stands on it.
+/// What is wrong with a log. The first thing that is wrong with its entries is told, since nothing
+/// can be said of what stands on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
     /// Entries are missing.
@@ -70,10 +71,14 @@ pub enum Finding {
     },
 }
 
-/// Holds a log against itself, its own checkpoint, and the checkpoints that somebody kept. Finds nothing if all is well.
+/// Holds a log against itself, its own checkpoint, and the checkpoints that somebody kept. Finds
+/// nothing if all is well.
 pub fn verify(export: &Export, key: &VerifierKey, kept: &[Checkpoint]) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let own = key.open(&export.checkpoint).map_err(|error| findings.push(Finding::Checkpoint(error))).ok();
+    let own = key
+        .open(&export.checkpoint)
+        .map_err(|error| findings.push(Finding::Checkpoint(error)))
+        .ok();
     let all: Vec<&Checkpoint> = kept.iter().chain(&own).collect();
     two_histories(&all, &mut findings);
     let (roots, wrong) = walk(export);
@@ -125,13 +130,23 @@ fn walk(export: &Export) -> (Vec<Hash>, Option<Finding>) {
     (roots, None)
 }
 
-fn against(roots: &[Hash], kept: &[Checkpoint], own: Option<&Checkpoint>, findings: &mut Vec<Finding>) {
+fn against(
+    roots: &[Hash],
+    kept: &[Checkpoint],
+    own: Option<&Checkpoint>,
+    findings: &mut Vec<Finding>,
+) {
     let entries = roots.len() as u64 - 1;
     let at = |size: u64| usize::try_from(size).ok().and_then(|size| roots.get(size));
     let fits = |one: &&Checkpoint| at(one.size()) == Some(&one.root());
     // Up to here, somebody has seen the same.
     let seen = |before: u64| {
-        kept.iter().filter(fits).map(Checkpoint::size).filter(|size| *size < before).max().unwrap_or(0)
+        kept.iter()
+            .filter(fits)
+            .map(Checkpoint::size)
+            .filter(|size| *size < before)
+            .max()
+            .unwrap_or(0)
     };
     if let Some(own) = own {
         let signed = own.size();
@@ -157,22 +172,36 @@ fn against(roots: &[Hash], kept: &[Checkpoint], own: Option<&Checkpoint>, findin
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing { from, until } if from + 1 == *until => write!(f, "entry {from} is missing"),
-            Self::Missing { from, until } => write!(f, "entries {from} to {} are missing", until - 1),
+            Self::Missing { from, until } if from + 1 == *until => {
+                write!(f, "entry {from} is missing")
+            }
+            Self::Missing { from, until } => {
+                write!(f, "entries {from} to {} are missing", until - 1)
+            }
             Self::Misplaced { place, says } => write!(
                 f,
                 "at place {place} there is entry {says}: entries were reordered, or one is there twice"
             ),
             Self::Unreadable { at, why } => write!(f, "entry {at} can't be read: {why}"),
             Self::Changed { at } => {
-                write!(f, "entry {at} was changed, or what entry {} says of the log before it", at + 1)
+                write!(
+                    f,
+                    "entry {at} was changed, or what entry {} says of the log before it",
+                    at + 1
+                )
             }
             Self::Checkpoint(error) => write!(f, "the log's own checkpoint: {error}"),
             Self::Truncated { entries, signed } => {
-                write!(f, "there are {entries} entries, and {signed} were signed: the log was truncated")
+                write!(
+                    f,
+                    "there are {entries} entries, and {signed} were signed: the log was truncated"
+                )
             }
             Self::Unsigned { entries, signed } => {
-                write!(f, "there are {entries} entries, and only {signed} were signed: entries were added")
+                write!(
+                    f,
+                    "there are {entries} entries, and only {signed} were signed: entries were added"
+                )
             }
             Self::Rewritten { after, signed } => {
                 write!(

@@ -1,15 +1,17 @@
-//! What somebody sees: which objects, what of them, and what of the reasons why a change was refused.
+//! What somebody sees: which objects, what of them, and what of the reasons why a change was
+//! refused.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Decision, Verb, may};
-use crate::fabric::{Body, Key, Kind, Object, Refused, Rule, State};
-use crate::identity::Identity;
-use crate::model::Name;
+use crate::{
+    fabric::{Body, Key, Kind, Object, Refused, Rule, State},
+    identity::Identity,
+    model::Name,
+};
 
-/// The objects of a kind that somebody may read, in the order of their keys, after one. How long it takes an operator has to do with what is its
-/// own, and not with what others have.
+/// The objects of a kind that somebody may read, in the order of their keys, after one. How long it
+/// takes an operator has to do with what is its own, and not with what others have.
 pub fn keys<'s>(
     who: &'s Identity,
     kind: Kind,
@@ -25,7 +27,9 @@ pub fn keys<'s>(
     };
     let mut all = near(operator, state);
     all.insert(Key::Operator(operator.clone()));
-    all.extend(state.referrers(&Key::Operator(operator.clone())).filter(|key| key.kind() == kind).cloned());
+    all.extend(
+        state.referrers(&Key::Operator(operator.clone())).filter(|key| key.kind() == kind).cloned(),
+    );
     all.retain(|key| key.kind() == kind && after.is_none_or(|after| key > after));
     Box::new(all.into_iter().filter(move |key| state.get(key).is_some() && sees(who, key, state)))
 }
@@ -69,7 +73,8 @@ pub fn without_others(who: &Identity, object: &Arc<Object>) -> Arc<Object> {
     }
 }
 
-/// Why a change was refused, as who asked for it may know it. What names an object that it does not see says less.
+/// Why a change was refused, as who asked for it may know it. What names an object that it does not
+/// see says less.
 pub fn refusal(who: &Identity, refused: Refused, state: &State) -> Refused {
     if matches!(who, Identity::Owner | Identity::Auditor) {
         return refused;
@@ -85,7 +90,9 @@ pub fn refusal(who: &Identity, refused: Refused, state: &State) -> Refused {
         }
         _ if unknown.is_empty() => return refused,
         Rule::Vni => ("this VNI can't be had".to_owned(), "choose another VNI, or leave it out"),
-        Rule::Encap => ("this encapsulation can't be had there".to_owned(), "choose another encapsulation"),
+        Rule::Encap => {
+            ("this encapsulation can't be had there".to_owned(), "choose another encapsulation")
+        }
         Rule::Room => {
             ("there is no room or no way for this".to_owned(), "attach elsewhere, or ask the owner")
         }
@@ -94,7 +101,8 @@ pub fn refusal(who: &Identity, refused: Refused, state: &State) -> Refused {
     Refused { rule: refused.rule, message, help: help.to_owned(), objects: known }
 }
 
-/// Whether somebody may be told that an object is there: it sees it, or the name of its node is in that of a port that it sees.
+/// Whether somebody may be told that an object is there: it sees it, or the name of its node is in
+/// that of a port that it sees.
 fn may_know_of(who: &Identity, key: &Key, state: &State) -> bool {
     let Identity::Operator(operator) = who else { return sees(who, key, state) };
     match key {

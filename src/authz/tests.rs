@@ -1,8 +1,7 @@
 //! Every cell of the table, written out once more; and what an operator can find out by asking.
 
 use jiff::Timestamp;
-use proptest::prelude::*;
-use proptest::sample::select;
+use proptest::{prelude::*, sample::select};
 
 use super::*;
 use crate::fabric::{Actor, Body, Expect, Refused, Rule, Transaction, transact};
@@ -28,11 +27,12 @@ fn accept(lease: &str) -> Change {
 
 fn tries(state: &State, changes: Vec<Change>) -> Result<State, Refused> {
     let when = Timestamp::from_second(1_000_000).unwrap();
-    transact(state, &Transaction { who: Actor::Owner, when, seed: 7, changes }).map(|outcome| outcome.state)
+    transact(state, &Transaction { who: Actor::Owner, when, seed: 7, changes })
+        .map(|outcome| outcome.state)
 }
 
-/// Alder rents s1 and is offered s4, birch rents s2, nobody s3; h0 is granted to both; birch has removed a segment and no node has said so; the
-/// owner and birch have something on trial.
+/// Alder rents s1 and is offered s4, birch rents s2, nobody s3; h0 is granted to both; birch has
+/// removed a segment and no node has said so; the owner and birch have something on trial.
 fn site() -> State {
     let first = vec![
         put("operator/alder", r#"{"vnis":[[100,105]]}"#),
@@ -69,7 +69,8 @@ fn site() -> State {
         put("attachment/birch/a1", r#"{"segment":"lan","port":"edge1/p2","encap":"port"}"#),
         put("attachment/birch/a2", r#"{"segment":"old","port":"edge1/h0","encap":"dot1q 20"}"#),
     ];
-    let gone = ["attachment/birch/a2", "segment/birch/old"].map(|of| Change::Delete(key(of), Expect::Any));
+    let gone =
+        ["attachment/birch/a2", "segment/birch/old"].map(|of| Change::Delete(key(of), Expect::Any));
     let state = tries(&State::default(), first).unwrap();
     let state = tries(&tries(&state, second).unwrap(), gone.to_vec()).unwrap();
     let on_trial = |of: Option<&str>, change| {
@@ -77,11 +78,12 @@ fn site() -> State {
     };
     let owners = on_trial(None, put("server/s9", r#"{"ports":[]}"#));
     let state = tries(&state, owners).unwrap();
-    tries(&state, on_trial(Some("birch"), put("profile/birch/iron", r#"{"cir":"1 Mbit/s"}"#))).unwrap()
+    tries(&state, on_trial(Some("birch"), put("profile/birch/iron", r#"{"cir":"1 Mbit/s"}"#)))
+        .unwrap()
 }
 
-/// A letter a verb, in the order of `Verb::ALL`: `Y` allowed, `-` forbidden, `h` hidden. `near` and `other` are objects that are there, and
-/// `missing` are not.
+/// A letter a verb, in the order of `Verb::ALL`: `Y` allowed, `-` forbidden, `h` hidden. `near` and
+/// `other` are objects that are there, and `missing` are not.
 const EXPECTED: &str = "
                                    get list watch | put patch delete | accept drain confirm rollback | transfer | desired report | count
 operator   owner                   YYY YYY ---- - -- -
@@ -158,7 +160,9 @@ fn examples(kind: Kind, asker: &str, relation: &str) -> Vec<Key> {
         (Kind::Node, "other") => &["node/edge1", "node/edge2"],
         (Kind::Node, _) => &["node/edge9"],
         (Kind::Port, "near") => &["port/edge1/p1", "port/edge2/p4", "port/edge1/h0"],
-        (Kind::Port, "other") => &["port/edge1/p2", "port/edge1/p3", "port/edge1/h1", "port/edge1/up0"],
+        (Kind::Port, "other") => {
+            &["port/edge1/p2", "port/edge1/p3", "port/edge1/h1", "port/edge1/up0"]
+        }
         (Kind::Port, _) => &["port/edge1/p9", "port/edge9/p1"],
         (Kind::Server, "near") => &["server/s1", "server/s4"],
         (Kind::Server, "other") => &["server/s2", "server/s3"],
@@ -175,7 +179,9 @@ fn examples(kind: Kind, asker: &str, relation: &str) -> Vec<Key> {
         (Kind::Attachment, "own") => &["attachment/alder/a1", "attachment/alder/a9"],
         (Kind::Attachment, "other") => &["attachment/birch/a1"],
         (Kind::Attachment, _) => &["attachment/birch/a9", "attachment/cedar/a1"],
-        (Kind::Tombstone, "other") => &["tombstone/edge1/vni/209", "tombstone/edge1/encap/h0/dot1q 20"],
+        (Kind::Tombstone, "other") => {
+            &["tombstone/edge1/vni/209", "tombstone/edge1/encap/h0/dot1q 20"]
+        }
         (Kind::Trial, "own") => &["trial/operator/alder"],
         (Kind::Trial, "other") => &["trial/operator/birch", "trial/owner"],
         (Kind::Trial, _) => &["trial/operator/cedar"],
@@ -193,7 +199,8 @@ fn every_cell_of_the_table_is_as_it_is_written_here() {
         let words: Vec<&str> = left.split_whitespace().collect();
         let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == words[0]).unwrap();
         assert_eq!(right.len(), Verb::ALL.len(), "{line}");
-        let relations = words.get(2).map_or(vec!["own", "near", "other", "missing"], |word| vec![*word]);
+        let relations =
+            words.get(2).map_or(vec!["own", "near", "other", "missing"], |word| vec![*word]);
         for of in relations.iter().flat_map(|relation| examples(kind, words[1], relation)) {
             match relations[..] {
                 ["other" | "near"] => assert!(state.get(&of).is_some(), "{of}"),
@@ -237,7 +244,9 @@ fn an_operator_lists_what_is_its_own_and_what_it_has_to_do_with() {
     let alder = who("operator/alder");
     let all: Vec<String> = Kind::ALL
         .into_iter()
-        .flat_map(|kind| keys(&alder, kind, None, &state).map(|key| key.to_string()).collect::<Vec<_>>())
+        .flat_map(|kind| {
+            keys(&alder, kind, None, &state).map(|key| key.to_string()).collect::<Vec<_>>()
+        })
         .collect();
     let expected = [
         "operator/alder",
@@ -258,14 +267,22 @@ fn an_operator_lists_what_is_its_own_and_what_it_has_to_do_with() {
 #[test]
 fn what_is_listed_is_what_may_be_got_after_any_key() {
     let state = site();
-    for asker in ["owner", "auditor", "operator/alder", "operator/birch", "operator/cedar", "node/edge1"] {
+    for asker in
+        ["owner", "auditor", "operator/alder", "operator/birch", "operator/cedar", "node/edge1"]
+    {
         let asker = who(asker);
         for kind in Kind::ALL {
-            let all: Vec<Key> =
-                state.of_kind(kind).filter(|key| view(&asker, key, &state).is_some()).cloned().collect();
+            let all: Vec<Key> = state
+                .of_kind(kind)
+                .filter(|key| view(&asker, key, &state).is_some())
+                .cloned()
+                .collect();
             assert_eq!(keys(&asker, kind, None, &state).collect::<Vec<_>>(), all);
             for (index, after) in all.iter().enumerate() {
-                assert_eq!(keys(&asker, kind, Some(after), &state).collect::<Vec<_>>(), all[index + 1..]);
+                assert_eq!(
+                    keys(&asker, kind, Some(after), &state).collect::<Vec<_>>(),
+                    all[index + 1..]
+                );
             }
         }
     }
@@ -274,7 +291,8 @@ fn what_is_listed_is_what_may_be_got_after_any_key() {
 #[test]
 fn a_port_that_is_granted_to_others_as_well_does_not_say_so() {
     let state = site();
-    let grants = |asker: &str| match &view(&who(asker), &key("port/edge1/h0"), &state).unwrap().body {
+    let grants = |asker: &str| match &view(&who(asker), &key("port/edge1/h0"), &state).unwrap().body
+    {
         Body::Port { spec } => spec.grants.keys().map(ToString::to_string).collect::<Vec<_>>(),
         _ => panic!(),
     };
@@ -288,9 +306,16 @@ fn once_a_lease_is_over_its_server_is_hidden_again() {
     let drain = Change::Lease(l4, LeaseStep::Drain(Timestamp::from_second(1).unwrap()));
     let state = tries(&site(), vec![drain]).unwrap();
     for of in ["server/s4", "port/edge2/p4"] {
-        assert_eq!(may(&who("operator/alder"), Verb::Get, &key(of), &state), Decision::Hidden, "{of}");
+        assert_eq!(
+            may(&who("operator/alder"), Verb::Get, &key(of), &state),
+            Decision::Hidden,
+            "{of}"
+        );
     }
-    assert_eq!(may(&who("operator/alder"), Verb::Get, &key("lease/alder/l4"), &state), Decision::Allowed);
+    assert_eq!(
+        may(&who("operator/alder"), Verb::Get, &key("lease/alder/l4"), &state),
+        Decision::Allowed
+    );
 }
 
 /// What an operator is told of a change.
@@ -316,8 +341,10 @@ fn a_vni_that_was_anothers_does_not_tell_whose() {
 #[test]
 fn a_node_is_named_to_who_has_a_port_there() {
     let state = tries(&site(), vec![put("node/edge1", r#"{"limits":{"attachments":2}}"#)]).unwrap();
-    let refused =
-        told(&state, put("attachment/alder/a2", r#"{"segment":"lan","port":"edge1/h0","encap":"dot1q 10"}"#));
+    let refused = told(
+        &state,
+        put("attachment/alder/a2", r#"{"segment":"lan","port":"edge1/h0","encap":"dot1q 10"}"#),
+    );
     assert!(refused.unwrap().message.contains("node/edge1"));
 }
 
@@ -356,7 +383,8 @@ fn every_cell_of_the_audit_log_is_as_it_is_written_here() {
         [("owner", "YYY"), ("auditor", "YYY"), ("operator/alder", "YhY"), ("node/edge1", "---")]
     {
         let asker = who(asker);
-        let cells = [Record::Own, Record::Other, Record::Log].map(|record| may_audit(&asker, record));
+        let cells =
+            [Record::Own, Record::Other, Record::Log].map(|record| may_audit(&asker, record));
         let letter = |decision: &Decision| match decision {
             Decision::Allowed => 'Y',
             Decision::Forbidden => '-',
@@ -365,8 +393,14 @@ fn every_cell_of_the_audit_log_is_as_it_is_written_here() {
         assert_eq!(cells.iter().map(letter).collect::<String>(), expected, "{asker}");
         // What is asked entry by entry is the same.
         let own = asker.operator().cloned();
-        assert_eq!(crate::audit::is_visible_of(own.as_ref(), &asker), cells[0] == Decision::Allowed);
+        assert_eq!(
+            crate::audit::is_visible_of(own.as_ref(), &asker),
+            cells[0] == Decision::Allowed
+        );
         let other = "birch".parse().unwrap();
-        assert_eq!(crate::audit::is_visible_of(Some(&other), &asker), cells[1] == Decision::Allowed);
+        assert_eq!(
+            crate::audit::is_visible_of(Some(&other), &asker),
+            cells[1] == Decision::Allowed
+        );
     }
 }

@@ -96,15 +96,19 @@ pub fn reload(args: &ReloadArgs, output: Output) -> anyhow::Result<ExitCode> {
         Answer::Partly { changes, notes, left_out } => {
             notes.iter().for_each(|note| output.complain(&format!("{note}\n")));
             left_out.iter().for_each(|left_out| output.complain(&format!("warning: {left_out}\n")));
-            anyhow::bail!("reloaded ({changes} steps), but for what is left out, which is tried again")
+            anyhow::bail!(
+                "reloaded ({changes} steps), but for what is left out, which is tried again"
+            )
         }
     }
 }
 
 /// Makes a running agent forget where frozen addresses are.
 pub fn thaw(args: &ThawArgs, output: Output) -> anyhow::Result<ExitCode> {
-    let request =
-        Request::Thaw { segment: args.segment.to_string(), mac: args.mac.map(|mac| mac.to_string()) };
+    let request = Request::Thaw {
+        segment: args.segment.to_string(),
+        mac: args.mac.map(|mac| mac.to_string()),
+    };
     match RunFiles::new(&args.run_dir, args.node.as_str()).ask(&request)? {
         Answer::Done { changes, .. } | Answer::Partly { changes, .. } => {
             let addresses = if changes == 1 { "address" } else { "addresses" };
@@ -126,5 +130,8 @@ fn absolute(path: &std::path::Path) -> anyhow::Result<PathBuf> {
 
 /// One thread: an agent waits more than it works.
 pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")
 }

@@ -7,12 +7,7 @@ mod node;
 mod pki;
 mod store;
 
-pub use self::agent::*;
-pub use self::audit::*;
-pub use self::fabric::*;
-pub use self::node::*;
-pub use self::pki::*;
-pub use self::store::*;
+pub use self::{agent::*, audit::*, fabric::*, node::*, pki::*, store::*};
 
 use std::path::PathBuf;
 
@@ -187,8 +182,7 @@ The Debian package brings them along.";
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-    use clap::error::ErrorKind;
+    use clap::{CommandFactory, error::ErrorKind};
 
     use super::*;
 
@@ -204,12 +198,15 @@ mod tests {
     #[test]
     fn the_agent_needs_a_configuration_unless_it_is_told_something() {
         assert_eq!(parse("sillon agent").unwrap_err(), ErrorKind::MissingRequiredArgument);
-        let Ok(Command::Agent(agent)) = parse("sillon agent --config a.toml --xdp-mode generic -v") else {
+        let Ok(Command::Agent(agent)) = parse("sillon agent --config a.toml --xdp-mode generic -v")
+        else {
             panic!()
         };
         let run = agent.run.unwrap();
         assert_eq!((run.run_dir.to_str(), run.xdp_mode), (Some("/run/sillon"), XdpMode::Generic));
-        let Ok(Command::Agent(agent)) = parse("sillon agent reload --node edge1 -v") else { panic!() };
+        let Ok(Command::Agent(agent)) = parse("sillon agent reload --node edge1 -v") else {
+            panic!()
+        };
         assert!(matches!(agent.command, Some(AgentCommand::Reload(_))) && agent.run.is_none());
     }
 
@@ -218,7 +215,10 @@ mod tests {
         assert_eq!(parse("sillon agent reload").unwrap_err(), ErrorKind::MissingRequiredArgument);
         let both = "sillon agent reload --node a --config b";
         assert_eq!(parse(both).unwrap_err(), ErrorKind::ArgumentConflict);
-        assert_eq!(parse("sillon agent reload --node ../a").unwrap_err(), ErrorKind::ValueValidation);
+        assert_eq!(
+            parse("sillon agent reload --node ../a").unwrap_err(),
+            ErrorKind::ValueValidation
+        );
         assert_eq!(
             parse("sillon agent --config a reload --node a").unwrap_err(),
             ErrorKind::ArgumentConflict

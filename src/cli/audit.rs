@@ -2,28 +2,36 @@
 
 mod source;
 
-use std::fs::File;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::{
+    fs::File,
+    io::Read as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context, bail};
 use serde::Serialize;
 use serde_json::Value;
 
 use self::source::{Source, load};
-use super::args::{
-    AuditCommand, AuditExportArgs, AuditKeyArgs, AuditProofArgs, AuditShowArgs, AuditVerifyArgs,
+use super::{
+    Output,
+    args::{
+        AuditCommand, AuditExportArgs, AuditKeyArgs, AuditProofArgs, AuditShowArgs, AuditVerifyArgs,
+    },
+    exit,
+    tables::{self, Sheet},
 };
-use super::tables::{self, Sheet};
-use super::{Output, exit};
-use crate::audit::{self, Checkpoint, Decision, Growth, Leaf, Proof, Signer, VerifierKey, write_export};
-use crate::pki::files::{self, Access, Existing};
+use crate::{
+    audit::{self, Checkpoint, Decision, Growth, Leaf, Proof, Signer, VerifierKey, write_export},
+    pki::files::{self, Access, Existing},
+};
 
 /// No checkpoint, key or proof is longer than this.
 const LONGEST: u64 = 16 << 20;
 
-/// Does what was asked for. The exit code is [`exit::DONE`], or [`exit::FAILED`] if something is wrong with what was verified.
+/// Does what was asked for. The exit code is [`exit::DONE`], or [`exit::FAILED`] if something is
+/// wrong with what was verified.
 pub fn audit(command: &AuditCommand, output: Output) -> anyhow::Result<ExitCode> {
     match command {
         AuditCommand::Key(args) => key(args, output)?,
@@ -66,7 +74,9 @@ fn table(leaves: &[Leaf]) -> String {
     for Leaf { at, entry, .. } in leaves {
         let decision = match &entry.decision {
             Decision::Accepted { revision } => format!("revision {revision}"),
-            Decision::Refused { rule, message, besides: 0 } => format!("refused ({rule}): {message}"),
+            Decision::Refused { rule, message, besides: 0 } => {
+                format!("refused ({rule}): {message}")
+            }
             Decision::Refused { rule, message, besides } => {
                 format!("refused ({rule}): {message}; and {besides} more before it")
             }
@@ -77,10 +87,12 @@ fn table(leaves: &[Leaf]) -> String {
             tables::text(&entry.who),
             tables::text(entry.operator.as_ref().map_or("owner", |name| name.as_str())),
             tables::text(decision),
-            tables::list(entry.objects.iter().map(|touched| match (&touched.before, &touched.after) {
-                (Value::Null, _) => format!("+{}", touched.key),
-                (_, Value::Null) => format!("-{}", touched.key),
-                _ => format!("~{}", touched.key),
+            tables::list(entry.objects.iter().map(|touched| {
+                match (&touched.before, &touched.after) {
+                    (Value::Null, _) => format!("+{}", touched.key),
+                    (_, Value::Null) => format!("-{}", touched.key),
+                    _ => format!("~{}", touched.key),
+                }
             })),
         ]);
     }
@@ -122,8 +134,11 @@ struct Report {
 
 fn verify(args: &AuditVerifyArgs, output: Output) -> anyhow::Result<ExitCode> {
     let key = read_key(&args.key)?;
-    let kept =
-        args.checkpoint.iter().map(|path| read_checkpoint(&key, path)).collect::<anyhow::Result<Vec<_>>>()?;
+    let kept = args
+        .checkpoint
+        .iter()
+        .map(|path| read_checkpoint(&key, path))
+        .collect::<anyhow::Result<Vec<_>>>()?;
     let read = read_proof(&args.file)?;
     if matches!(read, Some(Read::Growth(_))) && kept.is_empty() {
         output.complain("error: that the log has grown is proven against a checkpoint that was kept: give it with --checkpoint\n");
@@ -131,7 +146,9 @@ fn verify(args: &AuditVerifyArgs, output: Output) -> anyhow::Result<ExitCode> {
     }
     let report = match read {
         Some(_) if kept.len() > 1 => {
-            output.complain("error: a proof is since one checkpoint; give the one that it was made for\n");
+            output.complain(
+                "error: a proof is since one checkpoint; give the one that it was made for\n",
+            );
             return Ok(exit::wrong_input());
         }
         Some(Read::Proof(proof)) => verify_proof(&proof, &key, kept.first()),
@@ -140,9 +157,16 @@ fn verify(args: &AuditVerifyArgs, output: Output) -> anyhow::Result<ExitCode> {
             Ok(export) => {
                 let findings: Vec<_> =
                     audit::verify(&export, &key, &kept).iter().map(ToString::to_string).collect();
-                Report { ok: findings.is_empty(), entries: export.items.len() as u64, entry: None, findings }
+                Report {
+                    ok: findings.is_empty(),
+                    entries: export.items.len() as u64,
+                    entry: None,
+                    findings,
+                }
             }
-            Err(error) => Report { ok: false, entries: 0, entry: None, findings: vec![format!("{error:#}")] },
+            Err(error) => {
+                Report { ok: false, entries: 0, entry: None, findings: vec![format!("{error:#}")] }
+            }
         },
     };
     if args.json {
@@ -161,8 +185,10 @@ fn verify(args: &AuditVerifyArgs, output: Output) -> anyhow::Result<ExitCode> {
                 1 => "it continues the checkpoint".to_owned(),
                 more => format!("it continues all {more} checkpoints"),
             };
-            output
-                .say(&format!("{file} is right: a log of {} entries, signed; {against}\n", report.entries))?;
+            output.say(&format!(
+                "{file} is right: a log of {} entries, signed; {against}\n",
+                report.entries
+            ))?;
         }
     }
     Ok(if report.ok { exit::DONE } else { exit::FAILED })
@@ -173,13 +199,19 @@ fn verify_proof(proof: &Proof, key: &VerifierKey, kept: Option<&Checkpoint>) -> 
         Ok((leaf, checkpoint)) => {
             Report { ok: true, entries: checkpoint.size(), entry: Some(leaf), findings: Vec::new() }
         }
-        Err(error) => Report { ok: false, entries: 0, entry: None, findings: vec![error.to_string()] },
+        Err(error) => {
+            Report { ok: false, entries: 0, entry: None, findings: vec![error.to_string()] }
+        }
     }
 }
 
 fn verify_growth(growth: &Growth, key: &VerifierKey, kept: Option<&Checkpoint>) -> Report {
-    let found =
-        |findings: Vec<String>, entries| Report { ok: findings.is_empty(), entries, entry: None, findings };
+    let found = |findings: Vec<String>, entries| Report {
+        ok: findings.is_empty(),
+        entries,
+        entry: None,
+        findings,
+    };
     match kept.map(|kept| growth.verify(key, kept)) {
         Some(Ok(checkpoint)) => found(Vec::new(), checkpoint.size()),
         Some(Err(error)) => found(vec![error.to_string()], 0),
@@ -220,7 +252,8 @@ fn open(path: &Path) -> anyhow::Result<File> {
 }
 
 fn read_text(path: &Path) -> anyhow::Result<String> {
-    let bytes = files::read(path, LONGEST).with_context(|| format!("{} can't be read", path.display()))?;
+    let bytes =
+        files::read(path, LONGEST).with_context(|| format!("{} can't be read", path.display()))?;
     String::from_utf8(bytes).with_context(|| format!("{} is not text", path.display()))
 }
 

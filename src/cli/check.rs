@@ -1,13 +1,10 @@
 //! `sillon check`: say whether a configuration is right, without touching the kernel.
 
-use std::collections::BTreeSet;
-use std::fmt::Write;
-use std::process::ExitCode;
+use std::{collections::BTreeSet, fmt::Write, process::ExitCode};
 
 use serde::Serialize;
 
-use super::args::CheckArgs;
-use super::{Output, exit};
+use super::{Output, args::CheckArgs, exit};
 use crate::model::{self, Diagnostic, NodeConfig};
 
 /// What `--json` prints.
@@ -52,7 +49,9 @@ pub fn check(args: &CheckArgs, output: Output) -> anyhow::Result<ExitCode> {
     } else {
         match &loaded {
             Ok((config, warnings)) => {
-                warnings.iter().for_each(|warning| output.complain(&warning.render(output.style())));
+                warnings
+                    .iter()
+                    .for_each(|warning| output.complain(&warning.render(output.style())));
                 output.say(&Summary::of(config).sentence(&file, warnings.len()))?;
             }
             Err(errors) => {
@@ -67,8 +66,10 @@ pub fn check(args: &CheckArgs, output: Output) -> anyhow::Result<ExitCode> {
 
 impl<'r> Summary<'r> {
     fn of(config: &'r NodeConfig) -> Self {
-        let operators: BTreeSet<_> = config.segments.iter().map(|segment| &segment.operator).collect();
-        let remotes: BTreeSet<_> = config.segments.iter().flat_map(|segment| &segment.remotes).collect();
+        let operators: BTreeSet<_> =
+            config.segments.iter().map(|segment| &segment.operator).collect();
+        let remotes: BTreeSet<_> =
+            config.segments.iter().flat_map(|segment| &segment.remotes).collect();
         Self {
             node: config.node.name.as_str(),
             ports: config.ports.len(),

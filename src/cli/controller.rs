@@ -1,27 +1,30 @@
 //! `sillon controller`: keep a fabric, and serve its nodes' agents.
 
-use std::process::ExitCode;
-use std::sync::Arc;
+use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 use futures::future::try_join_all;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::stat::{Mode, umask};
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use nix::sys::{
+    resource::{Resource, getrlimit, setrlimit},
+    stat::{Mode, umask},
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info};
 
-use super::args::ControllerArgs;
-use super::{Output, exit};
-use crate::agents;
-use crate::api::{self, Api, Limits, Seal, TlsGate};
-use crate::audit::Signer;
-use crate::controller::{AuditConfig, Config, Controller, Settings};
-use crate::pki::{Tls, refuse_if_open_to_all};
-use crate::service;
-use crate::store::AnyStore;
+use super::{Output, args::ControllerArgs, exit};
+use crate::{
+    agents,
+    api::{self, Api, Limits, Seal, TlsGate},
+    audit::Signer,
+    controller::{AuditConfig, Config, Controller, Settings},
+    pki::{Tls, refuse_if_open_to_all},
+    service,
+    store::AnyStore,
+};
 
 /// Files that a controller has open at once, at most.
 const FILES: u64 = 65_536;
@@ -61,7 +64,8 @@ fn signer(audit: &AuditConfig) -> anyhow::Result<Signer> {
 
 async fn serve(config: &Config) -> anyhow::Result<()> {
     // First of all: a signal that comes before its handler would end the controller as a failure.
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut hangup = signal(SignalKind::hangup())?;
     let tls = Tls::load(config.tls())?;
     tokio::spawn(tls.follow(Tls::LOOK));
@@ -74,17 +78,23 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     }
     let name = settings.name.clone();
     let listeners = try_join_all(config.agents.listen().iter().map(|address| async move {
-        TcpListener::bind(address).await.with_context(|| format!("listening at {address} for agents"))
+        TcpListener::bind(address)
+            .await
+            .with_context(|| format!("listening at {address} for agents"))
     }));
     let listeners = listeners.await?;
-    let addresses: Vec<String> =
-        listeners.iter().map(|one| one.local_addr().map(|at| at.to_string())).collect::<Result<_, _>>()?;
+    let addresses: Vec<String> = listeners
+        .iter()
+        .map(|one| one.local_addr().map(|at| at.to_string()))
+        .collect::<Result<_, _>>()?;
     let store = AnyStore::open(config.store(), config.etcd_tls().as_ref()).await?;
     let controller = Controller::open(store, settings).await?;
     let stop = CancellationToken::new();
     let (api, api_at) = serve_api(config, &controller, &tls, &stop).await?;
-    let mut serving = tokio::spawn(agents::serve(controller.clone(), listeners, tls.clone(), stop.clone()));
-    let api_at = if api_at.is_empty() { String::new() } else { format!(", API at {}", api_at.join(", ")) };
+    let mut serving =
+        tokio::spawn(agents::serve(controller.clone(), listeners, tls.clone(), stop.clone()));
+    let api_at =
+        if api_at.is_empty() { String::new() } else { format!(", API at {}", api_at.join(", ")) };
     service::ready(&format!("controller {name}, agents at {}{api_at}", addresses.join(", ")));
     let mut beat = service::beat();
     let done = loop {
@@ -124,9 +134,14 @@ async fn serve_api(
         None => Seal::random()?,
         Some(path) => {
             refuse_if_open_to_all(path)?;
-            let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+            let bytes =
+                std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
             let secret = bytes.try_into().map_err(|bytes: Vec<u8>| {
-                anyhow::anyhow!("{} has {} bytes and should have 32 random ones", path.display(), bytes.len())
+                anyhow::anyhow!(
+                    "{} has {} bytes and should have 32 random ones",
+                    path.display(),
+                    bytes.len()
+                )
             })?;
             Seal::new(&secret)?
         }

@@ -6,7 +6,8 @@ use crate::{
     model::{BitRate, ByteSize},
 };
 
-/// What may be sent, then the bandwidth profiles and what they made of the frames, then the storm control.
+/// What may be sent, then the bandwidth profiles and what they made of the frames, then the storm
+/// control.
 pub fn guards(guards: &[GuardView]) -> String {
     [rules(guards), profiles(guards), storms(guards)].join("\n")
 }
@@ -94,10 +95,9 @@ fn profiles(guards: &[GuardView]) -> String {
 }
 
 fn rate(bits: u64) -> comfy_table::Cell {
-    optional(
-        (bits > 0)
-            .then(|| BitRate::new(bits).map_or_else(|_| format!("{bits} bit/s"), |rate| rate.to_string())),
-    )
+    optional((bits > 0).then(|| {
+        BitRate::new(bits).map_or_else(|_| format!("{bits} bit/s"), |rate| rate.to_string())
+    }))
 }
 
 fn size(bytes: u64) -> comfy_table::Cell {

@@ -3,8 +3,10 @@
 use anyhow::Context;
 use clap::CommandFactory;
 
-use super::Output;
-use super::args::{Cli, CompletionArgs, ManArgs};
+use super::{
+    Output,
+    args::{Cli, CompletionArgs, ManArgs},
+};
 
 /// Prints a completion script.
 pub fn completion(args: &CompletionArgs, output: Output) -> anyhow::Result<()> {

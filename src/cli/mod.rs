@@ -1,6 +1,7 @@
 //! The command line. Here is what it looks like; what a command does is in the file of its name.
 //!
-//! Exit codes: 0 done, 1 failed, 2 wrong usage or wrong input (also clap's own), 3 there is a difference, 4 refused for lack of rights.
+//! Exit codes: 0 done, 1 failed, 2 wrong usage or wrong input (also clap's own), 3 there is a
+//! difference, 4 refused for lack of rights.
 #![forbid(unsafe_code)]
 
 pub mod agent;
@@ -45,7 +46,9 @@ fn run(command: &Command, output: Output) -> anyhow::Result<ExitCode> {
             (Some(AgentCommand::Thaw(thaw)), _) => agent::thaw(thaw, output),
             (None, Some(run)) => agent::run(run, output),
             // clap asks for `--config` or `--controller` where there is no subcommand.
-            (None, None) => Err(anyhow::anyhow!("sillon agent needs --config FILE or --controller URL")),
+            (None, None) => {
+                Err(anyhow::anyhow!("sillon agent needs --config FILE or --controller URL"))
+            }
         },
         Command::Controller(args) => controller::run(args, output),
         Command::Check(check) => check::check(check, output),

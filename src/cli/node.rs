@@ -16,7 +16,9 @@ use crate::{
         left_out::LeftOut,
         maps::Maps,
         pins::{DEFAULT_ROOT, Pins},
-        view::{BindingView, DropView, FdbView, GuardView, PortView, RemoteView, SegmentView, View},
+        view::{
+            BindingView, DropView, FdbView, GuardView, PortView, RemoteView, SegmentView, View,
+        },
     },
 };
 
@@ -77,7 +79,11 @@ fn json(
     }
 }
 
-fn text(view: &View<'_>, what: What, (pins, left_out): (&Pins, &[LeftOut])) -> anyhow::Result<String> {
+fn text(
+    view: &View<'_>,
+    what: What,
+    (pins, left_out): (&Pins, &[LeftOut]),
+) -> anyhow::Result<String> {
     Ok(match what {
         What::Ports => tables::ports(&view.ports(pins)?),
         What::Segments => tables::segments(&view.segments()?),

@@ -1,19 +1,25 @@
 //! `sillon pki`: the fabric's CA.
 
-use std::fs;
-use std::path::Path;
-use std::process::ExitCode;
+use std::{fs, path::Path, process::ExitCode};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::args::{IssueArgs, PkiCommand, RefreshArgs, RenewArgs, RequestArgs, RevokeArgs, ShowIssuedArgs};
-use super::tables::{self, Sheet};
-use super::{Output, exit};
-use crate::pki::{Delivered, Directory, Lifetime, PkiError, Record, Standing, Wanted};
-use crate::pki::{new_request, read_request, refuse_to_overwrite, write_request};
+use super::{
+    Output,
+    args::{
+        IssueArgs, PkiCommand, RefreshArgs, RenewArgs, RequestArgs, RevokeArgs, ShowIssuedArgs,
+    },
+    exit,
+    tables::{self, Sheet},
+};
+use crate::pki::{
+    Delivered, Directory, Lifetime, PkiError, Record, Standing, Wanted, new_request, read_request,
+    refuse_to_overwrite, write_request,
+};
 
-/// Does what was asked for. The exit code is [`exit::DONE`], or [`exit::wrong_input`] if something else has to be asked for.
+/// Does what was asked for. The exit code is [`exit::DONE`], or [`exit::wrong_input`] if something
+/// else has to be asked for.
 pub fn pki(command: &PkiCommand, output: Output) -> anyhow::Result<ExitCode> {
     let now = Timestamp::now();
     let done = match command {
@@ -61,7 +67,8 @@ fn request(args: &RequestArgs) -> Result<String, PkiError> {
 
 fn issue(args: &IssueArgs, now: Timestamp) -> Result<String, PkiError> {
     let stem = args.subject.file_stem();
-    let (certificate, key) = (args.out.join(format!("{stem}.crt")), args.out.join(format!("{stem}.key")));
+    let (certificate, key) =
+        (args.out.join(format!("{stem}.crt")), args.out.join(format!("{stem}.key")));
     let help = "`sillon pki renew` replaces it, --out writes to another directory";
     refuse_to_overwrite(&certificate, help)?;
     if args.csr.is_none() {
@@ -74,7 +81,8 @@ fn issue(args: &IssueArgs, now: Timestamp) -> Result<String, PkiError> {
         request: args.csr.as_deref().map(read_request).transpose()?,
     };
     let mut directory = Directory::open(&args.dir.dir)?;
-    fs::create_dir_all(&args.out).map_err(|error| PkiError::File { path: args.out.clone(), error })?;
+    fs::create_dir_all(&args.out)
+        .map_err(|error| PkiError::File { path: args.out.clone(), error })?;
     let delivered = directory.issue(&wanted, now)?;
     delivered.write_new(&certificate, &key)?;
     Ok(delivered_text(&delivered, &certificate, &key))
@@ -104,7 +112,10 @@ fn delivered_text(delivered: &Delivered, certificate: &Path, key: &Path) -> Stri
         None => String::new(),
     };
     let (subject, until, due) = (&record.subject, when(record.until), when(record.due()));
-    format!("{subject} has {}{key}: until {until}, to be renewed from {due}\n", certificate.display())
+    format!(
+        "{subject} has {}{key}: until {until}, to be renewed from {due}\n",
+        certificate.display()
+    )
 }
 
 fn revoke(args: &RevokeArgs, now: Timestamp) -> Result<String, PkiError> {
@@ -162,7 +173,8 @@ fn show(args: &ShowIssuedArgs, now: Timestamp, output: Output) -> anyhow::Result
 }
 
 fn table(shown: &[Shown<'_>]) -> String {
-    let header = ["subject", "standing", "issued", "renew from", "until", "revoked", "reached at", "serial"];
+    let header =
+        ["subject", "standing", "issued", "renew from", "until", "revoked", "reached at", "serial"];
     let mut sheet = Sheet::new("Certificates", &header);
     for Shown { record, standing, due } in shown {
         sheet.row(vec![

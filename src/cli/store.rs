@@ -1,17 +1,22 @@
 //! `sillon store`: what a controller keeps, taken elsewhere and back.
 
-use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::{
+    fs::{self, File},
+    io::{self, BufReader, BufWriter, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use serde::Serialize;
 
-use super::args::{CompactArgs, EtcdArgs, ExportArgs, ImportArgs, MigrateArgs, StoreArgs, StoreCommand};
-use super::{Output, exit};
+use super::{
+    Output,
+    args::{CompactArgs, EtcdArgs, ExportArgs, ImportArgs, MigrateArgs, StoreArgs, StoreCommand},
+    exit,
+};
 use crate::store::{
     AnyStore, EtcdTls, Existing, Place, Snapshot, Store, StoreError, Version, export, read_export,
 };
@@ -141,7 +146,13 @@ async fn compact(args: &CompactArgs) -> Result<Done, Refused> {
     let until = Version(version.0.saturating_sub(args.keep));
     store.compact(until).await?;
     wheel.finish_and_clear();
-    Ok(Done { done: "compacted", store: args.store.to_string(), to: None, version: until, entries: None })
+    Ok(Done {
+        done: "compacted",
+        store: args.store.to_string(),
+        to: None,
+        version: until,
+        entries: None,
+    })
 }
 
 /// Opens a store that is there; to look at one must not make it.
@@ -172,7 +183,9 @@ async fn write(
     replace: bool,
 ) -> Result<Version, Refused> {
     let tls = tls(place, etcd)?;
-    if !replace && AnyStore::open(place, tls.as_ref()).await?.snapshot().await?.version != Version(0) {
+    if !replace
+        && AnyStore::open(place, tls.as_ref()).await?.snapshot().await?.version != Version(0)
+    {
         return wrong(format!("{place} is not empty; name an empty store, or say --replace"));
     }
     let existing = if replace { Existing::Replace } else { Existing::Refuse };
@@ -266,7 +279,8 @@ fn new_file(path: &Path) -> io::Result<File> {
 
 /// Drawn only on a terminal, and gone when it is dropped.
 fn bar(what: &'static str, length: usize) -> ProgressBar {
-    let bar = ProgressBar::new(length as u64).with_message(what).with_finish(ProgressFinish::AndClear);
+    let bar =
+        ProgressBar::new(length as u64).with_message(what).with_finish(ProgressFinish::AndClear);
     if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {eta}") {
         bar.set_style(style);
     }

@@ -4,9 +4,9 @@ use std::fmt::Display;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 
-use crate::dataplane::left_out::LeftOut;
-use crate::dataplane::view::{
-    AttachmentView, BindingView, DropView, FdbView, PortView, RemoteView, SegmentView,
+use crate::dataplane::{
+    left_out::LeftOut,
+    view::{AttachmentView, BindingView, DropView, FdbView, PortView, RemoteView, SegmentView},
 };
 
 /// A table under a title, or one line if it has no rows.
@@ -143,8 +143,10 @@ pub fn segments(segments: &[SegmentView]) -> String {
         ],
     );
     for segment in segments {
-        let attachments =
-            segment.attachments.iter().map(|attachment| format!("{}({})", attachment.port, attachment.encap));
+        let attachments = segment
+            .attachments
+            .iter()
+            .map(|attachment| format!("{}({})", attachment.port, attachment.encap));
         sheet.row(vec![
             text(&segment.name),
             text(&segment.operator),
@@ -182,8 +184,10 @@ pub fn fdb(entries: &[FdbView]) -> String {
 
 /// Who has which address.
 pub fn bindings(bindings: &[BindingView]) -> String {
-    let mut sheet =
-        Sheet::new("Bindings", &["segment", "vni", "address", "mac", "at", "router", "state", "age s"]);
+    let mut sheet = Sheet::new(
+        "Bindings",
+        &["segment", "vni", "address", "mac", "at", "router", "state", "age s"],
+    );
     for binding in bindings {
         sheet.row(vec![
             text(&binding.segment),
@@ -203,11 +207,21 @@ pub fn bindings(bindings: &[BindingView]) -> String {
 pub fn remotes(remotes: &[RemoteView]) -> String {
     let mut sheet = Sheet::new(
         "Remotes",
-        &["remote", "vnis", "way (share of 16)", "in frames", "in bytes", "out frames", "out bytes"],
+        &[
+            "remote",
+            "vnis",
+            "way (share of 16)",
+            "in frames",
+            "in bytes",
+            "out frames",
+            "out bytes",
+        ],
     );
     for remote in remotes {
-        let ways =
-            remote.paths.iter().map(|path| format!("{} via {} ({})", path.port, path.next_hop, path.share));
+        let ways = remote
+            .paths
+            .iter()
+            .map(|path| format!("{} via {} ({})", path.port, path.next_hop, path.share));
         let ways = if remote.paths.is_empty() { text("unreachable") } else { list(ways) };
         sheet.row(vec![
             text(remote.address),
@@ -224,7 +238,8 @@ pub fn remotes(remotes: &[RemoteView]) -> String {
 
 /// What was dropped, and why.
 pub fn drops(drops: &[DropView]) -> String {
-    let mut sheet = Sheet::new("Drops", &["at", "which", "segment", "reason", "frames", "what it means"]);
+    let mut sheet =
+        Sheet::new("Drops", &["at", "which", "segment", "reason", "frames", "what it means"]);
     for drop in drops {
         sheet.row(vec![
             text(drop.scope),

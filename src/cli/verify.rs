@@ -12,7 +12,8 @@ use crate::{
     },
 };
 
-/// How long after a look that found something it is looked again: longer than an agent takes to follow a change of the underlay.
+/// How long after a look that found something it is looked again: longer than an agent takes to
+/// follow a change of the underlay.
 const AGAIN: Duration = Duration::from_millis(200);
 
 /// Checks one node. The exit code is [`exit::DONE`] or [`exit::FAILED`].
@@ -44,11 +45,16 @@ async fn look(maps: &Maps, pins: &Pins, tags: Option<Tags>) -> anyhow::Result<(R
 }
 
 fn text(node: &str, report: &Report) -> String {
-    let checked: Vec<String> = report.checked.iter().map(|(what, count)| format!("{count} {what}")).collect();
+    let checked: Vec<String> =
+        report.checked.iter().map(|(what, count)| format!("{count} {what}")).collect();
     let mut text = format!("node {node}: checked {}\n", checked.join(", "));
     for violation in &report.violations {
         let operators: Vec<&str> = violation.operators.iter().map(String::as_str).collect();
-        let whom = if operators.is_empty() { String::new() } else { format!(" [{}]", operators.join(", ")) };
+        let whom = if operators.is_empty() {
+            String::new()
+        } else {
+            format!(" [{}]", operators.join(", "))
+        };
         text += &format!("VIOLATION in {}: {}{whom}\n", violation.of, violation.what);
     }
     text + &match report.violations.len() {

@@ -1,15 +1,19 @@
-//! How fast an operator may change the fabric: how many changes it asks for, and how many bytes of the store these take, log and audit entries and all.
+//! How fast an operator may change the fabric: how many changes it asks for, and how many bytes of
+//! the store these take, log and audit entries and all.
 //!
-//! Both are buckets that fill with time. Whoever has something left in both may ask, and what that takes is then taken out, also if it is more
-//! than was there: how much a transaction writes is known once it is written, and each of the largest can be made. What is owed is waited for
-//! before the next. The owner pays for the disk and has no budget; agents report what is, and can't be told to wait.
+//! Both are buckets that fill with time. Whoever has something left in both may ask, and what that
+//! takes is then taken out, also if it is more than was there: how much a transaction writes is
+//! known once it is written, and each of the largest can be made. What is owed is waited for before
+//! the next. The owner pays for the disk and has no budget; agents report what is, and can't be
+//! told to wait.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
-use crate::fabric::Actor;
-use crate::model::Name;
+use crate::{fabric::Actor, model::Name};
 
 /// So much in a second, and so much at once.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -67,7 +71,12 @@ impl Budgets {
         }
     }
 
-    fn with<T>(&self, name: &Name, now: Instant, how: impl FnOnce(&mut [f64; 2], &[Allowance; 2]) -> T) -> T {
+    fn with<T>(
+        &self,
+        name: &Name,
+        now: Instant,
+        how: impl FnOnce(&mut [f64; 2], &[Allowance; 2]) -> T,
+    ) -> T {
         let mut all = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         let refill = |own: &mut Left| {
             let seconds = now.saturating_duration_since(own.at).as_secs_f64();
@@ -97,7 +106,8 @@ mod tests {
     fn who_has_overdrawn_waits_until_that_is_made_up_for_and_others_do_not() {
         let allowance = |rate, burst| Allowance { rate, burst };
         let budgets = Budgets::new(allowance(10.0, 100.0), allowance(1000.0, 5000.0));
-        let (alder, birch) = ["alder", "birch"].map(|name| Actor::Operator(name.parse().unwrap())).into();
+        let (alder, birch) =
+            ["alder", "birch"].map(|name| Actor::Operator(name.parse().unwrap())).into();
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(budgets.admit(&alder, 300, start), Ok(()), "each transaction can be made");
@@ -111,7 +121,11 @@ mod tests {
         assert_eq!(budgets.admit(&birch, 1, at(1)).unwrap_err().as_millis(), 2001);
         assert_eq!(budgets.admit(&birch, 1, at(4)), Ok(()));
         for index in 0..2 * MANY {
-            budgets.wrote(&Actor::Operator(format!("o{index}").parse().unwrap()), 1, at(index as u64));
+            budgets.wrote(
+                &Actor::Operator(format!("o{index}").parse().unwrap()),
+                1,
+                at(index as u64),
+            );
         }
         assert!(budgets.left.lock().unwrap().len() <= MANY + 1);
     }

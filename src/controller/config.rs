@@ -1,15 +1,19 @@
 //! A controller's own file: where its store is, where it listens, and who it is.
 
-use std::fs;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::model::{ConfigErrors, Name};
-use crate::pki::TlsFiles;
-use crate::store::{EtcdTls, Place};
+use crate::{
+    model::{ConfigErrors, Name},
+    pki::TlsFiles,
+    store::{EtcdTls, Place},
+};
 
 /// A controller's file.
 #[derive(Debug, Clone, Deserialize)]
@@ -58,8 +62,9 @@ impl ListenerConfig {
 #[serde(deny_unknown_fields)]
 pub struct ApiConfig {
     listen: Spanned<Vec<SocketAddr>>,
-    /// A file of 32 random bytes, by which tags and places in streams are made. Controllers of one store have the same one. If it is left out, a
-    /// controller makes its own, and what it gave out means nothing to another or after a restart.
+    /// A file of 32 random bytes, by which tags and places in streams are made. Controllers of one
+    /// store have the same one. If it is left out, a controller makes its own, and what it
+    /// gave out means nothing to another or after a restart.
     pub secret: Option<PathBuf>,
 }
 
@@ -99,7 +104,13 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
         let name = path.display().to_string();
         let text = fs::read_to_string(path).map_err(|error| {
-            ConfigErrors::one(&name, "", None, format!("cannot be read: {error}"), Some("check the path"))
+            ConfigErrors::one(
+                &name,
+                "",
+                None,
+                format!("cannot be read: {error}"),
+                Some("check the path"),
+            )
         })?;
         let mut config = Self::parse(&name, &text)?;
         let directory = path.parent().unwrap_or(Path::new("."));

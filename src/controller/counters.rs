@@ -1,18 +1,23 @@
-//! What attachments have counted, as their nodes say: the newest only, in memory only. A controller that does not lead hears of none, and a new
-//! leader is told all anew.
+//! What attachments have counted, as their nodes say: the newest only, in memory only. A controller
+//! that does not lead hears of none, and a new leader is told all anew.
 //!
-//! A node speaks for its own attachments, by port, encapsulation and segment: what it says of one that is not there at the newest revision is not
-//! kept, so that there are no more than attachments, and what was counted for one operator is never shown to the next.
+//! A node speaks for its own attachments, by port, encapsulation and segment: what it says of one
+//! that is not there at the newest revision is not kept, so that there are no more than
+//! attachments, and what was counted for one operator is never shown to the next.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::fabric::{self, Body, Event, Key, Owned, PortKey, State};
-use crate::model::Encap;
+use crate::{
+    fabric::{self, Body, Event, Key, Owned, PortKey, State},
+    model::Encap,
+};
 
 /// What an attachment has counted since its node made it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -104,7 +109,8 @@ impl Newest {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A node has said something. `state` is asked for the newest one while nobody follows what changes: so nothing stays that is removed just now.
+    /// A node has said something. `state` is asked for the newest one while nobody follows what
+    /// changes: so nothing stays that is removed just now.
     pub fn hear(&self, state: impl FnOnce() -> State, said: Vec<Counted>) {
         let mut all = self.all();
         let state = state();
@@ -123,7 +129,8 @@ impl Newest {
         Some(counted.counters.clone())
     }
 
-    /// Attachments that are others now, or are there no more, have counted nothing; `state` has these events behind it.
+    /// Attachments that are others now, or are there no more, have counted nothing; `state` has
+    /// these events behind it.
     pub fn follow(&self, state: &State, events: &[Event]) {
         let was = |event: &Event| {
             matches!(event.before.as_deref().map(|object| &object.body), Some(Body::Attachment(_)))
@@ -166,7 +173,8 @@ mod tests {
 
     fn does(state: &State, changes: Vec<Change>) -> (State, Vec<Event>) {
         let when = Timestamp::from_second(1_000_000).unwrap();
-        let outcome = transact(state, &Transaction { who: Actor::Owner, when, seed: 7, changes }).unwrap();
+        let outcome =
+            transact(state, &Transaction { who: Actor::Owner, when, seed: 7, changes }).unwrap();
         (outcome.state, outcome.events)
     }
 
@@ -258,7 +266,8 @@ mod tests {
     fn what_else_is_asked_of_an_attachment_does_not_take_its_counters() {
         let (state, newest, a1) = (site(), Newest::default(), owned("alder", "a1"));
         newest.hear(|| state.clone(), said("edge1", "untagged", "alder", 5));
-        let spec = r#"{"segment":"lan","port":"edge1/p1","encap":"untagged","guards":{"mac_limit":9}}"#;
+        let spec =
+            r#"{"segment":"lan","port":"edge1/p1","encap":"untagged","guards":{"mac_limit":9}}"#;
         let (state, events) = does(&state, vec![put("attachment/alder/a1", spec)]);
         assert!(!events.is_empty());
         newest.follow(&state, &events);

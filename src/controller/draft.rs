@@ -1,17 +1,23 @@
-//! What is decided, and yet to be written as the store has it: as JSON, with its entries in the audit log.
+//! What is decided, and yet to be written as the store has it: as JSON, with its entries in the
+//! audit log.
 //!
-//! It is written for a whole chain of commits, and only once that is on its way: what is planned again is not written again. A third thread for
-//! that was tried, on two CPUs, and seemed to make it slower (docs/performance.md).
+//! It is written for a whole chain of commits, and only once that is on its way: what is planned
+//! again is not written again. A third thread for that was tried, on two CPUs, and seemed to make
+//! it slower (docs/performance.md).
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::recorder::{self, Refusal};
-use super::{Committed, record};
-use crate::audit::{self, Signer, Tree, Who};
-use crate::fabric::Change;
-use crate::store::{Commit, Held, Version};
+use super::{
+    Committed, record,
+    recorder::{self, Refusal},
+};
+use crate::{
+    audit::{self, Signer, Tree, Who},
+    fabric::Change,
+    store::{Commit, Held, Version},
+};
 
 /// A commit that is decided.
 pub struct Draft {
@@ -28,13 +34,20 @@ pub type Written = (Vec<Commit>, Vec<Tree>);
 
 /// Writes a chain behind an audit log.
 ///
-/// The log's edge and checkpoint are written where the store may be seen: with each commit, or, if it makes a chain's commits together (`whole`), with the
-/// last. One that has to hold something may end a chain, so that all before it has to be signed.
+/// The log's edge and checkpoint are written where the store may be seen: with each commit, or, if
+/// it makes a chain's commits together (`whole`), with the last. One that has to hold something may
+/// end a chain, so that all before it has to be signed.
 ///
 /// # Errors
 /// It can't be written: a value can't be said in JSON, or there are no random numbers.
-pub fn write(drafts: &[Draft], tree: Tree, signer: Option<&Signer>, whole: bool) -> Result<Written, String> {
-    let (mut commits, mut trees) = (Vec::with_capacity(drafts.len()), Vec::with_capacity(drafts.len()));
+pub fn write(
+    drafts: &[Draft],
+    tree: Tree,
+    signer: Option<&Signer>,
+    whole: bool,
+) -> Result<Written, String> {
+    let (mut commits, mut trees) =
+        (Vec::with_capacity(drafts.len()), Vec::with_capacity(drafts.len()));
     let (mut tree, mut sealed) = (tree.clone(), tree);
     for (index, draft) in drafts.iter().enumerate() {
         let json = |error| format!("what is committed can't be written as JSON: {error}");
@@ -66,14 +79,17 @@ fn entries(draft: &Draft, tree: &Tree) -> Result<recorder::Added, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::{CHECKPOINT_KEY, TREE_KEY};
-    use crate::controller::recorder::nothing_changed;
-    use crate::fabric::{Actor, Revision};
+    use crate::{
+        audit::{CHECKPOINT_KEY, TREE_KEY},
+        controller::recorder::nothing_changed,
+        fabric::{Actor, Revision},
+    };
 
     /// A refusal has an entry; what changed nothing that anybody asked for has none.
     fn draft(revision: u64, has_entry: bool, held: Option<Held>) -> Draft {
         let committed = nothing_changed(Revision(revision), Timestamp::UNIX_EPOCH, &Actor::Owner);
-        let refusal = Refusal { rule: "vni".to_owned(), message: "none is free".to_owned(), besides: 0 };
+        let refusal =
+            Refusal { rule: "vni".to_owned(), message: "none is free".to_owned(), besides: 0 };
         let refused = has_entry.then_some((Who::Controller, refusal));
         Draft { committed: Arc::new(committed), held, asked: Vec::new(), refused }
     }
@@ -82,7 +98,8 @@ mod tests {
         let (commits, trees) = written;
         let mut sealed = Vec::new();
         for (commit, tree) in commits.iter().zip(trees) {
-            let has = |of: &str| commit.writes.iter().find(|(key, _)| key == of).map(|(_, value)| value);
+            let has =
+                |of: &str| commit.writes.iter().find(|(key, _)| key == of).map(|(_, value)| value);
             assert_eq!(has(TREE_KEY).is_some(), has(CHECKPOINT_KEY).is_some());
             let Some(Some(checkpoint)) = has(CHECKPOINT_KEY) else { continue };
             let checkpoint = signer.verifier().open(checkpoint).unwrap();

@@ -1,7 +1,9 @@
 //! The last commits, for who follows them.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::watch;
@@ -9,7 +11,8 @@ use tokio::sync::watch;
 use super::{Committed, Now};
 use crate::fabric::Revision;
 
-/// What the commits that are kept have changed, at most. Of each there is what it was before and after: some 100 MB.
+/// What the commits that are kept have changed, at most. Of each there is what it was before and
+/// after: some 100 MB.
 const OBJECTS: usize = 1 << 16;
 
 /// What was asked for is not known here.
@@ -146,7 +149,8 @@ mod tests {
 
     #[test]
     fn large_commits_are_kept_for_less_long_and_the_last_in_any_case() {
-        let mut commits = Commits { kept: VecDeque::new(), most: 10, objects: 0, last: Revision(0) };
+        let mut commits =
+            Commits { kept: VecDeque::new(), most: 10, objects: 0, last: Revision(0) };
         let mut next = 1..;
         let mut push = |count: usize, objects| {
             next.by_ref().take(count).for_each(|revision| commits.push(commit(revision, objects)));

@@ -1,19 +1,22 @@
-//! The leadership, and what only the leader does: it lets time pass, for leases and for what is on trial.
+//! The leadership, and what only the leader does: it lets time pass, for leases and for what is on
+//! trial.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
-use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::queue::Requests;
-use super::{Now, Request, Settings, SubmitError, ask};
-use crate::fabric::{Actor, Body, Change, Key, Kind, Refused, State};
-use crate::model::Name;
-use crate::service::every;
-use crate::store::{Held, Store};
+use super::{Now, Request, Settings, SubmitError, ask, queue::Requests};
+use crate::{
+    fabric::{Actor, Body, Change, Key, Kind, Refused, State},
+    model::Name,
+    service::every,
+    store::{Held, Store},
+};
 
 /// What controllers lead.
 const NAME: &str = "controller";
@@ -53,7 +56,8 @@ impl<S: Store> Leader<S> {
         lead(&*self.store, &self.settings, &self.say).await;
     }
 
-    /// Leads whenever nobody else does, until it is told to stop, or the controller can't go on: then another one shall.
+    /// Leads whenever nobody else does, until it is told to stop, or the controller can't go on:
+    /// then another one shall.
     pub async fn run(self, stop: CancellationToken) {
         let Self { store, settings, requests, mut now, say } = self;
         let known = now.clone();
@@ -84,8 +88,10 @@ async fn broken(now: &mut watch::Receiver<Now>) {
 async fn lead(store: &impl Store, settings: &Settings, say: &watch::Sender<Option<Lead>>) {
     let asked = Instant::now();
     let was = say.borrow().clone();
-    // A store that does not answer must not keep a leader from noticing that it may be none any more.
-    let patience = was.as_ref().map_or(settings.lead, |lead| lead.until.saturating_duration_since(asked));
+    // A store that does not answer must not keep a leader from noticing that it may be none any
+    // more.
+    let patience =
+        was.as_ref().map_or(settings.lead, |lead| lead.until.saturating_duration_since(asked));
     let answer = timeout(patience, store.lead(NAME, &settings.name, settings.lead)).await;
     let now = match answer {
         // It was given after it was asked for.
@@ -106,8 +112,13 @@ async fn lead(store: &impl Store, settings: &Settings, say: &watch::Sender<Optio
     say.send_replace(now);
 }
 
-/// Leases go on, and what is on trial too long is taken back; nothing is written if there is no such thing.
-async fn let_time_pass(requests: &Requests, now: &watch::Receiver<Now>, say: &watch::Sender<Option<Lead>>) {
+/// Leases go on, and what is on trial too long is taken back; nothing is written if there is no
+/// such thing.
+async fn let_time_pass(
+    requests: &Requests,
+    now: &watch::Receiver<Now>,
+    say: &watch::Sender<Option<Lead>>,
+) {
     let Some(lead) = say.borrow().clone().filter(Lead::holds) else { return };
     does(requests, &lead, Change::Tick).await;
     // One by one: what is against one of them is not against the others.

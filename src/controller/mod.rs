@@ -1,18 +1,24 @@
-//! The controller: the fabric's state in memory, kept in a store, changed by one transaction after another.
+//! The controller: the fabric's state in memory, kept in a store, changed by one transaction after
+//! another.
 //!
-//! **Revisions and versions are one number.** Each transaction that changes something is one commit of the store, so the fabric's revision *n* is
-//! what the store's version *n* made it. Whoever knows a revision can go on from there, with this controller or another on the same store.
-//! An object is under the text of its key, as JSON; besides, each commit writes [`RECORD`]: who made it, when, and what the objects were before.
+//! **Revisions and versions are one number.** Each transaction that changes something is one commit
+//! of the store, so the fabric's revision *n* is what the store's version *n* made it. Whoever
+//! knows a revision can go on from there, with this controller or another on the same store.
+//! An object is under the text of its key, as JSON; besides, each commit writes [`RECORD`]: who
+//! made it, when, and what the objects were before.
 //!
-//! **One task writes.** It makes each request from the state that the one before it made, and has all that came while others were being committed
-//! committed together ([`Store::commit_all`]). Nobody is answered, not even with a refusal, before all that the answer rests on is in the store, and is still so. If another
-//! controller was faster, what it wrote is read and the requests are made again from there, a few times.
+//! **One task writes.** It makes each request from the state that the one before it made, and has
+//! all that came while others were being committed committed together ([`Store::commit_all`]).
+//! Nobody is answered, not even with a refusal, before all that the answer rests on is in the
+//! store, and is still so. If another controller was faster, what it wrote is read and the requests
+//! are made again from there, a few times.
 //!
-//! **The audit log** ([`crate::audit`]) is in the same store. Each change has its entry in its own commit; a refusal has one that changes nothing else,
-//! and so is a revision, too. A commit that has no events is one.
+//! **The audit log** ([`crate::audit`]) is in the same store. Each change has its entry in its own
+//! commit; a refusal has one that changes nothing else, and so is a revision, too. A commit that
+//! has no events is one.
 //!
-//! **One controller leads**, by a leadership of the store with a term. It lets time pass for the leases, and serves the agents; all of them take
-//! requests.
+//! **One controller leads**, by a leadership of the store with a term. It lets time pass for the
+//! leases, and serves the agents; all of them take requests.
 #![forbid(unsafe_code)]
 
 mod budget;
@@ -29,31 +35,41 @@ mod recorder;
 mod tests;
 mod writer;
 
-use std::fmt;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::Stream;
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::{oneshot, watch};
-use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
-pub use self::budget::Allowance;
-use self::budget::Budgets;
-pub use self::config::{ApiConfig, AuditConfig, Config, ListenerConfig};
-use self::counters::Newest;
-pub use self::history::Compacted;
-pub use self::lead::Lead;
-use self::plan::{Denied, Pending};
-use self::queue::Requests;
-pub use self::record::RECORD;
-use self::writer::Writer;
-use crate::audit::{Signer, Who};
-use crate::fabric::{Actor, Change, Event, Refused, Revision, State};
-use crate::identity::Identity;
-use crate::store::{Held, Store, StoreError, Version};
+pub use self::{
+    budget::Allowance,
+    config::{ApiConfig, AuditConfig, Config, ListenerConfig},
+    history::Compacted,
+    lead::Lead,
+    record::RECORD,
+};
+use self::{
+    budget::Budgets,
+    counters::Newest,
+    plan::{Denied, Pending},
+    queue::Requests,
+    writer::Writer,
+};
+use crate::{
+    audit::{Signer, Who},
+    fabric::{Actor, Change, Event, Refused, Revision, State},
+    identity::Identity,
+    store::{Held, Store, StoreError, Version},
+};
 
 /// How a controller goes about it.
 #[derive(Debug, Clone)]
@@ -132,7 +148,8 @@ pub enum SubmitError {
         "more changes, or bytes of them, than an operator may make in so little time; try again in {0:?}"
     )]
     TooMany(Duration),
-    /// The store failed. Whether the request was carried out is not known: look before it is made again.
+    /// The store failed. Whether the request was carried out is not known: look before it is made
+    /// again.
     #[error(transparent)]
     Store(StoreError),
     /// What is in the store can't be followed.
@@ -212,12 +229,15 @@ impl<S> Clone for Controller<S> {
 impl<S> fmt::Debug for Controller<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let now = self.inner.now.borrow();
-        f.debug_struct("Controller").field("revision", &now.state.revision()).finish_non_exhaustive()
+        f.debug_struct("Controller")
+            .field("revision", &now.state.revision())
+            .finish_non_exhaustive()
     }
 }
 
 impl<S: Store + 'static> Controller<S> {
-    /// Reads the state from the store, and follows what other controllers write there. Needs a tokio runtime.
+    /// Reads the state from the store, and follows what other controllers write there. Needs a
+    /// tokio runtime.
     ///
     /// # Errors
     /// The store fails, or what it has is no state of a fabric.
@@ -231,7 +251,8 @@ impl<S: Store + 'static> Controller<S> {
         let log = (settings.audit.clone(), tree);
         let budgets = Arc::new(Budgets::new(settings.changes, settings.bytes));
         let said = (say, history.clone());
-        let writer = Writer::new(Arc::clone(&store), said, settings.tries, log, Arc::clone(&budgets));
+        let writer =
+            Writer::new(Arc::clone(&store), said, settings.tries, log, Arc::clone(&budgets));
         tasks.spawn(writer.run(queue, stop.clone()));
         let (say, lead) = watch::channel(None);
         let leader = lead::Leader {
@@ -246,8 +267,18 @@ impl<S: Store + 'static> Controller<S> {
         tasks.close();
         let guard = stop.clone().drop_guard();
         let counters = Newest::default();
-        let inner =
-            Inner { store, requests, budgets, now, history, lead, counters, tasks, stop, _guard: guard };
+        let inner = Inner {
+            store,
+            requests,
+            budgets,
+            now,
+            history,
+            lead,
+            counters,
+            tasks,
+            stop,
+            _guard: guard,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -264,20 +295,22 @@ impl<S: Store + 'static> Controller<S> {
         self.inner.now.borrow().broken.clone().map_or(Ok(()), Err)
     }
 
-    /// Makes a transaction, or only tries it. When this returns, it is in the store, and [`Self::state`] has it. A caller that does not wait for
-    /// it has asked nevertheless.
+    /// Makes a transaction, or only tries it. When this returns, it is in the store, and
+    /// [`Self::state`] has it. A caller that does not wait for it has asked nevertheless.
     ///
     /// # Errors
     /// See [`SubmitError`]; nothing was changed, unless the store failed.
     pub async fn submit(&self, request: Request) -> Result<Committed, SubmitError> {
         // Also what is only tried takes the writer's time.
-        let admitted = self.inner.budgets.admit(&request.who, request.changes.len(), Instant::now());
+        let admitted =
+            self.inner.budgets.admit(&request.who, request.changes.len(), Instant::now());
         admitted.map_err(SubmitError::TooMany)?;
         ask(&self.inner.requests, request, None).await
     }
 
-    /// Has the audit log say that something was refused before it was submitted: for lack of rights. When this returns, that is in the store, or
-    /// was only counted because there were too many of the same asker's.
+    /// Has the audit log say that something was refused before it was submitted: for lack of
+    /// rights. When this returns, that is in the store, or was only counted because there were
+    /// too many of the same asker's.
     ///
     /// # Errors
     /// See [`SubmitError`].
@@ -294,8 +327,9 @@ impl<S: Store + 'static> Controller<S> {
         wait(&self.inner.requests, request, None, Some(denied)).await.map(drop)
     }
 
-    /// What was committed after a revision, in order, without gaps, and then what will be. It ends when the controller is closed, and when who
-    /// reads it is so slow that what comes next is no longer kept: then one begins again with [`Self::state`].
+    /// What was committed after a revision, in order, without gaps, and then what will be. It ends
+    /// when the controller is closed, and when who reads it is so slow that what comes next is
+    /// no longer kept: then one begins again with [`Self::state`].
     ///
     /// # Errors
     /// What comes after it is no longer, or not yet, known.
@@ -308,7 +342,8 @@ impl<S: Store + 'static> Controller<S> {
         self.inner.history.watch(after, changed)
     }
 
-    /// The leadership that this controller has, and that it is told of. [`Lead::holds`] has to be asked when it counts.
+    /// The leadership that this controller has, and that it is told of. [`Lead::holds`] has to be
+    /// asked when it counts.
     pub fn lead(&self) -> watch::Receiver<Option<Lead>> {
         self.inner.lead.clone()
     }
@@ -323,7 +358,8 @@ impl<S: Store + 'static> Controller<S> {
         &self.inner.store
     }
 
-    /// Ends it for all who have a copy: gives its leadership back, answers what waits, and returns when nothing of it runs any more.
+    /// Ends it for all who have a copy: gives its leadership back, answers what waits, and returns
+    /// when nothing of it runs any more.
     pub async fn close(&self) {
         self.inner.stop.cancel();
         self.inner.tasks.wait().await;
@@ -331,7 +367,11 @@ impl<S: Store + 'static> Controller<S> {
 }
 
 /// Asks the writer.
-async fn ask(requests: &Requests, request: Request, held: Option<Held>) -> Result<Committed, SubmitError> {
+async fn ask(
+    requests: &Requests,
+    request: Request,
+    held: Option<Held>,
+) -> Result<Committed, SubmitError> {
     wait(requests, request, held, None).await
 }
 

@@ -1,16 +1,21 @@
-//! What becomes of requests, each made from the state that the one before it makes, before any of it is in the store.
+//! What becomes of requests, each made from the state that the one before it makes, before any of
+//! it is in the store.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
-use super::draft::Draft;
-use super::recorder::{Recorder, Refusal, nothing_changed, rule};
-use super::{Committed, Request, SubmitError};
-use crate::audit::Who;
-use crate::fabric::{Actor, Revision, State, Transaction, transact};
-use crate::store::{Held, Version};
+use super::{
+    Committed, Request, SubmitError,
+    draft::Draft,
+    recorder::{Recorder, Refusal, nothing_changed, rule},
+};
+use crate::{
+    audit::Who,
+    fabric::{Actor, Revision, State, Transaction, transact},
+    store::{Held, Version},
+};
 
 /// A request that waits for its answer.
 #[derive(Debug)]
@@ -102,7 +107,8 @@ pub fn version(state: &State) -> Version {
     Version(state.revision().0)
 }
 
-/// What one request would do; and if it is more than a try and changes anything, or is refused, what is committed.
+/// What one request would do; and if it is more than a try and changes anything, or is refused,
+/// what is committed.
 fn plan(recorder: &mut Recorder, state: &State, pending: &mut Pending, when: Timestamp) -> Step {
     if let Some(Denied { who, message }) = &pending.denied {
         let (who, why) = (who.clone(), ("rights".to_owned(), message.clone()));
@@ -111,8 +117,12 @@ fn plan(recorder: &mut Recorder, state: &State, pending: &mut Pending, when: Tim
     }
     let Request { who, changes, dry_run } = &mut pending.request;
     let (who, dry_run) = (who.clone(), *dry_run);
-    let transaction =
-        Transaction { who: who.clone(), when, seed: fastrand::u64(..), changes: std::mem::take(changes) };
+    let transaction = Transaction {
+        who: who.clone(),
+        when,
+        seed: fastrand::u64(..),
+        changes: std::mem::take(changes),
+    };
     let outcome = transact(state, &transaction);
     // It may have to be planned again.
     *changes = transaction.changes;
@@ -129,13 +139,18 @@ fn plan(recorder: &mut Recorder, state: &State, pending: &mut Pending, when: Tim
             return (Err(refused.into()), made);
         }
     };
-    let committed = Committed { revision: outcome.state.revision(), when, who, events: outcome.events };
+    let committed =
+        Committed { revision: outcome.state.revision(), when, who, events: outcome.events };
     if dry_run || committed.events.is_empty() {
         return (Ok(committed), None);
     }
     let asked = pending.request.changes.clone();
-    let draft =
-        Draft { committed: Arc::new(committed.clone()), held: pending.held.clone(), asked, refused: None };
+    let draft = Draft {
+        committed: Arc::new(committed.clone()),
+        held: pending.held.clone(),
+        asked,
+        refused: None,
+    };
     (Ok(committed), Some((draft, outcome.state)))
 }
 

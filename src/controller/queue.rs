@@ -1,19 +1,18 @@
-//! Requests that wait for the writer: those of people and of time in one queue, those of agents in another. The writer takes from both in turns, so
-//! that who asks for a change does not wait behind all that a thousand agents report when a controller starts, and reports are never left for good.
+//! Requests that wait for the writer: those of people and of time in one queue, those of agents in
+//! another. The writer takes from both in turns, so that who asks for a change does not wait behind
+//! all that a thousand agents report when a controller starts, and reports are never left for good.
 //!
-//! **Who asks for much waits for himself.** Of those who ask, each identity has a queue of its own, and they take turns. And of what is committed
-//! together, an operator has a part at most: what comes while it is written is in what is written next, however much another still has in its queue.
+//! **Who asks for much waits for himself.** Of those who ask, each identity has a queue of its own,
+//! and they take turns. And of what is committed together, an operator has a part at most: what
+//! comes while it is written is in what is written next, however much another still has in its
+//! queue.
 
 use std::collections::{HashMap, VecDeque};
 
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
-use super::SubmitError;
-use super::plan::Pending;
-use crate::audit::Who;
-use crate::fabric::Actor;
-use crate::identity::Identity;
-use crate::model::Name;
+use super::{SubmitError, plan::Pending};
+use crate::{audit::Who, fabric::Actor, identity::Identity, model::Name};
 
 /// Requests that wait in each queue; who comes then waits for a place.
 const PLACES: usize = 4096;
@@ -49,13 +48,18 @@ impl Requests {
     /// # Errors
     /// The writer is gone.
     pub async fn send(&self, pending: Pending) -> Result<(), SubmitError> {
-        let queue = if matches!(pending.request.who, Actor::Node(_)) { &self.reported } else { &self.asked };
+        let queue = if matches!(pending.request.who, Actor::Node(_)) {
+            &self.reported
+        } else {
+            &self.asked
+        };
         queue.send(pending).await.map_err(|_| SubmitError::Closed)
     }
 }
 
 impl Queue {
-    /// The next, as soon as there is one; none, if nobody can ask any more. Whoever gives up waiting has taken none.
+    /// The next, as soon as there is one; none, if nobody can ask any more. Whoever gives up
+    /// waiting has taken none.
     pub async fn recv(&mut self) -> Option<Pending> {
         loop {
             self.collect();
@@ -124,13 +128,20 @@ impl Turns {
         self.order.iter().find(|who| self.has_more(who)).cloned()
     }
 
-    /// Whether what comes next of somebody is in his part; what comes first is, however much it is. Only an operator has a part: what time brings
-    /// about and the owner asks for concerns all of them.
+    /// Whether what comes next of somebody is in his part; what comes first is, however much it is.
+    /// Only an operator has a part: what time brings about and the owner asks for concerns all
+    /// of them.
     fn has_more(&self, who: &Turn) -> bool {
-        let Some((requests, changes)) = self.had.get(who).filter(|_| matches!(who, Turn::Operator(_))) else {
+        let Some((requests, changes)) =
+            self.had.get(who).filter(|_| matches!(who, Turn::Operator(_)))
+        else {
             return true;
         };
-        let next = self.asked.get(who).and_then(VecDeque::front).map_or(0, |next| next.request.changes.len());
+        let next = self
+            .asked
+            .get(who)
+            .and_then(VecDeque::front)
+            .map_or(0, |next| next.request.changes.len());
         *requests < REQUESTS && changes.saturating_add(next) <= CHANGES
     }
 
@@ -170,8 +181,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::controller::Request;
-    use crate::fabric::Change;
+    use crate::{controller::Request, fabric::Change};
 
     fn pending(who: Actor) -> Pending {
         let request = Request { who, changes: Vec::new(), dry_run: false };

@@ -1,20 +1,25 @@
 //! How a state is kept in a store, and what a commit tells.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Committed, ControllerError};
-use crate::audit::{self, Tree};
-use crate::fabric::{Actor, Event, Key, Object, Revision, State};
-use crate::store::{Batch, Store, StoreError, Version, Write};
+use crate::{
+    audit::{self, Tree},
+    fabric::{Actor, Event, Key, Object, Revision, State},
+    store::{Batch, Store, StoreError, Version, Write},
+};
 
 /// The key under which each commit says what it is. No object's key begins so.
 pub const RECORD: &str = "meta/commit";
 
-/// What a commit says of itself. With what it writes, it tells the same to who was not there as [`Committed`] does to who was.
+/// What a commit says of itself. With what it writes, it tells the same to who was not there as
+/// [`Committed`] does to who was.
 #[derive(Debug, Serialize, Deserialize)]
 struct Record {
     revision: Revision,
@@ -31,7 +36,8 @@ struct Record {
 pub fn writes(committed: &Committed) -> serde_json::Result<Vec<Write>> {
     let Committed { revision, when, who, events } = committed;
     let before = events.iter().filter_map(|event| Some((event.key.clone(), event.before.clone()?)));
-    let record = Record { revision: *revision, when: *when, who: who.clone(), before: before.collect() };
+    let record =
+        Record { revision: *revision, when: *when, who: who.clone(), before: before.collect() };
     let mut all = Vec::with_capacity(events.len() + 1);
     for event in events {
         let value = event.after.as_deref().map(serde_json::to_string).transpose()?;
@@ -159,7 +165,11 @@ fn read_key(version: Version, key: &str) -> Result<Key, ControllerError> {
     })
 }
 
-fn read<'v, T: Deserialize<'v>>(version: Version, key: &str, value: &'v str) -> Result<T, ControllerError> {
+fn read<'v, T: Deserialize<'v>>(
+    version: Version,
+    key: &str,
+    value: &'v str,
+) -> Result<T, ControllerError> {
     serde_json::from_str(value).map_err(|error| ControllerError::Record {
         key: key.to_owned(),
         version,

@@ -1,20 +1,24 @@
-//! What the audit log gets of each request: an entry in the commit that makes the change, or, of one that was refused, in a commit of its own.
+//! What the audit log gets of each request: an entry in the commit that makes the change, or, of
+//! one that was refused, in a commit of its own.
 //!
-//! A commit of a refusal changes no object, and counts as a revision as others do. So it is as safe as a change, and whoever follows the store
-//! sees that nothing is missing. That whoever asks for nonsense all day does not fill the disk, refusals are limited for each asker: what is
-//! above that is only counted, and the next entry says how many there were. What was asked for is kept up to a length.
+//! A commit of a refusal changes no object, and counts as a revision as others do. So it is as safe
+//! as a change, and whoever follows the store sees that nothing is missing. That whoever asks for
+//! nonsense all day does not fill the disk, refusals are limited for each asker: what is above that
+//! is only counted, and the next entry says how many there were. What was asked for is kept up to a
+//! length.
 
-use std::collections::HashMap;
-use std::num::NonZeroU32;
+use std::{collections::HashMap, num::NonZeroU32};
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Committed;
-use crate::audit::{self, Decision, Entry, Salt, Tree, Who};
-use crate::fabric::{Change, Refused, Revision};
-use crate::store::Write;
+use crate::{
+    audit::{self, Decision, Entry, Salt, Tree, Who},
+    fabric::{Change, Refused, Revision},
+    store::Write,
+};
 
 /// Refusals of one asker that are written down at once.
 const AT_ONCE: NonZeroU32 = NonZeroU32::new(30).unwrap();
@@ -93,7 +97,8 @@ fn add(tree: &Tree, entries: Vec<Entry>) -> Result<Added, String> {
 fn shorten(entry: &mut Entry) {
     let length = Value::from(entry.asked.clone()).to_string().len();
     if length > LONGEST {
-        entry.asked = vec![json!({ "left_out": { "changes": entry.asked.len(), "bytes": length } })];
+        entry.asked =
+            vec![json!({ "left_out": { "changes": entry.asked.len(), "bytes": length } })];
     }
     if let Decision::Refused { message, .. } = &mut entry.decision
         && message.len() > LONGEST
@@ -109,6 +114,10 @@ pub fn rule(refused: &Refused) -> String {
 }
 
 /// A commit in which only an entry was written.
-pub fn nothing_changed(revision: Revision, when: Timestamp, who: &crate::fabric::Actor) -> Committed {
+pub fn nothing_changed(
+    revision: Revision,
+    when: Timestamp,
+    who: &crate::fabric::Actor,
+) -> Committed {
     Committed { revision, when, who: who.clone(), events: Vec::new() }
 }

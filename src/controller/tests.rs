@@ -5,8 +5,10 @@ mod chains;
 use std::path::Path;
 
 use super::*;
-use crate::fabric::{Expect, Key, Kind, LeaseState, LeaseStep, Owned, Rule};
-use crate::store::{Commit, Embedded, Existing};
+use crate::{
+    fabric::{Expect, Key, Kind, LeaseState, LeaseStep, Owned, Rule},
+    store::{Commit, Embedded, Existing},
+};
 
 fn settings(name: &str) -> Settings {
     Settings { name: name.to_owned(), tick: Duration::from_millis(20), ..Settings::default() }
@@ -37,7 +39,11 @@ fn segment(key: &str) -> Change {
     put(&format!("segment/{key}"), r#"{"kind":"segment","spec":{"service":"lan"}}"#, Expect::Absent)
 }
 
-async fn commits<S>(controller: &Controller<S>, after: Revision, until: Revision) -> Vec<Arc<Committed>>
+async fn commits<S>(
+    controller: &Controller<S>,
+    after: Revision,
+    until: Revision,
+) -> Vec<Arc<Committed>>
 where
     S: Store + 'static,
 {
@@ -80,9 +86,9 @@ async fn two_controllers_on_one_store_lose_nothing_and_break_no_rule() {
     // 60 segments want 40 VNIs, through either controller at once.
     let tasks = (0..60).map(|number| {
         let controller = if number % 2 == 0 { one.clone() } else { two.clone() };
-        tokio::spawn(
-            async move { controller.submit(request(vec![segment(&format!("alder/s{number}"))])).await },
-        )
+        tokio::spawn(async move {
+            controller.submit(request(vec![segment(&format!("alder/s{number}"))])).await
+        })
     });
     let mut made = 0;
     for task in tasks.collect::<Vec<_>>() {
@@ -96,7 +102,8 @@ async fn two_controllers_on_one_store_lose_nothing_and_break_no_rule() {
     }
     assert_eq!(made, 40);
     let last = Revision(41);
-    let (by_one, by_two) = (commits(&one, Revision(0), last).await, commits(&two, Revision(0), last).await);
+    let (by_one, by_two) =
+        (commits(&one, Revision(0), last).await, commits(&two, Revision(0), last).await);
     assert_eq!(by_one, by_two);
     assert!(one.state().objects().eq(two.state().objects()));
     assert!(by_one.iter().map(|commit| commit.revision.0).eq(1..=41));
@@ -108,7 +115,8 @@ async fn a_dry_run_says_what_would_be_and_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let controller = controller(&store(dir.path()), "one").await;
     let dry = |changes| Request { dry_run: true, ..request(changes) };
-    let would = controller.submit(dry(vec![operator("alder", 100), segment("alder/lan")])).await.unwrap();
+    let would =
+        controller.submit(dry(vec![operator("alder", 100), segment("alder/lan")])).await.unwrap();
     assert_eq!((would.revision, would.events.len()), (Revision(1), 2));
     let refused = controller.submit(dry(vec![segment("birch/lan")])).await.unwrap_err();
     assert!(matches!(refused, SubmitError::Refused(refused) if refused.rule == Rule::Vni));
@@ -134,7 +142,10 @@ async fn a_watch_goes_on_from_a_revision_and_says_when_it_cannot() {
     let controller = Controller::open(Arc::clone(&store), few).await.unwrap();
     let mut slow = controller.watch(Revision(0)).unwrap();
     for number in 1..=6 {
-        controller.submit(request(vec![operator(&format!("o{number}"), number * 100)])).await.unwrap();
+        controller
+            .submit(request(vec![operator(&format!("o{number}"), number * 100)]))
+            .await
+            .unwrap();
     }
     let seen = commits(&controller, Revision(3), Revision(6)).await;
     assert!(seen.iter().map(|commit| commit.revision.0).eq(4..=6));
@@ -170,7 +181,8 @@ async fn what_another_hand_wrote_is_said_and_not_followed() {
         let store = store(dir.path());
         let running = controller(&store, "running").await;
         write(&store, key, value).await;
-        let error = Controller::open(Arc::clone(&store), settings("new")).await.unwrap_err().to_string();
+        let error =
+            Controller::open(Arc::clone(&store), settings("new")).await.unwrap_err().to_string();
         assert!(error.contains(named) && error.contains("at version 1"), "{error}");
         let mut now = running.inner.now.clone();
         now.wait_for(|now| now.broken.is_some()).await.unwrap();
@@ -209,7 +221,8 @@ async fn a_store_whose_objects_break_a_rule_is_not_opened() {
         }
         broken.entries.retain(|(at, _)| !(at == key && from.is_empty()));
         let store =
-            Embedded::import(&dir.path().join(format!("{index}.db")), &broken, Existing::Refuse).unwrap();
+            Embedded::import(&dir.path().join(format!("{index}.db")), &broken, Existing::Refuse)
+                .unwrap();
         let error = Controller::open(store, settings("new")).await.unwrap_err().to_string();
         assert!(error.contains(what), "{error}");
     }
@@ -232,7 +245,8 @@ async fn one_leads_and_lets_time_pass_and_the_next_has_a_larger_term() {
     let mut changes: Vec<_> = site.iter().map(|(key, spec)| put(key, spec, Expect::Any)).collect();
     let until = Timestamp::now().checked_add(jiff::SignedDuration::from_millis(300)).unwrap();
     let lease = Owned { operator: "alder".parse().unwrap(), name: "l1".parse().unwrap() };
-    let spec = format!(r#"{{"kind":"lease","spec":{{"server":"s1","until":"{until}","quarantine":0}}}}"#);
+    let spec =
+        format!(r#"{{"kind":"lease","spec":{{"server":"s1","until":"{until}","quarantine":0}}}}"#);
     changes.extend([
         operator("alder", 100),
         put("lease/alder/l1", &spec, Expect::Any),
@@ -261,7 +275,8 @@ async fn what_a_deposed_leader_asks_is_not_done() {
     let one = controller(&store, "one").await;
     let held = Held { name: "controller".to_owned(), holder: "somebody".to_owned(), term: 0 };
     let pending = ask(&one.inner.requests, request(vec![operator("alder", 100)]), Some(held));
-    let others = (0..20).map(|n| one.submit(request(vec![operator(&format!("o{n}"), 1000 + n * 100)])));
+    let others =
+        (0..20).map(|n| one.submit(request(vec![operator(&format!("o{n}"), 1000 + n * 100)])));
     let (deposed, others) = futures::join!(pending, futures::future::join_all(others));
     assert!(matches!(deposed, Err(SubmitError::Deposed)));
     assert!(others.into_iter().all(|other| other.is_ok()));
@@ -284,11 +299,13 @@ async fn what_is_on_trial_is_taken_back_though_who_led_when_it_was_asked_is_gone
     let store = store(dir.path());
     let (one, two) = (controller(&store, "one").await, controller(&store, "two").await);
     one.submit(request(vec![operator("alder", 100)])).await.unwrap();
-    let made = one.submit(on_trial(vec![operator("alder", 200), segment("alder/lan")], 1)).await.unwrap();
+    let made =
+        one.submit(on_trial(vec![operator("alder", 200), segment("alder/lan")], 1)).await.unwrap();
     assert!(made.events.iter().any(|event| event.key == Key::Trial(None)));
     one.close().await;
     let mut now = two.inner.now.clone();
-    let last = now.wait_for(|now| now.state.revision() > made.revision).await.unwrap().state.clone();
+    let last =
+        now.wait_for(|now| now.state.revision() > made.revision).await.unwrap().state.clone();
     let back = commits(&two, made.revision, last.revision()).await.remove(0);
     assert_eq!(back.who, Actor::Controller);
     let deadline = made.when.checked_add(jiff::SignedDuration::from_secs(1)).unwrap();

@@ -1,28 +1,40 @@
-//! The task that changes the state: by what is asked here, and by what other controllers have written.
+//! The task that changes the state: by what is asked here, and by what other controllers have
+//! written.
 //!
-//! While a chain of commits is being synced, the requests that come meanwhile are planned from the state that it will make, so that neither this
-//! task nor the store waits for the other (but where several controllers write). If the chain is not made as it was planned, all that rests on it is planned again.
+//! While a chain of commits is being synced, the requests that come meanwhile are planned from the
+//! state that it will make, so that neither this task nor the store waits for the other (but where
+//! several controllers write). If the chain is not made as it was planned, all that rests on it is
+//! planned again.
 
-use std::pin::Pin;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::budget::Budgets;
-use super::draft::{self, Draft};
-use super::plan::{Chain, Pending, Planned, version};
-use super::queue::Queue;
-use super::recorder::Recorder;
-use super::{ControllerError, Now, SubmitError, history, record};
-use crate::audit::{Signer, Tree};
-use crate::fabric::State;
-use crate::store::{Batch, Store, StoreError, Version, Write};
+use super::{
+    ControllerError, Now, SubmitError,
+    budget::Budgets,
+    draft::{self, Draft},
+    history,
+    plan::{Chain, Pending, Planned, version},
+    queue::Queue,
+    record,
+    recorder::Recorder,
+};
+use crate::{
+    audit::{Signer, Tree},
+    fabric::State,
+    store::{Batch, Store, StoreError, Version, Write},
+};
 
 /// Requests that are committed together, at most.
 const TOGETHER: usize = 256;
-/// Objects that these change: when there are more, no further request is added. It bounds how long the next one waits.
+/// Objects that these change: when there are more, no further request is added. It bounds how long
+/// the next one waits.
 const OBJECTS: usize = 1024;
 /// After how long a store that failed is asked again for what others wrote.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -83,7 +95,9 @@ async fn fly<S: Store>(
             let (commits, error) = store.commit_all(commits).await;
             Made { commits, error, trees }
         }
-        Err(what) => Made::nothing(Some(StoreError::Failed(format!("{what}; nothing was committed")))),
+        Err(what) => {
+            Made::nothing(Some(StoreError::Failed(format!("{what}; nothing was committed"))))
+        }
     }
 }
 
@@ -110,7 +124,19 @@ impl<S: Store + 'static> Writer<S> {
     ) -> Self {
         let state = say.borrow().state.clone();
         let (recorder, next) = (Recorder::default(), Chain::after(&state));
-        Self { store, state, say, history, tries, recorder, signer, budgets, tree, flight: None, next }
+        Self {
+            store,
+            state,
+            say,
+            history,
+            tries,
+            recorder,
+            signer,
+            budgets,
+            tree,
+            flight: None,
+            next,
+        }
     }
 
     /// Runs until it is told to stop; what waits then is told that the controller was closed.
@@ -119,7 +145,8 @@ impl<S: Store + 'static> Writer<S> {
             tracing::error!(error = %broken, "this controller stops");
             let broken = Arc::new(broken);
             self.say.send_modify(|now| now.broken = Some(Arc::clone(&broken)));
-            let refuse = |pending: Pending| pending.answer(Err(SubmitError::Broken(Arc::clone(&broken))));
+            let refuse =
+                |pending: Pending| pending.answer(Err(SubmitError::Broken(Arc::clone(&broken))));
             self.next.into_pending().for_each(refuse);
             loop {
                 tokio::select! {
@@ -186,7 +213,8 @@ impl<S: Store + 'static> Writer<S> {
 
     /// Begins to commit what is planned; answers it, if there is nothing to commit.
     async fn launch(&mut self) -> Result<(), ControllerError> {
-        // What rests on no commit may rest on what is no longer so: on another controller the answer may have changed already.
+        // What rests on no commit may rest on what is no longer so: on another controller the
+        // answer may have changed already.
         if self.next.answers_from_before() {
             match self.store.version().await {
                 Ok(is) if is != version(&self.state) => {
@@ -303,7 +331,10 @@ impl<S: Store + 'static> Writer<S> {
     }
 
     /// Takes over what others wrote.
-    async fn learn(&mut self, batches: Result<Vec<Batch>, StoreError>) -> Result<(), ControllerError> {
+    async fn learn(
+        &mut self,
+        batches: Result<Vec<Batch>, StoreError>,
+    ) -> Result<(), ControllerError> {
         match batches {
             Ok(batches) => {
                 for batch in batches {

@@ -1,7 +1,7 @@
 //! Where the running kernel keeps a struct's fields, by its BTF (`Documentation/bpf/btf.rst`).
 //!
-//! Ours, since `aya-obj` keeps what it reads of types to itself, and `btf-rs` is under a licence (LGPL) that a single
-//! binary with MIT parts can hardly keep.
+//! Ours, since `aya-obj` keeps what it reads of types to itself, and `btf-rs` is under a licence
+//! (LGPL) that a single binary with MIT parts can hardly keep.
 
 use std::{collections::HashMap, fs, io, path::Path};
 
@@ -23,7 +23,9 @@ pub enum BtfError {
     #[error("{KERNEL}: no BTF of version 1")]
     Malformed,
     /// A field that the programs read is not there.
-    #[error("{KERNEL}: `struct {owner}` has no `{field}` where it could be used: this kernel is not known")]
+    #[error(
+        "{KERNEL}: `struct {owner}` has no `{field}` where it could be used: this kernel is not known"
+    )]
     Missing {
         /// The struct.
         owner: &'static str,

@@ -1,7 +1,9 @@
-//! From what the file says to what the tables should hold. Pure: the same input gives the same tables.
+//! From what the file says to what the tables should hold. Pure: the same input gives the same
+//! tables.
 //!
-//! Ids are kept for what stays, so that it is not touched. A segment's uid is never given out twice, whatever becomes of its VNI: what was
-//! learned under the old one is unreachable under the new.
+//! Ids are kept for what stays, so that it is not touched. A segment's uid is never given out
+//! twice, whatever becomes of its VNI: what was learned under the old one is unreachable under the
+//! new.
 
 mod guards;
 
@@ -11,8 +13,8 @@ use std::{
 };
 
 use sillon_abi::{
-    Addr, Attachment, ClassKey, Exit, FdbKey, FloodKey, Guards, Label, NodeEntry, PortEntry, Role, Segment,
-    TunnelEntry, TunnelKey,
+    Addr, Attachment, ClassKey, Exit, FdbKey, FloodKey, Guards, Label, NodeEntry, PortEntry, Role,
+    Segment, TunnelEntry, TunnelKey,
 };
 
 use super::{
@@ -63,11 +65,14 @@ pub enum CompileError {
         room: usize,
     },
     /// No number is left for a new segment, and none may be used again.
-    #[error("every number that a segment can have was given out once; flush the node, which begins anew")]
+    #[error(
+        "every number that a segment can have was given out once; flush the node, which begins anew"
+    )]
     OutOfUids,
 }
 
-/// The tables for `config` on `devices` (by port name; a port without a device is left out), keeping ids of `previous`.
+/// The tables for `config` on `devices` (by port name; a port without a device is left out),
+/// keeping ids of `previous`.
 ///
 /// # Errors
 /// There is more than the maps have room for.
@@ -133,9 +138,11 @@ fn free_ids(taken: impl IntoIterator<Item = u32>) -> impl Iterator<Item = u32> {
     (1..).filter(move |id| !taken.contains(id))
 }
 
-/// Ids that nothing has, and something still mentions, since it could not be removed: it must not mean who comes next.
+/// Ids that nothing has, and something still mentions, since it could not be removed: it must not
+/// mean who comes next.
 fn strays(tables: &Tables) -> BTreeSet<u32> {
-    let of_exits = tables.macs.values().chain(tables.bindings.values().map(|binding| &binding.exit));
+    let of_exits =
+        tables.macs.values().chain(tables.bindings.values().map(|binding| &binding.exit));
     let of_exits = of_exits.filter(|exit| !exit.is_remote()).map(|exit| exit.id());
     let listed = tables.prefixes.iter().map(|(_, key)| key.attachment());
     let listed = listed.chain(tables.ethertypes.iter().map(|key| key.attachment));
@@ -165,7 +172,8 @@ impl<'a> Named<'a> {
     }
 }
 
-/// By what a segment is the same as before: a segment keeps its uid as long as it is the same operator's, by name, VNI and service.
+/// By what a segment is the same as before: a segment keeps its uid as long as it is the same
+/// operator's, by name, VNI and service.
 pub(crate) type Identity = ([u8; 64], [u8; 64], u32, u8);
 
 fn label(segment: &model::Segment) -> Label {
@@ -244,8 +252,13 @@ impl Compiler<'_> {
     }
 
     fn remotes(&mut self) {
-        let wanted: BTreeSet<Addr> =
-            self.config.segments.iter().flat_map(|segment| &segment.remotes).map(|ip| addr(*ip)).collect();
+        let wanted: BTreeSet<Addr> = self
+            .config
+            .segments
+            .iter()
+            .flat_map(|segment| &segment.remotes)
+            .map(|ip| addr(*ip))
+            .collect();
         let previous: BTreeMap<Addr, u32> =
             self.previous.remotes.iter().map(|(id, addr)| (*addr, *id)).collect();
         let mut free = free_ids(self.previous.remotes.keys().copied());
@@ -256,19 +269,27 @@ impl Compiler<'_> {
         }
     }
 
-    /// An attachment keeps its id as long as it is the same segment in the same class. A new one gets an id that nothing had
-    /// before, as long as there are such: whatever still holds an old one finds a free slot.
+    /// An attachment keeps its id as long as it is the same segment in the same class. A new one
+    /// gets an id that nothing had before, as long as there are such: whatever still holds an
+    /// old one finds a free slot.
     fn attachments(&mut self) {
-        let previous: HashMap<(u32, ClassKey), u32> =
-            self.previous.attachments.iter().map(|(id, entry)| ((entry.segment, entry.class), *id)).collect();
-        let mut free = free_ids(self.previous.attachments.keys().copied().chain(strays(self.previous)));
+        let previous: HashMap<(u32, ClassKey), u32> = self
+            .previous
+            .attachments
+            .iter()
+            .map(|(id, entry)| ((entry.segment, entry.class), *id))
+            .collect();
+        let mut free =
+            free_ids(self.previous.attachments.keys().copied().chain(strays(self.previous)));
         // Maps that are made of all entries at once are made many times as fast as entry by entry.
         let (mut attachments, mut rates_of) = (Vec::new(), Vec::new());
         for attachment in &self.config.attachments {
             let Some(device) = self.devices.get(attachment.port.as_str()) else { continue };
             let Some((uid, segment)) = self.segment(&attachment.segment) else { continue };
             let class = class(device.ifindex, attachment.encap);
-            let Some(id) = previous.get(&(uid, class)).copied().or_else(|| free.next()) else { continue };
+            let Some(id) = previous.get(&(uid, class)).copied().or_else(|| free.next()) else {
+                continue;
+            };
             let rates = rates::of(attachment, &self.named.profiles);
             let shared = self.named.shared(attachment.segment.as_str());
             let entry = Attachment {
@@ -293,8 +314,10 @@ impl Compiler<'_> {
         }
         self.tables.attachments = attachments.into_iter().collect();
         self.tables.rates = rates_of.into_iter().collect();
-        let classes = self.tables.attachments.iter().map(|(id, attachment)| (attachment.class, *id));
-        self.tables.classes = classes.filter(|(class, _)| class.encap() != sillon_abi::Encap::Port).collect();
+        let classes =
+            self.tables.attachments.iter().map(|(id, attachment)| (attachment.class, *id));
+        self.tables.classes =
+            classes.filter(|(class, _)| class.encap() != sillon_abi::Encap::Port).collect();
     }
 
     fn segment(&self, name: &model::Name) -> Option<(u32, Segment)> {
@@ -315,18 +338,21 @@ impl Compiler<'_> {
         }
     }
 
-    /// All points of each segment: attachments, then IPv4 remotes, then IPv6 remotes (the order that the flood wants).
+    /// All points of each segment: attachments, then IPv4 remotes, then IPv6 remotes (the order
+    /// that the flood wants).
     fn points(&self) -> BTreeMap<u32, Vec<Exit>> {
         let mut points: BTreeMap<u32, Vec<Exit>> = BTreeMap::new();
         for (id, attachment) in &self.tables.attachments {
             points.entry(attachment.segment).or_default().push(Exit::attachment(*id));
         }
-        let ids: BTreeMap<Addr, u32> = self.tables.remotes.iter().map(|(id, addr)| (*addr, *id)).collect();
+        let ids: BTreeMap<Addr, u32> =
+            self.tables.remotes.iter().map(|(id, addr)| (*addr, *id)).collect();
         for segment in &self.config.segments {
             let Some(uid) = self.tables.vnis.get(&segment.vni.get()) else { continue };
             let mut remotes = segment.remotes.clone();
             remotes.sort_by_key(|ip| (ip.is_ipv6(), *ip));
-            let exits = remotes.into_iter().filter_map(|ip| ids.get(&addr(ip))).map(|id| Exit::remote(*id));
+            let exits =
+                remotes.into_iter().filter_map(|ip| ids.get(&addr(ip))).map(|id| Exit::remote(*id));
             points.entry(*uid).or_default().extend(exits);
         }
         points
@@ -338,7 +364,8 @@ impl Compiler<'_> {
             let is_line = segment.service == LINE;
             let label = self.tables.labels.get(uid);
             let guards = label.map_or(0, |label| self.named.shared(&unpadded(&label.segment)));
-            let attached = exits.iter().copied().find(|exit| !exit.is_remote()).unwrap_or(Exit::NONE);
+            let attached =
+                exits.iter().copied().find(|exit| !exit.is_remote()).unwrap_or(Exit::NONE);
             for remote in exits.iter().filter(|exit| exit.is_remote()) {
                 let Some(source) = self.tables.remotes.get(&remote.id()) else { continue };
                 let key = TunnelKey::new(segment.vni, *source);
@@ -359,7 +386,8 @@ impl Compiler<'_> {
         }
     }
 
-    /// A list that is the same as before stays; a changed one is a new list, which the segment is switched to.
+    /// A list that is the same as before stays; a changed one is a new list, which the segment is
+    /// switched to.
     fn flood_lists(&mut self) {
         let mut flood = Vec::new();
         for (uid, segment) in &mut self.tables.segments {
@@ -395,7 +423,8 @@ impl Compiler<'_> {
             let bare = bare_port(&self.config.node, port, *device);
             let entry = PortEntry {
                 whole: whole.get(&device.ifindex).copied().unwrap_or(0),
-                flags: bare.flags | if peers.contains(&device.ifindex) { PortEntry::PEERS } else { 0 },
+                flags: bare.flags
+                    | if peers.contains(&device.ifindex) { PortEntry::PEERS } else { 0 },
                 ..bare
             };
             self.tables.ports.insert(device.ifindex, entry);

@@ -1,5 +1,6 @@
-//! Links by their pins: where one is, and taking its program off at once. A link whose last pin is removed goes too, but some time later, when a kernel worker gets to it
-//! (`bpf_link_put` in kernel/bpf/syscall.c); until then its program would still run. aya has no call for this.
+//! Links by their pins: where one is, and taking its program off at once. A link whose last pin is
+//! removed goes too, but some time later, when a kernel worker gets to it (`bpf_link_put` in
+//! kernel/bpf/syscall.c); until then its program would still run. aya has no call for this.
 #![allow(unsafe_code)]
 
 use std::{
@@ -88,10 +89,16 @@ pub fn attached_at(path: &Path) -> io::Result<Option<Attached>> {
         len: u32::try_from(size_of::<LinkInfo>()).map_err(io::Error::other)?,
         info: (&raw mut info) as u64,
     };
-    // SAFETY: `attr` is what this command reads, and the kernel writes no more than `len` bytes of `info`, which lives until the call is over.
+    // SAFETY: `attr` is what this command reads, and the kernel writes no more than `len` bytes of
+    // `info`, which lives until the call is over.
     unsafe { raw::bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr) }?;
     let LinkInfo { ifindex, program, kind, attach_type: side, .. } = info;
-    Ok(Some(Attached { ifindex, program, kind, side: if kind == Attached::TCX { side } else { 0 } }))
+    Ok(Some(Attached {
+        ifindex,
+        program,
+        kind,
+        side: if kind == Attached::TCX { side } else { 0 },
+    }))
 }
 
 /// Detaches the link that is pinned at `path`; the pin stays. Nothing to do where there is none.

@@ -1,23 +1,26 @@
-//! From the tables as they are to the tables as they should be: first down to what they have in common, then up to the new ones.
+//! From the tables as they are to the tables as they should be: first down to what they have in
+//! common, then up to the new ones.
 //!
-//! Whoever leaves a segment must not reach who joins it, nor the other way round. So all that goes is gone (the referrers first, then,
-//! after every program that may still hold them has ended ([`Op::Barrier`]), what was learned of them, then what they referred to)
-//! before the first that is new comes. What stays is not touched meanwhile: each moment's tables send its frames where the old or the new
-//! ones do.
+//! Whoever leaves a segment must not reach who joins it, nor the other way round. So all that goes
+//! is gone (the referrers first, then, after every program that may still hold them has ended
+//! ([`Op::Barrier`]), what was learned of them, then what they referred to) before the first that
+//! is new comes. What stays is not touched meanwhile: each moment's tables send its frames where
+//! the old or the new ones do.
 
 mod way;
 
 use std::{borrow::Cow, collections::BTreeSet};
 
 use sillon_abi::{
-    Addr, Attachment, Binding, BindingKey, ClassKey, EthertypeKey, Exit, FdbKey, FloodKey, Label, Mac,
-    NodeEntry, PortEntry, PortRecord, PrefixKey, Rates, Segment, TunnelEntry, TunnelKey,
+    Addr, Attachment, Binding, BindingKey, ClassKey, EthertypeKey, Exit, FdbKey, FloodKey, Label,
+    Mac, NodeEntry, PortEntry, PortRecord, PrefixKey, Rates, Segment, TunnelEntry, TunnelKey,
 };
 
 use self::way::{FloodLists, Stage, Way};
 use super::tables::{Lists, Tables};
 
-/// One step. What is large in it has a place of its own: a change may be some hundred thousand small steps.
+/// One step. What is large in it has a place of its own: a change may be some hundred thousand
+/// small steps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
     /// Write the node's own entry.
@@ -62,7 +65,8 @@ pub enum Op {
     Forget,
     /// Wait until no program runs that began before this.
     Barrier,
-    /// Forget what was learned of all but these (segment uid, exit) pairs, and what was decided by it.
+    /// Forget what was learned of all but these (segment uid, exit) pairs, and what was decided by
+    /// it.
     PurgeFdb(BTreeSet<(u32, Exit)>),
     /// Forget who was heard to have which address, but for what was heard at these.
     PurgeBindings(BTreeSet<(u32, Exit)>),
@@ -116,7 +120,8 @@ pub enum Freshness {
 pub struct Steps {
     /// Down to what both have: what goes is gone after them.
     pub down: Vec<Op>,
-    /// What will be referred to. Not to be taken unless every frame that began before `down` has ended.
+    /// What will be referred to. Not to be taken unless every frame that began before `down` has
+    /// ended.
     pub refer: Vec<Op>,
     /// What refers to it: from here on, what is new carries frames.
     pub switch: Vec<Op>,
@@ -204,19 +209,28 @@ struct Ways {
 }
 
 impl Ways {
-    /// In between, what both have is as it is in `old`; of the ids, those that are free in both are.
+    /// In between, what both have is as it is in `old`; of the ids, those that are free in both
+    /// are.
     fn new(old: &Tables, new: &Tables) -> Self {
         let stays = |id: u32| new.attachments.contains_key(&id);
         let mut lists = FloodLists::default();
         Self {
-            node: NodeEntry { next_uid: new.node.next_uid, next_list: new.node.next_list, ..old.node },
+            node: NodeEntry {
+                next_uid: new.node.next_uid,
+                next_list: new.node.next_list,
+                ..old.node
+            },
             ports: Way::between(&old.ports, &new.ports, |_, old, new| {
                 let new = new.filter(|new| new.role == old.role)?;
-                Some(PortEntry { whole: if new.whole == old.whole { old.whole } else { 0 }, ..*old })
+                Some(PortEntry {
+                    whole: if new.whole == old.whole { old.whole } else { 0 },
+                    ..*old
+                })
             }),
             records: Way::kept(&old.records, &new.records, |_, _| true),
             classes: Way::kept(&old.classes, &new.classes, u32::eq),
-            // Whoever is a leaf before or after is one in between: a frame of a root that is to be a leaf must not find a leaf that joins.
+            // Whoever is a leaf before or after is one in between: a frame of a root that is to be
+            // a leaf must not find a leaf that joins.
             attachments: Way::between(&old.attachments, &new.attachments, |_, old, new| {
                 Some(Attachment { leaf: old.leaf | new?.leaf, ..*old })
             }),
@@ -233,11 +247,18 @@ impl Ways {
             flood: lists.way(&old.flood, &new.flood),
             devices: Way::of_sets(&old.devices, &new.devices, |_, is_wanted| is_wanted),
             tc_devices: Way::of_sets(&old.tc_devices, &new.tc_devices, |_, is_wanted| is_wanted),
-            // As long as the guards ask for them: an attachment that stays loses no frame while its lists change.
-            macs: Way::between(&old.macs, &new.macs, |_, exit, _| stays(exit.id()).then_some(*exit)),
+            // As long as the guards ask for them: an attachment that stays loses no frame while its
+            // lists change.
+            macs: Way::between(&old.macs, &new.macs, |_, exit, _| {
+                stays(exit.id()).then_some(*exit)
+            }),
             own_macs: Way::of_sets(&old.own_macs, &new.own_macs, |_, _| true),
-            prefixes: Way::of_sets(&old.prefixes, &new.prefixes, |(_, key), _| stays(key.attachment())),
-            ethertypes: Way::of_sets(&old.ethertypes, &new.ethertypes, |key, _| stays(key.attachment)),
+            prefixes: Way::of_sets(&old.prefixes, &new.prefixes, |(_, key), _| {
+                stays(key.attachment())
+            }),
+            ethertypes: Way::of_sets(&old.ethertypes, &new.ethertypes, |key, _| {
+                stays(key.attachment)
+            }),
             bindings: Way::kept(&old.bindings, &new.bindings, Binding::eq),
         }
     }
@@ -292,7 +313,8 @@ impl Ways {
             ops.push(Op::PurgeFdb(points.exits()));
             let claimants = points.claimants();
             if !old.claimants().is_subset(&claimants) {
-                // Claims are heard also of who recalls a decision, which the last step voids for those that begin after it.
+                // Claims are heard also of who recalls a decision, which the last step voids for
+                // those that begin after it.
                 ops.extend([Op::Barrier, Op::PurgeBindings(claimants)]);
             }
         }
@@ -348,7 +370,8 @@ impl Ways {
         ops.extend(self.tc_devices.set().map(|(ifindex, ())| Op::AddTcDevice(ifindex)));
         ops.extend(self.rates.set().map(|(id, rates)| Op::SetRates(id, Box::new(rates))));
         // A list refers to its attachment, and an attachment that stays to its list.
-        let set = |freshness| move |(id, it): &(u32, Attachment)| Op::SetAttachment(*id, *it, freshness);
+        let set =
+            |freshness| move |(id, it): &(u32, Attachment)| Op::SetAttachment(*id, *it, freshness);
         ops.extend(self.attachments.fresh.iter().map(set(Freshness::New)));
         self.add_listed(ops);
         ops.extend(self.attachments.widened.iter().map(set(Freshness::Changed)));

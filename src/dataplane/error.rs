@@ -100,7 +100,8 @@ pub enum DataplaneError {
     },
 }
 
-/// The likely cause of an errno that stands anywhere in a chain of errors, as an addition to its message.
+/// The likely cause of an errno that stands anywhere in a chain of errors, as an addition to its
+/// message.
 fn hint(error: &(dyn std::error::Error + 'static)) -> String {
     let mut next = Some(error);
     while let Some(error) = next {

@@ -1,5 +1,6 @@
-//! What the kernel says of the programs on a node's ports: where its links are, which programs are in them, what these read, and what else stands
-//! on the same hooks. As values, for [`super::verify`] to judge.
+//! What the kernel says of the programs on a node's ports: where its links are, which programs are
+//! in them, what these read, and what else stands on the same hooks. As values, for
+//! [`super::verify`] to judge.
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
@@ -70,10 +71,16 @@ impl Hooks {
             hooks.link(&entry.path())?;
         }
         for ifindex in ports {
-            for (side, number) in [(Side::Ingress, Attached::INGRESS), (Side::Egress, Attached::EGRESS)] {
-                let failed =
-                    |source| DataplaneError::Io { path: format!("tcx of #{ifindex}").into(), source };
-                hooks.chains.insert((ifindex, side), query::programs(ifindex, number).map_err(failed)?);
+            for (side, number) in
+                [(Side::Ingress, Attached::INGRESS), (Side::Egress, Attached::EGRESS)]
+            {
+                let failed = |source| DataplaneError::Io {
+                    path: format!("tcx of #{ifindex}").into(),
+                    source,
+                };
+                hooks
+                    .chains
+                    .insert((ifindex, side), query::programs(ifindex, number).map_err(failed)?);
             }
         }
         hooks.programs()?;
@@ -87,8 +94,9 @@ impl Hooks {
     fn link(&mut self, path: &Path) -> Result<(), DataplaneError> {
         let failed = |source| DataplaneError::Io { path: path.to_owned(), source };
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let key =
-            name.rsplit_once('-').and_then(|(kind, number)| Some((number.parse().ok()?, kind.to_owned())));
+        let key = name
+            .rsplit_once('-')
+            .and_then(|(kind, number)| Some((number.parse().ok()?, kind.to_owned())));
         match (key, attached_at(path)) {
             (Some(key), Ok(Some(link))) => drop(self.links.insert(key, link)),
             // It went just now.
@@ -104,9 +112,11 @@ impl Hooks {
         let linked = self.links.values().map(|link| link.program);
         let wanted: BTreeSet<u32> = linked.chain(self.chains.values().flatten().copied()).collect();
         for id in wanted {
-            let failed = |source| DataplaneError::Io { path: format!("program #{id}").into(), source };
+            let failed =
+                |source| DataplaneError::Io { path: format!("program #{id}").into(), source };
             // One that is gone meanwhile is on no port.
-            let Some(query::Program { tag, name, maps }) = query::program(id).map_err(failed)? else {
+            let Some(query::Program { tag, name, maps }) = query::program(id).map_err(failed)?
+            else {
                 continue;
             };
             for id in &maps {

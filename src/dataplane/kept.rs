@@ -1,7 +1,10 @@
-//! What a node was last told, kept beside its maps, so that who asks without the agent knows what they should hold.
+//! What a node was last told, kept beside its maps, so that who asks without the agent knows what
+//! they should hold.
 //!
-//! It is an array in the kernel, pinned like the maps and frozen: it is replaced as a whole by each change. Who may write to maps may replace it, too: it
-//! shows what one write has changed, and not what somebody has done who makes maps and this agree. An agent that runs does not read it; it knows.
+//! It is an array in the kernel, pinned like the maps and frozen: it is replaced as a whole by each
+//! change. Who may write to maps may replace it, too: it shows what one write has changed, and not
+//! what somebody has done who makes maps and this agree. An agent that runs does not read it; it
+//! knows.
 
 use serde::{Deserialize, Serialize};
 use sillon_abi::NodeEntry;

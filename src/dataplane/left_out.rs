@@ -1,5 +1,6 @@
-//! What of a node's file is not carried out on the node now. Whatever does not fit is left out by itself, so that what one operator asks for never
-//! stops another; and it is told with its reason, to whoever runs the node and to whoever asked for it.
+//! What of a node's file is not carried out on the node now. Whatever does not fit is left out by
+//! itself, so that what one operator asks for never stops another; and it is told with its reason,
+//! to whoever runs the node and to whoever asked for it.
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
-//! The programs on the ports. Links are pinned: they outlive the agent, and a new agent replaces the program in them at one blow.
+//! The programs on the ports. Links are pinned: they outlive the agent, and a new agent replaces
+//! the program in them at one blow.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -102,7 +103,8 @@ pub struct Target<'a> {
 /// All kinds of links that are on a port's own device, the pipeline's first.
 const KINDS: [&str; 4] = ["xdp", "tc", "ingress", "egress"];
 
-/// The kinds of links of a port, the pipeline first. The pipeline's is `xdp` or `tc`; `apart` is on the loopback device, for all ports that need it.
+/// The kinds of links of a port, the pipeline first. The pipeline's is `xdp` or `tc`; `apart` is on
+/// the loopback device, for all ports that need it.
 pub fn kinds(role: Role, is_at_tc: bool) -> impl Iterator<Item = &'static str> {
     let pipeline = if is_at_tc { "tc" } else { "xdp" };
     [pipeline, "ingress", "egress", "apart"].into_iter().filter(move |kind| match *kind {
@@ -131,7 +133,8 @@ pub fn is_complete(pins: &Pins, ifindex: u32, port: &PortEntry) -> bool {
     kinds(role, port.is_at_tc()).all(|kind| pin(pins, kind, ifindex).exists())
 }
 
-/// Of each device on which the pipeline is at XDP, whether that takes frames in several pieces (multi-buffer).
+/// Of each device on which the pipeline is at XDP, whether that takes frames in several pieces
+/// (multi-buffer).
 ///
 /// # Errors
 /// The kernel does not say what is loaded, or where.
@@ -152,7 +155,9 @@ pub fn multi_buffer(pins: &Pins) -> Result<BTreeMap<u32, bool>, DataplaneError> 
         let path = entry.path();
         let is_xdp = entry.file_name().to_string_lossy().starts_with("xdp-");
         let failed = |source| DataplaneError::Io { path: path.clone(), source };
-        if is_xdp && let Some(Attached { ifindex, program, .. }) = attached_at(&path).map_err(failed)? {
+        if is_xdp
+            && let Some(Attached { ifindex, program, .. }) = attached_at(&path).map_err(failed)?
+        {
             ports.insert(ifindex, taking.contains(&program));
         }
     }
@@ -164,7 +169,8 @@ pub fn is_attached(pins: &Pins, ifindex: u32) -> bool {
     ["xdp", "tc"].iter().any(|kind| pin(pins, kind, ifindex).exists())
 }
 
-/// Whether links are pinned for a device, and all of them are of one that is gone: a link does not move to another device that gets the number.
+/// Whether links are pinned for a device, and all of them are of one that is gone: a link does not
+/// move to another device that gets the number.
 pub fn is_severed(pins: &Pins, ifindex: u32) -> bool {
     let links = KINDS.iter().map(|kind| attached_at(&pin(pins, kind, ifindex)));
     let mut pinned = links.filter(|link| !matches!(link, Ok(None))).peekable();
@@ -180,17 +186,25 @@ pub fn devices(pins: &Pins) -> BTreeSet<u32> {
     ports.filter(|ifindex| *ifindex != LOOPBACK).collect()
 }
 
-/// Puts the programs on a port, or replaces those that an earlier agent put there. The pipeline comes last: until then the port carries nothing that it
-/// would hand over.
+/// Puts the programs on a port, or replaces those that an earlier agent put there. The pipeline
+/// comes last: until then the port carries nothing that it would hand over.
 ///
 /// # Errors
 /// The kernel refuses; what was attached by this call stays and is found by the next.
-pub fn attach(pins: &Pins, programs: &mut Programs, target: Target<'_>) -> Result<(), DataplaneError> {
+pub fn attach(
+    pins: &Pins,
+    programs: &mut Programs,
+    target: Target<'_>,
+) -> Result<(), DataplaneError> {
     let named = |source| DataplaneError::Attach { interface: target.name.to_owned(), source };
     let pin = |kind: &str| pin(pins, kind, target.ifindex);
-    let ingress =
-        classifier(programs.classifier(INGRESS)?, TcAttachType::Ingress, target.name, &pin("ingress"))
-            .map_err(named)?;
+    let ingress = classifier(
+        programs.classifier(INGRESS)?,
+        TcAttachType::Ingress,
+        target.name,
+        &pin("ingress"),
+    )
+    .map_err(named)?;
     if target.role == Role::Uplink {
         // It may have been a port of another role; on an uplink the host's own frames pass.
         detach_link(&pin("egress"))?;
@@ -202,9 +216,11 @@ pub fn attach(pins: &Pins, programs: &mut Programs, target: Target<'_>) -> Resul
         Some(mode) => pipeline(programs, target.name, (target.ifindex, mode), &pin("xdp")),
         None => {
             if target.role != Role::Uplink {
-                classifier(programs.apart()?, TcAttachType::Ingress, LOOPBACK_NAME, &pin("apart")).map_err(
-                    |source| DataplaneError::Attach { interface: LOOPBACK_NAME.to_owned(), source },
-                )?;
+                classifier(programs.apart()?, TcAttachType::Ingress, LOOPBACK_NAME, &pin("apart"))
+                    .map_err(|source| DataplaneError::Attach {
+                        interface: LOOPBACK_NAME.to_owned(),
+                        source,
+                    })?;
             }
             // Each is put before those that are there, and the pipeline has to be before the flood.
             if ingress == Put::Anew {
@@ -217,8 +233,9 @@ pub fn attach(pins: &Pins, programs: &mut Programs, target: Target<'_>) -> Resul
     }
 }
 
-/// The pipeline for frames in one piece where the driver has no others, which it knows by the device's MTU (and a veth by its peer's): it refuses
-/// that program otherwise. The one for any number of pieces is slower by a call for each frame.
+/// The pipeline for frames in one piece where the driver has no others, which it knows by the
+/// device's MTU (and a veth by its peer's): it refuses that program otherwise. The one for any
+/// number of pieces is slower by a call for each frame.
 fn pipeline(
     programs: &mut Programs,
     name: &str,
@@ -231,12 +248,16 @@ fn pipeline(
     xdp(programs.frags()?, at, path).map_err(|_| named(refused))
 }
 
-/// Puts the programs of a port before all others at TC, which came after them. The pipeline first: until the flood is behind it, that drops what has not
-/// passed it.
+/// Puts the programs of a port before all others at TC, which came after them. The pipeline first:
+/// until the flood is behind it, that drops what has not passed it.
 ///
 /// # Errors
 /// The kernel refuses; [`attach`] makes what is missing.
-pub fn put_first(pins: &Pins, programs: &mut Programs, target: Target<'_>) -> Result<(), DataplaneError> {
+pub fn put_first(
+    pins: &Pins,
+    programs: &mut Programs,
+    target: Target<'_>,
+) -> Result<(), DataplaneError> {
     let named = |source| DataplaneError::Attach { interface: target.name.to_owned(), source };
     let pin = |kind: &str| pin(pins, kind, target.ifindex);
     let mut order = LinkOrder::first();
@@ -257,14 +278,17 @@ pub fn put_first(pins: &Pins, programs: &mut Programs, target: Target<'_>) -> Re
     Ok(())
 }
 
-/// The link that is pinned at `path`. One that somebody has detached takes no program any more: it goes.
+/// The link that is pinned at `path`. One that somebody has detached takes no program any more: it
+/// goes.
 fn pinned(path: &Path) -> Result<Option<FdLink>, LinkFailure> {
     if attached_at(path).is_ok_and(|link| link.is_some_and(|link| link.ifindex == 0)) {
         fs::remove_file(path).map_err(|source| LinkFailure::Severed { source })?;
     }
     match PinnedLink::from_pin(path) {
         Ok(link) => Ok(Some(link.into())),
-        Err(LinkError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(LinkError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => {
+            Ok(None)
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -307,13 +331,14 @@ fn put(
     path: &Path,
 ) -> Result<(), LinkFailure> {
     let id = program.attach_with_options(name, side, TcAttachOptions::TcxOrder(order));
-    let id =
-        id.map_err(|error| match uname().map(|names| names.release().to_string_lossy().into_owned()) {
+    let id = id.map_err(|error| {
+        match uname().map(|names| names.release().to_string_lossy().into_owned()) {
             Ok(release) if errno(&error) == Some(libc::EINVAL) && lacks_tcx(&release) => {
                 LinkFailure::NoTcx { release, source: Box::new(error) }
             }
             _ => error.into(),
-        })?;
+        }
+    })?;
     let link = FdLink::try_from(program.take_link(id)?).map_err(|_| LinkFailure::NotPinnable)?;
     link.pin(path)?;
     Ok(())
@@ -328,7 +353,8 @@ enum Put {
     Anew,
 }
 
-/// Takes the programs off a device, the pipeline first: what TC sees then has no note and dies there.
+/// Takes the programs off a device, the pipeline first: what TC sees then has no note and dies
+/// there.
 ///
 /// When this returns, no program is on it any more.
 ///
@@ -373,7 +399,8 @@ fn detach_link(path: &Path) -> Result<(), DataplaneError> {
 
 /// Whether a kernel is older than tcx.
 fn lacks_tcx(release: &str) -> bool {
-    let mut numbers = release.split(|character: char| !character.is_ascii_digit()).map(str::parse::<u32>);
+    let mut numbers =
+        release.split(|character: char| !character.is_ascii_digit()).map(str::parse::<u32>);
     match (numbers.next(), numbers.next()) {
         (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < (6, 6),
         _ => false,
@@ -427,7 +454,9 @@ pub enum LinkFailure {
         source: Box<aya::programs::ProgramError>,
     },
     /// The kernel has no links for this driver, so that the agent's end would take the node down.
-    #[error("the kernel attached it without a link that can be pinned; Linux 6.9 or newer is needed")]
+    #[error(
+        "the kernel attached it without a link that can be pinned; Linux 6.9 or newer is needed"
+    )]
     NotPinnable,
 }
 

@@ -18,9 +18,10 @@ use aya::{
     maps::{Array, DevMapHash, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray},
 };
 use sillon_abi::{
-    Addr, Answers, Attachment, Binding, BindingKey, ClassKey, Colours, Counters, DropKey, Drops, Epochs,
-    EthertypeKey, Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Label, Mac, MacUse, Meters, NodeEntry, PathEntry,
-    PortEntry, PortRecord, PrefixKey, Rates, RemoteEntry, Segment, TunnelEntry, TunnelKey, map,
+    Addr, Answers, Attachment, Binding, BindingKey, ClassKey, Colours, Counters, DropKey, Drops,
+    Epochs, EthertypeKey, Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Label, Mac, MacUse, Meters,
+    NodeEntry, PathEntry, PortEntry, PortRecord, PrefixKey, Rates, RemoteEntry, Segment,
+    TunnelEntry, TunnelKey, map,
 };
 
 pub use apply::Refused;
@@ -118,7 +119,11 @@ pub(super) fn found<T>(result: Result<T, MapError>) -> Result<Option<T>, MapErro
 }
 
 /// Inserts what is not there yet; returns whether it was not.
-pub(super) fn insert_new<K: Pod, V: Pod>(map: &mut Hash<K, V>, key: &K, value: &V) -> Result<bool, MapError> {
+pub(super) fn insert_new<K: Pod, V: Pod>(
+    map: &mut Hash<K, V>,
+    key: &K,
+    value: &V,
+) -> Result<bool, MapError> {
     const BPF_NOEXIST: u64 = 1;
     match map.insert(key, value, BPF_NOEXIST) {
         Err(error) if is_errno(&error, libc::EEXIST) => Ok(false),
@@ -156,7 +161,10 @@ pub(super) fn all<M: Batched, C: FromIterator<(M::Key, M::Value)>>(
 }
 
 /// The keys of a map.
-fn keys<M: Batched, C: FromIterator<M::Key>>(map: &M, name: &'static str) -> Result<C, DataplaneError> {
+fn keys<M: Batched, C: FromIterator<M::Key>>(
+    map: &M,
+    name: &'static str,
+) -> Result<C, DataplaneError> {
     Ok(batch::entries(map).named(name)?.into_iter().map(|(key, _)| key).collect())
 }
 
@@ -166,7 +174,8 @@ pub(super) fn used<V: Pod, C: FromIterator<(u32, V)>>(
     name: &'static str,
     is_used: impl Fn(&u32, &V) -> bool,
 ) -> Result<C, DataplaneError> {
-    let entries = batch::entries_that(array, |(id, value)| *id != 0 && is_used(id, value)).named(name)?;
+    let entries =
+        batch::entries_that(array, |(id, value)| *id != 0 && is_used(id, value)).named(name)?;
     Ok(entries.into_iter().collect())
 }
 
@@ -238,7 +247,11 @@ impl Maps {
             flood: all(&self.flood, map::FLOOD)?,
             // The kernel has no batches of these.
             devices: self.devices.keys().collect::<Result<BTreeSet<_>, _>>().named(map::DEVICES)?,
-            tc_devices: self.tc_devices.keys().collect::<Result<BTreeSet<_>, _>>().named(map::TC_DEVICES)?,
+            tc_devices: self
+                .tc_devices
+                .keys()
+                .collect::<Result<BTreeSet<_>, _>>()
+                .named(map::TC_DEVICES)?,
             macs: all(&self.macs, map::MACS)?,
             own_macs: keys(&self.own_macs, map::OWN_MACS)?,
             prefixes: self.read_prefixes()?,
@@ -248,7 +261,10 @@ impl Maps {
     }
 
     /// The ports. Each has a record from before it is one until after.
-    fn ports(&self, records: &BTreeMap<u32, PortRecord>) -> Result<BTreeMap<u32, PortEntry>, DataplaneError> {
+    fn ports(
+        &self,
+        records: &BTreeMap<u32, PortRecord>,
+    ) -> Result<BTreeMap<u32, PortEntry>, DataplaneError> {
         let mut ports = BTreeMap::new();
         for ifindex in records.keys() {
             // A record of a number that no port can have is another hand's, and is told of as such.

@@ -1,5 +1,5 @@
-//! The kernel half, seen from userspace: `compile` says what the tables should hold, `diff` in which steps they get there, `maps` and
-//! `links` do it.
+//! The kernel half, seen from userspace: `compile` says what the tables should hold, `diff` in
+//! which steps they get there, `maps` and `links` do it.
 
 mod barrier;
 pub mod btf;

@@ -31,11 +31,14 @@ impl Names<'_> {
     pub fn exit(self, exit: Exit) -> String {
         if exit.is_remote() {
             let remote = self.0.remotes.get(&exit.id());
-            return remote.map_or_else(|| format!("remote #{}", exit.id()), |addr| ip(*addr).to_string());
+            return remote
+                .map_or_else(|| format!("remote #{}", exit.id()), |addr| ip(*addr).to_string());
         }
         let attachment = self.0.attachments.get(&exit.id());
-        attachment
-            .map_or_else(|| format!("attachment #{}", exit.id()), |attachment| self.class(attachment.class))
+        attachment.map_or_else(
+            || format!("attachment #{}", exit.id()),
+            |attachment| self.class(attachment.class),
+        )
     }
 
     /// A port and an encapsulation.

@@ -15,14 +15,16 @@ use sillon_abi::map;
 
 use super::{DataplaneError, btf, cookies, news::News, sizes::Sizes};
 
-/// The object, aligned as ELF wants it. Empty when the binary was built without `cargo xtask build`.
+/// The object, aligned as ELF wants it. Empty when the binary was built without `cargo xtask
+/// build`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("SILLON_EBPF_OBJECT"));
 
 /// Loaded programs, their maps pinned.
 pub struct Programs(Ebpf);
 
 impl Programs {
-    /// Loads the programs. Maps that are pinned in `maps` already are used, others are made and pinned there.
+    /// Loads the programs. Maps that are pinned in `maps` already are used, others are made and
+    /// pinned there.
     ///
     /// # Errors
     /// The binary has no object, or the kernel refuses a map or a program.
@@ -53,7 +55,8 @@ impl Programs {
         Ok(programs)
     }
 
-    /// The tags of the programs that may be on ports, by name: of the optional ones, of those that are loaded or among `wanted`.
+    /// The tags of the programs that may be on ports, by name: of the optional ones, of those that
+    /// are loaded or among `wanted`.
     ///
     /// # Errors
     /// The object is not ours, or the kernel refuses a program.
@@ -90,7 +93,8 @@ impl Programs {
         Ok(ids)
     }
 
-    /// The pipeline for frames in any number of pieces. It is loaded when it is first asked for: the kernel takes a quarter of a second to see that it may.
+    /// The pipeline for frames in any number of pieces. It is loaded when it is first asked for:
+    /// the kernel takes a quarter of a second to see that it may.
     ///
     /// # Errors
     /// The object is not ours, or the kernel refuses.
@@ -120,7 +124,8 @@ impl Programs {
         Ok(program)
     }
 
-    /// The pipeline, for frames in one piece ([`WHOLE`]) or in any number ([`FRAGS`]), which may not have been loaded.
+    /// The pipeline, for frames in one piece ([`WHOLE`]) or in any number ([`FRAGS`]), which may
+    /// not have been loaded.
     ///
     /// # Errors
     /// The object is not ours.
@@ -145,8 +150,9 @@ impl Programs {
         News::new(ring).map_err(|source| DataplaneError::Io { path: "NEWS".into(), source })
     }
 
-    /// The pipeline at TC ([`PIPELINE`]), which may not have been loaded, the flood ([`INGRESS`]), the gate before the host's own frames ([`EGRESS`]) or
-    /// what is on the loopback device ([`APART`]).
+    /// The pipeline at TC ([`PIPELINE`]), which may not have been loaded, the flood ([`INGRESS`]),
+    /// the gate before the host's own frames ([`EGRESS`]) or what is on the loopback device
+    /// ([`APART`]).
     ///
     /// # Errors
     /// The object is not ours.
@@ -164,13 +170,15 @@ fn or_before(loaded: Result<(), ProgramError>) -> Result<(), ProgramError> {
     }
 }
 
-/// How many decisions each CPU remembers, a power of two: as many as hosts talk in a large segment, unless there are so many CPUs that
-/// all of them together would take more than some tens of megabytes.
+/// How many decisions each CPU remembers, a power of two: as many as hosts talk in a large segment,
+/// unless there are so many CPUs that all of them together would take more than some tens of
+/// megabytes.
 fn decisions(cpus: usize) -> u32 {
     /// Of all CPUs; one takes about 112 bytes.
     const ALL: usize = 1 << 18;
     const EACH: std::ops::RangeInclusive<u32> = 1 << 12..=1 << 16;
-    let share = u32::try_from(ALL / cpus.max(1)).unwrap_or(*EACH.end()).clamp(*EACH.start(), *EACH.end());
+    let share =
+        u32::try_from(ALL / cpus.max(1)).unwrap_or(*EACH.end()).clamp(*EACH.start(), *EACH.end());
     1 << share.ilog2()
 }
 
@@ -178,7 +186,8 @@ fn possible_cpus() -> Result<usize, DataplaneError> {
     nr_cpus().map_err(|(path, source)| DataplaneError::Io { path: path.into(), source })
 }
 
-/// Whether the kernel is one that interrupts softirqs (PREEMPT_RT): see `RECALL` in `ebpf/src/recall.rs`.
+/// Whether the kernel is one that interrupts softirqs (PREEMPT_RT): see `RECALL` in
+/// `ebpf/src/recall.rs`.
 fn is_realtime() -> bool {
     fs::read("/sys/kernel/realtime").is_ok_and(|content| content.starts_with(b"1"))
 }

@@ -41,7 +41,8 @@ const UDP: u8 = 17;
 const DONT_FRAGMENT: u16 = 0x4000;
 const I_FLAG: u8 = 0x08;
 
-/// The header in front of frames to `remote` by `hop`; none where this node has no VTEP of that family.
+/// The header in front of frames to `remote` by `hop`; none where this node has no VTEP of that
+/// family.
 pub fn entry(vteps: Vteps, remote: IpAddr, hop: NextHop) -> Option<PathEntry> {
     let mut header = Vec::with_capacity(V6_OUTER);
     header.extend_from_slice(&hop.dst_mac);
@@ -53,7 +54,8 @@ pub fn entry(vteps: Vteps, remote: IpAddr, hop: NextHop) -> Option<PathEntry> {
             0
         }
     };
-    // Source port, length and checksum; the kernel half fills in the first two, and the third stays zero (RFC 6935).
+    // Source port, length and checksum; the kernel half fills in the first two, and the third stays
+    // zero (RFC 6935).
     header.extend_from_slice(&[0, 0]);
     header.extend_from_slice(&VXLAN_PORT.to_be_bytes());
     header.extend_from_slice(&[0; 4]);
@@ -80,7 +82,10 @@ fn ipv4(header: &mut Vec<u8>, source: Ipv4Addr, destination: Ipv4Addr) -> u32 {
     header.extend_from_slice(&[TTL, UDP, 0, 0]);
     header.extend_from_slice(&source.octets());
     header.extend_from_slice(&destination.octets());
-    header[start..].chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum()
+    header[start..]
+        .chunks_exact(2)
+        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])))
+        .sum()
 }
 
 fn ipv6(header: &mut Vec<u8>, source: Ipv6Addr, destination: Ipv6Addr) {
@@ -103,8 +108,9 @@ struct Plan {
     remove: Vec<u32>,
 }
 
-/// Shares the buckets among a remote's paths by their weights, in the order of their ids: each gets its part rounded down, and those that lose most by
-/// that get one more (of equals the first). So a path with less than a bucket's part may get none.
+/// Shares the buckets among a remote's paths by their weights, in the order of their ids: each gets
+/// its part rounded down, and those that lose most by that get one more (of equals the first). So a
+/// path with less than a bucket's part may get none.
 pub(super) fn buckets(weights: &BTreeMap<u32, u32>) -> [u32; PATH_BUCKETS] {
     const ALL: u64 = PATH_BUCKETS as u64;
     let total: u64 = weights.values().map(|weight| u64::from(*weight)).sum();
@@ -139,14 +145,17 @@ fn plan(
     let by_addr: BTreeMap<_, _> = hops.iter().map(|(ip, hops)| (addr(*ip), (*ip, hops))).collect();
     let taken: HashSet<u32> = paths.iter().map(|(id, _)| *id).collect();
     let mut free = (1..room).filter(|id| !taken.contains(id));
-    // Of equal ones the first. There are as many as remotes, so nothing here looks through all of them for each.
-    let mut known: HashMap<PathEntry, u32> = paths.iter().rev().map(|(id, path)| (*path, *id)).collect();
+    // Of equal ones the first. There are as many as remotes, so nothing here looks through all of
+    // them for each.
+    let mut known: HashMap<PathEntry, u32> =
+        paths.iter().rev().map(|(id, path)| (*path, *id)).collect();
     let mut plan = Plan { add: Vec::new(), switch: Vec::new(), remove: Vec::new() };
     let mut used = HashSet::new();
     for (id, remote) in remotes {
         let mut weights = BTreeMap::new();
         if let Some((ip, hops)) = by_addr.get(&remote.addr) {
-            for (entry, weight) in hops.iter().filter_map(|hop| Some((entry(vteps, *ip, *hop)?, hop.weight)))
+            for (entry, weight) in
+                hops.iter().filter_map(|hop| Some((entry(vteps, *ip, *hop)?, hop.weight)))
             {
                 let path = known.get(&entry).copied().or_else(|| {
                     let path = free.next()?;
@@ -170,8 +179,8 @@ fn plan(
     plan
 }
 
-/// Brings the ways to remotes into the maps: new headers, then the switch, then, when no program can hold them, the old
-/// headers go. Returns how many remotes changed.
+/// Brings the ways to remotes into the maps: new headers, then the switch, then, when no program
+/// can hold them, the old headers go. Returns how many remotes changed.
 ///
 /// # Errors
 /// A map can't be read or written.
@@ -190,7 +199,9 @@ pub fn apply(
     }
     if !plan.remove.is_empty() {
         barrier::wait_for_programs()?;
-        maps.set_paths(&plan.remove.iter().map(|id| (*id, PathEntry::default())).collect::<Vec<_>>())?;
+        maps.set_paths(
+            &plan.remove.iter().map(|id| (*id, PathEntry::default())).collect::<Vec<_>>(),
+        )?;
     }
     Ok(plan.switch.len())
 }
@@ -214,7 +225,11 @@ mod tests {
     }
 
     fn bytes(path: &PathEntry) -> Vec<u8> {
-        path.header.iter().flat_map(|word| word.to_ne_bytes()).take(path.header_len.into()).collect()
+        path.header
+            .iter()
+            .flat_map(|word| word.to_ne_bytes())
+            .take(path.header_len.into())
+            .collect()
     }
 
     #[test]
@@ -245,11 +260,13 @@ mod tests {
     fn two_hops_share_the_buckets_and_a_lost_one_leaves_them_to_the_other() {
         let remote: IpAddr = "10.99.0.2".parse().unwrap();
         let unknown = (1, RemoteEntry { addr: addr(remote), ..RemoteEntry::default() });
-        let both = plan(vteps(), &BTreeMap::from([(remote, vec![hop(2), hop(3)])]), &[unknown], &[], 64);
+        let both =
+            plan(vteps(), &BTreeMap::from([(remote, vec![hop(2), hop(3)])]), &[unknown], &[], 64);
         assert_eq!(both.add.len(), 2);
         let [(1, entry)] = both.switch[..] else { panic!("one remote changes") };
         assert_eq!(entry.paths.iter().filter(|path| **path == 1).count(), PATH_BUCKETS / 2);
-        let one = plan(vteps(), &BTreeMap::from([(remote, vec![hop(3)])]), &[(1, entry)], &both.add, 64);
+        let one =
+            plan(vteps(), &BTreeMap::from([(remote, vec![hop(3)])]), &[(1, entry)], &both.add, 64);
         assert_eq!(one.switch[0].1.paths, [2; PATH_BUCKETS]);
         assert_eq!((one.add.len(), one.remove), (0, vec![1]));
     }
@@ -301,8 +318,13 @@ mod tests {
     fn a_remote_that_is_out_of_reach_has_empty_buckets() {
         let remote: IpAddr = "fd99::2".parse().unwrap();
         let known = (1, RemoteEntry { addr: addr(remote), paths: [5; PATH_BUCKETS] });
-        let plan =
-            plan(vteps(), &BTreeMap::from([(remote, vec![])]), &[known], &[(5, PathEntry::default())], 64);
+        let plan = plan(
+            vteps(),
+            &BTreeMap::from([(remote, vec![])]),
+            &[known],
+            &[(5, PathEntry::default())],
+            64,
+        );
         assert_eq!(plan.switch[0].1.paths, [0; PATH_BUCKETS]);
         assert_eq!(plan.remove, [5]);
     }

@@ -1,4 +1,5 @@
-//! Where a node's state hangs under its bpffs directory: `DIR/v<ABI>/maps/NAME`, `DIR/v<ABI>/links/KIND-IFINDEX` and `DIR/v<ABI>/applied`.
+//! Where a node's state hangs under its bpffs directory: `DIR/v<ABI>/maps/NAME`,
+//! `DIR/v<ABI>/links/KIND-IFINDEX` and `DIR/v<ABI>/applied`.
 
 use std::{
     collections::BTreeSet,
@@ -69,8 +70,8 @@ impl Pins {
     /// The devices on which a node of any version has links.
     pub fn ifindexes(&self) -> BTreeSet<u32> {
         let versions = fs::read_dir(&self.root).into_iter().flatten().flatten();
-        let links =
-            versions.flat_map(|version| fs::read_dir(version.path().join("links")).into_iter().flatten());
+        let links = versions
+            .flat_map(|version| fs::read_dir(version.path().join("links")).into_iter().flatten());
         let ifindex = |name: &str| name.rsplit_once('-')?.1.parse().ok();
         links.flatten().filter_map(|link| ifindex(&link.file_name().to_string_lossy())).collect()
     }
@@ -90,7 +91,8 @@ impl Pins {
         self.root.file_name().unwrap_or_default().to_string_lossy().replace(':', ".")
     }
 
-    /// Makes the node's directory if it is not there, and keeps everybody else from changing it for as long as the lock lives.
+    /// Makes the node's directory if it is not there, and keeps everybody else from changing it for
+    /// as long as the lock lives.
     ///
     /// # Errors
     /// There is no bpffs, or an agent runs.
@@ -127,12 +129,15 @@ impl Pins {
         let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
         let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
         match names.find(|name| *name != ours) {
-            Some(found) => Err(DataplaneError::OtherVersion { path: self.root.clone(), found, ours }),
+            Some(found) => {
+                Err(DataplaneError::OtherVersion { path: self.root.clone(), found, ours })
+            }
             None => Ok(()),
         }
     }
 
-    /// Removes everything, of whatever version; links go first, so that no program runs without its maps' owner.
+    /// Removes everything, of whatever version; links go first, so that no program runs without its
+    /// maps' owner.
     ///
     /// # Errors
     /// A file can't be removed.

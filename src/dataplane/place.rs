@@ -1,13 +1,17 @@
-//! Has the programs learn where addresses are, by the rules by which they learn from frames: `ebpf/src/place.rs` is run on a frame that lists them.
+//! Has the programs learn where addresses are, by the rules by which they learn from frames:
+//! `ebpf/src/place.rs` is run on a frame that lists them.
 #![forbid(unsafe_code)]
 
-use aya::programs::{ProgramError, Xdp};
-use aya::{TestRun, TestRunOptions};
+use aya::{
+    TestRun, TestRunOptions,
+    programs::{ProgramError, Xdp},
+};
 use sillon_abi::{Located, PlaceHeader};
 
 use super::{DataplaneError, object::Programs};
 
-/// How often a run is begun anew that a signal has interrupted: what was learned already is learned again.
+/// How often a run is begun anew that a signal has interrupted: what was learned already is learned
+/// again.
 const TRIES: u32 = 8;
 
 /// What becomes of addresses that are given to the programs.
@@ -20,7 +24,8 @@ pub enum How {
 }
 
 impl Programs {
-    /// Has addresses learned. What a rule is against (it is configured, sticky, frozen, the segment is full) is left out, as a frame's would be.
+    /// Has addresses learned. What a rule is against (it is configured, sticky, frozen, the segment
+    /// is full) is left out, as a frame's would be.
     ///
     /// # Errors
     /// The kernel does not run the program.
@@ -53,7 +58,8 @@ fn frame(some: &[Located], how: How) -> Vec<u8> {
         How::Learn => PlaceHeader::LEARN,
         How::Refresh => PlaceHeader::REFRESH,
     };
-    let mut frame: Vec<u8> = [0, how, 0, 0].iter().flat_map(|word: &u32| word.to_ne_bytes()).collect();
+    let mut frame: Vec<u8> =
+        [0, how, 0, 0].iter().flat_map(|word: &u32| word.to_ne_bytes()).collect();
     for Located { key, exit } in some {
         frame.extend(key.segment.to_ne_bytes());
         frame.extend(key.mac.octets());

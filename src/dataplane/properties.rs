@@ -1,7 +1,8 @@
-//! Properties of `compile` and `diff` together, on a model of the maps and of the programs' use of them.
+//! Properties of `compile` and `diff` together, on a model of the maps and of the programs' use of
+//! them.
 //!
-//! The model forwards as `ebpf/` does, step for step: what a frame is classified as may come from an earlier state of the maps than what
-//! it is delivered by, as long as no barrier lies between.
+//! The model forwards as `ebpf/` does, step for step: what a frame is classified as may come from
+//! an earlier state of the maps than what it is delivered by, as long as no barrier lies between.
 
 use std::{
     borrow::Cow,
@@ -10,8 +11,8 @@ use std::{
 
 use proptest::{collection::vec, prelude::*};
 use sillon_abi::{
-    Addr, Attachment, Binding, BindingKey, ClassKey, DropKey, Exit, FdbEntry, FdbKey, FloodKey, Guards,
-    RemoteEntry, Segment, Service, TunnelKey,
+    Addr, Attachment, Binding, BindingKey, ClassKey, DropKey, Exit, FdbEntry, FdbKey, FloodKey,
+    Guards, RemoteEntry, Segment, Service, TunnelKey,
 };
 
 use super::{
@@ -106,7 +107,8 @@ impl State {
         Self { learned: tables.exits(), heard: tables.claimants(), tables: tables.clone() }
     }
 
-    /// Where a frame that was classified in an earlier state may go by this one, be its destination known or not.
+    /// Where a frame that was classified in an earlier state may go by this one, be its destination
+    /// known or not.
     fn deliver(&self, origin: Origin) -> BTreeSet<Egress> {
         let mut egress = BTreeSet::new();
         if origin.service == Service::Line as u8 {
@@ -123,14 +125,18 @@ impl State {
     }
 
     fn exit(&self, origin: Origin, exit: Exit, vni: u32) -> Option<Egress> {
-        if exit.is_none() || exit == origin.ingress || exit.is_remote() && origin.ingress.is_remote() {
+        if exit.is_none()
+            || exit == origin.ingress
+            || exit.is_remote() && origin.ingress.is_remote()
+        {
             return None;
         }
         if exit.is_remote() {
             return self.tables.remotes.get(&exit.id()).map(|addr| Egress::Tunnel(*addr, vni));
         }
         let attachment = self.tables.attachments.get(&exit.id())?;
-        let allowed = attachment.segment == origin.segment && !(origin.leaf && attachment.leaf != 0);
+        let allowed =
+            attachment.segment == origin.segment && !(origin.leaf && attachment.leaf != 0);
         allowed.then_some(Egress::Port(attachment.class))
     }
 
@@ -139,9 +145,11 @@ impl State {
         self.learned.extend(learning.map(|origin| (origin.segment, origin.ingress)));
     }
 
-    /// Frames under way, and those that recall a decision, are heard. Of a segment that is gone there is no account.
+    /// Frames under way, and those that recall a decision, are heard. Of a segment that is gone
+    /// there is no account.
     fn hear(&mut self, memory: &Memory) {
-        let recalled = memory.remembered.iter().chain(&memory.recalled).map(|(origin, _, _)| origin);
+        let recalled =
+            memory.remembered.iter().chain(&memory.recalled).map(|(origin, _, _)| origin);
         let speakers = memory.under_way.keys().chain(recalled);
         let heard = speakers.filter(|origin| origin.guards & Guards::SUPPRESS != 0);
         let heard = heard.filter(|origin| self.tables.segments.contains_key(&origin.segment));
@@ -211,8 +219,11 @@ impl Memory {
         classify_all(&state.tables, frames, &mut self.under_way);
         classify_all(&state.tables, frames, &mut self.begun_since);
         for (origin, frames) in &self.begun_since {
-            for (_, exit) in state.learned.iter().filter(|(segment, _)| *segment == origin.segment) {
-                if origin.service != Service::Line as u8 && state.exit(*origin, *exit, origin.vni).is_some() {
+            for (_, exit) in state.learned.iter().filter(|(segment, _)| *segment == origin.segment)
+            {
+                if origin.service != Service::Line as u8
+                    && state.exit(*origin, *exit, origin.vni).is_some()
+                {
                     self.remembered.extend(frames.iter().map(|frame| (*origin, *exit, *frame)));
                 }
             }
@@ -223,7 +234,9 @@ impl Memory {
     fn reach(&self, state: &State) -> BTreeSet<(Frame, Egress)> {
         let decisions = self.remembered.iter().chain(&self.recalled);
         decisions
-            .filter_map(|(origin, exit, frame)| Some((*frame, state.exit(*origin, *exit, origin.vni)?)))
+            .filter_map(|(origin, exit, frame)| {
+                Some((*frame, state.exit(*origin, *exit, origin.vni)?))
+            })
             .collect()
     }
 }
@@ -240,16 +253,21 @@ fn frames(all: &[&Tables]) -> BTreeSet<Frame> {
     let mut frames = BTreeSet::new();
     for ifindex in all.iter().flat_map(|tables| tables.ports.keys()) {
         frames.insert(Frame::Tagged(*ifindex, None, None));
-        for (s_tag, vid) in [false, true].into_iter().flat_map(|s_tag| (1..=5).map(move |vid| (s_tag, vid))) {
+        for (s_tag, vid) in
+            [false, true].into_iter().flat_map(|s_tag| (1..=5).map(move |vid| (s_tag, vid)))
+        {
             let inner = [None, Some(1), Some(2), Some(3), Some(4), Some(5)];
             frames.extend(inner.map(|inner| Frame::Tagged(*ifindex, Some((s_tag, vid)), inner)));
         }
     }
-    frames.extend(all.iter().flat_map(|tables| tables.tunnels.keys()).map(|key| Frame::Tunnelled(*key)));
+    frames.extend(
+        all.iter().flat_map(|tables| tables.tunnels.keys()).map(|key| Frame::Tunnelled(*key)),
+    );
     frames
 }
 
-/// A configuration that differs from `config` here and there, as `dice` say: things are gone, moved and renumbered.
+/// A configuration that differs from `config` here and there, as `dice` say: things are gone, moved
+/// and renumbered.
 fn changed(config: &NodeConfig, dice: &[u8]) -> NodeConfig {
     let mut dice = dice.iter().copied().cycle();
     let mut one_in = |n: u8| dice.next().is_some_and(|die| die % n == 0);
@@ -271,7 +289,8 @@ fn changed(config: &NodeConfig, dice: &[u8]) -> NodeConfig {
     {
         std::mem::swap(&mut first.vni, &mut second.vni);
     }
-    let moved_to = config.segments.iter().find(|segment| segment.service == crate::model::Service::Lan);
+    let moved_to =
+        config.segments.iter().find(|segment| segment.service == crate::model::Service::Lan);
     for attachment in &mut config.attachments {
         if one_in(5) {
             std::mem::swap(&mut attachment.ingress, &mut attachment.egress);
@@ -289,7 +308,8 @@ fn changed(config: &NodeConfig, dice: &[u8]) -> NodeConfig {
             attachment.guards.macs.clear();
             attachment.bindings.clear();
         } else if is_tree && one_in(4) {
-            attachment.role = if attachment.role == LeafRole::Leaf { LeafRole::Root } else { LeafRole::Leaf };
+            attachment.role =
+                if attachment.role == LeafRole::Leaf { LeafRole::Root } else { LeafRole::Leaf };
         }
     }
     for attachment in &mut config.attachments {
@@ -338,15 +358,18 @@ fn devices(config: &NodeConfig, dice: &[u8]) -> BTreeMap<String, Device> {
 
 /// A history of a node: configurations that follow one another, with the tables of each.
 fn history() -> impl Strategy<Value = Vec<Tables>> {
-    (node_config(), vec((vec(any::<u8>(), 61), vec(any::<u8>(), 8)), 1..=4)).prop_map(|(config, changes)| {
-        let mut history = vec![Tables::default()];
-        for (dice, ports) in changes {
-            let config = changed(&config, &dice);
-            let tables = compiled(&config, &devices(&config, &ports), &history[history.len() - 1]);
-            history.push(tables);
-        }
-        history
-    })
+    (node_config(), vec((vec(any::<u8>(), 61), vec(any::<u8>(), 8)), 1..=4)).prop_map(
+        |(config, changes)| {
+            let mut history = vec![Tables::default()];
+            for (dice, ports) in changes {
+                let config = changed(&config, &dice);
+                let tables =
+                    compiled(&config, &devices(&config, &ports), &history[history.len() - 1]);
+                history.push(tables);
+            }
+            history
+        },
+    )
 }
 
 fn compiled(config: &NodeConfig, devices: &BTreeMap<String, Device>, previous: &Tables) -> Tables {
@@ -392,7 +415,9 @@ fn assert_no_dangling_reference(tables: &Tables) {
         assert!(attachment.guards & Guards::SUPPRESS != 0);
         assert_eq!(binding.claim.flags & sillon_abi::Claim::LEAF != 0, attachment.leaf != 0);
     }
-    assert!(tables.prefixes.iter().all(|(_, key)| tables.attachments.contains_key(&key.attachment())));
+    assert!(
+        tables.prefixes.iter().all(|(_, key)| tables.attachments.contains_key(&key.attachment()))
+    );
     assert!(tables.ethertypes.iter().all(|key| tables.attachments.contains_key(&key.attachment)));
     let lists: BTreeSet<u32> = tables.segments.values().map(|segment| segment.list).collect();
     let of_nobody = |key: &&FloodKey| !lists.contains(&key.list);

@@ -1,4 +1,5 @@
-//! From what a file says of an attachment's bandwidth and storms to what the programs count by, and whether that agrees with itself.
+//! From what a file says of an attachment's bandwidth and storms to what the programs count by, and
+//! whether that agrees with itself.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +8,16 @@ use sillon_abi::{Guards, Profile, Rate, Rates};
 use crate::model::{self, StormControl};
 
 /// The limits of an attachment.
-pub fn of(attachment: &model::Attachment, profiles: &BTreeMap<&model::Name, &model::Profile>) -> Rates {
+pub fn of(
+    attachment: &model::Attachment,
+    profiles: &BTreeMap<&model::Name, &model::Profile>,
+) -> Rates {
     let profile = |name: &Option<model::Name>| {
-        name.as_ref().and_then(|name| profiles.get(name)).map_or_else(Profile::default, |profile| Profile {
-            committed: Rate::bytes(profile.cir.get(), profile.cbs.0),
-            excess: Rate::bytes(profile.eir.get(), profile.ebs.0),
+        name.as_ref().and_then(|name| profiles.get(name)).map_or_else(Profile::default, |profile| {
+            Profile {
+                committed: Rate::bytes(profile.cir.get(), profile.cbs.0),
+                excess: Rate::bytes(profile.eir.get(), profile.ebs.0),
+            }
         })
     };
     let StormControl { broadcast, multicast, unknown } = attachment.storm;

@@ -1,5 +1,6 @@
-//! The commands of bpf(2) that aya has no call for: taking an entry out of a hash and looking at it in one step, so that it is known what was
-//! taken; those on many entries ([`batch`]); and what `detach` needs.
+//! The commands of bpf(2) that aya has no call for: taking an entry out of a hash and looking at it
+//! in one step, so that it is known what was taken; those on many entries ([`batch`]); and what
+//! `detach` needs.
 #![allow(unsafe_code)]
 
 pub mod batch;
@@ -39,8 +40,8 @@ struct Elem {
 /// The kernel refuses.
 ///
 /// # Safety
-/// `attr` must be what the command reads and writes of `union bpf_attr`, and what it points to must live and be as large as the
-/// command takes it for.
+/// `attr` must be what the command reads and writes of `union bpf_attr`, and what it points to must
+/// live and be as large as the command takes it for.
 pub unsafe fn bpf<T>(command: c_int, attr: &mut T) -> io::Result<c_long> {
     // SAFETY: as the caller promises; the kernel takes what is behind `attr`'s size for zero.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attr, size_of::<T>()) };
@@ -60,7 +61,8 @@ pub fn take<K: Pod, V: Pod>(map: &mut HashMap<MapData, K, V>, key: &K) -> io::Re
         value: value.as_mut_ptr() as u64,
         flags: 0,
     };
-    // SAFETY: key and value live until the call is over, and are as long as the map's, which aya asked for when it was opened.
+    // SAFETY: key and value live until the call is over, and are as long as the map's, which aya
+    // asked for when it was opened.
     match unsafe { bpf(BPF_MAP_LOOKUP_AND_DELETE_ELEM, &mut elem) } {
         // SAFETY: the kernel wrote it, and any bytes are a `V`.
         Ok(_) => Ok(Some(unsafe { value.assume_init() })),

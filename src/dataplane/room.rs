@@ -1,5 +1,6 @@
-//! What of a node's file its maps have room for. Pure. Nearly always that is all of it; where it is not, who was there keeps its place, and of
-//! the others those that want least come first: so whoever wants too much is left out, and stops nobody else.
+//! What of a node's file its maps have room for. Pure. Nearly always that is all of it; where it is
+//! not, who was there keeps its place, and of the others those that want least come first: so
+//! whoever wants too much is left out, and stops nobody else.
 
 use std::{
     borrow::Cow,
@@ -115,7 +116,11 @@ pub fn fit(
 /// An attachment, as it is told of.
 pub fn item(attachment: &Attachment) -> Item {
     let Attachment { segment, port, encap, .. } = attachment;
-    Item::Attachment { segment: segment.to_string(), port: port.to_string(), encap: encap.to_string() }
+    Item::Attachment {
+        segment: segment.to_string(),
+        port: port.to_string(),
+        encap: encap.to_string(),
+    }
 }
 
 /// What is taken already.
@@ -132,7 +137,8 @@ struct Taking {
 impl Taking {
     fn new(config: &NodeConfig, previous: &Tables, room: Counts) -> Self {
         let uids = compile::uids(previous);
-        let numbered = config.segments.iter().filter(|it| uids.contains_key(&compile::identity(it)));
+        let numbered =
+            config.segments.iter().filter(|it| uids.contains_key(&compile::identity(it)));
         let numbered = numbered.map(|segment| segment.name.to_string()).collect();
         let (taken, segments, remotes) = ([0; KINDS], BTreeSet::new(), BTreeSet::new());
         Self { room, taken, segments, remotes, numbered }
@@ -146,7 +152,8 @@ impl Taking {
         }
         counts[SEGMENTS] = 1;
         counts[TUNNELS] = segment.remotes.len();
-        counts[REMOTES] = segment.remotes.iter().filter(|ip| !self.remotes.contains(&addr(**ip))).count();
+        counts[REMOTES] =
+            segment.remotes.iter().filter(|ip| !self.remotes.contains(&addr(**ip))).count();
         counts[UIDS] = usize::from(!self.numbered.contains(segment.name.as_str()));
         counts
     }
@@ -188,14 +195,20 @@ impl Taking {
         let mut all: Vec<(bool, usize, &Attachment, Counts)> = Vec::new();
         for attachment in &config.attachments {
             let counts = lists_of(attachment);
-            let is_new =
-                match (segments.get(attachment.segment.as_str()), devices.get(attachment.port.as_str())) {
-                    (Some(segment), Some(device)) => !before.has_had(segment, *device, attachment, &counts),
-                    _ => true,
-                };
+            let is_new = match (
+                segments.get(attachment.segment.as_str()),
+                devices.get(attachment.port.as_str()),
+            ) {
+                (Some(segment), Some(device)) => {
+                    !before.has_had(segment, *device, attachment, &counts)
+                }
+                _ => true,
+            };
             all.push((is_new, counts.iter().sum(), attachment, counts));
         }
-        all.sort_by_key(|(is_new, size, attachment, _)| (*is_new, *size, &attachment.port, attachment.encap));
+        all.sort_by_key(|(is_new, size, attachment, _)| {
+            (*is_new, *size, &attachment.port, attachment.encap)
+        });
         let mut left_out = Vec::new();
         for (_, _, attachment, counts) in all {
             let segment = segments.get(attachment.segment.as_str()).copied();
@@ -204,7 +217,8 @@ impl Taking {
             }
         }
         // Those that nothing is attached to here.
-        let attached: BTreeSet<&str> = config.attachments.iter().map(|it| it.segment.as_str()).collect();
+        let attached: BTreeSet<&str> =
+            config.attachments.iter().map(|it| it.segment.as_str()).collect();
         for segment in config.segments.iter().filter(|it| !attached.contains(it.name.as_str())) {
             if let Err(what) = self.offer([0; KINDS], Some(segment)) {
                 left_out.push(no_room(Item::Segment { segment: segment.name.to_string() }, what));
@@ -233,12 +247,18 @@ struct Before {
 
 impl Before {
     fn of(previous: &Tables) -> Self {
-        let ids = previous.attachments.iter().map(|(id, entry)| ((entry.segment, entry.class), *id));
+        let ids =
+            previous.attachments.iter().map(|(id, entry)| ((entry.segment, entry.class), *id));
         let mut bindings = HashMap::new();
         for binding in previous.bindings.values() {
             *bindings.entry(binding.exit.id()).or_default() += 1;
         }
-        Self { uids: compile::uids(previous), ids: ids.collect(), lists: Lists::of(previous), bindings }
+        Self {
+            uids: compile::uids(previous),
+            ids: ids.collect(),
+            lists: Lists::of(previous),
+            bindings,
+        }
     }
 
     /// Whether an attachment was there, with lists as long.

@@ -41,7 +41,8 @@ impl fmt::Display for Sizes {
 }
 
 impl Sizes {
-    /// Remotes of all segments together: each is one accepted tunnel source and one place in a flood list.
+    /// Remotes of all segments together: each is one accepted tunnel source and one place in a
+    /// flood list.
     pub const fn tunnels(&self) -> u32 {
         let (a, b) = (self.remotes.saturating_mul(16), self.segments.saturating_mul(4));
         if a > b { a } else { b }
@@ -99,7 +100,9 @@ impl Sizes {
             map::MACS => self.macs(),
             map::BINDINGS => self.fdb,
             // Those of before and after a change stand side by side.
-            map::PREFIXES | map::ETHERTYPES | map::FIXED_BINDINGS => self.guard_entries().saturating_mul(2),
+            map::PREFIXES | map::ETHERTYPES | map::FIXED_BINDINGS => {
+                self.guard_entries().saturating_mul(2)
+            }
             // Old and new list of a segment stand side by side during a change.
             map::FLOOD => self.attachments.saturating_add(self.tunnels()).saturating_mul(2),
             map::DROPS => self.attachments.saturating_add(self.segments).saturating_add(PORTS),

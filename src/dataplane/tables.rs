@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sillon_abi::{
-    Addr, Attachment, Binding, BindingKey, ClassKey, EthertypeKey, Exit, FdbKey, FloodKey, Guards, Label,
-    Mac, NodeEntry, PortEntry, PortRecord, PrefixKey, Rates, Segment, TunnelEntry, TunnelKey,
+    Addr, Attachment, Binding, BindingKey, ClassKey, EthertypeKey, Exit, FdbKey, FloodKey, Guards,
+    Label, Mac, NodeEntry, PortEntry, PortRecord, PrefixKey, Rates, Segment, TunnelEntry,
+    TunnelKey,
 };
 
 /// The configured tables of a node; not what the programs learn, nor the ways through the underlay.
@@ -51,7 +52,8 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// The flood list of a segment, in order, as far as it is there: how many there should be may be any number.
+    /// The flood list of a segment, in order, as far as it is there: how many there should be may
+    /// be any number.
     pub fn members(&self, segment: &Segment) -> Vec<Exit> {
         let key = |index| FloodKey { list: segment.list, index };
         self.flood.range(key(0)..key(segment.members)).map(|(_, exit)| *exit).collect()
@@ -59,9 +61,12 @@ impl Tables {
 
     /// Where frames of each segment may come from and go to.
     pub fn exits(&self) -> BTreeSet<(u32, Exit)> {
-        let attached =
-            self.attachments.iter().map(|(id, attachment)| (attachment.segment, Exit::attachment(*id)));
-        let tunnelled = self.tunnels.values().map(|tunnel| (tunnel.segment, Exit::remote(tunnel.remote)));
+        let attached = self
+            .attachments
+            .iter()
+            .map(|(id, attachment)| (attachment.segment, Exit::attachment(*id)));
+        let tunnelled =
+            self.tunnels.values().map(|tunnel| (tunnel.segment, Exit::remote(tunnel.remote)));
         attached.chain(tunnelled).collect()
     }
 
@@ -71,7 +76,9 @@ impl Tables {
         let attached = self.attachments.iter().filter(|(_, attachment)| hears(attachment.guards));
         let attached = attached.map(|(id, attachment)| (attachment.segment, Exit::attachment(*id)));
         let tunnelled = self.tunnels.values().filter(|tunnel| hears(tunnel.guards));
-        attached.chain(tunnelled.map(|tunnel| (tunnel.segment, Exit::remote(tunnel.remote)))).collect()
+        attached
+            .chain(tunnelled.map(|tunnel| (tunnel.segment, Exit::remote(tunnel.remote))))
+            .collect()
     }
 }
 
@@ -111,7 +118,8 @@ pub const fn interim_list(id: u32) -> u32 {
     id | 1
 }
 
-/// A name as the maps keep it, zero-padded. What does not fit is cut: names are checked at the edge.
+/// A name as the maps keep it, zero-padded. What does not fit is cut: names are checked at the
+/// edge.
 pub fn padded<const N: usize>(name: &str) -> [u8; N] {
     let mut bytes = [0; N];
     let len = name.len().min(N);
@@ -129,7 +137,8 @@ pub fn unpadded(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// What another version, or a stray write, leaves in a map may be any number: it must not be counted up to.
+    /// What another version, or a stray write, leaves in a map may be any number: it must not be
+    /// counted up to.
     #[test]
     fn a_flood_list_ends_where_its_entries_do() {
         let segment = Segment { list: 4, members: u32::MAX, ..Segment::default() };

@@ -1,8 +1,11 @@
-//! The proof of isolation, over what a node's maps hold now: every port and tag leads to one segment, every VNI to one, and whatever a segment refers
-//! to is its own ([`verify`]); and all of it is what the configuration makes of the node's devices and routes, by the programs of this binary, with
-//! nothing before them ([`judge`]). Pure but for [`Live::read`]. The agent judges by the same function, and puts right what it finds.
+//! The proof of isolation, over what a node's maps hold now: every port and tag leads to one
+//! segment, every VNI to one, and whatever a segment refers to is its own ([`verify`]); and all of
+//! it is what the configuration makes of the node's devices and routes, by the programs of this
+//! binary, with nothing before them ([`judge`]). Pure but for [`Live::read`]. The agent judges by
+//! the same function, and puts right what it finds.
 //!
-//! It trusts the programs to do what they say (`tests/isolation.rs` holds them to it), and nothing of what wrote the maps.
+//! It trusts the programs to do what they say (`tests/isolation.rs` holds them to it), and nothing
+//! of what wrote the maps.
 
 mod accounts;
 mod bindings;
@@ -19,8 +22,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use sillon_abi::{
-    Binding, BindingKey, ClassKey, DropKey, Exit, FdbEntry, FdbKey, Meters, PathEntry, RemoteEntry, Role,
-    Service,
+    Binding, BindingKey, ClassKey, DropKey, Exit, FdbEntry, FdbKey, Meters, PathEntry, RemoteEntry,
+    Role, Service,
 };
 
 pub use self::reference::{Applied, Reference};
@@ -73,18 +76,21 @@ pub struct Live {
 }
 
 impl Live {
-    /// Reads it all. Not at one blow: what changes meanwhile may look like a violation, and does not a second time.
+    /// Reads it all. Not at one blow: what changes meanwhile may look like a violation, and does
+    /// not a second time.
     ///
     /// # Errors
     /// A map can't be read.
     pub fn read(maps: &Maps, pins: &Pins) -> Result<Self, DataplaneError> {
         let tables = maps.read()?;
-        let ports = tables.ports.iter().filter(|(ifindex, port)| links::is_complete(pins, **ifindex, port));
+        let ports =
+            tables.ports.iter().filter(|(ifindex, port)| links::is_complete(pins, **ifindex, port));
         let attached = ports.map(|(ifindex, _)| *ifindex).collect();
         let before = maps.accounts(&tables.attachments)?;
         let (fdb, bindings) = (maps.fdb()?, maps.bindings()?);
         let accounts = maps.accounts(&tables.attachments)?;
-        let moving = accounts.iter().filter(|(account, balance)| before.get(account) != Some(balance));
+        let moving =
+            accounts.iter().filter(|(account, balance)| before.get(account) != Some(balance));
         Ok(Self {
             fdb,
             bindings,
@@ -103,7 +109,8 @@ impl Live {
         })
     }
 
-    /// Whether programs count there just now, so that the account can't be held against what was read before or after it.
+    /// Whether programs count there just now, so that the account can't be held against what was
+    /// read before or after it.
     fn is_moving(&self, account: Account) -> bool {
         self.moving.contains(&account)
     }
@@ -172,7 +179,8 @@ pub fn judge(live: &Live, reference: &Reference) -> Report {
     verifier.report()
 }
 
-/// What both of two looks found: programs and underlay change while somebody looks, and nothing that is wrong goes by itself.
+/// What both of two looks found: programs and underlay change while somebody looks, and nothing
+/// that is wrong goes by itself.
 pub fn both(first: &Report, mut second: Report) -> Report {
     second.violations.retain(|violation| first.violations.contains(violation));
     second
@@ -235,7 +243,8 @@ impl<'a> Verifier<'a> {
         self.report.violations.push(Violation { of, what, operators });
     }
 
-    /// Whether a segment may have this exit: its own attachment, or a remote that is accepted as its source.
+    /// Whether a segment may have this exit: its own attachment, or a remote that is accepted as
+    /// its source.
     fn belongs(&self, exit: Exit, uid: u32) -> Result<(), Stray> {
         if !exit.is_remote() {
             return match self.tables.attachments.get(&exit.id()) {
@@ -253,8 +262,10 @@ impl<'a> Verifier<'a> {
         match self.belongs(exit, uid) {
             Ok(()) => {}
             Err(Stray::To(other)) => {
-                let what =
-                    format!("{whose} leads to {exit_name}, which is of {}", self.names().segment(other));
+                let what = format!(
+                    "{whose} leads to {exit_name}, which is of {}",
+                    self.names().segment(other)
+                );
                 self.violation(of, what, &[uid, other]);
             }
             Err(Stray::ToNone) => {
@@ -272,17 +283,26 @@ impl<'a> Verifier<'a> {
         self.checked("ports", tables.ports.len());
         for (ifindex, port) in &tables.ports {
             let name = self.names().port(*ifindex);
-            let is_known =
-                [Role::Access, Role::Handover, Role::Uplink].iter().any(|role| *role as u8 == port.role);
+            let is_known = [Role::Access, Role::Handover, Role::Uplink]
+                .iter()
+                .any(|role| *role as u8 == port.role);
             if !is_known {
-                self.violation("ports", format!("port {name} has the unknown role {}", port.role), &[]);
+                self.violation(
+                    "ports",
+                    format!("port {name} has the unknown role {}", port.role),
+                    &[],
+                );
             }
             if !self.live.attached.contains(ifindex) {
                 self.violation("ports", format!("port {name} has no program, or not all"), &[]);
             }
             let (is_device, is_at_tc) = (tables.devices.contains(ifindex), port.is_at_tc());
             if is_device && is_at_tc {
-                self.violation("devices", format!("port {name} is at TC, and XDP would send to it"), &[]);
+                self.violation(
+                    "devices",
+                    format!("port {name} is at TC, and XDP would send to it"),
+                    &[],
+                );
             } else if !is_device && !is_at_tc {
                 self.violation("devices", format!("nothing can be sent to port {name}"), &[]);
             }
@@ -296,7 +316,10 @@ impl<'a> Verifier<'a> {
         }
         let devices = tables.devices.union(&tables.tc_devices);
         for ifindex in devices.filter(|ifindex| !tables.ports.contains_key(ifindex)) {
-            let what = format!("{} is no port, and frames could be sent to it", self.names().port(*ifindex));
+            let what = format!(
+                "{} is no port, and frames could be sent to it",
+                self.names().port(*ifindex)
+            );
             self.violation("devices", what, &[]);
         }
     }
@@ -313,14 +336,22 @@ impl<'a> Verifier<'a> {
                     let what = format!("the tags of {name} lead to the attachment {other}");
                     self.violation("classes", what, &[attachment.segment]);
                 }
-                None => self.violation("classes", format!("the tags of {name} lead to no attachment"), &[]),
+                None => self.violation(
+                    "classes",
+                    format!("the tags of {name} lead to no attachment"),
+                    &[],
+                ),
             }
             let inside = ClassKey { inner: ClassKey::ANY, ..*class };
-            if inside != *class && class.outer & ClassKey::S_TAG != 0 && tables.classes.contains_key(&inside)
+            if inside != *class
+                && class.outer & ClassKey::S_TAG != 0
+                && tables.classes.contains_key(&inside)
             {
                 let owners = [*class, inside].map(|class| self.owner(class));
-                let what =
-                    format!("{name} is inside {}: one frame has two owners", self.names().class(inside));
+                let what = format!(
+                    "{name} is inside {}: one frame has two owners",
+                    self.names().class(inside)
+                );
                 self.violation("classes", what, &owners.into_iter().flatten().collect::<Vec<_>>());
             }
         }
@@ -338,19 +369,35 @@ impl<'a> Verifier<'a> {
             let (name, uid) = (self.names().class(attachment.class), attachment.segment);
             let whole = tables.ports.get(&attachment.class.ifindex).map_or(0, |port| port.whole);
             if whole != *id && (whole != 0 || tables.classes.get(&attachment.class) != Some(id)) {
-                self.violation("attachments", format!("no frame comes to the attachment {name}"), &[uid]);
+                self.violation(
+                    "attachments",
+                    format!("no frame comes to the attachment {name}"),
+                    &[uid],
+                );
             }
-            if tables.ports.get(&attachment.class.ifindex).is_none_or(|port| port.role == Role::Uplink as u8)
+            if tables
+                .ports
+                .get(&attachment.class.ifindex)
+                .is_none_or(|port| port.role == Role::Uplink as u8)
             {
                 let what = format!("the attachment {name} is on no access or handover port");
                 self.violation("attachments", what, &[uid]);
             }
             let Some(segment) = tables.segments.get(&uid) else {
-                self.violation("attachments", format!("the attachment {name} is of no segment"), &[uid]);
+                self.violation(
+                    "attachments",
+                    format!("the attachment {name} is of no segment"),
+                    &[uid],
+                );
                 continue;
             };
-            let has =
-                (attachment.vni, attachment.service, attachment.mtu, attachment.tos, attachment.fdb_limit);
+            let has = (
+                attachment.vni,
+                attachment.service,
+                attachment.mtu,
+                attachment.tos,
+                attachment.fdb_limit,
+            );
             if has != (segment.vni, segment.service, segment.mtu, segment.tos, segment.fdb_limit) {
                 let what = format!(
                     "the attachment {name} treats frames otherwise than its segment {} (VNI, service, MTU, DSCP or limit)",
@@ -364,8 +411,11 @@ impl<'a> Verifier<'a> {
 
     /// A `line`'s other point, which only a `line` has.
     fn cross(&mut self, of: &'static str, whose: &str, cross: Exit, uid: u32) {
-        let is_line =
-            self.tables.segments.get(&uid).is_some_and(|segment| segment.service == Service::Line as u8);
+        let is_line = self
+            .tables
+            .segments
+            .get(&uid)
+            .is_some_and(|segment| segment.service == Service::Line as u8);
         if is_line && !cross.is_none() {
             self.expect_own(of, whose, cross, uid);
         } else if !is_line && !cross.is_none() {
@@ -384,21 +434,31 @@ impl<'a> Verifier<'a> {
                 self.violation("labels", format!("segment {name} belongs to nobody"), &[*uid]);
             }
             if *uid >= tables.node.next_uid {
-                self.violation("node", format!("the uid {uid} of {name} will be given out again"), &[*uid]);
+                self.violation(
+                    "node",
+                    format!("the uid {uid} of {name} will be given out again"),
+                    &[*uid],
+                );
             }
             match tables.vnis.get(&segment.vni) {
                 Some(served) if served == uid => {}
                 Some(other) => {
-                    let what =
-                        format!("VNI {} of {name} means {}", segment.vni, self.names().segment(*other));
+                    let what = format!(
+                        "VNI {} of {name} means {}",
+                        segment.vni,
+                        self.names().segment(*other)
+                    );
                     self.violation("VNIs", what, &[*uid, *other]);
                 }
-                None => {
-                    self.violation("VNIs", format!("VNI {} of {name} is not served", segment.vni), &[*uid])
-                }
+                None => self.violation(
+                    "VNIs",
+                    format!("VNI {} of {name} is not served", segment.vni),
+                    &[*uid],
+                ),
             }
             if let Some(other) = lists.insert(segment.list, *uid).filter(|_| segment.members > 0) {
-                let what = format!("{name} and {} have one flood list", self.names().segment(other));
+                let what =
+                    format!("{name} and {} have one flood list", self.names().segment(other));
                 self.violation("flood lists", what, &[*uid, other]);
             }
         }
@@ -408,7 +468,10 @@ impl<'a> Verifier<'a> {
         }
         for (vni, uid) in &tables.vnis {
             if tables.segments.get(uid).is_none_or(|segment| segment.vni != *vni) {
-                let what = format!("VNI {vni} means {}, which does not have it", self.names().segment(*uid));
+                let what = format!(
+                    "VNI {vni} means {}, which does not have it",
+                    self.names().segment(*uid)
+                );
                 self.violation("VNIs", what, &[*uid]);
             }
         }
@@ -442,7 +505,10 @@ impl<'a> Verifier<'a> {
             }
         }
         if reached != tables.flood.len() {
-            let what = format!("{} entries are of no segment's list", tables.flood.len().abs_diff(reached));
+            let what = format!(
+                "{} entries are of no segment's list",
+                tables.flood.len().abs_diff(reached)
+            );
             self.violation("flood lists", what, &[]);
         }
     }
@@ -465,14 +531,21 @@ impl<'a> Verifier<'a> {
         for (key, tunnel) in &tables.tunnels {
             let (name, uid) = (format!("VNI {} from {}", key.vni, ip(key.source)), tunnel.segment);
             if tunnel.key != *key {
-                self.violation("tunnel sources", format!("{name} has the entry of another"), &[uid]);
+                self.violation(
+                    "tunnel sources",
+                    format!("{name} has the entry of another"),
+                    &[uid],
+                );
             }
             match tables.vnis.get(&key.vni) {
                 Some(served) if *served == uid => {}
                 served => {
-                    let means = served.map_or("nothing".to_owned(), |served| self.names().segment(*served));
-                    let what =
-                        format!("{name} leads to {}, and the VNI means {means}", self.names().segment(uid));
+                    let means =
+                        served.map_or("nothing".to_owned(), |served| self.names().segment(*served));
+                    let what = format!(
+                        "{name} leads to {}, and the VNI means {means}",
+                        self.names().segment(uid)
+                    );
                     let segments: Vec<u32> = [uid].into_iter().chain(served.copied()).collect();
                     self.violation("tunnel sources", what, &segments);
                 }
@@ -484,10 +557,13 @@ impl<'a> Verifier<'a> {
                 );
                 self.violation("tunnel sources", what, &[uid]);
             }
-            let treats =
-                tables.segments.get(&uid).map(|segment| (segment.service, segment.mtu, segment.fdb_limit));
+            let treats = tables
+                .segments
+                .get(&uid)
+                .map(|segment| (segment.service, segment.mtu, segment.fdb_limit));
             if treats != Some((tunnel.service, tunnel.mtu, tunnel.fdb_limit)) {
-                let what = format!("{name} treats frames otherwise than {}", self.names().segment(uid));
+                let what =
+                    format!("{name} treats frames otherwise than {}", self.names().segment(uid));
                 self.violation("tunnel sources", what, &[uid]);
             }
             self.cross("tunnel sources", &format!("the line from {name}"), tunnel.cross, uid);

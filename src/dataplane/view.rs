@@ -61,7 +61,8 @@ pub struct PortView {
     pub hook: &'static str,
     /// `native` or `generic` XDP; none at TC.
     pub mode: Option<Mode>,
-    /// Whether it takes frames in several pieces, as jumbo frames are; none at TC, which takes all.
+    /// Whether it takes frames in several pieces, as jumbo frames are; none at TC, which takes
+    /// all.
     pub multi_buffer: Option<bool>,
     /// Its attachments.
     pub attachments: Vec<AttachmentView>,
@@ -205,7 +206,11 @@ impl<'a> View<'a> {
         Names(&self.tables)
     }
 
-    fn attachment(&self, id: u32, attachment: &Attachment) -> Result<AttachmentView, DataplaneError> {
+    fn attachment(
+        &self,
+        id: u32,
+        attachment: &Attachment,
+    ) -> Result<AttachmentView, DataplaneError> {
         let role = if attachment.leaf != 0 { "leaf" } else { "root" };
         let Answers { arp, nd } = self.maps.answers(id)?;
         Ok(AttachmentView {
@@ -235,7 +240,8 @@ impl<'a> View<'a> {
         let multi_buffer = links::multi_buffer(pins)?;
         let mut ports = Vec::new();
         for (ifindex, port) in &self.tables.ports {
-            let mode = self.tables.records.get(ifindex).and_then(|record| Mode::from_number(record.mode));
+            let mode =
+                self.tables.records.get(ifindex).and_then(|record| Mode::from_number(record.mode));
             ports.push(PortView {
                 name: self.names().port(*ifindex),
                 ifindex: *ifindex,
@@ -256,8 +262,9 @@ impl<'a> View<'a> {
     /// # Errors
     /// A map can't be read.
     pub fn segments(&self) -> Result<Vec<SegmentView>, DataplaneError> {
-        let uids =
-            |exits: BTreeSet<(u32, Exit)>| exits.into_iter().map(|(uid, _)| uid).collect::<BTreeSet<_>>();
+        let uids = |exits: BTreeSet<(u32, Exit)>| {
+            exits.into_iter().map(|(uid, _)| uid).collect::<BTreeSet<_>>()
+        };
         let (points, suppressing) = (uids(self.tables.exits()), uids(self.tables.claimants()));
         let mut segments = Vec::new();
         for (uid, segment) in &self.tables.segments {
@@ -275,7 +282,8 @@ impl<'a> View<'a> {
                 mac_limit: segment.fdb_limit,
                 macs_refused: used.refused,
                 suppress: points.contains(uid).then(|| suppressing.contains(uid)),
-                // What the agent adds is counted as one fewer that it has removed, and may be all there is.
+                // What the agent adds is counted as one fewer that it has removed, and may be all
+                // there is.
                 bindings: u64::try_from(bound.learned.wrapping_sub(unbound).cast_signed())
                     .unwrap_or_default(),
                 bindings_refused: bound.refused,
@@ -302,7 +310,8 @@ impl<'a> View<'a> {
                 vni: self.tables.segments.get(&key.segment).map_or(0, |segment| segment.vni),
                 mac: key.mac.to_string(),
                 at: self.names().exit(entry.exit),
-                age: (!entry.is_configured()).then(|| now.saturating_sub(entry.seen) / 1_000_000_000),
+                age: (!entry.is_configured())
+                    .then(|| now.saturating_sub(entry.seen) / 1_000_000_000),
                 state: state(&entry),
             })
             .collect();
@@ -322,7 +331,8 @@ impl<'a> View<'a> {
             for path in entry.paths.into_iter().filter(|path| *path != 0) {
                 *shares.entry(path).or_default() += 1;
             }
-            let ways = shares.into_iter().filter_map(|(path, share)| Some((paths.get(&path)?, share)));
+            let ways =
+                shares.into_iter().filter_map(|(path, share)| Some((paths.get(&path)?, share)));
             let tunnels = self.tables.tunnels.values().filter(|tunnel| tunnel.remote == id);
             remotes.push(RemoteView {
                 address: ip(entry.addr),
@@ -353,13 +363,21 @@ impl<'a> View<'a> {
             let (scope, name, segment) = if key.scope == ScopeKind::Port as u32 {
                 ("port", self.names().port(key.id), None)
             } else if key.scope == ScopeKind::Attachment as u32 {
-                let segment = self.tables.attachments.get(&key.id).map(|at| self.names().segment(at.segment));
+                let segment =
+                    self.tables.attachments.get(&key.id).map(|at| self.names().segment(at.segment));
                 ("attachment", self.names().exit(Exit::attachment(key.id)), segment)
             } else {
                 let name = self.names().segment(key.id);
                 ("segment", name.clone(), Some(name))
             };
-            drops.push(DropView { scope, name, segment, reason: reason.name(), frames, help: reason.help() });
+            drops.push(DropView {
+                scope,
+                name,
+                segment,
+                reason: reason.name(),
+                frames,
+                help: reason.help(),
+            });
         }
         drops.sort_by(|a, b| (a.scope, &a.name, a.reason).cmp(&(b.scope, &b.name, b.reason)));
         Ok(drops)
@@ -369,7 +387,8 @@ impl<'a> View<'a> {
 /// The clock of [`sillon_abi::FdbEntry::seen`], in nanoseconds.
 pub fn monotonic_ns() -> u64 {
     let Ok(now) = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE) else { return 0 };
-    u64::try_from(now.tv_sec()).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec()).unwrap_or(0)
+    u64::try_from(now.tv_sec()).unwrap_or(0) * 1_000_000_000
+        + u64::try_from(now.tv_nsec()).unwrap_or(0)
 }
 
 fn state(entry: &FdbEntry) -> &'static str {

@@ -1,11 +1,14 @@
-//! Whom a change concerns, and with what: the nodes whose part of the fabric may be another one after it.
+//! Whom a change concerns, and with what: the nodes whose part of the fabric may be another one
+//! after it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::object::{Attachment, Body};
-use super::project::tables_of;
-use super::state::State;
-use super::{Event, Freed, Key, Owned};
+use super::{
+    Event, Freed, Key, Owned,
+    object::{Attachment, Body},
+    project::tables_of,
+    state::State,
+};
 use crate::model::{InterfaceName, Name};
 
 /// Tables of a node's file. Of a port, those of its attachments, too.
@@ -24,7 +27,8 @@ pub struct Tables {
 pub enum Stale {
     /// Anything.
     All,
-    /// These at most. What the node has to forget is no part of its file, and may be another thing in any case.
+    /// These at most. What the node has to forget is no part of its file, and may be another thing
+    /// in any case.
     Tables(Tables),
 }
 
@@ -48,8 +52,8 @@ impl Stale {
     }
 }
 
-/// The nodes that have to be told of these events, and maybe others; `state` has them all behind it, and maybe more. What agents report
-/// concerns nobody, unless somebody waits for it.
+/// The nodes that have to be told of these events, and maybe others; `state` has them all behind
+/// it, and maybe more. What agents report concerns nobody, unless somebody waits for it.
 pub fn concerned(state: &State, events: &[Event]) -> BTreeMap<Name, Stale> {
     let mut nodes = Nodes(BTreeMap::new());
     for event in events {
@@ -67,10 +71,15 @@ impl Nodes {
         match &event.key {
             Key::Node(name) if is_asked => {
                 self.0.insert(name.clone(), Stale::All);
-                tables_of(state, name).segments.iter().for_each(|segment| self.segment(state, segment));
+                tables_of(state, name)
+                    .segments
+                    .iter()
+                    .for_each(|segment| self.segment(state, segment));
             }
             // It has confirmed something.
-            Key::Node(name) => waiting_for(state, name).into_iter().for_each(|other| self.wake(other)),
+            Key::Node(name) => {
+                waiting_for(state, name).into_iter().for_each(|other| self.wake(other))
+            }
             _ if !is_asked => {}
             Key::Port(port) => {
                 if let Some(stale) = self.tables(&port.node) {
@@ -93,7 +102,11 @@ impl Nodes {
                 }
             }
             Key::Tombstone(node, _) if after.is_some() => self.wake(node.clone()),
-            Key::Tombstone(..) | Key::Trial(_) | Key::Operator(_) | Key::Server(_) | Key::Lease(_) => {}
+            Key::Tombstone(..)
+            | Key::Trial(_)
+            | Key::Operator(_)
+            | Key::Server(_)
+            | Key::Lease(_) => {}
         }
     }
 

@@ -1,10 +1,9 @@
 //! What objects are called.
 //!
-//! What an operator makes is called by the operator's name and its own, so that no name tells whether another operator has it too.
+//! What an operator makes is called by the operator's name and its own, so that no name tells
+//! whether another operator has it too.
 
-use std::cmp::Ordering;
-use std::fmt;
-use std::str::FromStr;
+use std::{cmp::Ordering, fmt, str::FromStr};
 
 use equivalent::{Comparable, Equivalent};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -14,7 +13,6 @@ use crate::model::{Encap, InterfaceName, InvalidValue, Name, Vni};
 /// The kinds of objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the words are told in docs/architecture.md")]
 pub enum Kind {
     Operator,
     Node,
@@ -113,7 +111,8 @@ pub enum Freed {
     Vni(Vni),
     /// An encapsulation that was attached on one of its ports.
     Encap(InterfaceName, Encap),
-    /// What it learned of a server. Boxed, since it would make every key twice as large, and there are some ten for each attachment.
+    /// What it learned of a server. Boxed, since it would make every key twice as large, and there
+    /// are some ten for each attachment.
     Learned(Box<Learned>),
 }
 
@@ -128,7 +127,6 @@ pub struct Learned {
 
 /// What one object is called.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "the words are told in docs/architecture.md")]
 pub enum Key {
     Operator(Name),
     Node(Name),
@@ -165,9 +163,10 @@ impl Key {
     pub const fn operator(&self) -> Option<&Name> {
         match self {
             Self::Operator(name) => Some(name),
-            Self::Lease(owned) | Self::Profile(owned) | Self::Segment(owned) | Self::Attachment(owned) => {
-                Some(&owned.operator)
-            }
+            Self::Lease(owned)
+            | Self::Profile(owned)
+            | Self::Segment(owned)
+            | Self::Attachment(owned) => Some(&owned.operator),
             Self::Trial(of) => of.as_ref(),
             _ => None,
         }
@@ -191,9 +190,14 @@ impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = self.kind();
         match self {
-            Self::Operator(name) | Self::Node(name) | Self::Server(name) => write!(f, "{kind}/{name}"),
+            Self::Operator(name) | Self::Node(name) | Self::Server(name) => {
+                write!(f, "{kind}/{name}")
+            }
             Self::Port(port) => write!(f, "{kind}/{port}"),
-            Self::Lease(owned) | Self::Profile(owned) | Self::Segment(owned) | Self::Attachment(owned) => {
+            Self::Lease(owned)
+            | Self::Profile(owned)
+            | Self::Segment(owned)
+            | Self::Attachment(owned) => {
                 write!(f, "{kind}/{owned}")
             }
             Self::Tombstone(node, Freed::Vni(vni)) => write!(f, "{kind}/{node}/vni/{vni}"),
@@ -230,15 +234,17 @@ impl FromStr for Key {
             ["segment", operator, name] => Self::Segment(owned(operator, name)?),
             ["attachment", operator, name] => Self::Attachment(owned(operator, name)?),
             ["tombstone", node, "vni", vni] => {
-                let number =
-                    vni.parse().map_err(|_| InvalidValue::new("this is no VNI", "write a number"))?;
+                let number = vni
+                    .parse()
+                    .map_err(|_| InvalidValue::new("this is no VNI", "write a number"))?;
                 Self::Tombstone(node.parse()?, Freed::Vni(Vni::new(number)?))
             }
             ["tombstone", node, "encap", name, encap] => {
                 Self::Tombstone(node.parse()?, Freed::Encap(name.parse()?, encap.parse()?))
             }
             ["tombstone", at, "learned", operator, name, node, interface] => {
-                let learned = Learned { segment: owned(operator, name)?, port: port(node, interface)? };
+                let learned =
+                    Learned { segment: owned(operator, name)?, port: port(node, interface)? };
                 Self::Tombstone(at.parse()?, Freed::Learned(Box::new(learned)))
             }
             ["trial", "owner"] => Self::Trial(None),
@@ -275,7 +281,9 @@ impl Serialize for PortKey {
 
 impl<'de> Deserialize<'de> for PortKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(|invalid| crate::model::refused(&invalid))
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(|invalid| crate::model::refused(&invalid))
     }
 }
 
@@ -287,6 +295,8 @@ impl Serialize for Key {
 
 impl<'de> Deserialize<'de> for Key {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(|invalid| crate::model::refused(&invalid))
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(|invalid| crate::model::refused(&invalid))
     }
 }

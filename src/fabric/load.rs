@@ -1,11 +1,14 @@
-//! What every node has, counted as objects come and go: a rule that asks whether there is room must not walk through all that is there.
+//! What every node has, counted as objects come and go: a rule that asks whether there is room must
+//! not walk through all that is there.
 
 use super::map::Map;
 
-use super::object::{Attachment, Body, Object};
-use super::quota::Lists;
-use super::spec::PortSpec;
-use super::{Key, Owned};
+use super::{
+    Key, Owned,
+    object::{Attachment, Body, Object},
+    quota::Lists,
+    spec::PortSpec,
+};
 use crate::model::{Name, PortRole};
 
 /// What a node has.
@@ -28,9 +31,11 @@ pub struct Load {
 /// The loads of all nodes, and what they are counted by. A copy shares all that is the same.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Loads {
-    /// By node, and by operator on a node. `None` is all of them together, but for remotes, which are counted only so.
+    /// By node, and by operator on a node. `None` is all of them together, but for remotes, which
+    /// are counted only so.
     loads: Map<(Name, Option<Name>), Load>,
-    /// How many leases and grants give an operator a right to a node. `None` is before all operators.
+    /// How many leases and grants give an operator a right to a node. `None` is before all
+    /// operators.
     rights: Map<(Name, Option<Name>), u64>,
     /// How many attachments of a segment are on a node. `None` is before all nodes.
     places: Map<(Owned, Option<Name>), u64>,
@@ -97,7 +102,9 @@ impl Loads {
     /// An object comes.
     pub fn add(&mut self, key: &Key, object: &Object) {
         match (key, &object.body) {
-            (Key::Attachment(owned), Body::Attachment(attachment)) => self.attach(owned, attachment),
+            (Key::Attachment(owned), Body::Attachment(attachment)) => {
+                self.attach(owned, attachment)
+            }
             (Key::Segment(owned), Body::Segment(segment)) => {
                 self.learns(owned, segment.spec.mac_limit.into());
             }
@@ -109,7 +116,9 @@ impl Loads {
     /// An object goes.
     pub fn remove(&mut self, key: &Key, object: &Object) {
         match (key, &object.body) {
-            (Key::Attachment(owned), Body::Attachment(attachment)) => self.detach(owned, attachment),
+            (Key::Attachment(owned), Body::Attachment(attachment)) => {
+                self.detach(owned, attachment)
+            }
             (Key::Segment(owned), Body::Segment(_)) => self.learns(owned, 0),
             (Key::Port(port), Body::Port { spec }) => self.port(&port.node, spec, false),
             _ => {}
@@ -136,7 +145,9 @@ impl Loads {
         let before = self.places.get(&place).copied().unwrap_or(0);
         if before == 0 {
             let macs = self.macs.get(&place.0).copied().unwrap_or(0);
-            self.change(node, of, |load| (load.segments, load.macs) = (load.segments + 1, load.macs + macs));
+            self.change(node, of, |load| {
+                (load.segments, load.macs) = (load.segments + 1, load.macs + macs)
+            });
             for other in self.others(&place.0, node) {
                 self.share(node, &other);
                 self.share(&other, node);
@@ -159,7 +170,9 @@ impl Loads {
             return;
         }
         let macs = self.macs.get(&place.0).copied().unwrap_or(0);
-        self.change(node, of, |load| (load.segments, load.macs) = (load.segments - 1, load.macs - macs));
+        self.change(node, of, |load| {
+            (load.segments, load.macs) = (load.segments - 1, load.macs - macs)
+        });
         for other in self.others(&place.0, node) {
             self.unshare(node, &other);
             self.unshare(&other, node);
@@ -202,7 +215,9 @@ impl Loads {
         }
         let nodes: Vec<Name> = self.nodes_of(segment).cloned().collect();
         for node in nodes {
-            self.change(&node, Some(&segment.operator), |load| load.macs = load.macs + macs - before);
+            self.change(&node, Some(&segment.operator), |load| {
+                load.macs = load.macs + macs - before
+            });
         }
     }
 

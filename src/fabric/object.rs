@@ -6,14 +6,19 @@ use jiff::Timestamp;
 use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 
-use super::spec::{
-    AttachmentSpec, LeaseSpec, NodeSpec, OperatorSpec, PortSpec, ProfileSpec, SegmentSpec, ServerSpec, Spec,
+use super::{
+    Key, Kind,
+    spec::{
+        AttachmentSpec, LeaseSpec, NodeSpec, OperatorSpec, PortSpec, ProfileSpec, SegmentSpec,
+        ServerSpec, Spec,
+    },
 };
-use super::{Key, Kind};
 use crate::model::{Encap, InterfaceName, Name, Vni};
 
 /// Counts the transactions, from 1; 0 is the empty fabric.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Revision(pub u64);
 
@@ -26,10 +31,11 @@ impl std::fmt::Display for Revision {
 /// One object.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Object {
-    /// The revision of the transaction that last changed what is asked of it. What agents report does not change it, so that it does not get
-    /// in the way of who edits it.
+    /// The revision of the transaction that last changed what is asked of it. What agents report
+    /// does not change it, so that it does not get in the way of who edits it.
     pub revision: Revision,
-    /// What is known of it, by kind: two or three, for each of which a tree would have room for eleven.
+    /// What is known of it, by kind: two or three, for each of which a tree would have room for
+    /// eleven.
     pub conditions: LiteMap<ConditionKind, Condition>,
     /// The rest.
     #[serde(flatten)]
@@ -39,7 +45,6 @@ pub struct Object {
 /// Spec and status of each kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the words are told in docs/architecture.md")]
 pub enum Body {
     Operator { spec: OperatorSpec },
     Node(Node),
@@ -117,7 +122,8 @@ pub struct Node {
     pub spec: NodeSpec,
     /// The last revision that its agent said it had applied.
     pub applied: Revision,
-    /// Whether the owner has said that the machine is gone. Nothing is attached to such a node, and nobody waits for it.
+    /// Whether the owner has said that the machine is gone. Nothing is attached to such a node,
+    /// and nobody waits for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub gone: bool,
     /// What its agent said last of the devices of its ports. Nothing is known of others.
@@ -175,13 +181,15 @@ pub struct Lease {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LeaseState {
-    /// The owner offers it. It becomes active when the operator has accepted, its time has come, and the server is nobody's.
+    /// The owner offers it. It becomes active when the operator has accepted, its time has come,
+    /// and the server is nobody's.
     Offered,
     /// The operator may attach segments to the server's ports.
     Active,
     /// What is attached may stay until the deadline; nothing more may be attached.
     Draining,
-    /// Nothing is attached. It lasts until every node has confirmed, and the owner has, or enough time has passed.
+    /// Nothing is attached. It lasts until every node has confirmed, and the owner has, or enough
+    /// time has passed.
     Quarantined,
     /// It is over.
     Released,
@@ -220,7 +228,9 @@ pub struct Attachment {
 impl Attachment {
     /// Whether the same frames belong to the same segment as before: nothing is freed.
     pub(super) fn stays(&self, was: &Self) -> bool {
-        self.spec.port == was.spec.port && self.encap == was.encap && self.spec.segment == was.spec.segment
+        self.spec.port == was.spec.port
+            && self.encap == was.encap
+            && self.spec.segment == was.spec.segment
     }
 }
 

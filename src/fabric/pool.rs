@@ -13,7 +13,8 @@ impl Ranges {
         self.0.iter().any(|(first, last)| (*first..=*last).contains(&number))
     }
 
-    /// A range of it that has no end before its beginning, nor is outside `least..=most`; else that one.
+    /// A range of it that has no end before its beginning, nor is outside `least..=most`; else that
+    /// one.
     pub fn outside(&self, least: u32, most: u32) -> Option<(u32, u32)> {
         self.0.iter().copied().find(|(first, last)| first > last || *first < least || *last > most)
     }
@@ -23,9 +24,11 @@ impl Ranges {
         self.0.iter().any(|one| other.0.iter().any(|two| one.0 <= two.1 && two.0 <= one.1))
     }
 
-    /// All of its numbers, beginning at a random one: who is given the first free one learns nothing from it.
+    /// All of its numbers, beginning at a random one: who is given the first free one learns
+    /// nothing from it.
     pub fn shuffled(&self, rng: &mut fastrand::Rng) -> impl Iterator<Item = u32> {
-        let count: u64 = self.0.iter().map(|(first, last)| u64::from(last.saturating_sub(*first)) + 1).sum();
+        let count: u64 =
+            self.0.iter().map(|(first, last)| u64::from(last.saturating_sub(*first)) + 1).sum();
         let start = if count == 0 { 0 } else { rng.u64(..count) };
         (0..count).filter_map(move |step| self.nth((start + step) % count))
     }

@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
-use super::concern::Tables;
-use super::object::{Attachment, Body, Node, Revision, Segment, Tombstone};
-use super::state::State;
-use super::{Freed, Key, Learned, Owned, PortKey};
+use super::{
+    Freed, Key, Learned, Owned, PortKey,
+    concern::Tables,
+    object::{Attachment, Body, Node, Revision, Segment, Tombstone},
+    state::State,
+};
 use crate::model::{self, Encap, InvalidValue, Name, NodeConfig};
 
 /// Why there is no such file.
@@ -33,14 +35,17 @@ pub struct Purge {
     pub freed: Revision,
     /// How that node is reached from this one; none if it is this one, or is not reached.
     pub remote: Option<IpAddr>,
-    /// Whether that node may still let the server's frames in, so that they would be learned again.
+    /// Whether that node may still let the server's frames in, so that they would be learned
+    /// again.
     pub is_early: bool,
 }
 
-/// What the node's file would say. Names of an operator's objects become `OPERATOR.NAME`, which no two share: an operator's name has no dot.
+/// What the node's file would say. Names of an operator's objects become `OPERATOR.NAME`, which no
+/// two share: an operator's name has no dot.
 ///
 /// # Errors
-/// No such node, or one whose segments can't be tunnelled; in a state that [`super::transact`] made, only the former.
+/// No such node, or one whose segments can't be tunnelled; in a state that [`super::transact`]
+/// made, only the former.
 pub fn desired(state: &State, name: &Name) -> Result<NodeConfig, ProjectError> {
     desired_tables(state, name, &tables_of(state, name))
 }
@@ -49,7 +54,11 @@ pub fn desired(state: &State, name: &Name) -> Result<NodeConfig, ProjectError> {
 ///
 /// # Errors
 /// As for [`desired`].
-pub fn desired_tables(state: &State, name: &Name, tables: &Tables) -> Result<NodeConfig, ProjectError> {
+pub fn desired_tables(
+    state: &State,
+    name: &Name,
+    tables: &Tables,
+) -> Result<NodeConfig, ProjectError> {
     let node = state.node(name).ok_or_else(|| ProjectError::Unknown(name.clone()))?;
     let vtep = |v4: bool| node.spec.vtep.iter().copied().find(|address| address.is_ipv4() == v4);
     let mut config = NodeConfig {
@@ -67,7 +76,11 @@ pub fn desired_tables(state: &State, name: &Name, tables: &Tables) -> Result<Nod
     for interface in &tables.ports {
         let port = PortKey { node: name.clone(), port: interface.clone() };
         if let Some(spec) = state.port(&port) {
-            config.ports.push(model::Port { name: interface.clone(), role: spec.role, hook: spec.hook });
+            config.ports.push(model::Port {
+                name: interface.clone(),
+                role: spec.role,
+                hook: spec.hook,
+            });
             for (owned, attachment) in state.attachments_of(&Key::Port(port)) {
                 config.attachments.push(project_attachment(owned, attachment)?);
             }
@@ -110,9 +123,13 @@ fn is_used(state: &State, profile: &Owned, node: &Name) -> bool {
     users.any(|(_, user)| user.spec.port.node == *node)
 }
 
-fn project_attachment(owned: &Owned, attachment: &Attachment) -> Result<model::Attachment, InvalidValue> {
+fn project_attachment(
+    owned: &Owned,
+    attachment: &Attachment,
+) -> Result<model::Attachment, InvalidValue> {
     let spec = &attachment.spec;
-    let named = |name: &Option<Name>| name.as_ref().map(|name| joined(&owned.beside(name))).transpose();
+    let named =
+        |name: &Option<Name>| name.as_ref().map(|name| joined(&owned.beside(name))).transpose();
     Ok(model::Attachment {
         segment: joined(&owned.beside(&spec.segment))?,
         port: spec.port.port.clone(),
@@ -134,7 +151,8 @@ fn project_segment(
 ) -> Result<model::Segment, ProjectError> {
     let own = state.node(here).ok_or_else(|| ProjectError::Unknown(here.clone()))?;
     let others = state.nodes_of(owned).filter(|node| *node != here);
-    let remotes = others.map(|there| remote_of((own, here), state, there)).collect::<Result<Vec<_>, _>>()?;
+    let remotes =
+        others.map(|there| remote_of((own, here), state, there)).collect::<Result<Vec<_>, _>>()?;
     let spec = &segment.spec;
     Ok(model::Segment {
         name: joined(owned)?,
@@ -151,13 +169,18 @@ fn project_segment(
     })
 }
 
-/// The other node's tunnel address that this one reaches. IPv4 where both have both: 20 bytes less in each frame.
+/// The other node's tunnel address that this one reaches. IPv4 where both have both: 20 bytes less
+/// in each frame.
 pub(crate) fn remote(state: &State, here: &Name, there: &Name) -> Result<IpAddr, ProjectError> {
     let own = state.node(here).ok_or_else(|| ProjectError::Unknown(here.clone()))?;
     remote_of((own, here), state, there)
 }
 
-fn remote_of((own, here): (&Node, &Name), state: &State, there: &Name) -> Result<IpAddr, ProjectError> {
+fn remote_of(
+    (own, here): (&Node, &Name),
+    state: &State,
+    there: &Name,
+) -> Result<IpAddr, ProjectError> {
     let other = state.node(there).ok_or_else(|| ProjectError::Unknown(there.clone()))?;
     let is_reached = |it: &&IpAddr| own.spec.vtep.iter().any(|own| own.is_ipv4() == it.is_ipv4());
     let reached = other.spec.vtep.iter().filter(is_reached).min();
@@ -166,19 +189,23 @@ fn remote_of((own, here): (&Node, &Name), state: &State, there: &Name) -> Result
 
 /// Whether a segment has an attachment on a port, of a node that is not gone.
 pub(crate) fn is_attached(state: &State, segment: &Owned, port: &PortKey) -> bool {
-    let is_of = |owned: &Owned, name: &Name| owned.operator == segment.operator && *name == segment.name;
+    let is_of =
+        |owned: &Owned, name: &Name| owned.operator == segment.operator && *name == segment.name;
     let mut there = state.attachments_of(&Key::Port(port.clone()));
     let is_there = there.any(|(owned, attachment)| is_of(owned, &attachment.spec.segment));
     is_there && state.node(&port.node).is_some_and(|node| !node.gone)
 }
 
-/// How many MACs a segment's attachments on a port may have, as [`is_attached`]; none, if there are none.
+/// How many MACs a segment's attachments on a port may have, as [`is_attached`]; none, if there are
+/// none.
 pub(crate) fn macs_at(state: &State, segment: &Owned, port: &PortKey) -> Option<u64> {
     let of_node = state.node(&port.node).filter(|node| !node.gone);
     let there = state.attachments_of(&Key::Port(port.clone())).filter(|_| of_node.is_some());
-    let is_of = |owned: &Owned, name: &Name| owned.operator == segment.operator && *name == segment.name;
+    let is_of =
+        |owned: &Owned, name: &Name| owned.operator == segment.operator && *name == segment.name;
     let own = there.filter(|(owned, attachment)| is_of(owned, &attachment.spec.segment));
-    own.map(|(_, attachment)| u64::from(attachment.spec.guards.mac_limit)).reduce(u64::saturating_add)
+    own.map(|(_, attachment)| u64::from(attachment.spec.guards.mac_limit))
+        .reduce(u64::saturating_add)
 }
 
 /// The attachment that a node knows by its port, its encapsulation and its segment's name.
@@ -200,7 +227,8 @@ pub fn joined(owned: &Owned) -> Result<Name, InvalidValue> {
     Name::new(&format!("{}.{}", owned.operator, owned.name))
 }
 
-/// Whether the node of a server's port may still let its frames in, so that another would learn again what it forgot.
+/// Whether the node of a server's port may still let its frames in, so that another would learn
+/// again what it forgot.
 pub(super) fn is_early(state: &State, at: &Name, port: &PortKey, freed: Revision) -> bool {
     port.node != *at && state.node(&port.node).is_some_and(|there| there.applied < freed)
 }

@@ -1,5 +1,5 @@
-//! How much an operator may have, and how far it may decide: both are the owner's to say, on the operator's object. What an operator has is counted
-//! here as well.
+//! How much an operator may have, and how far it may decide: both are the owner's to say, on the
+//! operator's object. What an operator has is counted here as well.
 
 use std::collections::BTreeSet;
 
@@ -29,9 +29,11 @@ pub struct Quota {
     pub ethertypes: u32,
     /// Bindings of all attachments together.
     pub bindings: u32,
-    /// VNIs and encapsulations that it gave up and nodes have yet to confirm. Beyond it nothing new is attached; to remove is always possible.
+    /// VNIs and encapsulations that it gave up and nodes have yet to confirm. Beyond it nothing
+    /// new is attached; to remove is always possible.
     pub tombstones: u32,
-    /// Guaranteed bandwidth (CIR) of all attachments together, either way; where it is given, each attachment has profiles.
+    /// Guaranteed bandwidth (CIR) of all attachments together, either way; where it is given, each
+    /// attachment has profiles.
     pub bandwidth: Option<BitRate>,
     /// How much of it on one node.
     pub node: NodeQuota,
@@ -55,7 +57,8 @@ impl Default for Quota {
     }
 }
 
-/// How much an operator may have on any one node. Profiles are not counted there: a node holds two an attachment at most.
+/// How much an operator may have on any one node. Profiles are not counted there: a node holds two
+/// an attachment at most.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct NodeQuota {
@@ -90,7 +93,8 @@ impl Default for NodeQuota {
     }
 }
 
-/// How far an operator may decide what costs others: its default is what nobody but the operator feels.
+/// How far an operator may decide what costs others: its default is what nobody but the operator
+/// feels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ceiling {
@@ -100,8 +104,9 @@ pub struct Ceiling {
     pub dscp: BTreeSet<u8>,
     /// The most that storm control may let pass, for each attachment; null is no ceiling.
     pub storm: StormControl,
-    /// How often in a minute an address may move for ever, as `moves` lets it: `limit` in the shorter of `window` and `freeze`. Null is as often as it
-    /// likes, and `limit: 0`, which never freezes.
+    /// How often in a minute an address may move for ever, as `moves` lets it: `limit` in the
+    /// shorter of `window` and `freeze`. Null is as often as it likes, and `limit: 0`, which
+    /// never freezes.
     pub moves: Option<u32>,
 }
 
@@ -149,10 +154,11 @@ pub struct Lists {
 impl Lists {
     /// What an attachment lists.
     pub fn of(spec: &AttachmentSpec) -> Self {
-        let (guards, length) = (&spec.guards, |length: usize| u64::try_from(length).unwrap_or(u64::MAX));
+        let (guards, length) =
+            (&spec.guards, |length: usize| u64::try_from(length).unwrap_or(u64::MAX));
         // A node adds the link-local addresses where there is a list without any.
-        let adds =
-            !guards.prefixes.is_empty() && !guards.prefixes.iter().any(|prefix| prefix.is_link_local());
+        let adds = !guards.prefixes.is_empty()
+            && !guards.prefixes.iter().any(|prefix| prefix.is_link_local());
         Self {
             prefixes: length(guards.prefixes.len()) + u64::from(adds),
             macs: length(guards.macs.len()),
@@ -172,7 +178,12 @@ impl Lists {
     /// What a node has room for, in the same order as its counts.
     pub(super) fn room(limits: &Limits) -> Self {
         let entries = limits.guard_entries().into();
-        Self { prefixes: entries, macs: limits.listed_macs().into(), ethertypes: entries, bindings: entries }
+        Self {
+            prefixes: entries,
+            macs: limits.listed_macs().into(),
+            ethertypes: entries,
+            bindings: entries,
+        }
     }
 }
 

@@ -1,25 +1,28 @@
-//! What is asked for: the specs of the objects. Each is right by itself once [`Spec::check`] says so; what needs the rest of the fabric is asked
-//! in [`super::transact`].
+//! What is asked for: the specs of the objects. Each is right by itself once [`Spec::check`] says
+//! so; what needs the rest of the fabric is asked in [`super::transact`].
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::net::IpAddr;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 
-use super::quota::{Ceiling, Quota};
-use super::{Kind, Owned, PortKey, Ranges};
+use super::{
+    Kind, Owned, PortKey, Ranges,
+    quota::{Ceiling, Quota},
+};
 use crate::model::{
-    self, Binding, BitRate, ByteSize, Encap, Guards, Hook, InvalidValue, LeafRole, Limits, Moves, Name,
-    PortRole, Service, StormControl, VlanId, Vni, agree,
+    self, Binding, BitRate, ByteSize, Encap, Guards, Hook, InvalidValue, LeafRole, Limits, Moves,
+    Name, PortRole, Service, StormControl, VlanId, Vni, agree,
 };
 
 /// The spec of any kind that can be asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "spec", rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the words are told in docs/architecture.md")]
 pub enum Spec {
     Operator(OperatorSpec),
     Node(NodeSpec),
@@ -70,10 +73,12 @@ pub struct PortSpec {
     /// On a handover port: who may attach to it, and with which outer VIDs.
     #[serde(default)]
     pub grants: BTreeMap<Name, Grant>,
-    /// Whether attachments may make the node's own stack the peer of control frames (`control: peer`): it is the owner's machine that answers.
+    /// Whether attachments may make the node's own stack the peer of control frames (`control:
+    /// peer`): it is the owner's machine that answers.
     #[serde(default)]
     pub peer: bool,
-    /// The most that storm control may let pass here, for each attachment, if it is less than its operator's ceiling; null is no ceiling.
+    /// The most that storm control may let pass here, for each attachment, if it is less than its
+    /// operator's ceiling; null is no ceiling.
     #[serde(default = "unlimited")]
     pub storm: StormControl,
 }
@@ -98,9 +103,10 @@ impl Grant {
         match (self, encap) {
             (Self::Whole, _) => true,
             (Self::Vids(_), Encap::Untagged | Encap::Port) => false,
-            (Self::Vids(vids), Encap::Dot1q(vid) | Encap::QinqS(vid) | Encap::QinqSC { s: vid, .. }) => {
-                vids.contains(vid.get().into())
-            }
+            (
+                Self::Vids(vids),
+                Encap::Dot1q(vid) | Encap::QinqS(vid) | Encap::QinqSC { s: vid, .. },
+            ) => vids.contains(vid.get().into()),
         }
     }
 
@@ -166,7 +172,8 @@ pub struct ProfileSpec {
 impl ProfileSpec {
     /// As a node knows it, under this name.
     pub fn named(&self, name: Name) -> model::Profile {
-        let burst = |size: Option<ByteSize>, rate| size.unwrap_or(model::Profile::default_burst(rate));
+        let burst =
+            |size: Option<ByteSize>, rate| size.unwrap_or(model::Profile::default_burst(rate));
         let (cbs, ebs) = (burst(self.cbs, self.cir), burst(self.ebs, self.eir));
         model::Profile { name, cir: self.cir, cbs, eir: self.eir, ebs }
     }
@@ -407,7 +414,9 @@ fn port(spec: &PortSpec) -> Result<(), InvalidValue> {
         if let Grant::Vids(vids) = grant {
             ranges(vids, "grants", VlanId::MIN.get().into(), VlanId::MAX.get().into())?;
         }
-        if let Some((other, _)) = spec.grants.iter().skip(index + 1).find(|(_, two)| two.overlaps(grant)) {
+        if let Some((other, _)) =
+            spec.grants.iter().skip(index + 1).find(|(_, two)| two.overlaps(grant))
+        {
             return Err(InvalidValue::new(
                 format_args!("grants: {operator} and {other} could take the same frames"),
                 "give each operator VIDs of its own",
@@ -429,7 +438,8 @@ fn lease(spec: &LeaseSpec) -> Result<(), InvalidValue> {
 
 fn profile(spec: &ProfileSpec) -> Result<(), InvalidValue> {
     agree::passes(spec.cir, spec.eir)?;
-    for (bucket, rate, size) in [(agree::COMMITTED, spec.cir, spec.cbs), (agree::EXCESS, spec.eir, spec.ebs)]
+    for (bucket, rate, size) in
+        [(agree::COMMITTED, spec.cir, spec.cbs), (agree::EXCESS, spec.eir, spec.ebs)]
     {
         size.map_or(Ok(()), |size| agree::burst(bucket, rate, size))?;
     }

@@ -1,19 +1,20 @@
-//! All objects at one revision, and the indexes by which rules find what they concern. A copy shares all that is the same.
+//! All objects at one revision, and the indexes by which rules find what they concern. A copy
+//! shares all that is the same.
 
-use std::collections::BTreeSet;
-use std::ops::Bound;
-use std::sync::Arc;
+use std::{collections::BTreeSet, ops::Bound, sync::Arc};
 
 use super::map::Map;
 
-use super::key::Before;
-use super::load::{Load, Loads};
-use super::object::{Attachment, Body, Lease, LeaseState, Node, Object, Revision, Segment};
-use super::quota::{Lists, Usage};
-use super::spec::{OperatorSpec, PortSpec, ProfileSpec, ServerSpec};
-use super::transact::check_whole;
-use super::waiting::{Waiting, is_waiting};
-use super::{Freed, Key, Kind, Owned, PortKey, Refused};
+use super::{
+    Freed, Key, Kind, Owned, PortKey, Refused,
+    key::Before,
+    load::{Load, Loads},
+    object::{Attachment, Body, Lease, LeaseState, Node, Object, Revision, Segment},
+    quota::{Lists, Usage},
+    spec::{OperatorSpec, PortSpec, ProfileSpec, ServerSpec},
+    transact::check_whole,
+    waiting::{Waiting, is_waiting},
+};
 use crate::model::{Encap, Name, Vni};
 
 /// What an object has to do with, so that it is found from there.
@@ -55,9 +56,15 @@ impl State {
     }
 
     /// Those of them that come after a key.
-    pub fn of_kind_after<'s>(&'s self, kind: Kind, after: &Key) -> impl Iterator<Item = &'s Key> + use<'s> {
-        let all =
-            self.objects.range::<_, Key>((Bound::Excluded(after), Bound::Unbounded)).map(|(key, _)| key);
+    pub fn of_kind_after<'s>(
+        &'s self,
+        kind: Kind,
+        after: &Key,
+    ) -> impl Iterator<Item = &'s Key> + use<'s> {
+        let all = self
+            .objects
+            .range::<_, Key>((Bound::Excluded(after), Bound::Unbounded))
+            .map(|(key, _)| key);
         all.take_while(move |key| key.kind() == kind)
     }
 
@@ -86,7 +93,8 @@ impl State {
         self.loads.parts(node)
     }
 
-    /// The state that these objects are, at this revision. They come from a state, by way of a store.
+    /// The state that these objects are, at this revision. They come from a state, by way of a
+    /// store.
     pub fn restore(revision: Revision, objects: impl IntoIterator<Item = (Key, Object)>) -> Self {
         let mut state = Self { revision, ..Self::default() };
         for (key, object) in objects {
@@ -95,7 +103,8 @@ impl State {
         state
     }
 
-    /// As [`Self::restore`], of objects that anybody may have written: every rule is asked of all of them.
+    /// As [`Self::restore`], of objects that anybody may have written: every rule is asked of all
+    /// of them.
     ///
     /// # Errors
     /// The first rule that does not hold, and the objects that break it.
@@ -135,7 +144,8 @@ impl State {
         self.at(Target::Object(key.clone()))
     }
 
-    /// What has frames of a port that this encapsulation would have, too, or had them until its node confirms: attachments and tombstones.
+    /// What has frames of a port that this encapsulation would have, too, or had them until its
+    /// node confirms: attachments and tombstones.
     pub(super) fn overlapping<'s>(
         &'s self,
         port: &'s PortKey,
@@ -143,7 +153,8 @@ impl State {
     ) -> impl Iterator<Item = &'s Key> + use<'s> {
         encap.overlapping().into_iter().flat_map(move |some| {
             let (first, last) = some.into_inner();
-            let (from, end) = (Target::Frames(port.clone(), first), Target::Frames(port.clone(), last));
+            let (from, end) =
+                (Target::Frames(port.clone(), first), Target::Frames(port.clone(), last));
             let all = self.index.range((from, None)..).take_while(move |((of, _), ())| *of <= end);
             all.filter_map(|((_, key), ())| key.as_ref())
         })
@@ -190,7 +201,8 @@ impl State {
         self.count(&key, true);
     }
 
-    /// Keeps what waits for which node, once an object is there, or is not. A segment waits for all nodes that it is on.
+    /// Keeps what waits for which node, once an object is there, or is not. A segment waits for all
+    /// nodes that it is on.
     fn wait(&mut self, key: &Key, old: Option<&Object>, new: Option<&Object>) {
         match key {
             Key::Attachment(owned) => {
@@ -205,7 +217,8 @@ impl State {
                     && let Body::Attachment(new) = &object.body
                 {
                     let segment = Key::Segment(owned.beside(&new.spec.segment));
-                    let waits = self.objects.get(&segment).is_none_or(|segment| is_waiting(segment));
+                    let waits =
+                        self.objects.get(&segment).is_none_or(|segment| is_waiting(segment));
                     self.waiting.set(&new.spec.port.node, key, is_waiting(object));
                     self.waiting.set(&new.spec.port.node, &segment, waits);
                 }
@@ -225,7 +238,8 @@ impl State {
         self.waiting.at(node)
     }
 
-    /// Adds what an object counts, or takes it away. A profile counts for all that use it, a server for all who lease it.
+    /// Adds what an object counts, or takes it away. A profile counts for all that use it, a server
+    /// for all who lease it.
     fn count(&mut self, key: &Key, add: bool) {
         let Some((operator, sum)) = self.counts(key, add) else { return };
         let mut usage = self.usage(&operator);
@@ -247,24 +261,35 @@ impl State {
             }
             Key::Attachment(owned) => {
                 let attachment = self.attachment(owned)?;
-                let cir = |name: &Option<Name>| name.as_ref().map_or(0, |name| self.cir(&owned.beside(name)));
-                let (ingress, egress) = (cir(&attachment.spec.ingress), cir(&attachment.spec.egress));
+                let cir = |name: &Option<Name>| {
+                    name.as_ref().map_or(0, |name| self.cir(&owned.beside(name)))
+                };
+                let (ingress, egress) =
+                    (cir(&attachment.spec.ingress), cir(&attachment.spec.egress));
                 let lists = Lists::of(&attachment.spec);
-                Some((owned.operator.clone(), Usage { attachments: 1, lists, ingress, egress, ..none }))
+                Some((
+                    owned.operator.clone(),
+                    Usage { attachments: 1, lists, ingress, egress, ..none },
+                ))
             }
             Key::Profile(owned) => {
                 let cir = self.profile(owned)?.cir.get();
                 let mut sum = Usage { profiles: 1, ..none };
                 for (_, user) in self.attachments_of(key) {
-                    let uses = |name: &Option<Name>| if name.as_ref() == Some(&owned.name) { cir } else { 0 };
+                    let uses = |name: &Option<Name>| {
+                        if name.as_ref() == Some(&owned.name) { cir } else { 0 }
+                    };
                     sum.ingress += uses(&user.spec.ingress);
                     sum.egress += uses(&user.spec.egress);
                 }
                 Some((owned.operator.clone(), sum))
             }
-            // What is to be forgotten of a server is bounded by where it was, and gone within seconds where nodes answer.
+            // What is to be forgotten of a server is bounded by where it was, and gone within
+            // seconds where nodes answer.
             Key::Tombstone(_, Freed::Vni(_) | Freed::Encap(..)) => match &self.get(key)?.body {
-                Body::Tombstone(grave) => Some((grave.operator.clone(), Usage { tombstones: 1, ..none })),
+                Body::Tombstone(grave) => {
+                    Some((grave.operator.clone(), Usage { tombstones: 1, ..none }))
+                }
                 _ => None,
             },
             Key::Lease(owned) => {
@@ -276,7 +301,8 @@ impl State {
                 None
             }
             Key::Server(name) => {
-                let leases = self.referrers(key).filter_map(Key::operator).cloned().collect::<Vec<_>>();
+                let leases =
+                    self.referrers(key).filter_map(Key::operator).cloned().collect::<Vec<_>>();
                 leases.iter().for_each(|operator| self.entitle(operator, name, add));
                 None
             }
@@ -392,7 +418,9 @@ impl State {
     /// The lease that a server is under.
     pub(super) fn holder(&self, server: &Name) -> Option<(&Owned, &Lease)> {
         self.referrers(&Key::Server(server.clone())).find_map(|user| match user {
-            Key::Lease(owned) => Some((owned, self.lease(owned).filter(|lease| lease.state.holds_server())?)),
+            Key::Lease(owned) => {
+                Some((owned, self.lease(owned).filter(|lease| lease.state.holds_server())?))
+            }
             _ => None,
         })
     }
@@ -411,7 +439,9 @@ pub(super) fn targets(key: &Key, body: &Body) -> BTreeSet<Target> {
             all.insert(object(Key::Node(port.node.clone())));
             all.extend(spec.grants.keys().map(operator));
         }
-        (_, Body::Server { spec }) => all.extend(spec.ports.iter().cloned().map(Key::Port).map(object)),
+        (_, Body::Server { spec }) => {
+            all.extend(spec.ports.iter().cloned().map(Key::Port).map(object))
+        }
         (_, Body::Lease(lease)) if lease.state != LeaseState::Released => {
             all.insert(object(Key::Server(lease.spec.server.clone())));
         }

@@ -1,4 +1,5 @@
-//! Whole stories, and random ones: whatever is asked, in whatever order, every revision keeps every rule.
+//! Whole stories, and random ones: whatever is asked, in whatever order, every revision keeps every
+//! rule.
 
 mod invariants;
 mod quotas;
@@ -20,7 +21,8 @@ pub(super) struct Fabric {
     pub seed: u64,
 }
 
-/// Two edges that reach each other, each with two access ports that face a server, an uplink and a handover port; two operators.
+/// Two edges that reach each other, each with two access ports that face a server, an uplink and a
+/// handover port; two operators.
 const SITE: &[(&str, &str)] = &[
     (
         "operator/alder",
@@ -98,7 +100,8 @@ impl Fabric {
     /// The site, with s1 and s3 leased by alder and s2 by birch.
     pub fn leased() -> Self {
         let mut fabric = Self::site();
-        for (operator, lease, server) in [("alder", "l1", "s1"), ("birch", "l2", "s2"), ("alder", "l3", "s3")]
+        for (operator, lease, server) in
+            [("alder", "l1", "s1"), ("birch", "l2", "s2"), ("alder", "l3", "s3")]
         {
             let spec = format!(r#"{{"kind":"lease","spec":{{"server":"{server}"}}}}"#);
             fabric.does(vec![
@@ -122,7 +125,8 @@ impl Fabric {
 
     pub fn tries(&mut self, changes: Vec<Change>) -> Result<Vec<Event>, Refused> {
         self.seed += 1;
-        let transaction = Transaction { who: Actor::Owner, when: self.now, seed: self.seed, changes };
+        let transaction =
+            Transaction { who: Actor::Owner, when: self.now, seed: self.seed, changes };
         let outcome = transact(&self.state, &transaction)?;
         self.state = outcome.state;
         Ok(outcome.events)

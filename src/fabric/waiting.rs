@@ -1,10 +1,13 @@
-//! What waits for which node to apply it: attachments and segments that are not programmed yet. So what an agent reports costs as much as there is to be
-//! confirmed, and not as much as the node has.
+//! What waits for which node to apply it: attachments and segments that are not programmed yet. So
+//! what an agent reports costs as much as there is to be confirmed, and not as much as the node
+//! has.
 
 use super::map::Map;
 
-use super::Key;
-use super::object::{ConditionKind, Object};
+use super::{
+    Key,
+    object::{ConditionKind, Object},
+};
 use crate::model::Name;
 
 /// By node. A copy shares all that is the same.

@@ -1,4 +1,5 @@
-//! What a node's maps may hold, which another version, another program or a mistake wrote: any bytes at all.
+//! What a node's maps may hold, which another version, another program or a mistake wrote: any
+//! bytes at all.
 #![allow(unsafe_code, reason = "records are bytes, and bytes become records")]
 
 use aya::Pod;
@@ -10,12 +11,14 @@ use crate::dataplane::{
     verify::{Live, verify},
 };
 
-/// The records of a node: whatever they are, `verify` has a verdict on them, and `diff` a way from them and to them.
+/// The records of a node: whatever they are, `verify` has a verdict on them, and `diff` a way from
+/// them and to them.
 pub fn records(bytes: &[u8]) {
     let live = live(bytes);
     let report = verify(&live);
     assert!(report.violations.iter().all(|violation| !violation.what.is_empty()));
-    // Nothing is asked of what comes out: only that a node with such maps can be set right, and flushed.
+    // Nothing is asked of what comes out: only that a node with such maps can be set right, and
+    // flushed.
     let nothing = Tables::default();
     diff(&live.tables, &nothing);
     diff(&nothing, &live.tables);

@@ -1,12 +1,11 @@
-//! What has to agree: the rules that need two values, each told once with the words for its breach. A node's file and the fabric's objects both
-//! ask here, and add the places or the names.
+//! What has to agree: the rules that need two values, each told once with the words for its breach.
+//! A node's file and the fabric's objects both ask here, and add the places or the names.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
+use std::{collections::HashMap, net::IpAddr};
 
 use super::{
-    Binding, BitRate, ByteSize, Control, Encap, InvalidValue, LeafRole, MacAddr, Prefix, Profile, Segment,
-    Service,
+    Binding, BitRate, ByteSize, Control, Encap, InvalidValue, LeafRole, MacAddr, Prefix, Profile,
+    Segment, Service,
 };
 
 /// What a rule answers: nothing, or what is wrong and what would be right.
@@ -57,7 +56,8 @@ pub(crate) fn control(control: Control, service: Service) -> Agreed {
     ))
 }
 
-/// A tag is not the link's, but a VLAN's: on an attachment with one, no link-local control frame comes.
+/// A tag is not the link's, but a VLAN's: on an attachment with one, no link-local control frame
+/// comes.
 pub(crate) fn peer(control: Control, encap: Encap) -> Agreed {
     if control != Control::Peer || matches!(encap, Encap::Untagged | Encap::Port) {
         return Ok(());
@@ -109,7 +109,8 @@ pub(crate) fn answers(suppress: bool) -> Agreed {
     ))
 }
 
-/// What the guard would not let an attachment claim is not claimed for it either. Without a list, it may have any address.
+/// What the guard would not let an attachment claim is not claimed for it either. Without a list,
+/// it may have any address.
 pub(crate) fn within(prefixes: impl IntoIterator<Item = Prefix>, binding: Binding) -> Agreed {
     let (mut any, mut lists_link_local, address) = (false, false, binding.address());
     for prefix in prefixes {
@@ -182,7 +183,8 @@ pub(crate) fn burst(bucket: Bucket, rate: BitRate, size: ByteSize) -> Agreed {
     Ok(())
 }
 
-/// A profile's burst holds its segment's largest frame (MEF 10.3 section 12.1: a smaller one would never let that frame pass).
+/// A profile's burst holds its segment's largest frame (MEF 10.3 section 12.1: a smaller one would
+/// never let that frame pass).
 pub(crate) fn holds(profile: &str, bucket: Bucket, size: ByteSize, mtu: u16) -> Agreed {
     let (largest, key) = (Segment::largest_frame(mtu), bucket.burst);
     if size.0 >= largest {
@@ -202,9 +204,13 @@ pub(crate) fn holds(profile: &str, bucket: Bucket, size: ByteSize, mtu: u16) -> 
 pub(crate) fn not_for_tunnels(address: IpAddr) -> Option<&'static str> {
     let (link_local, odd) = match address {
         IpAddr::V4(v4) if v4.is_broadcast() => (false, Some("the broadcast address, not unicast")),
-        IpAddr::V4(v4) if v4.octets()[0] == 0 => (false, Some("of \"this network\" (RFC 1122 §3.2.1.3)")),
+        IpAddr::V4(v4) if v4.octets()[0] == 0 => {
+            (false, Some("of \"this network\" (RFC 1122 §3.2.1.3)"))
+        }
         IpAddr::V4(v4) => (v4.is_link_local(), None),
-        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => (false, Some("an IPv4 address in IPv6's clothes")),
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => {
+            (false, Some("an IPv4 address in IPv6's clothes"))
+        }
         IpAddr::V6(v6) => (v6.is_unicast_link_local(), None),
     };
     if address.is_unspecified() {
@@ -228,7 +234,8 @@ pub(crate) fn bound_twice(address: IpAddr, segment: &str) -> InvalidValue {
     )
 }
 
-/// Whose the addresses of one segment are. `W` is where that is said: a place of a file, or an attachment's name.
+/// Whose the addresses of one segment are. `W` is where that is said: a place of a file, or an
+/// attachment's name.
 #[derive(Debug)]
 pub(crate) struct Claims<W> {
     macs: HashMap<MacAddr, W>,
@@ -243,7 +250,12 @@ impl<W> Default for Claims<W> {
 
 impl<W: Clone> Claims<W> {
     /// In a segment, a configured MAC is at one attachment. If it is listed already, says where.
-    pub(crate) fn list(&mut self, mac: MacAddr, at: W, segment: &str) -> Result<(), (W, InvalidValue)> {
+    pub(crate) fn list(
+        &mut self,
+        mac: MacAddr,
+        at: W,
+        segment: &str,
+    ) -> Result<(), (W, InvalidValue)> {
         if let Some(first) = self.macs.get(&mac) {
             let broken = InvalidValue::new(
                 format_args!("macs: {mac} is listed twice in segment {segment:?}"),
@@ -256,7 +268,12 @@ impl<W: Clone> Claims<W> {
     }
 
     /// In a segment, an address is one host's. If it is somebody's already, says whose.
-    pub(crate) fn bind(&mut self, address: IpAddr, at: W, segment: &str) -> Result<(), (W, InvalidValue)> {
+    pub(crate) fn bind(
+        &mut self,
+        address: IpAddr,
+        at: W,
+        segment: &str,
+    ) -> Result<(), (W, InvalidValue)> {
         if let Some(first) = self.addresses.get(&address) {
             return Err((first.clone(), bound_twice(address, segment)));
         }

@@ -1,14 +1,13 @@
 //! Who has an IP address.
 
-use std::fmt;
-use std::net::IpAddr;
-use std::str::FromStr;
+use std::{fmt, net::IpAddr, str::FromStr};
 
 use serde::{Serialize, Serializer};
 
 use super::{InvalidValue, MacAddr};
 
-/// A host's IP address and its MAC, so that a node can answer for it; whether it is a router matters in IPv6 alone (RFC 4861 §4.4).
+/// A host's IP address and its MAC, so that a node can answer for it; whether it is a router
+/// matters in IPv6 alone (RFC 4861 §4.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Binding {
     address: IpAddr,
@@ -16,14 +15,15 @@ pub struct Binding {
     is_router: bool,
 }
 
-const EXAMPLE: &str =
-    "write an address and a MAC, like \"10.0.0.1 02:00:00:00:00:01\" or \"fd00::1 02:00:00:00:00:01 router\"";
+const EXAMPLE: &str = "write an address and a MAC, like \"10.0.0.1 02:00:00:00:00:01\" or \"fd00::1 02:00:00:00:00:01 router\"";
 
 impl Binding {
     /// Checks that the address is one that a host may have.
     pub fn new(address: IpAddr, mac: MacAddr, is_router: bool) -> Result<Self, InvalidValue> {
         let odd = match address {
-            IpAddr::V4(v4) if v4.octets()[0] == 0 => Some("of \"this network\" (RFC 1122 §3.2.1.3)"),
+            IpAddr::V4(v4) if v4.octets()[0] == 0 => {
+                Some("of \"this network\" (RFC 1122 §3.2.1.3)")
+            }
             IpAddr::V4(v4) if v4.is_broadcast() => Some("the broadcast address"),
             IpAddr::V6(v6) if v6.segments()[..4] == [0; 4] && !v6.is_loopback() => Some("of ::/64"),
             _ if address.is_loopback() => Some("a loopback address"),
@@ -99,9 +99,11 @@ mod tests {
 
     #[test]
     fn there_is_one_spelling_of_a_binding() {
-        for good in
-            ["10.0.0.1 02:00:00:00:00:01", "fd00::1 02:00:00:00:00:01", "fe80::1 02:00:00:00:00:01 router"]
-        {
+        for good in [
+            "10.0.0.1 02:00:00:00:00:01",
+            "fd00::1 02:00:00:00:00:01",
+            "fe80::1 02:00:00:00:00:01 router",
+        ] {
             assert_eq!(good.parse::<Binding>().unwrap().to_string(), good);
         }
         for bad in [

@@ -1,15 +1,16 @@
-//! Values out of JSON: through the same constructors as everywhere. What is refused says what would be right, too.
+//! Values out of JSON: through the same constructors as everywhere. What is refused says what would
+//! be right, too.
 
-use std::fmt::Display;
-use std::marker::PhantomData;
-use std::str::FromStr;
+use std::{fmt::Display, marker::PhantomData, str::FromStr};
 
-use serde::de::{Error, Unexpected, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, Unexpected, Visitor},
+};
 
 use super::{
-    Binding, BitRate, ByteSize, Control, Encap, Ethertype, Hook, InterfaceName, InvalidValue, LeafRole,
-    MacAddr, Name, OverLimit, PortRole, Prefix, Service, Trust, Vni,
+    Binding, BitRate, ByteSize, Control, Encap, Ethertype, Hook, InterfaceName, InvalidValue,
+    LeafRole, MacAddr, Name, OverLimit, PortRole, Prefix, Service, Trust, Vni,
 };
 
 /// What was refused as a deserializer's error.
@@ -51,8 +52,8 @@ impl<T: FromStr<Err = InvalidValue> + TryFrom<u64, Error: Display>> Visitor<'_> 
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
-        let number =
-            u64::try_from(number).map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))?;
+        let number = u64::try_from(number)
+            .map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))?;
         self.visit_u64(number)
     }
 }
@@ -86,7 +87,8 @@ from_text! {
 
 impl<'de> Deserialize<'de> for BitRate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Quantity(PhantomData, "a rate like \"100 Mbit/s\", or bits a second"))
+        deserializer
+            .deserialize_any(Quantity(PhantomData, "a rate like \"100 Mbit/s\", or bits a second"))
     }
 }
 
@@ -120,8 +122,7 @@ impl<'de> Deserialize<'de> for Vni {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::testing::encap;
-    use super::*;
+    use super::{super::testing::encap, *};
 
     proptest! {
         #[test]

@@ -1,12 +1,9 @@
 //! What is wrong, or odd, in a configuration, with its place.
 
-use std::fmt;
-use std::ops::Range;
-use std::sync::Arc;
+use std::{fmt, ops::Range, sync::Arc};
 
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan};
-use serde::ser::SerializeStruct;
-use serde::{Serialize, Serializer};
+use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 use super::source::Source;
 
@@ -32,7 +29,8 @@ impl fmt::Display for Severity {
     }
 }
 
-/// One thing that is wrong or odd. Its `Display` is one line: `FILE:LINE:COLUMN: error: what (what is right)`.
+/// One thing that is wrong or odd. Its `Display` is one line: `FILE:LINE:COLUMN: error: what (what
+/// is right)`.
 #[derive(Debug, Clone)]
 pub struct Diagnostic {
     severity: Severity,
@@ -146,8 +144,8 @@ impl Serialize for Diagnostic {
 
 impl std::error::Error for Diagnostic {}
 
-/// miette's view of a diagnostic. Its place is told before it is drawn: of two places, miette draws the one
-/// first that is first in the file, and the first line has to name the one that is wrong.
+/// miette's view of a diagnostic. Its place is told before it is drawn: of two places, miette draws
+/// the one first that is first in the file, and the first line has to name the one that is wrong.
 #[derive(Debug)]
 struct Drawn<'d>(&'d Diagnostic);
 
@@ -187,11 +185,13 @@ impl miette::Diagnostic for Drawn<'_> {
                 _ => LabeledSpan::new_with_span(text, span.clone()),
             }
         });
-        (!self.0.labels.is_empty()).then(|| Box::new(labels) as Box<dyn Iterator<Item = LabeledSpan>>)
+        (!self.0.labels.is_empty())
+            .then(|| Box::new(labels) as Box<dyn Iterator<Item = LabeledSpan>>)
     }
 }
 
-/// All that is wrong with a configuration, in the order of the file. Its `Display` is a line for each.
+/// All that is wrong with a configuration, in the order of the file. Its `Display` is a line for
+/// each.
 #[derive(Debug, Clone)]
 pub struct ConfigErrors {
     diagnostics: Vec<Diagnostic>,
@@ -234,7 +234,8 @@ impl ConfigErrors {
 
     /// All of them, drawn for a person.
     pub fn render(&self, style: Style) -> String {
-        let drawn: Vec<_> = self.diagnostics.iter().map(|diagnostic| diagnostic.render(style)).collect();
+        let drawn: Vec<_> =
+            self.diagnostics.iter().map(|diagnostic| diagnostic.render(style)).collect();
         let mut out = drawn.join("\n");
         if self.omitted > 0 {
             out.push_str(&format!("\n… and {} more\n", self.omitted));

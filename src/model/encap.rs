@@ -1,8 +1,6 @@
 //! The encapsulation of an attachment: which frames of a port belong to it.
 
-use std::fmt;
-use std::ops::RangeInclusive;
-use std::str::FromStr;
+use std::{fmt, ops::RangeInclusive, str::FromStr};
 
 use serde::{Serialize, Serializer};
 
@@ -17,7 +15,8 @@ pub enum Encap {
     Untagged,
     /// Frames with this one tag (802.1Q, TPID 0x8100).
     Dot1q(VlanId),
-    /// Frames whose outer tag (802.1ad, TPID 0x88a8) is this one; whatever tags are inside are the operator's.
+    /// Frames whose outer tag (802.1ad, TPID 0x88a8) is this one; whatever tags are inside are the
+    /// operator's.
     QinqS(VlanId),
     /// Frames with exactly this outer (802.1ad) and this inner (802.1Q) tag.
     QinqSC {
@@ -33,18 +32,19 @@ pub enum Encap {
 impl Encap {
     /// Whether some frame would belong to both: then they can't share a port.
     ///
-    /// `dot1q` and `qinq` differ in the outer TPID, and `untagged` has none, so that they never meet.
+    /// `dot1q` and `qinq` differ in the outer TPID, and `untagged` has none, so that they never
+    /// meet.
     pub fn overlaps(&self, other: &Self) -> bool {
         match (*self, *other) {
             (Self::Port, _) | (_, Self::Port) => true,
-            (Self::QinqS(outer), Self::QinqSC { s, .. }) | (Self::QinqSC { s, .. }, Self::QinqS(outer)) => {
-                outer == s
-            }
+            (Self::QinqS(outer), Self::QinqSC { s, .. })
+            | (Self::QinqSC { s, .. }, Self::QinqS(outer)) => outer == s,
             (one, two) => one == two,
         }
     }
 
-    /// All that overlap, as ranges in the order of encapsulations: for who has many, and looks for those.
+    /// All that overlap, as ranges in the order of encapsulations: for who has many, and looks for
+    /// those.
     pub fn overlapping(&self) -> Vec<RangeInclusive<Self>> {
         let one = |encap| encap..=encap;
         let inside = |s| Self::QinqSC { s, c: VlanId::MIN }..=Self::QinqSC { s, c: VlanId::MAX };
@@ -114,8 +114,7 @@ impl Serialize for Encap {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::testing::encap;
-    use super::*;
+    use super::{super::testing::encap, *};
 
     /// A tag as the wire has it: whether its TPID is the service's (802.1ad), and its VID.
     type Tag = (bool, u16);
@@ -142,7 +141,9 @@ mod tests {
         for _ in 0..3 {
             longest = longest
                 .iter()
-                .flat_map(|stack| tags.iter().map(|tag| stack.iter().copied().chain([*tag]).collect()))
+                .flat_map(|stack| {
+                    tags.iter().map(|tag| stack.iter().copied().chain([*tag]).collect())
+                })
                 .collect();
             all.extend(longest.iter().cloned());
         }
@@ -170,8 +171,8 @@ mod tests {
 
     #[test]
     fn only_the_outermost_form_lets_tags_of_the_operator_through() {
-        let forms =
-            ["untagged", "dot1q 1", "qinq 1", "qinq 1.2", "port"].map(|form| form.parse::<Encap>().unwrap());
+        let forms = ["untagged", "dot1q 1", "qinq 1", "qinq 1.2", "port"]
+            .map(|form| form.parse::<Encap>().unwrap());
         assert_eq!(forms.map(|form| form.tags()), [0, 1, 1, 2, 0]);
         assert_eq!(forms.map(|form| form.is_transparent()), [false, false, true, false, true]);
     }

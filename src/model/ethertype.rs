@@ -1,14 +1,13 @@
 //! What a frame carries.
 
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use serde::{Serialize, Serializer};
 
-use super::InvalidValue;
-use super::suggest::did_you_mean;
+use super::{InvalidValue, suggest::did_you_mean};
 
-/// An ethertype: 0x0600 and above, since what is below is a length (IEEE 802.3-2022 §3.2.6); and none that announces a tag.
+/// An ethertype: 0x0600 and above, since what is below is a length (IEEE 802.3-2022 §3.2.6); and
+/// none that announces a tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ethertype(u16);
 
@@ -92,8 +91,10 @@ mod tests {
 
     #[test]
     fn lengths_and_tags_are_none() {
-        for bad in ["", "0x05ff", "0x8100", "0x88a8", "0x9100", "0x800", "0x08000", "0x+800", "8847", "IPv4"]
-        {
+        for bad in [
+            "", "0x05ff", "0x8100", "0x88a8", "0x9100", "0x800", "0x08000", "0x+800", "8847",
+            "IPv4",
+        ] {
             assert!(bad.parse::<Ethertype>().is_err(), "{bad:?}");
         }
     }

@@ -15,13 +15,15 @@ pub struct Guards {
     pub mac_limit: u32,
     /// What becomes of frames from one more.
     pub over_limit: OverLimit,
-    /// The addresses that are its own and the only ones it has; none where it learns. No two attachments of a segment have one.
+    /// The addresses that are its own and the only ones it has; none where it learns. No two
+    /// attachments of a segment have one.
     pub macs: BTreeSet<MacAddr>,
     /// Whether what it learned stays there.
     pub sticky: bool,
     /// What it is trusted to be.
     pub trusted: BTreeSet<Trust>,
-    /// What becomes of link-local control frames; [`Control::Tunnel`] only in a `line`, [`Control::Peer`] only without tags.
+    /// What becomes of link-local control frames; [`Control::Tunnel`] only in a `line`,
+    /// [`Control::Peer`] only without tags.
     pub control: Control,
     /// Its IP addresses; none where it may have any.
     pub prefixes: BTreeSet<Prefix>,

@@ -1,7 +1,6 @@
 //! The address of one station.
 
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use serde::{Serialize, Serializer};
 
@@ -49,7 +48,10 @@ impl FromStr for MacAddr {
         let mut octets = [0; 6];
         let mut parts = text.split(':');
         for octet in &mut octets {
-            let part = parts.next().filter(|part| part.len() == 2 && part.is_ascii()).ok_or_else(unknown)?;
+            let part = parts
+                .next()
+                .filter(|part| part.len() == 2 && part.is_ascii())
+                .ok_or_else(unknown)?;
             if !part.bytes().all(|digit| digit.is_ascii_hexdigit()) {
                 return Err(unknown());
             }
@@ -92,7 +94,10 @@ mod tests {
         }
         assert!("03:00:00:00:00:01".parse::<MacAddr>().is_err());
         assert!("00:00:00:00:00:00".parse::<MacAddr>().is_err());
-        assert_eq!("02:AB:00:00:00:01".parse::<MacAddr>().unwrap().to_string(), "02:ab:00:00:00:01");
+        assert_eq!(
+            "02:AB:00:00:00:01".parse::<MacAddr>().unwrap().to_string(),
+            "02:ab:00:00:00:01"
+        );
     }
 
     proptest! {

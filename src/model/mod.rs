@@ -1,9 +1,10 @@
 //! The objects that Sillon is about, and the rules that they obey.
 //!
-//! A value of one of these types is right: it was checked where it was made, and nothing behind that checks it
-//! again. [`load`] and [`parse()`] make a whole [`NodeConfig`] from a file, or say all that is wrong with it.
-//! Nothing here touches the kernel.
+//! A value of one of these types is right: it was checked where it was made, and nothing behind
+//! that checks it again. [`load`] and [`parse()`] make a whole [`NodeConfig`] from a file, or say
+//! all that is wrong with it. Nothing here touches the kernel.
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 pub(crate) mod agree;
 mod binding;

@@ -1,27 +1,30 @@
 //! Names: what people call nodes, operators and segments, and what the kernel calls interfaces.
 
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use serde::Serialize;
 use smol_str::SmolStr;
 
 use super::InvalidValue;
 
-/// The name of a node, an operator or a segment: 1..=63 of `A-Z a-z 0-9 . _ -`, the first a letter or digit.
+/// The name of a node, an operator or a segment: 1..=63 of `A-Z a-z 0-9 . _ -`, the first a letter
+/// or digit.
 ///
-/// 63 is the length of a DNS label (RFC 1035 §2.3.4); with this alphabet a name is also one harmless path
-/// component, so a node's can be a directory in bpffs, and it is never taken for a command-line option.
+/// 63 is the length of a DNS label (RFC 1035 §2.3.4); with this alphabet a name is also one
+/// harmless path component, so a node's can be a directory in bpffs, and it is never taken for a
+/// command-line option.
 ///
-/// Short ones are kept in place: names are most of what the fabric's maps compare, and each that lay elsewhere was a look into memory far away.
+/// Short ones are kept in place: names are most of what the fabric's maps compare, and each that
+/// lay elsewhere was a look into memory far away.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Name(SmolStr);
 
-/// The name of a network interface as the kernel allows it: 1..=15 bytes, no `/`, `:`, or whitespace, not `.` or
-/// `..` (Linux `dev_valid_name()`, `IFNAMSIZ` 16 with the final NUL).
+/// The name of a network interface as the kernel allows it: 1..=15 bytes, no `/`, `:`, or
+/// whitespace, not `.` or `..` (Linux `dev_valid_name()`, `IFNAMSIZ` 16 with the final NUL).
 ///
-/// Control characters are refused too: the kernel would take some, but no terminal should be shown them.
+/// Control characters are refused too: the kernel would take some, but no terminal should be shown
+/// them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct InterfaceName(SmolStr);
@@ -32,15 +35,20 @@ impl Name {
 
     /// Checks length and alphabet.
     pub fn new(text: &str) -> Result<Self, InvalidValue> {
-        let help = "a name is 1 to 63 letters, digits, '.', '_' or '-', and starts with a letter or digit";
+        let help =
+            "a name is 1 to 63 letters, digits, '.', '_' or '-', and starts with a letter or digit";
         if text.is_empty() {
             return Err(InvalidValue::new("the name is empty", help));
         }
         if text.len() > Self::MAX_LEN {
             let length = text.chars().count();
-            return Err(InvalidValue::new(format_args!("the name is {length} characters long"), help));
+            return Err(InvalidValue::new(
+                format_args!("the name is {length} characters long"),
+                help,
+            ));
         }
-        if let Some(bad) = text.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '_' | '-'))
+        if let Some(bad) =
+            text.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '_' | '-'))
         {
             return Err(InvalidValue::new(format_args!("{text:?} has {bad:?} in it"), help));
         }
@@ -57,18 +65,23 @@ impl InterfaceName {
 
     /// Checks what the kernel would check.
     pub fn new(text: &str) -> Result<Self, InvalidValue> {
-        let help =
-            "an interface name is 1 to 15 bytes without '/', ':' or whitespace, and not \".\" or \"..\"";
+        let help = "an interface name is 1 to 15 bytes without '/', ':' or whitespace, and not \".\" or \"..\"";
         if text.is_empty() {
             return Err(InvalidValue::new("the interface name is empty", help));
         }
         if text.len() > Self::MAX_LEN {
             let length = text.len();
-            return Err(InvalidValue::new(format_args!("the interface name is {length} bytes long"), help));
+            return Err(InvalidValue::new(
+                format_args!("the interface name is {length} bytes long"),
+                help,
+            ));
         }
         let is_bad = |c: &char| matches!(c, '/' | ':') || c.is_whitespace() || c.is_control();
         if let Some(bad) = text.chars().find(is_bad) {
-            return Err(InvalidValue::new(format_args!("interface name {text:?} has {bad:?} in it"), help));
+            return Err(InvalidValue::new(
+                format_args!("interface name {text:?} has {bad:?} in it"),
+                help,
+            ));
         }
         if text == "." || text == ".." {
             return Err(InvalidValue::new(format_args!("{text:?} is not an interface name"), help));
@@ -136,7 +149,9 @@ mod tests {
         for good in ["p0", "eth0.100", "enp1s0f0np0", "-", "123456789012345", "prise-é"] {
             assert_eq!(InterfaceName::new(good).unwrap().as_str(), good);
         }
-        for bad in ["", ".", "..", "a/b", "a:b", "a b", "a\tb", "a\u{a0}b", "a\x1bb", "1234567890123456"] {
+        for bad in
+            ["", ".", "..", "a/b", "a:b", "a b", "a\tb", "a\u{a0}b", "a\x1bb", "1234567890123456"]
+        {
             assert!(InterfaceName::new(bad).is_err(), "{bad:?}");
         }
     }

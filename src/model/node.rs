@@ -1,19 +1,21 @@
 //! The desired state of one node, as values that were checked.
 
-use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::ops::RangeInclusive;
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    ops::RangeInclusive,
+};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    Binding, Encap, Guards, Hook, InterfaceName, LeafRole, Name, PortRole, Profile, Service, StormControl,
-    Vni,
+    Binding, Encap, Guards, Hook, InterfaceName, LeafRole, Name, PortRole, Profile, Service,
+    StormControl, Vni,
 };
 
-/// What one node shall do. [`super::load`] and [`super::parse()`] give only values that satisfy every rule that
-/// is told here; the lists are in the order of the file.
+/// What one node shall do. [`super::load`] and [`super::parse()`] give only values that satisfy
+/// every rule that is told here; the lists are in the order of the file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct NodeConfig {
     /// The node itself.
@@ -41,7 +43,8 @@ pub struct Node {
     pub limits: Limits,
 }
 
-/// How much a node may hold: these size the kernel's maps, and a configuration beyond them is refused.
+/// How much a node may hold: these size the kernel's maps, and a configuration beyond them is
+/// refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
@@ -61,7 +64,8 @@ impl Limits {
     /// The most addresses, of a node, a segment or an attachment.
     pub(crate) const MOST_FDB: u32 = 1 << 24;
 
-    /// MACs that attachments may list, all together: the room goes by how many attachments there may be.
+    /// MACs that attachments may list, all together: the room goes by how many attachments there
+    /// may be.
     pub const fn listed_macs(&self) -> u32 {
         self.attachments.saturating_mul(4).saturating_add(1024)
     }
@@ -100,8 +104,9 @@ pub struct Segment {
     pub vni: Vni,
     /// Who reaches whom.
     pub service: Service,
-    /// The other nodes of it: the head-end replication list, and the only accepted tunnel sources. Unicast, no
-    /// two equal, none this node's own, and each of a family that the node has a tunnel address of.
+    /// The other nodes of it: the head-end replication list, and the only accepted tunnel sources.
+    /// Unicast, no two equal, none this node's own, and each of a family that the node has a
+    /// tunnel address of.
     pub remotes: Vec<IpAddr>,
     /// The largest layer-3 packet it carries, in bytes: 576..=9000.
     pub mtu: u16,
@@ -153,8 +158,8 @@ impl Segment {
     /// What `dscp` can be.
     pub(crate) const DSCPS: RangeInclusive<u32> = 0..=63;
 
-    /// The largest frame of a segment of this MTU, in bytes without FCS: the packet, an Ethernet header, two tags of the attachment
-    /// and two of the operator.
+    /// The largest frame of a segment of this MTU, in bytes without FCS: the packet, an Ethernet
+    /// header, two tags of the attachment and two of the operator.
     pub const fn largest_frame(mtu: u16) -> u64 {
         mtu as u64 + 14 + 4 * 4
     }
@@ -171,7 +176,8 @@ pub struct Attachment {
     pub encap: Encap,
     /// What it is in a `tree`; [`LeafRole::Root`] in any other service.
     pub role: LeafRole,
-    /// The name of one of [`NodeConfig::profiles`], for what comes from it: its bursts hold the segment's largest frame.
+    /// The name of one of [`NodeConfig::profiles`], for what comes from it: its bursts hold the
+    /// segment's largest frame.
     pub ingress: Option<Name>,
     /// The same for what goes to it.
     pub egress: Option<Name>,
@@ -179,8 +185,8 @@ pub struct Attachment {
     pub storm: StormControl,
     /// What may be sent there.
     pub guards: Guards,
-    /// Addresses of hosts there, to be answered for; only where the segment suppresses. No two of a segment have one address, and the guards
-    /// would let each be claimed there.
+    /// Addresses of hosts there, to be answered for; only where the segment suppresses. No two of
+    /// a segment have one address, and the guards would let each be claimed there.
     pub bindings: BTreeSet<Binding>,
 }
 

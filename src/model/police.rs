@@ -5,8 +5,9 @@ use utoipa::ToSchema;
 
 use super::{BitRate, ByteSize, Name};
 
-/// A bandwidth profile (MEF 10.3 section 12, RFC 4115): how much traffic is guaranteed, how much more is carried as long as there is
-/// room, and how much of either may come at once. It satisfies the rules that are told here.
+/// A bandwidth profile (MEF 10.3 section 12, RFC 4115): how much traffic is guaranteed, how much
+/// more is carried as long as there is room, and how much of either may come at once. It satisfies
+/// the rules that are told here.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Profile {
     /// What it is called.
@@ -63,7 +64,8 @@ impl StormControl {
 }
 
 impl Default for StormControl {
-    /// Far more than a rack of servers needs to find each other, and far less than what makes a node busy.
+    /// Far more than a rack of servers needs to find each other, and far less than what makes a
+    /// node busy.
     fn default() -> Self {
         Self { broadcast: Some(10_000), multicast: Some(10_000), unknown: Some(10_000) }
     }

@@ -1,8 +1,10 @@
 //! A range of IP addresses.
 
-use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
-use std::str::FromStr;
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    str::FromStr,
+};
 
 use ipnet::{IpNet, Ipv6Net};
 use serde::{Serialize, Serializer};
@@ -77,8 +79,8 @@ impl FromStr for Prefix {
             )
         };
         let (address, length) = text.split_once('/').ok_or_else(unknown)?;
-        let is_plain =
-            length.bytes().all(|digit| digit.is_ascii_digit()) && (length == "0" || !length.starts_with('0'));
+        let is_plain = length.bytes().all(|digit| digit.is_ascii_digit())
+            && (length == "0" || !length.starts_with('0'));
         if !is_plain {
             return Err(unknown());
         }
@@ -127,9 +129,17 @@ mod tests {
         for good in ["0.0.0.0/0", "::/0", "10.0.0.1/32", "fd00::1/128", "fe80::/10"] {
             assert_eq!(good.parse::<Prefix>().unwrap().to_string(), good);
         }
-        for bad in
-            ["", "10.0.0.0", "10.0.0.0/", "10.0.0.0/033", "10.0.0.0/33", "::/129", "/0", "10.0.0.0/+8", "a/8"]
-        {
+        for bad in [
+            "",
+            "10.0.0.0",
+            "10.0.0.0/",
+            "10.0.0.0/033",
+            "10.0.0.0/33",
+            "::/129",
+            "/0",
+            "10.0.0.0/+8",
+            "a/8",
+        ] {
             assert!(bad.parse::<Prefix>().is_err(), "{bad:?}");
         }
         assert_eq!(Prefix::LINK_LOCAL.to_string(), "fe80::/10");

@@ -1,7 +1,6 @@
 //! Rates and sizes as people write them: `100 Mbit/s`, `1.5 Gbit/s`, `64 KiB`.
 
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use serde::Serialize;
 
@@ -14,8 +13,13 @@ const MOST_DECIMALS: usize = 9;
 type Unit = (&'static str, u64);
 
 /// Those that are written come first, the largest of them first; the others are only read.
-const RATES: &[Unit] =
-    &[("Gbit/s", 1_000_000_000), ("Mbit/s", 1_000_000), ("kbit/s", 1000), ("bit/s", 1), ("Kbit/s", 1000)];
+const RATES: &[Unit] = &[
+    ("Gbit/s", 1_000_000_000),
+    ("Mbit/s", 1_000_000),
+    ("kbit/s", 1000),
+    ("bit/s", 1),
+    ("Kbit/s", 1000),
+];
 const SIZES: &[Unit] = &[
     ("GiB", 1 << 30),
     ("GB", 1_000_000_000),
@@ -92,8 +96,7 @@ impl FromStr for ByteSize {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        const HELP: &str =
-            "write a size like \"64 KiB\" or \"100 kB\"; the units are B, kB, KiB, MB, MiB, GB and GiB";
+        const HELP: &str = "write a size like \"64 KiB\" or \"100 kB\"; the units are B, kB, KiB, MB, MiB, GB and GiB";
         Ok(Self(quantity(text, "size", SIZES, HELP)?))
     }
 }
@@ -112,7 +115,8 @@ fn quantity(text: &str, what: &str, units: &[Unit], help: &str) -> Result<u64, I
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = (&text[..end], text[end..].trim_start_matches(' '));
     let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
-    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let is_number =
+        |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     if !is_number(whole) || !is_number(decimals) || decimals.len() > MOST_DECIMALS {
         return Err(wrong());
     }
@@ -127,7 +131,10 @@ fn quantity(text: &str, what: &str, units: &[Unit], help: &str) -> Result<u64, I
     let scaled = number * u128::from(factor);
     if !scaled.is_multiple_of(power) {
         let smallest = units.iter().find(|(_, factor)| *factor == 1).map_or("", |(name, _)| name);
-        return Err(InvalidValue::new(format_args!("{text:?} is not a whole number of {smallest}"), help));
+        return Err(InvalidValue::new(
+            format_args!("{text:?} is not a whole number of {smallest}"),
+            help,
+        ));
     }
     u64::try_from(scaled / power).map_err(|_| wrong())
 }
@@ -152,7 +159,9 @@ mod tests {
         for (text, bits) in rates {
             assert_eq!(text.parse(), Ok(BitRate(bits)), "{text}");
         }
-        for (text, bytes) in [("64 KB", 64_000), ("64 KiB", 65_536), ("1.5 kB", 1500), ("0", 0), ("1 B", 1)] {
+        for (text, bytes) in
+            [("64 KB", 64_000), ("64 KiB", 65_536), ("1.5 kB", 1500), ("0", 0), ("1 B", 1)]
+        {
             assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
         }
     }

@@ -1,12 +1,10 @@
 //! The small closed sets: what a port, a segment and an attachment is for.
 
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use serde::Serialize;
 
-use super::InvalidValue;
-use super::suggest::did_you_mean;
+use super::{InvalidValue, suggest::did_you_mean};
 
 /// Declares an enum whose values are words of the configuration.
 macro_rules! words {
@@ -76,7 +74,10 @@ words! {
     Tc = "tc",
 }
 
-#[expect(clippy::derivable_impls, reason = "the macro writes the enum, which has no default for others")]
+#[expect(
+    clippy::derivable_impls,
+    reason = "the macro writes the enum, which has no default for others"
+)]
 impl Default for Hook {
     fn default() -> Self {
         Self::Auto
@@ -84,14 +85,18 @@ impl Default for Hook {
 }
 
 impl Hook {
-    /// Whether a port of this role, on a device of this kind (as `ip -d link` shows it; none for hardware), is seen to at TC.
+    /// Whether a port of this role, on a device of this kind (as `ip -d link` shows it; none for
+    /// hardware), is seen to at TC.
     ///
-    /// What is behind a veth or a tap is a kernel, of a container or a virtual machine, which by default sends many packets as one and leaves
-    /// checksums to the device. Nothing else about a device says that. An uplink is no such port by itself: what is behind it is a wire, or stands
-    /// for one, and it must be the same at both ends. A tap is at TC whatever it faces: its frames come as skbs wherever anything is left of them to be done.
+    /// What is behind a veth or a tap is a kernel, of a container or a virtual machine, which by
+    /// default sends many packets as one and leaves checksums to the device. Nothing else about
+    /// a device says that. An uplink is no such port by itself: what is behind it is a wire, or
+    /// stands for one, and it must be the same at both ends. A tap is at TC whatever it faces:
+    /// its frames come as skbs wherever anything is left of them to be done.
     ///
-    /// A device over others (a bond, a bridge, a VLAN, a macvlan) has no XDP in its driver, or none that knows for which device it runs: a bond runs
-    /// it for each slave, so that all frames would be dropped as of no port.
+    /// A device over others (a bond, a bridge, a VLAN, a macvlan) has no XDP in its driver, or none
+    /// that knows for which device it runs: a bond runs it for each slave, so that all frames
+    /// would be dropped as of no port.
     pub fn is_tc(self, role: PortRole, kind: Option<&str>) -> bool {
         match self {
             Self::Auto => match kind {

@@ -18,15 +18,16 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Control characters are replaced by signs of the same length: places stay what they are, and no
-    /// terminal obeys a file that it is only shown.
+    /// Control characters are replaced by signs of the same length: places stay what they are, and
+    /// no terminal obeys a file that it is only shown.
     pub(super) fn new(name: &str, text: &str) -> Self {
         let text = if text.chars().any(is_hidden) {
             text.chars().map(|c| if is_hidden(c) { stand_in(c) } else { c }).collect()
         } else {
             text.to_owned()
         };
-        let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        let line_starts =
+            std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         Self { name: name.escape_debug().to_string(), text, line_starts }
     }
 
@@ -63,7 +64,8 @@ impl Source {
     }
 }
 
-/// miette's own implementations walk the whole text for each place, and show the whole of a long line.
+/// miette's own implementations walk the whole text for each place, and show the whole of a long
+/// line.
 impl SourceCode for Source {
     fn read_span<'a>(
         &'a self,
@@ -78,7 +80,8 @@ impl SourceCode for Source {
         let last = (self.line(end) + after).min(self.line_starts.len() - 1);
         let from = match before {
             0 => start,
-            _ => self.line_starts[self.line(start).saturating_sub(before)].max(start.saturating_sub(WINDOW)),
+            _ => self.line_starts[self.line(start).saturating_sub(before)]
+                .max(start.saturating_sub(WINDOW)),
         };
         let to = match after {
             0 => end,

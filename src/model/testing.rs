@@ -1,11 +1,11 @@
 //! Generators for property tests: values that are right, and a configuration as text.
 
-use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
-use proptest::collection::vec;
-use proptest::prelude::*;
-use proptest::sample::select;
+use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::*;
 
@@ -61,10 +61,17 @@ pub(crate) fn node_config() -> impl Strategy<Value = NodeConfig> {
     let profiles = (profile(0), profile(1)).prop_map(|(one, two)| vec![one, two]);
     let parts = (node(), ports, profiles, vec(segment(), 0..=6), attachments);
     parts.prop_map(|(node, roles, profiles, segments, attachments)| {
-        let mut config = NodeConfig { node, ports: Vec::new(), profiles, segments, attachments: Vec::new() };
+        let mut config =
+            NodeConfig { node, ports: Vec::new(), profiles, segments, attachments: Vec::new() };
         // The last one lets every segment have remotes.
-        for (index, (role, hook)) in roles.into_iter().chain([(PortRole::Uplink, Hook::Auto)]).enumerate() {
-            config.ports.push(Port { name: InterfaceName::new(&format!("p{index}")).unwrap(), role, hook });
+        for (index, (role, hook)) in
+            roles.into_iter().chain([(PortRole::Uplink, Hook::Auto)]).enumerate()
+        {
+            config.ports.push(Port {
+                name: InterfaceName::new(&format!("p{index}")).unwrap(),
+                role,
+                hook,
+            });
         }
         let (vtep4, vtep6) = (config.node.vtep4.is_some(), config.node.vtep6.is_some());
         for (index, segment) in config.segments.iter_mut().enumerate() {
@@ -94,7 +101,13 @@ fn limit(attachment: &mut Attachment, profiles: &[Profile], (ingress, egress, st
 }
 
 /// Adds an attachment where no rule is against it.
-fn attach(config: &mut NodeConfig, at: (usize, usize), encap: Encap, role: LeafRole, guarded: Guarded) {
+fn attach(
+    config: &mut NodeConfig,
+    at: (usize, usize),
+    encap: Encap,
+    role: LeafRole,
+    guarded: Guarded,
+) {
     let (port, segment) = at;
     if config.segments.is_empty() {
         return;
@@ -102,8 +115,10 @@ fn attach(config: &mut NodeConfig, at: (usize, usize), encap: Encap, role: LeafR
     let port = &config.ports[port % config.ports.len()];
     let segment = &config.segments[segment % config.segments.len()];
     let points = config.attachments.iter().filter(|other| other.segment == segment.name).count();
-    let taken =
-        config.attachments.iter().any(|other| other.port == port.name && other.encap.overlaps(&encap));
+    let taken = config
+        .attachments
+        .iter()
+        .any(|other| other.port == port.name && other.encap.overlaps(&encap));
     let full = segment.service == Service::Line && points + segment.remotes.len() >= 2;
     if taken || full || port.role == PortRole::Uplink {
         return;
@@ -113,7 +128,10 @@ fn attach(config: &mut NodeConfig, at: (usize, usize), encap: Encap, role: LeafR
     let (segment, port, service) = (segment.name.clone(), port.name.clone(), segment.service);
     let (mut guards, mut bindings) = guarded;
     guards.macs.retain(|mac| {
-        !config.attachments.iter().any(|other| other.segment == segment && other.guards.macs.contains(mac))
+        !config
+            .attachments
+            .iter()
+            .any(|other| other.segment == segment && other.guards.macs.contains(mac))
     });
     if !guards.macs.is_empty() {
         let Guards { mac_limit, over_limit, sticky, .. } = Guards::default();
@@ -128,7 +146,9 @@ fn attach(config: &mut NodeConfig, at: (usize, usize), encap: Encap, role: LeafR
     let others = || config.attachments.iter().filter(|other| other.segment == segment);
     bindings.retain(|binding| suppresses && may_bind(&guards, others(), *binding));
     // Those that came before may have bound a MAC that is listed here.
-    guards.macs.retain(|mac| !others().any(|other| other.bindings.iter().any(|bound| bound.mac() == *mac)));
+    guards.macs.retain(|mac| {
+        !others().any(|other| other.bindings.iter().any(|bound| bound.mac() == *mac))
+    });
     bindings.retain(|binding| guards.macs.is_empty() || guards.macs.contains(&binding.mac()));
     let storm = StormControl::default();
     let (ingress, egress) = (None, None);
@@ -146,9 +166,14 @@ fn attach(config: &mut NodeConfig, at: (usize, usize), encap: Encap, role: LeafR
 }
 
 /// Whether no rule is against it.
-fn may_bind<'a>(guards: &Guards, mut others: impl Iterator<Item = &'a Attachment>, binding: Binding) -> bool {
+fn may_bind<'a>(
+    guards: &Guards,
+    mut others: impl Iterator<Item = &'a Attachment>,
+    binding: Binding,
+) -> bool {
     let is_in = |prefix: &Prefix| prefix.contains(binding.address());
-    let implied = !guards.prefixes.iter().any(|prefix| prefix.is_link_local()) && is_in(&Prefix::LINK_LOCAL);
+    let implied =
+        !guards.prefixes.iter().any(|prefix| prefix.is_link_local()) && is_in(&Prefix::LINK_LOCAL);
     let allowed = guards.prefixes.is_empty() || implied || guards.prefixes.iter().any(is_in);
     let taken = |other: &Attachment| {
         other.guards.macs.contains(&binding.mac())
@@ -179,11 +204,12 @@ fn guards() -> impl Strategy<Value = Guards> {
         (1..=9u8).prop_map(|last| MacAddr::new([2, 0, 0, 0, 0, last]).unwrap()),
         0..=2,
     );
-    let prefixes =
-        ["10.0.0.0/24", "10.0.0.1/32", "fd00::/64", "fe80::1/128"].map(|text| text.parse().unwrap());
+    let prefixes = ["10.0.0.0/24", "10.0.0.1/32", "fd00::/64", "fe80::1/128"]
+        .map(|text| text.parse().unwrap());
     let prefixes = prop::collection::btree_set(select(prefixes.to_vec()), 0..=2);
     let ethertypes = ["ipv4", "arp", "ipv6", "0x8847"].map(|text| text.parse().unwrap());
-    let ethertypes = prop::option::of(prop::collection::btree_set(select(ethertypes.to_vec()), 1..=3));
+    let ethertypes =
+        prop::option::of(prop::collection::btree_set(select(ethertypes.to_vec()), 1..=3));
     let words = (
         select(OverLimit::ALL),
         select(Control::ALL),
@@ -227,21 +253,24 @@ fn segment() -> impl Strategy<Value = Segment> {
         freeze,
     });
     let numbers = (1..16_777_200u32, 576..=9000u16, 1..=1_000_000u32, 1..=100u32, 0..=63u8, moves);
-    (select(Service::ALL), select(&["alder", "birch", "cedar"]), remotes, numbers, any::<bool>()).prop_map(
-        |(service, operator, remotes, (vni, mtu, ageing, mac_limit, dscp, moves), suppress)| Segment {
-            name: Name::new("segment").unwrap(),
-            operator: Name::new(operator).unwrap(),
-            vni: Vni::new(vni).unwrap(),
-            service,
-            remotes: Vec::from_iter(remotes),
-            mtu,
-            ageing,
-            mac_limit,
-            dscp,
-            moves,
-            suppress,
-        },
-    )
+    (select(Service::ALL), select(&["alder", "birch", "cedar"]), remotes, numbers, any::<bool>())
+        .prop_map(
+            |(service, operator, remotes, (vni, mtu, ageing, mac_limit, dscp, moves), suppress)| {
+                Segment {
+                    name: Name::new("segment").unwrap(),
+                    operator: Name::new(operator).unwrap(),
+                    vni: Vni::new(vni).unwrap(),
+                    service,
+                    remotes: Vec::from_iter(remotes),
+                    mtu,
+                    ageing,
+                    mac_limit,
+                    dscp,
+                    moves,
+                    suppress,
+                }
+            },
+        )
 }
 
 /// A configuration as text, in its own order.
@@ -257,26 +286,43 @@ pub(crate) fn assert_every_rule(config: &NodeConfig) {
     distinct(segments.len(), segments.iter().map(|segment| segment.name.to_string()).collect());
     distinct(segments.len(), segments.iter().map(|segment| segment.vni.to_string()).collect());
     let remotes: BTreeSet<_> = segments.iter().flat_map(|segment| &segment.remotes).collect();
-    assert!(remotes.len() <= node.limits.remotes as usize && segments.len() <= node.limits.segments as usize);
+    assert!(
+        remotes.len() <= node.limits.remotes as usize
+            && segments.len() <= node.limits.segments as usize
+    );
     assert!(remotes.is_empty() || ports.iter().any(|port| port.role == PortRole::Uplink));
     assert!(attachments.len() <= node.limits.attachments as usize);
     for segment in segments {
         distinct(segment.remotes.len(), segment.remotes.iter().map(IpAddr::to_string).collect());
         for remote in &segment.remotes {
-            let vtep = if remote.is_ipv4() { node.vtep4.map(IpAddr::V4) } else { node.vtep6.map(IpAddr::V6) };
+            let vtep = if remote.is_ipv4() {
+                node.vtep4.map(IpAddr::V4)
+            } else {
+                node.vtep6.map(IpAddr::V6)
+            };
             assert!(vtep.is_some_and(|vtep| vtep != *remote), "{remote}");
-            assert!(!remote.is_multicast() && !remote.is_unspecified() && !remote.is_loopback(), "{remote}");
+            assert!(
+                !remote.is_multicast() && !remote.is_unspecified() && !remote.is_loopback(),
+                "{remote}"
+            );
         }
         let here = attachments.iter().filter(|attachment| attachment.segment == segment.name);
-        assert!(segment.service != Service::Line || here.clone().count() + segment.remotes.len() <= 2);
-        assert!(segment.service == Service::Tree || here.clone().all(|one| one.role == LeafRole::Root));
+        assert!(
+            segment.service != Service::Line || here.clone().count() + segment.remotes.len() <= 2
+        );
+        assert!(
+            segment.service == Service::Tree || here.clone().all(|one| one.role == LeafRole::Root)
+        );
         assert!((576..=9000).contains(&segment.mtu) && (1..=1_000_000).contains(&segment.ageing));
         assert!(segment.mac_limit >= 1 && segment.dscp <= 63);
     }
     let mut owned = BTreeSet::new();
     for attachment in attachments {
         let guards = &attachment.guards;
-        assert!(guards.macs.iter().all(|mac| owned.insert((&attachment.segment, mac))), "{attachment:?}");
+        assert!(
+            guards.macs.iter().all(|mac| owned.insert((&attachment.segment, mac))),
+            "{attachment:?}"
+        );
         assert!(guards.macs.is_empty() || !guards.sticky);
         let is_line = config.segment(&attachment.segment).unwrap().service == Service::Line;
         assert!(is_line || guards.control != Control::Tunnel);
@@ -316,7 +362,11 @@ fn assert_bindings(config: &NodeConfig, attachment: &Attachment) {
     let of_segment = config.attachments.iter().filter(|other| other.segment == attachment.segment);
     for binding in &attachment.bindings {
         let here = of_segment.clone().flat_map(|other| &other.bindings);
-        assert_eq!(here.filter(|other| other.address() == binding.address()).count(), 1, "{binding}");
+        assert_eq!(
+            here.filter(|other| other.address() == binding.address()).count(),
+            1,
+            "{binding}"
+        );
         let mut others = of_segment.clone().filter(|other| !std::ptr::eq(*other, attachment));
         assert!(!others.any(|other| other.guards.macs.contains(&binding.mac())), "{binding}");
         assert!(may_bind(&attachment.guards, std::iter::empty(), *binding), "{binding}");

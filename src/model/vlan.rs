@@ -1,7 +1,6 @@
 //! The VLAN identifier of one tag.
 
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use serde::Serialize;
 
@@ -9,9 +8,9 @@ use super::InvalidValue;
 
 /// A VLAN identifier that an attachment may name: 1..=4094.
 ///
-/// IEEE 802.1Q-2022 §9.6, table 9-2: VID 0 is the null VID ("the tag header contains only priority information;
-/// no VID is present in the frame"), and 0xFFF is "reserved for implementation use" and "shall not be […]
-/// transmitted in a tag header".
+/// IEEE 802.1Q-2022 §9.6, table 9-2: VID 0 is the null VID ("the tag header contains only priority
+/// information; no VID is present in the frame"), and 0xFFF is "reserved for implementation use"
+/// and "shall not be […] transmitted in a tag header".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct VlanId(u16);
@@ -24,7 +23,11 @@ impl VlanId {
 
     /// Checks that `value` is within 1..=4094.
     pub fn new(value: u16) -> Result<Self, InvalidValue> {
-        if (Self::MIN.0..=Self::MAX.0).contains(&value) { Ok(Self(value)) } else { Err(Self::refuse(value)) }
+        if (Self::MIN.0..=Self::MAX.0).contains(&value) {
+            Ok(Self(value))
+        } else {
+            Err(Self::refuse(value))
+        }
     }
 
     /// The number, which fits the 12 bits of a tag.
@@ -94,7 +97,9 @@ mod tests {
     #[test]
     fn a_vid_has_one_spelling() {
         assert_eq!("100".parse(), VlanId::new(100));
-        for bad in ["", "0", "+1", "-1", "01", "1 ", "0x10", "4095", "65536", "99999999999999999999", "١"] {
+        for bad in
+            ["", "0", "+1", "-1", "01", "1 ", "0x10", "4095", "65536", "99999999999999999999", "١"]
+        {
             assert!(bad.parse::<VlanId>().is_err(), "{bad:?}");
         }
     }

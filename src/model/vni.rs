@@ -8,9 +8,9 @@ use super::InvalidValue;
 
 /// A VXLAN network identifier: 1..=16777215.
 ///
-/// RFC 7348 §5: "VXLAN Segment ID/VXLAN Network Identifier (VNI): this is a 24-bit value used to designate the
-/// individual VXLAN overlay network". Zero is left out: it is what an unset field holds, and no segment may
-/// have it by accident.
+/// RFC 7348 §5: "VXLAN Segment ID/VXLAN Network Identifier (VNI): this is a 24-bit value used to
+/// designate the individual VXLAN overlay network". Zero is left out: it is what an unset field
+/// holds, and no segment may have it by accident.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Vni(u32);
@@ -23,7 +23,11 @@ impl Vni {
 
     /// Checks that `value` is within 1..=16777215.
     pub fn new(value: u32) -> Result<Self, InvalidValue> {
-        if (Self::MIN.0..=Self::MAX.0).contains(&value) { Ok(Self(value)) } else { Err(Self::refuse(value)) }
+        if (Self::MIN.0..=Self::MAX.0).contains(&value) {
+            Ok(Self(value))
+        } else {
+            Err(Self::refuse(value))
+        }
     }
 
     /// The number, which fits 24 bits.

@@ -1,16 +1,17 @@
 //! A configuration as the text of its file: what [`super::parse()`] reads back as the same values.
 
-use std::fmt::Display;
-use std::net::IpAddr;
+use std::{fmt::Display, net::IpAddr};
 
 use super::{
-    Attachment, Guards, InterfaceName, LeafRole, Name, Node, NodeConfig, Port, Profile, Segment, StormControl,
+    Attachment, Guards, InterfaceName, LeafRole, Name, Node, NodeConfig, Port, Profile, Segment,
+    StormControl,
 };
 
 /// The tables of a file, each with a key that no other has, in the order of the configuration.
 pub fn parts(config: &NodeConfig) -> impl Iterator<Item = (String, String)> {
     let NodeConfig { node: own, ports, profiles, segments, attachments } = config;
-    let attached = |one: &Attachment| (attachments_at(&one.port) + &one.encap.to_string(), attachment(one));
+    let attached =
+        |one: &Attachment| (attachments_at(&one.port) + &one.encap.to_string(), attachment(one));
     std::iter::once(("node".to_owned(), node(own)))
         .chain(ports.iter().map(|one| (port_key(&one.name), port(one))))
         .chain(segments.iter().map(|one| (segment_key(&one.name), segment(one))))
@@ -58,9 +59,21 @@ fn port(Port { name, role, hook }: &Port) -> String {
 }
 
 fn segment(segment: &Segment) -> String {
-    let Segment { name, operator, vni, service, remotes, mtu, ageing, mac_limit, dscp, moves, suppress } =
-        segment;
-    let mut out = format!("\n[[segment]]\nname = \"{name}\"\noperator = \"{operator}\"\nvni = {vni}\n");
+    let Segment {
+        name,
+        operator,
+        vni,
+        service,
+        remotes,
+        mtu,
+        ageing,
+        mac_limit,
+        dscp,
+        moves,
+        suppress,
+    } = segment;
+    let mut out =
+        format!("\n[[segment]]\nname = \"{name}\"\noperator = \"{operator}\"\nvni = {vni}\n");
     line(&mut out, "service", quoted(service));
     line(&mut out, "remotes", list(remotes));
     line(&mut out, "mtu", mtu);
@@ -83,9 +96,11 @@ fn profile(Profile { name, cir, cbs, eir, ebs }: &Profile) -> String {
 }
 
 fn attachment(attachment: &Attachment) -> String {
-    let Attachment { segment, port, encap, role, ingress, egress, storm, guards, bindings } = attachment;
-    let mut out =
-        format!("\n[[attachment]]\nsegment = \"{segment}\"\nport = \"{port}\"\nencap = \"{encap}\"\n");
+    let Attachment { segment, port, encap, role, ingress, egress, storm, guards, bindings } =
+        attachment;
+    let mut out = format!(
+        "\n[[attachment]]\nsegment = \"{segment}\"\nport = \"{port}\"\nencap = \"{encap}\"\n"
+    );
     if *role == LeafRole::Leaf {
         line(&mut out, "role", quoted(role));
     }
@@ -94,10 +109,12 @@ fn attachment(attachment: &Attachment) -> String {
             line(&mut out, key, quoted(profile));
         }
     }
-    let limit = |limit: &Option<u32>| limit.map_or_else(|| quoted("off"), |limit| limit.to_string());
+    let limit =
+        |limit: &Option<u32>| limit.map_or_else(|| quoted("off"), |limit| limit.to_string());
     let StormControl { broadcast, multicast, unknown } = storm;
     let [broadcast, multicast, unknown] = [broadcast, multicast, unknown].map(limit);
-    let storm = format!("{{ broadcast = {broadcast}, multicast = {multicast}, unknown = {unknown} }}");
+    let storm =
+        format!("{{ broadcast = {broadcast}, multicast = {multicast}, unknown = {unknown} }}");
     line(&mut out, "storm", storm);
     write_guards(&mut out, guards);
     if !bindings.is_empty() {
@@ -109,7 +126,8 @@ fn attachment(attachment: &Attachment) -> String {
 /// Only what is not the default, since some keys can't be written together.
 fn write_guards(out: &mut String, guards: &Guards) {
     let default = Guards::default();
-    let Guards { mac_limit, over_limit, macs, sticky, trusted, control, prefixes, ethertypes } = guards;
+    let Guards { mac_limit, over_limit, macs, sticky, trusted, control, prefixes, ethertypes } =
+        guards;
     if *mac_limit != default.mac_limit {
         line(out, "mac_limit", mac_limit);
     }

@@ -1,4 +1,5 @@
-//! What a device does beside carrying frames (offloads), over ethtool netlink: `Documentation/networking/ethtool-netlink.rst`.
+//! What a device does beside carrying frames (offloads), over ethtool netlink:
+//! `Documentation/networking/ethtool-netlink.rst`.
 //!
 //! The `ethtool` crate reads; it can't write features yet, so `SetFeatures` is that one message.
 
@@ -10,8 +11,8 @@ use std::{
 use ethtool::{EthtoolAttr, EthtoolError, EthtoolFeatureAttr, EthtoolHandle, EthtoolHeader};
 use futures::{StreamExt, TryStreamExt};
 use netlink_packet_core::{
-    DecodeError, DefaultNla, Emitable, ErrorMessage, NLA_F_NESTED, NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage,
-    NetlinkPayload, ParseableParametrized,
+    DecodeError, DefaultNla, Emitable, ErrorMessage, NLA_F_NESTED, NLM_F_ACK, NLM_F_REQUEST,
+    NetlinkMessage, NetlinkPayload, ParseableParametrized,
 };
 use netlink_packet_generic::{GenlFamily, GenlHeader, GenlMessage};
 use nix::errno::Errno;
@@ -33,7 +34,12 @@ pub struct Features {
 /// # Errors
 /// Netlink fails.
 pub async fn read(device: &str) -> Result<Features, NetlinkError> {
-    Ok(ask(Some(device)).await?.into_iter().map(|(_, features)| features).next().unwrap_or_default())
+    Ok(ask(Some(device))
+        .await?
+        .into_iter()
+        .map(|(_, features)| features)
+        .next()
+        .unwrap_or_default())
 }
 
 /// Reads the features of all devices of this namespace, by name, in one go.
@@ -56,7 +62,9 @@ async fn ask(device: Option<&str>) -> Result<Vec<(String, Features)>, NetlinkErr
     match answers {
         Ok(answers) => Ok(answers.into_iter().map(|answer| told(answer.payload.nlas)).collect()),
         Err(EthtoolError::NetlinkError(error)) if is_gone(&error) => Ok(Vec::new()),
-        Err(EthtoolError::NetlinkError(error)) => Err(NetlinkError::while_doing(DOING)(io_error(&error))),
+        Err(EthtoolError::NetlinkError(error)) => {
+            Err(NetlinkError::while_doing(DOING)(io_error(&error)))
+        }
         Err(error) => Err(NetlinkError::while_doing(DOING)(error)),
     }
 }
@@ -70,10 +78,12 @@ fn told(attributes: Vec<EthtoolAttr>) -> (String, Features) {
                 name = header.into_iter().find_map(device_name).unwrap_or_default();
             }
             EthtoolAttr::Feature(EthtoolFeatureAttr::Active(bits)) => {
-                features.on = bits.into_iter().filter(|bit| bit.value).map(|bit| bit.name).collect();
+                features.on =
+                    bits.into_iter().filter(|bit| bit.value).map(|bit| bit.name).collect();
             }
             EthtoolAttr::Feature(EthtoolFeatureAttr::Hw(bits)) => {
-                features.changeable = bits.into_iter().filter(|bit| bit.value).map(|bit| bit.name).collect();
+                features.changeable =
+                    bits.into_iter().filter(|bit| bit.value).map(|bit| bit.name).collect();
             }
             _ => {}
         }
@@ -88,14 +98,16 @@ fn device_name(header: EthtoolHeader) -> Option<String> {
     }
 }
 
-/// Turns features of a device on or off. What the driver makes of it, [`read`] tells. A device that is gone is as good as done.
+/// Turns features of a device on or off. What the driver makes of it, [`read`] tells. A device that
+/// is gone is as good as done.
 ///
 /// # Errors
 /// Netlink fails, or the kernel refuses.
 pub async fn set(device: &str, names: &[&str], on: bool) -> Result<(), NetlinkError> {
     const DOING: &str = "changing a device's features";
     let mut ethtool = Ethtool::connect()?;
-    let mut message = NetlinkMessage::from(GenlMessage::from_payload(SetFeatures::new(device, names, on)));
+    let mut message =
+        NetlinkMessage::from(GenlMessage::from_payload(SetFeatures::new(device, names, on)));
     message.header.flags = NLM_F_REQUEST | NLM_F_ACK;
     let mut answers =
         ethtool.handle.handle.request(message).await.map_err(NetlinkError::while_doing(DOING))?;
@@ -114,7 +126,8 @@ fn is_gone(error: &ErrorMessage) -> bool {
     io_error(error).raw_os_error() == Some(Errno::ENODEV as i32)
 }
 
-/// As `ErrorMessage::to_io`, which panics in a debug build on the least code that there is: it has no absolute value.
+/// As `ErrorMessage::to_io`, which panics in a debug build on the least code that there is: it has
+/// no absolute value.
 fn io_error(error: &ErrorMessage) -> io::Error {
     io::Error::from_raw_os_error(error.raw_code().saturating_neg())
 }
@@ -139,7 +152,8 @@ impl Drop for Ethtool {
     }
 }
 
-/// `ETHTOOL_MSG_FEATURES_SET`: a header that names the device, and the wanted features as a list of named bits.
+/// `ETHTOOL_MSG_FEATURES_SET`: a header that names the device, and the wanted features as a list of
+/// named bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct SetFeatures {
     attributes: Vec<DefaultNla>,

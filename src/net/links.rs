@@ -7,7 +7,8 @@ use nix::errno::Errno;
 use rtnetlink::{
     Handle,
     packet_route::link::{
-        LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, XdpAttached as KernelXdp,
+        LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp,
+        XdpAttached as KernelXdp,
     },
 };
 
@@ -26,7 +27,8 @@ pub struct Link {
     pub mtu: u32,
     /// Whether its frames are Ethernet's, and it is no loopback.
     pub is_ethernet: bool,
-    /// Whether somebody has set it to hear frames for everybody. What a packet socket asks for does not show here.
+    /// Whether somebody has set it to hear frames for everybody. What a packet socket asks for
+    /// does not show here.
     pub is_promiscuous: bool,
     /// Whether it is set up.
     pub admin_up: bool,
@@ -64,8 +66,8 @@ pub async fn list() -> Result<BTreeMap<String, Link>, NetlinkError> {
     links
 }
 
-/// Has a device hear frames for everybody, or no longer. Unlike what a packet socket asks for, that outlives who sets it. A device that is gone
-/// is as good as done.
+/// Has a device hear frames for everybody, or no longer. Unlike what a packet socket asks for, that
+/// outlives who sets it. A device that is gone is as good as done.
 ///
 /// # Errors
 /// Netlink fails, or the kernel refuses.
@@ -80,8 +82,13 @@ pub async fn set_promiscuous(device: &str, on: bool) -> Result<(), NetlinkError>
     let done = handle.link().set(message).execute().await;
     connection.abort();
     match done {
-        Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -(Errno::ENODEV as i32) => Ok(()),
-        result => result.map_err(NetlinkError::while_doing("setting a device to hear frames for everybody")),
+        Err(rtnetlink::Error::NetlinkError(error))
+            if error.raw_code() == -(Errno::ENODEV as i32) =>
+        {
+            Ok(())
+        }
+        result => result
+            .map_err(NetlinkError::while_doing("setting a device to hear frames for everybody")),
     }
 }
 
@@ -142,9 +149,9 @@ fn xdp(attributes: &[LinkXdp]) -> Option<XdpAttached> {
     let mut generic = false;
     for attribute in attributes {
         match attribute {
-            LinkXdp::ProgId(prog_id) | LinkXdp::DrvProgId(prog_id) | LinkXdp::SkbProgId(prog_id) => {
-                id = Some(*prog_id)
-            }
+            LinkXdp::ProgId(prog_id)
+            | LinkXdp::DrvProgId(prog_id)
+            | LinkXdp::SkbProgId(prog_id) => id = Some(*prog_id),
             LinkXdp::Attached(attached) => generic = *attached == KernelXdp::SocketBuffer,
             _ => {}
         }

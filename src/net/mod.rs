@@ -1,4 +1,5 @@
-//! The agent's edge to the kernel's network configuration, over netlink. Knows nothing of the dataplane.
+//! The agent's edge to the kernel's network configuration, over netlink. Knows nothing of the
+//! dataplane.
 
 pub mod features;
 pub mod links;

@@ -1,8 +1,9 @@
 //! The node's own IP stack on a port that faces servers: it shall hear nothing there.
 //!
-//! The programs let nothing through to it. But they are not asked of every frame: not of what comes before they are on a new
-//! device, nor of what a container's own program has marked as not to be classified (`tc_skip_classify`, which `ifb` sets, and
-//! which a veth keeps). Such a frame would reach the node's sockets, be forwarded to its underlay, or, as a router advertisement,
+//! The programs let nothing through to it. But they are not asked of every frame: not of what comes
+//! before they are on a new device, nor of what a container's own program has marked as not to be
+//! classified (`tc_skip_classify`, which `ifb` sets, and which a veth keeps). Such a frame would
+//! reach the node's sockets, be forwarded to its underlay, or, as a router advertisement,
 //! change its routes.
 
 use std::{fs, io, path::PathBuf};
@@ -22,7 +23,12 @@ struct Setting {
 const SETTINGS: [Setting; 3] = [
     Setting { family: "ipv6", key: "disable_ipv6", wanted: "1", from: &[("0", 1 << 20)] },
     // Strict (RFC 3704): no route leads to such a port, so that no source is right there.
-    Setting { family: "ipv4", key: "rp_filter", wanted: "1", from: &[("0", 1 << 21), ("2", 1 << 22)] },
+    Setting {
+        family: "ipv4",
+        key: "rp_filter",
+        wanted: "1",
+        from: &[("0", 1 << 21), ("2", 1 << 22)],
+    },
     // ARP is answered for no address.
     Setting { family: "ipv4", key: "arp_ignore", wanted: "8", from: &[("0", 1 << 23)] },
 ];
@@ -80,7 +86,8 @@ pub fn close(device: &str, bits: u32) -> Result<(), NetlinkError> {
 /// A setting can't be written.
 pub fn reopen(device: &str, bits: u32) -> Result<(), NetlinkError> {
     for setting in &SETTINGS {
-        // Where the owner has changed it since, more than one may be written down: the last word is the kernel's default.
+        // Where the owner has changed it since, more than one may be written down: the last word is
+        // the kernel's default.
         if let Some((before, _)) = setting.from.iter().find(|(_, bit)| bits & bit != 0) {
             setting.write(device, before)?;
         }
@@ -97,7 +104,8 @@ mod tests {
 
     #[test]
     fn every_bit_is_one_settings_own() {
-        let bits: Vec<u32> = SETTINGS.iter().flat_map(|setting| setting.from).map(|(_, bit)| *bit).collect();
+        let bits: Vec<u32> =
+            SETTINGS.iter().flat_map(|setting| setting.from).map(|(_, bit)| *bit).collect();
         assert_eq!(bits.iter().fold(0, |all, bit| all | *bit), BITS);
         assert_eq!(bits.iter().sum::<u32>(), BITS);
         assert!(SETTINGS.iter().all(|one| one.from.iter().all(|(from, _)| *from != one.wanted)));

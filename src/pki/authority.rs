@@ -4,9 +4,10 @@ use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertificateSigningRequestParams,
-    DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, PublicKeyData, RevokedCertParams, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams,
+    CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData,
+    RevokedCertParams, SanType, SerialNumber,
 };
 use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
@@ -18,8 +19,8 @@ use crate::model::{InvalidValue, Name};
 /// How much a certificate begins before it is made, for clocks that are behind.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(5);
 
-/// How long a revocation list says that it is good for. Verifiers of ours take an older one, too, and say so in their log: an owner who
-/// forgot to make a new one must not be locked out by that.
+/// How long a revocation list says that it is good for. Verifiers of ours take an older one, too,
+/// and say so in their log: an owner who forgot to make a new one must not be locked out by that.
 const LIST_LIFETIME: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// How long certificates live.
@@ -78,8 +79,9 @@ impl Authority {
         let serial = Serial::random()?;
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        // Two CAs of one name would be taken for one by whoever looks for the revocation list of an issuer, so that a fabric could not change
-        // from one CA to the next: the name has a part of the serial number in it.
+        // Two CAs of one name would be taken for one by whoever looks for the revocation list of an
+        // issuer, so that a fabric could not change from one CA to the next: the name has a
+        // part of the serial number in it.
         let serial_text = serial.to_string();
         let name = format!("Sillon {fabric} CA {}", &serial_text[..8]);
         params.distinguished_name.push(DnType::CommonName, name);
@@ -108,8 +110,8 @@ impl Authority {
         if parsed.public_key().raw != key.subject_public_key_info() {
             return Err(PkiError::wrong("the key is not that of the CA's certificate", help));
         }
-        let ends =
-            Timestamp::from_second(parsed.validity().not_after.timestamp()).map_err(|_| unreadable())?;
+        let ends = Timestamp::from_second(parsed.validity().not_after.timestamp())
+            .map_err(|_| unreadable())?;
         let issuer = Issuer::from_ca_cert_der(&certificate, key)?;
         Ok(Self { certificate, issuer, ends })
     }
@@ -157,7 +159,8 @@ impl Authority {
         Ok((certificate.pem(), record))
     }
 
-    /// The list of what was revoked, as PEM. An expired certificate need not be on it for longer than a list lives.
+    /// The list of what was revoked, as PEM. An expired certificate need not be on it for longer
+    /// than a list lives.
     pub(super) fn revocations<'r>(
         &self,
         number: u64,
@@ -189,7 +192,8 @@ impl Authority {
     }
 }
 
-/// A request for a certificate and its key, both as PEM. Whoever makes its own need not trust the CA with the key.
+/// A request for a certificate and its key, both as PEM. Whoever makes its own need not trust the
+/// CA with the key.
 ///
 /// # Errors
 /// A name is none.
@@ -201,7 +205,8 @@ pub fn new_request(subject: &Subject, names: &[String]) -> Result<(String, Strin
     Ok((params.serialize_request(&key)?.pem()?, key.serialize_pem()))
 }
 
-/// The key of a request whose signature is right. What else the request says is not for the requester to say, and is not looked at.
+/// The key of a request whose signature is right. What else the request says is not for the
+/// requester to say, and is not looked at.
 pub(super) fn key_of_request(pem: &str) -> Result<rcgen::PublicKey, PkiError> {
     let request = CertificateSigningRequestParams::from_pem(pem).map_err(|error| {
         let help = "give a PKCS #10 request in PEM, with a key of ECDSA, Ed25519 or RSA, and no extensions but names and key usages";
@@ -223,13 +228,17 @@ fn common_name(subject: &Subject) -> DistinguishedName {
 
 fn alternative_names(subject: &Subject, names: &[String]) -> Result<Vec<SanType>, PkiError> {
     match subject {
-        Subject::Identity(identity) if names.is_empty() => Ok(vec![SanType::URI(identity.uri().try_into()?)]),
+        Subject::Identity(identity) if names.is_empty() => {
+            Ok(vec![SanType::URI(identity.uri().try_into()?)])
+        }
         Subject::Identity(identity) => Err(PkiError::wrong(
             format_args!("{identity} is who asks, and is reached at no name"),
             "give --dns and --ip for controller/NAME only",
         )),
         Subject::Controller(name) if names.is_empty() => Err(PkiError::wrong(
-            format_args!("a client could not tell that controller/{name} is the one that it asked for"),
+            format_args!(
+                "a client could not tell that controller/{name} is the one that it asked for"
+            ),
             "give each name and address by which it is reached with --dns and --ip",
         )),
         Subject::Controller(_) => names.iter().map(|name| server_name(name)).collect(),
@@ -241,7 +250,10 @@ fn server_name(name: &str) -> Result<SanType, PkiError> {
         return Ok(SanType::IpAddress(address));
     }
     let checked = rustls::pki_types::DnsName::try_from(name).map_err(|_| {
-        InvalidValue::new(format_args!("{name:?} is no DNS name"), "give one such as controller-1.example")
+        InvalidValue::new(
+            format_args!("{name:?} is no DNS name"),
+            "give one such as controller-1.example",
+        )
     })?;
     Ok(SanType::DnsName(checked.as_ref().try_into()?))
 }

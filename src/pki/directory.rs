@@ -1,4 +1,5 @@
-//! A CA in a directory. All that is decided is decided elsewhere; here are the files, in an order in which a crash loses nothing:
+//! A CA in a directory. All that is decided is decided elsewhere; here are the files, in an order
+//! in which a crash loses nothing:
 //!
 //! | file | |
 //! | --- | --- |
@@ -8,23 +9,27 @@
 //! | `crl.pem` | the revocation list, signed; made from the index |
 //! | `lock` | who has it is the only one who changes anything |
 //!
-//! A certificate is in the index before anybody has it, and a revocation before it is on the list. So a crash in between can leave a certificate
-//! that nobody got, or a list that is made anew by the next command, and never one that could not be revoked.
+//! A certificate is in the index before anybody has it, and a revocation before it is on the list.
+//! So a crash in between can leave a certificate that nobody got, or a list that is made anew by
+//! the next command, and never one that could not be revoked.
 
-use std::fs::{self, DirBuilder, File};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::{
+    fs::{self, DirBuilder, File},
+    io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
 
 use jiff::Timestamp;
 use rcgen::KeyPair;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::authority::{Authority, Lifetime, Order, key_of_request, new_key};
-use super::files::{self, Access, Existing};
-use super::{Index, PkiError, Record, Serial, Subject};
+use super::{
+    Index, PkiError, Record, Serial, Subject,
+    authority::{Authority, Lifetime, Order, key_of_request, new_key},
+    files::{self, Access, Existing},
+};
 use crate::model::Name;
 
 /// No certificate, key or request is longer than this.
@@ -81,7 +86,12 @@ impl Directory {
     ///
     /// # Errors
     /// There is one already, or it can't be written.
-    pub fn init(path: &Path, fabric: &Name, now: Timestamp, lifetime: Lifetime) -> Result<Self, PkiError> {
+    pub fn init(
+        path: &Path,
+        fabric: &Name,
+        now: Timestamp,
+        lifetime: Lifetime,
+    ) -> Result<Self, PkiError> {
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(PkiError::file(path))?;
         let lock = lock(path)?;
         for name in ["ca.key", "ca.crt", "index.json"] {
@@ -90,7 +100,8 @@ impl Directory {
         let (authority, certificate, key) = Authority::create(fabric, now, lifetime)?;
         write(&path.join("ca.key"), &key, Access::Private, Existing::Keep)?;
         write(&path.join("ca.crt"), &certificate, Access::Public, Existing::Keep)?;
-        let mut made = Self { path: path.to_owned(), authority, index: Index::default(), _lock: lock };
+        let mut made =
+            Self { path: path.to_owned(), authority, index: Index::default(), _lock: lock };
         made.publish(now)?;
         Ok(made)
     }
@@ -110,8 +121,8 @@ impl Directory {
         let certificate = read_certificate(&certificate_path)?;
         let key = KeyPair::from_pem(&read(&key_path, LONGEST)?)
             .map_err(|error| PkiError::content(&key_path, error))?;
-        let authority =
-            Authority::new(certificate, key).map_err(|error| PkiError::content(&certificate_path, error))?;
+        let authority = Authority::new(certificate, key)
+            .map_err(|error| PkiError::content(&certificate_path, error))?;
         let index = serde_json::from_str(&read(&index_path, LONGEST_INDEX)?)
             .map_err(|error| PkiError::content(&index_path, error))?;
         Ok(Self { path: path.to_owned(), authority, index, _lock: lock })
@@ -152,7 +163,8 @@ impl Directory {
         Ok(Delivered { certificate, key, record })
     }
 
-    /// Issues a certificate for what another one is for, and for as long. The old one stays valid until its end.
+    /// Issues a certificate for what another one is for, and for as long. The old one stays valid
+    /// until its end.
     ///
     /// # Errors
     /// The old one is not of this CA or was revoked, or as for [`Self::issue`].
@@ -171,7 +183,8 @@ impl Directory {
             ));
         }
         let lifetime = Some(lifetime.unwrap_or(Lifetime(old.lifetime())));
-        let wanted = Wanted { subject: old.subject.clone(), names: old.names.clone(), lifetime, request };
+        let wanted =
+            Wanted { subject: old.subject.clone(), names: old.names.clone(), lifetime, request };
         self.issue(&wanted, now)
     }
 
@@ -184,12 +197,15 @@ impl Directory {
         self.index.get(&serial).ok_or_else(|| {
             PkiError::content(
                 certificate,
-                format_args!("{serial} is not in this CA's index; was the index restored from a backup?"),
+                format_args!(
+                    "{serial} is not in this CA's index; was the index restored from a backup?"
+                ),
             )
         })
     }
 
-    /// Revokes certificates, and gives those that were not revoked before. The list is signed anew in any case.
+    /// Revokes certificates, and gives those that were not revoked before. The list is signed anew
+    /// in any case.
     ///
     /// # Errors
     /// There are none of that kind, or the index or the list can't be written.
@@ -221,7 +237,8 @@ impl Directory {
     pub fn publish(&mut self, now: Timestamp) -> Result<(), PkiError> {
         self.index.list += 1;
         let path = self.path.join("index.json");
-        let text = serde_json::to_string(&self.index).map_err(|error| PkiError::content(&path, error))?;
+        let text =
+            serde_json::to_string(&self.index).map_err(|error| PkiError::content(&path, error))?;
         write(&path, &text, Access::Private, Existing::Replace)?;
         let list = self.authority.revocations(self.index.list, &self.index.issued, now)?;
         write(&self.revocation_list(), &list, Access::Public, Existing::Replace)
@@ -239,14 +256,19 @@ impl Directory {
 
     fn serial_of(&self, path: &Path) -> Result<Serial, PkiError> {
         let certificate = read_certificate(path)?;
-        let (_, parsed) =
-            X509Certificate::from_der(&certificate).map_err(|error| PkiError::content(path, error))?;
+        let (_, parsed) = X509Certificate::from_der(&certificate)
+            .map_err(|error| PkiError::content(path, error))?;
         let own = self.authority.certificate();
-        let (_, own) = X509Certificate::from_der(own).map_err(|error| PkiError::content(path, error))?;
+        let (_, own) =
+            X509Certificate::from_der(own).map_err(|error| PkiError::content(path, error))?;
         if parsed.issuer().as_raw() != own.subject().as_raw() {
             return Err(PkiError::content(
                 path,
-                format_args!("it was issued by {}, and this CA is {}", parsed.issuer(), own.subject()),
+                format_args!(
+                    "it was issued by {}, and this CA is {}",
+                    parsed.issuer(),
+                    own.subject()
+                ),
             ));
         }
         Ok(Serial::from_bytes(&parsed.tbs_certificate.serial.to_bytes_be()))
@@ -262,8 +284,8 @@ impl Delivered {
         self.write(certificate, key, Existing::Keep)
     }
 
-    /// Writes certificate and key over the old ones: first the key. Whoever reads in between has two that don't fit, keeps what it had, and
-    /// looks again.
+    /// Writes certificate and key over the old ones: first the key. Whoever reads in between has
+    /// two that don't fit, keeps what it had, and looks again.
     ///
     /// # Errors
     /// They can't be written.
@@ -303,7 +325,12 @@ pub(crate) fn read_request(path: &Path) -> Result<String, PkiError> {
 ///
 /// # Errors
 /// Something is there, or they can't be written.
-pub(crate) fn write_request(csr: &Path, request: &str, key: &Path, secret: &str) -> Result<(), PkiError> {
+pub(crate) fn write_request(
+    csr: &Path,
+    request: &str,
+    key: &Path,
+    secret: &str,
+) -> Result<(), PkiError> {
     write(key, secret, Access::Private, Existing::Keep)?;
     write(csr, request, Access::Public, Existing::Keep)
 }
@@ -324,13 +351,15 @@ fn read(path: &Path, most: u64) -> Result<String, PkiError> {
 
 fn read_certificate(path: &Path) -> Result<CertificateDer<'static>, PkiError> {
     let text = read(path, LONGEST)?;
-    CertificateDer::from_pem_slice(text.as_bytes())
-        .map_err(|error| PkiError::content(path, format_args!("there is no certificate in it: {error}")))
+    CertificateDer::from_pem_slice(text.as_bytes()).map_err(|error| {
+        PkiError::content(path, format_args!("there is no certificate in it: {error}"))
+    })
 }
 
 fn lock(path: &Path) -> Result<File, PkiError> {
     let path = path.join("lock");
-    let file = File::options().create(true).append(true).open(&path).map_err(PkiError::file(&path))?;
+    let file =
+        File::options().create(true).append(true).open(&path).map_err(PkiError::file(&path))?;
     file.lock().map_err(PkiError::file(&path))?;
     Ok(file)
 }

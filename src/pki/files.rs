@@ -1,9 +1,11 @@
 //! Files that are there whole or not at all.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
 
 /// Who may read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,11 +25,17 @@ pub(crate) enum Existing {
     Replace,
 }
 
-/// Writes a file so that whoever looks, also after a crash, sees the old one or the new one, and never a part.
+/// Writes a file so that whoever looks, also after a crash, sees the old one or the new one, and
+/// never a part.
 ///
 /// # Errors
 /// [`io::ErrorKind::AlreadyExists`] with [`Existing::Keep`] if there is one.
-pub(crate) fn write(path: &Path, bytes: &[u8], access: Access, existing: Existing) -> io::Result<()> {
+pub(crate) fn write(
+    path: &Path,
+    bytes: &[u8],
+    access: Access,
+    existing: Existing,
+) -> io::Result<()> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -54,15 +62,19 @@ pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is longer than {most} bytes")));
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("it is longer than {most} bytes"),
+        ));
     }
     Ok(bytes)
 }
 
 /// Beside the file, so that it is in the same file system; hidden, and of this process.
 fn temporary(path: &Path) -> io::Result<PathBuf> {
-    let name =
-        path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it names no file"))?;
+    let name = path
+        .file_name()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it names no file"))?;
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);
     hidden.push(format!(".{}.{:08x}", std::process::id(), fastrand::u32(..)));

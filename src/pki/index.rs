@@ -1,7 +1,6 @@
 //! What a CA has issued.
 
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -9,7 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{PkiError, Subject};
 use crate::model::{InvalidValue, refused};
 
-/// A certificate's serial number, without leading zeros. One of ours is 16 random bytes, so that nobody can guess what else was issued.
+/// A certificate's serial number, without leading zeros. One of ours is 16 random bytes, so that
+/// nobody can guess what else was issued.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Serial(Vec<u8>);
 
@@ -91,7 +91,9 @@ impl Index {
     /// Revokes what `which` is true of and is not revoked yet, and gives what that was.
     pub fn revoke(&mut self, now: Timestamp, which: impl Fn(&Record) -> bool) -> Vec<Record> {
         let mut revoked = Vec::new();
-        for record in self.issued.iter_mut().filter(|record| record.revoked.is_none() && which(record)) {
+        for record in
+            self.issued.iter_mut().filter(|record| record.revoked.is_none() && which(record))
+        {
             record.revoked = Some(now);
             revoked.push(record.clone());
         }

@@ -1,21 +1,24 @@
 //! What TLS needs, read from files: all of it, and all of it right, or nothing.
 
-use std::fs;
-use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
-use rustls::RootCertStore;
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::ServerCertVerifier;
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::server::danger::ClientCertVerifier;
-use rustls::sign::CertifiedKey;
+use rustls::{
+    RootCertStore,
+    client::{WebPkiServerVerifier, danger::ServerCertVerifier},
+    crypto::CryptoProvider,
+    pki_types::{
+        CertificateDer, CertificateRevocationListDer, PrivateKeyDer,
+        pem::{self, PemObject},
+    },
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+    sign::CertifiedKey,
+};
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
 use super::files;
@@ -32,9 +35,11 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// Its key, as PEM; may be the same file.
     pub key: PathBuf,
-    /// Certificates of the CAs that are trusted, as PEM; several in a file, or several files, while one follows another.
+    /// Certificates of the CAs that are trusted, as PEM; several in a file, or several files,
+    /// while one follows another.
     pub roots: Vec<PathBuf>,
-    /// Revocation lists, as PEM. If there are any, there must be one of every CA whose certificates shall be taken.
+    /// Revocation lists, as PEM. If there are any, there must be one of every CA whose
+    /// certificates shall be taken.
     pub revocations: Vec<PathBuf>,
 }
 
@@ -92,7 +97,8 @@ impl TlsFiles {
     pub(super) fn stamp(&self) -> Stamp {
         let one = |path: &PathBuf| {
             let is = fs::metadata(path).ok()?;
-            // The change time moves with every write and rename, whatever a modification time is set to.
+            // The change time moves with every write and rename, whatever a modification time is
+            // set to.
             Some((is.dev(), is.ino(), is.size(), is.ctime(), is.ctime_nsec()))
         };
         let both = [&self.certificate, &self.key];
@@ -100,7 +106,11 @@ impl TlsFiles {
     }
 
     /// Reads and checks all of them.
-    pub(super) fn read(&self, provider: &Arc<CryptoProvider>, now: Timestamp) -> Result<Material, TlsError> {
+    pub(super) fn read(
+        &self,
+        provider: &Arc<CryptoProvider>,
+        now: Timestamp,
+    ) -> Result<Material, TlsError> {
         let (own, valid) = self.own(provider)?;
         let (roots, mut warnings) = self.roots()?;
         let mut lists = Vec::new();
@@ -112,12 +122,14 @@ impl TlsFiles {
             )?);
         }
         warnings.extend(self.warn_of_lists(&lists, now)?);
-        let together = |error: rustls::server::VerifierBuilderError| TlsError::Together(error.to_string());
+        let together =
+            |error: rustls::server::VerifierBuilderError| TlsError::Together(error.to_string());
         let store = Arc::new(roots);
-        let clients = WebPkiClientVerifier::builder_with_provider(Arc::clone(&store), Arc::clone(provider))
-            .with_crls(lists.iter().cloned())
-            .build()
-            .map_err(together)?;
+        let clients =
+            WebPkiClientVerifier::builder_with_provider(Arc::clone(&store), Arc::clone(provider))
+                .with_crls(lists.iter().cloned())
+                .build()
+                .map_err(together)?;
         let servers = WebPkiServerVerifier::builder_with_provider(store, Arc::clone(provider))
             .with_crls(lists)
             .build()
@@ -139,16 +151,19 @@ impl TlsFiles {
     ) -> Result<(Arc<CertifiedKey>, (Timestamp, Timestamp)), TlsError> {
         let chain: Vec<CertificateDer<'static>> = list(&self.certificate, LONGEST, "certificate")?;
         let valid = chain.first().map(|first| validity(&self.certificate, first)).transpose()?;
-        let valid =
-            valid.ok_or_else(|| TlsError::content(&self.certificate, "there is no certificate in it"))?;
+        let valid = valid
+            .ok_or_else(|| TlsError::content(&self.certificate, "there is no certificate in it"))?;
         refuse_if_open_to_all(&self.key)?;
-        let key = PrivateKeyDer::from_pem_slice(&read(&self.key, LONGEST)?)
-            .map_err(|error| TlsError::content(&self.key, format_args!("there is no key in it: {error}")))?;
+        let key = PrivateKeyDer::from_pem_slice(&read(&self.key, LONGEST)?).map_err(|error| {
+            TlsError::content(&self.key, format_args!("there is no key in it: {error}"))
+        })?;
         let own = CertifiedKey::from_der(chain, key, provider).map_err(|error| {
             let certificate = self.certificate.display();
             TlsError::content(
                 &self.key,
-                format_args!("{error}; it has to be the key of the first certificate in {certificate}"),
+                format_args!(
+                    "{error}; it has to be the key of the first certificate in {certificate}"
+                ),
             )
         })?;
         Ok((Arc::new(own), valid))
@@ -162,13 +177,19 @@ impl TlsFiles {
                 let parsed = X509Certificate::from_der(&root);
                 let (_, parsed) = parsed.map_err(|error| TlsError::content(path, error))?;
                 if !parsed.is_ca() {
-                    let what = format!("{} is not a CA; give the CA's certificate", parsed.subject());
+                    let what =
+                        format!("{} is not a CA; give the CA's certificate", parsed.subject());
                     return Err(TlsError::content(path, what));
                 }
-                // An anchor's own time is not looked at when it is trusted (RFC 5280 section 6.1.1 d).
+                // An anchor's own time is not looked at when it is trusted (RFC 5280 section 6.1.1
+                // d).
                 let (_, end) = validity(path, &root)?;
                 if end < Timestamp::now() {
-                    warnings.push(format!("{}: {} ended at {end}", path.display(), parsed.subject()));
+                    warnings.push(format!(
+                        "{}: {} ended at {end}",
+                        path.display(),
+                        parsed.subject()
+                    ));
                 }
                 store.add(root.clone()).map_err(|error| TlsError::content(path, error))?;
             }
@@ -181,8 +202,9 @@ impl TlsFiles {
         Ok((store, warnings))
     }
 
-    /// Lists are taken when their time is over, too: that a new one was forgotten must not lock everybody out. And if there are lists, but none
-    /// of a root, then whom that vouches for is refused.
+    /// Lists are taken when their time is over, too: that a new one was forgotten must not lock
+    /// everybody out. And if there are lists, but none of a root, then whom that vouches for is
+    /// refused.
     fn warn_of_lists(
         &self,
         lists: &[CertificateRevocationListDer<'static>],
@@ -192,9 +214,10 @@ impl TlsFiles {
         let mut issuers = Vec::new();
         for list in lists {
             let parsed = CertificateRevocationList::from_der(list);
-            let (_, parsed) =
-                parsed.map_err(|error| TlsError::Together(format!("a revocation list: {error}")))?;
-            let next = parsed.next_update().and_then(|next| Timestamp::from_second(next.timestamp()).ok());
+            let (_, parsed) = parsed
+                .map_err(|error| TlsError::Together(format!("a revocation list: {error}")))?;
+            let next =
+                parsed.next_update().and_then(|next| Timestamp::from_second(next.timestamp()).ok());
             if next.is_some_and(|next| next < now) {
                 warnings.push(format!(
                     "the revocation list of {} is out of date; make a new one",
@@ -230,14 +253,18 @@ fn read(path: &Path, most: u64) -> Result<Vec<u8>, TlsError> {
 fn list<T: PemObject>(path: &Path, most: u64, what: &str) -> Result<Vec<T>, TlsError> {
     let bytes = read(path, most)?;
     let items: Result<Vec<T>, pem::Error> = T::pem_slice_iter(&bytes).collect();
-    let items = items.map_err(|error| TlsError::content(path, format_args!("{error}; give PEM")))?;
+    let items =
+        items.map_err(|error| TlsError::content(path, format_args!("{error}; give PEM")))?;
     if items.is_empty() {
         return Err(TlsError::content(path, format_args!("there is no {what} in it; give PEM")));
     }
     Ok(items)
 }
 
-fn validity(path: &Path, certificate: &CertificateDer<'_>) -> Result<(Timestamp, Timestamp), TlsError> {
+fn validity(
+    path: &Path,
+    certificate: &CertificateDer<'_>,
+) -> Result<(Timestamp, Timestamp), TlsError> {
     let parsed = X509Certificate::from_der(certificate);
     let (_, parsed) = parsed.map_err(|error| TlsError::content(path, error))?;
     let time = |time: x509_parser::time::ASN1Time| {
@@ -251,10 +278,10 @@ fn validity(path: &Path, certificate: &CertificateDer<'_>) -> Result<(Timestamp,
 /// # Errors
 /// Everybody may, or it is not there.
 pub(crate) fn refuse_if_open_to_all(secret: &Path) -> Result<(), TlsError> {
-    let is = fs::metadata(secret).map_err(|error| TlsError::File { path: secret.to_owned(), error })?;
+    let is =
+        fs::metadata(secret).map_err(|error| TlsError::File { path: secret.to_owned(), error })?;
     if is.mode() & 0o007 != 0 {
-        let what =
-            "everybody on this machine may use this key; run chmod o= on it, and better make a new one";
+        let what = "everybody on this machine may use this key; run chmod o= on it, and better make a new one";
         return Err(TlsError::content(secret, what));
     }
     Ok(())

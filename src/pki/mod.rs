@@ -1,16 +1,19 @@
 //! Certificates: the fabric's own CA, and TLS by what any CA has issued.
 //!
-//! - [`Directory`] is the CA in a directory: its key, its certificate, an index of what it issued, and its revocation list. All that decides is in
-//!   [`Authority`] and [`Index`], which touch no file.
-//! - [`Tls`] is the other side: it lets in whom a root of its bundle vouches for, whoever runs that root. Nothing in it assumes that our CA
-//!   issued a certificate; all it needs of one is the identity's URI (see [`crate::identity`]), and a revocation list of its issuer if there are
-//!   any lists at all.
+//! - [`Directory`] is the CA in a directory: its key, its certificate, an index of what it issued,
+//!   and its revocation list. All that decides is in [`Authority`] and [`Index`], which touch no
+//!   file.
+//! - [`Tls`] is the other side: it lets in whom a root of its bundle vouches for, whoever runs that
+//!   root. Nothing in it assumes that our CA issued a certificate; all it needs of one is the
+//!   identity's URI (see [`crate::identity`]), and a revocation list of its issuer if there are any
+//!   lists at all.
 //!
-//! Keys are ECDSA on P-256 with SHA-256. rustls and rcgen (both by ring) would take Ed25519, too, but not every HSM, browser and TLS library
-//! of operators does. A request may bring a key of any kind that ring verifies.
+//! Keys are ECDSA on P-256 with SHA-256. rustls and rcgen (both by ring) would take Ed25519, too,
+//! but not every HSM, browser and TLS library of operators does. A request may bring a key of any
+//! kind that ring verifies.
 //!
-//! Certificates live days, not years: a node's 7, all others 30. They are renewed after two thirds of that, so that a controller that is away
-//! for two days locks out no node.
+//! Certificates live days, not years: a node's 7, all others 30. They are renewed after two thirds
+//! of that, so that a controller that is away for two days locks out no node.
 #![forbid(unsafe_code)]
 
 mod authority;
@@ -30,8 +33,10 @@ pub use material::{TlsError, TlsFiles};
 pub use subject::Subject;
 pub use tls::{HTTP, Tls};
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use crate::model::InvalidValue;
 

@@ -1,17 +1,19 @@
 //! What a certificate is for.
 
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::identity::Identity;
-use crate::model::{InvalidValue, Name, refused};
+use crate::{
+    identity::Identity,
+    model::{InvalidValue, Name, refused},
+};
 
 /// What a certificate is for: somebody who asks, or a controller that answers.
 ///
-/// A controller's certificate has no identity, only the DNS names and addresses that it is reached at, and is good for a server alone; an
-/// identity's is good for a client alone. So neither can be used as the other.
+/// A controller's certificate has no identity, only the DNS names and addresses that it is reached
+/// at, and is good for a server alone; an identity's is good for a client alone. So neither can be
+/// used as the other.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
     /// Somebody who asks a controller.

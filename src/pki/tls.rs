@@ -1,28 +1,36 @@
 //! TLS that follows its files.
 //!
-//! A configuration that was given out looks up certificate, roots and revocation lists at every handshake, so that nothing has to be started
-//! again when they change. Connections that are there are not asked again by TLS: whoever accepts them hears of each change by
-//! [`Tls::changed`], asks [`Tls::check`], and cuts those that would not be let in now.
+//! A configuration that was given out looks up certificate, roots and revocation lists at every
+//! handshake, so that nothing has to be started again when they change. Connections that are there
+//! are not asked again by TLS: whoever accepts them hears of each change by [`Tls::changed`], asks
+//! [`Tls::check`], and cuts those that would not be let in now.
 //!
-//! Nothing is resumed, in either direction: a ticket would let in somebody who was revoked since. A full handshake costs about a
-//! millisecond, and agents and operators have one connection each. Only TLS 1.3 is spoken: both sides are ours or new, and it hides who
-//! connects (client certificates are in the clear before it).
+//! Nothing is resumed, in either direction: a ticket would let in somebody who was revoked since. A
+//! full handshake costs about a millisecond, and agents and operators have one connection each.
+//! Only TLS 1.3 is spoken: both sides are ours or new, and it hides who connects (client
+//! certificates are in the clear before it).
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ResolvesClientCert, Resumption};
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, OtherError,
     ServerConfig, SignatureScheme,
+    client::{
+        ResolvesClientCert, Resumption,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, ServerName, UnixTime},
+    server::{
+        ClientHello, NoServerSessionStorage, ResolvesServerCert,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
+    sign::CertifiedKey,
 };
 use tokio::sync::watch;
 
@@ -67,12 +75,14 @@ impl Tls {
     /// The cryptography has no TLS 1.3. It has.
     pub fn server(&self, protocols: &[&[u8]]) -> Result<Arc<ServerConfig>, TlsError> {
         let builder = ServerConfig::builder_with_provider(Arc::clone(&self.0.provider));
-        let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]).map_err(unsupported)?;
+        let builder =
+            builder.with_protocol_versions(&[&rustls::version::TLS13]).map_err(unsupported)?;
         let current = &self.0.current;
         let mut config =
             builder.with_client_cert_verifier(current.clone()).with_cert_resolver(current.clone());
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-        // Each is what rustls does by itself or what follows from the other. Let nobody change one of them without a thought.
+        // Each is what rustls does by itself or what follows from the other. Let nobody change one
+        // of them without a thought.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         config.max_early_data_size = 0;
@@ -85,7 +95,8 @@ impl Tls {
     /// The cryptography has no TLS 1.3. It has.
     pub fn client(&self, protocols: &[&[u8]]) -> Result<Arc<ClientConfig>, TlsError> {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&self.0.provider));
-        let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]).map_err(unsupported)?;
+        let builder =
+            builder.with_protocol_versions(&[&rustls::version::TLS13]).map_err(unsupported)?;
         let current = &self.0.current;
         // Not dangerous: it asks rustls' own verifier, the newest one.
         let builder = builder.dangerous().with_custom_certificate_verifier(current.clone());
@@ -95,7 +106,8 @@ impl Tls {
         Ok(Arc::new(config))
     }
 
-    /// Whether somebody who has a connection would still be let in with it: its chain as rustls' `peer_certificates` gives it.
+    /// Whether somebody who has a connection would still be let in with it: its chain as rustls'
+    /// `peer_certificates` gives it.
     ///
     /// # Errors
     /// It was revoked, its time is over, or its CA is no longer trusted.
@@ -109,8 +121,8 @@ impl Tls {
         matches!(self.check(chain), Err(Error::InvalidCertificate(CertificateError::Revoked)))
     }
 
-    /// Counts how often something changed. Ask [`Self::check`] about each connection then, and now and then besides, since certificates
-    /// also end.
+    /// Counts how often something changed. Ask [`Self::check`] about each connection then, and now
+    /// and then besides, since certificates also end.
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.0.changed.subscribe()
     }
@@ -136,8 +148,8 @@ impl Tls {
     /// How often daemons look at the files.
     pub const LOOK: Duration = Duration::from_secs(5);
 
-    /// Looks every so often whether a file has changed, as long as the last clone of this is there. A file that is not right changes nothing
-    /// and is told in the log.
+    /// Looks every so often whether a file has changed, as long as the last clone of this is there.
+    /// A file that is not right changes nothing and is told in the log.
     pub fn follow(&self, every: Duration) -> impl Future<Output = ()> + Send + 'static {
         let inner = Arc::downgrade(&self.0);
         async move {
@@ -218,7 +230,9 @@ impl Current {
         // Whoever has no identity can do nothing. So a listener can't forget to ask.
         Identity::of_certificate(end)
             .inspect_err(|error| tracing::info!(%error, "a client was not let in"))
-            .map_err(|error| Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error)))))
+            .map_err(|error| {
+                Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error))))
+            })
     }
 }
 

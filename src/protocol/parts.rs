@@ -90,7 +90,8 @@ impl Parts {
         let gone = base.0.keys().filter(|key| !self.0.contains_key(*key));
         let gone = gone.map(|key| pb::Part { key: key.clone(), text: None });
         let set = self.0.iter().filter(|(key, text)| base.0.get(*key) != Some(*text));
-        gone.chain(set.map(|(key, text)| pb::Part { key: key.clone(), text: Some(text.clone()) })).collect()
+        gone.chain(set.map(|(key, text)| pb::Part { key: key.clone(), text: Some(text.clone()) }))
+            .collect()
     }
 
     /// With changes.
@@ -111,8 +112,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model;
-    use crate::model::testing::node_config;
+    use crate::{model, model::testing::node_config};
 
     proptest! {
         #[test]

@@ -1,15 +1,19 @@
-//! The store in one file: SQLite with a write-ahead log that is synced at each commit. One controller, nothing to install.
+//! The store in one file: SQLite with a write-ahead log that is synced at each commit. One
+//! controller, nothing to install.
 //!
-//! One thread has the connection. A chain of commits is made by one sync, each still compared with the version before it. The file is locked for as
-//! long as it is open, so that no second controller writes to it.
+//! One thread has the connection. A chain of commits is made by one sync, each still compared with
+//! the version before it. The file is locked for as long as it is open, so that no second
+//! controller writes to it.
 
 mod file;
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::mpsc;
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::mpsc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::{oneshot, watch};
 
@@ -60,7 +64,11 @@ impl Embedded {
     ///
     /// # Errors
     /// It is not empty and `existing` says to refuse then, or as for [`Self::open`].
-    pub fn import(path: &Path, snapshot: &Snapshot, existing: Existing) -> Result<Self, StoreError> {
+    pub fn import(
+        path: &Path,
+        snapshot: &Snapshot,
+        existing: Existing,
+    ) -> Result<Self, StoreError> {
         let mut file = File::open(path)?;
         file.import(snapshot, existing)?;
         Self::start(file)
@@ -118,7 +126,9 @@ impl Store for Embedded {
     }
 
     async fn commit_all(&self, chain: Vec<Commit>) -> (usize, Option<StoreError>) {
-        self.ask(|reply| Request::Commit(chain, reply)).await.unwrap_or_else(|error| (0, Some(error)))
+        self.ask(|reply| Request::Commit(chain, reply))
+            .await
+            .unwrap_or_else(|error| (0, Some(error)))
     }
 
     fn is_one_process(&self) -> bool {
@@ -132,7 +142,12 @@ impl Store for Embedded {
         self.ask(|reply| Request::After(version, reply)).await
     }
 
-    async fn lead(&self, name: &str, holder: &str, time: Duration) -> Result<Option<Held>, StoreError> {
+    async fn lead(
+        &self,
+        name: &str,
+        holder: &str,
+        time: Duration,
+    ) -> Result<Option<Held>, StoreError> {
         let (name, holder) = (name.to_owned(), holder.to_owned());
         self.ask(|reply| Request::Lead { name, holder, time, reply }).await
     }
@@ -150,7 +165,8 @@ impl Store for Embedded {
 struct Worker {
     file: File,
     say: watch::Sender<Version>,
-    /// Who leads, until when. No other process can open the file: what a process held ends with it, and only the terms are kept.
+    /// Who leads, until when. No other process can open the file: what a process held ends with
+    /// it, and only the terms are kept.
     leads: BTreeMap<String, (Held, Instant)>,
 }
 
@@ -187,7 +203,12 @@ impl Worker {
         made
     }
 
-    fn lead(&mut self, name: String, holder: String, time: Duration) -> Result<Option<Held>, StoreError> {
+    fn lead(
+        &mut self,
+        name: String,
+        holder: String,
+        time: Duration,
+    ) -> Result<Option<Held>, StoreError> {
         let now = Instant::now();
         let Some(until) = now.checked_add(time) else {
             return Err(StoreError::Failed("a leadership can't last that long".to_owned()));

@@ -1,19 +1,25 @@
-//! The store in etcd, for several controllers at once: what one of them wrote, all see, and each may write.
+//! The store in etcd, for several controllers at once: what one of them wrote, all see, and each
+//! may write.
 //!
-//! **A commit is one value.** It is written under the next number of the log by a transaction that compares the version, and the leadership if the
-//! commit asks for one, in the same step; so it is there wholly or not at all, with any number of writes (etcd's limit on the operations of a
-//! transaction, 128 unless it is started with another, does not matter), and a leader that was paused and wakes up writes nothing. How large it may be
-//! is `most_bytes`, which has to be less than etcd's `--max-request-bytes`; one that is larger is refused before it is sent.
+//! **A commit is one value.** It is written under the next number of the log by a transaction that
+//! compares the version, and the leadership if the commit asks for one, in the same step; so it is
+//! there wholly or not at all, with any number of writes (etcd's limit on the operations of a
+//! transaction, 128 unless it is started with another, does not matter), and a leader that was
+//! paused and wakes up writes nothing. How large it may be is `most_bytes`, which has to be less
+//! than etcd's `--max-request-bytes`; one that is larger is refused before it is sent.
 //!
-//! **What is there** is the entries and the log since they were last written; [`Store::compact`] folds the log into the entries (`fold.rs`). Both are read
-//! at one of etcd's revisions, so that a snapshot is what there was at one moment. Reads are linearizable: a member that was cut off does not
-//! answer with what was there before.
+//! **What is there** is the entries and the log since they were last written; [`Store::compact`]
+//! folds the log into the entries (`fold.rs`). Both are read at one of etcd's revisions, so that a
+//! snapshot is what there was at one moment. Reads are linearizable: a member that was cut off does
+//! not answer with what was there before.
 //!
-//! **A member that does not answer** soon is not the only one asked; it is given up after `attempt`, and all are after `deadline` (`members.rs`). A
-//! commit that is sent again finds out by its record whether it was made before, so it is never made twice; only if no member answers until the
-//! deadline, its outcome is not known, and the error says so.
+//! **A member that does not answer** soon is not the only one asked; it is given up after
+//! `attempt`, and all are after `deadline` (`members.rs`). A commit that is sent again finds out by
+//! its record whether it was made before, so it is never made twice; only if no member answers
+//! until the deadline, its outcome is not known, and the error says so.
 //!
-//! etcd keeps a history of its own, which nobody needs here: start it with `--auto-compaction-mode=revision --auto-compaction-retention=1000`.
+//! etcd keeps a history of its own, which nobody needs here: start it with
+//! `--auto-compaction-mode=revision --auto-compaction-retention=1000`.
 
 mod commits;
 mod fold;
@@ -21,21 +27,23 @@ mod keys;
 mod leads;
 mod members;
 
-use std::fmt;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use etcd_client::{GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse, WatchOptions};
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::timeout;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
 
-use self::commits::Chain;
-use self::keys::{Head, Keys, Record};
-use self::members::{Members, Trouble, is_compacted};
+use self::{
+    commits::Chain,
+    keys::{Head, Keys, Record},
+    members::{Members, Trouble, is_compacted},
+};
 use super::{Batch, Commit, Existing, Held, Progress, Snapshot, Store, StoreError, Version};
 
-/// Records that [`Store::after`] gives at once, and entries that are read at once, at most. A record may have `most_bytes`.
+/// Records that [`Store::after`] gives at once, and entries that are read at once, at most. A
+/// record may have `most_bytes`.
 const RECORDS: i64 = 100;
 const ENTRIES: i64 = 1000;
 /// What one answer may have. It is there to end, rather than to limit.
@@ -60,7 +68,8 @@ pub struct EtcdOptions {
     pub attempt: Duration,
     /// How long all of them are given.
     pub deadline: Duration,
-    /// What a commit may have. etcd takes requests of 1.5 MiB unless it is started with another `--max-request-bytes`.
+    /// What a commit may have. etcd takes requests of 1.5 MiB unless it is started with another
+    /// `--max-request-bytes`.
     pub most_bytes: usize,
 }
 
@@ -95,7 +104,8 @@ impl EtcdOptions {
 /// A store in etcd.
 pub struct Etcd {
     shared: Arc<Shared>,
-    /// Without a limit: each that waits in it is somebody who waits, and the order is that in which they came.
+    /// Without a limit: each that waits in it is somebody who waits, and the order is that in
+    /// which they came.
     commits: mpsc::UnboundedSender<Chain>,
     follower: tokio::task::JoinHandle<()>,
 }
@@ -118,12 +128,14 @@ struct Shared {
     options: EtcdOptions,
     keys: Keys,
     members: Members,
-    /// The largest version that was seen here. It is there so that who waits for a later one asks nobody, and may give up at any time.
+    /// The largest version that was seen here. It is there so that who waits for a later one asks
+    /// nobody, and may give up at any time.
     latest: watch::Sender<Version>,
 }
 
 impl Etcd {
-    /// Opens it, and asks a member what there is, so that it is told at once if there is none or if it is not ours.
+    /// Opens it, and asks a member what there is, so that it is told at once if there is none or if
+    /// it is not ours.
     ///
     /// # Errors
     /// No member answers, a file of `tls` can't be read, or what is there is no store.
@@ -136,8 +148,8 @@ impl Etcd {
     /// Opens it with what was exported, told of its progress.
     ///
     /// # Errors
-    /// It is not empty and `existing` says to refuse then, or as for [`Self::open`]. If it is cut off, the store is of no use until it is done
-    /// again, and says so.
+    /// It is not empty and `existing` says to refuse then, or as for [`Self::open`]. If it is cut
+    /// off, the store is of no use until it is done again, and says so.
     pub async fn import(
         options: EtcdOptions,
         snapshot: &Snapshot,
@@ -191,13 +203,19 @@ impl Store for Etcd {
             if !batches.is_empty() {
                 return Ok(batches);
             }
-            // A store in which something was written before, and now is not: it is being imported, or was taken away.
+            // A store in which something was written before, and now is not: it is being imported,
+            // or was taken away.
             marks.head.version()?;
             tokio::time::sleep(PAUSE).await;
         }
     }
 
-    async fn lead(&self, name: &str, holder: &str, time: Duration) -> Result<Option<Held>, StoreError> {
+    async fn lead(
+        &self,
+        name: &str,
+        holder: &str,
+        time: Duration,
+    ) -> Result<Option<Held>, StoreError> {
         self.shared.lead(name, holder, time).await
     }
 
@@ -357,7 +375,8 @@ impl Shared {
         Ok(Snapshot { version, entries: entries.into_iter().collect() })
     }
 
-    /// Waits until the version changes after a revision of etcd's, or for a while: then it is time to ask again, whatever became of the watch.
+    /// Waits until the version changes after a revision of etcd's, or for a while: then it is time
+    /// to ask again, whatever became of the watch.
     async fn news(&self, revision: i64) {
         let options = WatchOptions::new().with_start_revision(revision.saturating_add(1));
         let key = self.keys.version();

@@ -1,4 +1,5 @@
-//! A store as lines of JSON, to keep elsewhere or to begin another store with: a header, then a line for each entry.
+//! A store as lines of JSON, to keep elsewhere or to begin another store with: a header, then a
+//! line for each entry.
 
 use std::io::{self, BufRead, Write};
 
@@ -41,7 +42,8 @@ pub enum ExportError {
 /// # Errors
 /// It can't be written.
 pub fn export(snapshot: &Snapshot, mut to: impl Write) -> io::Result<()> {
-    let header = Header { sillon_store: FORMAT, version: snapshot.version, entries: snapshot.entries.len() };
+    let header =
+        Header { sillon_store: FORMAT, version: snapshot.version, entries: snapshot.entries.len() };
     serde_json::to_writer(&mut to, &header)?;
     to.write_all(b"\n")?;
     for entry in &snapshot.entries {
@@ -59,8 +61,9 @@ pub fn read_export(mut from: impl BufRead) -> Result<Snapshot, ExportError> {
     let wrong = |line, what: String| ExportError::Line { line, what };
     let mut text = String::new();
     read_line(&mut from, &mut text)?;
-    let header: Header = serde_json::from_str(&text)
-        .map_err(|error| wrong(1, format!("{error}; it has to be the header that an export begins with")))?;
+    let header: Header = serde_json::from_str(&text).map_err(|error| {
+        wrong(1, format!("{error}; it has to be the header that an export begins with"))
+    })?;
     if header.sillon_store != FORMAT {
         return Err(wrong(
             1,
@@ -77,8 +80,11 @@ pub fn read_export(mut from: impl BufRead) -> Result<Snapshot, ExportError> {
         entries.push(entry);
     }
     if entries.len() != header.entries {
-        let what =
-            format!("{} entries, and the header says {}: the file was cut", entries.len(), header.entries);
+        let what = format!(
+            "{} entries, and the header says {}: the file was cut",
+            entries.len(),
+            header.entries
+        );
         return Err(wrong(entries.len() + 1, what));
     }
     Ok(Snapshot { version: header.version, entries })

@@ -1,17 +1,20 @@
 //! Where the fabric is kept: texts under keys, changed by transactions that are numbered.
 //!
-//! A store says what it says of itself in [`Store`], and one suite (`tests/store`) holds each implementation to it. It knows nothing of what the
-//! texts mean.
+//! A store says what it says of itself in [`Store`], and one suite (`tests/store`) holds each
+//! implementation to it. It knows nothing of what the texts mean.
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 mod embedded;
 mod etcd;
 mod export;
 mod place;
 
-use std::future::Future;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +24,9 @@ pub use export::{ExportError, export, read_export};
 pub use place::{AnyStore, InvalidPlace, Place};
 
 /// The number of a commit: each has one more than the one before it; 0 is the empty store.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Version(pub u64);
 
@@ -33,7 +38,8 @@ pub type Write = (String, Option<String>);
 pub enum Existing {
     /// If there is something, nothing is done.
     Refuse,
-    /// It goes. Its versions are not used again: who knows one does not take it for one of what is there then.
+    /// It goes. Its versions are not used again: who knows one does not take it for one of what is
+    /// there then.
     Replace,
 }
 
@@ -76,7 +82,8 @@ pub struct Held {
     pub name: String,
     /// Who has it.
     pub holder: String,
-    /// Grows whenever it goes to another holder, or to the same one after it ran out. Who sees a larger term obeys no smaller one.
+    /// Grows whenever it goes to another holder, or to the same one after it ran out. Who sees a
+    /// larger term obeys no smaller one.
     pub term: u64,
 }
 
@@ -97,13 +104,15 @@ pub enum StoreError {
     Failed(String),
 }
 
-/// The version that a store has after an import of one that was at `imported`, if it has been at `before`.
+/// The version that a store has after an import of one that was at `imported`, if it has been at
+/// `before`.
 fn version_of_import(before: Version, imported: Version) -> Version {
     if before == Version(0) { imported } else { imported.max(Version(before.0.saturating_add(1))) }
 }
 
-/// A term after all that were given. It is no less than the time in seconds, so that a store that was made anew, of a backup or of another store, does
-/// not give out terms that agents have seen larger ones of; none changes hands once a second all the time.
+/// A term after all that were given. It is no less than the time in seconds, so that a store that
+/// was made anew, of a backup or of another store, does not give out terms that agents have seen
+/// larger ones of; none changes hands once a second all the time.
 fn term_after(last: u64) -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     last.saturating_add(1).max(now)
@@ -125,23 +134,29 @@ fn up_to(bytes: usize, entries: impl Iterator<Item = (String, String)>) -> Vec<(
     all
 }
 
-/// What keeps the fabric. A commit that was acknowledged is there after any crash, and is seen by whoever reads after it.
+/// What keeps the fabric. A commit that was acknowledged is there after any crash, and is seen by
+/// whoever reads after it.
 pub trait Store: Send + Sync {
     /// All entries at one version, but those of which the keys begin so.
-    fn snapshot_without(&self, prefix: &str) -> impl Future<Output = Result<Snapshot, StoreError>> + Send;
+    fn snapshot_without(
+        &self,
+        prefix: &str,
+    ) -> impl Future<Output = Result<Snapshot, StoreError>> + Send;
 
     /// All entries at one version.
     fn snapshot(&self) -> impl Future<Output = Result<Snapshot, StoreError>> + Send {
         self.snapshot_without(NOTHING)
     }
 
-    /// The number of the last commit that was acknowledged before this was asked. Cheap, in a store that knows it.
+    /// The number of the last commit that was acknowledged before this was asked. Cheap, in a store
+    /// that knows it.
     fn version(&self) -> impl Future<Output = Result<Version, StoreError>> + Send {
         async { Ok(self.snapshot().await?.version) }
     }
 
-    /// The entries from one key on and before another, in the order of the keys, as they are at one moment. It ends once they have so many bytes, but
-    /// not before the first. Cheap only in a store that finds keys by themselves: else all is read for it.
+    /// The entries from one key on and before another, in the order of the keys, as they are at one
+    /// moment. It ends once they have so many bytes, but not before the first. Cheap only in a
+    /// store that finds keys by themselves: else all is read for it.
     fn range(
         &self,
         from: &str,
@@ -150,7 +165,10 @@ pub trait Store: Send + Sync {
     ) -> impl Future<Output = Result<Vec<(String, String)>, StoreError>> + Send {
         async move {
             let snapshot = self.snapshot().await?;
-            let all = snapshot.entries.into_iter().filter(|(key, _)| (from..before).contains(&key.as_str()));
+            let all = snapshot
+                .entries
+                .into_iter()
+                .filter(|(key, _)| (from..before).contains(&key.as_str()));
             Ok(up_to(bytes, all))
         }
     }
@@ -169,25 +187,35 @@ pub trait Store: Send + Sync {
         }
     }
 
-    /// Makes a chain of commits: each expects the version that the one before it makes, **and is made only if that one was**. The number alone would
-    /// not do: if another writer was faster than the first, the second may expect the number that this other one's commit has. Gives how many were
-    /// made, and why the next one was not. A store that can make several with one sync does.
-    fn commit_all(&self, chain: Vec<Commit>) -> impl Future<Output = (usize, Option<StoreError>)> + Send;
+    /// Makes a chain of commits: each expects the version that the one before it makes, **and is
+    /// made only if that one was**. The number alone would not do: if another writer was faster
+    /// than the first, the second may expect the number that this other one's commit has. Gives how
+    /// many were made, and why the next one was not. A store that can make several with one
+    /// sync does.
+    fn commit_all(
+        &self,
+        chain: Vec<Commit>,
+    ) -> impl Future<Output = (usize, Option<StoreError>)> + Send;
 
-    /// Whether one process has it alone, which makes all commits of a chain together: nobody ever sees a part of a chain, not after a crash either, but for what
-    /// comes before a commit that was refused; and no writer elsewhere waits for its turn.
+    /// Whether one process has it alone, which makes all commits of a chain together: nobody ever
+    /// sees a part of a chain, not after a crash either, but for what comes before a commit
+    /// that was refused; and no writer elsewhere waits for its turn.
     fn is_one_process(&self) -> bool {
         false
     }
 
-    /// The commits after a version, in their order and without a gap, not necessarily all of them. Waits until there is one.
+    /// The commits after a version, in their order and without a gap, not necessarily all of them.
+    /// Waits until there is one.
     ///
     /// # Errors
     /// [`StoreError::Compacted`]: they are no longer all there.
-    fn after(&self, version: Version) -> impl Future<Output = Result<Vec<Batch>, StoreError>> + Send;
+    fn after(
+        &self,
+        version: Version,
+    ) -> impl Future<Output = Result<Vec<Batch>, StoreError>> + Send;
 
-    /// Takes a leadership for some time, or takes it for longer. Gives nothing while another has it. A store that counts in larger steps may let it
-    /// last somewhat longer than was asked.
+    /// Takes a leadership for some time, or takes it for longer. Gives nothing while another has
+    /// it. A store that counts in larger steps may let it last somewhat longer than was asked.
     fn lead(
         &self,
         name: &str,
@@ -204,7 +232,10 @@ pub trait Store: Send + Sync {
 
 /// Several may use one store.
 impl<S: Store> Store for Arc<S> {
-    fn snapshot_without(&self, prefix: &str) -> impl Future<Output = Result<Snapshot, StoreError>> + Send {
+    fn snapshot_without(
+        &self,
+        prefix: &str,
+    ) -> impl Future<Output = Result<Snapshot, StoreError>> + Send {
         (**self).snapshot_without(prefix)
     }
 
@@ -221,7 +252,10 @@ impl<S: Store> Store for Arc<S> {
         (**self).range(from, before, bytes)
     }
 
-    fn commit_all(&self, chain: Vec<Commit>) -> impl Future<Output = (usize, Option<StoreError>)> + Send {
+    fn commit_all(
+        &self,
+        chain: Vec<Commit>,
+    ) -> impl Future<Output = (usize, Option<StoreError>)> + Send {
         (**self).commit_all(chain)
     }
 
@@ -229,7 +263,10 @@ impl<S: Store> Store for Arc<S> {
         (**self).is_one_process()
     }
 
-    fn after(&self, version: Version) -> impl Future<Output = Result<Vec<Batch>, StoreError>> + Send {
+    fn after(
+        &self,
+        version: Version,
+    ) -> impl Future<Output = Result<Vec<Batch>, StoreError>> + Send {
         (**self).after(version)
     }
 

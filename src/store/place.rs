@@ -1,9 +1,6 @@
 //! Where a store is, as a person writes it, and a store of whichever kind is there.
 
-use std::fmt;
-use std::path::PathBuf;
-use std::str::FromStr;
-use std::time::Duration;
+use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use serde::Deserialize;
 
@@ -52,7 +49,9 @@ impl FromStr for Place {
         let (tls, rest) = match text.split_once("://") {
             Some(("etcd", rest)) => (false, rest),
             Some(("etcds", rest)) => (true, rest),
-            Some((scheme, _)) => return Err(InvalidPlace(format!("{scheme:?} is no kind of store"))),
+            Some((scheme, _)) => {
+                return Err(InvalidPlace(format!("{scheme:?} is no kind of store")));
+            }
             None if text.is_empty() => return Err(InvalidPlace("no store is named".to_owned())),
             None => return Ok(Self::File(text.into())),
         };
@@ -72,7 +71,8 @@ fn endpoint(text: &str) -> Result<String, InvalidPlace> {
         Some(at) => (&text[..after + at], &text[after + at + 1..]),
         None => (text, PORT),
     };
-    let is_host = |host: &str| host.chars().all(|c| c.is_ascii_alphanumeric() || "-._:[]".contains(c));
+    let is_host =
+        |host: &str| host.chars().all(|c| c.is_ascii_alphanumeric() || "-._:[]".contains(c));
     if host.is_empty() || !is_host(host) || !port.parse::<u16>().is_ok_and(|port| port > 0) {
         return Err(wrong());
     }
@@ -123,9 +123,9 @@ impl AnyStore {
     ) -> Result<Self, StoreError> {
         match place {
             Place::File(path) => Embedded::import(path, snapshot, existing).map(Self::Embedded),
-            Place::Etcd { .. } => {
-                Etcd::import(options(place, tls)?, snapshot, existing, progress).await.map(Self::Etcd)
-            }
+            Place::Etcd { .. } => Etcd::import(options(place, tls)?, snapshot, existing, progress)
+                .await
+                .map(Self::Etcd),
         }
     }
 }
@@ -191,7 +191,12 @@ impl Store for AnyStore {
         }
     }
 
-    async fn lead(&self, name: &str, holder: &str, time: Duration) -> Result<Option<Held>, StoreError> {
+    async fn lead(
+        &self,
+        name: &str,
+        holder: &str,
+        time: Duration,
+    ) -> Result<Option<Held>, StoreError> {
         match self {
             Self::Embedded(store) => store.lead(name, holder, time).await,
             Self::Etcd(store) => store.lead(name, holder, time).await,

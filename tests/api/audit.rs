@@ -3,18 +3,24 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use sillon::api::Limits;
-use sillon::audit::{Growth, Leaf, Log, Proof, Signer, commitment};
-use sillon::controller::Settings;
+use sillon::{
+    api::Limits,
+    audit::{Growth, Leaf, Log, Proof, Signer, commitment},
+    controller::Settings,
+};
 
-use crate::cli::{Fabric, SITE as FILE};
-use crate::site::{Asker, Site};
+use crate::{
+    cli::{Fabric, SITE as FILE},
+    site::{Asker, Site},
+};
 
 async fn signed() -> (Site, Arc<Signer>) {
     let signer = Arc::new(Signer::generate("test/audit").unwrap());
-    let site =
-        Site::with(Limits::default(), Settings { audit: Some(Arc::clone(&signer)), ..Settings::default() })
-            .await;
+    let site = Site::with(
+        Limits::default(),
+        Settings { audit: Some(Arc::clone(&signer)), ..Settings::default() },
+    )
+    .await;
     site.build().await;
     (site, signer)
 }
@@ -24,7 +30,8 @@ async fn all(asker: &Asker, whole: bool) -> (Vec<Value>, u64) {
     let (mut items, mut next) = (Vec::new(), Some(0));
     let mut entries = 0;
     while let Some(from) = next {
-        let page = asker.get(&format!("audit?from={from}&limit=4&whole={whole}")).await.is(200).json();
+        let page =
+            asker.get(&format!("audit?from={from}&limit=4&whole={whole}")).await.is(200).json();
         items.extend(page["items"].as_array().unwrap().clone());
         entries = page["entries"].as_u64().unwrap();
         next = page["next"].as_u64();
@@ -54,7 +61,9 @@ async fn everybody_reads_what_is_his_and_can_check_the_whole() {
     // birch's refusal is birch's.
     let (theirs, _) = all(&birch, false).await;
     assert!(
-        theirs.iter().any(|item| item["text"].as_str().unwrap().contains("may not put segment/alder/two"))
+        theirs
+            .iter()
+            .any(|item| item["text"].as_str().unwrap().contains("may not put segment/alder/two"))
     );
     assert!(!own.iter().any(|item| item.to_string().contains("birch")));
     // Nothing of others is in what makes the whole, and it is the tree that was signed.
@@ -78,7 +87,8 @@ async fn proofs_are_given_of_what_may_be_read_and_prove_it() {
     let kept = key.open(&alder.get("audit/checkpoint").await.is(200).text).unwrap();
     alder.put("segments/alder/lan", json!({"spec":{"service":"lan"}})).await.is(201);
     let own = leaf(all(&alder, false).await.0.last().unwrap()).at;
-    let proof = alder.get(&format!("audit/entries/{own}/proof?since={}", kept.size())).await.is(200);
+    let proof =
+        alder.get(&format!("audit/entries/{own}/proof?since={}", kept.size())).await.is(200);
     let proof: Proof = serde_json::from_value(proof.json()).unwrap();
     let (leaf, newer) = proof.verify(&key, Some(&kept)).unwrap();
     assert!(leaf.at == own && newer.size() > kept.size());
@@ -92,7 +102,10 @@ async fn proofs_are_given_of_what_may_be_read_and_prove_it() {
     // Another's entry, and one that is not there.
     let others = alder.get("audit/entries/1/proof").await;
     let missing = alder.get("audit/entries/99999/proof").await;
-    assert_eq!(others.clone().is(404).text.replace("entry 1 ", "entry 99999 "), missing.is(404).text);
+    assert_eq!(
+        others.clone().is(404).text.replace("entry 1 ", "entry 99999 "),
+        missing.is(404).text
+    );
     site.owner().get("audit/entries/1/proof").await.is(200);
     for wrong in [
         "audit/entries/x/proof",
@@ -135,14 +148,16 @@ async fn the_commands_ask_the_controller_and_check_offline() {
     let key = fabric.path("audit.key.pub").display().to_string();
     let shown = fabric.alder(&["audit", "show"]).await.is(0);
     assert!(shown.contains("+segment/alder/lan") && !shown.contains("node/edge1"), "{shown}");
-    let json: Value = serde_json::from_str(&fabric.alder(&["audit", "show", "--json"]).await.is(0)).unwrap();
+    let json: Value =
+        serde_json::from_str(&fabric.alder(&["audit", "show", "--json"]).await.is(0)).unwrap();
     let at = json.as_array().unwrap().last().unwrap()["at"].to_string();
     let verify = async |name: &str, text: String, code: i32, kept: &[&str]| {
         let file = fabric.write(name, &text);
         fabric.run(&[&["audit", "verify", &file, "--key", &key], kept].concat()).await.is(code)
     };
     let kept = ["--checkpoint", &monday];
-    let proof = fabric.alder(&["audit", "proof", &at, "--key", &key, "--since", &monday]).await.is(0);
+    let proof =
+        fabric.alder(&["audit", "proof", &at, "--key", &key, "--since", &monday]).await.is(0);
     verify("proof.json", proof.clone(), 0, &kept).await;
     verify("forged.json", proof.replace("alder/lan", "alder/LAN"), 1, &kept).await;
     let growth = fabric.alder(&["audit", "proof", "--key", &key, "--since", &monday]).await.is(0);

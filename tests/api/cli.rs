@@ -1,18 +1,24 @@
 //! The commands, against `sillon controller` as it is installed: its own process, its own CA.
 
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use jiff::Timestamp;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::Value;
 use sillon::pki::{Directory, Lifetime, Wanted, Which};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStderr, Command};
-use tokio::time::timeout;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStderr, Command},
+    time::timeout,
+};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_sillon");
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -48,12 +54,21 @@ impl Fabric {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path();
         let now = Timestamp::now();
-        let mut pki = Directory::init(&path.join("ca"), &"test".parse().unwrap(), now, Lifetime::CA).unwrap();
-        for subject in
-            ["controller/one", "owner", "operator/alder", "operator/birch", "operator/cedar", "auditor"]
-        {
-            let names =
-                if subject.starts_with("controller") { vec!["127.0.0.1".to_owned()] } else { Vec::new() };
+        let mut pki =
+            Directory::init(&path.join("ca"), &"test".parse().unwrap(), now, Lifetime::CA).unwrap();
+        for subject in [
+            "controller/one",
+            "owner",
+            "operator/alder",
+            "operator/birch",
+            "operator/cedar",
+            "auditor",
+        ] {
+            let names = if subject.starts_with("controller") {
+                vec!["127.0.0.1".to_owned()]
+            } else {
+                Vec::new()
+            };
             let subject = subject.parse().unwrap();
             let wanted = Wanted { subject, names, lifetime: None, request: None };
             let delivered = pki.issue(&wanted, now).unwrap();
@@ -98,9 +113,13 @@ impl Fabric {
     async fn contexts(&self, server: &str) {
         for who in ALL {
             let file = |ending: &str| self.path(&format!("{who}.{ending}")).display().to_string();
-            let (url, ca) = (format!("https://{server}"), self.path("ca.crt").display().to_string());
+            let (url, ca) =
+                (format!("https://{server}"), self.path("ca.crt").display().to_string());
             let (cert, key) = (file("crt"), file("key"));
-            let args = ["context", "set", who, "--server", &url, "--cert", &cert, "--key", &key, "--ca", &ca];
+            let args = [
+                "context", "set", who, "--server", &url, "--cert", &cert, "--key", &key, "--ca",
+                &ca,
+            ];
             self.run(&args).await.is(0);
         }
     }
@@ -127,7 +146,11 @@ impl Fabric {
     pub async fn run(&self, args: &[&str]) -> Done {
         let output = timeout(PATIENCE, self.command(args).output()).await.unwrap().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Done { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+        Done {
+            code: output.status.code().unwrap(),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
     }
 
     pub async fn as_who(&self, who: &str, args: &[&str]) -> Done {
@@ -197,7 +220,10 @@ async fn files_are_compared_applied_and_read_back() {
     let site = fabric.write("site.yaml", SITE);
     // Nothing is there yet: a difference, which is done only when somebody agrees.
     let shown = fabric.owner(&["diff", "-f", &site]).await.is(3);
-    assert!(shown.contains("+ operator/alder") && shown.ends_with("4 to make, 0 to change\n"), "{shown}");
+    assert!(
+        shown.contains("+ operator/alder") && shown.ends_with("4 to make, 0 to change\n"),
+        "{shown}"
+    );
     assert!(fabric.owner(&["apply", "-f", &site]).await.err.contains("--yes"));
     fabric.owner(&["diff", "-f", &site]).await.is(3);
     fabric.owner(&["apply", "-f", &site, "--yes"]).await.is(0);
@@ -206,19 +232,24 @@ async fn files_are_compared_applied_and_read_back() {
     assert_eq!(fabric.owner(&["diff", "-f", &site]).await.is(0), "");
 
     fabric.owner(&["lease", "offer", "alder/l1", "--server", "s1"]).await.is(0);
-    assert_eq!(fabric.alder(&["lease", "accept", "alder/l1"]).await.is(0), "lease/alder/l1 is active\n");
+    assert_eq!(
+        fabric.alder(&["lease", "accept", "alder/l1"]).await.is(0),
+        "lease/alder/l1 is active\n"
+    );
     let segment = fabric.write("segment.toml", SEGMENT);
     fabric.alder(&["apply", "-f", &segment, "--yes"]).await.is(0);
-    let made = fabric.alder(&["attach", "alder/lan", "edge1/p1", "dot1q 7", "--name", "a"]).await.is(0);
+    let made =
+        fabric.alder(&["attach", "alder/lan", "edge1/p1", "dot1q 7", "--name", "a"]).await.is(0);
     assert_eq!(made, "attachment/alder/a is made: \"dot1q 7\" on edge1/p1\n");
 
     let changed = fabric.write("segment.toml", &SEGMENT.replace("9000", "2000"));
     let shown = fabric.alder(&["diff", "-f", &changed]).await.is(3);
     assert!(shown.contains("- mtu: 9000") && shown.contains("+ mtu: 2000"), "{shown}");
     fabric.alder(&["apply", "-f", &changed, "--yes"]).await.is(0);
-    let json: Value =
-        serde_json::from_str(&fabric.alder(&["get", "segment", "alder/lan", "-o", "json"]).await.is(0))
-            .unwrap();
+    let json: Value = serde_json::from_str(
+        &fabric.alder(&["get", "segment", "alder/lan", "-o", "json"]).await.is(0),
+    )
+    .unwrap();
     assert_eq!(json["spec"]["mtu"], 2000);
     // What is printed as YAML is what apply reads.
     let all = fabric.alder(&["get", "segments", "-o", "yaml"]).await.is(0);
@@ -250,9 +281,14 @@ async fn exit_codes_say_what_kind_of_failure_it_is() {
     fabric.alder(&["lease", "transfer", "s1", "--to", "alder/l2"]).await.is(4);
     fabric.owner(&["apply", "-f", &site, "--yes"]).await.is(0);
     // 2: wrong input or usage.
-    let wrong = fabric.write("wrong.yaml", "kind: segment\nname: alder/lan\nspec: { service: ring }\n");
+    let wrong =
+        fabric.write("wrong.yaml", "kind: segment\nname: alder/lan\nspec: { service: ring }\n");
     assert!(
-        fabric.alder(&["apply", "-f", &wrong, "--yes"]).await.err.contains("wrong.yaml: segment/alder/lan")
+        fabric
+            .alder(&["apply", "-f", &wrong, "--yes"])
+            .await
+            .err
+            .contains("wrong.yaml: segment/alder/lan")
     );
     fabric.alder(&["apply", "-f", &wrong, "--yes"]).await.is(2);
     fabric.alder(&["get", "colours"]).await.is(2);
@@ -269,8 +305,10 @@ async fn several_objects_are_one_transaction() {
     let site = fabric.write("site.yaml", SITE);
     fabric.owner(&["apply", "-f", &site, "--yes"]).await.is(0);
     let more = "---\nkind: attachment\nname: alder/a\nspec: { segment: lan, port: edge1/p1, encap: port }\n";
-    let two = fabric
-        .write("two.yaml", &format!("kind: segment\nname: alder/lan\nspec: {{ service: lan }}\n{more}"));
+    let two = fabric.write(
+        "two.yaml",
+        &format!("kind: segment\nname: alder/lan\nspec: {{ service: lan }}\n{more}"),
+    );
     let refused = fabric.alder(&["apply", "-f", &two, "--yes"]).await;
     assert!(refused.err.contains("has no right to"), "{refused:?}");
     refused.is(4);
@@ -316,7 +354,10 @@ async fn who_is_revoked_is_cut_off() {
         }
     };
     assert!(first.ends_with("operator/alder  put segment/alder/lan"), "{first}");
-    fabric.pki.revoke(&Which::Subject("operator/alder".parse().unwrap()), Timestamp::now()).unwrap();
+    fabric
+        .pki
+        .revoke(&Which::Subject("operator/alder".parse().unwrap()), Timestamp::now())
+        .unwrap();
     let id = Pid::from_raw(fabric.controller.id().unwrap().try_into().unwrap());
     kill(id, Signal::SIGHUP).unwrap();
     until(&mut complaints, "trying again").await;

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use sillon::controller::counters::{Answered, Colours, Counted, Counters, Macs, Tally};
-use sillon::fabric::{Owned, PortKey};
+use sillon::{
+    controller::counters::{Answered, Colours, Counted, Counters, Macs, Tally},
+    fabric::{Owned, PortKey},
+};
 
 use crate::site::Site;
 

@@ -1,8 +1,10 @@
 //! Every error is a problem (RFC 9457), and nothing that is sent makes the controller fail.
 
-use proptest::prelude::*;
-use proptest::sample::select;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::{
+    prelude::*,
+    sample::select,
+    test_runner::{Config, TestRunner},
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sillon::store::Store;
@@ -36,8 +38,22 @@ async fn every_kind_of_error_is_a_problem() {
         ("PUT", "segments/alder/lan", json, r#"{"spec":{"service":"lan"}} x"#, 400, "json"),
         ("PUT", "segments/alder/lan", json, "7", 422, "body"),
         ("PUT", "segments/alder/lan", json, r#"{"spec":{"service":"ring"}}"#, 422, "body"),
-        ("PUT", "segments/alder/lan", json, r#"{"spec":{"service":"lan"},"kind":"node"}"#, 422, "body"),
-        ("PUT", "segments/alder/lan", json, r#"{"spec":{"service":"lan"},"name":"x/y"}"#, 422, "body"),
+        (
+            "PUT",
+            "segments/alder/lan",
+            json,
+            r#"{"spec":{"service":"lan"},"kind":"node"}"#,
+            422,
+            "body",
+        ),
+        (
+            "PUT",
+            "segments/alder/lan",
+            json,
+            r#"{"spec":{"service":"lan"},"name":"x/y"}"#,
+            422,
+            "body",
+        ),
         ("PUT", "segments/alder/lan", json, r#"{"spec":{"service":"lan","mtu":1}}"#, 422, "spec"),
         ("PUT", "segments/cedar/lan", json, good, 409, "rule"),
         (
@@ -74,7 +90,11 @@ async fn every_kind_of_error_is_a_problem() {
         ("GET", "watch?after=99999", json, "", 410, "gone"),
     ] {
         let answer = sent(&site, method, path, kind, body).await;
-        assert_eq!(answer.problem(), (status, word.to_owned()), "{method} {path} {body}: {answer:?}");
+        assert_eq!(
+            answer.problem(),
+            (status, word.to_owned()),
+            "{method} {path} {body}: {answer:?}"
+        );
     }
     site.stop().await;
 }
@@ -83,11 +103,14 @@ async fn every_kind_of_error_is_a_problem() {
 async fn a_problem_says_where_and_what_would_be_right() {
     let site = Site::new().await;
     let alder = site.operator("alder");
-    let answer =
-        alder.put("segments/alder/lan", json!({"spec":{"service":"lan","moves":{"limit":"x"}}})).await;
+    let answer = alder
+        .put("segments/alder/lan", json!({"spec":{"service":"lan","moves":{"limit":"x"}}}))
+        .await;
     let detail = answer.json()["detail"].as_str().unwrap().to_owned();
     assert!(detail.contains("spec.moves.limit"), "{detail}");
-    let quota = alder.put("segments/alder/lan", json!({"spec":{"service":"lan","mac_limit":100_001}})).await;
+    let quota = alder
+        .put("segments/alder/lan", json!({"spec":{"service":"lan","mac_limit":100_001}}))
+        .await;
     let told = quota.json();
     assert_eq!((quota.problem().0, &told["rule"]), (409, &json!("quota")));
     assert_eq!(told["objects"], json!(["operator/alder"]));
@@ -108,7 +131,11 @@ async fn who_says_nothing_of_itself_may_do_nothing() {
     for uri in [None, Some("sillon:nobody"), Some("https://example/owner")] {
         let asker = site.asker(uri);
         for path in ["whoami", "segments", "openapi.json", "nothing", "watch", "../healthz"] {
-            assert_eq!(asker.get(path).await.problem(), (403, "forbidden".to_owned()), "{uri:?} {path}");
+            assert_eq!(
+                asker.get(path).await.problem(),
+                (403, "forbidden".to_owned()),
+                "{uri:?} {path}"
+            );
         }
     }
     site.stop().await;
@@ -125,7 +152,10 @@ async fn each_role_is_refused_what_the_table_refuses_it() {
         auditor.put("segments/alder/lan", json!({"spec":{"service":"lan"}})).await.problem(),
         forbidden
     );
-    assert_eq!(auditor.batch(json!([{"do":"delete","key":"segment/alder/lan"}])).await.problem(), forbidden);
+    assert_eq!(
+        auditor.batch(json!([{"do":"delete","key":"segment/alder/lan"}])).await.problem(),
+        forbidden
+    );
     let node = site.asker(Some("sillon:node/edge1"));
     node.get("nodes/edge1").await.is(200);
     for path in ["nodes/edge2", "nodes", "segments", "ports/edge1/p1", "watch"] {
@@ -135,9 +165,12 @@ async fn each_role_is_refused_what_the_table_refuses_it() {
     for path in ["nodes", "nodes/edge1", "tombstones"] {
         assert_eq!(alder.get(path).await.problem(), forbidden, "{path}");
     }
-    for path in
-        ["leases/alder/l1/drain", "leases/alder/l1/confirm", "leases/birch/l2/accept", "servers/s1/transfer"]
-    {
+    for path in [
+        "leases/alder/l1/drain",
+        "leases/alder/l1/confirm",
+        "leases/birch/l2/accept",
+        "servers/s1/transfer",
+    ] {
         assert_eq!(alder.post(path, None).await.problem(), forbidden, "{path}");
     }
     for path in ["leases/alder/l1", "servers/s1", "ports/edge1/p1", "operators/alder"] {
@@ -151,7 +184,10 @@ async fn what_somebody_had_no_right_to_is_in_the_audit_log() {
     let site = Site::new().await;
     let entries = async || {
         let all = site.controller.store().snapshot().await.unwrap().entries.into_iter();
-        all.filter(|(key, _)| key.starts_with("audit/")).map(|(_, text)| text).collect::<Vec<_>>().join("\n")
+        all.filter(|(key, _)| key.starts_with("audit/"))
+            .map(|(_, text)| text)
+            .collect::<Vec<_>>()
+            .join("\n")
     };
     let (alder, probe) = (site.operator("alder"), json!({"spec":{"service":"lan"}}));
     alder.put("segments/birch/lan", probe).await.is(403);
@@ -230,8 +266,11 @@ fn nearly_right() -> impl Strategy<Value = Value> {
     })
 }
 
-fn requests()
--> (impl Strategy<Value = Method>, impl Strategy<Value = &'static str>, impl Strategy<Value = Vec<u8>>) {
+fn requests() -> (
+    impl Strategy<Value = Method>,
+    impl Strategy<Value = &'static str>,
+    impl Strategy<Value = Vec<u8>>,
+) {
     let paths = vec![
         "operators/alder",
         "nodes/edge1",

@@ -1,24 +1,29 @@
 //! Connections of nobody: what says nothing, or does not come to an end with TLS, keeps nobody out.
 
-use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
-use sillon::api::Limits;
-use sillon::controller::Settings;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::timeout;
+use sillon::{api::Limits, controller::Settings};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
 
-use crate::limits::connect;
-use crate::site::Site;
+use crate::{limits::connect, site::Site};
 
-/// Connections that were never secured, from an address of this machine. The kernel may keep some out.
+/// Connections that were never secured, from an address of this machine. The kernel may keep some
+/// out.
 async fn idle(to: SocketAddr, from: &str, count: usize, first: &[u8]) -> Vec<TcpStream> {
     let mut all = Vec::new();
     for _ in 0..count {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
-        let Ok(Ok(mut stream)) = timeout(Duration::from_secs(1), socket.connect(to)).await else { break };
+        let Ok(Ok(mut stream)) = timeout(Duration::from_secs(1), socket.connect(to)).await else {
+            break;
+        };
         stream.write_all(first).await.ok();
         all.push(stream);
     }
@@ -36,7 +41,9 @@ async fn thousands_of_idle_connections_keep_nobody_out() {
         let crowd = idle(site.address, from, 3000, first).await;
         let began = Instant::now();
         let whoami = timeout(Duration::from_secs(5), site.owner().get("whoami")).await;
-        whoami.unwrap_or_else(|_| panic!("not within 5 s behind {} connections", crowd.len())).is(200);
+        whoami
+            .unwrap_or_else(|_| panic!("not within 5 s behind {} connections", crowd.len()))
+            .is(200);
         println!("{} idle: answered after {:?}", crowd.len(), began.elapsed());
         drop(crowd);
     }
@@ -45,12 +52,16 @@ async fn thousands_of_idle_connections_keep_nobody_out() {
 
 #[tokio::test]
 async fn of_one_addresss_unsecured_connections_the_oldest_goes_first() {
-    let site = Site::with(Limits { unsecured_of_one: 3, ..Limits::default() }, Settings::default()).await;
+    let site =
+        Site::with(Limits { unsecured_of_one: 3, ..Limits::default() }, Settings::default()).await;
     let mut other = idle(site.address, "127.0.0.3", 1, &[]).await;
     let mut own = idle(site.address, "127.0.0.2", 8, HALF).await;
     for stream in &mut own[..5] {
         // It was reset, or ended.
-        assert!(!matches!(timeout(Duration::from_secs(5), stream.read(&mut [0])).await.unwrap(), Ok(1)));
+        assert!(!matches!(
+            timeout(Duration::from_secs(5), stream.read(&mut [0])).await.unwrap(),
+            Ok(1)
+        ));
     }
     // The others stay.
     for stream in own[5..].iter_mut().chain(&mut other) {

@@ -1,21 +1,21 @@
 //! What a request may cost.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use reqwest::Method;
-use rustls::pki_types::{PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{PrivateKeyDer, ServerName},
+};
 use serde_json::json;
-use sillon::api::Limits;
-use sillon::controller::Settings;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
+use sillon::{api::Limits, controller::Settings};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::site::Site;
-use crate::watching::Events;
+use crate::{site::Site, watching::Events};
 
 /// A secured connection that speaks HTTP/1.1 by hand, and takes in little that is not read.
 pub async fn connect(site: &Site, uri: &str) -> TlsStream<TcpStream> {
@@ -38,8 +38,10 @@ pub async fn connect(site: &Site, uri: &str) -> TlsStream<TcpStream> {
 
 async fn answer(mut stream: TlsStream<TcpStream>) -> String {
     let mut text = vec![0; 65536];
-    let read =
-        tokio::time::timeout(Duration::from_secs(20), stream.read(&mut text)).await.unwrap().unwrap_or(0);
+    let read = tokio::time::timeout(Duration::from_secs(20), stream.read(&mut text))
+        .await
+        .unwrap()
+        .unwrap_or(0);
     String::from_utf8_lossy(&text[..read]).into_owned()
 }
 
@@ -52,7 +54,8 @@ async fn a_body_that_is_too_large_is_refused() {
     let site = site(Limits { body_bytes: 1000, ..Limits::default() }).await;
     let body = format!(r#"{{"spec":{{"vnis":[[1,2]]}}{}}}"#, " ".repeat(1000));
     let headers = [("content-type", "application/json")];
-    let answer = site.owner().send(Method::PUT, "operators/alder", &headers, Some(body.into_bytes())).await;
+    let answer =
+        site.owner().send(Method::PUT, "operators/alder", &headers, Some(body.into_bytes())).await;
     assert_eq!(answer.problem(), (413, "too-large".to_owned()));
     site.stop().await;
 }
@@ -64,13 +67,17 @@ async fn a_body_that_comes_too_slowly_is_not_waited_for() {
     let head = "PUT /v1/operators/alder HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
     stream.write_all(head.as_bytes()).await.unwrap();
     let text = answer(stream).await;
-    assert!(text.starts_with("HTTP/1.1 408 ") && text.contains("application/problem+json"), "{text}");
+    assert!(
+        text.starts_with("HTTP/1.1 408 ") && text.contains("application/problem+json"),
+        "{text}"
+    );
     site.stop().await;
 }
 
 #[tokio::test]
 async fn headers_that_are_too_long_or_too_slow_end_the_connection() {
-    let limits = Limits { header_bytes: 8192, header_time: Duration::from_millis(300), ..Limits::default() };
+    let limits =
+        Limits { header_bytes: 8192, header_time: Duration::from_millis(300), ..Limits::default() };
     let site = site(limits).await;
     let mut stream = connect(&site, "sillon:owner").await;
     let head = format!("GET /v1/whoami HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "y".repeat(10_000));
@@ -150,18 +157,22 @@ async fn connections_of_one_identity_are_counted() {
 
 #[tokio::test]
 async fn a_handshake_that_does_not_come_is_not_waited_for() {
-    let site = site(Limits { handshake_time: Duration::from_millis(200), ..Limits::default() }).await;
+    let site =
+        site(Limits { handshake_time: Duration::from_millis(200), ..Limits::default() }).await;
     let mut stream = TcpStream::connect(site.address).await.unwrap();
-    let read = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut [0; 1])).await.unwrap();
+    let read =
+        tokio::time::timeout(Duration::from_secs(10), stream.read(&mut [0; 1])).await.unwrap();
     assert!(matches!(read, Ok(0)) || read.is_err());
     site.stop().await;
 }
 
 #[tokio::test]
 async fn a_connection_ends_after_some_time_so_that_who_may_connect_is_asked_anew() {
-    let site = site(Limits { connection_time: Duration::from_millis(300), ..Limits::default() }).await;
+    let site =
+        site(Limits { connection_time: Duration::from_millis(300), ..Limits::default() }).await;
     let mut stream = connect(&site, "sillon:owner").await;
-    let read = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut [0; 1])).await.unwrap();
+    let read =
+        tokio::time::timeout(Duration::from_secs(10), stream.read(&mut [0; 1])).await.unwrap();
     assert!(matches!(read, Ok(0)) || read.is_err());
     site.owner().get("whoami").await.is(200);
     site.stop().await;
@@ -180,7 +191,8 @@ async fn nobody_connects_without_a_certificate_of_the_fabric() {
     let (site, other) = (site(Limits::default()).await, Site::empty().await);
     let pem = site.ca_pem();
     let trusts = || {
-        reqwest::Client::builder().tls_certs_only([reqwest::Certificate::from_pem(pem.as_bytes()).unwrap()])
+        reqwest::Client::builder()
+            .tls_certs_only([reqwest::Certificate::from_pem(pem.as_bytes()).unwrap()])
     };
     let url = format!("https://{}/v1/whoami", site.address);
     trusts().build().unwrap().get(&url).send().await.unwrap_err();

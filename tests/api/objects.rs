@@ -27,7 +27,8 @@ async fn an_object_is_made_read_changed_listed_and_deleted() {
     // What is asked again changes nothing; and what was answered can be asked.
     let again = alder.put("segments/alder/lan", object).await.is(200);
     assert_eq!(again.tag, made.tag);
-    let changed = alder.put("segments/alder/lan", json!({"spec":{"service":"lan","mtu":9000}})).await.is(200);
+    let changed =
+        alder.put("segments/alder/lan", json!({"spec":{"service":"lan","mtu":9000}})).await.is(200);
     assert_eq!(
         (&changed.json()["spec"]["mtu"], &changed.json()["status"]["vni"]),
         (&json!(9000), &json!(vni))
@@ -54,7 +55,8 @@ async fn who_changes_what_has_changed_is_told_so() {
     let with = |tag: &str| vec![("if-match".to_owned(), tag.to_owned())];
     let put = async |tag: &str, mtu: u32| {
         let headers = with(tag);
-        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let headers: Vec<_> =
+            headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         alder.json(Method::PUT, path, &headers, json!({"spec":{"service":"lan","mtu":mtu}})).await
     };
     let second = put(&first, 2000).await.is(200).tag.unwrap();
@@ -63,12 +65,18 @@ async fn who_changes_what_has_changed_is_told_so() {
     assert_eq!(put("\"\"", 3000).await.problem(), changed);
     assert_eq!(put("x", 3000).await.problem().0, 400);
     put("*", 3000).await.is(200);
-    let third =
-        put(&format!("\"x\", {}", alder.get(path).await.tag.unwrap()), 4000).await.is(200).tag.unwrap();
+    let third = put(&format!("\"x\", {}", alder.get(path).await.tag.unwrap()), 4000)
+        .await
+        .is(200)
+        .tag
+        .unwrap();
     let patch = alder.patch(path, &[("if-match", &second)], json!({"spec":{"mtu":5000}})).await;
     assert_eq!(patch.problem(), changed);
     alder.patch(path, &[("if-match", &third)], json!({"spec":{"mtu":5000}})).await.is(200);
-    assert_eq!(alder.send(Method::DELETE, path, &[("if-match", &third)], None).await.problem(), changed);
+    assert_eq!(
+        alder.send(Method::DELETE, path, &[("if-match", &third)], None).await.problem(),
+        changed
+    );
     let last = alder.get(path).await.tag.unwrap();
     alder.send(Method::DELETE, path, &[("if-match", &last)], None).await.is(204);
     assert_eq!(put("*", 3000).await.problem(), changed);
@@ -77,8 +85,10 @@ async fn who_changes_what_has_changed_is_told_so() {
 
 #[tokio::test]
 async fn what_an_agent_reports_does_not_get_in_the_way_of_who_edits() {
-    use sillon::controller::Request;
-    use sillon::fabric::{Actor, Change, Report};
+    use sillon::{
+        controller::Request,
+        fabric::{Actor, Change, Report},
+    };
     let site = Site::new().await;
     let alder = site.operator("alder");
     alder.put("segments/alder/lan", lan()).await.is(201);
@@ -107,13 +117,22 @@ async fn a_patch_changes_what_it_names_and_nothing_else() {
     let site = Site::new().await;
     let alder = site.operator("alder");
     let path = "segments/alder/lan";
-    alder.put(path, json!({"spec":{"service":"lan","mtu":2000,"vni":150,"moves":{"limit":9}}})).await.is(201);
-    let patched =
-        alder.patch(path, &[], json!({"spec":{"mtu":null,"moves":{"freeze":7}}})).await.is(200).json();
+    alder
+        .put(path, json!({"spec":{"service":"lan","mtu":2000,"vni":150,"moves":{"limit":9}}}))
+        .await
+        .is(201);
+    let patched = alder
+        .patch(path, &[], json!({"spec":{"mtu":null,"moves":{"freeze":7}}}))
+        .await
+        .is(200)
+        .json();
     let spec = &patched["spec"];
     assert_eq!((&spec["mtu"], &spec["vni"]), (&json!(1500), &json!(150)));
     assert_eq!(spec["moves"], json!({"limit":9,"window":180,"freeze":7}));
-    assert_eq!(alder.patch(path, &[], json!({"spec":{"mtuu":1}})).await.problem(), (422, "body".to_owned()));
+    assert_eq!(
+        alder.patch(path, &[], json!({"spec":{"mtuu":1}})).await.problem(),
+        (422, "body".to_owned())
+    );
     assert_eq!(alder.patch(path, &[], json!({"spec":null})).await.problem().0, 422);
     assert_eq!(alder.patch(path, &[], json!({"name":"alder/other"})).await.problem().0, 422);
     assert_eq!(alder.patch(path, &[], json!(7)).await.problem().0, 422);
@@ -145,12 +164,17 @@ async fn a_transaction_is_made_wholly_or_not_at_all() {
     let alder = site.operator("alder");
     let put = |key: &str, spec: Value| json!({"do":"put","key":key,"spec":spec});
     let a = |port: &str| json!({"segment":"lan","port":port,"encap":"dot1q 10"});
-    let changes =
-        json!([put("attachment/alder/a", a("edge1/p1")), put("segment/alder/lan", json!({"service":"lan"}))]);
+    let changes = json!([
+        put("attachment/alder/a", a("edge1/p1")),
+        put("segment/alder/lan", json!({"service":"lan"}))
+    ]);
     let before = site.controller.state().revision();
 
-    let tried =
-        alder.post("transactions?dry_run=true", Some(json!({"changes":changes}))).await.is(200).json();
+    let tried = alder
+        .post("transactions?dry_run=true", Some(json!({"changes":changes})))
+        .await
+        .is(200)
+        .json();
     assert_eq!(tried["dry_run"], true);
     assert_eq!(tried["events"].as_array().unwrap().len(), 2);
     assert_eq!(site.controller.state().revision(), before);
@@ -163,8 +187,12 @@ async fn a_transaction_is_made_wholly_or_not_at_all() {
 
     let made = alder.batch(changes.clone()).await.is(200).json();
     assert_eq!(site.controller.state().revision().0, before.0 + 1);
-    let keys: Vec<&str> =
-        made["events"].as_array().unwrap().iter().map(|event| event["key"].as_str().unwrap()).collect();
+    let keys: Vec<&str> = made["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["key"].as_str().unwrap())
+        .collect();
     assert_eq!(keys, ["segment/alder/lan", "attachment/alder/a"]);
     assert_eq!(alder.batch(changes).await.is(200).json()["events"], json!([]));
 
@@ -172,8 +200,12 @@ async fn a_transaction_is_made_wholly_or_not_at_all() {
     let at = |expect: &Value| json!([{"do":"put","key":"segment/alder/lan","spec":{"service":"lan","mtu":1600},"expect":expect}]);
     alder.batch(at(&tag)).await.is(200);
     let stale = alder.batch(at(&tag)).await;
-    assert_eq!((stale.problem(), &stale.json()["change"]), ((412, "changed".to_owned()), &json!(0)));
-    let absent = json!([{"do":"put","key":"segment/alder/lan","spec":{"service":"lan"},"expect":"absent"}]);
+    assert_eq!(
+        (stale.problem(), &stale.json()["change"]),
+        ((412, "changed".to_owned()), &json!(0))
+    );
+    let absent =
+        json!([{"do":"put","key":"segment/alder/lan","spec":{"service":"lan"},"expect":"absent"}]);
     assert_eq!(alder.batch(absent).await.problem().0, 412);
     let gone = json!([{"do":"delete","key":"segment/alder/lan"},{"do":"delete","key":"attachment/alder/a"}]);
     assert_eq!(alder.batch(gone).await.is(200).json()["events"][0]["type"], "delete");
@@ -192,7 +224,10 @@ async fn a_dry_run_changes_nothing() {
     alder.delete("segments/alder/old?dry_run=true").await.is(204);
     let owner = site.owner();
     owner.post("leases/alder/l1/drain?dry_run=true", None).await.is(200);
-    owner.post("servers/s1/transfer?dry_run=true", Some(json!({"to":"lease/birch/l9"}))).await.is(200);
+    owner
+        .post("servers/s1/transfer?dry_run=true", Some(json!({"to":"lease/birch/l9"})))
+        .await
+        .is(200);
     assert_eq!(alder.put("segments/alder/lan?dry_run=yes", lan()).await.problem().0, 400);
     assert_eq!(site.controller.state().revision(), before);
     site.stop().await;
@@ -208,7 +243,8 @@ async fn pages_stay_right_while_objects_come_and_go() {
     for asker in [&alder, &owner] {
         let (mut names, mut page) = (Vec::new(), String::new());
         loop {
-            let list = asker.get(&format!("segments?operator=alder&limit=3{page}")).await.is(200).json();
+            let list =
+                asker.get(&format!("segments?operator=alder&limit=3{page}")).await.is(200).json();
             let items = list["items"].as_array().unwrap();
             names.extend(items.iter().map(|item| item["name"].as_str().unwrap().to_owned()));
             let Some(next) = list["next"].as_str() else { break };
@@ -221,7 +257,8 @@ async fn pages_stay_right_while_objects_come_and_go() {
                 alder.put("segments/alder/s175", lan()).await.is(201);
             }
         }
-        let expected = ["s10", "s11", "s12", "s13", "s14", "s15", "s16", "s17", "s175", "s18", "s19"];
+        let expected =
+            ["s10", "s11", "s12", "s13", "s14", "s15", "s16", "s17", "s175", "s18", "s19"];
         assert_eq!(names, expected.map(|name| format!("alder/{name}")));
         alder.put("segments/alder/s12", lan()).await.is(201);
         alder.delete("segments/alder/s05").await.is(204);
@@ -235,7 +272,8 @@ async fn lists_are_asked_by_what_objects_have_to_do_with() {
     let site = Site::new().await;
     let (owner, alder) = (site.owner(), site.operator("alder"));
     alder.put("segments/alder/lan", lan()).await.is(201);
-    let attach = |port: &str, encap: &str| json!({"spec":{"segment":"lan","port":port,"encap":encap}});
+    let attach =
+        |port: &str, encap: &str| json!({"spec":{"segment":"lan","port":port,"encap":encap}});
     alder.put("attachments/alder/a", attach("edge1/p1", "untagged")).await.is(201);
     alder.put("attachments/alder/b", attach("edge1/h0", "dot1q 10")).await.is(201);
     let names = async |path: &str| {
@@ -269,7 +307,11 @@ async fn a_lease_goes_its_way_and_a_server_changes_hands() {
     let site = Site::new().await;
     let (owner, alder, birch) = (site.owner(), site.operator("alder"), site.operator("birch"));
     assert_eq!(alder.get("leases/alder/l1").await.json()["status"]["state"], "active");
-    let moved = owner.post("servers/s1/transfer", Some(json!({"to":"lease/birch/l9"}))).await.is(200).json();
+    let moved = owner
+        .post("servers/s1/transfer", Some(json!({"to":"lease/birch/l9"})))
+        .await
+        .is(200)
+        .json();
     assert_eq!(moved["events"].as_array().unwrap().len(), 2);
     birch.post("leases/birch/l9/accept", None).await.is(200);
     let confirmed = owner.post("leases/alder/l1/confirm", None).await.is(200).json();
@@ -280,7 +322,10 @@ async fn a_lease_goes_its_way_and_a_server_changes_hands() {
     let until = json!({"until":"2100-01-01T00:00:00Z"});
     let drained = owner.post("leases/birch/l9/drain", Some(until)).await.is(200).json();
     assert_eq!(drained["status"]["state"], "quarantined");
-    assert_eq!(owner.post("leases/birch/l9/accept", None).await.problem(), (409, "rule".to_owned()));
+    assert_eq!(
+        owner.post("leases/birch/l9/accept", None).await.problem(),
+        (409, "rule".to_owned())
+    );
     site.stop().await;
 }
 
@@ -290,13 +335,19 @@ async fn tombstones_and_ports_are_read_by_their_whole_names() {
     let (owner, alder) = (site.owner(), site.operator("alder"));
     alder.put("segments/alder/lan", lan()).await.is(201);
     alder
-        .put("attachments/alder/a", json!({"spec":{"segment":"lan","port":"edge1/p1","encap":"dot1q 10"}}))
+        .put(
+            "attachments/alder/a",
+            json!({"spec":{"segment":"lan","port":"edge1/p1","encap":"dot1q 10"}}),
+        )
         .await
         .is(201);
     alder.delete("attachments/alder/a").await.is(204);
     let grave = owner.get("tombstones/edge1/encap/p1/dot1q%2010").await.is(200).json();
     assert_eq!(grave["status"]["operator"], "alder");
-    assert_eq!(owner.get("tombstones?node=edge1").await.json()["items"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        owner.get("tombstones?node=edge1").await.json()["items"].as_array().unwrap().len(),
+        2
+    );
     assert_eq!(owner.delete("tombstones/edge1/encap/p1/dot1q%2010").await.problem().0, 405);
     assert_eq!(owner.get("ports/edge1/p1").await.is(200).json()["name"], "edge1/p1");
     assert_eq!(owner.get("ports/edge1%2Fp1").await.problem().0, 404);
@@ -307,11 +358,17 @@ async fn tombstones_and_ports_are_read_by_their_whole_names() {
 #[tokio::test]
 async fn everybody_is_told_who_it_is() {
     let site = Site::empty().await;
-    for (identity, role) in
-        [("owner", "owner"), ("operator/alder", "operator"), ("auditor", "auditor"), ("node/edge1", "node")]
-    {
+    for (identity, role) in [
+        ("owner", "owner"),
+        ("operator/alder", "operator"),
+        ("auditor", "auditor"),
+        ("node/edge1", "node"),
+    ] {
         let asker = site.asker(Some(&format!("sillon:{identity}")));
-        assert_eq!(asker.get("whoami").await.is(200).json(), json!({"identity":identity,"role":role}));
+        assert_eq!(
+            asker.get("whoami").await.is(200).json(),
+            json!({"identity":identity,"role":role})
+        );
         asker.get("../healthz").await.is(200);
         asker.get("../readyz").await.is(200);
     }

@@ -6,7 +6,9 @@ use crate::site::{Answer, Site};
 
 /// Prefixes of 10.0.0.0/8, each of one address.
 fn prefixes(from: u32, count: u32) -> Vec<String> {
-    (from..from + count).map(|n| format!("10.{}.{}.{}/32", n >> 16 & 255, n >> 8 & 255, n & 255)).collect()
+    (from..from + count)
+        .map(|n| format!("10.{}.{}.{}/32", n >> 16 & 255, n >> 8 & 255, n & 255))
+        .collect()
 }
 
 fn attached(port: &str, encap: &str, guards: Value) -> Value {
@@ -72,15 +74,17 @@ async fn whoever_has_a_right_to_a_node_keeps_room_there_whatever_another_may_hav
 async fn profiles_macs_ethertypes_and_bindings_are_counted() {
     let site = site().await;
     let alder = site.operator("alder");
-    let changes = (0..5000)
-        .map(|n| json!({"do": "put", "key": format!("profile/alder/p{n}"), "spec": {"cir": "1 Mbit/s"}}));
+    let changes = (0..5000).map(
+        |n| json!({"do": "put", "key": format!("profile/alder/p{n}"), "spec": {"cir": "1 Mbit/s"}}),
+    );
     let told = refused(&alder.batch(changes.collect()).await, "quota");
     assert!(told.contains("5000 profiles"), "{told}");
     alder.patch("segments/alder/lan", &[], json!({"spec": {"suppress": true}})).await.is(200);
     let mac = |n: u32| format!("02:00:00:{:02x}:{:02x}:{:02x}", n >> 16, n >> 8 & 255, n & 255);
     let macs: Vec<_> = (0..5000).map(mac).collect();
     let ethertypes: Vec<_> = (0x0800..0x0800 + 5000).map(|n| format!("{n:#06x}")).collect();
-    let bindings: Vec<_> = (0..5000_u32).map(|n| format!("10.0.{}.{} {}", n >> 8, n & 255, mac(n))).collect();
+    let bindings: Vec<_> =
+        (0..5000_u32).map(|n| format!("10.0.{}.{} {}", n >> 8, n & 255, mac(n))).collect();
     for (what, guards, bindings) in [
         ("MACs", json!({"macs": macs}), json!([])),
         ("ethertypes", json!({"ethertypes": ethertypes}), json!([])),

@@ -134,7 +134,9 @@ async fn what_others_do_changes_nothing_that_an_operator_is_shown() {
     let (alder, birch, owner) = (site.operator("alder"), site.operator("birch"), site.owner());
     let look = async || {
         let mut all = Vec::new();
-        for kind in ["operators", "ports", "servers", "leases", "profiles", "segments", "attachments"] {
+        for kind in
+            ["operators", "ports", "servers", "leases", "profiles", "segments", "attachments"]
+        {
             let list = alder.get(kind).await.is(200);
             for item in list.json()["items"].as_array().unwrap() {
                 let path = format!("{kind}/{}", item["name"].as_str().unwrap());
@@ -146,7 +148,11 @@ async fn what_others_do_changes_nothing_that_an_operator_is_shown() {
     };
     let before = look().await;
     assert!(before.len() > 12, "{}", before.len());
-    assert!(before.iter().all(|answer| !answer.text.contains("birch") && !answer.text.contains("revision")));
+    assert!(
+        before
+            .iter()
+            .all(|answer| !answer.text.contains("birch") && !answer.text.contains("revision"))
+    );
     birch.put("segments/birch/more", json!({"spec":{"service":"line"}})).await.is(201);
     let vids = json!({"spec":{"segment":"more","port":"edge1/h0","encap":"dot1q"}});
     birch.put("attachments/birch/h", vids).await.is(201);
@@ -166,7 +172,8 @@ async fn a_page_of_anothers_key_is_only_a_place() {
     let site = site().await;
     let alder = site.operator("alder");
     let page = |key: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(key);
-    let at = async |key: &str| alder.get(&format!("segments?page={}", page(key))).await.is(200).text;
+    let at =
+        async |key: &str| alder.get(&format!("segments?page={}", page(key))).await.is(200).text;
     assert_eq!(at("segment/birch/lan").await, at("segment/birch/none").await);
     site.stop().await;
 }

@@ -1,21 +1,27 @@
-//! A controller with its API on a port of this machine, with a CA of its own; and clients of all roles.
+//! A controller with its API on a port of this machine, with a CA of its own; and clients of all
+//! roles.
 
-use std::net::SocketAddr;
-use std::sync::{Arc, Once};
-use std::time::Duration;
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Once},
+    time::Duration,
+};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 use reqwest::{Client, Method, Response, StatusCode};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{
+    RootCertStore, ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer},
+    server::WebPkiClientVerifier,
+};
 use serde_json::{Value, json};
-use sillon::api::{self, Api, Limits, Seal};
-use sillon::controller::{Controller, Settings};
-use sillon::store::Embedded;
+use sillon::{
+    api::{self, Api, Limits, Seal},
+    controller::{Controller, Settings},
+    store::Embedded,
+};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 /// A site that runs.
@@ -58,7 +64,8 @@ impl Answer {
         for field in ["title", "detail"] {
             assert!(json[field].as_str().is_some_and(|text| !text.is_empty()), "{self:?}");
         }
-        let word = json["type"].as_str().unwrap().strip_prefix("urn:sillon:problem:").unwrap().to_owned();
+        let word =
+            json["type"].as_str().unwrap().strip_prefix("urn:sillon:problem:").unwrap().to_owned();
         (self.status, word)
     }
 
@@ -69,7 +76,8 @@ impl Answer {
     }
 }
 
-/// The owner's part: two operators; s1 rented by alder and s2 by birch; a handover port granted to both.
+/// The owner's part: two operators; s1 rented by alder and s2 by birch; a handover port granted to
+/// both.
 pub const SITE: &[(&str, &str)] = &[
     ("operators/alder", r#"{"vnis":[[100,199]],"ceiling":{"mtu":9000,"dscp":[40]}}"#),
     ("operators/birch", r#"{"vnis":[[200,299]]}"#),
@@ -119,7 +127,10 @@ impl Site {
             owner.put(path, json!({ "spec": spec })).await.is(201);
         }
         for (operator, lease) in [("alder", "l1"), ("birch", "l2")] {
-            self.operator(operator).post(&format!("leases/{operator}/{lease}/accept"), None).await.is(200);
+            self.operator(operator)
+                .post(&format!("leases/{operator}/{lease}/accept"), None)
+                .await
+                .is(200);
         }
     }
 
@@ -135,7 +146,8 @@ impl Site {
         let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let config = Arc::new(server_config(&ca));
         let stop = CancellationToken::new();
-        let api = Api::new(Arc::new(controller.clone()), Seal::random().unwrap(), limits, stop.clone());
+        let api =
+            Api::new(Arc::new(controller.clone()), Seal::random().unwrap(), limits, stop.clone());
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = tcp.local_addr().unwrap();
         let listener = tokio::spawn(api::serve(tcp, config, api));
@@ -241,7 +253,13 @@ impl Asker {
         self.send(Method::GET, path, &[], None).await
     }
 
-    pub async fn json(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Value) -> Answer {
+    pub async fn json(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Value,
+    ) -> Answer {
         let all = [&[("content-type", "application/json")], headers].concat();
         self.send(method, path, &all, Some(body.to_string().into_bytes())).await
     }
@@ -272,8 +290,10 @@ impl Asker {
 }
 
 pub async fn read(response: Response) -> Answer {
-    let text = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
-    let (status, tag, kind) = (response.status(), text("etag"), text("content-type").unwrap_or_default());
+    let text =
+        |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+    let (status, tag, kind) =
+        (response.status(), text("etag"), text("content-type").unwrap_or_default());
     assert_ne!(status, StatusCode::INTERNAL_SERVER_ERROR);
     Answer { status: status.as_u16(), tag, kind, text: response.text().await.unwrap() }
 }

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::stream::BoxStream;
+use futures::{StreamExt, stream::BoxStream};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use sillon::api::Limits;
-use sillon::controller::Settings;
+use sillon::{api::Limits, controller::Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::limits::connect;
-use crate::site::{Asker, Site, read};
+use crate::{
+    limits::connect,
+    site::{Asker, Site, read},
+};
 
 /// An event.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -44,7 +44,8 @@ impl Events {
                 self.text = rest.to_owned();
                 return Some(event);
             }
-            let more = tokio::time::timeout(Duration::from_secs(20), self.bytes.next()).await.unwrap()?;
+            let more =
+                tokio::time::timeout(Duration::from_secs(20), self.bytes.next()).await.unwrap()?;
             self.text.push_str(std::str::from_utf8(&more.unwrap()).unwrap());
         }
     }
@@ -92,7 +93,10 @@ async fn who_watches_is_told_what_happens_and_goes_on_where_it_was() {
         assert_eq!(place.name, "place");
         alder.put("segments/alder/one", lan()).await.is(201);
         let one = events.next().await;
-        assert_eq!((one.name.as_str(), keys(&one)), ("happened", vec![("put", "segment/alder/one")]));
+        assert_eq!(
+            (one.name.as_str(), keys(&one)),
+            ("happened", vec![("put", "segment/alder/one")])
+        );
         assert_eq!(one.data["who"], "operator/alder");
         assert_eq!(one.data["events"][0]["object"], asker.get("segments/alder/one").await.json());
         drop(events);
@@ -106,7 +110,9 @@ async fn who_watches_is_told_what_happens_and_goes_on_where_it_was() {
             if next.data["who"] == "fabric" {
                 // An operator is told of its servers and ports anew.
                 assert!(
-                    keys(&next).iter().all(|(_, key)| key.starts_with("port/") || key.starts_with("server/"))
+                    keys(&next)
+                        .iter()
+                        .all(|(_, key)| key.starts_with("port/") || key.starts_with("server/"))
                 );
                 next = events.next().await;
             }
@@ -127,7 +133,10 @@ async fn an_operator_is_told_nothing_of_what_others_do() {
     birch.put("segments/birch/lan", lan()).await.is(201);
     let attachment = json!({"spec":{"segment":"lan","port":"edge1/h0","encap":"dot1q"}});
     birch.put("attachments/birch/a", attachment).await.is(201);
-    owner.patch("ports/edge1/h0", &[], json!({"spec":{"grants":{"birch":{"vids":[[20,29]]}}}})).await.is(200);
+    owner
+        .patch("ports/edge1/h0", &[], json!({"spec":{"grants":{"birch":{"vids":[[20,29]]}}}}))
+        .await
+        .is(200);
     owner.put("leases/birch/l3", json!({"spec":{"server":"s3"}})).await.is(201);
     birch.post("leases/birch/l3/accept", None).await.is(200);
     alder.put("segments/alder/lan", lan()).await.is(201);
@@ -175,8 +184,11 @@ async fn streams_end_with_a_last_event_when_the_controller_stops() {
 
 #[tokio::test]
 async fn a_reader_that_is_too_slow_is_cut_and_told_so() {
-    let limits =
-        Limits { rate: 10_000.try_into().unwrap(), burst: 10_000.try_into().unwrap(), ..Limits::default() };
+    let limits = Limits {
+        rate: 10_000.try_into().unwrap(),
+        burst: 10_000.try_into().unwrap(),
+        ..Limits::default()
+    };
     let site = Site::with(limits, Settings { history: 4, ..Settings::default() }).await;
     site.build().await;
     let alder = site.operator("alder");
@@ -193,11 +205,14 @@ async fn a_reader_that_is_too_slow_is_cut_and_told_so() {
     let mut rest = Vec::new();
     tokio::time::timeout(Duration::from_secs(60), reader.read_to_end(&mut rest)).await.ok();
     let text = String::from_utf8_lossy(&rest);
-    let last =
-        text.rfind("event: cut").map(|at| &text[at..]).unwrap_or_else(|| panic!("{} bytes", rest.len()));
+    let last = text
+        .rfind("event: cut")
+        .map(|at| &text[at..])
+        .unwrap_or_else(|| panic!("{} bytes", rest.len()));
     assert!(last.contains("too slow"), "{last}");
     let id = last.lines().find_map(|line| line.strip_prefix("id: ")).unwrap();
-    let again = read(site.owner().raw(Method::GET, "watch", &[("last-event-id", id)], None).await).await;
+    let again =
+        read(site.owner().raw(Method::GET, "watch", &[("last-event-id", id)], None).await).await;
     assert_eq!(again.problem(), (410, "gone".to_owned()));
     site.stop().await;
 }

@@ -13,7 +13,8 @@ use crate::{
     lan::{ATTACKER, Keys, Lan, OFF, PEER, Setting, VICTIM},
 };
 
-const PREFIXES: Keys<'static> = &[("prefixes", "[\"10.0.0.2/32\", \"fd00::2/128\", \"192.0.2.0/24\"]")];
+const PREFIXES: Keys<'static> =
+    &[("prefixes", "[\"10.0.0.2/32\", \"fd00::2/128\", \"192.0.2.0/24\"]")];
 const OPEN: Setting<'static> = Setting { encap: None, segment: &[], victim: &[], attacker: OFF };
 const GUARDED: Setting<'static> = Setting { attacker: PREFIXES, ..OPEN };
 
@@ -32,11 +33,16 @@ fn ip6(host: u8) -> Ipv6Addr {
 /// A message that the guard must let through.
 fn passes(lan: &Lan, what: &str, frame: &Frame) {
     lan.attacker.send(frame).unwrap();
-    assert!(comes(&lan.victim, "attack!"), "{what} is dropped: {:?}", lan.fabric.edges[0].show("drops"));
+    assert!(
+        comes(&lan.victim, "attack!"),
+        "{what} is dropped: {:?}",
+        lan.fabric.edges[0].show("drops")
+    );
 }
 
-/// RFC 826 believes everybody; "ARP cache poisoning" (S. Whalen, 2001). An answer, a question and a gratuitous announcement (RFC 5227
-/// section 3) each make the victim send to the attacker what is for the peer.
+/// RFC 826 believes everybody; "ARP cache poisoning" (S. Whalen, 2001). An answer, a question and a
+/// gratuitous announcement (RFC 5227 section 3) each make the victim send to the attacker what is
+/// for the peer.
 #[test]
 fn arp_spoofing() {
     let lan = Lan::new(OPEN);
@@ -50,7 +56,11 @@ fn arp_spoofing() {
     ];
     lan.is_stopped_by(&attack, OPEN, GUARDED, "arp-spoofed");
     passes(&lan, "an honest question", &arp(to_all(), 1, (own, ip4(ATTACKER)), ip4(VICTIM)));
-    passes(&lan, "an honest answer", &arp(to_all(), 2, (own, Ipv4Addr::new(192, 0, 2, 77)), ip4(VICTIM)));
+    passes(
+        &lan,
+        "an honest answer",
+        &arp(to_all(), 2, (own, Ipv4Addr::new(192, 0, 2, 77)), ip4(VICTIM)),
+    );
     passes(
         &lan,
         "a probe (RFC 5227 section 2.1.1)",
@@ -99,8 +109,8 @@ fn source_address_spoofing() {
     passes(&lan, "a DHCP question", &udp([0; 4].into(), [255; 4].into(), (68, 67)));
 }
 
-/// RFC 3756 section 4.1.1: neighbour solicitation and advertisement spoofing; section 4.1.3: keeping others from their addresses by
-/// duplicate address detection.
+/// RFC 3756 section 4.1.1: neighbour solicitation and advertisement spoofing; section 4.1.3:
+/// keeping others from their addresses by duplicate address detection.
 #[test]
 fn neighbour_discovery_spoofing() {
     let lan = Lan::new(OPEN);
@@ -109,19 +119,32 @@ fn neighbour_discovery_spoofing() {
     let attack = [
         ("another's address", message(own, &neighbour(136, ip6(PEER), own_mac))),
         ("another's MAC", message(own, &neighbour(136, own, Some(mac(PEER))))),
-        ("a question for another's MAC", message(own, &neighbour(135, ip6(VICTIM), Some(mac(PEER))))),
+        (
+            "a question for another's MAC",
+            message(own, &neighbour(135, ip6(VICTIM), Some(mac(PEER)))),
+        ),
         ("a duplicate", message(Ipv6Addr::UNSPECIFIED, &neighbour(135, ip6(VICTIM), None))),
         (
             "behind an extension header",
-            icmpv6(from_attacker(), own, &[options(DESTINATION, 1)], &neighbour(136, ip6(PEER), own_mac)),
+            icmpv6(
+                from_attacker(),
+                own,
+                &[options(DESTINATION, 1)],
+                &neighbour(136, ip6(PEER), own_mac),
+            ),
         ),
     ];
     lan.is_stopped_by(&attack, OPEN, GUARDED, "nd-spoofed");
-    let pieces = icmpv6(from_attacker(), own, &[fragment(0, true)], &neighbour(136, ip6(PEER), own_mac));
+    let pieces =
+        icmpv6(from_attacker(), own, &[fragment(0, true)], &neighbour(136, ip6(PEER), own_mac));
     lan.is_stopped_by(&[("in fragments (RFC 6980)", pieces)], OPEN, GUARDED, "nd-fragment");
     passes(&lan, "an honest answer", &message(own, &neighbour(136, own, own_mac)));
     passes(&lan, "an honest question", &message(own, &neighbour(135, ip6(VICTIM), own_mac)));
-    passes(&lan, "the first of questions", &message(Ipv6Addr::UNSPECIFIED, &neighbour(135, own, None)));
+    passes(
+        &lan,
+        "the first of questions",
+        &message(Ipv6Addr::UNSPECIFIED, &neighbour(135, own, None)),
+    );
     passes(
         &lan,
         "one for a link-local address",
@@ -129,7 +152,8 @@ fn neighbour_discovery_spoofing() {
     );
 }
 
-/// RFC 4861 section 4.5: a redirect names the MAC of whom it sends to. It is a trusted router's word; its own MAC it may not lie about.
+/// RFC 4861 section 4.5: a redirect names the MAC of whom it sends to. It is a trusted router's
+/// word; its own MAC it may not lie about.
 #[test]
 fn a_routers_redirect_names_another_router() {
     let keys: Keys<'_> = &[("prefixes", "[\"fd00::2/128\"]"), ("trusted", "[\"ra\"]")];
@@ -160,7 +184,8 @@ fn spoofing_of_a_listed_link_local_address() {
     passes(&lan, "its own", &udp(2));
 }
 
-/// What an exchange point lets its members send (RFC 7948 section 3 tells why): everything else is somebody's private protocol.
+/// What an exchange point lets its members send (RFC 7948 section 3 tells why): everything else is
+/// somebody's private protocol.
 #[test]
 fn unknown_ethertypes() {
     let keys: Keys<'_> = &[("ethertypes", "[\"ipv4\", \"arp\", \"ipv6\"]")];
@@ -212,9 +237,10 @@ fn what_stays_on_a_list_passes_while_it_changes() {
     assert!(stays_away(&lan.victim, "attack!"));
 }
 
-/// The proxy as a weapon (RFC 9161 section 6.1 warns of it): one false claim, and the fabric itself answers everybody's questions with it,
-/// and goes on when the liar is silent. With prefixes the claim is not heard, and where the address is configured nobody's is; the answer is
-/// the owner's address, and nobody else hears the question.
+/// The proxy as a weapon (RFC 9161 section 6.1 warns of it): one false claim, and the fabric itself
+/// answers everybody's questions with it, and goes on when the liar is silent. With prefixes the
+/// claim is not heard, and where the address is configured nobody's is; the answer is the owner's
+/// address, and nobody else hears the question.
 #[test]
 fn proxy_abuse() {
     const SUPPRESSED: Setting<'static> = Setting { segment: &[("suppress", "true")], ..OPEN };
@@ -243,7 +269,10 @@ fn proxy_abuse() {
         frame.0[..6].copy_from_slice(&BROADCAST);
         frame.0[6..12].copy_from_slice(&mac(from));
         wire.send(&frame).unwrap();
-        assert!(lan.far.expect(PATIENCE, |came| came.0[6..12] == mac(from)).unwrap().is_some() || !victim);
+        assert!(
+            lan.far.expect(PATIENCE, |came| came.0[6..12] == mac(from)).unwrap().is_some()
+                || !victim
+        );
     };
     let lan = Lan::new(SUPPRESSED);
     lan.introduce();

@@ -1,5 +1,6 @@
-//! Checksums that are left to the device (CHECKSUM_PARTIAL), where "the checksum" is something else: the kernel writes two bytes of the sender's choosing
-//! wherever the sender likes, after everybody has looked. RFC 1071 makes any value of the sum one free word away.
+//! Checksums that are left to the device (CHECKSUM_PARTIAL), where "the checksum" is something
+//! else: the kernel writes two bytes of the sender's choosing wherever the sender likes, after
+//! everybody has looked. RFC 1071 makes any value of the sum one free word away.
 
 use sillon_rig::{
     Frame, Tag, Undone,
@@ -16,16 +17,23 @@ use crate::{
 
 /// The reason for which it is dropped.
 const REASON: &str = "checksum-offset";
-/// What the kernel lets a virtual machine write over, which has no program between: what is behind so many bytes.
+/// What the kernel lets a virtual machine write over, which has no program between: what is behind
+/// so many bytes.
 const FIRST: usize = 20;
 /// Where a frame's first tag says its VID.
 const TCI: usize = 14;
 /// How often each is sent.
 const TIMES: usize = 10;
 
-/// A frame that becomes `sent` with `wanted` at `target` when the kernel is done with it, once it has the tags `out` in place of `tags`; its last two
-/// bytes are free. `sent` is without tags; `target` is meant with the tags `out`.
-fn rewrites(sent: &Frame, (tags, out): (&[Tag], &[Tag]), target: usize, wanted: u16) -> (Undone, Frame) {
+/// A frame that becomes `sent` with `wanted` at `target` when the kernel is done with it, once it
+/// has the tags `out` in place of `tags`; its last two bytes are free. `sent` is without tags;
+/// `target` is meant with the tags `out`.
+fn rewrites(
+    sent: &Frame,
+    (tags, out): (&[Tag], &[Tag]),
+    target: usize,
+    wanted: u16,
+) -> (Undone, Frame) {
     let mut sent = sent.clone();
     if !sent.0.len().is_multiple_of(2) {
         sent.0.push(0);
@@ -44,13 +52,16 @@ fn rewrites(sent: &Frame, (tags, out): (&[Tag], &[Tag]), target: usize, wanted: 
     (Undone::checksum(start, 0), sent.tagged(tags))
 }
 
-/// alder's attachments at `p0` and at the shared port, and birch's there; the tags of the first two.
+/// alder's attachments at `p0` and at the shared port, and birch's there; the tags of the first
+/// two.
 type Shared = (&'static str, &'static str, &'static str, Vec<Tag>, Vec<Tag>);
 
-/// alder's frames come out of a port that it shares with birch in birch's VLAN, or as one of birch's C-VIDs.
+/// alder's frames come out of a port that it shares with birch in birch's VLAN, or as one of
+/// birch's C-VIDs.
 #[test]
 fn a_checksum_written_over_the_vid() {
-    // The kernel forgets of a checksum that begins in front of what it takes for the packet; with two tags in and one out, the last tag's place is behind that.
+    // The kernel forgets of a checksum that begins in front of what it takes for the packet; with
+    // two tags in and one out, the last tag's place is behind that.
     let two = vec![Tag::s(300), Tag::c(301)];
     let one = vec![Tag::s(300), Tag::c(0)];
     let cases: [Shared; 3] = [
@@ -58,8 +69,9 @@ fn a_checksum_written_over_the_vid() {
         ("qinq 300.301", "qinq 100", "qinq 200", two, vec![Tag::s(100)]),
         ("qinq 300", "dot1q 100", "dot1q 200", one, vec![Tag::c(100)]),
     ];
-    let forged =
-        |tags: &[Tag], out: &[Tag], to| rewrites(&datagram(ATTACKER, to, "attack!"), (tags, out), TCI, 200);
+    let forged = |tags: &[Tag], out: &[Tag], to| {
+        rewrites(&datagram(ATTACKER, to, "attack!"), (tags, out), TCI, 200)
+    };
     let cases = cases.map(|(own, shared, others, tags, out)| {
         let attacks = [BROADCAST, mac(VICTIM)].map(|to| forged(&tags, &out, to));
         (own, shared, others, out, attacks)
@@ -72,7 +84,8 @@ fn a_checksum_written_over_the_vid() {
             let file = file.attach("alder-lan", "p0", own).attach("alder-lan", "p1", shared);
             let file = file.segment("birch-lan", 200, "lan", &[]).attach("birch-lan", "p1", others);
             bench.bring(at, &file.attach("birch-lan", "p2", "untagged"));
-            // The victim of what is sent to one address is behind the shared port, in alder's own VLAN.
+            // The victim of what is sent to one address is behind the shared port, in alder's own
+            // VLAN.
             bench.near.wire.send(&datagram(VICTIM, BROADCAST, "hello").tagged(out)).unwrap();
             bench.forget();
             let before = bench.dropped(REASON);
@@ -81,14 +94,17 @@ fn a_checksum_written_over_the_vid() {
                 let is_escaped = |came: &&Frame| came.contains(WORD) && came.tags() != *out;
                 let escaped = bench.near.seen_now().iter().filter(is_escaped).count();
                 if escaped > 0 {
-                    seen.push(format!("{escaped} of {TIMES}: {name} from {own} to {shared} at {at:?}"));
+                    seen.push(format!(
+                        "{escaped} of {TIMES}: {name} from {own} to {shared} at {at:?}"
+                    ));
                 }
                 assert!(
                     !bench.other.seen().iter().any(|frame| frame.contains(WORD)),
                     "{name} in birch's port"
                 );
             }
-            // What XDP sends to one port, nobody looks at, and nobody makes: the kernel has forgotten it.
+            // What XDP sends to one port, nobody looks at, and nobody makes: the kernel has
+            // forgotten it.
             let least = TIMES as u64 * if at.0 == "xdp" { 1 } else { 2 };
             if !soon(|| bench.dropped(REASON) - before >= least) {
                 let dropped = bench.dropped(REASON) - before;
@@ -99,12 +115,17 @@ fn a_checksum_written_over_the_vid() {
     assert!(seen.is_empty(), "{seen:#?}");
 }
 
-/// What no guard lets through as it is: what is sent, where what is written over it goes, what that is, and how the victim tells.
+/// What no guard lets through as it is: what is sent, where what is written over it goes, what that
+/// is, and how the victim tells.
 fn harmless() -> Vec<(&'static str, Frame, usize, u16)> {
     let macs = Macs { from: mac(ATTACKER), to: BROADCAST };
     let datagram = |from, ports| Frame::udp(macs, (from, [255; 4].into()), ports, WORD);
-    let echo =
-        icmpv6(from_attacker(), link_local(ATTACKER), &[], &[&[128, 0, 0, 0, 0, 1, 0, 1][..], WORD].concat());
+    let echo = icmpv6(
+        from_attacker(),
+        link_local(ATTACKER),
+        &[],
+        &[&[128, 0, 0, 0, 0, 1, 0, 1][..], WORD].concat(),
+    );
     let six = Frame::udp(from_attacker(), (v6(ATTACKER), v6(VICTIM)), (1547, 1546), WORD);
     let own = match v4(ATTACKER) {
         std::net::IpAddr::V4(own) => own,
@@ -116,7 +137,12 @@ fn harmless() -> Vec<(&'static str, Frame, usize, u16)> {
         ("a DHCP offer", datagram(v4(ATTACKER), (1067, 1068)), 36, 68),
         ("a DHCPv6 advertisement", six, 56, 546),
         ("a router advertisement", echo, 54, word([134, 0])),
-        ("a source outside of its prefixes", datagram(v4(ATTACKER), (4000, 4001)), 28, word([0, VICTIM])),
+        (
+            "a source outside of its prefixes",
+            datagram(v4(ATTACKER), (4000, 4001)),
+            28,
+            word([0, VICTIM]),
+        ),
         ("ARP for another", asks, 30, word([0, VICTIM])),
         ("another MAC", datagram(v4(ATTACKER), (4000, 4001)), 10, word([0, VICTIM])),
         ("another ethertype", datagram(v4(ATTACKER), (4000, 4001)), 12, 0x88cc),
@@ -145,7 +171,9 @@ fn evades_the_guards(is_machine: bool) {
         let file = file.key("macs", format!("[\"02:00:00:00:00:{ATTACKER:02x}\"]"));
         let file = file.key(
             "prefixes",
-            format!("[\"10.0.0.{ATTACKER}/32\", \"fe80::{ATTACKER}/128\", \"fd00::{ATTACKER}/128\"]"),
+            format!(
+                "[\"10.0.0.{ATTACKER}/32\", \"fe80::{ATTACKER}/128\", \"fd00::{ATTACKER}/128\"]"
+            ),
         );
         let file = file.key("ethertypes", "[\"ipv4\", \"arp\", \"ipv6\"]");
         let file = file.attach("alder-lan", "p1", "untagged").key("trusted", "[\"dhcp\", \"ra\"]");
@@ -153,7 +181,8 @@ fn evades_the_guards(is_machine: bool) {
         bench.forget();
         for (name, (undone, frame), target, wanted) in &attacks {
             (0..TIMES).for_each(|_| bench.attacker.send(*undone, frame));
-            let is_rewritten = |came: &&Frame| came.contains(WORD) && came.0[*target..*target + 2] == *wanted;
+            let is_rewritten =
+                |came: &&Frame| came.contains(WORD) && came.0[*target..*target + 2] == *wanted;
             let came = bench.near.seen_now().iter().filter(is_rewritten).count();
             if came > 0 {
                 seen.push(format!("{came} of {TIMES}: {name} at {at:?}"));
@@ -161,7 +190,10 @@ fn evades_the_guards(is_machine: bool) {
         }
         let sent = (attacks.len() * TIMES) as u64;
         if !soon(|| bench.dropped(REASON) == sent) {
-            seen.push(format!("{} of {sent} dropped for {REASON} at {at:?}", bench.dropped(REASON)));
+            seen.push(format!(
+                "{} of {sent} dropped for {REASON} at {at:?}",
+                bench.dropped(REASON)
+            ));
         }
     }
     assert!(seen.is_empty(), "{seen:#?}");
@@ -177,7 +209,8 @@ fn a_checksum_that_makes_a_frame_what_no_guard_lets_a_virtual_machine_send() {
     evades_the_guards(true);
 }
 
-/// A tunnel of the container's own, whose inner checksum is left to the device: that of the inner header arrives, one that is beside it does not.
+/// A tunnel of the container's own, whose inner checksum is left to the device: that of the inner
+/// header arrives, one that is beside it does not.
 #[test]
 fn a_checksum_beside_the_header_in_a_tunnel() {
     let inner = datagram(ATTACKER, mac(VICTIM), "attack!");
@@ -187,13 +220,15 @@ fn a_checksum_beside_the_header_in_a_tunnel() {
     // Behind Ethernet, IPv4 and UDP are the VXLAN header and the inner frame.
     let (vxlan, frame) = (42, 50);
     let (ip, udp) = (frame + 14, frame + 34);
-    let lies = [(vxlan, 4), (frame, 0), (frame, 12), (ip, 10), (ip, 16), (udp, 0), (udp, 2), (udp, 8)];
+    let lies =
+        [(vxlan, 4), (frame, 0), (frame, 12), (ip, 10), (ip, 16), (udp, 0), (udp, 2), (udp, 8)];
     let mut bench = Bench::new(false);
     let file = bench.file(("tc", "tc")).segment("alder-lan", 100, "lan", &[]);
     let file = file.attach("alder-lan", "p0", "untagged").attach("alder-lan", "p1", "untagged");
     bench.bring(("tc", "tc"), &file);
     bench.forget();
-    let come = |bench: &Bench| bench.near.seen_now().iter().filter(|came| came.contains(WORD)).count();
+    let come =
+        |bench: &Bench| bench.near.seen_now().iter().filter(|came| came.contains(WORD)).count();
     (0..TIMES).for_each(|_| bench.attacker.send(Undone::checksum(udp, 6), &whole));
     assert_eq!(come(&bench), TIMES, "{:?}", bench.dropped(REASON));
     for (count, (start, offset)) in (1..).zip(lies) {

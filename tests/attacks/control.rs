@@ -24,7 +24,10 @@ fn attacks() -> Vec<(&'static str, Frame)> {
         ("LACP that joins an aggregate", frame(group(2), 0x8809, &[1, 1])),
         ("EAPOL that logs somebody off", frame(group(3), 0x888e, &[2, 2])),
         ("LLDP that invents a neighbour", frame(group(14), 0x88cc, &[2, 7])),
-        ("CDP that invents a neighbour", frame(cisco(0xcc), 60, &[0xaa, 0xaa, 0x03, 0, 0, 0x0c, 0x20, 0])),
+        (
+            "CDP that invents a neighbour",
+            frame(cisco(0xcc), 60, &[0xaa, 0xaa, 0x03, 0, 0, 0x0c, 0x20, 0]),
+        ),
         (
             "PVST+ that makes its sender the root",
             frame(cisco(0xcd), 60, &[0xaa, 0xaa, 0x03, 0, 0, 0x0c, 1, 0x0b]),
@@ -32,7 +35,8 @@ fn attacks() -> Vec<(&'static str, Frame)> {
     ]
 }
 
-/// IEEE 802.1Q table 8-1; Yersinia (BlackHat Europe 2005), "Yersinia, a framework for layer 2 attacks".
+/// IEEE 802.1Q table 8-1; Yersinia (BlackHat Europe 2005), "Yersinia, a framework for layer 2
+/// attacks".
 #[test]
 fn link_local_control_injection() {
     let lan = Lan::new(Setting { attacker: OFF, ..Setting::default() });
@@ -49,8 +53,8 @@ fn link_local_control_injection() {
     lan.withstands(&lan.attacker, &all);
 }
 
-/// IEEE 802.3 annex 31B: whoever answers a PAUSE stops sending; it must never leave its link, not even by a line that is one.
-/// MEF 45 lets a line carry the others.
+/// IEEE 802.3 annex 31B: whoever answers a PAUSE stops sending; it must never leave its link, not
+/// even by a line that is one. MEF 45 lets a line carry the others.
 #[test]
 fn pause_frame_injection() {
     let mut fabric = fabric(Underlay::Direct);
@@ -58,7 +62,12 @@ fn pause_frame_injection() {
     let files = |control: &str| {
         [0, 1].map(|edge| {
             let remote = fabric.vtep(1 - edge, Family::V4);
-            let file = fabric.file(edge).port("p0", "access").segment("alder-line", 100, "line", &[remote]);
+            let file = fabric.file(edge).port("p0", "access").segment(
+                "alder-line",
+                100,
+                "line",
+                &[remote],
+            );
             file.attach("alder-line", "p0", "port").key("control", format!("\"{control}\""))
         })
     };
@@ -90,19 +99,26 @@ fn pause_frame_injection() {
     assert!(stays_away(&wires[1], "attack!"));
 }
 
-/// What the owner's own stack speaks with a device on an access port (MEF 45 "peer"): it hears that port's control frames and nothing else, its own
-/// come out there and nowhere else, and neither is anybody's who has not asked for it. What floods the stack is limited like other multicasts.
+/// What the owner's own stack speaks with a device on an access port (MEF 45 "peer"): it hears that
+/// port's control frames and nothing else, its own come out there and nowhere else, and neither is
+/// anybody's who has not asked for it. What floods the stack is limited like other multicasts.
 #[test]
 fn control_frames_for_the_nodes_own_stack() {
     let mut fabric = fabric(Underlay::Direct);
     let [peer, other] = ["p0", "p1"].map(|port| fabric.plug(0, port).unwrap());
     let file = |control: &str| {
+        let file = fabric.file(0).port("p0", "access").port("p1", "access").segment(
+            "alder-lan",
+            100,
+            "lan",
+            &[],
+        );
         let file =
-            fabric.file(0).port("p0", "access").port("p1", "access").segment("alder-lan", 100, "lan", &[]);
-        let file = file.attach("alder-lan", "p0", "untagged").key("control", format!("\"{control}\""));
+            file.attach("alder-lan", "p0", "untagged").key("control", format!("\"{control}\""));
         file.key("storm", "{ multicast = 100 }").attach("alder-lan", "p1", "untagged")
     };
-    // Or the kernel's own neighbour and multicast listener discovery would be counted at the gate, too, at moments of its own.
+    // Or the kernel's own neighbour and multicast listener discovery would be counted at the gate,
+    // too, at moments of its own.
     for port in ["p0", "p1"] {
         fabric.edges[0].netns.sysctl(&format!("net/ipv6/conf/{port}/disable_ipv6"), "1").unwrap();
     }
@@ -155,9 +171,8 @@ fn control_frames_for_the_nodes_own_stack() {
     assert_eq!((sends(&own), sends(&others)), (1, 0));
     let _ = own.send(&frame([0xff; 6], 0x88b5, &[]).0);
     assert_eq!(hears(peer.socket()), 0, "nothing else comes out");
-    assert!(soon(
-        || node.dropped("p0", "host-egress").unwrap() == 1 && node.dropped("p1", "host-egress").unwrap() == 1
-    ));
+    assert!(soon(|| node.dropped("p0", "host-egress").unwrap() == 1
+        && node.dropped("p1", "host-egress").unwrap() == 1));
     // A flood of them is one of multicasts.
     hears(&own);
     let start = Instant::now();
@@ -167,7 +182,9 @@ fn control_frames_for_the_nodes_own_stack() {
     let most = 101 + (100.0 * start.elapsed().as_secs_f64()) as usize;
     let heard = hears(&own);
     assert!((1..=most).contains(&heard), "{heard} of at most {most}");
-    assert!(soon(|| node.dropped("p0 untagged", "storm-multicast").unwrap() == 1000 - heard as u64));
+    assert!(
+        soon(|| node.dropped("p0 untagged", "storm-multicast").unwrap() == 1000 - heard as u64)
+    );
     assert!(node.sillon(&["verify"]).unwrap().status.success());
     node.reload(&drops).unwrap();
     peer.send(&lldp).unwrap();

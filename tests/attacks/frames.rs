@@ -79,7 +79,8 @@ pub fn fragment(offset: u16, more: bool) -> Header {
 
 /// A router advertisement that makes its sender the router of all.
 pub fn router_advertisement() -> Vec<u8> {
-    [&[134, 0, 0, 0, 64, 0, 0x07, 0x08, 0, 0, 0, 0, 0, 0, 0, 0][..], &[1, 1], &mac(ATTACKER), WORD].concat()
+    [&[134, 0, 0, 0, 64, 0, 0x07, 0x08, 0, 0, 0, 0, 0, 0, 0, 0][..], &[1, 1], &mac(ATTACKER), WORD]
+        .concat()
 }
 
 /// A neighbour solicitation (135) or advertisement (136) for `target`, with a link-layer option.

@@ -1,4 +1,5 @@
-//! The place of most attacks: one segment with a victim, an attacker and a peer on one node, and another host on a second one.
+//! The place of most attacks: one segment with a victim, an attacker and a peer on one node, and
+//! another host on a second one.
 
 use sillon_rig::{Fabric, Frame, NodeFile, Underlay, Wire};
 
@@ -126,8 +127,15 @@ impl Lan {
         });
     }
 
-    /// The frame reaches the victim now, and is dropped for `reason` in the other setting, while the victim's traffic goes on.
-    pub fn is_stopped_by(&self, attack: &[(&str, Frame)], off: Setting<'_>, on: Setting<'_>, reason: &str) {
+    /// The frame reaches the victim now, and is dropped for `reason` in the other setting, while
+    /// the victim's traffic goes on.
+    pub fn is_stopped_by(
+        &self,
+        attack: &[(&str, Frame)],
+        off: Setting<'_>,
+        on: Setting<'_>,
+        reason: &str,
+    ) {
         self.reload(off);
         for (name, frame) in attack {
             self.attacker.send(frame).unwrap();

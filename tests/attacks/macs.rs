@@ -36,7 +36,11 @@ fn held(lan: &Lan, port: &str) -> (u64, u64) {
     let macs = show(lan, "guards", port)["macs"].as_u64().unwrap();
     let at = format!("{port} untagged");
     let fdb = lan.fabric.edges[0].show("fdb").unwrap();
-    (macs, fdb.iter().filter(|row| row["at"] == at.as_str() && row["state"] != "configured").count() as u64)
+    (
+        macs,
+        fdb.iter().filter(|row| row["at"] == at.as_str() && row["state"] != "configured").count()
+            as u64,
+    )
 }
 
 /// Where an address is, and in which state.
@@ -48,8 +52,9 @@ fn place(lan: &Lan, host: u8) -> Option<(String, String)> {
     Some((text("at"), text("state")))
 }
 
-/// Dsniff's `macof` (D. Song, 1999): who fills the table makes a hub of the switch, and hears what is for others. Its own segment's share is
-/// what it can fill; its attachment's limit keeps it from that.
+/// Dsniff's `macof` (D. Song, 1999): who fills the table makes a hub of the switch, and hears what
+/// is for others. Its own segment's share is what it can fill; its attachment's limit keeps it from
+/// that.
 #[test]
 fn mac_flooding() {
     let segment: Keys<'_> = &[("mac_limit", "200")];
@@ -73,7 +78,8 @@ fn mac_flooding() {
     assert_eq!(held(&lan, "p1"), (64, 64));
     lan.introduce();
     lan.victim_is_reached();
-    let unlearned: Vec<Frame> = (0..20).map(|number| from([2, 0xcc, 0, 0, 0, number], "attack!")).collect();
+    let unlearned: Vec<Frame> =
+        (0..20).map(|number| from([2, 0xcc, 0, 0, 0, number], "attack!")).collect();
     lan.withstands(&lan.attacker, &unlearned);
     assert_eq!((held(&lan, "p0"), held(&lan, "p2")), ((1, 1), (1, 1)));
 }
@@ -98,13 +104,16 @@ fn mac_flooding_where_the_rest_is_forwarded() {
     lan.victim_is_reached();
 }
 
-/// CAM exhaustion of a neighbour: one operator fills all that it may, and another's segment on the same node learns as before.
+/// CAM exhaustion of a neighbour: one operator fills all that it may, and another's segment on the
+/// same node learns as before.
 #[test]
 fn cam_exhaustion_of_a_neighbour_segment() {
     let mut fabric = fabric(Underlay::Direct);
     let wires = ["p0", "p1", "p2", "p3"].map(|port| fabric.plug(0, port).unwrap());
     let file = ["p0", "p1", "p2", "p3"].into_iter().fold(
-        sillon_rig::NodeFile::new("edge1", &["10.99.0.1"]).key("max_fdb", 400).port("up0", "uplink"),
+        sillon_rig::NodeFile::new("edge1", &["10.99.0.1"])
+            .key("max_fdb", 400)
+            .port("up0", "uplink"),
         |file, port| file.port(port, "access"),
     );
     let file = file.segment("alder-lan", 100, "lan", &[]).key("mac_limit", 200);
@@ -138,7 +147,8 @@ fn cam_exhaustion_of_a_neighbour_segment() {
 
 const CONFIGURED: Keys<'static> = &[("macs", "[\"02:00:00:00:00:03\"]")];
 
-/// The attacker, or who is at the far node, says to be the victim; then where do frames for the victim go?
+/// The attacker, or who is at the far node, says to be the victim; then where do frames for the
+/// victim go?
 fn steals(lan: &Lan, from_far: bool) -> bool {
     lan.introduce();
     let thief = if from_far { &lan.far } else { &lan.attacker };
@@ -153,7 +163,8 @@ fn steals(lan: &Lan, from_far: bool) -> bool {
     stolen
 }
 
-/// MAC spoofing (CAPEC-154's port stealing): one frame from a gateway's address moves it, and all that is for it comes to the thief.
+/// MAC spoofing (CAPEC-154's port stealing): one frame from a gateway's address moves it, and all
+/// that is for it comes to the thief.
 #[test]
 fn mac_stealing_of_a_gateway() {
     let lan = Lan::new(Setting::default());
@@ -188,8 +199,8 @@ fn mac_stealing_of_a_gateway_from_another_node() {
     assert_eq!(lan.fabric.edges[0].dropped("alder-lan", "mac-sticky").unwrap(), 1);
 }
 
-/// A configured address is taken before its owner has said a word, and a decision that was made before it was configured does not
-/// outlive that.
+/// A configured address is taken before its owner has said a word, and a decision that was made
+/// before it was configured does not outlive that.
 #[test]
 fn mac_stealing_before_its_owner_speaks() {
     let lan = Lan::new(Setting { victim: CONFIGURED, ..Setting::default() });
@@ -225,7 +236,10 @@ fn an_address_that_was_not_given() {
     lan.attacker.send(&from(mac(PEER), "attack!")).unwrap();
     assert!(soon(|| lan.dropped("mac-not-listed") == 2));
     assert!(stays_away(&lan.victim, "attack!"));
-    lan.withstands(&lan.attacker, &[from([2, 0xbb, 0, 0, 0, 1], "attack!"), from(mac(PEER), "attack!")]);
+    lan.withstands(
+        &lan.attacker,
+        &[from([2, 0xbb, 0, 0, 0, 1], "attack!"), from(mac(PEER), "attack!")],
+    );
     lan.attacker.send(&from(mac(0x22), "one of mine")).unwrap();
     assert!(comes(&lan.victim, "one of mine"));
     lan.victim_is_reached();
@@ -254,14 +268,16 @@ fn impersonating_the_node() {
 /// The victim and the attacker take turns with the victim's address.
 fn flap(lan: &Lan, times: usize) {
     for turn in 0..times {
-        let (wire, word) = if turn % 2 == 0 { (&lan.attacker, "attack!") } else { (&lan.victim, "mine") };
+        let (wire, word) =
+            if turn % 2 == 0 { (&lan.attacker, "attack!") } else { (&lan.victim, "mine") };
         wire.send(&from(mac(VICTIM), word)).unwrap();
         std::thread::sleep(Duration::from_millis(30));
     }
     lan.peer.drain().unwrap();
 }
 
-/// RFC 7432 section 15.1: an address that two places claim moves to and fro, and with it the traffic and the tables' peace.
+/// RFC 7432 section 15.1: an address that two places claim moves to and fro, and with it the
+/// traffic and the tables' peace.
 #[test]
 fn mac_move_flapping() {
     let open = Setting { segment: &[("move_limit", "0")], ..Setting::default() };
@@ -310,7 +326,8 @@ fn a_frozen_address_thaws() {
     assert_eq!(place(&lan, VICTIM).unwrap(), ("p1 untagged".to_owned(), "learned".to_owned()));
 }
 
-/// The dampening itself as a weapon: who makes a victim's address flap freezes it at the wrong place. Not one that is configured.
+/// The dampening itself as a weapon: who makes a victim's address flap freezes it at the wrong
+/// place. Not one that is configured.
 #[test]
 fn freezing_of_a_victims_address() {
     let lan = Lan::new(Setting { victim: CONFIGURED, ..Setting::default() });
@@ -322,7 +339,8 @@ fn freezing_of_a_victims_address() {
     lan.withstands(&lan.attacker, &[from(mac(VICTIM), "attack!")]);
 }
 
-/// The account of an attachment's addresses survives moving, ageing and a reload; else who knows how to make it drift locks others out.
+/// The account of an attachment's addresses survives moving, ageing and a reload; else who knows
+/// how to make it drift locks others out.
 #[test]
 fn drift_of_the_accounts() {
     let segment: Keys<'_> = &[("move_limit", "0"), ("ageing", "1")];

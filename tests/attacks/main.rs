@@ -1,5 +1,6 @@
-//! The attack suite: a test an attack, named for it, with where it comes from. Each shows that the attack works where its guard is off, as far as
-//! it can be turned off, and that with the guard nothing of it arrives, while 95 % of the victim's own traffic and more goes on (`victim`).
+//! The attack suite: a test an attack, named for it, with where it comes from. Each shows that the
+//! attack works where its guard is off, as far as it can be turned off, and that with the guard
+//! nothing of it arrives, while 95 % of the victim's own traffic and more goes on (`victim`).
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 

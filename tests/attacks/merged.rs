@@ -1,5 +1,6 @@
-//! What the node's own device makes one of before anybody has looked: GRO that goes by a tunnel's outer header (`rx-udp-gro-forwarding`, `rx-gro-list`) merges packets of one flow,
-//! which are of as many inner frames as there were.
+//! What the node's own device makes one of before anybody has looked: GRO that goes by a tunnel's
+//! outer header (`rx-udp-gro-forwarding`, `rx-gro-list`) merges packets of one flow, which are of
+//! as many inner frames as there were.
 
 use sillon_rig::{
     Fabric, Family, Frame, Netns, PacketSocket, Underlay, Wire,
@@ -44,7 +45,8 @@ impl Bench {
         let mut fabric = fabric(Underlay::Direct);
         let host = fabric.plug(0, "p0").unwrap();
         let [near, far] = fabric.edges.each_ref().map(|edge| edge.netns.clone());
-        // With checksums and with datagrams that travel as one, which are taken apart as they leave: they come at once.
+        // With checksums and with datagrams that travel as one, which are taken apart as they
+        // leave: they come at once.
         far.run("ethtool", &["-K", "up0", "tx", "on", "tx-udp-segmentation", "off"]).unwrap();
         KINDS.iter().for_each(|kind| turn(&near, kind, true));
         let file = fabric.file_at(0, "tc").port_at("p0", "access", hook);
@@ -56,7 +58,8 @@ impl Bench {
         Self { fabric, host, far, looks }
     }
 
-    /// Packets of the remote's, in bursts: how many came in at the uplink, at the host, and were dropped with a reason.
+    /// Packets of the remote's, in bursts: how many came in at the uplink, at the host, and were
+    /// dropped with a reason.
     fn burst(&self, to: [u8; 6]) -> [usize; 3] {
         std::iter::from_fn(|| self.looks.receive(SILENCE).unwrap()).for_each(drop);
         self.host.drain().unwrap();
@@ -69,11 +72,17 @@ impl Bench {
         let (undone, left) = leave(&whole, UDP_AT, 6);
         let before = self.dropped();
         for _ in 0..BURSTS {
-            self.far.send_undone(undone.segments(UDP, BEHIND, packet.len() as u16), &left.0).unwrap();
+            self.far
+                .send_undone(undone.segments(UDP, BEHIND, packet.len() as u16), &left.0)
+                .unwrap();
         }
-        let is_it = |bytes: &Vec<u8>| bytes.is_empty() || bytes.windows(WORD.len()).any(|word| word == WORD);
-        let came = std::iter::from_fn(|| self.looks.receive(SILENCE).unwrap()).filter(is_it).count();
-        let arrived = self.host.drain().unwrap().iter().filter(|frame| frame.contains(WORD)).count();
+        let is_it = |bytes: &Vec<u8>| {
+            bytes.is_empty() || bytes.windows(WORD.len()).any(|word| word == WORD)
+        };
+        let came =
+            std::iter::from_fn(|| self.looks.receive(SILENCE).unwrap()).filter(is_it).count();
+        let arrived =
+            self.host.drain().unwrap().iter().filter(|frame| frame.contains(WORD)).count();
         assert!(
             soon(|| self.dropped() - before + arrived >= came),
             "{came} came, {arrived} arrived: {:?}",
@@ -113,7 +122,11 @@ fn merges(hook: &str) {
         }
         turn(&node, kind, false);
     }
-    assert!(bench.drops().iter().any(|drop| drop["reason"] == "segment-shape"), "{:?}", bench.drops());
+    assert!(
+        bench.drops().iter().any(|drop| drop["reason"] == "segment-shape"),
+        "{:?}",
+        bench.drops()
+    );
     bench.fabric.edges[0].restart().unwrap();
     bench.fabric.edges[0].kill().unwrap();
     bench.fabric.edges[0].flush().unwrap();

@@ -1,5 +1,6 @@
-//! Metadata in front of frames (`bpf_xdp_adjust_meta`), by which XDP tells TC whose a frame is: whoever rents a container has programs of his own that can put some there, and
-//! so has whoever is in the underlay.
+//! Metadata in front of frames (`bpf_xdp_adjust_meta`), by which XDP tells TC whose a frame is:
+//! whoever rents a container has programs of his own that can put some there, and so has whoever is
+//! in the underlay.
 
 use std::fs;
 
@@ -49,9 +50,11 @@ impl Bench {
         let file = ["p0", "p1", "p2"]
             .into_iter()
             .fold(fabric.file_at(0, hook), |file, port| file.port_at(port, "access", hook));
-        let file = file.segment("alder-lan", 100, "lan", &[remote]).attach("alder-lan", "p0", "untagged");
+        let file =
+            file.segment("alder-lan", 100, "lan", &[remote]).attach("alder-lan", "p0", "untagged");
         let file = file.attach("alder-lan", "p1", "untagged");
-        let file = file.segment("birch-lan", 200, "lan", &[remote]).attach("birch-lan", "p2", "untagged");
+        let file =
+            file.segment("birch-lan", 200, "lan", &[remote]).attach("birch-lan", "p2", "untagged");
         fabric.edges[0].start(&file).unwrap();
         let node = &fabric.edges[0];
         let cookies = element(node, map::COOKIES, 0);
@@ -88,7 +91,8 @@ impl Bench {
         // As TC reads it where the kernel has put the frame at its payload (see `Note`).
         let bytes: Vec<u8> = whole.iter().flat_map(|word| word.to_ne_bytes()).collect();
         let behind = [&[0; 2][..], &bytes[16..], &[0; 14]].concat();
-        let behind = behind.chunks(4).map(|word| u32::from_ne_bytes(word.try_into().unwrap())).collect();
+        let behind =
+            behind.chunks(4).map(|word| u32::from_ne_bytes(word.try_into().unwrap())).collect();
         let large = [&whole[..], &[0; 45]].concat();
         // A tenant sees the seals of notes that speak of its own frames.
         let other = self.said(birchs + 1, 0, port).seal;
@@ -105,7 +109,8 @@ impl Bench {
         ]
     }
 
-    /// What the attacker sends: to everybody, and to whom nobody knows; in the underlay, to the node itself as well.
+    /// What the attacker sends: to everybody, and to whom nobody knows; in the underlay, to the
+    /// node itself as well.
     fn frames(&self, place: Place) -> Vec<Frame> {
         let mut to = vec![BROADCAST, mac(VICTIM)];
         if place == Place::Underlay {
@@ -131,12 +136,14 @@ impl Bench {
         came
     }
 
-    /// Takes the pipeline off the attacker's port, and nothing else: what stands in front of its frames then speaks for them.
+    /// Takes the pipeline off the attacker's port, and nothing else: what stands in front of its
+    /// frames then speaks for them.
     fn without_pipeline(&mut self, place: Place) {
         self.fabric.edges[0].kill().unwrap();
         let node = &self.fabric.edges[0].netns;
         let port = self.attacker(place).2;
-        let pin = format!("/sys/fs/bpf/sillon/edge1/v{ABI_VERSION}/links/xdp-{}", self.ifindex(port));
+        let pin =
+            format!("/sys/fs/bpf/sillon/edge1/v{ABI_VERSION}/links/xdp-{}", self.ifindex(port));
         node.enter(|| Ok(fs::remove_file(pin)?)).unwrap();
         let has_none = || !node.run("ip", &["link", "show", port]).unwrap().contains("prog/xdp");
         assert!(soon(has_none));
@@ -184,9 +191,15 @@ fn forges(hook: &str, place: Place) {
     }
     bench.without_pipeline(place);
     for (name, note) in bench.notes(place).into_iter().take(6) {
-        let escaped: usize =
-            [Onward::AtXdp, Onward::AtTc].map(|onward| bench.escape(place, &note, onward)).iter().sum();
-        assert_eq!(escaped > 0, name == "a whole note", "{escaped} with {name} where no XDP takes it off");
+        let escaped: usize = [Onward::AtXdp, Onward::AtTc]
+            .map(|onward| bench.escape(place, &note, onward))
+            .iter()
+            .sum();
+        assert_eq!(
+            escaped > 0,
+            name == "a whole note",
+            "{escaped} with {name} where no XDP takes it off"
+        );
     }
 }
 

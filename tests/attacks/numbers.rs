@@ -1,9 +1,12 @@
-//! A device that goes frees its number, and the kernel gives that to the next one, or to whoever asks for it. Programs that send by number, with nobody left to tell
-//! them, would send one operator's frames to another.
+//! A device that goes frees its number, and the kernel gives that to the next one, or to whoever
+//! asks for it. Programs that send by number, with nobody left to tell them, would send one
+//! operator's frames to another.
 
 use aya::maps::xdp::DevMapHash;
 use sillon_abi::{PortEntry, PortRecord, map};
-use sillon_rig::{Fabric, Family, Netns, PacketSocket, Underlay, Wire, fabric::PORT_MTU, frame::BROADCAST};
+use sillon_rig::{
+    Fabric, Family, Netns, PacketSocket, Underlay, Wire, fabric::PORT_MTU, frame::BROADCAST,
+};
 
 use crate::{
     common::{SILENCE, comes, datagram, fabric, mac, soon},
@@ -52,7 +55,8 @@ struct Bench {
 impl Bench {
     fn new((from, to): At) -> Self {
         let mut fabric = fabric(Underlay::Direct);
-        let [alder, gone, birchs_other] = ["p0", "p1", "p2"].map(|port| fabric.plug(0, port).unwrap());
+        let [alder, gone, birchs_other] =
+            ["p0", "p1", "p2"].map(|port| fabric.plug(0, port).unwrap());
         let far = fabric.plug(1, "p0").unwrap();
         let file = Self::alders(&fabric, (from, to)).port_at("p1", "access", to);
         fabric.edges[0].start(&file.attach("alder-lan", "p1", "untagged")).unwrap();
@@ -66,7 +70,8 @@ impl Bench {
     /// The first node's file but for `p1`; what is added to it is alder's or birch's.
     fn alders(fabric: &Fabric, (from, to): At) -> sillon_rig::NodeFile {
         let remote = fabric.vtep(1, Family::V4);
-        let file = fabric.file_at(0, from).port_at("p0", "access", from).port_at("p2", "access", to);
+        let file =
+            fabric.file_at(0, from).port_at("p0", "access", from).port_at("p2", "access", to);
         let file = file.segment("birch-lan", 200, "lan", &[]).attach("birch-lan", "p2", "untagged");
         file.segment("alder-lan", 100, "lan", &[remote]).attach("alder-lan", "p0", "untagged")
     }
@@ -91,10 +96,13 @@ impl Bench {
         self.gone = None;
         let peer = format!("mtu {PORT_MTU} type veth peer name eth0 mtu {PORT_MTU} netns");
         if how == How::Made {
-            node.ip(&format!("link add b0 index {number} {peer} {}", birch.path().display())).unwrap();
+            node.ip(&format!("link add b0 index {number} {peer} {}", birch.path().display()))
+                .unwrap();
         } else {
             let before = self.fabric.mounts.netns("before").unwrap();
-            before.ip(&format!("link add b0 index {number} {peer} {}", birch.path().display())).unwrap();
+            before
+                .ip(&format!("link add b0 index {number} {peer} {}", birch.path().display()))
+                .unwrap();
             before.ip(&format!("link set b0 netns {}", node.path().display())).unwrap();
         }
         birch.ip("link set eth0 up").unwrap();
@@ -105,7 +113,8 @@ impl Bench {
         (birch, socket)
     }
 
-    /// alder's hosts go on: known unicast and broadcasts, here and out of the tunnel. Returns how many frames.
+    /// alder's hosts go on: known unicast and broadcasts, here and out of the tunnel. Returns how
+    /// many frames.
     fn goes_on(&self) -> u64 {
         for _ in 0..TIMES {
             for (from, wire) in [(ATTACKER, &self.alder), (FAR, &self.far)] {
@@ -123,7 +132,8 @@ impl Bench {
         these.filter_map(|drop| drop["frames"].as_u64()).sum()
     }
 
-    /// Has the programs take the number for a device that is there, as they did before they asked: whether they may send to it.
+    /// Has the programs take the number for a device that is there, as they did before they asked:
+    /// whether they may send to it.
     fn believe(&self, is_there: bool) {
         let number = self.number;
         let change = || {
@@ -162,7 +172,11 @@ fn a_number_that_is_used_again(at: At, how: How, then: Then) {
     let before = bench.dropped();
     let sent = bench.goes_on();
     assert_eq!(come(&socket), 0, "birch gets what is alder's: {case}");
-    assert!(soon(|| bench.dropped() - before == sent), "{} of {sent}: {case}", bench.dropped() - before);
+    assert!(
+        soon(|| bench.dropped() - before == sent),
+        "{} of {sent}: {case}",
+        bench.dropped() - before
+    );
     // It is nothing else that keeps them away.
     bench.believe(true);
     let sent = bench.goes_on();
@@ -175,7 +189,11 @@ fn a_number_that_is_used_again(at: At, how: How, then: Then) {
     if then == Then::OldFile {
         bench.fabric.edges[0].start(&old).unwrap();
         bench.goes_on();
-        assert_eq!(come(&socket), 0, "birch gets what is alder's from an agent with the old file: {case}");
+        assert_eq!(
+            come(&socket),
+            0,
+            "birch gets what is alder's from an agent with the old file: {case}"
+        );
         bench.fabric.edges[0].reload(&new).unwrap();
     } else {
         bench.fabric.edges[0].start(&new).unwrap();

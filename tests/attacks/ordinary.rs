@@ -1,5 +1,6 @@
-//! What must not be taken for an attack: what containers and virtual machines leave to their devices every day. It arrives, on the node and behind either
-//! tunnel, as if they had done all of it themselves.
+//! What must not be taken for an attack: what containers and virtual machines leave to their
+//! devices every day. It arrives, on the node and behind either tunnel, as if they had done all of
+//! it themselves.
 
 use etherparse::PacketBuilder;
 use sillon_rig::{
@@ -60,7 +61,8 @@ fn with_options(mut frame: Frame, is_v6: bool, options: &[u8]) -> Frame {
 fn ordinary() -> Vec<Whole> {
     let udp = |is_v6| packet(false, is_v6, WORD);
     let tcp = |is_v6| packet(true, is_v6, WORD);
-    // A header of SCTP (RFC 9260) has its checksum 8 bytes in; who leaves it to a device by virtio's header gets it wrong, and nothing else.
+    // A header of SCTP (RFC 9260) has its checksum 8 bytes in; who leaves it to a device by
+    // virtio's header gets it wrong, and nothing else.
     let mut sctp = udp(false);
     sctp.0[23] = 132;
     sctp.0.extend([0; 8]);
@@ -79,7 +81,8 @@ fn ordinary() -> Vec<Whole> {
     ]
 }
 
-/// Takes the checksum out of a whole frame, and says where it was. What stands in its place is what makes it come out (the pseudo header).
+/// Takes the checksum out of a whole frame, and says where it was. What stands in its place is what
+/// makes it come out (the pseudo header).
 pub fn leave(whole: &Frame, start: usize, offset: usize) -> (Undone, Frame) {
     let (undone, at) = (Undone::checksum(start, offset), start + offset);
     let mut left = whole.clone();
@@ -126,7 +129,8 @@ fn is_left_and_arrives(is_machine: bool, family: Family) {
                     let undone = undone.moved(4 * before.len());
                     bench.attacker.send(undone, &left.tagged(&before));
                     let wanted = whole.tagged(&[&out[..], &inside].concat());
-                    let receivers = [&bench.near, &bench.far].into_iter().take(if is_known { 1 } else { 2 });
+                    let receivers =
+                        [&bench.near, &bench.far].into_iter().take(if is_known { 1 } else { 2 });
                     for receiver in receivers {
                         let came = receiver.expect(|came| came.contains(WORD));
                         assert_eq!(
@@ -152,7 +156,8 @@ fn checksums_that_virtual_machines_leave_to_their_device_are_made() {
     is_left_and_arrives(true, Family::V6);
 }
 
-/// Super-packets of TCP and of UDP (USO) arrive with every byte, whole or taken apart, near and far.
+/// Super-packets of TCP and of UDP (USO) arrive with every byte, whole or taken apart, near and
+/// far.
 #[test]
 fn super_packets_that_are_what_they_say_arrive() {
     /// Bytes in a packet, and packets.
@@ -164,7 +169,8 @@ fn super_packets_that_are_what_they_say_arrive() {
         for (at, family) in [(("tc", "tc"), Family::V4), (("tc", "xdp"), Family::V6)] {
             let [remote, back] = [1, 0].map(|edge| bench.fabric.vtep(edge, family));
             let file = bench.file(at).segment("alder-lan", 100, "lan", &[remote]);
-            let file = file.attach("alder-lan", "p0", "untagged").attach("alder-lan", "p1", "untagged");
+            let file =
+                file.attach("alder-lan", "p0", "untagged").attach("alder-lan", "p1", "untagged");
             bench.bring(at, &file);
             let far = bench.fabric.file(1).port_at("p0", "access", "tc");
             let far = far.segment("alder-lan", 100, "lan", &[back]);

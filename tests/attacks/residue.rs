@@ -1,4 +1,5 @@
-//! What is left behind, and what happens between: names that are used again, and agents that die in the middle of an attack.
+//! What is left behind, and what happens between: names that are used again, and agents that die in
+//! the middle of an attack.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -14,7 +15,8 @@ use crate::{
 };
 
 fn leased(fabric: &Fabric, segment: &str, macs: bool) -> NodeFile {
-    let file = ["p0", "p1", "p2"].into_iter().fold(fabric.file(0), |file, port| file.port(port, "access"));
+    let file =
+        ["p0", "p1", "p2"].into_iter().fold(fabric.file(0), |file, port| file.port(port, "access"));
     let file = file.segment(segment, 100, "lan", &["10.99.0.2"]);
     let file = file.attach(segment, "p0", "dot1q 10");
     let file = if macs {
@@ -25,12 +27,13 @@ fn leased(fabric: &Fabric, segment: &str, macs: bool) -> NodeFile {
     file.attach(segment, "p1", "dot1q 10")
 }
 
-/// An operator gives its servers back, and another one gets the same ports, VID and VNI: nothing of the first's addresses, lists and places is
-/// left, and what it still sends is nobody's.
+/// An operator gives its servers back, and another one gets the same ports, VID and VNI: nothing of
+/// the first's addresses, lists and places is left, and what it still sends is nobody's.
 #[test]
 fn reuse_of_a_vni_and_a_vid() {
     let mut fabric = fabric(Underlay::Direct);
-    let wires: Vec<Wire> = ["p0", "p1", "p2"].into_iter().map(|port| fabric.plug(0, port).unwrap()).collect();
+    let wires: Vec<Wire> =
+        ["p0", "p1", "p2"].into_iter().map(|port| fabric.plug(0, port).unwrap()).collect();
     let tag = [sillon_rig::Tag::c(10)];
     fabric.edges[0].start(&leased(&fabric, "alder-lan", true)).unwrap();
     wires[0].send(&datagram(1, BROADCAST, "alder's").tagged(&tag)).unwrap();
@@ -38,7 +41,11 @@ fn reuse_of_a_vni_and_a_vid() {
     wires[1].send(&datagram(2, BROADCAST, "alder's too").tagged(&tag)).unwrap();
     assert!(comes(&wires[0], "alder's too"));
     fabric.edges[0].reload(&leased(&fabric, "birch-lan", false)).unwrap();
-    assert_eq!(fabric.edges[0].show("fdb").unwrap(), Vec::<serde_json::Value>::new(), "addresses are left");
+    assert_eq!(
+        fabric.edges[0].show("fdb").unwrap(),
+        Vec::<serde_json::Value>::new(),
+        "addresses are left"
+    );
     let guards = fabric.edges[0].show("guards").unwrap();
     for attachment in &guards {
         assert_eq!(
@@ -46,7 +53,11 @@ fn reuse_of_a_vni_and_a_vid() {
             (Some(0), Some(0)),
             "{attachment:#}"
         );
-        assert_eq!(attachment["dropped"].as_object().map(serde_json::Map::len), Some(0), "{attachment:#}");
+        assert_eq!(
+            attachment["dropped"].as_object().map(serde_json::Map::len),
+            Some(0),
+            "{attachment:#}"
+        );
     }
     // The new one may use the addresses that the old one was given, where it likes.
     wires[1].send(&datagram(1, BROADCAST, "birch's").tagged(&tag)).unwrap();
@@ -54,18 +65,20 @@ fn reuse_of_a_vni_and_a_vid() {
     assert!(fabric.edges[0].sillon(&["verify"]).unwrap().status.success());
 }
 
-/// An agent that is killed, started again, reloaded and restarted while it rains attacks: a guard is never off, not for one frame, and the victim does not
-/// feel it.
+/// An agent that is killed, started again, reloaded and restarted while it rains attacks: a guard
+/// is never off, not for one frame, and the victim does not feel it.
 #[test]
 fn crash_of_the_agent_in_the_middle_of_an_attack() {
     let victim: Keys<'_> = &[("macs", "[\"02:00:00:00:00:03\"]"), ("trusted", "[\"dhcp\"]")];
     let attacker: Keys<'_> = &[("prefixes", "[\"10.0.0.2/32\"]"), ("mac_limit", "3")];
     let setting = Setting { victim, attacker, ..Setting::default() };
     // Another prefix and another limit, by which none of the attack is allowed either.
-    let changed: Keys<'_> = &[("prefixes", "[\"10.0.0.2/32\", \"10.9.0.0/16\"]"), ("mac_limit", "5")];
+    let changed: Keys<'_> =
+        &[("prefixes", "[\"10.0.0.2/32\", \"10.9.0.0/16\"]"), ("mac_limit", "5")];
     let mut lan = Lan::new(setting);
     lan.introduce();
-    let files = [setting, Setting { attacker: changed, ..setting }].map(|setting| lan.file(setting));
+    let files =
+        [setting, Setting { attacker: changed, ..setting }].map(|setting| lan.file(setting));
     let ends = AtomicBool::new(false);
     let Lan { fabric, victim, attacker: thief, peer, .. } = &mut lan;
     let sent = thread::scope(|scope| {
@@ -85,7 +98,10 @@ fn crash_of_the_agent_in_the_middle_of_an_attack() {
         sender.join().unwrap()
     });
     let dropped = || -> u64 {
-        ["mac-configured", "dhcp-server", "address-not-listed"].map(|reason| lan.dropped(reason)).iter().sum()
+        ["mac-configured", "dhcp-server", "address-not-listed"]
+            .map(|reason| lan.dropped(reason))
+            .iter()
+            .sum()
     };
     assert!(soon(|| dropped() == sent) && sent > 1000, "{} of {sent} were dropped", dropped());
     assert!(

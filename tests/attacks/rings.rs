@@ -1,4 +1,5 @@
-//! Frames whose memory the sender still writes to while they are under way (PACKET_TX_RING): what a guard has read may be something else by the time that the victim reads it.
+//! Frames whose memory the sender still writes to while they are under way (PACKET_TX_RING): what a
+//! guard has read may be something else by the time that the victim reads it.
 
 use sillon_rig::{Frame, Ring, Underlay};
 
@@ -32,7 +33,12 @@ fn changes(eights: u8) -> Vec<Change> {
             at,
             vec![134],
         ),
-        ("a DHCPv6 advertisement", inside, at, [547u16.to_be_bytes(), 546u16.to_be_bytes()].concat()),
+        (
+            "a DHCPv6 advertisement",
+            inside,
+            at,
+            [547u16.to_be_bytes(), 546u16.to_be_bytes()].concat(),
+        ),
     ]
 }
 
@@ -53,7 +59,8 @@ fn headers_in_memory_that_the_sender_still_writes_to() {
     let dropped = |edge: &sillon_rig::Node| -> u64 {
         edge.show("drops").unwrap().iter().filter_map(|drop| drop["frames"].as_u64()).sum()
     };
-    // What the victim reads of a frame that is changed as soon as it is sent: whether it comes, and whether as it was changed.
+    // What the victim reads of a frame that is changed as soon as it is sent: whether it comes, and
+    // whether as it was changed.
     let reads = |(_, frame, at, bytes): &Change| {
         ring.send(&frame.0).unwrap();
         ring.write(*at, bytes).unwrap();
@@ -75,7 +82,12 @@ fn headers_in_memory_that_the_sender_still_writes_to() {
         let before = dropped(&fabric.edges[0]);
         assert_eq!(reads(change), (0, false), "{}", change.0);
         let drops = || fabric.edges[0].show("drops").unwrap();
-        assert!(soon(|| dropped(&fabric.edges[0]) > before), "{} is dropped: {:?}", change.0, drops());
+        assert!(
+            soon(|| dropped(&fabric.edges[0]) > before),
+            "{} is dropped: {:?}",
+            change.0,
+            drops()
+        );
     }
     assert_eq!(fabric.edges[0].dropped("p0 untagged", "header-chain").unwrap(), far.len() as u64);
     // What the guard reads is what the victim gets.

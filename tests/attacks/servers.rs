@@ -1,6 +1,9 @@
 //! Who gives others their addresses and routes without being trusted for it.
 
-use sillon_rig::{Frame, Tag, frame::BROADCAST, frame::Macs};
+use sillon_rig::{
+    Frame, Tag,
+    frame::{BROADCAST, Macs},
+};
 
 use crate::{
     common::{comes, mac, v4, v6},
@@ -8,8 +11,12 @@ use crate::{
     lan::{ATTACKER, Lan, OFF, Setting, VICTIM},
 };
 
-const GUARDED: Setting<'static> =
-    Setting { encap: None, segment: &[], victim: &[("trusted", "[\"dhcp\", \"ra\"]")], attacker: &[] };
+const GUARDED: Setting<'static> = Setting {
+    encap: None,
+    segment: &[],
+    victim: &[("trusted", "[\"dhcp\", \"ra\"]")],
+    attacker: &[],
+};
 const OPEN: Setting<'static> = Setting { attacker: OFF, ..GUARDED };
 /// The same with `port` attachments, which carry tags.
 const GUARDED_PORT: Setting<'static> = Setting { encap: Some("port"), ..GUARDED };
@@ -57,7 +64,10 @@ fn rogue_router_advertisement() {
     lan.is_stopped_by(&[("an advertisement", ra(&[]))], OPEN, GUARDED, "router-advertisement");
     let own = Macs { from: mac(VICTIM), to: ALL_NODES };
     lan.victim.send(&icmpv6(own, link_local(VICTIM), &[], &router_advertisement())).unwrap();
-    assert!(comes(&lan.attacker, "attack!") && comes(&lan.far, "attack!"), "who is trusted is heard");
+    assert!(
+        comes(&lan.attacker, "attack!") && comes(&lan.far, "attack!"),
+        "who is trusted is heard"
+    );
 }
 
 /// RFC 4861 section 11.1: a redirect moves a host's traffic for a destination to its sender.
@@ -69,8 +79,9 @@ fn rogue_redirect() {
     lan.is_stopped_by(&[("a redirect", redirect)], OPEN, GUARDED, "icmp-redirect");
 }
 
-/// The same over IPv4 (RFC 792; "Security Problems in the TCP/IP Protocol Suite", S. Bellovin, 1989, warns of redirects), and routers that
-/// advertise themselves (RFC 1256 section 7: any node could).
+/// The same over IPv4 (RFC 792; "Security Problems in the TCP/IP Protocol Suite", S. Bellovin,
+/// 1989, warns of redirects), and routers that advertise themselves (RFC 1256 section 7: any node
+/// could).
 #[test]
 fn rogue_icmp_router() {
     let lan = Lan::new(OPEN);
@@ -91,7 +102,8 @@ fn rogue_icmp_router() {
     };
     let mut first = icmp(5, &[]);
     first.0[14 + 6] = 0x20;
-    let attack = [("a redirect", icmp(5, &[])), ("behind options", icmp(5, &[1; 8])), ("a fragment", first)];
+    let attack =
+        [("a redirect", icmp(5, &[])), ("behind options", icmp(5, &[1; 8])), ("a fragment", first)];
     lan.is_stopped_by(&attack, OPEN, GUARDED, "icmp-redirect");
     lan.is_stopped_by(&[("an advertisement", icmp(9, &[]))], OPEN, GUARDED, "router-advertisement");
     for kind in [8, 10, 3] {
@@ -100,8 +112,8 @@ fn rogue_icmp_router() {
     }
 }
 
-/// RFC 7113 section 2.1, figure 1 and 2: an advertisement behind extension headers, which a guard that looks at the first "next
-/// header" alone lets through.
+/// RFC 7113 section 2.1, figure 1 and 2: an advertisement behind extension headers, which a guard
+/// that looks at the first "next header" alone lets through.
 #[test]
 fn router_advertisement_behind_extension_headers() {
     let lan = Lan::new(OPEN);
@@ -119,8 +131,8 @@ fn router_advertisement_behind_extension_headers() {
     lan.is_stopped_by(&attack, OPEN, GUARDED, "header-chain");
 }
 
-/// RFC 7113 section 2.2, figure 3, and RFC 6980: a first fragment that ends before it is known that it carries an advertisement. The
-/// others pass, and are of no use without it.
+/// RFC 7113 section 2.2, figure 3, and RFC 6980: a first fragment that ends before it is known that
+/// it carries an advertisement. The others pass, and are of no use without it.
 #[test]
 fn router_advertisement_in_fragments() {
     let lan = Lan::new(OPEN);
@@ -147,11 +159,17 @@ fn router_advertisement_in_fragments() {
         "{:?}",
         lan.fabric.edges[0].show("drops")
     );
-    let rest = icmpv6(from_attacker(), link_local(ATTACKER), &[fragment(4, false)], &router_advertisement());
+    let rest = icmpv6(
+        from_attacker(),
+        link_local(ATTACKER),
+        &[fragment(4, false)],
+        &router_advertisement(),
+    );
     lan.withstands(&lan.attacker, &heads);
     lan.victim.drain().unwrap();
     lan.attacker.send(&rest).unwrap();
-    let came = lan.victim.expect(crate::common::PATIENCE, |came| came.0[6..12] == mac(ATTACKER)).unwrap();
+    let came =
+        lan.victim.expect(crate::common::PATIENCE, |came| came.0[6..12] == mac(ATTACKER)).unwrap();
     assert_eq!(came, Some(rest), "the rest comes alone");
     lan.victim_is_reached();
 }
@@ -178,8 +196,8 @@ fn dhcp_offer_in_fragments() {
     assert!(crate::common::soon(|| lan.dropped("headless-fragment") == 100));
 }
 
-/// Length fields that lie, and IP options in front of the ports (RFC 7126 section 2 has what filters made of them): clients read on all the same, and a guard that
-/// gives up there is none.
+/// Length fields that lie, and IP options in front of the ports (RFC 7126 section 2 has what
+/// filters made of them): clients read on all the same, and a guard that gives up there is none.
 #[test]
 fn dhcp_offer_with_bad_length_fields_and_ip_options() {
     let lan = Lan::new(OPEN);
@@ -200,7 +218,8 @@ fn dhcp_offer_with_bad_length_fields_and_ip_options() {
         ("as many options as there can be", behind_options),
     ];
     lan.is_stopped_by(&attack, OPEN, GUARDED, "dhcp-server");
-    // The same of an advertisement over IPv6, and in a jumbogram (RFC 2675), whose length is elsewhere.
+    // The same of an advertisement over IPv6, and in a jumbogram (RFC 2675), whose length is
+    // elsewhere.
     let length = |bytes: [u8; 2]| {
         let mut frame = ra(&[]);
         frame.0[18..20].copy_from_slice(&bytes);
@@ -209,7 +228,8 @@ fn dhcp_offer_with_bad_length_fields_and_ip_options() {
     let mut jumbo = ra(&[options(HOP_BY_HOP, 1)]);
     jumbo.0[18..20].fill(0);
     jumbo.0[14 + 40 + 2..14 + 40 + 4].copy_from_slice(&[0xc2, 4]);
-    let attack = [("no length", length([0, 0])), ("too long", length([0xff, 0xff])), ("a jumbogram", jumbo)];
+    let attack =
+        [("no length", length([0, 0])), ("too long", length([0xff, 0xff])), ("a jumbogram", jumbo)];
     lan.is_stopped_by(&attack, OPEN, GUARDED, "router-advertisement");
 }
 
@@ -227,8 +247,8 @@ fn router_advertisement_behind_vlan_0_tags() {
     lan.is_stopped_by(&attack, OPEN_PORT, GUARDED_PORT, "router-advertisement");
     lan.is_stopped_by(&[("seven tags", zero(7))], OPEN_PORT, GUARDED_PORT, "wrapped");
     let macs = Macs { from: mac(ATTACKER), to: BROADCAST };
-    let offer =
-        Frame::udp(macs, (v4(ATTACKER), [255; 4].into()), (67, 68), WORD).tagged(&[Tag::c(0), Tag::c(0)]);
+    let offer = Frame::udp(macs, (v4(ATTACKER), [255; 4].into()), (67, 68), WORD)
+        .tagged(&[Tag::c(0), Tag::c(0)]);
     lan.is_stopped_by(&[("an offer", offer)], OPEN_PORT, GUARDED_PORT, "dhcp-server");
     drop(lan);
     // Where no tags are carried, a stack does not pass in any case, and a single one hides nothing.
@@ -238,8 +258,9 @@ fn router_advertisement_behind_vlan_0_tags() {
     assert!(crate::common::soon(|| lan.dropped("nested-tag") == 1));
 }
 
-/// CVE-2021-27854, CVE-2021-27861, CVE-2021-27862: hosts, and access points that translate to 802.11, take packets out of LLC/SNAP
-/// headers, with a right length, a wrong one, and behind priority tags.
+/// CVE-2021-27854, CVE-2021-27861, CVE-2021-27862: hosts, and access points that translate to
+/// 802.11, take packets out of LLC/SNAP headers, with a right length, a wrong one, and behind
+/// priority tags.
 #[test]
 fn router_advertisement_in_llc_snap() {
     let lan = Lan::new(OPEN_PORT);
@@ -255,7 +276,11 @@ fn router_advertisement_in_llc_snap() {
     ];
     lan.is_stopped_by(&attack, OPEN_PORT, GUARDED_PORT, "wrapped");
     // Other LLC is nobody's packet: IS-IS.
-    let isis = Frame::ethertype(from_attacker(), 60, &[&[0xfe, 0xfe, 0x03][..], b"is-is", &[0; 52]].concat());
+    let isis = Frame::ethertype(
+        from_attacker(),
+        60,
+        &[&[0xfe, 0xfe, 0x03][..], b"is-is", &[0; 52]].concat(),
+    );
     lan.attacker.send(&isis).unwrap();
     assert!(comes(&lan.victim, "is-is"));
 }

@@ -17,8 +17,8 @@ const NOBODY: [u8; 6] = [2, 0, 0, 0, 0, 99];
 /// How many frames an attacker sends in one go.
 const MANY: usize = 2000;
 
-/// Sends a frame many times, while the victim's own traffic goes on at no less than 95 % of its rate; returns how many of them the victim
-/// got, and how long it took.
+/// Sends a frame many times, while the victim's own traffic goes on at no less than 95 % of its
+/// rate; returns how many of them the victim got, and how long it took.
 fn bombard(lan: &Lan, frame: &Frame) -> (usize, Duration) {
     // A second look, so that nobody takes the other's frames.
     let tap = lan.victim.tap().unwrap();
@@ -29,7 +29,10 @@ fn bombard(lan: &Lan, frame: &Frame) -> (usize, Duration) {
         }
     });
     let took = start.elapsed();
-    assert!(goes_on.lost.len() * 20 <= goes_on.sent as usize, "the victim's traffic suffers: {goes_on:?}");
+    assert!(
+        goes_on.lost.len() * 20 <= goes_on.sent as usize,
+        "the victim's traffic suffers: {goes_on:?}"
+    );
     let mut heard = 0;
     while let Some(frame) = tap.try_receive().unwrap() {
         heard += usize::from(Frame(frame).contains(b"attack!"));
@@ -37,7 +40,8 @@ fn bombard(lan: &Lan, frame: &Frame) -> (usize, Duration) {
     (heard, took)
 }
 
-/// A storm of frames to `to`: without storm control all of it is copied to everybody, and with it no more than the limit.
+/// A storm of frames to `to`: without storm control all of it is copied to everybody, and with it
+/// no more than the limit.
 fn storm(to: [u8; 6], reason: &str) {
     const LIMIT: usize = 100;
     let off: Keys<'_> = &[("storm", "\"off\"")];
@@ -51,16 +55,22 @@ fn storm(to: [u8; 6], reason: &str) {
     let (heard, took) = bombard(&lan, &attack);
     let most = LIMIT + (LIMIT as f64 * took.as_secs_f64()) as usize + 1;
     assert!((1..=most).contains(&heard), "{heard} of at most {most}");
-    assert!(soon(|| lan.dropped(reason) == (MANY - heard) as u64), "{} dropped", lan.dropped(reason));
+    assert!(
+        soon(|| lan.dropped(reason) == (MANY - heard) as u64),
+        "{} dropped",
+        lan.dropped(reason)
+    );
 }
 
-/// RFC 1122 section 2.4 and every outage since: a broadcast costs each host in the segment an interrupt.
+/// RFC 1122 section 2.4 and every outage since: a broadcast costs each host in the segment an
+/// interrupt.
 #[test]
 fn broadcast_storm() {
     storm(BROADCAST, "storm-broadcast");
 }
 
-/// The same by group addresses that nobody asked for (RFC 4541 section 2.1.2 tells what a switch does with them).
+/// The same by group addresses that nobody asked for (RFC 4541 section 2.1.2 tells what a switch
+/// does with them).
 #[test]
 fn multicast_storm() {
     storm(MULTICAST, "storm-multicast");
@@ -72,7 +82,8 @@ fn unknown_unicast_storm() {
     storm(NOBODY, "storm-unknown-unicast");
 }
 
-/// Sends each of these frames many times past a profile of 1 Mbit/s, and compares what comes out with what the profile allows.
+/// Sends each of these frames many times past a profile of 1 Mbit/s, and compares what comes out
+/// with what the profile allows.
 fn evade(frames: &[(&str, Frame, usize)]) {
     const BURST: usize = 3000;
     let profile: Keys<'_> = &[("ingress", "\"slow\"")];
@@ -86,11 +97,15 @@ fn evade(frames: &[(&str, Frame, usize)]) {
     for (kind, frame, charge) in frames {
         let (heard, took) = bombard(&lan, frame);
         let most = (BURST as f64 + 125_000.0 * took.as_secs_f64()) / *charge as f64 + 1.0;
-        assert!(heard > 0 && (heard as f64) <= most, "{kind}: {heard} frames of at most {most} passed");
+        assert!(
+            heard > 0 && (heard as f64) <= most,
+            "{kind}: {heard} frames of at most {most} passed"
+        );
     }
 }
 
-/// Policers that count less than a frame takes on the wire, or round in its favour, let tiny frames through for nothing.
+/// Policers that count less than a frame takes on the wire, or round in its favour, let tiny frames
+/// through for nothing.
 #[test]
 fn policer_evasion_by_tiny_frames() {
     let macs = Macs { from: mac(ATTACKER), to: mac(VICTIM) };
@@ -98,7 +113,8 @@ fn policer_evasion_by_tiny_frames() {
     evade(&[("21 bytes", tiny.clone(), 60), ("a priority tag", tiny.tagged(&[Tag::c(0)]), 60)]);
 }
 
-/// Policers that know flows by their ports let fragments through, which have none (RFC 3128 section 2 has the like for filters).
+/// Policers that know flows by their ports let fragments through, which have none (RFC 3128 section
+/// 2 has the like for filters).
 #[test]
 fn policer_evasion_by_fragments() {
     let fragment = |flags: [u8; 2]| {
@@ -117,8 +133,9 @@ fn policer_evasion_by_fragments() {
     ]);
 }
 
-/// What is for an address that has not been heard of goes to everybody (RFC 7432 section 10 lets a provider turn that off): who is in the
-/// segment reads what is for a silent victim, or for one whose address has aged. What is configured is never unknown.
+/// What is for an address that has not been heard of goes to everybody (RFC 7432 section 10 lets a
+/// provider turn that off): who is in the segment reads what is for a silent victim, or for one
+/// whose address has aged. What is configured is never unknown.
 #[test]
 fn covert_observation_of_unknown_unicast() {
     const CONFIGURED: Keys<'static> = &[("macs", "[\"02:00:00:00:00:03\"]")];
@@ -126,17 +143,25 @@ fn covert_observation_of_unknown_unicast() {
     lan.peer.send(&datagram(PEER, mac(VICTIM), "secret")).unwrap();
     assert!(comes(&lan.attacker, "secret"), "it works without the guard");
     drop(lan);
-    let lan = Lan::new(Setting { victim: CONFIGURED, segment: &[("ageing", "1")], ..Setting::default() });
+    let lan =
+        Lan::new(Setting { victim: CONFIGURED, segment: &[("ageing", "1")], ..Setting::default() });
     lan.peer.send(&datagram(PEER, mac(VICTIM), "secret")).unwrap();
-    assert!(comes(&lan.victim, "secret") && stays_away(&lan.attacker, "secret"), "before it has said a word");
+    assert!(
+        comes(&lan.victim, "secret") && stays_away(&lan.attacker, "secret"),
+        "before it has said a word"
+    );
     lan.introduce();
     std::thread::sleep(Duration::from_millis(2500));
     lan.peer.send(&datagram(PEER, mac(VICTIM), "secret")).unwrap();
-    assert!(comes(&lan.victim, "secret") && stays_away(&lan.attacker, "secret"), "long after it has");
+    assert!(
+        comes(&lan.victim, "secret") && stays_away(&lan.attacker, "secret"),
+        "long after it has"
+    );
     lan.victim_is_reached();
 }
 
-/// Flooding of the owner's log (CWE-779): an operator that freezes hundreds of addresses would bury what happens to another.
+/// Flooding of the owner's log (CWE-779): an operator that freezes hundreds of addresses would bury
+/// what happens to another.
 #[test]
 fn event_channel_flooding() {
     const ADDRESSES: u16 = 300;
@@ -145,7 +170,8 @@ fn event_channel_flooding() {
         ["p0", "p1", "p2", "p3"].into_iter().map(|port| fabric.plug(0, port).unwrap()).collect();
     let file = fabric.file(0).segment("birch-lan", 200, "lan", &[]).key("move_limit", 3);
     let file = file.segment("alder-lan", 100, "lan", &[]).key("move_limit", 3);
-    let ports = [("birch-lan", "p0"), ("birch-lan", "p1"), ("alder-lan", "p2"), ("alder-lan", "p3")];
+    let ports =
+        [("birch-lan", "p0"), ("birch-lan", "p1"), ("alder-lan", "p2"), ("alder-lan", "p3")];
     let file = ports.into_iter().fold(file, |file, (segment, port)| {
         file.port(port, "access")
             .attach(segment, port, "untagged")
@@ -155,7 +181,11 @@ fn event_channel_flooding() {
     fabric.edges[0].start(&file).unwrap();
     let from = |number: u16| {
         let [high, low] = number.to_be_bytes();
-        Frame::ethertype(Macs { from: [2, 0xbb, 0, 0, high, low], to: BROADCAST }, 0x88b5, b"attack!")
+        Frame::ethertype(
+            Macs { from: [2, 0xbb, 0, 0, high, low], to: BROADCAST },
+            0x88b5,
+            b"attack!",
+        )
     };
     let flap = |wires: &[Wire], numbers: std::ops::Range<u16>| {
         for turn in 0..4 {
@@ -172,7 +202,10 @@ fn event_channel_flooding() {
     assert!(soon(|| frozen() == usize::from(ADDRESSES) + 1), "{}", frozen());
     let lines = |operator: &str| {
         let word = format!("operator=\"{operator}\"");
-        node.log().lines().filter(|line| line.contains("moved too often") && line.contains(&word)).count()
+        node.log()
+            .lines()
+            .filter(|line| line.contains("moved too often") && line.contains(&word))
+            .count()
     };
     assert!(soon(|| lines("alder") == 1), "alder's event is told of: {}", node.log());
     assert!((5..=12).contains(&lines("birch")), "{} lines of birch's", lines("birch"));

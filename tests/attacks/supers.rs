@@ -1,5 +1,6 @@
-//! Super-packets that pass for one packet: a frame that says "take me apart" (virtio's `gso_size`) in a shape that nobody counts. Whoever charges it as one
-//! packet, or finds it too small to be several, lets through a thousand.
+//! Super-packets that pass for one packet: a frame that says "take me apart" (virtio's `gso_size`)
+//! in a shape that nobody counts. Whoever charges it as one packet, or finds it too small to be
+//! several, lets through a thousand.
 
 use etherparse::PacketBuilder;
 use sillon_rig::{
@@ -24,7 +25,8 @@ const PAYLOAD: usize = 1200;
 const BEHIND_V4: usize = 14 + 20;
 const BEHIND_V6: usize = 14 + 40;
 
-/// Over both IP versions: a datagram or a segment with all fields but its checksum right, which is left to the device.
+/// Over both IP versions: a datagram or a segment with all fields but its checksum right, which is
+/// left to the device.
 fn packet(is_tcp: bool, is_v6: bool) -> (Undone, Frame) {
     let ethernet = PacketBuilder::ethernet2(mac(ATTACKER), mac(VICTIM));
     let ip = if is_v6 {
@@ -87,20 +89,23 @@ fn shapes() -> Vec<Shape> {
     ]
 }
 
-/// Whether the kernel takes it from a sender at all, and how many packets it makes of it with nobody between.
+/// Whether the kernel takes it from a sender at all, and how many packets it makes of it with
+/// nobody between.
 fn makes(undone: Undone, frame: &Frame) -> usize {
     packets_as_they_leave(undone, frame).map_or(0, |came| came.len())
 }
 
 fn pass_for_one(is_machine: bool) {
-    let shapes: Vec<_> = shapes().into_iter().map(|shape| (makes(shape.1, &shape.2), shape)).collect();
+    let shapes: Vec<_> =
+        shapes().into_iter().map(|shape| (makes(shape.1, &shape.2), shape)).collect();
     let works = shapes.iter().filter(|(packets, _)| *packets > 2).count();
     assert!(
         works >= 8,
         "the attack works: {:?}",
         shapes.iter().map(|one| (one.0, one.1.0)).collect::<Vec<_>>()
     );
-    // A container's own kernel makes fragments before they leave: what comes are packets like others.
+    // A container's own kernel makes fragments before they leave: what comes are packets like
+    // others.
     let is_whole = |shape: &Shape| is_machine || shape.1.gso_type != UDP_FRAGMENTS;
     let shapes: Vec<_> = shapes.into_iter().filter(|(_, shape)| is_whole(shape)).collect();
     let mut bench = Bench::new(is_machine);
@@ -126,7 +131,8 @@ fn pass_for_one(is_machine: bool) {
                     let how = if is_known { "known unicast" } else { "flooded" };
                     seen.push(format!("{came} packets of {taken}: {name}, {how} at {at:?}"));
                 }
-                // What it says of a kind that the kernel knows of another reaches nobody: it may be dropped by that.
+                // What it says of a kind that the kernel knows of another reaches nobody: it may be
+                // dropped by that.
                 let least = if *packets > 0 { taken as u64 } else { 0 };
                 if !soon(|| bench.dropped(REASON) - before >= least) {
                     let dropped = bench.dropped(REASON) - before;

@@ -14,7 +14,8 @@ use crate::{
     victim,
 };
 
-/// alder's and birch's hosts on one node, and the bare underlay in front of it, as whoever is in it has it.
+/// alder's and birch's hosts on one node, and the bare underlay in front of it, as whoever is in it
+/// has it.
 struct Bench {
     fabric: Fabric,
     alder: Wire,
@@ -40,7 +41,8 @@ impl Bench {
             &["10.99.0.3"],
         );
         let file = file.attach("alder-lan", "p0", "untagged").attach("birch-lan", "p1", "untagged");
-        let file = file.key("macs", "[\"02:00:00:00:00:01\"]").attach("birch-lan", "p2", "untagged");
+        let file =
+            file.key("macs", "[\"02:00:00:00:00:01\"]").attach("birch-lan", "p2", "untagged");
         let file = file.key("macs", "[\"02:00:00:00:00:05\"]");
         fabric.edges[0].start(&file).unwrap();
         let underlay = fabric.edges[1].netns.enter(|| Ok(PacketSocket::open("up0")?)).unwrap();
@@ -61,7 +63,12 @@ impl Bench {
         let macs = Macs { from: mac(66), to: self.uplink };
         let [_, a, b, c] = vni.to_be_bytes();
         let payload = [&[8, 0, 0, 0, a, b, c, 0], &inner.0[..]].concat();
-        Frame::udp(macs, (IpAddr::from(source), IpAddr::from([10, 99, 0, 1])), (50_000, 4789), &payload)
+        Frame::udp(
+            macs,
+            (IpAddr::from(source), IpAddr::from([10, 99, 0, 1])),
+            (50_000, 4789),
+            &payload,
+        )
     }
 
     fn send(&self, frame: &Frame) {
@@ -84,15 +91,17 @@ fn inner(from: u8) -> Frame {
 const REMOTE: [u8; 4] = [10, 99, 0, 2];
 const OTHERS_REMOTE: [u8; 4] = [10, 99, 0, 3];
 
-/// RFC 7348 section 7: "a rogue end point" that injects frames. With the right source and VNI it can, which is why the underlay is the owner's;
-/// with any other of either it can't.
+/// RFC 7348 section 7: "a rogue end point" that injects frames. With the right source and VNI it
+/// can, which is why the underlay is the owner's; with any other of either it can't.
 #[test]
 fn vxlan_from_a_spoofed_vtep() {
     let bench = Bench::new();
     bench.send(&bench.vxlan(REMOTE, 100, &inner(9)));
     assert!(comes(&bench.alder, "attack!"), "the remote of the segment is heard");
     bench.withstands(|| {
-        for (count, source) in (1..).zip([OTHERS_REMOTE, [10, 99, 0, 66], [10, 99, 0, 1], [192, 0, 2, 1]]) {
+        for (count, source) in
+            (1..).zip([OTHERS_REMOTE, [10, 99, 0, 66], [10, 99, 0, 1], [192, 0, 2, 1]])
+        {
             bench.send(&bench.vxlan(source, 100, &inner(9)));
             assert!(soon(|| bench.dropped("alder-lan", "unknown-source") == count), "{source:?}");
         }
@@ -131,15 +140,17 @@ fn vxlan_with_a_forged_inner_source() {
     });
 }
 
-/// Where a flow is remembered, in the largest memory that there is. Anybody can reckon that, and look for frames that fall into the place of another's.
+/// Where a flow is remembered, in the largest memory that there is. Anybody can reckon that, and
+/// look for frames that fall into the place of another's.
 fn slot(place: u64, source: u32, frame: &Frame) -> u16 {
     let head = u64::from_ne_bytes(*frame.0.first_chunk().unwrap());
     let tail = u32::from_ne_bytes(*frame.0[8..].first_chunk().unwrap());
     decision::slot(place, source.into(), (head, tail)) as u16
 }
 
-/// A stranger in the underlay that finds an address, or a VNI, whose frames fall into the place of a flow that is remembered (chosen collisions: S. Crosby,
-/// D. Wallach, USENIX Security 2003): they are not that flow's.
+/// A stranger in the underlay that finds an address, or a VNI, whose frames fall into the place of
+/// a flow that is remembered (chosen collisions: S. Crosby, D. Wallach, USENIX Security 2003): they
+/// are not that flow's.
 #[test]
 fn vxlan_that_falls_into_the_place_of_a_remembered_flow() {
     let bench = Bench::new();
@@ -169,14 +180,16 @@ fn vxlan_that_falls_into_the_place_of_a_remembered_flow() {
 #[test]
 fn tags_that_fall_into_the_place_of_a_remembered_flow() {
     let bench = Bench::new();
-    let ifindex =
-        |port| bench.fabric.edges[0].netns.enter(|| Ok(nix::net::if_::if_nametoindex(port)?)).unwrap();
+    let ifindex = |port| {
+        bench.fabric.edges[0].netns.enter(|| Ok(nix::net::if_::if_nametoindex(port)?)).unwrap()
+    };
     let (alders, birchs) = (ifindex("p0"), ifindex("p1"));
     let (flow, attack) = (datagram(1, mac(5), "welcome"), datagram(1, mac(5), "attack!"));
     let taken = slot(ClassKey::untagged(birchs).word(), 0, &flow);
     let both = (1..4095).flat_map(|outer| (1..4095).map(move |inner| (outer, inner)));
-    let mut colliding =
-        both.filter(|(outer, inner)| slot(ClassKey::qinq(alders, *outer, *inner).word(), 0, &flow) == taken);
+    let mut colliding = both.filter(|(outer, inner)| {
+        slot(ClassKey::qinq(alders, *outer, *inner).word(), 0, &flow) == taken
+    });
     let (outer, inner) = colliding.next().unwrap();
     let attack = attack.tagged(&[Tag::s(outer), Tag::c(inner)]);
     bench.birchs_other.send(&datagram(5, BROADCAST, "here")).unwrap();
@@ -190,9 +203,10 @@ fn tags_that_fall_into_the_place_of_a_remembered_flow() {
     assert!(soon(|| bench.dropped("p0", "no-attachment") == 5));
 }
 
-/// A server that makes tunnels itself (RFC 7348 section 7). One that it sends to the node, at any of its addresses, ends there; any other is a frame as
-/// every frame is, whoever's IP address it has: carried as alder's own, in alder's own tunnel and in no other, since operators' addresses are their own
-/// business and may be the same as the owner's.
+/// A server that makes tunnels itself (RFC 7348 section 7). One that it sends to the node, at any
+/// of its addresses, ends there; any other is a frame as every frame is, whoever's IP address it
+/// has: carried as alder's own, in alder's own tunnel and in no other, since operators' addresses
+/// are their own business and may be the same as the owner's.
 #[test]
 fn vxlan_injection_from_an_access_port() {
     let bench = Bench::new();
@@ -206,11 +220,16 @@ fn vxlan_injection_from_an_access_port() {
     };
     bench.withstands(|| {
         let mut count = 0;
-        for (source, vni) in [(REMOTE, 100), (REMOTE, 200), (OTHERS_REMOTE, 100), (OTHERS_REMOTE, 200)] {
+        for (source, vni) in
+            [(REMOTE, 100), (REMOTE, 200), (OTHERS_REMOTE, 100), (OTHERS_REMOTE, 200)]
+        {
             for to in own {
                 bench.alder.send(&injected(source, to, vni)).unwrap();
                 count += 1;
-                assert!(soon(|| bench.dropped("p0 untagged", "destination-is-node") == count), "{to:02x?}");
+                assert!(
+                    soon(|| bench.dropped("p0 untagged", "destination-is-node") == count),
+                    "{to:02x?}"
+                );
             }
         }
     });
@@ -224,8 +243,9 @@ fn vxlan_injection_from_an_access_port() {
     bench.nothing_came();
 }
 
-/// CVE-2020-10136: IP in IP from anywhere is unpacked and forwarded; CVE-2024-7596: GUE likewise. A node unpacks neither: not on its
-/// uplink, where it passes to a host that has no such tunnel, and not on an access port.
+/// CVE-2020-10136: IP in IP from anywhere is unpacked and forwarded; CVE-2024-7596: GUE likewise. A
+/// node unpacks neither: not on its uplink, where it passes to a host that has no such tunnel, and
+/// not on an access port.
 #[test]
 fn ip_in_ip_and_gue() {
     let bench = Bench::new();
@@ -269,8 +289,9 @@ fn ip_in_ip_and_gue() {
     });
 }
 
-/// RFC 7348 section 4.3: VTEPs don't fragment; a fragment would be a tunnel whose header is not there. CVE-2018-5391: of fragments that never
-/// become a packet, the host would keep each for a while, so that none of them is left to it.
+/// RFC 7348 section 4.3: VTEPs don't fragment; a fragment would be a tunnel whose header is not
+/// there. CVE-2018-5391: of fragments that never become a packet, the host would keep each for a
+/// while, so that none of them is left to it.
 #[test]
 fn vxlan_in_fragments() {
     let bench = Bench::new();
@@ -297,8 +318,9 @@ fn vxlan_in_fragments() {
     assert_eq!(bench.dropped("up0", "outer-fragment"), 4);
 }
 
-/// Truncated, runt, giant, jumbo and all-zero frames (the "ping of death", CVE-1999-0128, and its kin), from a server and inside a tunnel: dropped or carried,
-/// never more than they are, and the node goes on.
+/// Truncated, runt, giant, jumbo and all-zero frames (the "ping of death", CVE-1999-0128, and its
+/// kin), from a server and inside a tunnel: dropped or carried, never more than they are, and the
+/// node goes on.
 #[test]
 fn frames_of_impossible_sizes() {
     let bench = Bench::new();
@@ -306,12 +328,15 @@ fn frames_of_impossible_sizes() {
     bench.withstands(|| {
         for length in 14..whole.0.len() {
             let _ = bench.underlay.send(&whole.0[..length]);
-            let _ = bench.alder.send(&Frame(inner(9).0[..length.min(inner(9).0.len() - 8)].to_vec()));
+            let _ =
+                bench.alder.send(&Frame(inner(9).0[..length.min(inner(9).0.len() - 8)].to_vec()));
         }
         for zero in [14, 60, 1514, 2900] {
             // The smallest may not even get onto the wire.
             let _ = bench.alder.send(&Frame(vec![0; zero]));
-            let _ = bench.underlay.send(&[&bench.uplink[..], &mac(66), &vec![0; zero.min(1600)]].concat());
+            let _ = bench
+                .underlay
+                .send(&[&bench.uplink[..], &mac(66), &vec![0; zero.min(1600)]].concat());
         }
     });
     assert!(soon(|| bench.dropped("p0 untagged", "source-zero") >= 3), "zeroes are nobody's frame");
@@ -326,7 +351,10 @@ fn frames_of_impossible_sizes() {
             assert!(soon(|| bench.dropped("p0 untagged", "too-big") == count), "{length}");
             let outer = bench.vxlan(REMOTE, 100, &of(length.min(1600)));
             bench.send(&outer);
-            assert!(soon(|| bench.dropped("alder-lan", "too-big") == count), "{length} in a tunnel");
+            assert!(
+                soon(|| bench.dropped("alder-lan", "too-big") == count),
+                "{length} in a tunnel"
+            );
         }
     });
     bench.send(&whole);
@@ -335,8 +363,9 @@ fn frames_of_impossible_sizes() {
     assert!(proof.status.success(), "{}", String::from_utf8_lossy(&proof.stdout));
 }
 
-/// Length fields that lie (CWE-130), and IPv4 options (RFC 7126 tells why nobody needs them): a tunnel whose lengths do not agree with each other, or whose
-/// header is not where it should be, is none. What is right about it arrives.
+/// Length fields that lie (CWE-130), and IPv4 options (RFC 7126 tells why nobody needs them): a
+/// tunnel whose lengths do not agree with each other, or whose header is not where it should be, is
+/// none. What is right about it arrives.
 #[test]
 fn tunnels_with_bad_length_fields_and_ip_options() {
     let bench = Bench::new();
@@ -360,19 +389,24 @@ fn tunnels_with_bad_length_fields_and_ip_options() {
             bytes[16..18].copy_from_slice(&(length as u16).to_be_bytes());
         })
     };
-    let udp =
-        |length: u16| lie(&move |bytes: &mut Vec<u8>| bytes[38..40].copy_from_slice(&length.to_be_bytes()));
+    let udp = |length: u16| {
+        lie(&move |bytes: &mut Vec<u8>| bytes[38..40].copy_from_slice(&length.to_be_bytes()))
+    };
     let options = lie(&|bytes: &mut Vec<u8>| {
         bytes.splice(34..34, [1, 1, 1, 0]);
         bytes[14] = 0x46;
         let length = u16::from_be_bytes([bytes[16], bytes[17]]) + 4;
         bytes[16..18].copy_from_slice(&length.to_be_bytes());
     });
-    let attack = [total(1), total(-1), total(-60), total(20_000), udp(0), udp(7), udp(65_535), options];
+    let attack =
+        [total(1), total(-1), total(-60), total(20_000), udp(0), udp(7), udp(65_535), options];
     bench.withstands(|| {
         for (count, frame) in (1..).zip(&attack) {
             bench.send(frame);
-            assert!(soon(|| bench.dropped("up0", "outer-malformed") == count), "{count}: {frame:?}");
+            assert!(
+                soon(|| bench.dropped("up0", "outer-malformed") == count),
+                "{count}: {frame:?}"
+            );
         }
     });
 }

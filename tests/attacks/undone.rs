@@ -1,14 +1,18 @@
-//! Where senders leave work to their device that they describe wrongly: a container with a raw socket (PACKET_VNET_HDR), and a virtual machine with a
-//! tap. Who looks on is told what is left to do, and does it: what is judged is the frame when the kernel is done with it.
+//! Where senders leave work to their device that they describe wrongly: a container with a raw
+//! socket (PACKET_VNET_HDR), and a virtual machine with a tap. Who looks on is told what is left to
+//! do, and does it: what is judged is the frame when the kernel is done with it.
 
 use std::time::Instant;
 
-use sillon_rig::{Fabric, Frame, Mounts, NodeFile, Own, PacketSocket, Tag, Tap, Underlay, Undone, Wire};
+use sillon_rig::{
+    Fabric, Frame, Mounts, NodeFile, Own, PacketSocket, Tag, Tap, Underlay, Undone, Wire,
+};
 
 use crate::common::{PATIENCE, SILENCE, fabric};
 
-/// So many tags a container puts in front of its frames, and has a program of its own take off again: the kernel believes no checksum that begins in
-/// front of the 20th byte, and this one has been moved when it did.
+/// So many tags a container puts in front of its frames, and has a program of its own take off
+/// again: the kernel believes no checksum that begins in front of the 20th byte, and this one has
+/// been moved when it did.
 const SHED: usize = 3;
 
 /// A container that can do that.
@@ -102,7 +106,8 @@ impl Receiver {
     }
 }
 
-/// Two edges; the attacker at `p0` of the first, two that look on at its `p1` and `p2`, and one at `p0` of the second.
+/// Two edges; the attacker at `p0` of the first, two that look on at its `p1` and `p2`, and one at
+/// `p0` of the second.
 pub struct Bench {
     pub fabric: Fabric,
     pub attacker: Sender,
@@ -147,7 +152,8 @@ impl Bench {
         file.port_at("p1", "handover", to).port_at("p2", "access", to)
     }
 
-    /// Brings the first node to a file; anew if its hooks are others: they change only when a port is taken out.
+    /// Brings the first node to a file; anew if its hooks are others: they change only when a port
+    /// is taken out.
     pub fn bring(&mut self, at: At, file: &NodeFile) {
         let edge = &mut self.fabric.edges[0];
         if self.at == Some(at) {
@@ -186,7 +192,8 @@ impl Bench {
     }
 }
 
-/// What a kernel makes of a frame that leaves by a device without offloads, with nobody between: that the attack would work.
+/// What a kernel makes of a frame that leaves by a device without offloads, with nobody between:
+/// that the attack would work.
 pub fn as_it_leaves(undone: Undone, frame: &Frame) -> Option<Frame> {
     let (sends, hears) = alone();
     sends.send(undone, frame);

@@ -57,7 +57,10 @@ impl Asker {
             .timeout(ANSWER)
             .build()
             .unwrap();
-        Self { client, bases: world.controllers.iter().map(crate::world::Controller::url).collect() }
+        Self {
+            client,
+            bases: world.controllers.iter().map(crate::world::Controller::url).collect(),
+        }
     }
 
     /// Asks a controller.
@@ -75,7 +78,8 @@ impl Asker {
             If::Tag(tag) => request = request.header(header::IF_MATCH, tag),
         }
         if let Some(body) = body {
-            request = request.header(header::CONTENT_TYPE, "application/json").body(body.to_string());
+            request =
+                request.header(header::CONTENT_TYPE, "application/json").body(body.to_string());
         }
         let response = match request.send().await {
             Ok(response) => response,
@@ -83,12 +87,17 @@ impl Asker {
             Err(error) => return Answer::Unknown(error.to_string()),
         };
         let status = response.status();
-        let tag = response.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+        let tag = response
+            .headers()
+            .get(header::ETAG)
+            .and_then(|tag| tag.to_str().ok())
+            .map(str::to_owned);
         match response.text().await {
             Ok(text) if status.is_success() => {
                 Answer::Done { tag, json: serde_json::from_str(&text).unwrap_or_default() }
             }
-            // What a controller says when its store does not answer leaves it open; what it says when it was too often asked does not.
+            // What a controller says when its store does not answer leaves it open; what it says
+            // when it was too often asked does not.
             Ok(text) if status.is_server_error() => Answer::Unknown(text),
             Ok(text) => Answer::Refused { status: status.as_u16(), text },
             Err(error) => Answer::Unknown(error.to_string()),

@@ -1,19 +1,24 @@
-//! What hosts see while all else happens. Each sends numbered broadcasts all the time; each writes down who it heard, in order.
+//! What hosts see while all else happens. Each sends numbered broadcasts all the time; each writes
+//! down who it heard, in order.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
 
-use sillon_rig::frame::BROADCAST;
-use sillon_rig::{Frame, Wire};
+use sillon_rig::{Frame, Wire, frame::BROADCAST};
 
 use crate::common::{SILENCE, datagram};
 
 /// Between two frames of a host.
 const PACE: Duration = Duration::from_millis(4);
-/// Hosts by their numbers, from 1: alder's, birch's, the one that goes from one to the other, and the one that nobody rents.
+/// Hosts by their numbers, from 1: alder's, birch's, the one that goes from one to the other, and
+/// the one that nobody rents.
 pub const ALDER: [u8; 2] = [1, 4];
 pub const BIRCH: [u8; 2] = [2, 5];
 pub const ROAMING: u8 = 3;
@@ -33,7 +38,8 @@ impl Captures {
     /// At these hosts, of which the first is number 1.
     pub fn start(hosts: &[Wire]) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let heard: Arc<Vec<Mutex<Heard>>> = Arc::new(hosts.iter().map(|_| Mutex::default()).collect());
+        let heard: Arc<Vec<Mutex<Heard>>> =
+            Arc::new(hosts.iter().map(|_| Mutex::default()).collect());
         let mut threads = Vec::new();
         for (index, host) in hosts.iter().enumerate() {
             let number = u8::try_from(index + 1).unwrap();
@@ -86,8 +92,11 @@ pub fn crossings(heard: &[Heard], transfers: u64) -> Vec<String> {
     let at = |host: u8| &heard[usize::from(host) - 1];
     for (own, strangers) in [(ALDER, BIRCH), (BIRCH, ALDER)] {
         for host in own {
-            let stranger = at(host).iter().find(|(from, _)| strangers.contains(from) || *from == NOBODYS);
-            wrong.extend(stranger.map(|(from, number)| format!("host {host} heard {number} of host {from}")));
+            let stranger =
+                at(host).iter().find(|(from, _)| strangers.contains(from) || *from == NOBODYS);
+            wrong.extend(
+                stranger.map(|(from, number)| format!("host {host} heard {number} of host {from}")),
+            );
         }
     }
     wrong.extend(at(NOBODYS).first().map(|heard| format!("who rents nothing heard {heard:?}")));
@@ -106,8 +115,11 @@ pub fn crossings(heard: &[Heard], transfers: u64) -> Vec<String> {
     // Of each of its frames, who heard it.
     let mut of_it = BTreeMap::new();
     for (hosts, is_alder) in [(ALDER, true), (BIRCH, false)] {
-        for number in
-            hosts.iter().flat_map(|host| at(*host)).filter(|(from, _)| *from == ROAMING).map(|it| it.1)
+        for number in hosts
+            .iter()
+            .flat_map(|host| at(*host))
+            .filter(|(from, _)| *from == ROAMING)
+            .map(|it| it.1)
         {
             if of_it.insert(number, is_alder).is_some_and(|other| other != is_alder) {
                 wrong.push(format!("frame {number} of the server was heard by both"));

@@ -1,11 +1,15 @@
 //! Clocks of single processes that jump.
 //!
-//! A network namespace has no clock of its own, and a time namespace only a monotonic one, which no machine's jumps. So a process is started with
-//! Debian's `libfaketime` before its libc, which adds what a file says to whatever `clock_gettime` and its likes answer. It is left out of what no
-//! clock that is set wrong changes: the monotonic clock, timeouts, and times of files. etcd is no such process: Go asks the kernel without a libc.
+//! A network namespace has no clock of its own, and a time namespace only a monotonic one, which no
+//! machine's jumps. So a process is started with Debian's `libfaketime` before its libc, which adds
+//! what a file says to whatever `clock_gettime` and its likes answer. It is left out of what no
+//! clock that is set wrong changes: the monotonic clock, timeouts, and times of files. etcd is no
+//! such process: Go asks the kernel without a libc.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// How a process is told.
 pub struct Clock {

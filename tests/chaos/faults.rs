@@ -1,8 +1,11 @@
-//! What goes wrong, at random and in turn: processes that are killed or hang, wires that are cut, clocks that jump.
+//! What goes wrong, at random and in turn: processes that are killed or hang, wires that are cut,
+//! clocks that jump.
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    time::{Duration, Instant},
+};
 
 use fastrand::Rng;
 use nix::sys::signal::Signal;
@@ -75,8 +78,12 @@ impl Faults {
     /// Does what is due now.
     pub fn step(&mut self, world: &mut World) {
         let now = Instant::now();
-        let over: Vec<Part> =
-            self.broken.iter().filter(|(_, (_, until))| *until <= now).map(|(part, _)| *part).collect();
+        let over: Vec<Part> = self
+            .broken
+            .iter()
+            .filter(|(_, (_, until))| *until <= now)
+            .map(|(part, _)| *part)
+            .collect();
         over.into_iter().for_each(|part| self.mend(world, part));
         self.keep_alive(world);
         if now >= self.next && self.broken.len() < AT_ONCE {
@@ -97,7 +104,8 @@ impl Faults {
     /// Starts what has ended by itself.
     pub fn keep_alive(&mut self, world: &mut World) {
         for (index, controller) in world.controllers.iter_mut().enumerate() {
-            let is_killed = matches!(self.broken.get(&Part::Controller(index)), Some((Fault::Killed, _)));
+            let is_killed =
+                matches!(self.broken.get(&Part::Controller(index)), Some((Fault::Killed, _)));
             if is_killed || controller.runs() {
                 self.ended.remove(&index);
                 continue;
@@ -119,7 +127,8 @@ impl Faults {
             2 => Fault::CutOff,
             _ => Fault::Jumped(self.rng.i64(-JUMP..=JUMP)),
         };
-        // Two members that are away are all of etcd; that is allowed, and shall not be all that happens.
+        // Two members that are away are all of etcd; that is allowed, and shall not be all that
+        // happens.
         let members = self.broken.keys().filter(|part| matches!(part, Part::Member(_))).count();
         if matches!(part, Part::Member(_)) && members > 0 && self.rng.u32(..3) > 0 {
             return;
@@ -148,11 +157,15 @@ impl World {
                 self.controllers[index].clock.set(&format!("{by:+}"))
             }
             (Part::Agent(edge), Fault::Killed) => self.fabric.edges[edge].kill().unwrap(),
-            (Part::Agent(edge), Fault::Paused) => self.fabric.edges[edge].signal(Signal::SIGSTOP).unwrap(),
+            (Part::Agent(edge), Fault::Paused) => {
+                self.fabric.edges[edge].signal(Signal::SIGSTOP).unwrap()
+            }
             (Part::Agent(edge), Fault::CutOff) => self.wire(edge, false),
             (Part::Agent(edge), Fault::Jumped(by)) => self.agents[edge].set(&format!("{by:+}")),
             (Part::Member(index), Fault::Killed) => self.cluster.kill(index).unwrap(),
-            (Part::Member(index), Fault::Paused) => self.cluster.signal(index, Signal::SIGSTOP).unwrap(),
+            (Part::Member(index), Fault::Paused) => {
+                self.cluster.signal(index, Signal::SIGSTOP).unwrap()
+            }
             (Part::Member(index), Fault::CutOff | Fault::Jumped(_)) => {
                 self.cluster.wire(index, false).unwrap()
             }
@@ -166,11 +179,15 @@ impl World {
             (Part::Controller(index), Fault::CutOff) => self.controllers[index].wire(true),
             (Part::Controller(index), Fault::Jumped(_)) => self.controllers[index].clock.set("+0"),
             (Part::Agent(edge), Fault::Killed) => self.fabric.edges[edge].restart().unwrap(),
-            (Part::Agent(edge), Fault::Paused) => self.fabric.edges[edge].signal(Signal::SIGCONT).unwrap(),
+            (Part::Agent(edge), Fault::Paused) => {
+                self.fabric.edges[edge].signal(Signal::SIGCONT).unwrap()
+            }
             (Part::Agent(edge), Fault::CutOff) => self.wire(edge, true),
             (Part::Agent(edge), Fault::Jumped(_)) => self.agents[edge].set("+0"),
             (Part::Member(index), Fault::Killed) => self.cluster.run(index).unwrap(),
-            (Part::Member(index), Fault::Paused) => self.cluster.signal(index, Signal::SIGCONT).unwrap(),
+            (Part::Member(index), Fault::Paused) => {
+                self.cluster.signal(index, Signal::SIGCONT).unwrap()
+            }
             (Part::Member(index), Fault::CutOff | Fault::Jumped(_)) => {
                 self.cluster.wire(index, true).unwrap()
             }

@@ -3,17 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use sillon::audit;
-use sillon::dataplane::compile::{Device, compile};
-use sillon::dataplane::diff::{Op, diff};
-use sillon::dataplane::maps::Maps;
-use sillon::dataplane::pins::Pins;
-use sillon::dataplane::sizes::Sizes;
-use sillon::fabric::{Body, ConditionKind, Key, Kind, Revision, State, desired};
-use sillon::store::{Batch, Etcd, EtcdOptions, Snapshot, Store, Version};
+use sillon::{
+    audit,
+    dataplane::{
+        compile::{Device, compile},
+        diff::{Op, diff},
+        maps::Maps,
+        pins::Pins,
+        sizes::Sizes,
+    },
+    fabric::{Body, ConditionKind, Key, Kind, Revision, State, desired},
+    store::{Batch, Etcd, EtcdOptions, Snapshot, Store, Version},
+};
 
-use crate::load::{Asked, FIRST};
-use crate::world::{PREFIX, World};
+use crate::{
+    load::{Asked, FIRST},
+    world::{PREFIX, World},
+};
 
 /// What is in the store, and how it came about.
 pub struct Records {
@@ -34,8 +40,10 @@ pub async fn read(endpoints: Vec<String>) -> Records {
     }
     log.retain(|batch| batch.version <= snapshot.version);
     let objects = snapshot.entries.iter().filter(|(key, _)| !key.starts_with("meta/"));
-    let objects = objects.filter(|(key, _)| !key.starts_with(audit::PREFIX) && key != audit::TREE_KEY);
-    let objects = objects.map(|(key, value)| (key.parse().unwrap(), serde_json::from_str(value).unwrap()));
+    let objects =
+        objects.filter(|(key, _)| !key.starts_with(audit::PREFIX) && key != audit::TREE_KEY);
+    let objects =
+        objects.map(|(key, value)| (key.parse().unwrap(), serde_json::from_str(value).unwrap()));
     let state = State::from_objects(Revision(snapshot.version.0), objects).unwrap();
     Records { snapshot, log, state }
 }
@@ -56,7 +64,9 @@ pub fn unrest(state: &State) -> Vec<String> {
     for (key, object) in state.objects() {
         let is = |kind| object.conditions.get(&kind).is_some_and(|condition| condition.is);
         let is_at_rest = match object.body {
-            Body::Segment(_) => !attached.contains(&key.to_string()) || is(ConditionKind::Programmed),
+            Body::Segment(_) => {
+                !attached.contains(&key.to_string()) || is(ConditionKind::Programmed)
+            }
             Body::Attachment(_) => is(ConditionKind::Programmed),
             Body::Node(_) => is(ConditionKind::Verified),
             _ => true,
@@ -75,7 +85,10 @@ impl Records {
         let mut entries = BTreeMap::new();
         self.log.iter().for_each(|batch| entries.extend(batch.writes.clone()));
         let entries = entries.into_iter().filter_map(|(key, value)| Some((key, value?)));
-        assert!(self.snapshot.entries.iter().cloned().eq(entries), "the entries are not what the log says");
+        assert!(
+            self.snapshot.entries.iter().cloned().eq(entries),
+            "the entries are not what the log says"
+        );
     }
 
     /// The audit log is whole, and its checkpoint signed.
@@ -97,15 +110,19 @@ impl Records {
             let once: BTreeSet<u64> = numbers.iter().copied().collect();
             assert_eq!(once.len(), numbers.len(), "{key}: a change was made twice: {made:?}");
             let wanted: BTreeSet<u64> = asked.iter().filter_map(|asked| asked.number).collect();
-            let others: Vec<&u64> =
-                once.iter().filter(|number| **number >= FIRST && !wanted.contains(number)).collect();
+            let others: Vec<&u64> = once
+                .iter()
+                .filter(|number| **number >= FIRST && !wanted.contains(number))
+                .collect();
             assert!(others.is_empty(), "{key}: nobody asked for {others:?}");
             // What was acknowledged is there in the order in which it was asked for.
             let known: Vec<u64> =
                 asked.iter().filter(|asked| asked.is_known).filter_map(|it| it.number).collect();
-            let there: Vec<u64> = numbers.iter().copied().filter(|number| known.contains(number)).collect();
+            let there: Vec<u64> =
+                numbers.iter().copied().filter(|number| known.contains(number)).collect();
             assert_eq!(there, known, "{key}: what was acknowledged, and what is there of it");
-            let gone = asked.iter().filter(|asked| asked.is_known && asked.number.is_none()).count();
+            let gone =
+                asked.iter().filter(|asked| asked.is_known && asked.number.is_none()).count();
             let went = made.iter().filter(|made| made.is_none()).count();
             assert!(went >= gone, "{key}: {gone} removals were acknowledged, and {went} are there");
         }
@@ -114,7 +131,9 @@ impl Records {
     /// The numbers that an object had, one after the other; none where it went.
     fn made(&self, key: &str) -> Vec<Option<u64>> {
         let mut made = Vec::new();
-        for (_, value) in self.log.iter().flat_map(|batch| &batch.writes).filter(|(it, _)| it == key) {
+        for (_, value) in
+            self.log.iter().flat_map(|batch| &batch.writes).filter(|(it, _)| it == key)
+        {
             let number = value.as_ref().map(|value| number(&serde_json::from_str(value).unwrap()));
             if made.last() != Some(&number) {
                 made.push(number);
@@ -130,7 +149,8 @@ fn number(object: &Value) -> u64 {
     all.into_iter().find_map(Value::as_u64).unwrap_or(0)
 }
 
-/// What an edge's maps have that they should not, or have not, when they shall be what the state says.
+/// What an edge's maps have that they should not, or have not, when they shall be what the state
+/// says.
 pub fn difference(world: &World, edge: usize, state: &State) -> Vec<String> {
     let node = &world.fabric.edges[edge];
     let config = desired(state, &node.name().parse().unwrap()).unwrap();
@@ -152,7 +172,10 @@ pub fn difference(world: &World, edge: usize, state: &State) -> Vec<String> {
         let ops = diff(&there, &wanted);
         // As the agent judges drift: these are of ids that are given out, and of what is learned.
         let is_change = |op: &&Op| {
-            !matches!(op, Op::Barrier | Op::Forget | Op::PurgeFdb(_) | Op::PurgeBindings(_) | Op::SetNode(_))
+            !matches!(
+                op,
+                Op::Barrier | Op::Forget | Op::PurgeFdb(_) | Op::PurgeBindings(_) | Op::SetNode(_)
+            )
         };
         Ok(ops.iter().filter(is_change).map(|op| format!("{op:?}")).collect())
     };

@@ -1,19 +1,26 @@
 //! Changes by all roles at whichever controller, at random, and what each of them was answered.
 //!
-//! Each key has one who changes it, and each change a number of its own, so that what is in the store afterwards tells which change made it. A
-//! change goes by what was read before: one whose outcome is not known can be made later only as long as nothing else was.
+//! Each key has one who changes it, and each change a number of its own, so that what is in the
+//! store afterwards tells which change made it. A change goes by what was read before: one whose
+//! outcome is not known can be made later only as long as nothing else was.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use fastrand::Rng;
 use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::ask::{Answer, Asker, If};
-use crate::world::World;
+use crate::{
+    ask::{Answer, Asker, If},
+    world::World,
+};
 
 /// Between two changes of one.
 const PAUSES: std::ops::Range<u64> = 20..200;
@@ -51,14 +58,23 @@ pub struct Load {
 pub async fn build(world: &World) {
     let owner = Asker::new(world, "owner");
     let mut all = vec![
-        ("operators/alder", json!({"vnis": [[100, 199]], "ceiling": {"storm": {"broadcast": null}}})),
-        ("operators/birch", json!({"vnis": [[200, 299]], "ceiling": {"storm": {"broadcast": null}}})),
+        (
+            "operators/alder",
+            json!({"vnis": [[100, 199]], "ceiling": {"storm": {"broadcast": null}}}),
+        ),
+        (
+            "operators/birch",
+            json!({"vnis": [[200, 299]], "ceiling": {"storm": {"broadcast": null}}}),
+        ),
         ("nodes/edge1", json!({"vtep": ["10.99.0.1", "fd99::1"]})),
         ("nodes/edge2", json!({"vtep": ["10.99.0.2", "fd99::2"]})),
     ];
     for (port, role) in [("up0", "uplink"), ("p0", "access"), ("p1", "access"), ("p2", "access")] {
         for edge in ["edge1", "edge2"] {
-            all.push((Box::leak(format!("ports/{edge}/{port}").into_boxed_str()), json!({"role": role})));
+            all.push((
+                Box::leak(format!("ports/{edge}/{port}").into_boxed_str()),
+                json!({"role": role}),
+            ));
         }
     }
     let servers = [
@@ -69,17 +85,28 @@ pub async fn build(world: &World) {
         ("roam", "edge1/p2"),
     ];
     for (server, port) in servers {
-        all.push((Box::leak(format!("servers/{server}").into_boxed_str()), json!({"ports": [port]})));
+        all.push((
+            Box::leak(format!("servers/{server}").into_boxed_str()),
+            json!({"ports": [port]}),
+        ));
     }
-    for (lease, server) in
-        [("alder/a1", "a1"), ("alder/a2", "a2"), ("birch/b1", "b1"), ("birch/b2", "b2"), ("alder/r0", "roam")]
-    {
-        all.push((Box::leak(format!("leases/{lease}").into_boxed_str()), json!({"server": server})));
+    for (lease, server) in [
+        ("alder/a1", "a1"),
+        ("alder/a2", "a2"),
+        ("birch/b1", "b1"),
+        ("birch/b2", "b2"),
+        ("alder/r0", "roam"),
+    ] {
+        all.push((
+            Box::leak(format!("leases/{lease}").into_boxed_str()),
+            json!({"server": server}),
+        ));
     }
     for (path, spec) in all {
         done(&owner, Method::PUT, path, Some(json!({ "spec": spec }))).await;
     }
-    for (operator, servers) in [("alder", ["a1", "a2", "r0"].as_slice()), ("birch", &["b1", "b2"])] {
+    for (operator, servers) in [("alder", ["a1", "a2", "r0"].as_slice()), ("birch", &["b1", "b2"])]
+    {
         let asker = Asker::new(world, &format!("operator-{operator}"));
         for server in servers {
             done(&asker, Method::POST, &format!("leases/{operator}/{server}/accept"), None).await;
@@ -108,7 +135,8 @@ async fn done(asker: &Asker, method: Method, path: &str, body: Option<Value>) {
 pub async fn run(load: &Load, world: &[Asker; 4], seed: u64) {
     let [owner, alder, birch, auditor] = world;
     let rng = |index: u64| Rng::with_seed(seed.wrapping_mul(31).wrapping_add(index));
-    let segments = |operator: &str| vec![format!("segment/{operator}/s0"), format!("segment/{operator}/s1")];
+    let segments =
+        |operator: &str| vec![format!("segment/{operator}/s0"), format!("segment/{operator}/s1")];
     let attachments = |operator: &str| {
         ["e1", "e2", "x1", "x2"].map(|name| format!("attachment/{operator}/{name}")).to_vec()
     };
@@ -125,7 +153,8 @@ pub async fn run(load: &Load, world: &[Asker; 4], seed: u64) {
         changer.run()
     });
     let roaming = [(alder, "alder"), (birch, "birch")].into_iter().zip(10..);
-    let roaming = roaming.map(|((asker, operator), index)| take_offers(load, asker, operator, rng(index)));
+    let roaming =
+        roaming.map(|((asker, operator), index)| take_offers(load, asker, operator, rng(index)));
     tokio::join!(
         join_all(changing),
         join_all(roaming),
@@ -150,7 +179,11 @@ impl Load {
             Answer::Nobody => &self.unheard,
             Answer::Done { .. } | Answer::Unknown(_) => {
                 let is_known = matches!(answer, Answer::Done { .. });
-                return self.asked.lock().unwrap().push(Asked { key: key.to_owned(), number, is_known });
+                return self.asked.lock().unwrap().push(Asked {
+                    key: key.to_owned(),
+                    number,
+                    is_known,
+                });
             }
         };
         counted.fetch_add(1, Ordering::Relaxed);
@@ -185,14 +218,16 @@ impl Changer<'_> {
                 Answer::Refused { status: 404, .. } => If::Absent,
                 _ => continue,
             };
-            let goes =
-                key.starts_with("attachment/") && matches!(condition, If::Tag(_)) && self.rng.u32(..4) == 0;
+            let goes = key.starts_with("attachment/")
+                && matches!(condition, If::Tag(_))
+                && self.rng.u32(..4) == 0;
             let number = (!goes).then(|| self.load.number());
             let (method, body) = match number {
                 None => (Method::DELETE, None),
                 Some(number) => (Method::PUT, Some(json!({ "spec": self.spec(&key, number) }))),
             };
-            let answer = self.asker.ask(self.rng.usize(..3), (method, &path(&key)), &condition, body).await;
+            let answer =
+                self.asker.ask(self.rng.usize(..3), (method, &path(&key)), &condition, body).await;
             self.load.note(&key, number, &answer);
         }
     }
@@ -241,7 +276,10 @@ async fn take_offers(load: &Load, asker: &Asker, operator: &str, mut rng: Rng) {
                 let _ = asker.ask(rng.usize(..3), (Method::POST, &path), &If::Any, None).await;
             }
         }
-        if !matches!(asker.get(rng.usize(..3), &path(&key)).await, Answer::Refused { status: 404, .. }) {
+        if !matches!(
+            asker.get(rng.usize(..3), &path(&key)).await,
+            Answer::Refused { status: 404, .. }
+        ) {
             continue;
         }
         let number = load.number();
@@ -257,7 +295,8 @@ async fn hand_over(load: &Load, owner: &Asker, mut rng: Rng) {
     let mut last = tokio::time::Instant::now();
     while load.goes_on() {
         pause(&mut rng).await;
-        let Answer::Done { json, .. } = owner.get(rng.usize(..3), "leases?server=roam&limit=1000").await
+        let Answer::Done { json, .. } =
+            owner.get(rng.usize(..3), "leases?server=roam&limit=1000").await
         else {
             continue;
         };
@@ -271,13 +310,17 @@ async fn hand_over(load: &Load, owner: &Asker, mut rng: Rng) {
             let path = format!("leases/{}", name(lease));
             let _ = owner.ask(rng.usize(..3), (Method::DELETE, &path), &If::Any, None).await;
         }
-        let holder =
-            leases.iter().find(|lease| lease["status"]["state"] == "active").map(|lease| name(lease));
+        let holder = leases
+            .iter()
+            .find(|lease| lease["status"]["state"] == "active")
+            .map(|lease| name(lease));
         let Some(holder) = holder.filter(|_| last.elapsed() > TRANSFER) else { continue };
         last = tokio::time::Instant::now();
         let to = if holder.starts_with("alder") { "birch" } else { "alder" };
         let body = Some(json!({ "to": format!("lease/{to}/r{}", load.number()) }));
-        let answer = owner.ask(rng.usize(..3), (Method::POST, "servers/roam/transfer"), &If::Any, body).await;
+        let answer = owner
+            .ask(rng.usize(..3), (Method::POST, "servers/roam/transfer"), &If::Any, body)
+            .await;
         if matches!(answer, Answer::Done { .. } | Answer::Unknown(_)) {
             load.transfers.fetch_add(1, Ordering::Relaxed);
         }
@@ -306,7 +349,9 @@ async fn forbidden(load: &Load, (alder, auditor): (&Asker, &Asker), mut rng: Rng
                 load.wrong.lock().unwrap().push(format!("{method} {path}: {json}"));
             }
         }
-        let Answer::Done { json, .. } = auditor.get(rng.usize(..3), "operators").await else { continue };
+        let Answer::Done { json, .. } = auditor.get(rng.usize(..3), "operators").await else {
+            continue;
+        };
         if json["items"].as_array().is_none_or(|all| all.len() != 2) {
             load.wrong.lock().unwrap().push(format!("an auditor sees {json}"));
         }

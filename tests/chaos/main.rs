@@ -1,7 +1,9 @@
-//! Several controllers on etcd, with nodes that have real dataplanes: what happens when one of them dies or hangs, and what is left when all kinds of
-//! parts are killed, paused, cut off and given another time at random, under changes by all roles.
+//! Several controllers on etcd, with nodes that have real dataplanes: what happens when one of them
+//! dies or hangs, and what is left when all kinds of parts are killed, paused, cut off and given
+//! another time at random, under changes by all roles.
 //!
-//! The random part runs for `SILLON_CHAOS_SECONDS`, with what `SILLON_CHAOS_SEED` makes: `cargo xtask chaos --time 10m --seed N`.
+//! The random part runs for `SILLON_CHAOS_SECONDS`, with what `SILLON_CHAOS_SEED` makes: `cargo
+//! xtask chaos --time 10m --seed N`.
 // clippy allows `unwrap` in test functions by itself, but not in their helpers.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -16,17 +18,21 @@ mod load;
 mod several;
 mod world;
 
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use sillon_rig::Netns;
 
-use crate::ask::Asker;
-use crate::captures::{ALDER, BIRCH, Captures};
-use crate::faults::Faults;
-use crate::judge::{difference, read, unrest};
-use crate::load::Load;
-use crate::world::{PATIENCE, World};
+use crate::{
+    ask::Asker,
+    captures::{ALDER, BIRCH, Captures},
+    faults::Faults,
+    judge::{difference, read, unrest},
+    load::Load,
+    world::{PATIENCE, World},
+};
 
 /// How long the random part is, if nobody says how long.
 const SECONDS: u64 = 40;
@@ -41,7 +47,9 @@ fn in_hub<T: Send>(hub: &Netns, work: impl AsyncFnOnce() -> T + Send) -> T {
 }
 
 fn from_environment(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is {text:?}")))
+    std::env::var(name)
+        .ok()
+        .map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is {text:?}")))
 }
 
 #[test]
@@ -55,8 +63,8 @@ fn whatever_breaks_nothing_acknowledged_is_lost_and_no_frame_crosses() {
     world.fabric.edges.iter_mut().for_each(|edge| edge.restart().unwrap());
 
     let load = Load::default();
-    let askers =
-        ["owner", "operator-alder", "operator-birch", "auditor"].map(|stem| Asker::new(&world, stem));
+    let askers = ["owner", "operator-alder", "operator-birch", "auditor"]
+        .map(|stem| Asker::new(&world, stem));
     let captures = Captures::start(&world.hosts);
     let mut faults = Faults::new(seed);
     std::thread::scope(|scope| {
@@ -89,7 +97,8 @@ fn whatever_breaks_nothing_acknowledged_is_lost_and_no_frame_crosses() {
     println!("at rest after {:.1?}", began.elapsed());
     let heard = captures.stop();
 
-    let (asked, transfers) = (load.asked.into_inner().unwrap(), load.transfers.load(Ordering::Relaxed));
+    let (asked, transfers) =
+        (load.asked.into_inner().unwrap(), load.transfers.load(Ordering::Relaxed));
     let entries = records.is_audited(&world);
     println!("{} commits, {entries} audit entries; broken: {:?}", records.log.len(), faults.counts);
     let known = asked.iter().filter(|asked| asked.is_known).count();
@@ -115,7 +124,10 @@ fn whatever_breaks_nothing_acknowledged_is_lost_and_no_frame_crosses() {
     assert!(known as u64 > time.as_secs(), "that is no load");
     for hosts in [ALDER, BIRCH] {
         let at = |host: u8| &heard[usize::from(host) - 1];
-        assert!(at(hosts[1]).iter().any(|(from, _)| *from == hosts[0]), "{hosts:?} never heard each other");
+        assert!(
+            at(hosts[1]).iter().any(|(from, _)| *from == hosts[0]),
+            "{hosts:?} never heard each other"
+        );
     }
 }
 

@@ -6,11 +6,13 @@ use nix::sys::signal::Signal;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::ask::{Answer, Asker, If};
-use crate::in_hub;
-use crate::judge::{read, unrest};
-use crate::load;
-use crate::world::{PATIENCE, World, soon};
+use crate::{
+    ask::{Answer, Asker, If},
+    in_hub,
+    judge::{read, unrest},
+    load,
+    world::{PATIENCE, World, soon},
+};
 
 /// How soon the survivors have to go on.
 const SOON: Duration = Duration::from_secs(5);
@@ -32,7 +34,13 @@ fn world() -> World {
     world
 }
 
-async fn does(asker: &Asker, controller: usize, method: Method, path: &str, spec: serde_json::Value) {
+async fn does(
+    asker: &Asker,
+    controller: usize,
+    method: Method,
+    path: &str,
+    spec: serde_json::Value,
+) {
     let body = Some(json!({ "spec": spec }));
     let answer = asker.ask(controller, (method, path), &If::Any, body).await;
     assert!(matches!(answer, Answer::Done { .. }), "{path}: {answer:?}");
@@ -62,7 +70,8 @@ fn successor(world: &World, term: u64) -> usize {
     leader(world).0
 }
 
-/// Attaches alder's two servers at a controller under one more tag, and no longer under the one before.
+/// Attaches alder's two servers at a controller under one more tag, and no longer under the one
+/// before.
 fn tag(world: &World, controller: usize, vid: usize) {
     in_hub(world.cluster.hub(), async || {
         let alder = Asker::new(world, "operator-alder");
@@ -144,5 +153,9 @@ fn a_leader_that_was_paused_wakes_up_and_neither_writes_nor_serves_as_one() {
     after.is_audited(&world);
     assert!(after.log.starts_with(&before.log), "what was there has changed");
     assert_eq!(leader(&world).0, next);
-    assert!(world.controllers[old].log().contains("no longer leads"), "{}", world.controllers[old].log());
+    assert!(
+        world.controllers[old].log().contains("no longer leads"),
+        "{}",
+        world.controllers[old].log()
+    );
 }

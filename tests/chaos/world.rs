@@ -1,4 +1,5 @@
-//! Three controllers on three members of etcd, and two edges with real dataplanes and three hosts each; all in namespaces of their own.
+//! Three controllers on three members of etcd, and two edges with real dataplanes and three hosts
+//! each; all in namespaces of their own.
 //!
 //! ```text
 //!           etcd0  etcd1  etcd2
@@ -8,24 +9,30 @@
 //!  controller 0  1   2   edge1 ─── edge2      (the underlay is not of this)
 //!                      p0 p1 p2   p0 p1 p2
 //! ```
-//! Port p0 of each edge faces a server of alder's, p1 one of birch's, p2 of edge1 one that goes from one to the other, and p2 of edge2 none.
+//! Port p0 of each edge faces a server of alder's, p1 one of birch's, p2 of edge1 one that goes
+//! from one to the other, and p2 of edge2 none.
 
-use std::fs;
-use std::io::{BufRead, BufReader};
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    process::{Child, Stdio},
+    time::{Duration, Instant},
+};
 
 use jiff::{SignedDuration, Timestamp};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use sillon::audit::{Signer, VerifierKey};
-use sillon::pki::{Directory, Lifetime, Wanted};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use sillon::{
+    audit::{Signer, VerifierKey},
+    pki::{Directory, Lifetime, Wanted},
+};
 use sillon_rig::{EtcdCluster, Fabric, Netns, Underlay, Wire};
 
-use crate::clock::Clock;
-use crate::common;
+use crate::{clock::Clock, common};
 
 /// Longer than anything here takes on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -107,13 +114,17 @@ impl World {
         let issued = Timestamp::now() - ISSUED_AGO;
         let fabric = "chaos".parse().unwrap();
         let mut ca = Directory::init(&self.path("pki"), &fabric, issued, Lifetime::CA).unwrap();
-        let subjects = ["node/edge1", "node/edge2", "owner", "operator/alder", "operator/birch", "auditor"];
-        let controllers = (0..3).map(|index| (format!("controller/c{index}"), vec![address(index)]));
+        let subjects =
+            ["node/edge1", "node/edge2", "owner", "operator/alder", "operator/birch", "auditor"];
+        let controllers =
+            (0..3).map(|index| (format!("controller/c{index}"), vec![address(index)]));
         let others = subjects.map(|subject| (subject.to_owned(), Vec::new()));
         for (subject, names) in controllers.chain(others) {
             let subject: sillon::pki::Subject = subject.parse().unwrap();
             let stem = subject.file_stem();
-            let made = ca.issue(&Wanted { subject, names, lifetime: None, request: None }, issued).unwrap();
+            let made = ca
+                .issue(&Wanted { subject, names, lifetime: None, request: None }, issued)
+                .unwrap();
             fs::write(self.path(&format!("{stem}.crt")), made.certificate).unwrap();
             let key = self.path(&format!("{stem}.key"));
             fs::write(&key, made.key.unwrap()).unwrap();
@@ -127,7 +138,10 @@ impl World {
         hub.join(&format!("c{index}"), &netns, "eth0", 1500).unwrap();
         hub.ip(&format!("addr add 10.8.{index}.1/24 dev c{index}")).unwrap();
         netns
-            .ip(&format!("addr add {}/24 dev eth0\nroute add default via 10.8.{index}.1", address(index)))
+            .ip(&format!(
+                "addr add {}/24 dev eth0\nroute add default via 10.8.{index}.1",
+                address(index)
+            ))
             .unwrap();
         let endpoints = self.cluster.endpoints().join(",");
         let (agents, api) = PORTS;
@@ -136,7 +150,8 @@ impl World {
         );
         let file = self.path(&format!("controller{index}.toml"));
         fs::write(&file, text).unwrap();
-        let (environment, log) = (clock.environment(), self.path(&format!("controller{index}.log")));
+        let (environment, log) =
+            (clock.environment(), self.path(&format!("controller{index}.log")));
         Controller { index, netns, hub, process: None, clock, environment, file, log }
     }
 
@@ -160,8 +175,9 @@ impl World {
             node.environment = clock.environment();
             hub.join(&name, &node.netns, "mgmt0", 1500).unwrap();
             hub.ip(&format!("addr add 10.9.{edge}.1/24 dev {name}")).unwrap();
-            let lines =
-                format!("addr add 10.9.{edge}.2/24 dev mgmt0\nroute add 10.8.0.0/16 via 10.9.{edge}.1");
+            let lines = format!(
+                "addr add 10.9.{edge}.2/24 dev mgmt0\nroute add 10.8.0.0/16 via 10.9.{edge}.1"
+            );
             node.netns.ip(&lines).unwrap();
             self.agents.push(clock);
         }
@@ -169,7 +185,8 @@ impl World {
 
     /// Where agents find the controllers.
     fn urls(&self) -> String {
-        let all = (0..self.controllers.len()).map(|index| format!("https://{}:{}", address(index), PORTS.0));
+        let all = (0..self.controllers.len())
+            .map(|index| format!("https://{}:{}", address(index), PORTS.0));
         all.collect::<Vec<_>>().join(",")
     }
 

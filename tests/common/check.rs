@@ -1,4 +1,5 @@
-//! What the tests of `sillon check` share: the real binary on a file, its exit code and what it says.
+//! What the tests of `sillon check` share: the real binary on a file, its exit code and what it
+//! says.
 
 #![allow(dead_code, reason = "each test file takes what it needs")]
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]

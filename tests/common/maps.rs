@@ -24,7 +24,9 @@ pub fn opened<M: TryFrom<Map, Error = MapError>>(name: &str) -> M {
 
 /// All that is in a hash.
 pub fn entries<K: Pod + Send, V: Pod + Send>(node: &Node, name: &str) -> Vec<(K, V)> {
-    node.netns.enter(|| Ok(opened::<HashMap<_, K, V>>(name).iter().collect::<Result<_, _>>()?)).unwrap()
+    node.netns
+        .enter(|| Ok(opened::<HashMap<_, K, V>>(name).iter().collect::<Result<_, _>>()?))
+        .unwrap()
 }
 
 /// One element of an array.
@@ -41,7 +43,8 @@ pub fn verified(node: &Node) -> Value {
     report
 }
 
-/// The violation of a map that was written to: what it is about, a part of what is said, and the operators.
+/// The violation of a map that was written to: what it is about, a part of what is said, and the
+/// operators.
 #[track_caller]
 pub fn expect(node: &Node, of: &str, words: &str, operators: &[&str]) {
     let report = verified(node);

@@ -56,7 +56,12 @@ pub fn v6(number: u8) -> IpAddr {
 
 /// A datagram from one host to another that says `payload`.
 pub fn datagram(from: u8, to: [u8; 6], payload: &str) -> Frame {
-    Frame::udp(Macs { from: mac(from), to }, (v4(from), v4(to[5])), (4000, 4001), payload.as_bytes())
+    Frame::udp(
+        Macs { from: mac(from), to },
+        (v4(from), v4(to[5])),
+        (4000, 4001),
+        payload.as_bytes(),
+    )
 }
 
 /// Whether a frame that says `payload` comes.
@@ -69,7 +74,8 @@ pub fn stays_away(wire: &Wire, payload: &str) -> bool {
     wire.expect(SILENCE, |frame| frame.contains(payload.as_bytes())).unwrap().is_none()
 }
 
-/// Whether `is_so` becomes true in time. For what happens in another process, and has no event that a test could wait for.
+/// Whether `is_so` becomes true in time. For what happens in another process, and has no event that
+/// a test could wait for.
 pub fn soon(mut is_so: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + PATIENCE;
     while Instant::now() < end {
@@ -81,7 +87,8 @@ pub fn soon(mut is_so: impl FnMut() -> bool) -> bool {
     false
 }
 
-/// How many frames of a stream are sent before something happens, and how many after that: more than any test asks for.
+/// How many frames of a stream are sent before something happens, and how many after that: more
+/// than any test asks for.
 pub const AROUND: u32 = 300;
 
 /// What became of a stream of numbered frames.
@@ -95,8 +102,8 @@ pub struct Stream {
     pub doubled: usize,
 }
 
-/// Sends numbered frames to `to`, some 5000 in a second, while `during` runs, and [`AROUND`] before and as many after it, however long a busy machine takes
-/// for that; `arrives` is the far end.
+/// Sends numbered frames to `to`, some 5000 in a second, while `during` runs, and [`AROUND`] before
+/// and as many after it, however long a busy machine takes for that; `arrives` is the far end.
 pub fn stream(from: &Wire, to: [u8; 6], arrives: &Wire, during: impl FnOnce()) -> Stream {
     const PACE: Duration = Duration::from_micros(200);
     let sent = AtomicU32::new(0);

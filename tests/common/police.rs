@@ -1,7 +1,9 @@
-//! What the tests of bandwidth profiles share: profiles, offering more than fits, and holding what was admitted against the clock.
+//! What the tests of bandwidth profiles share: profiles, offering more than fits, and holding what
+//! was admitted against the clock.
 //!
-//! Offered is far more than fits, by running the node's own program on copies of a frame (`sillon_rig::Runner`); admitted is what the
-//! programs count as green and yellow. What is asserted on is measured in the run: bytes, and the time that they took.
+//! Offered is far more than fits, by running the node's own program on copies of a frame
+//! (`sillon_rig::Runner`); admitted is what the programs count as green and yellow. What is
+//! asserted on is measured in the run: bytes, and the time that they took.
 
 #![allow(dead_code, reason = "each test file takes what it needs")]
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
@@ -25,7 +27,8 @@ pub const REDIRECTED: u32 = 4;
 /// What `show guards` says of a direction of the attachment `port encap`.
 pub fn colours(node: &Node, port: &str, encap: &str, direction: &str) -> Value {
     let guards = node.show("guards").unwrap();
-    let guard = guards.iter().find(|guard| guard["port"] == port && guard["encap"] == encap).unwrap();
+    let guard =
+        guards.iter().find(|guard| guard["port"] == port && guard["encap"] == encap).unwrap();
     guard[direction].clone()
 }
 
@@ -46,11 +49,17 @@ pub fn frame(bytes: usize) -> Vec<u8> {
 
 /// A profile with one bucket of so many bit/s and bytes.
 pub fn committed(file: NodeFile, name: &str, cir: u64, cbs: u64) -> NodeFile {
-    file.profile(name).key("cir", format_args!("\"{cir} bit/s\"")).key("cbs", format_args!("\"{cbs} B\""))
+    file.profile(name)
+        .key("cir", format_args!("\"{cir} bit/s\""))
+        .key("cbs", format_args!("\"{cbs} B\""))
 }
 
 /// A line over two untagged ports of one node; `keys` are of the attachment of the first.
-pub fn line(fabric: &Fabric, profiles: impl Fn(NodeFile) -> NodeFile, keys: &[(&str, &str)]) -> NodeFile {
+pub fn line(
+    fabric: &Fabric,
+    profiles: impl Fn(NodeFile) -> NodeFile,
+    keys: &[(&str, &str)],
+) -> NodeFile {
     let file = profiles(fabric.file(0).port("p0", "access").port("p1", "access"));
     let file = file.segment("alder-line", 100, "line", &[]).attach("alder-line", "p1", "untagged");
     let file = file.attach("alder-line", "p0", "untagged");
@@ -60,7 +69,11 @@ pub fn line(fabric: &Fabric, profiles: impl Fn(NodeFile) -> NodeFile, keys: &[(&
 /// Starts the node, or has it change.
 pub fn apply(fabric: &mut Fabric, file: &NodeFile) {
     let node = &mut fabric.edges[0];
-    if node.agent().is_none() { node.start(file).unwrap() } else { drop(node.reload(file).unwrap()) }
+    if node.agent().is_none() {
+        node.start(file).unwrap()
+    } else {
+        drop(node.reload(file).unwrap())
+    }
 }
 
 /// What was offered, in runs of some frames each.
@@ -72,7 +85,8 @@ pub struct Offered {
     pub first: (Instant, Instant),
     /// When the last run began and ended.
     pub last: (Instant, Instant),
-    /// The longest time between the ends of two runs: in it, the machine may have done something else.
+    /// The longest time between the ends of two runs: in it, the machine may have done something
+    /// else.
     pub pause: Duration,
 }
 
@@ -97,14 +111,22 @@ pub fn offer(runner: &Runner, cpu: usize, frame: &[u8], how_long: Duration) -> O
     runner.on_cpu(cpu, offer).unwrap()
 }
 
-/// Whether `admitted` bytes are what a full bucket and the rate make in the time: at most all of it, at least that in which it
-/// is certain that frames were offered.
+/// Whether `admitted` bytes are what a full bucket and the rate make in the time: at most all of
+/// it, at least that in which it is certain that frames were offered.
 pub fn assert_rate(admitted: u64, (bits, burst): (u64, u64), offered: &Offered, what: &str) {
-    let ratio = |time: Duration| (admitted as f64 - burst as f64) / (bits as f64 / 8.0 * time.as_secs_f64());
+    let ratio = |time: Duration| {
+        (admitted as f64 - burst as f64) / (bits as f64 / 8.0 * time.as_secs_f64())
+    };
     let most = ratio(offered.last.0.saturating_duration_since(offered.first.1));
     let least = ratio(offered.last.1 - offered.first.0);
-    println!("{what}: {least:.4} to {most:.4} of {bits} bit/s admitted, in {} frames", offered.frames);
-    assert!(least < 1.0 + TOLERANCE && most > 1.0 - TOLERANCE, "{what}: {least} to {most} of {bits} bit/s");
+    println!(
+        "{what}: {least:.4} to {most:.4} of {bits} bit/s admitted, in {} frames",
+        offered.frames
+    );
+    assert!(
+        least < 1.0 + TOLERANCE && most > 1.0 - TOLERANCE,
+        "{what}: {least} to {most} of {bits} bit/s"
+    );
 }
 
 /// Two ports of the first edge with a host each.

@@ -1,19 +1,25 @@
 //! Addresses that one node learned, on the others.
 //!
-//! Each edge has one more of alder's attachments on its p0, tagged: a host there is one that a neighbour talks to without anybody else hearing it.
+//! Each edge has one more of alder's attachments on its p0, tagged: a host there is one that a
+//! neighbour talks to without anybody else hearing it.
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
-use sillon::dataplane::maps::Maps;
-use sillon::dataplane::pins::Pins;
+use sillon::dataplane::{maps::Maps, pins::Pins};
 use sillon_abi::{FdbEntry, Mac};
-use sillon_rig::Frame;
-use sillon_rig::frame::{BROADCAST, Macs, Tag};
+use sillon_rig::{
+    Frame,
+    frame::{BROADCAST, Macs, Tag},
+};
 
-use crate::common::{comes, datagram, mac, stays_away};
-use crate::nodes::World;
-use crate::site::{PATIENCE, attach, lan, put};
+use crate::{
+    common::{comes, datagram, mac, stays_away},
+    nodes::World,
+    site::{PATIENCE, attach, lan, put},
+};
 
 pub const TAG: Tag = Tag::c(5);
 
@@ -122,7 +128,8 @@ fn a_move_is_known_to_the_other_node_at_once() {
     }
     took.sort_unstable();
     println!("moves: median {:?}, worst {:?}", took[10], took[19]);
-    // What it would take to be found by looking through the FDB is far longer; the machine may be busy.
+    // What it would take to be found by looking through the FDB is far longer; the machine may be
+    // busy.
     assert!(took[10] < Duration::from_millis(500), "{took:?}");
     verified(&world);
 }
@@ -138,7 +145,8 @@ fn one_operators_flood_of_addresses_does_not_hold_up_the_others() {
     world.hosts[2].send(&datagram(13, BROADCAST, "neighbour").tagged(&[TAG])).unwrap();
     until("13 is known", || is_remote(&world, 1, "birch.lan", 13) == Some(false));
     // An attachment has 64 addresses, unless more is asked for.
-    let many = r#"{"segment":"lan","port":"edge2/p1","encap":"untagged","guards":{"mac_limit":1000}}"#;
+    let many =
+        r#"{"segment":"lan","port":"edge2/p1","encap":"untagged","guards":{"mac_limit":1000}}"#;
     world.does(vec![put("attachment/birch/b3", many)]);
     world.is_programmed(&["attachment/birch/b3"]);
     (0..1000).for_each(flood);

@@ -1,16 +1,21 @@
-//! IP addresses that one node has heard, on the others: what the edge answers for servers that it never heard itself.
+//! IP addresses that one node has heard, on the others: what the edge answers for servers that it
+//! never heard itself.
 
-use std::collections::BTreeMap;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    thread,
+    time::{Duration, Instant},
+};
 
 use sillon_rig::frame::Macs;
 
-use crate::addresses::{TAG, is_remote, until, verified, world};
-use crate::common::{PATIENCE, SILENCE, datagram, mac};
-use crate::frames::*;
-use crate::nodes::World;
-use crate::site::put;
+use crate::{
+    addresses::{TAG, is_remote, until, verified, world},
+    common::{PATIENCE, SILENCE, datagram, mac},
+    frames::*,
+    nodes::World,
+    site::put,
+};
 
 const SUPPRESS: &str = r#","suppress":true"#;
 
@@ -85,7 +90,9 @@ fn the_last_claim_counts_on_both_nodes() {
         claims(&world, edge, host, 7);
         let owner = |at: u8| known(&world, at.into(), "alder.lan").remove(&ip4(7).to_string());
         let mac = sillon_abi::Mac::new(mac(host)).to_string();
-        until("the other edge knows whose it is", || owner(1 - edge).is_some_and(|(is, _)| is == mac));
+        until("the other edge knows whose it is", || {
+            owner(1 - edge).is_some_and(|(is, _)| is == mac)
+        });
         let (there, at) = owner(edge).unwrap();
         assert_eq!((there, at.starts_with("p0")), (mac, true), "{at}");
     }

@@ -1,17 +1,23 @@
 //! `sillon controller`, as a process.
 
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use sillon::protocol::Parts;
 use tokio::time::timeout;
 use tonic::Code;
 
-use crate::site::{PATIENCE, Running, Site, attach, lan, leased};
-use crate::stream::hello;
+use crate::{
+    site::{PATIENCE, Running, Site, attach, lan, leased},
+    stream::hello,
+};
 
 const FILE: &str = "name = \"one\"\nstore = \"fabric.db\"\n[agents]\nlisten = [\"127.0.0.1:0\"]\n[tls]\ncertificate = \"controller-one.crt\"\nkey = \"controller-one.key\"\nroots = [\"pki/ca.crt\"]\nrevocations = [\"pki/crl.pem\"]\n";
 
@@ -39,7 +45,8 @@ fn start(site: &Site) -> (Process, SocketAddr) {
     let mut process = Process(command(site).spawn().unwrap());
     let mut line = String::new();
     BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let at = line.strip_prefix("ready: controller one, agents at ").unwrap_or_else(|| panic!("{line}"));
+    let at =
+        line.strip_prefix("ready: controller one, agents at ").unwrap_or_else(|| panic!("{line}"));
     let at = at.trim().parse().unwrap();
     (process, at)
 }
@@ -75,7 +82,8 @@ fn with_rights(dir: &std::path::Path, rights: u32) -> Vec<String> {
 fn a_controllers_files_are_its_users_alone_whoever_starts_it_and_stay_so() {
     let site = Site::new(&["127.0.0.1"]);
     std::fs::create_dir(site.path("own")).unwrap();
-    std::fs::write(site.path("controller.toml"), FILE.replace("fabric.db", "own/fabric.db")).unwrap();
+    std::fs::write(site.path("controller.toml"), FILE.replace("fabric.db", "own/fabric.db"))
+        .unwrap();
     // One from before is closed, too, but to a group that somebody gave it to.
     for old in [false, true] {
         if old {
@@ -85,7 +93,8 @@ fn a_controllers_files_are_its_users_alone_whoever_starts_it_and_stay_so() {
         let mut command = Command::new("sh");
         command.args(["-c", "umask 000; exec \"$0\" controller --config \"$1\""]);
         command.arg(env!("CARGO_BIN_EXE_sillon")).arg(site.path("controller.toml"));
-        let mut process = Process(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap());
+        let mut process =
+            Process(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap());
         let mut line = String::new();
         BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert!(line.starts_with("ready: "), "{line}");
@@ -100,7 +109,8 @@ fn a_secret_that_others_may_read_is_refused_as_a_key_is() {
     let site = Site::new(&["127.0.0.1"]);
     let (api, audit) = (site.path("api.secret"), site.path("audit.key"));
     std::fs::write(&api, [7; 32]).unwrap();
-    std::fs::write(&audit, sillon::audit::Signer::generate("north").unwrap().to_pem().unwrap()).unwrap();
+    std::fs::write(&audit, sillon::audit::Signer::generate("north").unwrap().to_pem().unwrap())
+        .unwrap();
     let parts = "[api]\nlisten = [\"127.0.0.1:0\"]\nsecret = \"api.secret\"\n[audit]\nname = \"north\"\nkey = \"audit.key\"\n";
     std::fs::write(site.path("controller.toml"), format!("{FILE}{parts}")).unwrap();
     let chmod = |path, mode| {
@@ -150,7 +160,12 @@ async fn a_controller_that_is_killed_serves_the_same_again_and_one_that_is_ended
     let mut agent = hello(at, &tls, "edge1", parts.clone()).await.unwrap();
     let again = agent.next().await;
     assert!(again.parts.is_empty() && again.digest == parts.digest());
-    assert!(again.term > first.term && again.revision >= first.revision, "{} {}", again.term, first.term);
+    assert!(
+        again.term > first.term && again.revision >= first.revision,
+        "{} {}",
+        again.term,
+        first.term
+    );
     kill(Pid::from_raw(i32::try_from(process.0.id()).unwrap()), Signal::SIGTERM).unwrap();
     let ended = timeout(PATIENCE, agent.updates.message()).await.unwrap();
     assert!(ended.is_err_and(|status| status.code() == Code::Unavailable));

@@ -1,16 +1,18 @@
 //! What the attachments of real nodes count, at the controller.
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
-use sillon::controller::counters::Counters;
-use sillon::fabric::Key;
-use sillon_rig::Frame;
-use sillon_rig::frame::Macs;
+use sillon::{controller::counters::Counters, fabric::Key};
+use sillon_rig::{Frame, frame::Macs};
 
-use crate::common::{comes, datagram, mac};
-use crate::nodes::World;
-use crate::site::{PATIENCE, attach, delete, owned, put};
+use crate::{
+    common::{comes, datagram, mac},
+    nodes::World,
+    site::{PATIENCE, attach, delete, owned, put},
+};
 
 fn counters(world: &World, name: &str) -> Option<Counters> {
     world.at(async |running| {
@@ -52,8 +54,9 @@ fn what_an_attachment_carries_and_drops_is_told_and_no_commit_is_made_for_it() {
         world.hosts[0].send(&Frame::ethertype(macs, 0x88b5, b"dropped")).unwrap();
     }
     let dropped = |now: &Counters, reason: &str| now.dropped.get(reason).copied().unwrap_or(0);
-    let now =
-        until(&world, "a1", |now| now.in_frames >= first.in_frames + 10 && dropped(now, "source-group") == 2);
+    let now = until(&world, "a1", |now| {
+        now.in_frames >= first.in_frames + 10 && dropped(now, "source-group") == 2
+    });
     assert!(now.in_bytes >= first.in_bytes + 10 * 50 && now.at > first.at, "{first:?} {now:?}");
     assert!(dropped(&now, "link-local-control") >= 1, "{now:?}");
     until(&world, "a2", |other| other.out_frames >= 10);
@@ -84,9 +87,11 @@ fn what_a_profile_made_of_frames_and_how_many_addresses_there_are_is_told() {
     world.greet();
     let plain = until(&world, "a1", |now| now.macs.learned == 1);
     assert_eq!((plain.in_colours, plain.out_colours, plain.macs.refused), (None, None, 0));
-    let spec =
-        r#"{"segment":"lan","port":"edge1/p0","encap":"untagged","ingress":"slow","guards":{"mac_limit":2}}"#;
-    world.does(vec![put("profile/alder/slow", r#"{"cir":"1 Mbit/s"}"#), put("attachment/alder/a1", spec)]);
+    let spec = r#"{"segment":"lan","port":"edge1/p0","encap":"untagged","ingress":"slow","guards":{"mac_limit":2}}"#;
+    world.does(vec![
+        put("profile/alder/slow", r#"{"cir":"1 Mbit/s"}"#),
+        put("attachment/alder/a1", spec),
+    ]);
     world.is_programmed(&["attachment/alder/a1"]);
     let large = "x".repeat(1400);
     // Twice what the bucket has, which is 64 KiB.
@@ -97,7 +102,8 @@ fn what_a_profile_made_of_frames_and_how_many_addresses_there_are_is_told() {
         world.hosts[0].send(&datagram(host, mac(2), "who am I")).unwrap();
     }
     let now = until(&world, "a1", |now| {
-        now.in_colours.is_some_and(|all| all.green.frames + all.yellow.frames + all.red.frames >= 100)
+        now.in_colours
+            .is_some_and(|all| all.green.frames + all.yellow.frames + all.red.frames >= 100)
     });
     let colours = now.in_colours.unwrap();
     assert!(

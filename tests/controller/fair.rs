@@ -1,12 +1,18 @@
 //! Who writes much, and who writes little.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
-use sillon::controller::{Controller, Request, Settings, SubmitError};
-use sillon::fabric::{Actor, Change};
-use sillon::store::Embedded;
+use sillon::{
+    controller::{Controller, Request, Settings, SubmitError},
+    fabric::{Actor, Change},
+    store::Embedded,
+};
 
 use crate::site::{delete, put};
 
@@ -72,7 +78,9 @@ async fn one_operators_flood_does_not_make_another_wait() {
                 let request = Request { who: operator("alder"), changes, dry_run: false };
                 match controller.submit(request).await {
                     Ok(_) => drop(made.fetch_add(1, Ordering::Relaxed)),
-                    Err(SubmitError::TooMany(_)) => tokio::time::sleep(Duration::from_millis(2)).await,
+                    Err(SubmitError::TooMany(_)) => {
+                        tokio::time::sleep(Duration::from_millis(2)).await
+                    }
                     Err(error) => panic!("{error}"),
                 }
             }
@@ -85,10 +93,12 @@ async fn one_operators_flood_does_not_make_another_wait() {
         task.await.unwrap();
     }
     let made = made.load(Ordering::Relaxed);
-    println!("alone {alone:?}; beside {made} transactions of a flood {beside:?}, at worst {worst:?}");
+    println!(
+        "alone {alone:?}; beside {made} transactions of a flood {beside:?}, at worst {worst:?}"
+    );
     assert!(made > 0, "nothing was flooded");
-    // The goal is twice, and the benchmark's to hold. What is besides is for one of the flood's transactions, by a slow build on a busy machine;
-    // without turns, it was seconds.
+    // The goal is twice, and the benchmark's to hold. What is besides is for one of the flood's
+    // transactions, by a slow build on a busy machine; without turns, it was seconds.
     assert!(beside < alone * 2 + Duration::from_millis(250), "{alone:?}, then {beside:?}");
     controller.close().await;
 }

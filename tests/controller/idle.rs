@@ -3,12 +3,16 @@
 use std::time::{Duration, Instant};
 
 use sillon::protocol::Parts;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::timeout;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
 
-use crate::site::{PATIENCE, leased};
-use crate::stream::{hello, start};
+use crate::{
+    site::{PATIENCE, leased},
+    stream::{hello, start},
+};
 
 /// The beginning of a ClientHello that says of itself that 512 bytes come.
 const HALF: &[u8] = &[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3];
@@ -22,14 +26,19 @@ async fn idle_connections_keep_no_node_out() {
         while crowd.len() < 1500 {
             let socket = TcpSocket::new_v4().unwrap();
             socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
-            let Ok(Ok(mut stream)) = timeout(Duration::from_secs(1), socket.connect(at)).await else { break };
+            let Ok(Ok(mut stream)) = timeout(Duration::from_secs(1), socket.connect(at)).await
+            else {
+                break;
+            };
             stream.write_all(first).await.ok();
             crowd.push(stream);
         }
         let began = Instant::now();
         let tls = site.tls("node-edge1");
-        let served = timeout(Duration::from_secs(5), hello(at, &tls, "edge1", Parts::default())).await;
-        let mut agent = served.unwrap_or_else(|_| panic!("not within 5 s behind {}", crowd.len())).unwrap();
+        let served =
+            timeout(Duration::from_secs(5), hello(at, &tls, "edge1", Parts::default())).await;
+        let mut agent =
+            served.unwrap_or_else(|_| panic!("not within 5 s behind {}", crowd.len())).unwrap();
         agent.next().await;
         println!("{} idle: served after {:?}", crowd.len(), began.elapsed());
         // The first of them had to go.

@@ -1,12 +1,16 @@
 //! What one operator asks for never stops another, and what is taken away is away.
 
-use sillon::controller::SubmitError;
-use sillon::fabric::{Actor, Body, Change, ConditionKind, Key, LeaseState, Report, Rule, Seen};
+use sillon::{
+    controller::SubmitError,
+    fabric::{Actor, Body, Change, ConditionKind, Key, LeaseState, Report, Rule, Seen},
+};
 use sillon_rig::frame::BROADCAST;
 
-use crate::common::{comes, datagram, soon, stays_away};
-use crate::nodes::World;
-use crate::site::{attach, lan, owned, put};
+use crate::{
+    common::{comes, datagram, soon, stays_away},
+    nodes::World,
+    site::{attach, lan, owned, put},
+};
 
 /// A wish that is refused by what the nodes have reported, as if they had reported nothing yet.
 fn unreported(wish: Change) -> Vec<Change> {
@@ -32,10 +36,13 @@ impl World {
     fn is_not_programmed(&self, key: &str, words: &[&str]) {
         let object: Key = key.parse().unwrap();
         let is_so = |state: &sillon::fabric::State| {
-            let condition = state.get(&object).and_then(|it| it.conditions.get(&ConditionKind::Programmed));
+            let condition =
+                state.get(&object).and_then(|it| it.conditions.get(&ConditionKind::Programmed));
             condition.is_some_and(|it| !it.is && words.iter().all(|word| it.why.contains(word)))
         };
-        self.at(async |running| running.until(&format!("{key} is not, for {words:?}"), is_so).await);
+        self.at(async |running| {
+            running.until(&format!("{key} is not, for {words:?}"), is_so).await
+        });
     }
 
     fn restart(&mut self, edge: usize) {
@@ -51,7 +58,8 @@ fn a_wish_that_can_not_be_stops_neither_another_operator_nor_what_is_taken_away(
     world.greet();
     // What can't be is refused, with the rule and the objects.
     let device = |state: &sillon::fabric::State| {
-        let Some(Body::Node(node)) = state.get(&"node/edge1".parse().unwrap()).map(|it| &it.body) else {
+        let Some(Body::Node(node)) = state.get(&"node/edge1".parse().unwrap()).map(|it| &it.body)
+        else {
             return false;
         };
         node.devices.get("p0").is_some_and(|it| it.mtu == 1600)
@@ -70,7 +78,11 @@ fn a_wish_that_can_not_be_stops_neither_another_operator_nor_what_is_taken_away(
     }
     world.is_not_programmed("segment/alder/lan", &["attachment/alder/a1", "9000"]);
     // birch's changes are made.
-    world.does(vec![lan("birch/lan"), attach("birch/b3", "edge2/p1"), attach("birch/b4", "edge1/p1")]);
+    world.does(vec![
+        lan("birch/lan"),
+        attach("birch/b3", "edge2/p1"),
+        attach("birch/b4", "edge1/p1"),
+    ]);
     world.is_programmed(&["segment/birch/lan", "attachment/birch/b3", "attachment/birch/b4"]);
     world.hosts[2].send(&datagram(3, BROADCAST, "hello birch")).unwrap();
     assert!(comes(&world.hosts[3], "hello birch"));
@@ -102,12 +114,14 @@ fn a_server_that_is_taken_away_is_away_whatever_its_node_leaves_out_and_after_a_
     let mut world = World::new();
     world.attach_alder();
     world.greet();
-    let many: Vec<String> = (0..60_000).map(|it| format!("\"10.{}.{}.0/24\"", it / 256, it % 256)).collect();
+    let many: Vec<String> =
+        (0..60_000).map(|it| format!("\"10.{}.{}.0/24\"", it / 256, it % 256)).collect();
     let guards = format!(r#"{{"prefixes":[{}]}}"#, many.join(","));
     let spec = |port: &str, encap: &str| {
         format!(r#"{{"segment":"lan","port":"{port}","encap":"{encap}","guards":{guards}}}"#)
     };
-    // Whatever else of the same revision fails: a new attachment that has too much, and a port that is not there.
+    // Whatever else of the same revision fails: a new attachment that has too much, and a port that
+    // is not there.
     world.does(vec![put("port/edge2/p7", r#"{"role":"access"}"#)]);
     let tried = world.at(async |running| {
         let wish = vec![put("attachment/alder/huge", &spec("edge1/p0", "dot1q 9"))];
@@ -115,7 +129,10 @@ fn a_server_that_is_taken_away_is_away_whatever_its_node_leaves_out_and_after_a_
     });
     let is_taken = tried.is_ok();
     world.fabric.edges[1].kill().unwrap();
-    world.does(vec![Change::Transfer { server: "s2".parse().unwrap(), to: owned("birch", "round") }]);
+    world.does(vec![Change::Transfer {
+        server: "s2".parse().unwrap(),
+        to: owned("birch", "round"),
+    }]);
     world.fabric.edges[1].restart().unwrap();
     let grave: Key = "tombstone/edge2/encap/p0/untagged".parse().unwrap();
     world.at(async |running| {

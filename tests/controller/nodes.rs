@@ -1,19 +1,23 @@
 //! Two real nodes on the rig, whose agents follow a controller over a network of its own.
 
-use std::net::TcpListener;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    net::TcpListener,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
 
 use sillon::fabric::{Body, Change, ConditionKind, Key, LeaseState, LeaseStep};
-use sillon_rig::frame::BROADCAST;
-use sillon_rig::management::CONTROLLER;
-use sillon_rig::{Fabric, Netns, Underlay, Wire};
+use sillon_rig::{Fabric, Netns, Underlay, Wire, frame::BROADCAST, management::CONTROLLER};
 use tokio::runtime::Runtime;
 
-use crate::common::{self, Stream, comes, datagram, mac, stays_away, stream};
-use crate::site::{PATIENCE, Running, Site, accept, attach, delete, lan, leased, owned, put, runtime};
+use crate::{
+    common::{self, Stream, comes, datagram, mac, stays_away, stream},
+    site::{PATIENCE, Running, Site, accept, attach, delete, lan, leased, owned, put, runtime},
+};
 
 const PORT: u16 = 7471;
 
@@ -90,24 +94,34 @@ impl World {
 
     /// Hands alder's second server over to birch, until all nodes have confirmed.
     pub fn hand_over_s2(&self) {
-        self.does(vec![Change::Transfer { server: "s2".parse().unwrap(), to: owned("birch", "round") }]);
-        self.does(vec![accept("birch", "round"), Change::Lease(owned("alder", "s2"), LeaseStep::Confirm)]);
+        self.does(vec![Change::Transfer {
+            server: "s2".parse().unwrap(),
+            to: owned("birch", "round"),
+        }]);
+        self.does(vec![
+            accept("birch", "round"),
+            Change::Lease(owned("alder", "s2"), LeaseStep::Confirm),
+        ]);
         self.lease_is("alder", "s2", LeaseState::Released);
     }
 
     pub fn lease_is(&self, operator: &str, name: &str, wanted: LeaseState) {
         let key = Key::Lease(owned(operator, name));
         let is_so = |state: &sillon::fabric::State| {
-            state
-                .get(&key)
-                .is_some_and(|object| matches!(&object.body, Body::Lease(lease) if lease.state == wanted))
+            state.get(&key).is_some_and(
+                |object| matches!(&object.body, Body::Lease(lease) if lease.state == wanted),
+            )
         };
         self.at(async |running| running.until(&format!("{key} is {wanted:?}"), is_so).await);
     }
 
     /// s1 and s2 are in alder's segment.
     pub fn attach_alder(&self) {
-        self.does(vec![lan("alder/lan"), attach("alder/a1", "edge1/p0"), attach("alder/a2", "edge2/p0")]);
+        self.does(vec![
+            lan("alder/lan"),
+            attach("alder/a1", "edge1/p0"),
+            attach("alder/a2", "edge2/p0"),
+        ]);
         self.is_programmed(&["segment/alder/lan", "attachment/alder/a1", "attachment/alder/a2"]);
     }
 
@@ -169,7 +183,11 @@ fn without_a_controller_all_goes_on_and_with_one_again_it_converges() {
     nothing_lost("agents start without a controller", &restarted);
     let back = stream(&hosts[0], mac(2), &hosts[1], || {
         world.start();
-        world.does(vec![lan("birch/lan"), attach("birch/b3", "edge2/p1"), attach("birch/b4", "edge1/p1")]);
+        world.does(vec![
+            lan("birch/lan"),
+            attach("birch/b3", "edge2/p1"),
+            attach("birch/b4", "edge1/p1"),
+        ]);
         world.is_programmed(&["segment/birch/lan", "attachment/birch/b3", "attachment/birch/b4"]);
         world.at(async |running| {
             for node in ["node/edge1", "node/edge2"] {
@@ -191,7 +209,8 @@ fn read(text: &[u8]) -> Option<(u8, u32)> {
     Some((text.get(..1)?.parse().ok()?, text.get(2..)?.parse().ok()?))
 }
 
-/// Every host sends numbered broadcasts while `during` runs, which can look at what each has seen; gives that.
+/// Every host sends numbered broadcasts while `during` runs, which can look at what each has seen;
+/// gives that.
 fn all_talk(hosts: &[Wire], during: impl FnOnce(&[Mutex<Seen>])) -> Vec<Seen> {
     let (stop, over) = (AtomicBool::new(false), AtomicBool::new(false));
     let seen: Vec<Mutex<Seen>> = hosts.iter().map(|_| Mutex::default()).collect();
@@ -203,7 +222,8 @@ fn all_talk(hosts: &[Wire], during: impl FnOnce(&[Mutex<Seen>])) -> Vec<Seen> {
                 scope.spawn(move || {
                     let mut count = 0_u32;
                     while !stop.load(Ordering::Relaxed) {
-                        let frame = datagram(number, BROADCAST, &format!("from {number} {count:08}"));
+                        let frame =
+                            datagram(number, BROADCAST, &format!("from {number} {count:08}"));
                         host.send(&frame).unwrap();
                         count += 1;
                         thread::sleep(Duration::from_millis(1));
@@ -241,7 +261,8 @@ fn marks(seen: &[Mutex<Seen>]) -> Vec<usize> {
 /// Waits until a host (from 1) hears one of the others, after what it had seen at `since`.
 fn hears(seen: &[Mutex<Seen>], since: &[usize], host: u8, others: &[u8]) {
     let host = usize::from(host) - 1;
-    let hears = || seen[host].lock().unwrap()[since[host]..].iter().any(|(from, _)| others.contains(from));
+    let hears =
+        || seen[host].lock().unwrap()[since[host]..].iter().any(|(from, _)| others.contains(from));
     assert!(common::soon(hears), "s{} hears none of {others:?}", host + 1);
 }
 
@@ -256,7 +277,11 @@ fn a_server_goes_a_hundred_times_from_one_operator_to_the_other_under_traffic_an
     const ROUNDS: usize = 100;
     let world = World::new();
     world.attach_alder();
-    world.does(vec![lan("birch/lan"), attach("birch/b3", "edge2/p1"), attach("birch/b4", "edge1/p1")]);
+    world.does(vec![
+        lan("birch/lan"),
+        attach("birch/b3", "edge2/p1"),
+        attach("birch/b4", "edge1/p1"),
+    ]);
     world.is_programmed(&["segment/birch/lan", "attachment/birch/b3", "attachment/birch/b4"]);
     let mut holder = ("alder".to_owned(), "s1".to_owned());
     let seen = all_talk(&world.hosts, |seen| {
@@ -264,11 +289,15 @@ fn a_server_goes_a_hundred_times_from_one_operator_to_the_other_under_traffic_an
             let to = if holder.0 == "alder" { "birch" } else { "alder" };
             let lease = format!("round{round}");
             // s1 is with s2 before and with s3 and s4 after, or the other way round.
-            let (old, new): (&[u8], &[u8]) = if to == "birch" { (&[2], &[3, 4]) } else { (&[3, 4], &[2]) };
+            let (old, new): (&[u8], &[u8]) =
+                if to == "birch" { (&[2], &[3, 4]) } else { (&[3, 4], &[2]) };
             let since = marks(seen);
             hears(seen, &since, 1, old);
             hears(seen, &since, old[0], &[1]);
-            world.does(vec![Change::Transfer { server: "s1".parse().unwrap(), to: owned(to, &lease) }]);
+            world.does(vec![Change::Transfer {
+                server: "s1".parse().unwrap(),
+                to: owned(to, &lease),
+            }]);
             world.does(vec![
                 accept(to, &lease),
                 Change::Lease(owned(&holder.0, &holder.1), LeaseStep::Confirm),
@@ -283,7 +312,8 @@ fn a_server_goes_a_hundred_times_from_one_operator_to_the_other_under_traffic_an
             holder = (to.to_owned(), lease);
         }
     });
-    // With both at any time, or with the old one once more, one would follow the other more often than the server was handed over.
+    // With both at any time, or with the old one once more, one would follow the other more often
+    // than the server was handed over.
     let at_s1 = changes(seen[0].iter().map(|(from, _)| *from == 2));
     assert_eq!(at_s1, ROUNDS, "what s1 heard");
     let of_s1 = |host: u8| {
@@ -346,7 +376,9 @@ fn a_program_that_another_hand_takes_off_a_port_is_reported_and_put_back() {
         let detach = || {
             let pins = sillon::dataplane::pins::Pins::of_node("edge2");
             let ifindex = nix::net::if_::if_nametoindex(port)?;
-            Ok(sillon::dataplane::detach::detach_pinned(&pins.links().join(format!("{kind}-{ifindex}")))?)
+            Ok(sillon::dataplane::detach::detach_pinned(
+                &pins.links().join(format!("{kind}-{ifindex}")),
+            )?)
         };
         world.fabric.edges[1].netns.enter(detach).unwrap();
         world.at(async |running| {

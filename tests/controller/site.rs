@@ -1,18 +1,21 @@
 //! A controller in this process, with its CA; and what the owner and two operators ask of it.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
-use sillon::agents;
-use sillon::controller::{Committed, Controller, Request, Settings, SubmitError};
-use sillon::fabric::{Actor, Change, ConditionKind, Expect, Key, LeaseStep, Owned, Revision};
-use sillon::pki::{Directory, Lifetime, Tls, TlsFiles, Wanted};
-use sillon::store::Embedded;
+use sillon::{
+    agents,
+    controller::{Committed, Controller, Request, Settings, SubmitError},
+    fabric::{Actor, Change, ConditionKind, Expect, Key, LeaseStep, Owned, Revision},
+    pki::{Directory, Lifetime, Tls, TlsFiles, Wanted},
+    store::Embedded,
+};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
+use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_util::sync::CancellationToken;
 
 /// Longer than anything here takes, also while other tests run.
@@ -30,16 +33,20 @@ impl Site {
         let now = Timestamp::now();
         let fabric = "test".parse().unwrap();
         let mut ca = Directory::init(&site.path("pki"), &fabric, now, Lifetime::CA).unwrap();
-        for subject in ["controller/one", "node/edge1", "node/edge2", "owner", "operator/alder", "auditor"] {
+        for subject in
+            ["controller/one", "node/edge1", "node/edge2", "owner", "operator/alder", "auditor"]
+        {
             let names = if subject.starts_with("controller") { names } else { &[] };
             let names = names.iter().map(|name| (*name).to_owned()).collect();
             let subject: sillon::pki::Subject = subject.parse().unwrap();
             let stem = subject.file_stem();
-            let made = ca.issue(&Wanted { subject, names, lifetime: None, request: None }, now).unwrap();
+            let made =
+                ca.issue(&Wanted { subject, names, lifetime: None, request: None }, now).unwrap();
             std::fs::write(site.path(&format!("{stem}.crt")), made.certificate).unwrap();
             let key = site.path(&format!("{stem}.key"));
             std::fs::write(&key, made.key.unwrap()).unwrap();
-            std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+            std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+                .unwrap();
         }
         site
     }
@@ -124,7 +131,8 @@ impl Running {
     pub async fn condition(&self, key: &str, kind: ConditionKind, is: bool) {
         let object: Key = key.parse().unwrap();
         let is_so = |state: &sillon::fabric::State| {
-            let condition = state.get(&object).and_then(|object| object.conditions.get(&kind).cloned());
+            let condition =
+                state.get(&object).and_then(|object| object.conditions.get(&kind).cloned());
             condition.is_some_and(|condition| condition.is == is)
         };
         self.until(&format!("{kind:?} of {key} is {is}"), is_so).await;
@@ -200,7 +208,10 @@ pub fn leased() -> Vec<Change> {
     ];
     for (server, port, operator) in servers {
         changes.push(put(&format!("server/{server}"), &format!(r#"{{"ports":["{port}"]}}"#)));
-        changes.push(put(&format!("lease/{operator}/{server}"), &format!(r#"{{"server":"{server}"}}"#)));
+        changes.push(put(
+            &format!("lease/{operator}/{server}"),
+            &format!(r#"{{"server":"{server}"}}"#),
+        ));
         changes.push(accept(operator, server));
     }
     changes

@@ -1,20 +1,20 @@
 //! The stream, with agents that the test plays itself: over real TLS on 127.0.0.1.
 
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use hyper_util::rt::TokioIo;
-use sillon::fabric::{Actor, Body, Change, ConditionKind, Key, Revision};
-use sillon::pki::Tls;
-use sillon::protocol::Parts;
-use sillon::protocol::pb::{self, agents_client::AgentsClient, from_agent::What};
-use tokio::net::TcpStream;
-use tokio::sync::mpsc;
-use tokio::time::timeout;
+use sillon::{
+    fabric::{Actor, Body, Change, ConditionKind, Key, Revision},
+    pki::Tls,
+    protocol::{
+        Parts,
+        pb::{self, agents_client::AgentsClient, from_agent::What},
+    },
+};
+use tokio::{net::TcpStream, sync::mpsc, time::timeout};
 use tokio_rustls::TlsConnector;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Endpoint;
-use tonic::{Code, Status, Streaming};
+use tonic::{Code, Status, Streaming, transport::Endpoint};
 
 use crate::site::{PATIENCE, Running, Site, attach, delete, lan, leased, put};
 
@@ -83,7 +83,8 @@ impl Agent {
 
     async fn applied(&self, update: &pb::Update) {
         let revision = update.revision;
-        self.report(pb::Report { applied: revision, received: revision, ..pb::Report::default() }).await;
+        self.report(pb::Report { applied: revision, received: revision, ..pb::Report::default() })
+            .await;
     }
 
     /// Takes the next update, and says so.
@@ -96,7 +97,8 @@ impl Agent {
 
 /// What a segment's VNI is.
 fn vni(running: &Running, segment: &str) -> String {
-    let object = running.controller.state().get(&format!("segment/{segment}").parse().unwrap()).cloned();
+    let object =
+        running.controller.state().get(&format!("segment/{segment}").parse().unwrap()).cloned();
     match &object.unwrap().body {
         Body::Segment(segment) => segment.vni.to_string(),
         _ => unreachable!(),
@@ -117,7 +119,8 @@ async fn only_a_node_is_served_and_only_what_is_its_own() {
         let refused = hello(at, &site.tls(stem), "edge1", Parts::default()).await.err().unwrap();
         assert_eq!(refused.code(), Code::PermissionDenied, "{stem}: {refused}");
     }
-    let refused = hello(at, &site.tls("node-edge1"), "edge2", Parts::default()).await.err().unwrap();
+    let refused =
+        hello(at, &site.tls("node-edge1"), "edge2", Parts::default()).await.err().unwrap();
     assert_eq!(refused.code(), Code::PermissionDenied);
     let other = Site::new(&["127.0.0.1"]);
     let stranger = other.tls("node-edge1");
@@ -129,7 +132,10 @@ async fn only_a_node_is_served_and_only_what_is_its_own() {
     let text = agent.parts.text();
     let (config, _) = sillon::model::parse("edge1", &text).unwrap();
     assert_eq!(config.node.name.as_str(), "edge1");
-    assert!(text.contains("alder.lan") && !text.contains("birch") && !text.contains("edge2"), "{text}");
+    assert!(
+        text.contains("alder.lan") && !text.contains("birch") && !text.contains("edge2"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -157,7 +163,8 @@ async fn changes_come_as_such_and_only_to_whom_they_concern() {
     one.applied(&update).await;
     running.condition("segment/alder/lan", ConditionKind::Programmed, true).await;
 
-    // A cut: who has what the controller knows gets the difference, who has what it should gets nothing but a word.
+    // A cut: who has what the controller knows gets the difference, who has what it should gets
+    // nothing but a word.
     let parts = one.parts.clone();
     drop(one);
     let mut again = hello(at, &tls, "edge1", parts.clone()).await.unwrap();
@@ -246,7 +253,8 @@ async fn what_an_agent_refuses_and_finds_is_known_and_it_goes_on() {
 }
 
 #[tokio::test]
-async fn five_hundred_attachments_that_are_left_out_are_not_programmed_and_the_one_that_is_there_is() {
+async fn five_hundred_attachments_that_are_left_out_are_not_programmed_and_the_one_that_is_there_is()
+ {
     let (site, running, at) = start().await;
     running.does(leased()).await;
     let mut changes = vec![lan("alder/lan"), lan("birch/lan"), attach("birch/b4", "edge1/p1")];
@@ -261,7 +269,8 @@ async fn five_hundred_attachments_that_are_left_out_are_not_programmed_and_the_o
     let why = "there is no such interface in this network namespace".to_owned();
     let left_out = vec![pb::LeftOut { port: "p0".to_owned(), why, ..pb::LeftOut::default() }];
     let (applied, received) = (update.revision, update.revision);
-    let report = pb::Report { applied, received, left_out, has_looked: true, ..pb::Report::default() };
+    let report =
+        pb::Report { applied, received, left_out, has_looked: true, ..pb::Report::default() };
     agent.report(report.clone()).await;
     running.condition("attachment/birch/b4", ConditionKind::Programmed, true).await;
     running.condition("port/edge1/p0", ConditionKind::Degraded, true).await;
@@ -288,7 +297,11 @@ async fn a_server_is_forgotten_elsewhere_only_after_its_own_node_lets_it_in_no_m
     running.does(leased()).await;
     // s4 becomes alder's as well, so that edge1 stays in the segment.
     running
-        .does(vec![lan("alder/lan"), attach("alder/a1", "edge1/p0"), attach("alder/a2", "edge2/p0")])
+        .does(vec![
+            lan("alder/lan"),
+            attach("alder/a1", "edge1/p0"),
+            attach("alder/a2", "edge2/p0"),
+        ])
         .await;
     running
         .does(vec![

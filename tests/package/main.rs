@@ -1,7 +1,9 @@
-//! The Debian package: installed on a copy of this system, started as its units say, removed. Needs root and Debian.
+//! The Debian package: installed on a copy of this system, started as its units say, removed. Needs
+//! root and Debian.
 //!
-//! There is no systemd that runs here, so that the tests stand in for it: they take from the installed units what to run, as whom and with which
-//! capabilities, and listen to what the daemons tell it. What else the units forbid (`SystemCallFilter`, `ProtectSystem` …) is not in force.
+//! There is no systemd that runs here, so that the tests stand in for it: they take from the
+//! installed units what to run, as whom and with which capabilities, and listen to what the daemons
+//! tell it. What else the units forbid (`SystemCallFilter`, `ProtectSystem` …) is not in force.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
 #[path = "../common/mod.rs"]
@@ -72,13 +74,20 @@ fn the_package_is_installed_started_and_removed() {
     }
     // Beside the binary under test: `cargo xtask test` runs it, and so has built it.
     let xtask = Path::new(BINARY).with_file_name("xtask");
-    assert!(xtask.exists(), "{} is not there; build it: cargo build --package xtask", xtask.display());
+    assert!(
+        xtask.exists(),
+        "{} is not there; build it: cargo build --package xtask",
+        xtask.display()
+    );
     let mut package = Command::new(xtask);
-    let made = package.args(["package", "--binary", BINARY, "--out"]).arg(at("out")).output().unwrap();
+    let made =
+        package.args(["package", "--binary", BINARY, "--out"]).arg(at("out")).output().unwrap();
     assert!(made.status.success(), "{made:?}");
     let package = fs::read_dir(at("out")).unwrap().map(|file| file.unwrap().path());
-    let package =
-        package.into_iter().find(|path| path.extension().is_some_and(|kind| kind == "deb")).unwrap();
+    let package = package
+        .into_iter()
+        .find(|path| path.extension().is_some_and(|kind| kind == "deb"))
+        .unwrap();
     certificates(&at("pki"), &at("shared/certificates"));
     fs::copy(project("tests/package/inside.sh"), at("shared/inside.sh")).unwrap();
     nix::unistd::mkfifo(&at("shared/enough"), nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -118,7 +127,8 @@ fn the_package_is_installed_started_and_removed() {
 fn certificates(pki: &Path, to: &Path) {
     let now = jiff::Timestamp::now();
     let mut ca =
-        sillon::pki::Directory::init(pki, &"test".parse().unwrap(), now, sillon::pki::Lifetime::CA).unwrap();
+        sillon::pki::Directory::init(pki, &"test".parse().unwrap(), now, sillon::pki::Lifetime::CA)
+            .unwrap();
     let (subject, names) = ("controller/one".parse().unwrap(), vec!["localhost".to_owned()]);
     let wanted = sillon::pki::Wanted { subject, names, lifetime: None, request: None };
     let made = ca.issue(&wanted, now).unwrap();
@@ -128,7 +138,8 @@ fn certificates(pki: &Path, to: &Path) {
     fs::copy(pki.join("ca.crt"), to.join("ca.crt")).unwrap();
 }
 
-/// A stand-in for the binary that runs it with the capabilities of the agent's unit, and no way to others.
+/// A stand-in for the binary that runs it with the capabilities of the agent's unit, and no way to
+/// others.
 fn confined(folder: &Path, capabilities: &str) -> PathBuf {
     let path = folder.join("sillon");
     let names: Vec<String> = capabilities
@@ -148,7 +159,8 @@ fn two_edges(binary: &Path) -> anyhow::Result<Fabric> {
     let fabric = Fabric::new(Underlay::Direct, binary)?;
     for edge in [0, 1] {
         let remote = fabric.vtep(1 - edge, Family::V4);
-        let file = fabric.file(edge).port("p0", "access").segment("alder-lan", 100, "lan", &[remote]);
+        let file =
+            fabric.file(edge).port("p0", "access").segment("alder-lan", 100, "lan", &[remote]);
         let file = file.attach("alder-lan", "p0", "untagged");
         fabric.edges[edge].write(&file)?;
     }
@@ -172,7 +184,8 @@ fn an_agent_needs_the_capabilities_of_its_unit_and_no_others() {
     fabric.edges[0].flush().unwrap();
 
     for one in capabilities.split_whitespace() {
-        let fewer: Vec<&str> = capabilities.split_whitespace().filter(|other| *other != one).collect();
+        let fewer: Vec<&str> =
+            capabilities.split_whitespace().filter(|other| *other != one).collect();
         let folder = TempDir::new().unwrap();
         let mut fabric = two_edges(&confined(folder.path(), &fewer.join(" "))).unwrap();
         let _wire = fabric.plug(0, "p0").unwrap();

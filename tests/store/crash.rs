@@ -1,18 +1,22 @@
-//! A process that writes is killed with SIGKILL, again and again: what it had been told is written is there, and nothing is there in part.
+//! A process that writes is killed with SIGKILL, again and again: what it had been told is written
+//! is there, and nothing is there in part.
 //!
-//! This shows what a killed process leaves. What a machine without power leaves is SQLite's own promise (`synchronous=FULL` syncs each commit), and
-//! can't be tested here.
+//! This shows what a killed process leaves. What a machine without power leaves is SQLite's own
+//! promise (`synchronous=FULL` syncs each commit), and can't be tested here.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use sillon::store::{Embedded, Store, Version};
 
 use super::suite::{commit, write};
 
-/// Files that are written at the same time, and how often the writer of each is killed: 1000 kills in all.
+/// Files that are written at the same time, and how often the writer of each is killed: 1000 kills
+/// in all.
 const FILES: u64 = 4;
 const KILLS: u64 = 250;
 /// Commits that the writer has under way at once.
@@ -90,7 +94,8 @@ async fn check(path: &Path) -> u64 {
     if last > 0 {
         expected.push(("all".to_owned(), last.to_string()));
         for turn in (last.saturating_sub(TURNS) + 1..=last).rev() {
-            expected.extend(writes(turn).into_iter().skip(1).map(|(key, value)| (key, value.unwrap())));
+            expected
+                .extend(writes(turn).into_iter().skip(1).map(|(key, value)| (key, value.unwrap())));
         }
         expected.sort();
         let from = Version(last.saturating_sub(3 * UNDER_WAY));
@@ -125,7 +130,8 @@ fn writer() {
     runtime.block_on(async {
         let mut at = store.snapshot().await.unwrap().version.0;
         loop {
-            let chain = (at..at + UNDER_WAY).map(|at| commit(Version(at), writes(at + 1))).collect();
+            let chain =
+                (at..at + UNDER_WAY).map(|at| commit(Version(at), writes(at + 1))).collect();
             assert_eq!(store.commit_all(chain).await, (UNDER_WAY as usize, None));
             let mut out = std::io::stdout().lock();
             for written in at + 1..=at + UNDER_WAY {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use sillon::store::{Commit, Etcd, EtcdOptions, Existing, Held, Snapshot, Store, StoreError, Version};
+use sillon::store::{
+    Commit, Etcd, EtcdOptions, Existing, Held, Snapshot, Store, StoreError, Version,
+};
 use sillon_rig::EtcdCluster;
 
 use super::suite::{self, commit, write};
@@ -33,7 +35,8 @@ fn the_store_in_etcd_does_what_every_store_does_and_what_is_its_own() {
         assert_eq!(count, 13);
         what_one_controller_wrote_all_see(&cluster).await;
         a_commit_whose_answer_comes_too_late_is_found_and_not_made_twice(&cluster).await;
-        a_commit_of_thousands_of_writes_is_made_and_one_that_is_too_large_is_not_sent(&cluster).await;
+        a_commit_of_thousands_of_writes_is_made_and_one_that_is_too_large_is_not_sent(&cluster)
+            .await;
         an_import_is_whole_and_replaces_only_what_it_is_told_to(&cluster).await;
         what_another_wrote_below_the_prefix_is_said_to_be_strange(&cluster).await;
         a_store_with_no_member_says_so(&cluster).await;
@@ -54,7 +57,8 @@ async fn what_one_controller_wrote_all_see(cluster: &EtcdCluster) {
     assert_eq!(two.commit(commit(Version(0), vec![])).await, Err(StoreError::Conflict(written)));
     // News come at once, and not when it is time to ask again.
     let began = std::time::Instant::now();
-    let (seen, _) = tokio::join!(two.after(written), one.commit(commit(written, vec![write("a", "2")])));
+    let (seen, _) =
+        tokio::join!(two.after(written), one.commit(commit(written, vec![write("a", "2")])));
     assert_eq!(seen.unwrap().len(), 1);
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
 }
@@ -73,7 +77,8 @@ async fn a_commit_whose_answer_comes_too_late_is_found_and_not_made_twice(cluste
     let impatient = EtcdOptions { attempt: times[24], deadline, ..options(cluster, "late") };
     let impatient = Etcd::open(impatient).await.unwrap();
     for number in 40..200 {
-        let made = impatient.commit(commit(Version(number), vec![write("n", &number.to_string())])).await;
+        let made =
+            impatient.commit(commit(Version(number), vec![write("n", &number.to_string())])).await;
         assert_eq!(made, Ok(Version(number + 1)));
     }
 }
@@ -89,7 +94,8 @@ async fn a_commit_of_thousands_of_writes_is_made_and_one_that_is_too_large_is_no
     assert_eq!(store.snapshot().await.unwrap().entries.len(), 5000);
     // More than etcd takes, and less than what it does not even read.
     let large = "x".repeat(1_800_000);
-    let Err(StoreError::Failed(what)) = store.commit(commit(one, vec![write("k", &large)])).await else {
+    let Err(StoreError::Failed(what)) = store.commit(commit(one, vec![write("k", &large)])).await
+    else {
         panic!()
     };
     assert!(what.contains("nothing was written") && what.contains("max-request-bytes"), "{what}");
@@ -97,7 +103,8 @@ async fn a_commit_of_thousands_of_writes_is_made_and_one_that_is_too_large_is_no
     let unlimited = EtcdOptions { most_bytes: 8 << 20, ..options(cluster, "large") };
     let store = Etcd::open(unlimited).await.unwrap();
     let began = std::time::Instant::now();
-    let Err(StoreError::Failed(what)) = store.commit(commit(one, vec![write("k", &large)])).await else {
+    let Err(StoreError::Failed(what)) = store.commit(commit(one, vec![write("k", &large)])).await
+    else {
         panic!()
     };
     assert!(what.contains("nothing was written") && what.contains("too large"), "{what}");
@@ -146,7 +153,10 @@ async fn an_import_is_whole_and_replaces_only_what_it_is_told_to(cluster: &EtcdC
         store.compact(Version(72)).await,
         Etcd::open(options(cluster, "import")).await.map(drop),
     ] {
-        assert!(matches!(&said, Err(StoreError::Failed(what)) if what.contains("has not ended")), "{said:?}");
+        assert!(
+            matches!(&said, Err(StoreError::Failed(what)) if what.contains("has not ended")),
+            "{said:?}"
+        );
     }
     let again = import(&many, Existing::Replace, &mut told).await.unwrap();
     assert_eq!(again.snapshot().await.unwrap(), Snapshot { version: Version(73), ..many });
@@ -167,9 +177,13 @@ async fn what_another_wrote_below_the_prefix_is_said_to_be_strange(cluster: &Etc
 async fn a_store_with_no_member_says_so(cluster: &EtcdCluster) {
     let store = Etcd::open(options(cluster, "gone")).await.unwrap();
     drop(store);
-    let nobody = EtcdOptions { deadline: Duration::from_millis(500), ..EtcdOptions::new(["127.0.0.1:9"]) };
+    let nobody =
+        EtcdOptions { deadline: Duration::from_millis(500), ..EtcdOptions::new(["127.0.0.1:9"]) };
     let said = Etcd::open(nobody.clone()).await.map(drop);
-    assert!(matches!(&said, Err(StoreError::Failed(what)) if what.contains("127.0.0.1:9: ")), "{said:?}");
+    assert!(
+        matches!(&said, Err(StoreError::Failed(what)) if what.contains("127.0.0.1:9: ")),
+        "{said:?}"
+    );
     let none = EtcdOptions { endpoints: Vec::new(), ..nobody };
     assert!(
         matches!(Etcd::open(none).await.map(drop), Err(StoreError::Failed(what)) if what.contains("HOST:PORT"))

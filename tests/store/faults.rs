@@ -1,19 +1,28 @@
-//! Members of etcd that are killed, paused and cut off while two controllers write, and a leader that is paused until another has taken over.
+//! Members of etcd that are killed, paused and cut off while two controllers write, and a leader
+//! that is paused until another has taken over.
 
-use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
-use std::process::Stdio;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader},
+    process::Stdio,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use sillon::store::{Batch, Etcd, EtcdOptions, Store, StoreError, Version};
 use sillon_rig::EtcdCluster;
 
-use super::etcd::{by, in_hub, options};
-use super::suite::{commit, write};
+use super::{
+    etcd::{by, in_hub, options},
+    suite::{commit, write},
+};
 
 /// How soon the survivors have to go on.
 const SOON: Duration = Duration::from_secs(5);
@@ -105,7 +114,12 @@ fn one_member_may_die_hang_or_be_cut_off_and_nothing_acknowledged_is_lost_or_mad
     assert_log(&told, &unknown, &log);
     assert!(log.starts_with(&seen), "a watch saw something else");
     // Each writer may have had one under way when it had seen all that was told.
-    assert!(log.len() - seen.len() <= 2, "a watch was left behind: {} of {}", seen.len(), log.len());
+    assert!(
+        log.len() - seen.len() <= 2,
+        "a watch was left behind: {} of {}",
+        seen.len(),
+        log.len()
+    );
     let mut entries = BTreeMap::new();
     log.iter().for_each(|batch| entries.extend(batch.writes.clone()));
     assert!(all.entries.into_iter().map(|(key, value)| (key, Some(value))).eq(entries));
@@ -119,7 +133,8 @@ impl Drop for End<'_> {
     }
 }
 
-/// Does it to a member, waits, and mends it. Gives the longest time that a writer was without an acknowledgement.
+/// Does it to a member, waits, and mends it. Gives the longest time that a writer was without an
+/// acknowledgement.
 fn suffer(cluster: &mut EtcdCluster, load: &Load, fault: Fault, member: usize) -> Duration {
     let began = Instant::now();
     match fault {
@@ -143,14 +158,17 @@ fn suffer(cluster: &mut EtcdCluster, load: &Load, fault: Fault, member: usize) -
     }
     let told = load.told.lock().unwrap();
     let longest = [0, 1].map(|writer| {
-        let own = told.iter().filter(|told| told.writer == writer && told.at > began && told.at < ended);
-        let times: Vec<Instant> = [began].into_iter().chain(own.map(|told| told.at)).chain([ended]).collect();
+        let own =
+            told.iter().filter(|told| told.writer == writer && told.at > began && told.at < ended);
+        let times: Vec<Instant> =
+            [began].into_iter().chain(own.map(|told| told.at)).chain([ended]).collect();
         times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap()
     });
     longest[0].max(longest[1])
 }
 
-/// A controller that writes its numbers one after the other, each until it knows that it was written.
+/// A controller that writes its numbers one after the other, each until it knows that it was
+/// written.
 async fn writer(load: &Load, options: &EtcdOptions, writer: usize) {
     let store = Etcd::open(options.clone()).await.unwrap();
     let mut at = store.snapshot().await.unwrap().version;
@@ -159,7 +177,12 @@ async fn writer(load: &Load, options: &EtcdOptions, writer: usize) {
         let writes = vec![write(&format!("w{writer}"), &number.to_string())];
         match store.commit(commit(at, writes)).await {
             Ok(version) => {
-                load.told.lock().unwrap().push(Told { at: Instant::now(), writer, version, number });
+                load.told.lock().unwrap().push(Told {
+                    at: Instant::now(),
+                    writer,
+                    version,
+                    number,
+                });
                 (at, number) = (version, number + 1);
             }
             Err(StoreError::Conflict(version)) => at = version,
@@ -178,7 +201,8 @@ async fn writer(load: &Load, options: &EtcdOptions, writer: usize) {
     }
 }
 
-/// All that a watch sees while it lasts, and soon after: a member that was cut off is given up after some time, in which others write.
+/// All that a watch sees while it lasts, and soon after: a member that was cut off is given up
+/// after some time, in which others write.
 async fn follow(load: &Load, options: &EtcdOptions) -> Vec<Batch> {
     let store = Etcd::open(options.clone()).await.unwrap();
     let (mut seen, mut at) = (Vec::new(), Version(0));
@@ -186,7 +210,9 @@ async fn follow(load: &Load, options: &EtcdOptions) -> Vec<Batch> {
     loop {
         if load.ends.load(Ordering::Relaxed) {
             let last = load.told.lock().unwrap().iter().map(|told| told.version).max();
-            if last.is_none_or(|last| last <= at) || ended.get_or_insert_with(Instant::now).elapsed() > SOON {
+            if last.is_none_or(|last| last <= at)
+                || ended.get_or_insert_with(Instant::now).elapsed() > SOON
+            {
                 return seen;
             }
         }
@@ -211,14 +237,17 @@ async fn read_log(store: &Etcd, mut at: Version, until: Version) -> Vec<Batch> {
     log
 }
 
-/// Every version is there once; what was told is there as it was told; what was not told may be there, once.
+/// Every version is there once; what was told is there as it was told; what was not told may be
+/// there, once.
 fn assert_log(told: &[Told], unknown: &[(usize, u64)], log: &[Batch]) {
     assert!(log.iter().map(|batch| batch.version.0).eq(1..=log.len() as u64));
     let mut made = BTreeMap::new();
     for batch in log {
         let [(key, Some(value))] = &batch.writes[..] else { panic!("{batch:?}") };
-        let commit =
-            (key.strip_prefix('w').unwrap().parse::<usize>().unwrap(), value.parse::<u64>().unwrap());
+        let commit = (
+            key.strip_prefix('w').unwrap().parse::<usize>().unwrap(),
+            value.parse::<u64>().unwrap(),
+        );
         assert!(made.insert(commit, batch.version).is_none(), "{commit:?} was made twice");
     }
     for told in told {
@@ -244,7 +273,9 @@ fn a_leader_that_was_paused_until_another_took_over_writes_nothing_when_it_wakes
     let first = in_hub(&cluster, async || {
         let store = Etcd::open(options(&cluster, "paused")).await.unwrap();
         let held = loop {
-            if let Some(held) = store.lead("controller", "two", Duration::from_secs(60)).await.unwrap() {
+            if let Some(held) =
+                store.lead("controller", "two", Duration::from_secs(60)).await.unwrap()
+            {
                 break held;
             }
             assert!(paused.elapsed() < 2 * SOON, "nobody can take over");
@@ -263,7 +294,12 @@ fn a_leader_that_was_paused_until_another_took_over_writes_nothing_when_it_wakes
         let store = Etcd::open(options(&cluster, "paused")).await.unwrap();
         let all = store.snapshot().await.unwrap();
         let log = read_log(&store, Version(0), all.version).await;
-        assert_eq!(all.version, first, "the leader that was paused wrote something: {:?}", log.last());
+        assert_eq!(
+            all.version,
+            first,
+            "the leader that was paused wrote something: {:?}",
+            log.last()
+        );
         assert!(log[..log.len() - 1].iter().all(|batch| batch.writes[0].0 == "one"));
     });
 }
@@ -273,7 +309,8 @@ fn a_leader_that_was_paused_until_another_took_over_writes_nothing_when_it_wakes
 #[ignore = "it is started by the test above, and writes until it is deposed"]
 fn leader() {
     let endpoints = std::env::var(ENDPOINTS).expect("the test says where etcd is");
-    let options = EtcdOptions { prefix: "paused".to_owned(), ..EtcdOptions::new(endpoints.split(',')) };
+    let options =
+        EtcdOptions { prefix: "paused".to_owned(), ..EtcdOptions::new(endpoints.split(',')) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let store = Etcd::open(options).await.unwrap();
@@ -292,7 +329,8 @@ fn leader() {
                     println!("written {}", version.0);
                     at = version;
                 }
-                // It knows all that the other one wrote, so that nothing but its leadership is in its way.
+                // It knows all that the other one wrote, so that nothing but its leadership is in
+                // its way.
                 Err(StoreError::Conflict(version)) => at = version,
                 Err(StoreError::Deposed) => return println!("deposed"),
                 Err(other) => panic!("{other}"),

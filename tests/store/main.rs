@@ -1,5 +1,5 @@
-//! The store: one suite for all implementations, what is the embedded one's own, what is etcd's own, and what becomes of them when a
-//! process is killed, paused or cut off.
+//! The store: one suite for all implementations, what is the embedded one's own, what is etcd's
+//! own, and what becomes of them when a process is killed, paused or cut off.
 // clippy allows `unwrap` in test functions by itself, but not in their helpers.
 #![allow(clippy::unwrap_used)]
 
@@ -9,7 +9,9 @@ mod faults;
 mod suite;
 mod tls;
 
-use sillon::store::{Embedded, Existing, Snapshot, Store, StoreError, Version, export, read_export};
+use sillon::store::{
+    Embedded, Existing, Snapshot, Store, StoreError, Version, export, read_export,
+};
 
 use self::suite::{commit, write};
 
@@ -45,7 +47,9 @@ fn a_file_is_open_once() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store.db");
     let store = Embedded::open(&path).unwrap();
-    assert!(matches!(Embedded::open(&path), Err(StoreError::Failed(what)) if what.contains("locked")));
+    assert!(
+        matches!(Embedded::open(&path), Err(StoreError::Failed(what)) if what.contains("locked"))
+    );
     drop(store);
     Embedded::open(&path).unwrap();
 }
@@ -59,12 +63,19 @@ fn what_is_no_store_is_left_alone() {
     assert!(std::fs::read_to_string(&path).unwrap().starts_with("some text"));
     let path = dir.path().join("other.db");
     rusqlite::Connection::open(&path).unwrap().execute_batch("CREATE TABLE mine (a)").unwrap();
-    assert!(matches!(Embedded::open(&path), Err(StoreError::Failed(what)) if what.contains("not Sillon's")));
-    rusqlite::Connection::open(&path).unwrap().execute_batch("INSERT INTO mine VALUES (1)").unwrap();
+    assert!(
+        matches!(Embedded::open(&path), Err(StoreError::Failed(what)) if what.contains("not Sillon's"))
+    );
+    rusqlite::Connection::open(&path)
+        .unwrap()
+        .execute_batch("INSERT INTO mine VALUES (1)")
+        .unwrap();
     let path = dir.path().join("newer.db");
     drop(Embedded::open(&path).unwrap());
     rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    assert!(matches!(Embedded::open(&path), Err(StoreError::Failed(what)) if what.contains("schema is 99")));
+    assert!(
+        matches!(Embedded::open(&path), Err(StoreError::Failed(what)) if what.contains("schema is 99"))
+    );
 }
 
 /// As the file of a Sillon was whose log had a row for each key.
@@ -92,10 +103,17 @@ async fn a_file_of_the_schema_before_goes_on_with_what_it_has() {
         let removed = ("b".to_owned(), None);
         assert_eq!(
             writes,
-            [vec![write("a", "2"), write("b", "2")], vec![], vec![removed, write("c", "4")], vec![]]
+            [
+                vec![write("a", "2"), write("b", "2")],
+                vec![],
+                vec![removed, write("c", "4")],
+                vec![]
+            ]
         );
         let entries = store.snapshot().await.unwrap().entries;
-        assert!(entries.iter().map(|(key, value)| (&key[..], &value[..])).eq([("a", "2"), ("c", "4")]));
+        assert!(
+            entries.iter().map(|(key, value)| (&key[..], &value[..])).eq([("a", "2"), ("c", "4")])
+        );
     }
     let store = Embedded::open(&path).unwrap();
     assert_eq!(store.commit(commit(Version(5), vec![write("d", "6")])).await, Ok(Version(6)));
@@ -125,7 +143,8 @@ async fn an_export_is_imported_into_a_new_file_whole_or_not_at_all() {
     }
     let twice = [&text[..], b"[\"c\",\"4\"]\n"].concat();
     assert!(read_export(&twice[..]).is_err());
-    let disorder = Snapshot { version: two, entries: vec![("b".into(), "".into()), ("a".into(), "".into())] };
+    let disorder =
+        Snapshot { version: two, entries: vec![("b".into(), "".into()), ("a".into(), "".into())] };
     let mut text = Vec::new();
     export(&disorder, &mut text).unwrap();
     assert!(read_export(&text[..]).unwrap_err().to_string().contains("line 3"));

@@ -35,8 +35,10 @@ pub async fn everything<S: Store>(mut new: impl AsyncFnMut() -> S) {
 async fn a_commit_is_read_back_whole<S: Store>(store: &S) {
     let empty = store.snapshot().await.unwrap();
     assert!(empty.version == Version(0) && empty.entries.is_empty());
-    let one = store.commit(commit(Version(0), vec![write("b", "é\n\0"), write("a", "1")])).await.unwrap();
-    let two = store.commit(commit(one, vec![("b".to_owned(), None), write("c", "")])).await.unwrap();
+    let one =
+        store.commit(commit(Version(0), vec![write("b", "é\n\0"), write("a", "1")])).await.unwrap();
+    let two =
+        store.commit(commit(one, vec![("b".to_owned(), None), write("c", "")])).await.unwrap();
     assert!(two > one);
     let all = store.snapshot().await.unwrap();
     assert_eq!(all.version, two);
@@ -81,8 +83,8 @@ async fn who_does_not_know_the_version_writes_nothing<S: Store>(store: &S) {
 }
 
 async fn of_many_writers_that_know_one_version_one_writes<S: Store>(store: &S) {
-    let writers =
-        (0..20).map(|writer| store.commit(commit(Version(0), vec![write("a", &writer.to_string())])));
+    let writers = (0..20)
+        .map(|writer| store.commit(commit(Version(0), vec![write("a", &writer.to_string())])));
     let results = futures::future::join_all(writers).await;
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
     let won = results.iter().position(Result::is_ok).unwrap();
@@ -91,7 +93,9 @@ async fn of_many_writers_that_know_one_version_one_writes<S: Store>(store: &S) {
 
 /// Commits of one key, each of which expects the version that the one before it makes.
 fn chain(expected: std::ops::Range<u64>, value: &str) -> Vec<Commit> {
-    expected.map(|version| commit(Version(version), vec![write("n", &format!("{value}{version}"))])).collect()
+    expected
+        .map(|version| commit(Version(version), vec![write("n", &format!("{value}{version}"))]))
+        .collect()
 }
 
 async fn a_chain_is_made_until_one_of_it_can_not_be<S: Store>(store: &S) {
@@ -104,8 +108,8 @@ async fn a_chain_is_made_until_one_of_it_can_not_be<S: Store>(store: &S) {
     assert_eq!(store.commit_all(vec![]).await, (0, None));
 }
 
-/// What another writer made has the numbers that the chain's own commits would have had: that a later one of it expects the number that the
-/// store has does not mean that it knows what is there.
+/// What another writer made has the numbers that the chain's own commits would have had: that a
+/// later one of it expects the number that the store has does not mean that it knows what is there.
 async fn of_a_chain_whose_first_came_too_late_none_is_made<S: Store>(store: &S) {
     for made in 1..=120 {
         store.commit(commit(Version(made - 1), vec![write("n", "another's")])).await.unwrap();
@@ -115,7 +119,10 @@ async fn of_a_chain_whose_first_came_too_late_none_is_made<S: Store>(store: &S) 
         );
     }
     let is = store.snapshot().await.unwrap();
-    assert_eq!((is.version, is.entries), (Version(120), vec![("n".to_owned(), "another's".to_owned())]));
+    assert_eq!(
+        (is.version, is.entries),
+        (Version(120), vec![("n".to_owned(), "another's".to_owned())])
+    );
 }
 
 async fn changes_come_in_order_and_without_a_gap<S: Store>(store: &S) {
@@ -127,7 +134,8 @@ async fn changes_come_in_order_and_without_a_gap<S: Store>(store: &S) {
         made.push((version, number.to_string()));
     }
     for from in [0, 700, 1499] {
-        let (mut seen, mut at) = (Vec::new(), if from == 0 { Version(0) } else { made[from - 1].0 });
+        let (mut seen, mut at) =
+            (Vec::new(), if from == 0 { Version(0) } else { made[from - 1].0 });
         while at < version {
             for batch in store.after(at).await.unwrap() {
                 assert!(batch.version > at && batch.writes.len() == 2);
@@ -193,7 +201,11 @@ async fn one_leads_at_a_time_and_terms_grow<S: Store>(store: &S) {
     let two = store.lead("l", "two", LONG).await.unwrap().unwrap();
     assert!(two.term > one.term);
     store.resign(one).await.unwrap();
-    assert_eq!(store.lead("l", "one", LONG).await, Ok(None), "who no longer leads can't resign for another");
+    assert_eq!(
+        store.lead("l", "one", LONG).await,
+        Ok(None),
+        "who no longer leads can't resign for another"
+    );
 }
 
 async fn a_deposed_leader_writes_nothing<S: Store>(store: &S) {

@@ -1,8 +1,10 @@
 //! etcd that speaks TLS, and asks who we are.
 
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use sillon::store::{Etcd, EtcdOptions, EtcdTls, Store, StoreError, Version};
@@ -68,7 +70,8 @@ fn etcd_is_spoken_to_with_tls_and_who_has_no_certificate_or_the_wrong_authority_
 
 async fn who_gets_in(ca: &Path, other_ca: &Path, client: (PathBuf, PathBuf)) {
     let options = |tls| EtcdOptions { tls, ..EtcdOptions::new(["127.0.0.1:2379"]) };
-    let tls = |ca: &Path, identity| Some(EtcdTls { ca: ca.to_owned(), identity, server_name: None });
+    let tls =
+        |ca: &Path, identity| Some(EtcdTls { ca: ca.to_owned(), identity, server_name: None });
     // It may take a while until etcd is there.
     let store = Etcd::open(options(tls(ca, Some(client.clone())))).await.unwrap();
     let one = store.commit(commit(Version(0), vec![write("a", "1")])).await.unwrap();
@@ -79,8 +82,9 @@ async fn who_gets_in(ca: &Path, other_ca: &Path, client: (PathBuf, PathBuf)) {
         (tls(other_ca, Some(client.clone())), "UnknownIssuer"),
         (tls(Path::new("/nowhere.pem"), None), "/nowhere.pem: No such file"),
     ] {
-        let refused =
-            Etcd::open(EtcdOptions { deadline: Duration::from_secs(1), ..options(tls) }).await.map(drop);
+        let refused = Etcd::open(EtcdOptions { deadline: Duration::from_secs(1), ..options(tls) })
+            .await
+            .map(drop);
         let Err(StoreError::Failed(said)) = refused else { panic!("{refused:?}") };
         println!("{said}");
         assert!(said.contains(what), "{said}");

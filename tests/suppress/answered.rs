@@ -22,10 +22,15 @@ fn introduced(plan: Plan<'_>) -> Lan {
 fn all_is_answered(lan: &Lan) {
     for (host, target) in [(1, 2), (1, 4), (2, 4), (4, 2)] {
         lan.is_answered(host, &asks(host, target), &replies(target, host));
-        lan.is_answered(host, &solicits(host, target), &advertises_to(target, target, host, OVERRIDE));
+        lan.is_answered(
+            host,
+            &solicits(host, target),
+            &advertises_to(target, target, host, OVERRIDE),
+        );
     }
     let answered = lan.answered();
-    let counts = ["edge1/p0", "edge1/p1", "edge1/p2", "edge2/p0"].map(|attachment| answered[attachment]);
+    let counts =
+        ["edge1/p0", "edge1/p1", "edge1/p2", "edge2/p0"].map(|attachment| answered[attachment]);
     assert_eq!(counts, [[2, 2], [1, 1], [0, 0], [1, 1]]);
     lan.is_in_order();
 }
@@ -60,7 +65,8 @@ fn at_tc_the_answer_is_the_same() {
     }
 }
 
-/// A priority tag is none of the attachment's (IEEE 802.1Q clause 6.9.1), and comes back as it came.
+/// A priority tag is none of the attachment's (IEEE 802.1Q clause 6.9.1), and comes back as it
+/// came.
 #[test]
 fn a_priority_tag_stays() {
     let lan = introduced(PLAN);
@@ -88,7 +94,8 @@ fn a_whole_port_is_answered_beside_its_tags() {
     assert_eq!(lan.owner(0, ip4(3)), None);
 }
 
-/// On one edge: generic XDP does not see floods of another one in the same kernel (docs/architecture.md). Without tags, which it does not see on a device over a veth.
+/// On one edge: generic XDP does not see floods of another one in the same kernel
+/// (docs/architecture.md). Without tags, which it does not see on a device over a veth.
 #[test]
 fn generic_xdp_answers_as_well() {
     let lan = Lan::generic(PLAN);
@@ -115,7 +122,8 @@ fn a_router_is_told_to_be_one() {
     let answer = |flags| advertises_to(2, 2, 1, flags);
     lan.is_answered(1, &solicits(1, 2), &answer(ROUTER | OVERRIDE));
     assert_eq!(lan.bindings(0)["fd00::2"]["router"], true);
-    // Its own questions do not say that it is none (RFC 4861 section 7.2.3), and its advertisements do.
+    // Its own questions do not say that it is none (RFC 4861 section 7.2.3), and its advertisements
+    // do.
     lan.says(2, &solicits(2, 9));
     lan.is_answered(1, &solicits(1, 2), &answer(ROUTER | OVERRIDE));
     lan.says(2, &advertises(2, 2, 0));
@@ -141,15 +149,19 @@ fn a_leaf_is_not_answered_for_a_leaf() {
     lan.is_answered(4, &asks(4, 3), &replies(3, 4));
 }
 
-/// Answers are sent to the attachment as any other frame is, so that its bandwidth profile covers them.
+/// Answers are sent to the attachment as any other frame is, so that its bandwidth profile covers
+/// them.
 #[test]
 fn answers_count_for_the_profile_of_who_asks() {
     let mut fabric = crate::common::fabric(sillon_rig::Underlay::Direct);
     let wires = ["p0", "p1"].map(|port| fabric.plug(0, port).unwrap());
     let file = fabric.file(0).profile("slow").key("cir", "\"64 kbit/s\"").key("cbs", "\"2 KB\"");
     let file = file.segment("alder-lan", 100, "lan", &[]).key("suppress", true);
-    let file = file.port("p0", "access").attach("alder-lan", "p0", "untagged").key("egress", "\"slow\"");
-    fabric.edges[0].start(&file.port("p1", "access").attach("alder-lan", "p1", "untagged")).unwrap();
+    let file =
+        file.port("p0", "access").attach("alder-lan", "p0", "untagged").key("egress", "\"slow\"");
+    fabric.edges[0]
+        .start(&file.port("p1", "access").attach("alder-lan", "p1", "untagged"))
+        .unwrap();
     wires[1].send(&announces(2, 2)).unwrap();
     assert!(soon(|| !fabric.edges[0].show("bindings").unwrap().is_empty()));
     wires[0].drain().unwrap();
@@ -166,7 +178,8 @@ fn answers_count_for_the_profile_of_who_asks() {
     assert_eq!(flooded, None, "what is not sent is not flooded instead");
 }
 
-/// Kernels take the answers for what they are: they reach each other without their questions being heard.
+/// Kernels take the answers for what they are: they reach each other without their questions being
+/// heard.
 #[test]
 fn kernels_believe_the_answers() {
     let lan = Lan::new(PLAN);
@@ -176,7 +189,8 @@ fn kernels_believe_the_answers() {
         let wire = lan.wire(number).share().unwrap();
         wire.netns.sysctl("net/ipv6/conf/eth0/accept_dad", "0").unwrap();
         let host = KernelHost::new(wire, &mac, &addresses.each_ref().map(String::as_str)).unwrap();
-        // Also without duplicate address detection an address is tentative until a worker of the kernel gets to it, and is not answered for.
+        // Also without duplicate address detection an address is tentative until a worker of the
+        // kernel gets to it, and is not answered for.
         let tentative = || {
             let mut ip = host.wire.netns.command("ip");
             ip.args(["-6", "address", "show", "dev", "eth0", "tentative"]).output().unwrap()
@@ -189,7 +203,9 @@ fn kernels_believe_the_answers() {
     };
     let (near, far) = (host(1), host(4));
     // Both have answered each other before.
-    for (from, to) in [(&near, ip4(4).to_string()), (&near, ip6(4).to_string()), (&far, ip6(1).to_string())] {
+    for (from, to) in
+        [(&near, ip4(4).to_string()), (&near, ip6(4).to_string()), (&far, ip6(1).to_string())]
+    {
         assert_eq!(from.ping(&to, 1, 0.2).unwrap(), 1, "{to}");
     }
     lan.settle();

@@ -23,13 +23,22 @@ fn each_way_to_speak_for_oneself_is_heard() {
     assert!(lan.hears(1, &advertises_to(2, 2, 1, 0)));
     lan.send(4, &replies(4, 1));
     assert!(lan.hears(1, &replies(4, 1)));
-    for (address, owner) in [(ip4(2).to_string(), 2), (ip4(3).to_string(), 3), (ip6(4).to_string(), 4)] {
-        assert_eq!((lan.owner(0, &address), lan.owner(1, &address)), (Some(owner), Some(owner)), "{address}");
+    for (address, owner) in
+        [(ip4(2).to_string(), 2), (ip4(3).to_string(), 3), (ip6(4).to_string(), 4)]
+    {
+        assert_eq!(
+            (lan.owner(0, &address), lan.owner(1, &address)),
+            (Some(owner), Some(owner)),
+            "{address}"
+        );
     }
     assert_eq!((lan.owner(0, ip6(2)), lan.owner(0, ip4(4))), (Some(2), Some(4)));
     assert_eq!(lan.owner(1, ip4(4)), Some(4));
     let at = |edge, address: &str| lan.bindings(edge)[address]["at"].as_str().unwrap().to_owned();
-    assert_eq!((at(0, "10.0.0.2"), at(0, "fd00::4")), ("p1 untagged".to_owned(), "10.99.0.2".to_owned()));
+    assert_eq!(
+        (at(0, "10.0.0.2"), at(0, "fd00::4")),
+        ("p1 untagged".to_owned(), "10.99.0.2".to_owned())
+    );
     assert_eq!(lan.bindings(1).len(), 4, "of hosts 2, 3 and 4, what was for all or came in here");
 }
 
@@ -56,7 +65,12 @@ fn the_last_claim_counts() {
     lan.says(2, &announces(2, 9));
     lan.says(2, &advertises(2, 9, OVERRIDE));
     let answer = |host: u8| {
-        let arp = arp(Macs { from: mac(host), to: mac(1) }, ARP_REPLY, (mac(host), ip4(9)), (mac(1), ip4(1)));
+        let arp = arp(
+            Macs { from: mac(host), to: mac(1) },
+            ARP_REPLY,
+            (mac(host), ip4(9)),
+            (mac(1), ip4(1)),
+        );
         (arp, advertises_to(host, 9, 1, OVERRIDE))
     };
     for host in [3, 4, 2] {
@@ -121,7 +135,10 @@ fn who_is_not_believed_otherwise_is_not_believed_here() {
     lan.send(2, &advertises(2, 4, OVERRIDE));
     assert!(soon(|| dropped("arp-spoofed") == 1 && dropped("address-not-listed") == 1));
     // Another attachment's MAC, and one that is not on the list.
-    lan.send(2, &arp(Macs { from: mac(3), to: [0xff; 6] }, ARP_REPLY, (mac(3), ip4(2)), (mac(1), ip4(1))));
+    lan.send(
+        2,
+        &arp(Macs { from: mac(3), to: [0xff; 6] }, ARP_REPLY, (mac(3), ip4(2)), (mac(1), ip4(1))),
+    );
     lan.send(3, &announces(9, 9));
     assert!(soon(|| dropped("mac-configured") == 1 && dropped("mac-not-listed") == 1));
     // One address more than may be learned, which is forwarded all the same.
@@ -153,8 +170,9 @@ fn what_is_not_heard_again_is_forgotten() {
     assert_eq!(lan.owner(0, ip4(2)), Some(2));
     // And it is not answered for one whose place is not known any longer.
     lan.says(2, &announces(2, 2));
-    let is_forgotten =
-        || lan.fabric.edges[0].show("fdb").unwrap().iter().all(|one| one["mac"] != "02:00:00:00:00:02");
+    let is_forgotten = || {
+        lan.fabric.edges[0].show("fdb").unwrap().iter().all(|one| one["mac"] != "02:00:00:00:00:02")
+    };
     assert!((0..3).any(|_| soon(is_forgotten)));
     lan.comes_to(1, &asks(1, 2), &[2, 3, 4]);
 }
@@ -169,7 +187,11 @@ fn a_segment_has_no_more_than_its_share() {
     assert_eq!(lan.bindings(0).len(), 4);
     let share = |edge: usize| {
         let segment = &lan.fabric.edges[edge].show("segments").unwrap()[0];
-        (segment["bindings"].as_u64(), segment["bindings_refused"].as_u64(), segment["suppress"].as_bool())
+        (
+            segment["bindings"].as_u64(),
+            segment["bindings_refused"].as_u64(),
+            segment["suppress"].as_bool(),
+        )
     };
     for edge in [0, 1] {
         assert_eq!(share(edge), (Some(4), Some(16), Some(true)));

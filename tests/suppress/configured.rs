@@ -38,9 +38,11 @@ fn what_is_configured_is_answered_and_never_moves() {
 
 #[test]
 fn with_its_mac_it_is_known_from_the_first_frame() {
-    let keys =
-        [BOUND, &[("macs", "[\"02:00:00:00:00:02\"]"), ("prefixes", "[\"10.0.0.0/24\", \"fd00::/64\"]")]]
-            .concat();
+    let keys = [
+        BOUND,
+        &[("macs", "[\"02:00:00:00:00:02\"]"), ("prefixes", "[\"10.0.0.0/24\", \"fd00::/64\"]")],
+    ]
+    .concat();
     let lan = Lan::new(Plan { hosts: [&[], &keys, &[], &[]], ..PLAN });
     lan.is_answered(1, &asks(1, 2), &replies(2, 1));
     lan.is_answered(1, &solicits(1, 2), &advertises_to(2, 2, 1, ROUTER | OVERRIDE));

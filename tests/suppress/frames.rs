@@ -1,9 +1,13 @@
-//! ARP and neighbour discovery, as hosts speak it. Host `n` has the MAC `mac(n)` and the addresses 10.0.0.n and fd00::n.
+//! ARP and neighbour discovery, as hosts speak it. Host `n` has the MAC `mac(n)` and the addresses
+//! 10.0.0.n and fd00::n.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use etherparse::PacketBuilder;
-use sillon_rig::{Frame, frame::BROADCAST, frame::Macs};
+use sillon_rig::{
+    Frame,
+    frame::{BROADCAST, Macs},
+};
 
 use crate::common::mac;
 
@@ -29,13 +33,23 @@ pub fn ip6(host: u8) -> Ipv6Addr {
 }
 
 /// ARP and nothing behind it.
-pub fn arp(macs: Macs, operation: u16, sender: ([u8; 6], Ipv4Addr), target: ([u8; 6], Ipv4Addr)) -> Frame {
+pub fn arp(
+    macs: Macs,
+    operation: u16,
+    sender: ([u8; 6], Ipv4Addr),
+    target: ([u8; 6], Ipv4Addr),
+) -> Frame {
     Frame::arp(macs, operation, sender, target, &[])
 }
 
 /// A host asks all who has an address.
 pub fn asks(host: u8, target: u8) -> Frame {
-    arp(Macs { from: mac(host), to: BROADCAST }, ARP_REQUEST, (mac(host), ip4(host)), ([0; 6], ip4(target)))
+    arp(
+        Macs { from: mac(host), to: BROADCAST },
+        ARP_REQUEST,
+        (mac(host), ip4(host)),
+        ([0; 6], ip4(target)),
+    )
 }
 
 /// A host tells all that an address is its own (RFC 5227 section 2.3).
@@ -52,7 +66,12 @@ pub fn probes(host: u8, address: u8) -> Frame {
 
 /// A host answers another.
 pub fn replies(host: u8, to: u8) -> Frame {
-    arp(Macs { from: mac(host), to: mac(to) }, ARP_REPLY, (mac(host), ip4(host)), (mac(to), ip4(to)))
+    arp(
+        Macs { from: mac(host), to: mac(to) },
+        ARP_REPLY,
+        (mac(host), ip4(host)),
+        (mac(to), ip4(to)),
+    )
 }
 
 /// A message of neighbour discovery; all of it can be wrong.
@@ -77,7 +96,8 @@ impl Message {
             payload.extend([number, 1]);
             payload.extend(mac);
         }
-        let packet = PacketBuilder::ethernet2(macs.from, macs.to).ipv6(ips.0.octets(), ips.1.octets(), hops);
+        let packet =
+            PacketBuilder::ethernet2(macs.from, macs.to).ipv6(ips.0.octets(), ips.1.octets(), hops);
         let packet = packet.icmpv6_raw(kind, code, [flags, 0, 0, 0]);
         let mut bytes = Vec::new();
         packet.write(&mut bytes, &payload).unwrap();
@@ -132,7 +152,8 @@ pub fn advertises(host: u8, address: u8, flags: u8) -> Frame {
 /// What `host` would answer to `solicits(to, address)`.
 pub fn advertises_to(host: u8, address: u8, to: u8, flags: u8) -> Frame {
     let message = advertisement(host, address, SOLICITED | flags);
-    Message { macs: Macs { from: mac(host), to: mac(to) }, ips: (ip6(address), ip6(to)), ..message }.frame()
+    Message { macs: Macs { from: mac(host), to: mac(to) }, ips: (ip6(address), ip6(to)), ..message }
+        .frame()
 }
 
 /// A host probes whether an address is free (RFC 4862 section 5.4.2).
@@ -141,11 +162,12 @@ pub fn detects_duplicates(host: u8, address: u8) -> Frame {
     Message { ips: (Ipv6Addr::UNSPECIFIED, message.ips.1), option: None, ..message }.frame()
 }
 
-/// Whether it is ARP, or ICMPv6 directly behind its header and of these two kinds, be it right or not.
+/// Whether it is ARP, or ICMPv6 directly behind its header and of these two kinds, be it right or
+/// not.
 pub fn is_about_neighbours(frame: &Frame) -> bool {
     let Frame(packet) = frame.popped(frame.tags().len());
-    let is_nd =
-        packet.get(20) == Some(&58) && matches!(packet.get(54), Some(&(SOLICITATION | ADVERTISEMENT)));
+    let is_nd = packet.get(20) == Some(&58)
+        && matches!(packet.get(54), Some(&(SOLICITATION | ADVERTISEMENT)));
     match packet.get(12..14) {
         Some([0x08, 0x06]) => true,
         Some([0x86, 0xdd]) => is_nd,

@@ -1,4 +1,5 @@
-//! The place of these tests: hosts 1, 2 and 3 on ports of one edge and host 4 on another, in one segment that suppresses.
+//! The place of these tests: hosts 1, 2 and 3 on ports of one edge and host 4 on another, in one
+//! segment that suppresses.
 
 use std::collections::BTreeMap;
 
@@ -45,8 +46,10 @@ fn with(file: NodeFile, keys: Keys<'_>) -> NodeFile {
 
 fn file(fabric: &Fabric, edge: usize, plan: Plan<'_>, uplinks: &str) -> NodeFile {
     let remote = fabric.vtep(1 - edge, Family::V4);
-    let file =
-        with(fabric.file_at(edge, uplinks).segment("alder-lan", 100, plan.service, &[remote]), plan.segment);
+    let file = with(
+        fabric.file_at(edge, uplinks).segment("alder-lan", 100, plan.service, &[remote]),
+        plan.segment,
+    );
     let hosts = if edge == 0 { &plan.hosts[..3] } else { &plan.hosts[3..] };
     (0..).zip(hosts).fold(file, |file, (port, keys)| {
         let port = format!("p{port}");
@@ -75,7 +78,8 @@ impl Lan {
         let wires = [(0, "p0"), (0, "p1"), (0, "p2"), (1, "p0")].map(plug);
         for edge in [0, 1] {
             let file = file(&fabric, edge, plan, uplinks);
-            fabric.edges[edge].arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+            fabric.edges[edge].arguments =
+                arguments.iter().map(|argument| (*argument).to_owned()).collect();
             fabric.edges[edge].start(&file).unwrap();
         }
         Self { fabric, wires, encap: plan.encap.to_owned() }
@@ -113,14 +117,17 @@ impl Lan {
         let word = format!("hello from {host}");
         self.send(host, &datagram(host, [0xff; 6], &word));
         let others = (1..=4).filter(|other| *other != host);
-        others.for_each(|other| assert!(comes(self.wire(other), &word), "{other} does not hear {host}"));
+        others.for_each(|other| {
+            assert!(comes(self.wire(other), &word), "{other} does not hear {host}")
+        });
     }
 
     /// A host says something that all others hear.
     pub fn says(&self, host: u8, frame: &Frame) {
         self.send(host, frame);
         let others = (1..=4).filter(|other| *other != host);
-        others.for_each(|other| assert!(self.hears(other, frame), "{other} does not hear {frame:?}"));
+        others
+            .for_each(|other| assert!(self.hears(other, frame), "{other} does not hear {frame:?}"));
     }
 
     /// Whether a host hears a frame in time, whatever its tags' priorities are on the way.
@@ -153,7 +160,9 @@ impl Lan {
         self.settle();
         let before = self.answered();
         self.send(host, frame);
-        others.iter().for_each(|other| assert!(self.hears(*other, frame), "{other} does not hear {frame:?}"));
+        others.iter().for_each(|other| {
+            assert!(self.hears(*other, frame), "{other} does not hear {frame:?}")
+        });
         std::thread::sleep(SILENCE);
         for silent in (1..=4).filter(|silent| !others.contains(silent)) {
             let heard = self.wire(silent).drain().unwrap().into_iter().find(is_about_neighbours);
@@ -173,8 +182,11 @@ impl Lan {
         let mut answered = BTreeMap::new();
         for edge in &self.fabric.edges {
             let ports = edge.show("ports").unwrap();
-            for attachment in ports.iter().filter_map(|port| port["attachments"].as_array()).flatten() {
-                let counts = ["arp", "nd"].map(|kind| attachment["answered"][kind].as_u64().unwrap());
+            for attachment in
+                ports.iter().filter_map(|port| port["attachments"].as_array()).flatten()
+            {
+                let counts =
+                    ["arp", "nd"].map(|kind| attachment["answered"][kind].as_u64().unwrap());
                 let port = attachment["port"].as_str().unwrap();
                 answered.insert(format!("{}/{port}", edge.name()), counts);
             }

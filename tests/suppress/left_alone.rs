@@ -64,7 +64,8 @@ fn questions_for_what_is_not_known_are_flooded() {
     lan.is_flooded(1, &solicits(1, 9));
 }
 
-/// The edge answers with a MAC only while it knows where that is, and only if that is not where the question comes from.
+/// The edge answers with a MAC only while it knows where that is, and only if that is not where the
+/// question comes from.
 #[test]
 fn who_is_at_the_same_place_is_not_answered_for() {
     let lan = introduced();
@@ -104,8 +105,14 @@ fn what_is_malformed_is_flooded_and_not_believed() {
         ("code 1", Message { code: 1, ..question }.frame()),
         ("a wrong checksum", changed(solicits(1, 2), 14 + 42, 0)),
         ("without its MAC", Message { option: None, ..question }.frame()),
-        ("with another's MAC", Message { option: Some((SOURCE_OPTION, mac(5))), ..question }.frame()),
-        ("with the wrong option", Message { option: Some((TARGET_OPTION, mac(1))), ..question }.frame()),
+        (
+            "with another's MAC",
+            Message { option: Some((SOURCE_OPTION, mac(5))), ..question }.frame(),
+        ),
+        (
+            "with the wrong option",
+            Message { option: Some((TARGET_OPTION, mac(1))), ..question }.frame(),
+        ),
         ("from a group", Message { ips: (ALL_NODES, question.ips.1), ..question }.frame()),
         ("an option of no length", more),
         ("IPv5", changed(solicits(1, 2), 14, 0x50)),
@@ -125,7 +132,10 @@ fn what_is_malformed_is_flooded_and_not_believed() {
         ("of a group", Message { target: ALL_NODES, ..claim }.frame()),
         ("of ::1", Message { target: Ipv6Addr::LOCALHOST, ..claim }.frame()),
         ("of an IPv4 address", Message { target: ip4(7).to_ipv6_mapped(), ..claim }.frame()),
-        ("a reply of nobody", arp(all, ARP_REPLY, (mac(1), Ipv4Addr::UNSPECIFIED), (mac(2), ip4(2)))),
+        (
+            "a reply of nobody",
+            arp(all, ARP_REPLY, (mac(1), Ipv4Addr::UNSPECIFIED), (mac(2), ip4(2))),
+        ),
         ("a reply of another's MAC", arp(all, ARP_REPLY, (mac(5), ip4(7)), (mac(2), ip4(2)))),
     ] {
         println!("{what}");
@@ -134,7 +144,8 @@ fn what_is_malformed_is_flooded_and_not_believed() {
     assert_eq!(lan.bindings(0).into_keys().collect::<Vec<_>>(), before);
 }
 
-/// Two operators with the same addresses, MACs and hosts on one port: neither is answered from what the other says.
+/// Two operators with the same addresses, MACs and hosts on one port: neither is answered from what
+/// the other says.
 #[test]
 fn nothing_is_answered_across_segments() {
     let mut fabric = fabric(Underlay::Direct);
@@ -150,7 +161,8 @@ fn nothing_is_answered_across_segments() {
     // Everybody's place is known in both, and 10.0.0.2 and fd00::2 in alder's alone.
     for tags in [&alder, &birch] {
         for (host, wire) in [(1, &wires[0]), (2, &wires[1])] {
-            wire.send(&datagram(host, BROADCAST, &format!("{tags:?} {host}")).tagged(tags)).unwrap();
+            wire.send(&datagram(host, BROADCAST, &format!("{tags:?} {host}")).tagged(tags))
+                .unwrap();
             assert!(comes(&wires[2 - usize::from(host)], &format!("{tags:?} {host}")));
         }
     }
@@ -175,7 +187,9 @@ fn nothing_is_answered_across_segments() {
     assert!(soon(|| fabric.edges[0].show("bindings").unwrap().len() >= 3));
     let mut bindings = fabric.edges[0].show("bindings").unwrap();
     bindings.retain(|one| one["address"] == "10.0.0.2");
-    let owners: Vec<_> =
-        bindings.iter().map(|one| (one["segment"].as_str().unwrap(), one["mac"].as_str().unwrap())).collect();
+    let owners: Vec<_> = bindings
+        .iter()
+        .map(|one| (one["segment"].as_str().unwrap(), one["mac"].as_str().unwrap()))
+        .collect();
     assert_eq!(owners, [("alder-lan", "02:00:00:00:00:02"), ("birch-lan", "02:00:00:00:00:01")]);
 }

@@ -1,4 +1,5 @@
-//! Suppression of ARP and neighbour discovery: what the edge answers itself, what it must not answer, and what it believes.
+//! Suppression of ARP and neighbour discovery: what the edge answers itself, what it must not
+//! answer, and what it believes.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 

@@ -91,7 +91,10 @@ fn bindings_that_do_not_belong_there_are_found() {
             &["alder", "birch"],
         ),
         (
-            Binding { claim: Claim { mac: sillon_abi::Mac::new([3, 0, 0, 0, 0, 1]), flags: 0 }, ..own },
+            Binding {
+                claim: Claim { mac: sillon_abi::Mac::new([3, 0, 0, 0, 0, 1]), flags: 0 },
+                ..own
+            },
             "10.0.0.1 in alder-lan is at 03:00:00:00:00:01, which is no station's address",
             &["alder"],
         ),
@@ -120,7 +123,9 @@ fn bindings_that_do_not_belong_there_are_found() {
             "10.1.0.0 in alder-lan is at p0 untagged, which may not have it",
         ),
     ] {
-        for (name, of) in [(map::BINDINGS, "bindings"), (map::FIXED_BINDINGS, "configured bindings")] {
+        for (name, of) in
+            [(map::BINDINGS, "bindings"), (map::FIXED_BINDINGS, "configured bindings")]
+        {
             write(node, name, &key, Some(&Binding { seen: u64::MAX, ..binding }));
             expect(node, of, words, &[]);
             write::<_, Binding>(node, name, &key, None);
@@ -129,7 +134,12 @@ fn bindings_that_do_not_belong_there_are_found() {
     let remote: Vec<(BindingKey, Binding)> = entries(node, map::FIXED_BINDINGS);
     let (fixed, entry) = remote[0];
     write(node, map::FIXED_BINDINGS, &fixed, Some(&Binding { exit: Exit::remote(1), ..entry }));
-    expect(node, "configured bindings", "10.0.0.9 in alder-lan is configured for a remote", &["alder"]);
+    expect(
+        node,
+        "configured bindings",
+        "10.0.0.9 in alder-lan is configured for a remote",
+        &["alder"],
+    );
     write(node, map::FIXED_BINDINGS, &fixed, Some(&entry));
     assert_eq!(verified(node)["violations"], Value::Array(Vec::new()), "all is as it was");
 }

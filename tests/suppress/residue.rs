@@ -55,18 +55,24 @@ fn narrower_prefixes_take_back_what_was_heard() {
     let lan = introduced();
     lan.reload(Plan { hosts: [&[], &[("prefixes", "[\"10.0.0.9/32\"]")], &[], &[]], ..PLAN });
     assert_eq!((lan.owner(0, ip4(2)), lan.owner(0, ip6(2))), (None, None));
-    assert_eq!((lan.owner(0, ip4(4)), lan.owner(1, ip4(2))), (Some(4), Some(2)), "elsewhere nothing changed");
+    assert_eq!(
+        (lan.owner(0, ip4(4)), lan.owner(1, ip4(2))),
+        (Some(4), Some(2)),
+        "elsewhere nothing changed"
+    );
     lan.is_in_order();
 }
 
-/// An operator gives its servers back, and another one gets the same ports, VID and VNI, and has the same addresses.
+/// An operator gives its servers back, and another one gets the same ports, VID and VNI, and has
+/// the same addresses.
 #[test]
 fn the_next_operator_is_not_answered_for_the_last_one() {
     let mut fabric = fabric(Underlay::Direct);
     let wires = ["p0", "p1", "p2"].map(|port| fabric.plug(0, port).unwrap());
     let leased = |name: &str, ports: &[&str]| {
-        let file =
-            ["p0", "p1", "p2"].into_iter().fold(fabric.file(0), |file, port| file.port(port, "access"));
+        let file = ["p0", "p1", "p2"]
+            .into_iter()
+            .fold(fabric.file(0), |file, port| file.port(port, "access"));
         let file = file.segment(name, 100, "lan", &["10.99.0.2"]).key("suppress", true);
         ports.iter().fold(file, |file, port| file.attach(name, port, "untagged"))
     };
@@ -91,10 +97,15 @@ fn the_next_operator_is_not_answered_for_the_last_one() {
     edge.reload(&birch).unwrap();
     assert!(edge.show("bindings").unwrap().is_empty());
     let segment = &edge.show("segments").unwrap()[0];
-    assert_eq!((segment["bindings"].as_u64(), segment["bindings_refused"].as_u64()), (Some(0), Some(0)));
+    assert_eq!(
+        (segment["bindings"].as_u64(), segment["bindings_refused"].as_u64()),
+        (Some(0), Some(0))
+    );
     wires[0].drain().unwrap();
     wires[0].send(&asks(1, 3)).unwrap();
-    assert!(wires[2].expect(crate::common::PATIENCE, |frame| *frame == asks(1, 3)).unwrap().is_some());
+    assert!(
+        wires[2].expect(crate::common::PATIENCE, |frame| *frame == asks(1, 3)).unwrap().is_some()
+    );
     assert!(wires[0].expect(crate::common::SILENCE, is_about_neighbours).unwrap().is_none());
     assert!(edge.sillon(&["verify"]).unwrap().status.success());
 }

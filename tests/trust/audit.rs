@@ -1,21 +1,25 @@
 //! The audit log: what can be proven of it, and that nothing can be done to it unseen.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use jiff::Timestamp;
-use proptest::prelude::*;
-use proptest::sample::Index;
+use proptest::{prelude::*, sample::Index};
 use serde_json::json;
-use sillon::audit::{
-    Checkpoint, Decision, Entry, Export, Finding, Hash, Item, Leaf, Log, Proof, ProofError, Salt, Signer,
-    Touched, Tree, add, of_store, read_export, restore, seal, verify, write_export,
+use sillon::{
+    audit::{
+        Checkpoint, Decision, Entry, Export, Finding, Hash, Item, Leaf, Log, Proof, ProofError,
+        Salt, Signer, Touched, Tree, add, of_store, read_export, restore, seal, verify,
+        write_export,
+    },
+    fabric::Revision,
+    identity::Identity,
+    model::Name,
+    store::{Commit, Embedded, Snapshot, Store, Version, Write},
 };
-use sillon::fabric::Revision;
-use sillon::identity::Identity;
-use sillon::model::Name;
-use sillon::store::{Commit, Embedded, Snapshot, Store, Version, Write};
 
 use super::naive;
 
@@ -78,15 +82,20 @@ impl Made {
             checkpoints.push(signer.sign(&tree));
         }
         let export =
-            of_store(&Snapshot { version: Version(1), entries: stored.into_iter().collect() }).unwrap();
+            of_store(&Snapshot { version: Version(1), entries: stored.into_iter().collect() })
+                .unwrap();
         Self { signer, export, checkpoints }
     }
 
     fn of_size(size: usize) -> Self {
-        Self::new(Signer::generate(NAME).unwrap(), (0..size).map(|number| entry(number, "as it was")))
+        Self::new(
+            Signer::generate(NAME).unwrap(),
+            (0..size).map(|number| entry(number, "as it was")),
+        )
     }
 
-    /// The same key, the same entries but for some, and other salts: what the owner can make when it likes.
+    /// The same key, the same entries but for some, and other salts: what the owner can make when
+    /// it likes.
     fn forged(&self, from: usize) -> Self {
         let signer = Signer::from_pem(NAME, &self.signer.to_pem().unwrap()).unwrap();
         let mut tree = Tree::default();
@@ -94,8 +103,11 @@ impl Made {
         let mut checkpoints = vec![signer.sign(&tree)];
         for (number, (_, item)) in self.export.items.iter().enumerate() {
             let leaf: Leaf = item.leaf().unwrap().unwrap();
-            let (entry, salt) =
-                if number < from { (leaf.entry, leaf.salt) } else { (entry(number, "forged"), salt()) };
+            let (entry, salt) = if number < from {
+                (leaf.entry, leaf.salt)
+            } else {
+                (entry(number, "forged"), salt())
+            };
             let (writes, next) = append(&tree, &[(entry, salt)], None).unwrap();
             items.push((number as u64, Item::Text(writes[0].1.clone().unwrap())));
             tree = next;
@@ -121,10 +133,15 @@ impl Made {
     }
 }
 
-/// The items with the places that they have now, as somebody would write them who removed or moved one.
+/// The items with the places that they have now, as somebody would write them who removed or moved
+/// one.
 fn renumbered(export: &Export) -> Export {
-    let items =
-        export.items.iter().enumerate().map(|(place, (_, item))| (place as u64, item.clone())).collect();
+    let items = export
+        .items
+        .iter()
+        .enumerate()
+        .map(|(place, (_, item))| (place as u64, item.clone()))
+        .collect();
     Export { checkpoint: export.checkpoint.clone(), items }
 }
 
@@ -174,11 +191,14 @@ fn a_proof_of_a_log_that_was_rewritten_does_not_continue_what_was_kept() {
     for from in 0..21 {
         let forged = made.forged(from);
         for kept in 1..=21 {
-            let verified =
-                forged.prove(20, kept).verify(&made.signer.verifier(), Some(&made.checkpoints[kept]));
+            let verified = forged
+                .prove(20, kept)
+                .verify(&made.signer.verifier(), Some(&made.checkpoints[kept]));
             match verified {
                 Ok(_) => assert!(kept <= from, "rewritten from {from}, kept {kept}"),
-                Err(ProofError::Forked { .. }) => assert!(kept > from, "rewritten from {from}, kept {kept}"),
+                Err(ProofError::Forked { .. }) => {
+                    assert!(kept > from, "rewritten from {from}, kept {kept}")
+                }
                 Err(error) => panic!("{error}"),
             }
         }
@@ -214,7 +234,8 @@ fn what_an_operator_is_given_has_nothing_of_others_and_can_still_be_checked() {
     let proof = serde_json::to_string(&made.prove(3, 1)).unwrap();
     assert!(proof.contains("alder") && !proof.contains("birch"));
 
-    // A commitment can't be found by trying what may be in it: the same entry has another one each time.
+    // A commitment can't be found by trying what may be in it: the same entry has another one each
+    // time.
     let (once, again) = (Made::of_size(1), Made::of_size(1));
     assert_ne!(once.commitments(), again.commitments());
 
@@ -222,7 +243,8 @@ fn what_an_operator_is_given_has_nothing_of_others_and_can_still_be_checked() {
         [("owner", 12), ("auditor", 12), ("operator/birch", 4), ("operator/elm", 0), ("node/a", 0)]
     {
         let export = made.export.clone().for_reader(&reader.parse::<Identity>().unwrap());
-        let readable = export.items.iter().filter(|(_, item)| matches!(item, Item::Text(_))).count();
+        let readable =
+            export.items.iter().filter(|(_, item)| matches!(item, Item::Text(_))).count();
         assert_eq!(readable, count, "{reader}");
     }
 }
@@ -246,11 +268,17 @@ fn what_is_wrong_is_named() {
     let mut removed = made.export.clone();
     removed.items.drain(3..6);
     assert_eq!(made.findings(&removed, &[]), [Finding::Missing { from: 3, until: 6 }]);
-    assert_eq!(made.findings(&renumbered(&removed), &[]), [Finding::Misplaced { place: 3, says: 6 }]);
+    assert_eq!(
+        made.findings(&renumbered(&removed), &[]),
+        [Finding::Misplaced { place: 3, says: 6 }]
+    );
 
     let mut swapped = made.export.clone();
     swapped.items.swap(2, 7);
-    assert_eq!(made.findings(&renumbered(&swapped), &[]), [Finding::Misplaced { place: 2, says: 7 }]);
+    assert_eq!(
+        made.findings(&renumbered(&swapped), &[]),
+        [Finding::Misplaced { place: 2, says: 7 }]
+    );
 
     let forged = made.forged(6);
     assert_eq!(
@@ -307,7 +335,8 @@ fn mutations() -> impl Strategy<Value = Mutation> {
     ]
 }
 
-/// What becomes of an export, or nothing if the mutation changes nothing. Whoever makes it has written the header anew.
+/// What becomes of an export, or nothing if the mutation changes nothing. Whoever makes it has
+/// written the header anew.
 fn mutated(made: &Made, mutation: &Mutation) -> Option<Vec<u8>> {
     let mut export = made.export.clone();
     let size = export.items.len();
@@ -342,9 +371,13 @@ fn mutated(made: &Made, mutation: &Mutation) -> Option<Vec<u8>> {
         Mutation::SignByAnother => {
             export.checkpoint = Signer::generate(NAME).unwrap().sign(&tree_of(&export)).to_string();
         }
-        Mutation::SignAnotherSize(at) => export.checkpoint = made.checkpoints[at.index(size)].to_string(),
+        Mutation::SignAnotherSize(at) => {
+            export.checkpoint = made.checkpoints[at.index(size)].to_string()
+        }
         Mutation::Forge(at) => export = made.forged(at.index(size)).export,
-        Mutation::Redact(at, hash) => export.items[at.index(size)].1 = Item::Commitment(Hash(*hash)),
+        Mutation::Redact(at, hash) => {
+            export.items[at.index(size)].1 = Item::Commitment(Hash(*hash))
+        }
     }
     if renumber {
         export = renumbered(&export);
@@ -489,7 +522,10 @@ fn replace(path: &Path, old: &str, new: &str) {
 async fn an_operator_checks_its_entry_offline_against_the_checkpoint_that_it_kept() {
     let desk = Desk::new().await;
     let shown = desk.done("show --store fabric.db --as operator/alder");
-    assert!(shown.contains("secret-0") && shown.contains("secret-6") && !shown.contains("birch"), "{shown}");
+    assert!(
+        shown.contains("secret-0") && shown.contains("secret-6") && !shown.contains("birch"),
+        "{shown}"
+    );
     desk.save("proof.json", "proof 6 --store fabric.db --key audit.key.pub --since kept");
     fs::remove_file(desk.path("fabric.db")).unwrap();
 
@@ -513,12 +549,16 @@ async fn a_store_and_its_exports_are_checked_and_what_is_wrong_is_said() {
     desk.save("alder.jsonl", "export --store fabric.db --as operator/alder");
     desk.save("newest", "checkpoint --store fabric.db");
     for file in ["log.jsonl", "alder.jsonl"] {
-        let line = format!("verify {file} --key audit.key.pub --checkpoint kept --checkpoint newest");
+        let line =
+            format!("verify {file} --key audit.key.pub --checkpoint kept --checkpoint newest");
         assert!(desk.done(&line).contains("continues all 2"));
     }
     replace(&desk.path("log.jsonl"), "secret-2", "secret-9");
     assert!(desk.found("verify log.jsonl --key audit.key.pub").contains("entry 2 was changed"));
-    assert!(desk.found("proof 1 --store log.jsonl --key audit.key.pub").contains("nothing can be proven"));
+    assert!(
+        desk.found("proof 1 --store log.jsonl --key audit.key.pub")
+            .contains("nothing can be proven")
+    );
 
     // A hand in the database itself.
     let database = rusqlite::Connection::open(desk.path("fabric.db")).unwrap();
@@ -547,7 +587,8 @@ async fn a_key_is_not_overwritten() {
     let key = fs::read(desk.path("audit.key")).unwrap();
     assert!(desk.found("key --name north.example/audit").contains("can't be written"));
     assert_eq!(fs::read(desk.path("audit.key")).unwrap(), key);
-    let mode =
-        std::os::unix::fs::PermissionsExt::mode(&fs::metadata(desk.path("audit.key")).unwrap().permissions());
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &fs::metadata(desk.path("audit.key")).unwrap().permissions(),
+    );
     assert_eq!(mode & 0o777, 0o600);
 }

@@ -1,16 +1,19 @@
 //! `sillon pki`, as it is called.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde_json::Value;
 use sillon::identity::{Identity, NoIdentity};
-use x509_parser::pem::parse_x509_pem;
-use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
+use x509_parser::{
+    pem::parse_x509_pem,
+    prelude::{CertificateRevocationList, FromDer, X509Certificate},
+};
 
 /// A directory with a CA in it.
 struct Ca(tempfile::TempDir);
@@ -121,7 +124,10 @@ fn nodes_have_a_week_and_others_a_month_unless_something_else_is_said() {
         let certificate = ca.certificate(name);
         let (_, certificate) = X509Certificate::from_der(&certificate).unwrap();
         // Five minutes are for clocks that are behind.
-        (certificate.validity().not_after - certificate.validity().not_before).unwrap().whole_minutes() - 5
+        (certificate.validity().not_after - certificate.validity().not_before)
+            .unwrap()
+            .whole_minutes()
+            - 5
     };
     ca.done("issue node/edge1");
     ca.done("issue owner");
@@ -136,7 +142,9 @@ fn nodes_have_a_week_and_others_a_month_unless_something_else_is_said() {
 #[test]
 fn what_makes_no_sense_is_refused() {
     let ca = Ca::new();
-    assert!(ca.refused("issue operator/alder --dns alder.example").contains("controller/NAME only"));
+    assert!(
+        ca.refused("issue operator/alder --dns alder.example").contains("controller/NAME only")
+    );
     assert!(ca.refused("issue controller/c1").contains("--dns"));
     assert!(ca.refused("issue controller/c1 --dns not_a..name").contains("no DNS name"));
     assert!(ca.refused("issue root").contains("no identity"));
@@ -152,7 +160,8 @@ fn what_makes_no_sense_is_refused() {
 fn a_certificate_is_not_overwritten_but_renewed_with_a_new_key() {
     let ca = Ca::new();
     ca.done("issue node/edge1 --hours 5");
-    let (first, key) = (ca.certificate("node-edge1.crt"), fs::read(ca.path("node-edge1.key")).unwrap());
+    let (first, key) =
+        (ca.certificate("node-edge1.crt"), fs::read(ca.path("node-edge1.key")).unwrap());
     assert!(ca.refused("issue node/edge1").contains("renew"));
     assert!(ca.done("renew node-edge1.crt --if-due").contains("need not"));
     assert_eq!(ca.certificate("node-edge1.crt"), first);
@@ -165,7 +174,8 @@ fn a_certificate_is_not_overwritten_but_renewed_with_a_new_key() {
     let shown = ca.shown("node/edge1");
     assert_eq!(shown.len(), 2);
     let hours = |index: usize| {
-        let time = |what: &str| shown[index][what].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+        let time =
+            |what: &str| shown[index][what].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
         time("until").duration_since(time("from")).as_hours()
     };
     assert_eq!((hours(0), hours(1)), (5, 5));
@@ -189,7 +199,8 @@ fn a_request_brings_its_key_and_nothing_else() {
     let text = fs::read_to_string(ca.path("owner.csr")).unwrap();
     let place = text.len() / 2;
     let other = if text.as_bytes()[place] == b'A' { "B" } else { "A" };
-    fs::write(ca.path("bad.csr"), format!("{}{other}{}", &text[..place], &text[place + 1..])).unwrap();
+    fs::write(ca.path("bad.csr"), format!("{}{other}{}", &text[..place], &text[place + 1..]))
+        .unwrap();
     assert!(ca.refused("issue operator/birch --csr bad.csr").contains("can't be used"));
 }
 

@@ -1,13 +1,13 @@
 //! What a controller writes into the audit log.
 
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{path::Path, sync::Arc, time::Duration};
 
-use sillon::audit::{Decision, Entry, Export, Finding, Leaf, Signer, of_store, verify};
-use sillon::controller::{Controller, Request, Settings, SubmitError};
-use sillon::fabric::{Actor, Change, Expect, LeaseStep, Owned};
-use sillon::store::{Embedded, Store};
+use sillon::{
+    audit::{Decision, Entry, Export, Finding, Leaf, Signer, of_store, verify},
+    controller::{Controller, Request, Settings, SubmitError},
+    fabric::{Actor, Change, Expect, LeaseStep, Owned},
+    store::{Embedded, Store},
+};
 
 const NAME: &str = "north.example/audit";
 
@@ -33,7 +33,10 @@ fn by(who: &str, changes: Vec<Change>) -> Request {
 
 impl Site {
     fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), signer: Arc::new(Signer::generate(NAME).unwrap()) }
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            signer: Arc::new(Signer::generate(NAME).unwrap()),
+        }
     }
 
     fn path(&self) -> &Path {
@@ -104,9 +107,9 @@ async fn a_change_and_its_entries_are_one_commit_and_the_log_goes_on_after_a_res
     assert_eq!(entries.iter().map(whose).collect::<Vec<_>>(), ["owner", "alder", "birch"]);
     assert_eq!(keys(&entries[1]), ["operator/alder", "lease/alder/l1", "segment/alder/lan"]);
     assert!(
-        entries
-            .iter()
-            .all(|entry| matches!(entry.decision, Decision::Accepted { revision } if revision.0 == 1))
+        entries.iter().all(
+            |entry| matches!(entry.decision, Decision::Accepted { revision } if revision.0 == 1)
+        )
     );
     let kept = site.signer.verifier().open(&site.export(&*store).await.checkpoint).unwrap();
     controller.close().await;
@@ -114,7 +117,10 @@ async fn a_change_and_its_entries_are_one_commit_and_the_log_goes_on_after_a_res
 
     let controller = site.controller().await;
     let store = Arc::clone(controller.store());
-    controller.submit(by("alder", vec![put("segment/alder/wan", r#"{"service":"lan"}"#)])).await.unwrap();
+    controller
+        .submit(by("alder", vec![put("segment/alder/wan", r#"{"service":"lan"}"#)]))
+        .await
+        .unwrap();
     let entries = site.entries(&*store).await;
     assert_eq!((entries.len(), entries[3].who.to_string().as_str()), (4, "operator/alder"));
     assert_eq!((entries[3].objects[0].before.is_null(), entries[3].asked.len()), (true, 1));
@@ -139,15 +145,18 @@ async fn what_agents_report_is_no_entry_but_what_comes_of_it_is() {
     assert_eq!(site.entries(&**controller.store()).await.len(), before);
 
     // The server goes to birch once the node has confirmed.
-    let attachment = put("attachment/alder/a", r#"{"segment":"lan","port":"edge1/p1","encap":"untagged"}"#);
+    let attachment =
+        put("attachment/alder/a", r#"{"segment":"lan","port":"edge1/p1","encap":"untagged"}"#);
     controller.submit(by("alder", vec![attachment])).await.unwrap();
     let transfer = Change::Transfer { server: "s1".parse().unwrap(), to: owned("birch", "l2") };
     let transferred = controller.submit(by("owner", vec![transfer])).await.unwrap();
     let before = site.entries(&**controller.store()).await.len();
     controller.submit(report(transferred.revision.0)).await.unwrap();
     let entries = site.entries(&**controller.store()).await;
-    let new: Vec<_> =
-        entries[before..].iter().map(|entry| (entry.who.to_string(), keys(entry).join(" "))).collect();
+    let new: Vec<_> = entries[before..]
+        .iter()
+        .map(|entry| (entry.who.to_string(), keys(entry).join(" ")))
+        .collect();
     assert_eq!(new, [("node/edge1".to_owned(), "lease/alder/l1".to_owned())]);
 }
 
@@ -207,7 +216,10 @@ async fn what_is_refused_is_written_down_until_there_is_too_much_of_it() {
     let after = controller.state();
     assert!(after.objects().eq(state.objects()));
     assert_eq!(after.revision().0, 1 + written as u64 + 1);
-    controller.submit(by("alder", vec![put("segment/alder/wan", r#"{"service":"lan"}"#)])).await.unwrap();
+    controller
+        .submit(by("alder", vec![put("segment/alder/wan", r#"{"service":"lan"}"#)]))
+        .await
+        .unwrap();
     state = controller.state();
     controller.close().await;
     drop((controller, store));
@@ -236,7 +248,8 @@ async fn what_is_denied_for_lack_of_rights_is_written_down_as_the_askers() {
         controller.deny(who.parse().unwrap(), changes.clone(), message).await.unwrap();
     }
     let entries = site.entries(&**controller.store()).await;
-    let said: Vec<_> = entries.iter().map(|entry| (entry.who.to_string(), whose(entry).to_owned())).collect();
+    let said: Vec<_> =
+        entries.iter().map(|entry| (entry.who.to_string(), whose(entry).to_owned())).collect();
     let expected = [("operator/alder", "alder"), ("auditor", "owner"), ("node/edge1", "owner")];
     assert_eq!(said, expected.map(|(who, whose)| (who.to_owned(), whose.to_owned())));
     assert!(matches!(&entries[0].decision, Decision::Refused { rule, .. } if rule == "rights"));
@@ -253,8 +266,11 @@ async fn two_controllers_on_one_store_write_one_log() {
     let tasks: Vec<_> = (0..60)
         .map(|number| {
             let controller = if number % 2 == 0 { one.clone() } else { two.clone() };
-            let spec =
-                if number % 3 == 0 { r#"{"service":"lan","vni":4711}"# } else { r#"{"service":"lan"}"# };
+            let spec = if number % 3 == 0 {
+                r#"{"service":"lan","vni":4711}"#
+            } else {
+                r#"{"service":"lan"}"#
+            };
             let change = put(&format!("segment/birch/s{number}"), spec);
             tokio::spawn(async move { controller.submit(by("birch", vec![change])).await.is_ok() })
         })
@@ -265,7 +281,8 @@ async fn two_controllers_on_one_store_write_one_log() {
     }
     assert_eq!(made, 40);
     let entries = site.entries(&*store).await;
-    let accepted = entries.iter().filter(|entry| matches!(entry.decision, Decision::Accepted { .. })).count();
+    let accepted =
+        entries.iter().filter(|entry| matches!(entry.decision, Decision::Accepted { .. })).count();
     assert_eq!((accepted, entries.len()), (3 + 40, 3 + 60));
     let export = site.export(&*store).await;
     assert_eq!(verify(&export, &site.signer.verifier(), &[kept]), []);

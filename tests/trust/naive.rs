@@ -1,4 +1,5 @@
-//! The tree and the proofs of RFC 9162 section 2.1, word for word and without a thought for speed: what the log is held against.
+//! The tree and the proofs of RFC 9162 section 2.1, word for word and without a thought for speed:
+//! what the log is held against.
 
 use sha2::{Digest, Sha256};
 
@@ -39,8 +40,11 @@ fn subproof(m: usize, leaves: &[Hash], is_whole: bool) -> Vec<Hash> {
     }
     let k = split(leaves.len());
     let (left, right) = leaves.split_at(k);
-    let (mut rest, other) =
-        if m <= k { (subproof(m, left, is_whole), right) } else { (subproof(m - k, right, false), left) };
+    let (mut rest, other) = if m <= k {
+        (subproof(m, left, is_whole), right)
+    } else {
+        (subproof(m - k, right, false), left)
+    };
     rest.push(root(other));
     rest
 }

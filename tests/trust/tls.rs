@@ -1,23 +1,30 @@
 //! Who gets in, over real connections.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose, SanType,
 };
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, HandshakeKind, RootCertStore, ServerConfig};
-use sillon::identity::Identity;
-use sillon::model::Name;
-use sillon::pki::{Delivered, Directory, HTTP, Lifetime, Tls, TlsFiles, Wanted, Which};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use rustls::{
+    ClientConfig, HandshakeKind, RootCertStore, ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+};
+use sillon::{
+    identity::Identity,
+    model::Name,
+    pki::{Delivered, Directory, HTTP, Lifetime, Tls, TlsFiles, Wanted, Which},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// A CA, and a controller that trusts it.
@@ -88,7 +95,9 @@ impl Bed {
     /// It trusts the controller's CA, whoever issued its own certificate.
     fn client_of(&self, delivered: &Delivered, subject: &str, ca: &str) -> Tls {
         let name = format!("{}-{ca}-{}", subject.replace('/', "-"), fastrand::u32(..));
-        delivered.write_new(&self.path(&format!("{name}.crt")), &self.path(&format!("{name}.key"))).unwrap();
+        delivered
+            .write_new(&self.path(&format!("{name}.crt")), &self.path(&format!("{name}.key")))
+            .unwrap();
         Tls::load(self.files(&name, &["ca"])).unwrap()
     }
 }
@@ -98,7 +107,8 @@ fn new_ca(path: &Path) -> Directory {
 }
 
 fn issue(ca: &mut Directory, subject: &str, now: Timestamp) -> Delivered {
-    let names = if subject.starts_with("controller/") { vec!["127.0.0.1".to_owned()] } else { Vec::new() };
+    let names =
+        if subject.starts_with("controller/") { vec!["127.0.0.1".to_owned()] } else { Vec::new() };
     let wanted = Wanted { subject: subject.parse().unwrap(), names, lifetime: None, request: None };
     ca.issue(&wanted, now).unwrap()
 }
@@ -111,7 +121,8 @@ async fn meet(server: &Tls, client: &Tls) -> Result<Met, String> {
     meet_with(&http(server), &client.client(&HTTP).unwrap(), "127.0.0.1").await
 }
 
-/// One connection, with a byte each way: in TLS 1.3 a client learns only then that it was not let in.
+/// One connection, with a byte each way: in TLS 1.3 a client learns only then that it was not let
+/// in.
 async fn meet_with(
     server: &Arc<ServerConfig>,
     client: &Arc<ClientConfig>,
@@ -122,7 +133,8 @@ async fn meet_with(
     let acceptor = TlsAcceptor::from(Arc::clone(server));
     let accepted = async {
         let (stream, _) = listener.accept().await.unwrap();
-        let mut stream = acceptor.accept(stream).await.map_err(|error| format!("server: {error}"))?;
+        let mut stream =
+            acceptor.accept(stream).await.map_err(|error| format!("server: {error}"))?;
         let mut byte = [0];
         stream.read_exact(&mut byte).await.map_err(|error| format!("server: {error}"))?;
         stream.write_all(&byte).await.map_err(|error| format!("server: {error}"))?;
@@ -136,20 +148,28 @@ async fn meet_with(
         let stream = TcpStream::connect(address).await.unwrap();
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let connector = TlsConnector::from(Arc::clone(client));
-        let mut stream = connector.connect(name, stream).await.map_err(|error| format!("client: {error}"))?;
+        let mut stream =
+            connector.connect(name, stream).await.map_err(|error| format!("client: {error}"))?;
         stream.write_all(b"x").await.map_err(|error| format!("client: {error}"))?;
         stream.read_exact(&mut [0]).await.map_err(|error| format!("client: {error}"))?;
         let (_, tls) = stream.get_ref();
         Ok((tls.peer_certificates().unwrap()[0].clone().into_owned(), tls.handshake_kind()))
     };
-    let (accepted, connected): (Result<_, String>, Result<_, String>) = tokio::join!(accepted, connected);
+    let (accepted, connected): (Result<_, String>, Result<_, String>) =
+        tokio::join!(accepted, connected);
     match (accepted, connected) {
-        (Ok((chain, protocol)), Ok((server, kind))) => {
-            Ok(Met { who: Identity::of_certificate(&chain[0]).unwrap(), chain, server, protocol, kind })
-        }
-        (accepted, connected) => {
-            Err([accepted.err(), connected.err()].into_iter().flatten().collect::<Vec<_>>().join("; "))
-        }
+        (Ok((chain, protocol)), Ok((server, kind))) => Ok(Met {
+            who: Identity::of_certificate(&chain[0]).unwrap(),
+            chain,
+            server,
+            protocol,
+            kind,
+        }),
+        (accepted, connected) => Err([accepted.err(), connected.err()]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join("; ")),
     }
 }
 
@@ -308,7 +328,8 @@ async fn what_is_wrong_changes_nothing_and_what_fits_again_is_taken() {
         }),
         ("crl.pem", "no revocation list in it", &|| fs::write(bed.path("ca/crl.pem"), "").unwrap()),
     ];
-    let (key, list) = (fs::read(bed.path("c1.key")).unwrap(), fs::read(bed.path("ca/crl.pem")).unwrap());
+    let (key, list) =
+        (fs::read(bed.path("c1.key")).unwrap(), fs::read(bed.path("ca/crl.pem")).unwrap());
     for (file, why, make) in wrong {
         make();
         let error = controller.reload().unwrap_err().to_string();
@@ -392,14 +413,19 @@ async fn an_external_ca_with_an_intermediate_serves_as_well_but_one_identity_it_
     let p384 = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
     let between = CertifiedIssuer::signed_by(ca_params("Bigcorp issuing"), p384, &root).unwrap();
     fs::write(bed.path("bigcorp.crt"), root.pem()).unwrap();
-    let files =
-        TlsFiles { roots: vec![bed.path("bigcorp.crt")], revocations: Vec::new(), ..bed.controller_files() };
+    let files = TlsFiles {
+        roots: vec![bed.path("bigcorp.crt")],
+        revocations: Vec::new(),
+        ..bed.controller_files()
+    };
     let controller = Tls::load(files).unwrap();
 
     let client = |name: &str, uris: &[&str]| {
         let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
         let mut params = CertificateParams::new(vec!["alder.example".to_owned()]).unwrap();
-        params.subject_alt_names.extend(uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())));
+        params
+            .subject_alt_names
+            .extend(uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())));
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
         let certificate = params.signed_by(&key, &between).unwrap();
@@ -414,7 +440,8 @@ async fn an_external_ca_with_an_intermediate_serves_as_well_but_one_identity_it_
     let met = meet(&controller, &good).await.unwrap();
     assert_eq!((met.who.to_string().as_str(), met.chain.len()), ("operator/alder", 2));
     shut_out(&controller, &client("none", &["spiffe://bigcorp/alder"]), "Missing").await;
-    shut_out(&controller, &client("two", &["sillon:owner", "sillon:operator/alder"]), "Several(2)").await;
+    shut_out(&controller, &client("two", &["sillon:owner", "sillon:operator/alder"]), "Several(2)")
+        .await;
     shut_out(&controller, &client("wrong", &["sillon:Owner"]), "Wrong").await;
 }
 

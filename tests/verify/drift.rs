@@ -1,4 +1,5 @@
-//! An agent that follows a file looks back as well: what another hand does to the node is told of and put right, whatever it is.
+//! An agent that follows a file looks back as well: what another hand does to the node is told of
+//! and put right, whatever it is.
 
 use std::time::{Duration, Instant};
 
@@ -49,7 +50,9 @@ fn set<V: aya::Pod + Send + Sync>(node: &Node, name: &'static str, index: u32, v
 }
 
 fn insert<V: aya::Pod + Send + Sync>(node: &Node, name: &'static str, key: u32, value: V) {
-    node.netns.enter(|| Ok(opened::<aya::maps::HashMap<_, u32, V>>(name).insert(key, value, 0)?)).unwrap();
+    node.netns
+        .enter(|| Ok(opened::<aya::maps::HashMap<_, u32, V>>(name).insert(key, value, 0)?))
+        .unwrap();
 }
 
 #[test]
@@ -59,12 +62,14 @@ fn what_another_hand_writes_is_put_right_with_a_file() {
     let (id, attachment) = ids(node).alder_p0;
     let p0 = attachment.class.ifindex;
     let port: PortEntry = element(node, map::PORTS, p0);
-    let path_id = (1..8).find(|id| element::<PathEntry>(node, map::PATHS, *id).header_len != 0).unwrap();
+    let path_id =
+        (1..8).find(|id| element::<PathEntry>(node, map::PATHS, *id).header_len != 0).unwrap();
     let path: PathEntry = element(node, map::PATHS, path_id);
     let (uid, segment) = entries::<u32, Segment>(node, map::SEGMENTS)[0];
     let accounts: Vec<(u32, FdbUse)> = entries(node, map::FDB_USE);
 
-    // All at once: a header's VNI, a guard, a device, a port's flags, a segment's limit, an account.
+    // All at once: a header's VNI, a guard, a device, a port's flags, a segment's limit, an
+    // account.
     let mut other = path;
     other.header[23] ^= 0x0100;
     set(node, map::PATHS, path_id, other);
@@ -81,7 +86,9 @@ fn what_another_hand_writes_is_put_right_with_a_file() {
     let up = node.netns.enter(|| Ok(foreign::ifindex("p1"))).unwrap();
     lead(up);
     let leads_to = || {
-        let read = || Ok(opened::<DevMapHash<_>>(map::DEVICES).get(p0, 0).map(|value| value.if_index).ok());
+        let read = || {
+            Ok(opened::<DevMapHash<_>>(map::DEVICES).get(p0, 0).map(|value| value.if_index).ok())
+        };
         node.netns.enter(read).unwrap()
     };
     is_put_right(node, "another hand", || {

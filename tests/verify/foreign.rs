@@ -1,4 +1,5 @@
-//! Programs and links of another hand, by bpf(2) itself: what they are made of here is what such a hand has.
+//! Programs and links of another hand, by bpf(2) itself: what they are made of here is what such a
+//! hand has.
 #![allow(unsafe_code, reason = "bpf(2)")]
 
 use std::{
@@ -45,12 +46,14 @@ impl Hook {
 }
 
 fn bpf(command: i32, attr: &[u64]) -> io::Result<OwnedFd> {
-    // SAFETY: the commands here read no more than `attr`, and what it points to lives until the call is over.
+    // SAFETY: the commands here read no more than `attr`, and what it points to lives until the
+    // call is over.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, attr.as_ptr(), size_of_val(attr)) };
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: a descriptor that the kernel has just made, where the command makes one; the others are not asked for one.
+    // SAFETY: a descriptor that the kernel has just made, where the command makes one; the others
+    // are not asked for one.
     Ok(unsafe { OwnedFd::from_raw_fd(i32::try_from(result).unwrap()) })
 }
 

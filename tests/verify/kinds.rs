@@ -1,4 +1,5 @@
-//! What another hand can do to a node that no map shows, and what was once not seen: each kind by itself, found by `sillon verify`.
+//! What another hand can do to a node that no map shows, and what was once not seen: each kind by
+//! itself, found by `sillon verify`.
 
 use aya::maps::xdp::DevMapHash;
 use sillon_abi::{FdbUse, MacUse, Meters, PathEntry, PortEntry, Segment, map};
@@ -45,7 +46,8 @@ fn a_device_that_leads_to_another_port_is_found() {
 fn a_changed_header_is_found() {
     let (fabric, _wires, _) = work();
     let node = &fabric.edges[0];
-    let path = (1..8).find(|id| element::<PathEntry>(node, map::PATHS, *id).header_len != 0).unwrap();
+    let path =
+        (1..8).find(|id| element::<PathEntry>(node, map::PATHS, *id).header_len != 0).unwrap();
     let words: [(&str, usize); 6] = [
         ("the next hop's MAC", 2),
         ("our MAC", 4),
@@ -69,7 +71,8 @@ fn a_changed_header_is_found() {
 fn a_program_that_was_replaced_in_its_link_is_found() {
     let (fabric, _wires, [p0, _, up]) = work();
     let node = &fabric.edges[0];
-    let kinds = [("xdp", Hook::Xdp, up), ("ingress", Hook::TcxIngress, up), ("tc", Hook::TcxIngress, p0)];
+    let kinds =
+        [("xdp", Hook::Xdp, up), ("ingress", Hook::TcxIngress, up), ("tc", Hook::TcxIngress, p0)];
     for (kind, hook, port) in
         kinds.into_iter().chain([("egress", Hook::TcxEgress, p0), ("apart", Hook::TcxIngress, 1)])
     {
@@ -83,7 +86,8 @@ fn a_program_that_was_replaced_in_its_link_is_found() {
         };
         node.netns.enter(swap).unwrap();
         let report = verified(node);
-        let found = report["violations"].as_array().unwrap().iter().any(|one| one["of"] == "programs");
+        let found =
+            report["violations"].as_array().unwrap().iter().any(|one| one["of"] == "programs");
         assert!(found, "{kind}: {report:#}");
     }
 }
@@ -93,7 +97,8 @@ fn a_program_in_front_of_ours_is_found_and_one_behind_is_none_of_ours() {
     let (fabric, _wires, [p0, _, _]) = work();
     let node = &fabric.edges[0];
     for hook in [Hook::TcxIngress, Hook::TcxEgress] {
-        let guest = node.netns.enter(|| Ok(foreign::attach(&foreign::program(hook), hook, p0))).unwrap();
+        let guest =
+            node.netns.enter(|| Ok(foreign::attach(&foreign::program(hook), hook, p0))).unwrap();
         expect(node, "programs", "stands before ours on p0", &[]);
         drop(guest);
         let is_gone = || verified(node)["violations"].as_array().unwrap().is_empty();
@@ -159,7 +164,9 @@ fn accounts_and_buckets_that_no_program_wrote_are_found() {
     let full = FdbUse { learned: used.learned + 900, ..used };
     with_entry(node, map::FDB_USE, uid, full, || expect(node, "accounts", "alder-lan", &["alder"]));
     let more = |one: &mut MacUse| one.held += 60;
-    with_element(node, map::MAC_USE, id, more, || expect(node, "accounts", "p0 untagged", &["alder"]));
+    with_element(node, map::MAC_USE, id, more, || {
+        expect(node, "accounts", "p0 untagged", &["alder"])
+    });
     let late = |one: &mut Meters| one.storm[0] = 1 << 62;
     with_element(node, map::METERS, id, late, || expect(node, "meters", "p0 untagged", &["alder"]));
 }

@@ -1,4 +1,5 @@
-//! `sillon verify`: finds nothing on a node at work, and finds each entry that somebody else has written into a map.
+//! `sillon verify`: finds nothing on a node at work, and finds each entry that somebody else has
+//! written into a map.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
@@ -20,9 +21,9 @@ use common::{comes, datagram, fabric, soon};
 use maps::{element, entries, expect, opened, pin, verified};
 use serde_json::Value;
 use sillon_abi::{
-    Attachment, ClassKey, DropKey, Drops, EthertypeKey, Exit, FdbEntry, FdbKey, FloodKey, Guards, Label, Mac,
-    NodeEntry, PathEntry, PortEntry, Rate, Rates, RemoteEntry, ScopeKind, Segment, TunnelEntry, TunnelKey,
-    map,
+    Attachment, ClassKey, DropKey, Drops, EthertypeKey, Exit, FdbEntry, FdbKey, FloodKey, Guards,
+    Label, Mac, NodeEntry, PathEntry, PortEntry, Rate, Rates, RemoteEntry, ScopeKind, Segment,
+    TunnelEntry, TunnelKey, map,
 };
 use sillon_rig::{Fabric, Node, Tag, Underlay, Wire, frame::BROADCAST};
 
@@ -34,7 +35,8 @@ fn at_work() -> (Fabric, Vec<Wire>) {
 /// The same, with these keys of the node.
 fn at_work_with(keys: &str) -> (Fabric, Vec<Wire>) {
     let mut fabric = fabric(Underlay::Direct);
-    let wires: Vec<Wire> = ["p0", "p1"].into_iter().map(|port| fabric.plug(0, port).unwrap()).collect();
+    let wires: Vec<Wire> =
+        ["p0", "p1"].into_iter().map(|port| fabric.plug(0, port).unwrap()).collect();
     let file = fabric.file(0).with_node_keys(keys).port("p0", "access").port("p1", "access");
     let file = file.segment("alder-lan", 100, "lan", &["10.99.0.2"]).segment(
         "birch-lan",
@@ -42,8 +44,12 @@ fn at_work_with(keys: &str) -> (Fabric, Vec<Wire>) {
         "lan",
         &["10.99.0.2", "fd99::2"],
     );
-    let file =
-        file.segment("cedar-line", 300, "line", &["10.99.0.2"]).segment("cedar-tree", 400, "tree", &[]);
+    let file = file.segment("cedar-line", 300, "line", &["10.99.0.2"]).segment(
+        "cedar-tree",
+        400,
+        "tree",
+        &[],
+    );
     let file = file.attach("alder-lan", "p0", "untagged").key("prefixes", "[\"10.0.0.0/24\"]");
     let file = file.key("ethertypes", "[\"ipv4\", \"arp\"]");
     let file = file.attach("alder-lan", "p1", "dot1q 1").key("macs", "[\"02:00:00:00:00:09\"]");
@@ -98,8 +104,9 @@ fn with_element<V: Pod + Send + Sync>(
     let before: V = element(node, name, index);
     let mut value = before;
     change(&mut value);
-    let write =
-        |value: V| node.netns.enter(|| Ok(opened::<Array<_, V>>(name).set(index, value, 0)?)).unwrap();
+    let write = |value: V| {
+        node.netns.enter(|| Ok(opened::<Array<_, V>>(name).set(index, value, 0)?)).unwrap()
+    };
     write(value);
     check();
     write(before);
@@ -150,7 +157,8 @@ fn a_node_at_work_is_in_order() {
     assert!(String::from_utf8_lossy(&text.stdout).contains("everything is where it belongs"));
 }
 
-/// Ports that are not there, or stay at another hook than they were asked for last, are left out by the agent, and are nobody's fault.
+/// Ports that are not there, or stay at another hook than they were asked for last, are left out by
+/// the agent, and are nobody's fault.
 #[test]
 fn a_node_that_leaves_something_out_is_in_order() {
     let (mut fabric, _wires) = at_work();
@@ -187,11 +195,18 @@ fn what_leads_out_of_a_segment_is_found_in_each_map() {
             );
         },
     );
-    with_entry(node, map::VNIS, 100u32, birch, || expect(node, "VNIs", "VNI 100", &["alder", "birch"]));
+    with_entry(node, map::VNIS, 100u32, birch, || {
+        expect(node, "VNIs", "VNI 100", &["alder", "birch"])
+    });
     let tunnels: Vec<(TunnelKey, TunnelEntry)> = entries(node, map::TUNNELS);
     let (key, tunnel) = tunnels.into_iter().find(|(key, _)| key.vni == 100).unwrap();
     with_entry(node, map::TUNNELS, key, TunnelEntry { segment: birch, ..tunnel }, || {
-        expect(node, "tunnel sources", "VNI 100 from 10.99.0.2 leads to birch-lan", &["alder", "birch"]);
+        expect(
+            node,
+            "tunnel sources",
+            "VNI 100 from 10.99.0.2 leads to birch-lan",
+            &["alder", "birch"],
+        );
     });
     let learned: Vec<(FdbKey, FdbEntry)> = entries(node, map::FDB);
     let host = FdbKey::new(alder, Mac::new([2, 0, 0, 0, 0, 1]));
@@ -205,7 +220,12 @@ fn what_leads_out_of_a_segment_is_found_in_each_map() {
         );
     });
     with_entry(node, map::FLOOD, FloodKey { list: alder_segment.list, index: 0 }, birchs, || {
-        expect(node, "flood lists", "the flood of alder-lan leads to p0 dot1q 2", &["alder", "birch"]);
+        expect(
+            node,
+            "flood lists",
+            "the flood of alder-lan leads to p0 dot1q 2",
+            &["alder", "birch"],
+        );
     });
     with_element(
         node,
@@ -225,7 +245,9 @@ fn what_is_stale_or_dangling_is_found_in_each_map() {
     let node = &fabric.edges[0];
     let Ids { alder, alder_p0, alder_segment, .. } = ids(node);
     let more = Segment { members: alder_segment.members + 1, ..alder_segment };
-    with_entry(node, map::SEGMENTS, alder, more, || expect(node, "flood lists", "has gaps", &["alder"]));
+    with_entry(node, map::SEGMENTS, alder, more, || {
+        expect(node, "flood lists", "has gaps", &["alder"])
+    });
     let other = Segment { mtu: 1400, ..alder_segment };
     with_entry(node, map::SEGMENTS, alder, other, || {
         expect(node, "attachments", "treats frames otherwise", &["alder"])
@@ -235,7 +257,9 @@ fn what_is_stale_or_dangling_is_found_in_each_map() {
         expect(node, "flood lists", "of no segment's list", &[]);
     });
     let labels: Vec<(u32, Label)> = entries(node, map::LABELS);
-    with_entry(node, map::LABELS, 77u32, labels[0].1, || expect(node, "labels", "is not there", &[]));
+    with_entry(node, map::LABELS, 77u32, labels[0].1, || {
+        expect(node, "labels", "is not there", &[])
+    });
     with_element(
         node,
         map::NODE,
@@ -254,7 +278,8 @@ fn what_is_stale_or_dangling_is_found_in_each_map() {
             expect(node, "tunnel sources", "is counted for another remote", &[]);
         },
     );
-    let path = (1..8).find(|id| element::<PathEntry>(node, map::PATHS, *id).header_len != 0).unwrap();
+    let path =
+        (1..8).find(|id| element::<PathEntry>(node, map::PATHS, *id).header_len != 0).unwrap();
     with_element(
         node,
         map::PATHS,
@@ -309,7 +334,9 @@ fn limits_that_are_not_what_they_say_are_found() {
     let changes: [fn(&mut Rates); 3] = [
         |rates| rates.storm[1].price /= 2,
         |rates| rates.storm[2].depth += 1,
-        |rates| rates.ingress.committed = Rate { rate: 2_000_000, ..Rate::bytes(1_000_000, 10_000) },
+        |rates| {
+            rates.ingress.committed = Rate { rate: 2_000_000, ..Rate::bytes(1_000_000, 10_000) }
+        },
     ];
     for change in changes {
         with_element(node, map::RATES, id, change, || expect(node, "rates", bucket, &["alder"]));
@@ -342,7 +369,12 @@ fn drops_that_would_not_be_counted_are_found() {
             node.netns.enter(edit).unwrap();
         };
         taken(node, true);
-        expect(node, "drop counters", &format!("what is dropped at {name} is not counted"), operators);
+        expect(
+            node,
+            "drop counters",
+            &format!("what is dropped at {name} is not counted"),
+            operators,
+        );
         taken(node, false);
     }
     let nobodys = DropKey { scope: ScopeKind::Attachment as u32, id: 999 };
@@ -362,7 +394,12 @@ fn what_guards_do_not_say_is_found_in_each_map() {
     assert_eq!((macs.len(), key.segment), (1, alder));
     with_entry(node, map::MACS, key, Exit::attachment(birch_p0.0), || {
         expect(node, "configured MACs", "is configured, and the FDB has it otherwise", &["alder"]);
-        expect(node, "configured MACs", "leads to p0 dot1q 2, which is of birch-lan", &["alder", "birch"]);
+        expect(
+            node,
+            "configured MACs",
+            "leads to p0 dot1q 2, which is of birch-lan",
+            &["alder", "birch"],
+        );
     });
     with_entry(node, map::FDB, key, FdbEntry::learned(exit, u64::MAX), || {
         expect(node, "configured MACs", "the FDB has it otherwise", &["alder"]);
@@ -408,7 +445,9 @@ fn what_guards_do_not_say_is_found_in_each_map() {
         (Guards::FIXED_MACS, "configured MACs", "p0 untagged may have none at all"),
         (Guards::CONTROL, "guards", "do not agree on what crosses it"),
     ] {
-        with_element(node, map::ATTACHMENTS, alder_p0.0, guards(bit), || expect(node, of, words, &["alder"]));
+        with_element(node, map::ATTACHMENTS, alder_p0.0, guards(bit), || {
+            expect(node, of, words, &["alder"])
+        });
     }
     with_element(
         node,

@@ -1,5 +1,7 @@
-//! Every byte of every map of a node at work is changed, by itself, and `verify` is asked. It notices, or the byte is in the list of those that decide nothing, each with
-//! its reason. What is changed is found by the maps themselves: a new map or a new field is changed, too, and has to be noticed.
+//! Every byte of every map of a node at work is changed, by itself, and `verify` is asked. It
+//! notices, or the byte is in the list of those that decide nothing, each with its reason. What is
+//! changed is found by the maps themselves: a new map or a new field is changed, too, and has to be
+//! noticed.
 
 use std::{collections::BTreeSet, mem::offset_of};
 
@@ -195,7 +197,8 @@ impl Trial<'_> {
     /// Changes an entry, asks, and puts it back.
     fn of(&self, map: &RawMap, before: (&[u8], &[u8]), after: (&[u8], &[u8])) -> Fate {
         let moves = before.0 != after.0;
-        // It may become another one's, which is written over and put back, too. Of prefixes, a longer one would be found.
+        // It may become another one's, which is written over and put back, too. Of prefixes, a
+        // longer one would be found.
         let other = map.get(after.0).filter(|_| moves && map.kind != MapType::LpmTrie);
         if map.set(after.0, after.1).is_err() {
             return Fate::Refused;
@@ -205,7 +208,8 @@ impl Trial<'_> {
         }
         let found = self.violations();
         if moves {
-            // Another bit of a prefix's tail is the same key; that it is as before is asked of each map in the end.
+            // Another bit of a prefix's tail is the same key; that it is as before is asked of each
+            // map in the end.
             let gone = map.remove(after.0);
             assert!(gone.is_ok() || map.kind == MapType::LpmTrie, "{gone:?}");
         }
@@ -222,7 +226,8 @@ const SHORT: usize = 48;
 /// Of values as short as this, each bit is changed.
 const FEW: usize = 24;
 
-/// One bit of each byte, and another one of what is short; others in the next entry, so that each field has had all of them.
+/// One bit of each byte, and another one of what is short; others in the next entry, so that each
+/// field has had all of them.
 fn flips(bytes: &[u8], entry: usize, is_whole: bool) -> Vec<(usize, Vec<u8>)> {
     let mut flips = Vec::new();
     for index in 0..bytes.len() {
@@ -240,18 +245,28 @@ fn flips(bytes: &[u8], entry: usize, is_whole: bool) -> Vec<(usize, Vec<u8>)> {
     flips
 }
 
-/// What the other node has not: suppression with what was heard and what is configured, profiles, a port of one attachment, and one at TC.
+/// What the other node has not: suppression with what was heard and what is configured, profiles, a
+/// port of one attachment, and one at TC.
 fn rich() -> (Fabric, Vec<Wire>) {
     let mut fabric = fabric(Underlay::Direct);
     let wires: Vec<Wire> = ["p0", "p1", "p2"].map(|port| fabric.plug(0, port).unwrap()).into();
-    let file = fabric.file(0).with_node_keys(SMALL).port_at("p0", "access", "tc").port("p1", "access");
     let file =
-        file.port("p2", "handover").profile("100m").key("cir", "\"100 Mbit/s\"").key("eir", "\"1 Mbit/s\"");
+        fabric.file(0).with_node_keys(SMALL).port_at("p0", "access", "tc").port("p1", "access");
+    let file = file
+        .port("p2", "handover")
+        .profile("100m")
+        .key("cir", "\"100 Mbit/s\"")
+        .key("eir", "\"1 Mbit/s\"");
     let file = file.segment("alder-lan", 100, "lan", &["10.99.0.2"]).key("suppress", "true");
+    let file = file
+        .attach("alder-lan", "p0", "untagged")
+        .key("ingress", "\"100m\"")
+        .key("egress", "\"100m\"");
+    let file = file
+        .attach("alder-lan", "p1", "untagged")
+        .key("bindings", "[\"10.0.0.9 02:00:00:00:00:09\"]");
     let file =
-        file.attach("alder-lan", "p0", "untagged").key("ingress", "\"100m\"").key("egress", "\"100m\"");
-    let file = file.attach("alder-lan", "p1", "untagged").key("bindings", "[\"10.0.0.9 02:00:00:00:00:09\"]");
-    let file = file.segment("birch-line", 200, "line", &["fd99::2"]).attach("birch-line", "p2", "port");
+        file.segment("birch-line", 200, "line", &["fd99::2"]).attach("birch-line", "p2", "port");
     fabric.edges[0].start(&file).unwrap();
     let claim = Frame::arp(
         Macs { from: mac(1), to: BROADCAST },
@@ -342,7 +357,8 @@ fn change_entry(
     let values = flips(bytes, number, bytes.len() <= FEW)
         .into_iter()
         .map(|(at, other)| (false, at, key.to_vec(), other));
-    let keys = flips(key, number, false).into_iter().map(|(at, other)| (true, at, other, bytes.to_vec()));
+    let keys =
+        flips(key, number, false).into_iter().map(|(at, other)| (true, at, other, bytes.to_vec()));
     let keys = keys.filter(|_| !map.is_array());
     for (in_key, at, other_key, other) in values.chain(keys) {
         // Behind the length of a prefix the kernel looks at nothing: it is the same key.

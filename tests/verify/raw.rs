@@ -72,7 +72,8 @@ impl RawMap {
     /// All entries; of an array, those that are not empty, and the first that is.
     pub fn all(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
         if self.is_array() {
-            // Ids are given out from the lowest on; of the ports, ifindexes are as small in a namespace of their own.
+            // Ids are given out from the lowest on; of the ports, ifindexes are as small in a
+            // namespace of their own.
             let slots = (0..self.entries.min(256)).map(|id| {
                 let key = id.to_ne_bytes().to_vec();
                 let value = self.get(&key).unwrap();

@@ -11,7 +11,8 @@ use crate::{
 #[derive(Debug, Default, Args)]
 #[command(disable_help_flag = true)]
 pub struct Bench {
-    /// The benchmark's own: suites, `--json FILE`, `--plot DIR`, `--markdown FILE`, `--quick`; `--help` for all
+    /// The benchmark's own: suites, `--json FILE`, `--plot DIR`, `--markdown FILE`, `--quick`;
+    /// `--help` for all
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "SUITE…")]
     arguments: Vec<String>,
 }
@@ -34,7 +35,8 @@ impl Bench {
         let mut bench = std::process::Command::new(root().join("target/release/sillon-bench"));
         bench.args(&self.arguments);
         bench.env("SILLON_BIN", binary).env("SILLON_RIG_OBJECT", object);
-        let status = bench.env("SILLON_CROWD", root().join("target/release/sillon-crowd")).status()?;
+        let status =
+            bench.env("SILLON_CROWD", root().join("target/release/sillon-crowd")).status()?;
         match status.code() {
             Some(0) => Ok(()),
             // What was wrong is said already, and how.

@@ -32,7 +32,8 @@ pub fn ebpf(folder: &str, subcommand: &str) -> std::process::Command {
     command.args(["--quiet", "--release", "-Z", "build-std=core", "--target", TARGET]);
     command.arg("--target-dir").arg(root().join("target/bpf"));
     // The linker wants BTF for `bpf_loop`'s callback, and BTF is made from debug information.
-    // Frames are 2-aligned, and every architecture that we run on reads and writes words at any address.
+    // Frames are 2-aligned, and every architecture that we run on reads and writes words at any
+    // address.
     let flags = [
         &format!("-Clinker={}", linker_path().display()),
         "-Cdebuginfo=2",
@@ -41,7 +42,8 @@ pub fn ebpf(folder: &str, subcommand: &str) -> std::process::Command {
         "-Clink-arg=--btf",
     ];
     command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
-    // An incremental build splits the crate otherwise, and what comes out is other code, which the verifier may refuse.
+    // An incremental build splits the crate otherwise, and what comes out is other code, which the
+    // verifier may refuse.
     command.env("CARGO_INCREMENTAL", "0");
     command
 }

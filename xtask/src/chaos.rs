@@ -1,4 +1,5 @@
-//! Controllers, agents, members of etcd and the wires between them, broken at random under changes by all roles.
+//! Controllers, agents, members of etcd and the wires between them, broken at random under changes
+//! by all roles.
 
 use std::time::Duration;
 

@@ -25,5 +25,7 @@ pub fn ci() -> anyhow::Result<()> {
     Test::default().run()?;
     fuzz::Fuzz::default().run()?;
     say("docs");
-    run(cargo().args(["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+    run(cargo()
+        .args(["doc", "--quiet", "--workspace", "--no-deps"])
+        .env("RUSTDOCFLAGS", "-D warnings"))
 }

@@ -20,7 +20,16 @@ impl Demo {
     pub fn run(&self) -> anyhow::Result<()> {
         let binary = build::build()?;
         let mut demo = cargo();
-        demo.args(["run", "--quiet", "--release", "--package", "sillon-rig", "--bin", "sillon-demo", "--"]);
+        demo.args([
+            "run",
+            "--quiet",
+            "--release",
+            "--package",
+            "sillon-rig",
+            "--bin",
+            "sillon-demo",
+            "--",
+        ]);
         if self.hold {
             demo.arg("--hold");
         }

@@ -1,4 +1,5 @@
-//! Random input: files for the parser, histories of configurations for `compile` and `diff`, and frames for the loaded programs.
+//! Random input: files for the parser, histories of configurations for `compile` and `diff`, and
+//! frames for the loaded programs.
 
 use std::fs;
 
@@ -37,11 +38,13 @@ const PARSERS: [&str; 4] = ["config", "request", "netlink", "records"];
 const CASES: u32 = 3000;
 /// Less than a minute.
 const FRAMES: u64 = 1_000_000;
-/// Frames at each pair of hooks some of which leave work to their device, rightly or not: 100 000 do in all. Half a minute.
+/// Frames at each pair of hooks some of which leave work to their device, rightly or not: 100 000
+/// do in all. Half a minute.
 const LEFT: u64 = 80_000;
 /// So many of a hundred that come in at a port.
 const SHARE: u8 = 90;
-/// One frame in so many goes over wires alone, to programs at TC; and as many where some ports are at XDP.
+/// One frame in so many goes over wires alone, to programs at TC; and as many where some ports are
+/// at XDP.
 const ON_WIRES: u64 = 20;
 
 impl Default for Fuzz {
@@ -51,8 +54,9 @@ impl Default for Fuzz {
 }
 
 impl Fuzz {
-    /// Sets up, builds, and runs every property and the frames. A case that fails is made as small as it gets and kept, and tried first the
-    /// next time: those of properties under `proptest-regressions/`, those of frames under `tests/model/corpus/`.
+    /// Sets up, builds, and runs every property and the frames. A case that fails is made as small
+    /// as it gets and kept, and tried first the next time: those of properties under
+    /// `proptest-regressions/`, those of frames under `tests/model/corpus/`.
     pub fn run(&self) -> anyhow::Result<()> {
         setup::setup()?;
         if let Some(seconds) = self.parsers {
@@ -77,7 +81,8 @@ impl Fuzz {
             .env("PROPTEST_CASES", self.cases.to_string()))
     }
 
-    /// The short run is of what the tests are built of: to build all once more with optimization takes longer than it saves. A long one is worth that.
+    /// The short run is of what the tests are built of: to build all once more with optimization
+    /// takes longer than it saves. A long one is worth that.
     fn profile(&self) -> &'static [&'static str] {
         if self.is_long() || self.cases != CASES { &["--release"] } else { &[] }
     }
@@ -90,24 +95,31 @@ impl Fuzz {
     /// Most frames at XDP, where they need no wire; some at TC, and between the two.
     fn programs(&self) -> anyhow::Result<()> {
         for (hooks, part) in [("xdp", 1), ("tc", ON_WIRES), ("mixed", ON_WIRES)] {
-            say(&format!("fuzz: frames through the loaded programs at {hooks}, held against the model"));
+            say(&format!(
+                "fuzz: frames through the loaded programs at {hooks}, held against the model"
+            ));
             self.frames_at(hooks, part, FRAMES, 0)?;
         }
         for hooks in ["xdp", "tc", "mixed"] {
-            say(&format!("fuzz: frames that leave work to their device, at {hooks}, held against the model"));
+            say(&format!(
+                "fuzz: frames that leave work to their device, at {hooks}, held against the model"
+            ));
             self.frames_at(hooks, if self.is_long() { ON_WIRES } else { 1 }, LEFT, SHARE)?;
         }
         Ok(())
     }
 
-    /// A part of the frames or of the time that was asked for, or of `frames`; `left` of a hundred leave work to their device.
+    /// A part of the frames or of the time that was asked for, or of `frames`; `left` of a hundred
+    /// leave work to their device.
     fn frames_at(&self, hooks: &str, part: u64, frames: u64, left: u8) -> anyhow::Result<()> {
         let mut fuzz = cargo();
         fuzz.args(["run", "--quiet", "--package", "sillon-model", "--bin", "sillon-fuzz"]);
         fuzz.args(self.profile()).arg("--");
         match (self.time, self.frames) {
             (Some(seconds), _) => fuzz.arg("--time").arg((seconds / part).max(1).to_string()),
-            (None, asked) => fuzz.arg("--frames").arg((asked.unwrap_or(frames) / part).max(1).to_string()),
+            (None, asked) => {
+                fuzz.arg("--frames").arg((asked.unwrap_or(frames) / part).max(1).to_string())
+            }
         };
         fuzz.args(["--hooks", hooks, "--left", &left.to_string()]);
         if let Some(seed) = self.seed {
@@ -117,13 +129,14 @@ impl Fuzz {
     }
 }
 
-/// Runs each target for so long. What makes one fail is kept in `fuzz/artifacts/`; mended, it belongs into `fuzz/seeds/`, which an ordinary
-/// test replays.
+/// Runs each target for so long. What makes one fail is kept in `fuzz/artifacts/`; mended, it
+/// belongs into `fuzz/seeds/`, which an ordinary test replays.
 fn parsers(seconds: u64) -> anyhow::Result<()> {
     setup::fuzzer()?;
     for target in PARSERS {
         say(&format!("fuzz: the parser of {target}, {seconds} s"));
-        let [found, seeds] = ["corpus", "seeds"].map(|folder| root().join("fuzz").join(folder).join(target));
+        let [found, seeds] =
+            ["corpus", "seeds"].map(|folder| root().join("fuzz").join(folder).join(target));
         fs::create_dir_all(&found).with_context(|| found.display().to_string())?;
         let mut fuzz = cargo_of(NIGHTLY);
         fuzz.current_dir(root())

@@ -34,11 +34,14 @@ enum Task {
     Demo(demo::Demo),
     /// Build, and run all tests (needs root)
     Test(test::Test),
-    /// Build, and measure against a bare redirect, the kernel's bridge and VXLAN, and Open vSwitch (needs root)
+    /// Build, and measure against a bare redirect, the kernel's bridge and VXLAN, and Open vSwitch
+    /// (needs root)
     Bench(bench::Bench),
-    /// Feed random input to the parser, `compile` and `diff`, and frames to the loaded programs (needs root)
+    /// Feed random input to the parser, `compile` and `diff`, and frames to the loaded programs
+    /// (needs root)
     Fuzz(fuzz::Fuzz),
-    /// Break controllers, agents, etcd and the wires between them at random, and look what is left (needs root)
+    /// Break controllers, agents, etcd and the wires between them at random, and look what is left
+    /// (needs root)
     Chaos(chaos::Chaos),
     /// Build, and make the Debian package
     Package(package::Package),

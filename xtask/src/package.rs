@@ -1,4 +1,5 @@
-//! Makes the Debian package: the binary with its manual pages and completions, the units, and the files under `/etc/sillon` that an administrator changes.
+//! Makes the Debian package: the binary with its manual pages and completions, the units, and the
+//! files under `/etc/sillon` that an administrator changes.
 
 use std::{
     ffi::OsStr,
@@ -63,12 +64,17 @@ impl Package {
         manual(&tree)?;
         completions(&tree)?;
         control(&tree)?;
-        let package = out.join(format!("sillon_{}_{}.deb", env!("CARGO_PKG_VERSION"), architecture()?));
+        let package =
+            out.join(format!("sillon_{}_{}.deb", env!("CARGO_PKG_VERSION"), architecture()?));
         let mut make = command("dpkg-deb");
         // The default (xz) takes minutes for a binary with debug information.
         make.args(["--root-owner-group", "-Zzstd", "-z3", "--build"]).arg(&tree).arg(&package);
         run(make.stdout(std::process::Stdio::null()))?;
-        say(&format!("made {}; install it with: apt install {}", package.display(), package.display()));
+        say(&format!(
+            "made {}; install it with: apt install {}",
+            package.display(),
+            package.display()
+        ));
         Ok(())
     }
 }
@@ -91,7 +97,8 @@ fn manual(tree: &Path) -> anyhow::Result<()> {
 
 fn completions(tree: &Path) -> anyhow::Result<()> {
     for (shell, file) in COMPLETIONS {
-        let script = Command::new(tree.join("usr/bin/sillon")).args(["completion", shell]).output()?;
+        let script =
+            Command::new(tree.join("usr/bin/sillon")).args(["completion", shell]).output()?;
         if !script.status.success() {
             bail!("sillon completion {shell}: {}", String::from_utf8_lossy(&script.stderr));
         }
@@ -112,8 +119,9 @@ fn control(tree: &Path) -> anyhow::Result<()> {
     }
     let template = root().join("deploy/debian/control");
     let text = fs::read_to_string(&template).with_context(|| template.display().to_string())?;
-    let text =
-        text.replace("@VERSION@", env!("CARGO_PKG_VERSION")).replace("@ARCHITECTURE@", architecture()?);
+    let text = text
+        .replace("@VERSION@", env!("CARGO_PKG_VERSION"))
+        .replace("@ARCHITECTURE@", architecture()?);
     write(&folder.join("control"), &text)?;
     let configuration: String = FILES
         .iter()
@@ -132,7 +140,8 @@ fn put(from: &Path, to: &Path, mode: u32) -> anyhow::Result<()> {
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     }
     fs::copy(from, to).with_context(|| from.display().to_string())?;
-    fs::set_permissions(to, fs::Permissions::from_mode(mode)).with_context(|| to.display().to_string())
+    fs::set_permissions(to, fs::Permissions::from_mode(mode))
+        .with_context(|| to.display().to_string())
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {

@@ -50,7 +50,8 @@ pub fn cargo_of(toolchain: &str) -> Command {
 
 /// Runs a command to its end.
 pub fn run(command: &mut Command) -> anyhow::Result<()> {
-    let status = command.status().with_context(|| format!("{:?} can't be run", command.get_program()))?;
+    let status =
+        command.status().with_context(|| format!("{:?} can't be run", command.get_program()))?;
     if !status.success() {
         bail!("{} failed ({status})", shown(command));
     }

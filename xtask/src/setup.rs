@@ -1,4 +1,5 @@
-//! Installs what the project needs and cargo does not bring. Run again, it finds everything and changes nothing.
+//! Installs what the project needs and cargo does not bring. Run again, it finds everything and
+//! changes nothing.
 
 use std::{
     ffi::OsString,
@@ -12,7 +13,8 @@ use clap::Args;
 
 use crate::run::{cargo_of, command, root, run, say, shown};
 
-/// The toolchain of the eBPF half. Its LLVM is the one that bpf-linker links with: change both together.
+/// The toolchain of the eBPF half. Its LLVM is the one that bpf-linker links with: change both
+/// together.
 pub const NIGHTLY: &str = "nightly-2026-05-20";
 const COMPONENTS: [&str; 3] = ["rust-src", "clippy", "rustfmt"];
 
@@ -24,8 +26,9 @@ const LINKER_VERSION: &str = "0.10.4";
 /// bpf-linker with the LLVM that comes with rustc, since Debian's is older.
 const LINKER_FEATURES: [&str; 3] = ["--no-default-features", "--features", "rust-llvm-22"];
 
-/// Debian packages: programs that the rig, the demo and the tests run, and the compiler of protocol buffers (with the files that its own `.proto`
-/// files come in), which the build of the agents' protocol and of etcd's client calls.
+/// Debian packages: programs that the rig, the demo and the tests run, and the compiler of protocol
+/// buffers (with the files that its own `.proto` files come in), which the build of the agents'
+/// protocol and of etcd's client calls.
 const PACKAGES: [&str; 11] = [
     "iproute2",
     "iputils-ping",
@@ -46,7 +49,8 @@ const COMPARED: [&str; 1] = ["openvswitch-switch"];
 /// `cargo xtask setup`
 #[derive(Debug, Default, Args)]
 pub struct Setup {
-    /// Also what the benchmark compares with: Open vSwitch. Its package may start a service on this machine; the benchmark does not use it
+    /// Also what the benchmark compares with: Open vSwitch. Its package may start a service on
+    /// this machine; the benchmark does not use it
     #[arg(long)]
     bench: bool,
 }
@@ -66,10 +70,12 @@ pub fn setup() -> anyhow::Result<()> {
     install_packages(&PACKAGES)
 }
 
-/// Installs cargo-fuzz, which only `cargo xtask fuzz --parsers` asks for, and the C++ compiler that its library is built with.
+/// Installs cargo-fuzz, which only `cargo xtask fuzz --parsers` asks for, and the C++ compiler that
+/// its library is built with.
 pub fn fuzzer() -> anyhow::Result<()> {
     install_packages(&["g++"])?;
-    let version = output(Command::new(tools().join("bin").join(FUZZER)).args(["fuzz", "--version"]));
+    let version =
+        output(Command::new(tools().join("bin").join(FUZZER)).args(["fuzz", "--version"]));
     if version.is_some_and(|version| version.trim().ends_with(FUZZER_VERSION)) {
         return Ok(());
     }
@@ -79,7 +85,9 @@ pub fn fuzzer() -> anyhow::Result<()> {
 /// Where programs are looked for, first among the project's own.
 pub fn path() -> anyhow::Result<OsString> {
     let others = std::env::var_os("PATH").unwrap_or_default();
-    Ok(std::env::join_paths([tools().join("bin")].into_iter().chain(std::env::split_paths(&others)))?)
+    Ok(std::env::join_paths(
+        [tools().join("bin")].into_iter().chain(std::env::split_paths(&others)),
+    )?)
 }
 
 /// The project's own bpf-linker.
@@ -97,8 +105,13 @@ fn output(command: &mut Command) -> Option<String> {
 }
 
 fn toolchain() -> anyhow::Result<()> {
-    let installed =
-        output(command("rustup").args(["component", "list", "--installed", "--toolchain", NIGHTLY]));
+    let installed = output(command("rustup").args([
+        "component",
+        "list",
+        "--installed",
+        "--toolchain",
+        NIGHTLY,
+    ]));
     let has = |component: &&str| {
         installed.as_ref().is_some_and(|list| list.lines().any(|line| line.starts_with(*component)))
     };
@@ -109,7 +122,8 @@ fn toolchain() -> anyhow::Result<()> {
     let mut install = command("rustup");
     install.args(["toolchain", "install", NIGHTLY, "--profile", "minimal", "--no-self-update"]);
     install.args(["--component", &COMPONENTS.join(",")]);
-    let by_hand = format!("install it by hand (rustup is needed, see rustup.rs): {}", shown(&install));
+    let by_hand =
+        format!("install it by hand (rustup is needed, see rustup.rs): {}", shown(&install));
     run(&mut install).context(by_hand)
 }
 
@@ -139,7 +153,8 @@ fn is_installed(package: &str) -> bool {
 }
 
 fn install_packages(packages: &[&str]) -> anyhow::Result<()> {
-    let missing: Vec<&str> = packages.iter().copied().filter(|package| !is_installed(package)).collect();
+    let missing: Vec<&str> =
+        packages.iter().copied().filter(|package| !is_installed(package)).collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -24,7 +24,9 @@ impl Test {
     pub fn run(&self) -> anyhow::Result<()> {
         setup::setup()?;
         if !setup::is_root() {
-            bail!("the tests make network namespaces and load eBPF: run `cargo xtask test` as root");
+            bail!(
+                "the tests make network namespaces and load eBPF: run `cargo xtask test` as root"
+            );
         }
         build::object()?;
         // A test runs every suite of the benchmark.

@@ -1,14 +1,17 @@
-//! An attachment with `prefixes` speaks for the addresses in them, and for itself: the source of IP packets (`address-not-listed`), the sender
-//! of ARP (`arp-spoofed`), and the target and link-layer options of neighbour discovery (`nd-spoofed`) are in them, and the MACs that
-//! ARP and neighbour discovery name are the frame's own (as RFC 7039 and RFC 6620 want it, with static bindings), but for the one that a
-//! trusted router's redirect sends to.
+//! An attachment with `prefixes` speaks for the addresses in them, and for itself: the source of IP
+//! packets (`address-not-listed`), the sender of ARP (`arp-spoofed`), and the target and link-layer
+//! options of neighbour discovery (`nd-spoofed`) are in them, and the MACs that ARP and neighbour
+//! discovery name are the frame's own (as RFC 7039 and RFC 6620 want it, with static bindings), but
+//! for the one that a trusted router's redirect sends to.
 //!
-//! Who has no address yet is heard too: 0.0.0.0 asks for one by DHCP (RFC 2131) and probes for one by ARP (RFC 5227 section 2.1.1), and ::
-//! solicits neighbours (RFC 4862 section 5.4.2), routers (RFC 4861 section 6.3.7) and reports groups (RFC 3590); but a probe is only
-//! for an address that the attachment may have, or it would keep others from theirs. Link-local IPv6 addresses are
+//! Who has no address yet is heard too: 0.0.0.0 asks for one by DHCP (RFC 2131) and probes for one
+//! by ARP (RFC 5227 section 2.1.1), and :: solicits neighbours (RFC 4862 section 5.4.2), routers
+//! (RFC 4861 section 6.3.7) and reports groups (RFC 3590); but a probe is only for an address that
+//! the attachment may have, or it would keep others from theirs. Link-local IPv6 addresses are
 //! in the prefixes of each attachment that lists none of them itself.
 //!
-//! Neighbour discovery in fragments is dropped (`nd-fragment`, RFC 6980 section 5): nobody needs it, and it can't be looked into.
+//! Neighbour discovery in fragments is dropped (`nd-fragment`, RFC 6980 section 5): nobody needs
+//! it, and it can't be looked into.
 
 use aya_ebpf::maps::lpm_trie::Key;
 use sillon_abi::{Addr, DropReason, PrefixKey};
@@ -42,7 +45,12 @@ const OPTIONS: usize = 12;
 const TARGET: usize = 8;
 
 #[inline(always)]
-pub fn check(frame: &impl Frame, attachment: u32, src: u64, packet: &Packet) -> Result<(), DropReason> {
+pub fn check(
+    frame: &impl Frame,
+    attachment: u32,
+    src: u64,
+    packet: &Packet,
+) -> Result<(), DropReason> {
     match packet.ethertype {
         ARP => arp(Arp { frame, l3: packet.l3 }, attachment, src),
         IPV4 => ipv4(frame, attachment, packet.l3),
@@ -74,7 +82,9 @@ fn is_listed(of: u32, head: u64, tail: u64) -> bool {
 #[inline(always)]
 fn arp(packet: Arp<'_, impl Frame>, attachment: u32, src: u64) -> Result<(), DropReason> {
     let (operation, sender_mac) = (packet.operation()?, packet.sender_mac()?);
-    let Some(operation) = operation.filter(|_| sender_mac == src) else { return Err(DropReason::ArpSpoofed) };
+    let Some(operation) = operation.filter(|_| sender_mac == src) else {
+        return Err(DropReason::ArpSpoofed);
+    };
     let (sender, target) = (packet.sender()?, packet.target()?);
     let is_probe = sender == 0 && operation == arp::REQUEST;
     let speaks_for = if is_probe { target } else { sender };
@@ -135,8 +145,9 @@ fn ipv6(frame: &impl Frame, attachment: u32, l3: usize, src: u64) -> Result<(), 
     options(frame, &upper, kind, src)
 }
 
-/// Each link-layer address that a neighbour discovery message names must be the frame's own (RFC 4861 section 4.6.1); but a redirect, which
-/// only a trusted router gets past `server`, names the MAC of whom it redirects to (section 4.5).
+/// Each link-layer address that a neighbour discovery message names must be the frame's own (RFC
+/// 4861 section 4.6.1); but a redirect, which only a trusted router gets past `server`, names the
+/// MAC of whom it redirects to (section 4.5).
 #[inline(always)]
 fn options(frame: &impl Frame, upper: &Upper, kind: u8, src: u64) -> Result<(), DropReason> {
     let mut at = upper.at
@@ -154,11 +165,15 @@ fn options(frame: &impl Frame, upper: &Upper, kind: u8, src: u64) -> Result<(), 
         let option = u64::from_be(frame.load(at)?);
         let (number, length) = ((option >> 56) as u8, (option >> 48) as u8);
         let is_anothers = kind == REDIRECT && number == TARGET_LINK_LAYER;
-        if matches!(number, SOURCE_LINK_LAYER | TARGET_LINK_LAYER) && !is_anothers && option & MAC != src {
+        if matches!(number, SOURCE_LINK_LAYER | TARGET_LINK_LAYER)
+            && !is_anothers
+            && option & MAC != src
+        {
             return Err(DropReason::NdSpoofed);
         }
         if length == 0 {
-            // What is left is padding of the frame, or a message that RFC 4861 section 4.6 has its receivers discard.
+            // What is left is padding of the frame, or a message that RFC 4861 section 4.6 has its
+            // receivers discard.
             return Ok(());
         }
         at += usize::from(length) * 8;

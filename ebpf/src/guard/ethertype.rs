@@ -1,6 +1,6 @@
-//! An attachment with a list of ethertypes sends nothing else, as exchange points want it (`ethertype-not-listed`). What counts is the
-//! packet's own ethertype, behind all tags. A frame with a length in its place (IEEE 802.3 clause 3.2.6) has none, and is
-//! on no list.
+//! An attachment with a list of ethertypes sends nothing else, as exchange points want it
+//! (`ethertype-not-listed`). What counts is the packet's own ethertype, behind all tags. A frame
+//! with a length in its place (IEEE 802.3 clause 3.2.6) has none, and is on no list.
 
 use sillon_abi::{DropReason, EthertypeKey};
 

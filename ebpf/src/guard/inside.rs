@@ -1,9 +1,12 @@
-//! Where is the packet? What a host takes for IP need not look like it: hosts skip any number of priority tags (VID 0), and take
-//! packets out of LLC/SNAP headers, whatever length those claim (CVE-2021-27853, -27854, -27861, -27862). So for the guards
+//! Where is the packet? What a host takes for IP need not look like it: hosts skip any number of
+//! priority tags (VID 0), and take packets out of LLC/SNAP headers, whatever length those claim
+//! (CVE-2021-27853, -27854, -27861, -27862). So for the guards
 //!
-//! - up to [`DEPTH`] tags more are looked through than the pipeline itself does; behind more the frame is dropped (`wrapped`);
-//! - a frame with a length in place of an ethertype is dropped if its LLC/SNAP header announces IP, ARP or another tag, or
-//!   its LLC header IP (RFC 948). Nobody needs that on Ethernet (RFC 1122 section 2.3.3). Other LLC passes.
+//! - up to [`DEPTH`] tags more are looked through than the pipeline itself does; behind more the
+//!   frame is dropped (`wrapped`);
+//! - a frame with a length in place of an ethertype is dropped if its LLC/SNAP header announces IP,
+//!   ARP or another tag, or its LLC header IP (RFC 948). Nobody needs that on Ethernet (RFC 1122
+//!   section 2.3.3). Other LLC passes.
 
 use sillon_abi::DropReason;
 
@@ -21,7 +24,8 @@ const LEAST_ETHERTYPE: u16 = 0x0600;
 const SNAP: u8 = 0xaa;
 const SNAP_GROUP: u8 = 0xab;
 const LLC_IP: u8 = 0x06;
-/// OUIs under which SNAP has an ethertype (RFC 1042, IEEE 802.1H); under others it has numbers of their owners'.
+/// OUIs under which SNAP has an ethertype (RFC 1042, IEEE 802.1H); under others it has numbers of
+/// their owners'.
 const ETHERNET: u32 = 0;
 const BRIDGE_TUNNEL: u32 = 0xf8;
 /// Bytes of LLC and SNAP in front of the ethertype.
@@ -94,6 +98,7 @@ fn hides_a_packet<F: Frame>(ctx: *mut F::Context, at: u32) -> bool {
     }
     // Whoever makes frames of 802.11 out of it looks at the ethertype alone, whatever the OUI.
     let Ok(ethertype) = frame.load_be16(at + SNAP_ETHERTYPE) else { return false };
-    let is_nested = ethertype < LEAST_ETHERTYPE && matches!(oui(frame, at), ETHERNET | BRIDGE_TUNNEL);
+    let is_nested =
+        ethertype < LEAST_ETHERTYPE && matches!(oui(frame, at), ETHERNET | BRIDGE_TUNNEL);
     is_nested || matches!(ethertype, IPV4 | IPV6 | ARP) || is_tpid(ethertype)
 }

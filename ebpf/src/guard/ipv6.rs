@@ -1,7 +1,9 @@
-//! What is an IPv6 packet? Its extension headers are followed to the upper layer (RFC 8200 section 4), at most [`HEADERS`] of them.
+//! What is an IPv6 packet? Its extension headers are followed to the upper layer (RFC 8200 section
+//! 4), at most [`HEADERS`] of them.
 //!
-//! A packet whose headers can't be followed to the end is dropped: `headless-fragment` where it is a first fragment (RFC 7113 section 2.1,
-//! RFC 7112 section 5), else `header-chain`. Other fragments pass: without a first one, a host does nothing with them.
+//! A packet whose headers can't be followed to the end is dropped: `headless-fragment` where it is
+//! a first fragment (RFC 7113 section 2.1, RFC 7112 section 5), else `header-chain`. Other
+//! fragments pass: without a first one, a host does nothing with them.
 
 use sillon_abi::DropReason;
 
@@ -60,7 +62,10 @@ const fn lost(is_fragment: bool) -> DropReason {
 
 #[inline(always)]
 pub fn is_extension(header: u8) -> bool {
-    matches!(header, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION | MOBILITY | HIP | SHIM6)
+    matches!(
+        header,
+        HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION | MOBILITY | HIP | SHIM6
+    )
 }
 
 /// The upper layer of the packet at `l3`.
@@ -87,8 +92,8 @@ pub fn upper<F: Frame>(frame: &F, l3: usize) -> Result<Upper, DropReason> {
     })
 }
 
-/// Protocol and place of the upper layer behind a first extension header `next`; nothing where that is out of sight, or
-/// the packet is a fragment.
+/// Protocol and place of the upper layer behind a first extension header `next`; nothing where that
+/// is out of sight, or the packet is a fragment.
 #[inline(always)]
 pub fn behind_extensions<F: Frame>(frame: &F, l3: usize, next: u8) -> Option<(u8, usize)> {
     let mut found = Found { at: 0, head: 0 };
@@ -107,8 +112,9 @@ struct Found {
     head: u64,
 }
 
-/// Returns protocol and flags in one word. A function of its own, since the BPF stack is small; and nothing that a caller decides on
-/// may be made of the offset, or the verifier would tell each way through the loop from all others.
+/// Returns protocol and flags in one word. A function of its own, since the BPF stack is small; and
+/// nothing that a caller decides on may be made of the offset, or the verifier would tell each way
+/// through the loop from all others.
 #[inline(never)]
 fn follow<F: Frame>(ctx: *mut F::Context, l3: u32, next: u8, found: &mut Found) -> u32 {
     let frame = F::of(ctx);

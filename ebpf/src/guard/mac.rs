@@ -1,18 +1,24 @@
-//! Who may use which source address? The FDB says where each is; these are the rules by which it changes.
+//! Who may use which source address? The FDB says where each is; these are the rules by which it
+//! changes.
 //!
-//! - The node's own addresses are nobody's (`source-is-node`), and nobody in a segment is reached by them (`destination-is-node`): a tunnel that a
-//!   server makes to the node's own VTEP ends there and is not flooded.
-//! - An address that is *configured* for an attachment is nobody else's in the segment: a frame with it from elsewhere, also out of a tunnel,
-//!   is dropped (`mac-configured`). It can't be moved, frozen or aged.
+//! - The node's own addresses are nobody's (`source-is-node`), and nobody in a segment is reached
+//!   by them (`destination-is-node`): a tunnel that a server makes to the node's own VTEP ends
+//!   there and is not flooded.
+//! - An address that is *configured* for an attachment is nobody else's in the segment: a frame
+//!   with it from elsewhere, also out of a tunnel, is dropped (`mac-configured`). It can't be
+//!   moved, frozen or aged.
 //! - An attachment with a list has no other addresses (`mac-not-listed`).
-//! - An attachment learns as many as its `mac_limit`; frames from one more are dropped (`mac-limit`), or forwarded without being
-//!   learned. So nobody fills a segment's share for its other attachments.
+//! - An attachment learns as many as its `mac_limit`; frames from one more are dropped
+//!   (`mac-limit`), or forwarded without being learned. So nobody fills a segment's share for its
+//!   other attachments.
 //! - An address that was learned at a *sticky* attachment stays there until it ages (`mac-sticky`).
-//! - Others move with their frames. One that moves too often is frozen where it is, for a while (`mac-frozen`): RFC 7432 section 15.1. The
-//!   move that is one too many is not made. A frame that finds no place at a full attachment is no move.
+//! - Others move with their frames. One that moves too often is frozen where it is, for a while
+//!   (`mac-frozen`): RFC 7432 section 15.1. The move that is one too many is not made. A frame that
+//!   finds no place at a full attachment is no move.
 //!
-//! What is counted is counted before it is done and taken back if it fails, so that two CPUs never exceed a limit together. A move is
-//! made by compare-and-swap: of two CPUs that move one address, one does.
+//! What is counted is counted before it is done and taken back if it fails, so that two CPUs never
+//! exceed a limit together. A move is made by compare-and-swap: of two CPUs that move one address,
+//! one does.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use sillon_abi::{Attachment, DropReason, Exit, FdbEntry, FdbKey, Guards, Mac, OverLimit, Segment};
@@ -20,7 +26,9 @@ use sillon_abi::{Attachment, DropReason, Exit, FdbEntry, FdbKey, Guards, Mac, Ov
 use crate::{
     classify::Origin,
     count,
-    maps::{ATTACHMENTS, FDB, FDB_REMOVED, FDB_USE, MAC_REMOVED, MAC_USE, NODE, OWN_MACS, SEGMENTS},
+    maps::{
+        ATTACHMENTS, FDB, FDB_REMOVED, FDB_USE, MAC_REMOVED, MAC_USE, NODE, OWN_MACS, SEGMENTS,
+    },
     recall, share,
 };
 
@@ -55,7 +63,8 @@ impl Learned {
 /// Whether an address is one of the node's own.
 #[inline(always)]
 pub fn is_own(mac: Mac) -> bool {
-    NODE.get(0).is_some_and(|node| node.own_macs & mac.own_bit() != 0) && OWN_MACS.get_ptr(mac).is_some()
+    NODE.get(0).is_some_and(|node| node.own_macs & mac.own_bit() != 0)
+        && OWN_MACS.get_ptr(mac).is_some()
 }
 
 /// In a `line`, which learns nothing: only whose an address is.
@@ -106,7 +115,9 @@ fn take_place(exit: Exit) -> Result<(), Learned> {
     if exit.is_remote() {
         return Ok(());
     }
-    let (Some(attachment), Some(used)) = (ATTACHMENTS.get(exit.id()), MAC_USE.get_ptr_mut(exit.id())) else {
+    let (Some(attachment), Some(used)) =
+        (ATTACHMENTS.get(exit.id()), MAC_USE.get_ptr_mut(exit.id()))
+    else {
         return Err(Learned::NO);
     };
     let Attachment { mac_limit, over_limit, .. } = *attachment;
@@ -139,9 +150,16 @@ fn give_place(exit: Exit) {
 /// # Safety
 /// `entry` must be a value of the FDB.
 #[inline(never)]
-pub unsafe fn moved(entry: *mut FdbEntry, segment: u32, ingress: Exit, guards: u16, now: u64) -> Learned {
+pub unsafe fn moved(
+    entry: *mut FdbEntry,
+    segment: u32,
+    ingress: Exit,
+    guards: u16,
+    now: u64,
+) -> Learned {
     // SAFETY: an aligned map value; each field is one word.
-    let (exit, flags) = unsafe { (core::ptr::read_volatile(&raw const (*entry).exit), (*entry).flags) };
+    let (exit, flags) =
+        unsafe { (core::ptr::read_volatile(&raw const (*entry).exit), (*entry).flags) };
     if flags & FdbEntry::CONFIGURED != 0 {
         return Learned::dropped(DropReason::MacConfigured);
     }
@@ -165,7 +183,8 @@ pub unsafe fn moved(entry: *mut FdbEntry, segment: u32, ingress: Exit, guards: u
         return Learned::dropped(DropReason::MacFrozen);
     }
     // SAFETY: as above.
-    let won = unsafe { count::exchange((&raw mut (*entry).exit).cast(), exit.word(), ingress.word()) };
+    let won =
+        unsafe { count::exchange((&raw mut (*entry).exit).cast(), exit.word(), ingress.word()) };
     if !won {
         give_place(ingress);
         return Learned::NO;
@@ -178,7 +197,9 @@ pub unsafe fn moved(entry: *mut FdbEntry, segment: u32, ingress: Exit, guards: u
 #[inline(always)]
 fn is_sticky(exit: Exit) -> bool {
     !exit.is_remote()
-        && ATTACHMENTS.get(exit.id()).is_some_and(|attachment| attachment.guards & Guards::STICKY != 0)
+        && ATTACHMENTS
+            .get(exit.id())
+            .is_some_and(|attachment| attachment.guards & Guards::STICKY != 0)
 }
 
 /// Whether an address is frozen; one that was, and is no longer, has not moved yet.
@@ -199,15 +220,16 @@ unsafe fn is_frozen(entry: *mut FdbEntry, segment: u32, now: u64) -> bool {
     false
 }
 
-/// Counts a move, and whether it freezes the address, which then is not moved. Two CPUs may count two moves as one: then it is frozen a
-/// move later.
+/// Counts a move, and whether it freezes the address, which then is not moved. Two CPUs may count
+/// two moves as one: then it is frozen a move later.
 #[inline(always)]
 unsafe fn is_one_too_many(entry: *mut FdbEntry, segment: u32, now: u64) -> bool {
     let Some(rules) = SEGMENTS.get_ptr(segment) else { return false };
     // SAFETY: map values; each field is one word.
     unsafe {
         let Segment { move_limit, move_window, .. } = *rules;
-        if (*entry).moves == 0 || now.wrapping_sub((*entry).since) > u64::from(move_window) * SECOND {
+        if (*entry).moves == 0 || now.wrapping_sub((*entry).since) > u64::from(move_window) * SECOND
+        {
             (*entry).since = now;
             (*entry).moves = 0;
         }

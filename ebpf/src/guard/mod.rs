@@ -1,15 +1,18 @@
-//! What an operator may not send, and where the owner says so, what it may. In this order, each in a file of its own:
+//! What an operator may not send, and where the owner says so, what it may. In this order, each in
+//! a file of its own:
 //!
-//! - nobody sends from a group or zero address (IEEE 802.3 clause 3.2.3), or more than the segment's MTU;
+//! - nobody sends from a group or zero address (IEEE 802.3 clause 3.2.3), or more than the
+//!   segment's MTU;
 //! - `control`: link-local control frames belong to the link, and not to the segment;
 //! - `ethertype`: an attachment with a list sends nothing else;
 //! - `server`: DHCP servers and routers speak only where they are trusted;
 //! - `address`: an attachment with prefixes speaks for no address outside them;
 //! - `mac`: who may use which source address. It asks the FDB, so that `learn` calls it.
 //!
-//! A guard looks at frames where they enter the fabric, which is at an attachment. What comes out of a tunnel has been looked
-//! at by the node that it comes from; only whose its addresses are is asked again. `addresses` depends on nothing but the
-//! attachment and the two MACs: while a decision on them is recalled it need not be asked. `packet` is for each frame.
+//! A guard looks at frames where they enter the fabric, which is at an attachment. What comes out
+//! of a tunnel has been looked at by the node that it comes from; only whose its addresses are is
+//! asked again. `addresses` depends on nothing but the attachment and the two MACs: while a
+//! decision on them is recalled it need not be asked. `packet` is for each frame.
 
 mod address;
 pub mod control;
@@ -80,9 +83,9 @@ fn what(origin: &Origin, inner: &Inner) -> u32 {
     u32::from(origin.guards) << 16 | u32::from(inner.ethertype)
 }
 
-/// What kind of packet it is, against `ethertype` and `server`. A global function, which the verifier walks through once and by itself:
-/// as a part of the pipeline it would be walked through for each way that leads there, and a million instructions are not enough
-/// for that. See [`what`].
+/// What kind of packet it is, against `ethertype` and `server`. A global function, which the
+/// verifier walks through once and by itself: as a part of the pipeline it would be walked through
+/// for each way that leads there, and a million instructions are not enough for that. See [`what`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sillon_kinds(ctx: *mut xdp_md, what: u32, attachment: u32, l3: u32) -> u32 {
@@ -92,7 +95,12 @@ pub extern "C" fn sillon_kinds(ctx: *mut xdp_md, what: u32, attachment: u32, l3:
 /// The same for an skb.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn sillon_kinds_skb(ctx: *mut __sk_buff, what: u32, attachment: u32, l3: u32) -> u32 {
+pub extern "C" fn sillon_kinds_skb(
+    ctx: *mut __sk_buff,
+    what: u32,
+    attachment: u32,
+    l3: u32,
+) -> u32 {
     kinds(&SkbFrame::of(ctx), what, attachment, l3)
 }
 
@@ -109,10 +117,17 @@ fn kinds(frame: &impl Frame, what: u32, attachment: u32, l3: u32) -> u32 {
     reason(check())
 }
 
-/// Whose addresses are in it, against `address`; `src` is the source address as a number. A global function for the same reason.
+/// Whose addresses are in it, against `address`; `src` is the source address as a number. A global
+/// function for the same reason.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn sillon_addresses(ctx: *mut xdp_md, what: u32, attachment: u32, l3: u32, src: u64) -> u32 {
+pub extern "C" fn sillon_addresses(
+    ctx: *mut xdp_md,
+    what: u32,
+    attachment: u32,
+    l3: u32,
+    src: u64,
+) -> u32 {
     whose(&XdpFrame::of(ctx), what, attachment, l3, src)
 }
 
@@ -143,5 +158,9 @@ pub fn reason(result: Result<(), DropReason>) -> u32 {
 
 #[inline(always)]
 pub fn verdict(reason: u32) -> Result<(), DropReason> {
-    if reason == 0 { Ok(()) } else { Err(DropReason::from_number(reason).unwrap_or(DropReason::StaleExit)) }
+    if reason == 0 {
+        Ok(())
+    } else {
+        Err(DropReason::from_number(reason).unwrap_or(DropReason::StaleExit))
+    }
 }

@@ -1,10 +1,13 @@
-//! Who gives out addresses and routes? DHCP servers and relays (UDP from port 67 or to 68; from 547 or to 546 for DHCPv6) are heard only from attachments that
-//! are `trusted` for "dhcp" (`dhcp-server`), and router advertisements (`router-advertisement`) and redirects
-//! (`icmp-redirect`) only from those that are for "ra": RA-Guard, RFC 6105, with the advice of RFC 7113. So are ICMP's own over
-//! IPv4 (RFC 1256, RFC 792): who may not be a router in the one is none in the other.
+//! Who gives out addresses and routes? DHCP servers and relays (UDP from port 67 or to 68; from 547
+//! or to 546 for DHCPv6) are heard only from attachments that are `trusted` for "dhcp"
+//! (`dhcp-server`), and router advertisements (`router-advertisement`) and redirects
+//! (`icmp-redirect`) only from those that are for "ra": RA-Guard, RFC 6105, with the advice of RFC
+//! 7113. So are ICMP's own over IPv4 (RFC 1256, RFC 792): who may not be a router in the one is
+//! none in the other.
 //!
-//! An advertisement hides behind extension headers, in fragments, behind tags and in LLC/SNAP: `ipv6` and `inside` look for it there.
-//! A first fragment that does not say what it is is dropped (`headless-fragment`), over IPv4 too.
+//! An advertisement hides behind extension headers, in fragments, behind tags and in LLC/SNAP:
+//! `ipv6` and `inside` look for it there. A first fragment that does not say what it is is dropped
+//! (`headless-fragment`), over IPv4 too.
 
 use sillon_abi::{DropReason, Guards};
 
@@ -74,14 +77,15 @@ const fn of_router(kind: u8) -> Result<(), DropReason> {
     }
 }
 
-/// Whether these UDP ports, as they stand in the packet, are what only DHCP's servers and relays over IPv4 may have.
+/// Whether these UDP ports, as they stand in the packet, are what only DHCP's servers and relays
+/// over IPv4 may have.
 #[inline(always)]
 pub fn is_dhcp_servers(ports: u32) -> bool {
     is_servers(ports, DHCP_SERVER, DHCP_CLIENT)
 }
 
-/// Whether these ports are those of a packet from a server or relay, or of one to a client: some clients don't ask where from
-/// (RFC 7610 section 4).
+/// Whether these ports are those of a packet from a server or relay, or of one to a client: some
+/// clients don't ask where from (RFC 7610 section 4).
 #[inline(always)]
 fn is_servers(ports: u32, server: u16, client: u16) -> bool {
     let [from, to] = halves(ports);
@@ -99,7 +103,11 @@ fn over_ipv6(frame: &impl Frame, guards: u16, l3: usize) -> Result<(), DropReaso
         }
     } else if upper.protocol == UDP && guards & Guards::NO_DHCP_SERVER != 0 {
         let ports = u32::from_ne_bytes(upper.head()?);
-        if is_servers(ports, DHCPV6_SERVER, DHCPV6_CLIENT) { Err(DropReason::DhcpServer) } else { Ok(()) }
+        if is_servers(ports, DHCPV6_SERVER, DHCPV6_CLIENT) {
+            Err(DropReason::DhcpServer)
+        } else {
+            Ok(())
+        }
     } else {
         Ok(())
     }

@@ -1,5 +1,6 @@
-//! A tunnel's packet of which nothing is out of the ordinary: to this port and its VTEP, whole and without options or padding, not marked as
-//! yellow, and its outer header without a word on congestion. `crate::tunnel` says what is wrong with any other.
+//! A tunnel's packet of which nothing is out of the ordinary: to this port and its VTEP, whole and
+//! without options or padding, not marked as yellow, and its outer header without a word on
+//! congestion. `crate::tunnel` says what is wrong with any other.
 
 use sillon_abi::{PortEntry, V4_OUTER, V6_OUTER};
 
@@ -14,7 +15,8 @@ use crate::{
 
 use super::{HEAD, HEAD_MASK, L3};
 
-/// Ethertype, version, header length and ECN, of each family: DSCP may be any. Over IPv4 as of a packet at an attachment, but for ECN.
+/// Ethertype, version, header length and ECN, of each family: DSCP may be any. Over IPv4 as of a
+/// packet at an attachment, but for ECN.
 const V4_HEAD_MASK: u32 = HEAD_MASK | u32::from_ne_bytes([0, 0, 0, 0x03]);
 const V6_HEAD: u32 = u32::from_ne_bytes([0x86, 0xdd, 0x60, 0]);
 const V6_HEAD_MASK: u32 = u32::from_ne_bytes([0xff, 0xff, 0xf0, 0x30]);
@@ -34,7 +36,8 @@ pub struct Packet {
     pub ethertype: u16,
 }
 
-/// The first bytes of a packet to this port over IP, as many as the longer of the two headers and an inner frame's addresses and ethertype take.
+/// The first bytes of a packet to this port over IP, as many as the longer of the two headers and
+/// an inner frame's addresses and ethertype take.
 #[derive(Clone, Copy)]
 pub struct Front {
     at: *const u8,
@@ -70,7 +73,8 @@ impl Front {
     /// What stands `offset` bytes from the first.
     #[inline(always)]
     fn get<T: Wire>(self, offset: usize) -> T {
-        // SAFETY: all that is asked for is within these bytes, or the verifier would refuse the program.
+        // SAFETY: all that is asked for is within these bytes, or the verifier would refuse the
+        // program.
         unsafe { self.at.add(offset).cast::<T>().read_unaligned() }
     }
 
@@ -84,8 +88,9 @@ impl Front {
     pub fn over_ipv4(self, port: &PortEntry, len: usize) -> Option<Packet> {
         let vtep = u32::from_ne_bytes(port.vtep4);
         let ip = [0, 4, 8, 12, 16].map(|offset| self.get::<u32>(L3 + offset));
-        let is_ours =
-            self.get::<u32>(L3 + 6) & V4_WHOLE_UDP_MASK == V4_WHOLE_UDP && ip[4] == vtep && vtep != 0;
+        let is_ours = self.get::<u32>(L3 + 6) & V4_WHOLE_UDP_MASK == V4_WHOLE_UDP
+            && ip[4] == vtep
+            && vtep != 0;
         if !is_ours || self.number(L3 + 2) + L3 != len || !tunnel::sums_up(&ip) {
             return None;
         }
@@ -96,12 +101,14 @@ impl Front {
     pub fn over_ipv6(self, port: &PortEntry, len: usize) -> Option<Packet> {
         // SAFETY: sixteen bytes of a map value.
         let vtep = unsafe { (&raw const port.vtep6).cast::<[u64; 2]>().read_unaligned() };
-        let is_ours =
-            self.get::<u8>(L3 + 6) == UDP && self.get::<[u64; 2]>(L3 + 24) == vtep && vtep != [0; 2];
+        let is_ours = self.get::<u8>(L3 + 6) == UDP
+            && self.get::<[u64; 2]>(L3 + 24) == vtep
+            && vtep != [0; 2];
         if !is_ours || self.number(L3 + 4) + L3 + IPV6_HEADER != len {
             return None;
         }
-        // No flow is decided that came from a mapped IPv4 address: `crate::tunnel` makes that nobody's.
+        // No flow is decided that came from a mapped IPv4 address: `crate::tunnel` makes that
+        // nobody's.
         self.behind(Source::V6(self.get(L3 + 8)), V6_OUTER, len)
     }
 

@@ -1,7 +1,9 @@
-//! A frame at TC, as the pipeline sees it: with the tag that the kernel has lifted out of it, in its place.
+//! A frame at TC, as the pipeline sees it: with the tag that the kernel has lifted out of it, in
+//! its place.
 //!
-//! Tags are taken off and put on by the kernel's helpers, so that it knows where each header is; it needs that to take packets apart that
-//! travel as one (GSO), and to finish checksums that were left to the device.
+//! Tags are taken off and put on by the kernel's helpers, so that it knows where each header is; it
+//! needs that to take packets apart that travel as one (GSO), and to finish checksums that were
+//! left to the device.
 
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_UNSPEC};
 use sillon_abi::{ClassKey, DropReason, ETHERNET, Encap, Handoff, PathEntry};
@@ -33,33 +35,44 @@ pub struct SkbFrame {
 }
 
 impl SkbFrame {
-    /// Where in the data an offset is: behind the addresses, as far in front as the lifted tag is long. What is not known beforehand is
-    /// never in front of the ethertype, nor of that tag.
+    /// Where in the data an offset is: behind the addresses, as far in front as the lifted tag is
+    /// long. What is not known beforehand is never in front of the ethertype, nor of that tag.
     #[inline(always)]
     fn place(&self, offset: usize) -> usize {
         if is_in_front(offset) { offset } else { offset.max(TAG) - self.lifted }
     }
 
-    /// The same for the kernel's helpers, which look at the offset themselves; the verifier would walk through each loop twice as often if it were done here.
+    /// The same for the kernel's helpers, which look at the offset themselves; the verifier would
+    /// walk through each loop twice as often if it were done here.
     #[inline(always)]
     fn unchecked_place(&self, offset: usize) -> usize {
         if is_in_front(offset) { offset } else { offset.wrapping_sub(self.lifted) }
     }
 
-    /// Takes `strip` bytes off in front of the inner packet, and whatever tunnel it is in; then gives the frame the tags of `class`.
+    /// Takes `strip` bytes off in front of the inner packet, and whatever tunnel it is in; then
+    /// gives the frame the tags of `class`.
     #[inline(always)]
-    fn change(&self, inner: &Inner, strip: usize, class: ClassKey, priority: u16) -> Result<(), DropReason> {
+    fn change(
+        &self,
+        inner: &Inner,
+        strip: usize,
+        class: ClassKey,
+        priority: u16,
+    ) -> Result<(), DropReason> {
         let Macs { head, tail } = inner.macs;
-        let mut what = u64::from(inner.ethertype) << 16 | (inner.l3 as u64 & 0xff) << 8 | strip as u64 & 0xff;
+        let mut what =
+            u64::from(inner.ethertype) << 16 | (inner.l3 as u64 & 0xff) << 8 | strip as u64 & 0xff;
         if inner.start != 0 {
             what |= FROM_TUNNEL;
         }
-        let tags = u64::from(priority) << 32 | u64::from(class.inner) << 16 | u64::from(class.outer);
+        let tags =
+            u64::from(priority) << 32 | u64::from(class.inner) << 16 | u64::from(class.outer);
         verdict(sillon_retag(self.ctx(), what, tags, head, tail))
     }
 
-    /// Whether the kernel will take a frame to an attachment for what it is without looking at it anew: for a frame to one address, and by its ethertype. Of what leaves
-    /// a tunnel it knows of IP alone, by what it is told there ([`Skb::shrink`]).
+    /// Whether the kernel will take a frame to an attachment for what it is without looking at it
+    /// anew: for a frame to one address, and by its ethertype. Of what leaves a tunnel it knows
+    /// of IP alone, by what it is told there ([`Skb::shrink`]).
     #[inline(always)]
     fn is_understood(&self, inner: &Inner) -> bool {
         let is_known = if inner.start == 0 {
@@ -156,7 +169,11 @@ impl Frame for SkbFrame {
     }
 
     #[inline(always)]
-    fn write_words<const N: usize>(&self, offset: usize, words: [u32; N]) -> Result<(), DropReason> {
+    fn write_words<const N: usize>(
+        &self,
+        offset: usize,
+        words: [u32; N],
+    ) -> Result<(), DropReason> {
         self.write(offset, words)
     }
 
@@ -172,7 +189,13 @@ impl Frame for SkbFrame {
     }
 
     #[inline(always)]
-    fn retag(&self, inner: &Inner, class: ClassKey, front: Front, priority: u16) -> Result<(), DropReason> {
+    fn retag(
+        &self,
+        inner: &Inner,
+        class: ClassKey,
+        front: Front,
+        priority: u16,
+    ) -> Result<(), DropReason> {
         self.change(inner, front.strip, class, priority)
     }
 
@@ -219,7 +242,12 @@ impl Frame for SkbFrame {
     #[inline(always)]
     fn to_peer(&self, origin: &Origin) -> Result<u32, DropReason> {
         let ingress = origin.ingress;
-        self.say(Handoff { seal: Handoff::SAID, ingress, flags: Handoff::FOR_HOST, ..Handoff::default() })
+        self.say(Handoff {
+            seal: Handoff::SAID,
+            ingress,
+            flags: Handoff::FOR_HOST,
+            ..Handoff::default()
+        })
     }
 
     #[inline(always)]
@@ -267,8 +295,9 @@ impl Frame for SkbFrame {
 /// In `what`: the frame is in a tunnel.
 const FROM_TUNNEL: u64 = 1 << 32;
 
-/// A global function, which the verifier walks through once (see `guard::sillon_kinds`). `what` is the inner ethertype, where its packet
-/// starts, and how many bytes in front of it go for good; `tags` are the priority and the class of the way out.
+/// A global function, which the verifier walks through once (see `guard::sillon_kinds`). `what` is
+/// the inner ethertype, where its packet starts, and how many bytes in front of it go for good;
+/// `tags` are the priority and the class of the way out.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sillon_retag(ctx: *mut __sk_buff, what: u64, tags: u64, head: u64, tail: u32) -> u32 {
@@ -285,16 +314,18 @@ extern "C" fn sillon_retag(ctx: *mut __sk_buff, what: u64, tags: u64, head: u64,
     reason(change())
 }
 
-/// All in front of the inner packet goes; the tags that it keeps, two at most, are put back. The kernel knows two TPIDs: a tag of another one stays
-/// in the data, and what is behind it.
+/// All in front of the inner packet goes; the tags that it keeps, two at most, are put back. The
+/// kernel knows two TPIDs: a tag of another one stays in the data, and what is behind it.
 #[inline(always)]
 fn leave_tunnel(skb: Skb, what: u64, head: u64, tail: u32) -> Result<(), DropReason> {
-    let (mut ethertype, l3, strip) = ((what >> 16) as u16, (what >> 8) as usize & 0xff, what as usize & 0xff);
+    let (mut ethertype, l3, strip) =
+        ((what >> 16) as u16, (what >> 8) as usize & 0xff, what as usize & 0xff);
     if l3 < ETHERNET {
         return Err(DropReason::Truncated);
     }
     let mut by = l3 - ETHERNET;
-    let tag = |at: usize, is_there: bool| if is_there { skb.load::<u32>(at).unwrap_or(0) } else { 0 };
+    let tag =
+        |at: usize, is_there: bool| if is_there { skb.load::<u32>(at).unwrap_or(0) } else { 0 };
     let (mut outer, mut second) =
         (tag(strip + ETHERTYPE, by > strip), tag(strip + ETHERTYPE + TAG, by > strip + TAG));
     if outer != 0 && !is_lifted(halves(outer)[0]) {

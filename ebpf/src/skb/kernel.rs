@@ -1,6 +1,8 @@
-//! What `__sk_buff` does not show of an skb, read where the kernel keeps it. At TC, the context of a program is the skb itself.
+//! What `__sk_buff` does not show of an skb, read where the kernel keeps it. At TC, the context of
+//! a program is the skb itself.
 //!
-//! A function of the kernel's own that would give us the same (`bpf_cast_to_kern_ctx`) came with Linux 6.2, and can't be called through aya.
+//! A function of the kernel's own that would give us the same (`bpf_cast_to_kern_ctx`) came with
+//! Linux 6.2, and can't be called through aya.
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use sillon_abi::{DropReason, SkbLayout};
@@ -77,7 +79,8 @@ impl Skb {
         Ok(Unfinished { start, offset: offset.into() })
     }
 
-    /// Where in the data the inner packet and the inner frame of a tunnel begin, as the kernel will take it apart.
+    /// Where in the data the inner packet and the inner frame of a tunnel begin, as the kernel will
+    /// take it apart.
     #[inline(always)]
     pub fn inner_headers(self) -> Result<[usize; 2], DropReason> {
         let network: u16 = self.field(offset!(inner_network_header))?;

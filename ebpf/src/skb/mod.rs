@@ -1,8 +1,10 @@
-//! The one place that touches packet memory at TC. Offsets are bytes from the first of the frame's bytes.
+//! The one place that touches packet memory at TC. Offsets are bytes from the first of the frame's
+//! bytes.
 //!
-//! Frames are written through helpers alone. A program that wrote to packet memory itself would get a prologue from the verifier that
-//! makes a cloned frame its own first, and the kernel forgets the metadata when it does that: with a `tcpdump` on the port, which
-//! clones, XDP's note would be lost.
+//! Frames are written through helpers alone. A program that wrote to packet memory itself would get
+//! a prologue from the verifier that makes a cloned frame its own first, and the kernel forgets the
+//! metadata when it does that: with a `tcpdump` on the port, which clones, XDP's note would be
+//! lost.
 
 pub mod frame;
 mod kernel;
@@ -15,9 +17,9 @@ use aya_ebpf::{
     EbpfContext,
     bindings::{__sk_buff, bpf_hdr_start_off::BPF_HDR_START_MAC},
     helpers::generated::{
-        bpf_clone_redirect, bpf_redirect, bpf_redirect_peer, bpf_skb_change_head, bpf_skb_change_tail,
-        bpf_skb_change_type, bpf_skb_load_bytes, bpf_skb_load_bytes_relative, bpf_skb_pull_data,
-        bpf_skb_store_bytes, bpf_skb_vlan_pop, bpf_skb_vlan_push,
+        bpf_clone_redirect, bpf_redirect, bpf_redirect_peer, bpf_skb_change_head,
+        bpf_skb_change_tail, bpf_skb_change_type, bpf_skb_load_bytes, bpf_skb_load_bytes_relative,
+        bpf_skb_pull_data, bpf_skb_store_bytes, bpf_skb_vlan_pop, bpf_skb_vlan_push,
     },
     programs::TcContext,
 };
@@ -32,7 +34,8 @@ use crate::{
 /// Bytes of a frame's two addresses.
 const MACS: usize = 12;
 
-/// How much of a frame the pipeline may want to see at once: the headers of a tunnel and those of a neighbour solicitation in it.
+/// How much of a frame the pipeline may want to see at once: the headers of a tunnel and those of a
+/// neighbour solicitation in it.
 const REACH: u32 = 192;
 
 /// `PACKET_OTHERHOST` (include/uapi/linux/if_packet.h).
@@ -103,7 +106,11 @@ impl Skb {
         // SAFETY: as above; the comparison bounds the read, and any bytes are an address.
         unsafe {
             let (data, end) = ((*self.ctx).data as usize, (*self.ctx).data_end as usize);
-            if data + size_of::<Mac>() > end { None } else { Some((data as *const Mac).read_unaligned()) }
+            if data + size_of::<Mac>() > end {
+                None
+            } else {
+                Some((data as *const Mac).read_unaligned())
+            }
         }
     }
 
@@ -133,12 +140,14 @@ impl Skb {
         unsafe { (*self.ctx).mark = mark };
     }
 
-    /// What XDP handed over, if it handed this frame over at all. From then on the frame starts at its MAC header.
+    /// What XDP handed over, if it handed this frame over at all. From then on the frame starts at
+    /// its MAC header.
     #[inline(always)]
     pub fn take_handoff(self) -> Result<Option<Handoff>, DropReason> {
         // Of a note that is ahead, there are zeros here.
         let is_behind = self.handoff_at(Note::BEHIND).is_some_and(|handoff| handoff.seal != [0; 2]);
-        let handoff = if is_behind { self.handoff_at(Note::BEHIND) } else { self.handoff_at(Note::AHEAD) };
+        let handoff =
+            if is_behind { self.handoff_at(Note::BEHIND) } else { self.handoff_at(Note::AHEAD) };
         let ours = handoff.filter(|handoff| handoff.seal == maps::seal(handoff, self.ifindex()));
         if is_behind && ours.is_some() {
             self.start_at_mac_header()?;
@@ -150,7 +159,8 @@ impl Skb {
     #[inline(always)]
     fn handoff_at(self, word: usize) -> Option<Handoff> {
         const WORDS: usize = size_of::<Handoff>() / 2;
-        // SAFETY: as above; the comparison bounds the read, metadata is 4-aligned, and any bytes are a `Handoff`.
+        // SAFETY: as above; the comparison bounds the read, metadata is 4-aligned, and any bytes
+        // are a `Handoff`.
         unsafe {
             let (meta, data) = ((*self.ctx).data_meta as usize, (*self.ctx).data as usize);
             if meta + size_of::<Note>() > data {
@@ -161,15 +171,23 @@ impl Skb {
         }
     }
 
-    /// Makes a frame that is at its payload start at its MAC header, as the kernel meant to (see [`Note`]).
+    /// Makes a frame that is at its payload start at its MAC header, as the kernel meant to (see
+    /// [`Note`]).
     #[inline(always)]
     fn start_at_mac_header(self) -> Result<(), DropReason> {
         let mut header = [0u16; ETHERNET / 2];
         let into = (&raw mut header).cast();
-        // SAFETY: `header` is as long as we say; no packet reference is held across it. Growing by a MAC header makes the
-        // kernel take what is new for the MAC header, which it was before.
+        // SAFETY: `header` is as long as we say; no packet reference is held across it. Growing by
+        // a MAC header makes the kernel take what is new for the MAC header, which it was
+        // before.
         let done = unsafe {
-            bpf_skb_load_bytes_relative(self.ctx.cast(), 0, into, ETHERNET as u32, BPF_HDR_START_MAC) == 0
+            bpf_skb_load_bytes_relative(
+                self.ctx.cast(),
+                0,
+                into,
+                ETHERNET as u32,
+                BPF_HDR_START_MAC,
+            ) == 0
                 && bpf_skb_change_head(self.ctx, ETHERNET as u32, 0) == 0
         };
         if done { self.store(0, header) } else { Err(DropReason::NoHeadroom) }
@@ -184,7 +202,12 @@ impl Skb {
     /// # Safety
     /// `bytes` must point to `len` readable bytes.
     #[inline(always)]
-    unsafe fn store_bytes(self, offset: usize, bytes: *const c_void, len: usize) -> Result<(), DropReason> {
+    unsafe fn store_bytes(
+        self,
+        offset: usize,
+        bytes: *const c_void,
+        len: usize,
+    ) -> Result<(), DropReason> {
         // SAFETY: as the caller promises; the helper checks the bounds of the frame.
         match unsafe { bpf_skb_store_bytes(self.ctx, offset as u32, bytes, len as u32, 0) } {
             0 => Ok(()),
@@ -248,7 +271,12 @@ impl Skb {
     #[inline(always)]
     pub fn lifted_tag(self) -> Tag {
         // SAFETY: the kernel gives a valid context for the run of the program.
-        unsafe { Tag { tpid: u16::from_be((*self.ctx).vlan_proto as u16), tci: (*self.ctx).vlan_tci as u16 } }
+        unsafe {
+            Tag {
+                tpid: u16::from_be((*self.ctx).vlan_proto as u16),
+                tci: (*self.ctx).vlan_tci as u16,
+            }
+        }
     }
 
     /// Payload of each packet but the last, where several travel as one; else 0.
@@ -281,8 +309,9 @@ impl Skb {
         Ok(unsafe { self.at::<T>(offset)?.read_unaligned() })
     }
 
-    /// Reads at any offset of what is in direct reach. What is behind may be memory that the sender still writes to (a ring of
-    /// a packet socket, AF_XDP, `vmsplice`): it could be other bytes by the time that somebody else reads them.
+    /// Reads at any offset of what is in direct reach. What is behind may be memory that the sender
+    /// still writes to (a ring of a packet socket, AF_XDP, `vmsplice`): it could be other bytes
+    /// by the time that somebody else reads them.
     #[inline(always)]
     pub fn load<T: Wire>(self, offset: usize) -> Result<T, DropReason> {
         // SAFETY: as above.
@@ -301,8 +330,9 @@ impl Skb {
         unsafe { self.store_bytes(offset, (&raw const *value).cast(), size_of::<T>()) }
     }
 
-    /// Makes a frame ready to leave by a device, if that is still the one that was meant. When it shall be sent and how
-    /// urgently is what its sender has said (`SO_TXTIME`, `SO_PRIORITY`), and the device's queue would believe it.
+    /// Makes a frame ready to leave by a device, if that is still the one that was meant. When it
+    /// shall be sent and how urgently is what its sender has said (`SO_TXTIME`, `SO_PRIORITY`),
+    /// and the device's queue would believe it.
     #[inline(always)]
     fn leave_for(self, ifindex: u32) -> Result<(), DropReason> {
         if !maps::is_there(ifindex) {
@@ -330,7 +360,8 @@ impl Skb {
         Ok(unsafe { bpf_redirect(ifindex, 0) as i32 })
     }
 
-    /// Sends the frame out of the loopback device, as one that is for another host: so the node's own stack takes none but one for many.
+    /// Sends the frame out of the loopback device, as one that is for another host: so the node's
+    /// own stack takes none but one for many.
     #[inline(always)]
     pub fn loop_back(self) -> Result<i32, DropReason> {
         self.forget_when();
@@ -349,9 +380,10 @@ impl Skb {
         unsafe { (*self.ctx).pkt_type == OTHER_HOST }
     }
 
-    /// Sends the frame itself out of a port that faces an operator. Where the kernel can, it goes to the far end of the veth pair at once, and not through the
-    /// queue between the two. The kernel takes such a frame for one to the far end's own address, with the ethertype that it had for it before; so
-    /// only who is `is_understood` goes that way.
+    /// Sends the frame itself out of a port that faces an operator. Where the kernel can, it goes
+    /// to the far end of the veth pair at once, and not through the queue between the two. The
+    /// kernel takes such a frame for one to the far end's own address, with the ethertype that it
+    /// had for it before; so only who is `is_understood` goes that way.
     #[inline(always)]
     pub fn hand_to_port(
         self,
@@ -361,7 +393,8 @@ impl Skb {
     ) -> Result<i32, DropReason> {
         if is_understood && port.flags & PortEntry::HAS_FAR_END != 0 {
             self.leave_for(ifindex)?;
-            // It does not come through `sillon_egress`, and who receives it is not to see a mark of ours.
+            // It does not come through `sillon_egress`, and who receives it is not to see a mark of
+            // ours.
             self.set_mark(0);
             // SAFETY: a helper without pointers.
             return Ok(unsafe { bpf_redirect_peer(ifindex, 0) as i32 });
@@ -394,11 +427,13 @@ pub fn pop_tags(skb: Skb, count: usize) -> Result<(), DropReason> {
     Ok(())
 }
 
-/// See [`Skb::pull`]. Where the kernel has no memory for it, reading ends early, and the frame is dropped for that.
+/// See [`Skb::pull`]. Where the kernel has no memory for it, reading ends early, and the frame is
+/// dropped for that.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sillon_pull(ctx: *mut __sk_buff) -> u32 {
-    // SAFETY: the kernel gives a valid context for the run of the program; no packet reference is held across the call.
+    // SAFETY: the kernel gives a valid context for the run of the program; no packet reference is
+    // held across the call.
     unsafe {
         let reach = (*ctx).data_end - (*ctx).data;
         let wanted = if (*ctx).len < REACH { (*ctx).len } else { REACH };

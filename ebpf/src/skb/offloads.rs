@@ -1,11 +1,15 @@
-//! What the kernel will do to a frame after our last look, because its sender said so: finish a checksum, take several packets apart that
-//! travel as one. Both are numbers beside the bytes, which whoever has a raw socket or a virtual machine can choose, and they stay as
-//! they are while tags and tunnels come and go. So each must be what it is for the very packet that we have looked at:
+//! What the kernel will do to a frame after our last look, because its sender said so: finish a
+//! checksum, take several packets apart that travel as one. Both are numbers beside the bytes,
+//! which whoever has a raw socket or a virtual machine can choose, and they stay as they are while
+//! tags and tunnels come and go. So each must be what it is for the very packet that we have looked
+//! at:
 //!
-//! - a checksum that is left to the device is that of the frame's own TCP, UDP or SCTP header, or of one in the one tunnel that it is
-//!   in (VXLAN, Geneve, GRE, IP in IP): else two bytes of the frame would change behind our back (`checksum-offset`);
-//! - packets that travel as one are TCP or UDP directly behind an IP header, here or in that tunnel, of the kind that the sender says, and
-//!   have at least [`LEAST`] bytes of payload each: else they would be other and more packets than were judged (`segment-shape`).
+//! - a checksum that is left to the device is that of the frame's own TCP, UDP or SCTP header, or
+//!   of one in the one tunnel that it is in (VXLAN, Geneve, GRE, IP in IP): else two bytes of the
+//!   frame would change behind our back (`checksum-offset`);
+//! - packets that travel as one are TCP or UDP directly behind an IP header, here or in that
+//!   tunnel, of the kind that the sender says, and have at least [`LEAST`] bytes of payload each:
+//!   else they would be other and more packets than were judged (`segment-shape`).
 
 use aya_ebpf::bindings::__sk_buff;
 use sillon_abi::{DropReason, ETHERNET};
@@ -18,7 +22,8 @@ use crate::{
     parse::{ETHERTYPE, IPV4, IPV6},
 };
 
-/// The least payload of each packet but the last. The kernel's TCP has no smaller segments (`TCP_MIN_SND_MSS`).
+/// The least payload of each packet but the last. The kernel's TCP has no smaller segments
+/// (`TCP_MIN_SND_MSS`).
 const LEAST: usize = 48;
 
 const SCTP: u8 = 132;
@@ -59,7 +64,8 @@ pub struct Whence(u32);
 impl Whence {
     /// As it came in at a port that faces an operator.
     pub const PORT: Self = Self(0);
-    /// Out of a tunnel of the fabric's, whose header is gone; the kernel may still say that it is there.
+    /// Out of a tunnel of the fabric's, whose header is gone; the kernel may still say that it is
+    /// there.
     pub const LEFT_TUNNEL: Self = Self(1);
 
     /// Behind so many bytes of a tunnel's header, which will go.
@@ -76,7 +82,12 @@ impl Whence {
 
 /// The shape of a frame whose packet, of this ethertype, starts at `l3`.
 #[inline(always)]
-pub fn shape(ctx: *mut __sk_buff, ethertype: u16, l3: usize, whence: Whence) -> Result<Shape, DropReason> {
+pub fn shape(
+    ctx: *mut __sk_buff,
+    ethertype: u16,
+    l3: usize,
+    whence: Whence,
+) -> Result<Shape, DropReason> {
     unpacked(sillon_offloads(ctx, ethertype.into(), l3 as u32, whence.0))
 }
 
@@ -94,7 +105,8 @@ impl Skb {
 const MORE: u64 = (1 << NESTED) - 1;
 const NESTED: u64 = 19;
 
-/// [`Shape`] in a word, or why the frame is dropped. Only of several packets is there more than one.
+/// [`Shape`] in a word, or why the frame is dropped. Only of several packets is there more than
+/// one.
 #[inline(always)]
 fn packed(shape: Result<Shape, DropReason>) -> u64 {
     match shape {
@@ -112,10 +124,16 @@ fn unpacked(word: u64) -> Result<Shape, DropReason> {
     if more == 0 && low != 0 {
         return Err(DropReason::from_number(low as u32).unwrap_or(DropReason::SegmentShape));
     }
-    Ok(Shape { surplus: (word >> 44) as usize, repeated: low, more, nested: word >> (24 + NESTED) & 1 != 0 })
+    Ok(Shape {
+        surplus: (word >> 44) as usize,
+        repeated: low,
+        more,
+        nested: word >> (24 + NESTED) & 1 != 0,
+    })
 }
 
-/// See [`shape`]. A global function, as all of them are here that have many ways through them: the verifier walks through it once.
+/// See [`shape`]. A global function, as all of them are here that have many ways through them: the
+/// verifier walks through it once.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sillon_offloads(ctx: *mut __sk_buff, ethertype: u32, l3: u32, whence: u32) -> u64 {
@@ -139,13 +157,15 @@ fn judge(frame: &SkbFrame, ethertype: u16, l3: usize, whence: Whence) -> Result<
         return Ok(Shape::default());
     }
     let kind = if size == 0 { 0 } else { skb.gso_type()? };
-    // What travels as one in a tunnel of the fabric's says so. Else it is the tunnel's own packets that the uplink has merged (GRO by
-    // the outer header): of as many frames as there were, and of whatever segments those are in.
+    // What travels as one in a tunnel of the fabric's says so. Else it is the tunnel's own packets
+    // that the uplink has merged (GRO by the outer header): of as many frames as there were,
+    // and of whatever segments those are in.
     if size != 0 && whence.header() != 0 && kind & gso::UDP_TUNNEL == 0 {
         return Err(DropReason::SegmentShape);
     }
     let outermost = Upper::of(frame, ethertype, l3);
-    // Of what came out of a tunnel before, the kernel may still say so; TCP it takes apart all the same.
+    // Of what came out of a tunnel before, the kernel may still say so; TCP it takes apart all the
+    // same.
     let may_be_inside = whence.0 == Whence::PORT.0 && outermost.protocol() != TCP;
     let tunnel = if may_be_inside { kind & gso::TUNNEL } else { 0 };
     let is_inside = match unfinished {
@@ -189,7 +209,8 @@ fn packets(frame: &SkbFrame, upper: Upper, size: usize) -> Result<Shape, DropRea
     Ok(Shape { surplus: payload - size, repeated: more * headers, more, nested: false })
 }
 
-/// The header of the upper layer of a packet that is no fragment: a word of its place, its protocol, and what is in front of it. Zero is none.
+/// The header of the upper layer of a packet that is no fragment: a word of its place, its
+/// protocol, and what is in front of it. Zero is none.
 #[derive(Clone, Copy)]
 struct Upper(u64);
 
@@ -315,11 +336,16 @@ impl Upper {
         }
         let optional = (flags >> 15 & 1) + (flags >> 13 & 1) + (flags >> 12 & 1);
         let behind = at + 4 + usize::from(optional) * 4;
-        if ethertype == BRIDGED { Self::in_frame(frame, behind) } else { Self::of(frame, ethertype, behind) }
+        if ethertype == BRIDGED {
+            Self::in_frame(frame, behind)
+        } else {
+            Self::of(frame, ethertype, behind)
+        }
     }
 }
 
-/// The upper layer of a packet that starts at `l3`, or behind some tags there. A global function, for the same reason.
+/// The upper layer of a packet that starts at `l3`, or behind some tags there. A global function,
+/// for the same reason.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sillon_upper(ctx: *mut __sk_buff, ethertype: u32, l3: u32) -> u64 {
@@ -327,7 +353,9 @@ extern "C" fn sillon_upper(ctx: *mut __sk_buff, ethertype: u32, l3: u32) -> u64 
         return Upper::NONE.0;
     }
     let frame = &SkbFrame::of(ctx);
-    let Ok(packet) = inside::packet(frame, ethertype as u16, l3 as usize) else { return Upper::NONE.0 };
+    let Ok(packet) = inside::packet(frame, ethertype as u16, l3 as usize) else {
+        return Upper::NONE.0;
+    };
     let upper = match packet.ethertype {
         IPV4 => over_ipv4(frame, packet.l3),
         IPV6 => over_ipv6(frame, packet.l3),

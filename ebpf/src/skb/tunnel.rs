@@ -1,13 +1,13 @@
-//! Into tunnels and out of them, at TC. The kernel is told of the tunnel, so that packets that travel as one (GSO) do so inside, too, until a
-//! device wants them one by one.
+//! Into tunnels and out of them, at TC. The kernel is told of the tunnel, so that packets that
+//! travel as one (GSO) do so inside, too, until a device wants them one by one.
 
 use core::{ffi::c_void, mem::MaybeUninit};
 
 use aya_ebpf::{
     bindings::{
-        __sk_buff, BPF_F_ADJ_ROOM_DECAP_L3_IPV4, BPF_F_ADJ_ROOM_DECAP_L3_IPV6, BPF_F_ADJ_ROOM_ENCAP_L2_ETH,
-        BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6, BPF_F_ADJ_ROOM_ENCAP_L4_UDP,
-        BPF_F_ADJ_ROOM_FIXED_GSO, bpf_adj_room_mode::BPF_ADJ_ROOM_MAC,
+        __sk_buff, BPF_F_ADJ_ROOM_DECAP_L3_IPV4, BPF_F_ADJ_ROOM_DECAP_L3_IPV6,
+        BPF_F_ADJ_ROOM_ENCAP_L2_ETH, BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6,
+        BPF_F_ADJ_ROOM_ENCAP_L4_UDP, BPF_F_ADJ_ROOM_FIXED_GSO, bpf_adj_room_mode::BPF_ADJ_ROOM_MAC,
     },
     helpers::generated::{bpf_skb_adjust_room, bpf_skb_load_bytes},
 };
@@ -21,24 +21,37 @@ use crate::{
 };
 
 impl Skb {
-    /// Makes the frame one that is `header` bytes into a tunnel. `pops` of its tags go for good; its other tags beside the data, or one with this priority where it has none, are in
+    /// Makes the frame one that is `header` bytes into a tunnel. `pops` of its tags go for good;
+    /// its other tags beside the data, or one with this priority where it has none, are in
     /// the data then. The outer header is to be written.
     ///
-    /// The kernel is told of the tunnel, so that packets that travel as one do so inside, too, until a device wants them one by one.
+    /// The kernel is told of the tunnel, so that packets that travel as one do so inside, too,
+    /// until a device wants them one by one.
     #[inline(always)]
-    pub fn enter_tunnel(self, header: usize, pops: usize, priority: Option<u16>) -> Result<(), DropReason> {
+    pub fn enter_tunnel(
+        self,
+        header: usize,
+        pops: usize,
+        priority: Option<u16>,
+    ) -> Result<(), DropReason> {
         let tag = priority.map_or(0, |tci| Tag { tpid: C_TPID, tci }.on_wire());
         verdict(sillon_enter_tunnel(self.ctx, header as u32, pops as u32, tag))
     }
 
     #[inline(always)]
     fn make_room(self, header: usize, tags: usize) -> Result<(), DropReason> {
-        // What is shorter than an IP header was never taken for a packet, and the kernel could not take it out of the tunnel again.
+        // What is shorter than an IP header was never taken for a packet, and the kernel could not
+        // take it out of the tunnel again.
         if self.is_ip() && self.len() >= ETHERNET + IPV4_HEADER {
-            let l3 =
-                if header == V4_OUTER { BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 } else { BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 };
-            let flags =
-                l3 | BPF_F_ADJ_ROOM_ENCAP_L4_UDP | BPF_F_ADJ_ROOM_ENCAP_L2_ETH | BPF_F_ADJ_ROOM_FIXED_GSO;
+            let l3 = if header == V4_OUTER {
+                BPF_F_ADJ_ROOM_ENCAP_L3_IPV4
+            } else {
+                BPF_F_ADJ_ROOM_ENCAP_L3_IPV6
+            };
+            let flags = l3
+                | BPF_F_ADJ_ROOM_ENCAP_L4_UDP
+                | BPF_F_ADJ_ROOM_ENCAP_L2_ETH
+                | BPF_F_ADJ_ROOM_FIXED_GSO;
             let inner = (ETHERNET + tags) as u64;
             // SAFETY: no packet reference is held across it.
             let done = unsafe {
@@ -53,22 +66,30 @@ impl Skb {
                 return Ok(());
             }
         }
-        // What is no IP, or came out of another tunnel. One packet can be put together all the same.
-        if self.segment_size() != 0 { Err(DropReason::NoHeadroom) } else { self.grow(header + tags) }
+        // What is no IP, or came out of another tunnel. One packet can be put together all the
+        // same.
+        if self.segment_size() != 0 {
+            Err(DropReason::NoHeadroom)
+        } else {
+            self.grow(header + tags)
+        }
     }
 
-    /// Takes `by` bytes off behind the first 14, which are the addresses and the ethertype of what is left.
+    /// Takes `by` bytes off behind the first 14, which are the addresses and the ethertype of what
+    /// is left.
     #[inline(always)]
     pub fn shrink(self, by: usize, ethertype: u16) -> Result<(), DropReason> {
         let left = self.len() - by - ETHERNET;
-        // The kernel leaves no less than an IPv4 header. What is shorter is lengthened as long as that takes.
+        // The kernel leaves no less than an IPv4 header. What is shorter is lengthened as long as
+        // that takes.
         let short = IPV4_HEADER.saturating_sub(left);
         self.resize(self.len() + short)?;
         let flags = match ethertype {
             IPV4 if left >= IPV4_HEADER => BPF_F_ADJ_ROOM_DECAP_L3_IPV4,
             IPV6 if left >= IPV6_HEADER => BPF_F_ADJ_ROOM_DECAP_L3_IPV6,
-            // Behind an IPv6 header it leaves no less than another one, unless it is told that an IPv4 header follows. It says so of ARP, too;
-            // whoever receives the frame looks at its ethertype.
+            // Behind an IPv6 header it leaves no less than another one, unless it is told that an
+            // IPv4 header follows. It says so of ARP, too; whoever receives the frame
+            // looks at its ethertype.
             _ if left < IPV6_HEADER => BPF_F_ADJ_ROOM_DECAP_L3_IPV4,
             _ => 0,
         };
@@ -83,12 +104,14 @@ impl Skb {
     /// Writes the outer header over the front.
     #[inline(always)]
     pub fn write_outer(self, outer: &Outer, path: &PathEntry) -> Result<(), DropReason> {
-        let rest = outer.inner as u32 & INNER | u32::from(outer.tos) << 20 | u32::from(outer.marks) << 28;
+        let rest =
+            outer.inner as u32 & INNER | u32::from(outer.tos) << 20 | u32::from(outer.marks) << 28;
         verdict(write_outer(self.ctx, path, outer.vni, outer.hash, rest))
     }
 }
 
-/// See [`Skb::enter_tunnel`]; `tag` is one as on the wire, or 0. A function of its own, for which there is room on the stack.
+/// See [`Skb::enter_tunnel`]; `tag` is one as on the wire, or 0. A function of its own, for which
+/// there is room on the stack.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sillon_enter_tunnel(ctx: *mut __sk_buff, header: u32, pops: u32, tag: u32) -> u32 {
@@ -101,8 +124,9 @@ extern "C" fn sillon_enter_tunnel(ctx: *mut __sk_buff, header: u32, pops: u32, t
     reason(enter())
 }
 
-/// Takes the tags that are the operator's off the frame, two at most; `tag` is the first if it has none. None is 0 on the wire: its TPID is not.
-/// A third one stays in the data, where its TPID is hidden, since the kernel would lift it; that is returned, too.
+/// Takes the tags that are the operator's off the frame, two at most; `tag` is the first if it has
+/// none. None is 0 on the wire: its TPID is not. A third one stays in the data, where its TPID is
+/// hidden, since the kernel would lift it; that is returned, too.
 #[inline(always)]
 fn take_tags(skb: Skb, tag: u32) -> Result<([u32; 2], u16), DropReason> {
     if !skb.has_lifted_tag() {
@@ -132,9 +156,15 @@ pub fn is_lifted(tpid: u16) -> bool {
     tpid == C_TPID.to_be() || tpid == S_TPID.to_be()
 }
 
-/// Makes room for an outer header, and puts the addresses, these tags and, if it is not 0, the ethertype behind it.
+/// Makes room for an outer header, and puts the addresses, these tags and, if it is not 0, the
+/// ethertype behind it.
 #[inline(always)]
-fn put_in(skb: Skb, header: usize, [outer, inner]: [u32; 2], hidden: u16) -> Result<(), DropReason> {
+fn put_in(
+    skb: Skb,
+    header: usize,
+    [outer, inner]: [u32; 2],
+    hidden: u16,
+) -> Result<(), DropReason> {
     let len = match (outer, inner) {
         (0, _) => 0,
         (_, 0) => TAG,
@@ -170,7 +200,8 @@ pub const IPV6_HEADER: usize = 40;
 /// In `rest`: bytes of the inner frame.
 const INNER: u32 = 0xf_ffff;
 
-/// A function of its own, for which there is room on the stack. `rest` is the frame's length, its traffic class, and its marks.
+/// A function of its own, for which there is room on the stack. `rest` is the frame's length, its
+/// traffic class, and its marks.
 #[inline(never)]
 fn write_outer(ctx: *mut __sk_buff, path: &PathEntry, vni: u32, hash: u32, rest: u32) -> u32 {
     let skb = Skb::of(ctx);

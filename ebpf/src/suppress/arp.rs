@@ -15,8 +15,12 @@ const BROADCAST: u64 = 0xffff_ffff_ffff;
 
 #[inline(always)]
 pub fn answer(frame: &impl Frame, l3: usize, speaker: Speaker) -> Result<(), GoesOn> {
-    let Said { operation, sender_mac, sender, target } = said(Arp { frame, l3 }).map_err(|_| GoesOn)?;
-    if !matches!(operation, Some(REQUEST | REPLY)) || sender_mac != speaker.mac || !is_a_hosts(sender) {
+    let Said { operation, sender_mac, sender, target } =
+        said(Arp { frame, l3 }).map_err(|_| GoesOn)?;
+    if !matches!(operation, Some(REQUEST | REPLY))
+        || sender_mac != speaker.mac
+        || !is_a_hosts(sender)
+    {
         return Err(GoesOn);
     }
     let mut key = Ip::v4(sender).in_segment(speaker.segment);
@@ -39,7 +43,8 @@ pub fn answer(frame: &impl Frame, l3: usize, speaker: Speaker) -> Result<(), Goe
         speaker.mac as u32,
         sender,
     ];
-    // In place, since there is no room on the stack for a packet; the packet first, which is behind the addresses and may not be there.
+    // In place, since there is no room on the stack for a packet; the packet first, which is behind
+    // the addresses and may not be there.
     frame.write_words(l3, reply.map(u32::to_be)).map_err(|_| GoesOn)?;
     frame.write_words(0, addresses(speaker.mac, owner)).map_err(|_| GoesOn)
 }
@@ -63,7 +68,8 @@ fn said(packet: Arp<'_, impl Frame>) -> Result<Said, DropReason> {
     })
 }
 
-/// Whether a host may have this address: neither of "this network" or loopback (RFC 1122 section 3.2.1.3) nor a group's or broadcast.
+/// Whether a host may have this address: neither of "this network" or loopback (RFC 1122 section
+/// 3.2.1.3) nor a group's or broadcast.
 #[inline(always)]
 fn is_a_hosts(ip: u32) -> bool {
     let first = ip >> 24;

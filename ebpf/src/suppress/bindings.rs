@@ -29,7 +29,8 @@ impl Ip {
 
     #[inline(always)]
     pub fn in_segment(self, segment: u32) -> BindingKey {
-        // SAFETY: the same 24 bytes, on a little-endian machine. They are put together in words, as `FdbKey`'s are.
+        // SAFETY: the same 24 bytes, on a little-endian machine. They are put together in words, as
+        // `FdbKey`'s are.
         unsafe { core::mem::transmute([self.head.to_be(), self.tail.to_be(), u64::from(segment)]) }
     }
 }
@@ -41,9 +42,11 @@ pub struct Weight(u32);
 impl Weight {
     /// It counts, whatever was known.
     pub const WORD: Self = Self(CREATES | MOVES);
-    /// It counts where nothing is known, or the same (an advertisement without override, RFC 4861 section 7.2.5).
+    /// It counts where nothing is known, or the same (an advertisement without override, RFC 4861
+    /// section 7.2.5).
     pub const OFFER: Self = Self(CREATES);
-    /// It counts where something is known, and what it is does not change (a solicitation, RFC 4861 section 7.2.3).
+    /// It counts where something is known, and what it is does not change (a solicitation, RFC 4861
+    /// section 7.2.3).
     pub const HINT: Self = Self(MOVES | KEEPS);
 
     #[inline(always)]
@@ -68,7 +71,9 @@ fn place(segment: u32, mac: u64) -> Exit {
 /// A claim for an address, of the speaker's own MAC.
 #[inline(always)]
 pub fn hear(speaker: &Speaker, key: &BindingKey, flags: u16, weight: Weight) {
-    if FIXED_BINDINGS.get_ptr(key).is_some() || place(speaker.segment, speaker.mac) != speaker.ingress {
+    if FIXED_BINDINGS.get_ptr(key).is_some()
+        || place(speaker.segment, speaker.mac) != speaker.ingress
+    {
         return;
     }
     let leaf = if speaker.is_leaf { Claim::LEAF } else { 0 };
@@ -102,7 +107,8 @@ fn heard_first(key: &BindingKey, binding: &Binding) {
 unsafe fn heard_again(key: &BindingKey, known: *mut Binding, mut binding: Binding, weight: Weight) {
     // SAFETY: map values are aligned; each is one word, read at once.
     let (old, exit, seen) = unsafe {
-        let old = Claim::from_word(core::ptr::read_volatile((&raw const (*known).claim).cast::<u64>()));
+        let old =
+            Claim::from_word(core::ptr::read_volatile((&raw const (*known).claim).cast::<u64>()));
         (old, (*known).exit, (*known).seen)
     };
     if old.mac != binding.claim.mac && !weight.has(MOVES) {
@@ -113,12 +119,14 @@ unsafe fn heard_again(key: &BindingKey, known: *mut Binding, mut binding: Bindin
     }
     if old == binding.claim && exit == binding.exit {
         if binding.seen.wrapping_sub(seen) > REFRESH_NS {
-            // SAFETY: as above. Should the element be another's by now, that one is taken for younger than it is.
+            // SAFETY: as above. Should the element be another's by now, that one is taken for
+            // younger than it is.
             unsafe { (*known).seen = binding.seen };
         }
         return;
     }
-    // Not in place, since the element may be another's by now. If the agent has removed it, it is heard anew the next time.
+    // Not in place, since the element may be another's by now. If the agent has removed it, it is
+    // heard anew the next time.
     let _ = BINDINGS.insert(key, binding, BPF_EXIST.into());
 }
 
@@ -127,8 +135,9 @@ unsafe fn heard_again(key: &BindingKey, known: *mut Binding, mut binding: Bindin
 pub fn owner(speaker: &Speaker, key: &BindingKey) -> Option<(u64, u16)> {
     let known = FIXED_BINDINGS.get_ptr(key).or_else(|| BINDINGS.get_ptr(key))?;
     // SAFETY: as in `heard_again`.
-    let (word, segment) =
-        unsafe { (core::ptr::read_volatile((&raw const (*known).claim).cast::<u64>()), (*known).segment) };
+    let (word, segment) = unsafe {
+        (core::ptr::read_volatile((&raw const (*known).claim).cast::<u64>()), (*known).segment)
+    };
     if segment != speaker.segment {
         return None;
     }

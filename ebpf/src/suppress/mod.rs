@@ -1,21 +1,28 @@
-//! Who has this address? In a segment with `suppress`, the edge listens to ARP (RFC 826) and neighbour discovery (RFC 4861), and answers a
-//! question itself when it knows, instead of flooding it (as RFC 9161 has it for EVPN).
+//! Who has this address? In a segment with `suppress`, the edge listens to ARP (RFC 826) and
+//! neighbour discovery (RFC 4861), and answers a question itself when it knows, instead of flooding
+//! it (as RFC 9161 has it for EVPN).
 //!
-//! **What is heard.** Claims that hosts would believe: the sender of an ARP request or reply, and the target of a neighbour
-//! advertisement, for the frame's own source MAC, which must be in the FDB where the frame came in. So whatever a guard drops, and
-//! whoever is not learned, claims nothing. They are heard out of tunnels, too. A solicitation's source only refreshes what is known: it
-//! does not say whether it is a router, and a host that is told "no router" by mistake drops its default route (RFC 4861 section 7.2.5).
-//! The last claim counts, as it does for hosts; one for an address that is configured counts nothing. A segment has at most as many
-//! bindings as `mac_limit`; others are flooded as ever, and never displace one.
+//! **What is heard.** Claims that hosts would believe: the sender of an ARP request or reply, and
+//! the target of a neighbour advertisement, for the frame's own source MAC, which must be in the
+//! FDB where the frame came in. So whatever a guard drops, and whoever is not learned, claims
+//! nothing. They are heard out of tunnels, too. A solicitation's source only refreshes what is
+//! known: it does not say whether it is a router, and a host that is told "no router" by mistake
+//! drops its default route (RFC 4861 section 7.2.5). The last claim counts, as it does for hosts;
+//! one for an address that is configured counts nothing. A segment has at most as many bindings as
+//! `mac_limit`; others are flooded as ever, and never displace one.
 //!
-//! **What is answered.** An ARP request to all, or a solicitation to the target's group, from an attachment, for an address whose MAC is in
-//! the FDB at another place of the segment, but not a leaf's for a leaf. Only where the frame comes in: out of a tunnel it has been asked
-//! for there. The frame is turned into the answer and goes back; it is counted and policed as any other that is sent there.
+//! **What is answered.** An ARP request to all, or a solicitation to the target's group, from an
+//! attachment, for an address whose MAC is in the FDB at another place of the segment, but not a
+//! leaf's for a leaf. Only where the frame comes in: out of a tunnel it has been asked for there.
+//! The frame is turned into the answer and goes back; it is counted and policed as any other that
+//! is sent there.
 //!
-//! **What goes on as before**, unheard and unanswered: probes (ARP from 0.0.0.0, RFC 5227 section 2.1.1; solicitations from ::, RFC 4862
-//! section 5.4), which only the owner must answer; what is malformed; what has options besides the link-layer address (SEND, RFC
-//! 3971, asks for signatures); and what is inside tags of the operator. Heard, but not answered: announcements (ARP whose sender is
-//! the target), and unicast questions, which ask whether the owner is still there (RFC 1122 section 2.3.2.1, RFC 4861 section 7.3).
+//! **What goes on as before**, unheard and unanswered: probes (ARP from 0.0.0.0, RFC 5227 section
+//! 2.1.1; solicitations from ::, RFC 4862 section 5.4), which only the owner must answer; what is
+//! malformed; what has options besides the link-layer address (SEND, RFC 3971, asks for
+//! signatures); and what is inside tags of the operator. Heard, but not answered: announcements
+//! (ARP whose sender is the target), and unicast questions, which ask whether the owner is still
+//! there (RFC 1122 section 2.3.2.1, RFC 4861 section 7.3).
 
 mod arp;
 mod bindings;
@@ -32,7 +39,8 @@ use crate::{
     skb::frame::SkbFrame,
 };
 
-/// Offset of the next header and the hop limit in an IPv6 header, and what they are for neighbour discovery (RFC 4861 section 7.1).
+/// Offset of the next header and the hop limit in an IPv6 header, and what they are for neighbour
+/// discovery (RFC 4861 section 7.1).
 const NEXT_AND_HOPS: usize = 6;
 const ICMPV6_OF_A_NEIGHBOUR: u16 = u16::from_ne_bytes([58, 255]);
 
@@ -58,7 +66,8 @@ pub fn answer(frame: &impl Frame, origin: &Origin, inner: &Inner) -> Option<Ques
     } else {
         return None;
     };
-    // What is in the operator's own VLAN is not what is beside it. A priority tag out of a tunnel is the fabric's.
+    // What is in the operator's own VLAN is not what is beside it. A priority tag out of a tunnel
+    // is the fabric's.
     match inner.carried {
         Carried::NOTHING => {}
         Carried::PRIORITY_TAG if origin.ingress.is_remote() => {}
@@ -105,16 +114,29 @@ impl Speaker {
     }
 }
 
-/// Global functions, which the verifier walks through once and by themselves: see `guard::sillon_kinds`.
+/// Global functions, which the verifier walks through once and by themselves: see
+/// `guard::sillon_kinds`.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn sillon_arp(ctx: *mut xdp_md, what: u32, segment: u32, ingress: u32, src: u64) -> u32 {
+pub extern "C" fn sillon_arp(
+    ctx: *mut xdp_md,
+    what: u32,
+    segment: u32,
+    ingress: u32,
+    src: u64,
+) -> u32 {
     arp(&XdpFrame::of(ctx), what, Speaker::new(what, segment, ingress, src))
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn sillon_neighbour(ctx: *mut xdp_md, what: u32, segment: u32, ingress: u32, src: u64) -> u32 {
+pub extern "C" fn sillon_neighbour(
+    ctx: *mut xdp_md,
+    what: u32,
+    segment: u32,
+    ingress: u32,
+    src: u64,
+) -> u32 {
     neighbour(&XdpFrame::of(ctx), what, Speaker::new(what, segment, ingress, src))
 }
 

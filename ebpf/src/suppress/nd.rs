@@ -1,5 +1,6 @@
-//! Neighbour solicitations and advertisements (RFC 4861 sections 4.3, 4.4 and 7.1), as far as suppression needs them: those with the one
-//! option that says the link-layer address, directly behind the IPv6 header.
+//! Neighbour solicitations and advertisements (RFC 4861 sections 4.3, 4.4 and 7.1), as far as
+//! suppression needs them: those with the one option that says the link-layer address, directly
+//! behind the IPv6 header.
 
 use sillon_abi::{Claim, DropReason};
 
@@ -14,10 +15,12 @@ const ADVERTISEMENT: u64 = 136;
 const ROUTER: u64 = 1 << 31;
 const SOLICITED: u64 = 1 << 30;
 const OVERRIDE: u64 = 1 << 29;
-/// Type and length (in eights of bytes) of the options with the source's and the target's link-layer address.
+/// Type and length (in eights of bytes) of the options with the source's and the target's
+/// link-layer address.
 const SOURCE_OPTION: u64 = 0x0101 << 48;
 const TARGET_OPTION: u64 = 0x0201 << 48;
-/// The last four bytes of an IPv6 header's first eight: 32 bytes of ICMPv6, hop limit 255. In front, the version.
+/// The last four bytes of an IPv6 header's first eight: 32 bytes of ICMPv6, hop limit 255. In
+/// front, the version.
 const HEAD: u64 = 0x0020_3aff;
 const VERSION: u64 = 6 << 60;
 /// What the ICMPv6 checksum covers besides: length and protocol (RFC 8200 section 8.1).
@@ -26,7 +29,8 @@ const PSEUDO: u64 = 32 + 58;
 const SOLICITED_NODE: Ip = Ip { head: 0xff02 << 48, tail: 0x0000_0001_ff00_0000 };
 const LOW_24: u64 = 0xff_ffff;
 
-/// An IPv6 header and 32 bytes of ICMPv6, in words. They are read where they are: the stack has no room for them.
+/// An IPv6 header and 32 bytes of ICMPv6, in words. They are read where they are: the stack has no
+/// room for them.
 #[derive(Clone, Copy)]
 struct Packet(*mut [u64; WORDS]);
 
@@ -41,7 +45,8 @@ const OPTION: usize = 8;
 impl Packet {
     #[inline(always)]
     fn word(self, place: usize) -> u64 {
-        // SAFETY: `Frame::at` has compared that all of the words are there; `place` is one of the above.
+        // SAFETY: `Frame::at` has compared that all of the words are there; `place` is one of the
+        // above.
         u64::from_be(unsafe { self.0.cast::<u64>().add(place).read_unaligned() })
     }
 
@@ -134,7 +139,13 @@ fn advertised(speaker: &Speaker, target: Ip, icmp: u64) {
 
 /// Turns a solicitation, whose packet starts at `l3`, into the advertisement that answers it.
 #[inline(always)]
-fn turn(frame: &impl Frame, l3: usize, packet: Packet, owner: u64, flags: u16) -> Result<(), DropReason> {
+fn turn(
+    frame: &impl Frame,
+    l3: usize,
+    packet: Packet,
+    owner: u64,
+    flags: u16,
+) -> Result<(), DropReason> {
     let mut icmp = ADVERTISEMENT << 56 | SOLICITED;
     if flags & Claim::ROUTER != 0 {
         icmp |= ROUTER;
@@ -158,7 +169,8 @@ fn turn(frame: &impl Frame, l3: usize, packet: Packet, owner: u64, flags: u16) -
     put(ICMP, icmp | u64::from(!sum.folded()) << 32)
 }
 
-/// Whether a host may have this address: not a group's, nor ::, ::1, or one that means IPv4 (of ::/64 there are no others).
+/// Whether a host may have this address: not a group's, nor ::, ::1, or one that means IPv4 (of
+/// ::/64 there are no others).
 #[inline(always)]
 fn is_a_hosts(ip: Ip) -> bool {
     ip.head >> 56 != 0xff && ip.head != 0

@@ -1,15 +1,19 @@
-//! What the node's own attachments have learned, and what of it others have yet to be told. Each operator's waits by itself and has a budget of its
-//! own: however many addresses one has, the others' news go out at once.
+//! What the node's own attachments have learned, and what of it others have yet to be told. Each
+//! operator's waits by itself and has a budget of its own: however many addresses one has, the
+//! others' news go out at once.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::Instant;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Instant,
+};
 
 use sillon_abi::Exit;
 
 use super::subject::{Found, Subject};
 use crate::agent::reconciler::Places;
 
-/// So many addresses of an operator are said at once, so many a second in the long run, and so many of those are saved up.
+/// So many addresses of an operator are said at once, so many a second in the long run, and so many
+/// of those are saved up.
 const AT_ONCE: usize = 64;
 const A_SECOND: f64 = 2000.0;
 const SAVED: f64 = 4000.0;
@@ -88,7 +92,8 @@ impl<K: Subject> Local<K> {
         self.entries.get(key).is_some_and(|entry| entry.exit == *exit && entry.word == *word)
     }
 
-    /// Others say that an address is elsewhere. What is configured here is said again; the rest, the next walk finds if it is still here.
+    /// Others say that an address is elsewhere. What is configured here is said again; the rest,
+    /// the next walk finds if it is still here.
     pub fn moved(&mut self, places: &Places, key: K) {
         match self.entries.get(&key) {
             Some(entry) if entry.walk == CONFIGURED => self.mark(places, key),
@@ -98,7 +103,9 @@ impl<K: Subject> Local<K> {
     }
 
     fn set(&mut self, places: &Places, key: K, entry: Entry<K::Word>) {
-        if places.port(key.segment(), entry.exit).is_none() || !places.segments.contains_key(&key.segment()) {
+        if places.port(key.segment(), entry.exit).is_none()
+            || !places.segments.contains_key(&key.segment())
+        {
             return;
         }
         // What is configured is no walk's.
@@ -176,7 +183,9 @@ impl<K: Subject> Local<K> {
     pub fn take(&mut self, places: &Places, now: Instant) -> Vec<Saying<K>> {
         let mut said = Vec::new();
         for unsaid in self.unsaid.values_mut() {
-            let passed = unsaid.since.map_or(0.0, |since| now.saturating_duration_since(since).as_secs_f64());
+            let passed = unsaid
+                .since
+                .map_or(0.0, |since| now.saturating_duration_since(since).as_secs_f64());
             unsaid.left = (unsaid.left + passed * A_SECOND).min(SAVED);
             unsaid.since = Some(now);
             for _ in 0..AT_ONCE {

@@ -1,6 +1,8 @@
-//! Which addresses are where: what this node's attachments have learned, for others, and what others have learned, for this node. Pure.
+//! Which addresses are where: what this node's attachments have learned, for others, and what
+//! others have learned, for this node. Pure.
 //!
-//! MACs, and in segments that suppress also IP addresses with whose they are: two accounts with the same rules.
+//! MACs, and in segments that suppress also IP addresses with whose they are: two accounts with the
+//! same rules.
 #![forbid(unsafe_code)]
 
 mod local;
@@ -8,16 +10,12 @@ mod subject;
 mod told;
 mod wire;
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
-use std::sync::Arc;
-use std::time::Instant;
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Instant};
 
 use sillon_abi::{BindingKey, FdbKey, Located};
 
-use self::local::Local;
 pub use self::subject::{Bound, Found};
-use self::told::Told;
+use self::{local::Local, told::Told};
 use super::reconciler::Places;
 use crate::protocol::pb;
 
@@ -49,7 +47,8 @@ pub struct Addresses {
     want: BTreeSet<String>,
     /// Whether all that was there when the stream began has yet to be said.
     is_new: bool,
-    /// Whether the FDB was looked through since the agent began: until then it is not known what is there.
+    /// Whether the FDB was looked through since the agent began: until then it is not known what
+    /// is there.
     has_looked: bool,
 }
 
@@ -138,10 +137,12 @@ impl Addresses {
         bound.exit.is_remote() && self.told_bound.is_at(bound)
     }
 
-    /// Whether an IP address was claimed here so lately that no walk has seen it, or nobody was told.
+    /// Whether an IP address was claimed here so lately that no walk has seen it, or nobody was
+    /// told.
     pub fn is_newer(&self, bound: &Bound) -> bool {
         let is_here = self.places.port(bound.key.segment, bound.exit).is_some();
-        let is_said = self.local_bound.knows(bound) && !self.local_bound.is_news(&self.places, &bound.key);
+        let is_said =
+            self.local_bound.knows(bound) && !self.local_bound.is_news(&self.places, &bound.key);
         is_here && !is_said
     }
 
@@ -153,7 +154,8 @@ impl Addresses {
         }
     }
 
-    /// What was learned of a remote in a segment was forgotten, at this revision of the fabric. What is still there is told again.
+    /// What was learned of a remote in a segment was forgotten, at this revision of the fabric.
+    /// What is still there is told again.
     pub fn forget_remote(&mut self, segment: &str, remote: IpAddr, revision: u64) {
         if let Some(uid) = self.places.uid(segment) {
             self.told.forget(uid, remote, revision);
@@ -171,11 +173,14 @@ impl Addresses {
                 continue;
             }
             match at {
-                Some(at) => to_do.learn.extend(self.told.set(&self.places, (key, ()), at).map(Located::from)),
+                Some(at) => to_do
+                    .learn
+                    .extend(self.told.set(&self.places, (key, ()), at).map(Located::from)),
                 None => to_do.forget.extend(self.told.remove(key).map(Located::from)),
             }
         }
-        // Who was told otherwise before it could say what it has learned meanwhile has learned better.
+        // Who was told otherwise before it could say what it has learned meanwhile has learned
+        // better.
         to_do.learn.retain(|located| !self.local.is_news(&self.places, &located.key));
         to_do.learn.iter().for_each(|located| self.local.moved(&self.places, located.key));
         self.take_bound(there.bound, there.revision, &mut to_do);
@@ -185,18 +190,23 @@ impl Addresses {
     fn take_bound(&mut self, all: Vec<pb::Bound>, revision: u64, to_do: &mut ToDo) {
         for bound in all {
             let Some((key, at)) = wire::heard_bound(&self.places, bound) else { continue };
-            if !self.told_bound.counts(key.segment, revision) || !self.places.suppresses(key.segment) {
+            if !self.told_bound.counts(key.segment, revision)
+                || !self.places.suppresses(key.segment)
+            {
                 continue;
             }
             match at {
-                Some((at, claim)) => to_do.bind.extend(self.told_bound.set(&self.places, (key, claim), at)),
+                Some((at, claim)) => {
+                    to_do.bind.extend(self.told_bound.set(&self.places, (key, claim), at))
+                }
                 None => to_do.unbind.extend(self.told_bound.remove(key)),
             }
         }
         to_do.bind.retain(|bound| !self.local_bound.is_news(&self.places, &bound.key));
     }
 
-    /// What others said of these was brought in, but for those of which this node has heard something newer.
+    /// What others said of these was brought in, but for those of which this node has heard
+    /// something newer.
     pub fn moved_bound(&mut self, all: &[Bound], newer: &[BindingKey]) {
         let moved = all.iter().filter(|bound| !newer.contains(&bound.key));
         moved.for_each(|bound| self.local_bound.moved(&self.places, bound.key));
@@ -219,8 +229,10 @@ impl Addresses {
         {
             want.push(name);
         }
-        let learned: Vec<_> = self.local.take(&self.places, now).into_iter().map(wire::learned).collect();
-        let bound: Vec<_> = self.local_bound.take(&self.places, now).into_iter().map(wire::bound).collect();
+        let learned: Vec<_> =
+            self.local.take(&self.places, now).into_iter().map(wire::learned).collect();
+        let bound: Vec<_> =
+            self.local_bound.take(&self.places, now).into_iter().map(wire::bound).collect();
         let is_all = self.want.is_empty() && !self.has_unsaid_addresses();
         let complete = self.is_new && self.has_looked && is_all;
         if learned.is_empty() && bound.is_empty() && want.is_empty() && !complete {

@@ -1,7 +1,6 @@
 //! What is somewhere: a MAC, or an IP address and whose it is.
 
-use std::fmt::Debug;
-use std::hash::Hash;
+use std::{fmt::Debug, hash::Hash};
 
 use sillon_abi::{BindingKey, Claim, Exit, FdbKey, Located};
 

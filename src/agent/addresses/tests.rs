@@ -1,17 +1,20 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
 use sillon_abi::{
-    Attachment, Claim, ClassKey, Exit, Guards, Label, Mac, PortRecord, Segment, Service, TunnelEntry,
-    TunnelKey,
+    Attachment, Claim, ClassKey, Exit, Guards, Label, Mac, PortRecord, Segment, Service,
+    TunnelEntry, TunnelKey,
 };
 
 use super::*;
-use crate::dataplane::compile::addr;
-use crate::dataplane::tables::{Tables, padded};
+use crate::dataplane::{
+    compile::addr,
+    tables::{Tables, padded},
+};
 
 const FAR: &str = "10.0.0.2";
 
-/// Two segments, alder's (uid 1) and birch's (uid 2): each has an attachment of its uid, at p0 and p1, and a remote, 9.
+/// Two segments, alder's (uid 1) and birch's (uid 2): each has an attachment of its uid, at p0 and
+/// p1, and a remote, 9.
 fn places() -> Arc<Places> {
     Arc::new(Places::of(&tables()))
 }
@@ -20,17 +23,22 @@ fn tables() -> Tables {
     let mut tables = Tables::default();
     for (uid, operator) in [(1, "alder"), (2, "birch")] {
         let vni = 100 + uid;
-        let segment = Segment { vni, service: Service::Lan as u8, fdb_limit: 10_000, ..Segment::default() };
+        let segment =
+            Segment { vni, service: Service::Lan as u8, fdb_limit: 10_000, ..Segment::default() };
         tables.segments.insert(uid, segment);
-        let label = Label { segment: padded(&format!("{operator}.lan")), operator: padded(operator) };
+        let label =
+            Label { segment: padded(&format!("{operator}.lan")), operator: padded(operator) };
         tables.labels.insert(uid, label);
-        tables
-            .records
-            .insert(uid, PortRecord { name: padded(&format!("p{}", uid - 1)), features: 0, mode: 1 });
+        tables.records.insert(
+            uid,
+            PortRecord { name: padded(&format!("p{}", uid - 1)), features: 0, mode: 1 },
+        );
         let class = ClassKey { ifindex: uid, ..ClassKey::default() };
         tables.attachments.insert(uid, Attachment { class, segment: uid, ..Attachment::default() });
         let key = TunnelKey::new(vni, addr(FAR.parse().unwrap()));
-        tables.tunnels.insert(key, TunnelEntry { key, segment: uid, remote: 9, ..TunnelEntry::default() });
+        tables
+            .tunnels
+            .insert(key, TunnelEntry { key, segment: uid, remote: 9, ..TunnelEntry::default() });
     }
     tables
 }
@@ -111,7 +119,11 @@ fn what_others_say_is_learned_unless_it_is_late_or_known_better() {
     let far = Located { exit: Exit::remote(9), ..located(1, 7) };
     assert_eq!(addresses.take(there(5, 1, 7, Some(FAR))).learn, [far]);
     assert!(addresses.is_told(&far));
-    assert_eq!(addresses.take(there(5, 1, 8, Some("10.0.0.3"))), ToDo::default(), "there is no such remote");
+    assert_eq!(
+        addresses.take(there(5, 1, 8, Some("10.0.0.3"))),
+        ToDo::default(),
+        "there is no such remote"
+    );
     assert_eq!(addresses.take(there(5, 1, 7, None)).forget, [far]);
     // It was just learned here, which was not said yet.
     addresses.heard(&located(1, 7));
@@ -151,7 +163,8 @@ fn suppressing() -> Arc<Places> {
 }
 
 fn bound(uid: u32, number: u8) -> Bound {
-    let claim = Claim { mac: Mac::new([2, 0, 0, 0, 0, number]), flags: Claim::OVERRIDE | Claim::LEAF };
+    let claim =
+        Claim { mac: Mac::new([2, 0, 0, 0, 0, number]), flags: Claim::OVERRIDE | Claim::LEAF };
     let key = BindingKey::new(uid, addr([10, 0, 0, number].into()));
     Found { key, exit: Exit::attachment(uid), word: claim }
 }
@@ -185,7 +198,8 @@ fn whose_an_ip_address_is_is_said_once_and_that_it_is_nobodys_too() {
         seen.iter().for_each(|bound| addresses.seen_bound(bound));
         addresses.end_walk();
     };
-    let at = |port: Option<&str>| [("alder.lan".to_owned(), vec![10, 0, 0, 7], port.map(str::to_owned))];
+    let at =
+        |port: Option<&str>| [("alder.lan".to_owned(), vec![10, 0, 0, 7], port.map(str::to_owned))];
     walk(&mut addresses, &[bound(1, 7)]);
     assert_eq!(said(&mut addresses), at(Some("p0")));
     walk(&mut addresses, &[bound(1, 7)]);
@@ -196,19 +210,30 @@ fn whose_an_ip_address_is_is_said_once_and_that_it_is_nobodys_too() {
     walk(&mut addresses, &[Found { exit: Exit::remote(9), ..bound(1, 7) }]);
     assert_eq!(said(&mut addresses), at(None), "it was heard elsewhere since");
     // What no host has would end the stream.
-    walk(&mut addresses, &[Found { key: BindingKey::new(1, addr("::1:2".parse().unwrap())), ..bound(1, 7) }]);
+    walk(
+        &mut addresses,
+        &[Found { key: BindingKey::new(1, addr("::1:2".parse().unwrap())), ..bound(1, 7) }],
+    );
     assert_eq!(said(&mut addresses), []);
 }
 
 #[test]
-fn whose_an_ip_address_is_elsewhere_counts_where_it_is_asked_for_and_until_something_newer_is_heard() {
+fn whose_an_ip_address_is_elsewhere_counts_where_it_is_asked_for_and_until_something_newer_is_heard()
+ {
     let mut addresses = begun();
     let far = Bound { exit: Exit::remote(9), ..bound(1, 7) };
-    assert_eq!(addresses.take(there_bound(1, 7, Some(FAR))), ToDo::default(), "it does not suppress");
+    assert_eq!(
+        addresses.take(there_bound(1, 7, Some(FAR))),
+        ToDo::default(),
+        "it does not suppress"
+    );
     let none = addresses.follow(suppressing());
     assert_eq!(none, ToDo::default());
     assert_eq!(addresses.say(1, Instant::now()).unwrap().want, ["alder.lan"]);
-    assert_eq!(addresses.take(there_bound(1, 7, Some(FAR))), ToDo { bind: vec![far], ..ToDo::default() });
+    assert_eq!(
+        addresses.take(there_bound(1, 7, Some(FAR))),
+        ToDo { bind: vec![far], ..ToDo::default() }
+    );
     assert!(addresses.is_told_bound(&far));
     assert!(!addresses.is_told_bound(&Found { word: bound(1, 8).word, ..far }));
     // Claimed here, before a walk saw it and while nobody was told: the other one is older.

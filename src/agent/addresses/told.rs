@@ -1,7 +1,9 @@
 //! What others have learned, as far as the controller has said it on the stream that there is.
 
-use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+};
 
 use sillon_abi::Exit;
 
@@ -37,7 +39,8 @@ impl<K: Subject> Told<K> {
         self.entries.get(key).is_some_and(|entry| (entry.exit, entry.word) == (*exit, *word))
     }
 
-    /// Remotes came or went. Gives what can be learned only now. Of segments that `has` does not know nothing is kept.
+    /// Remotes came or went. Gives what can be learned only now. Of segments that `has` does not
+    /// know nothing is kept.
     pub fn follow(&mut self, places: &Places, has: impl Fn(u32) -> bool) -> Vec<Found<K>> {
         let mut learn = Vec::new();
         let mut counts: BTreeMap<u32, u32> = BTreeMap::new();
@@ -64,7 +67,12 @@ impl<K: Subject> Told<K> {
     }
 
     /// It is behind a remote. Gives what can be learned of that now.
-    pub fn set(&mut self, places: &Places, (key, word): (K, K::Word), remote: IpAddr) -> Option<Found<K>> {
+    pub fn set(
+        &mut self,
+        places: &Places,
+        (key, word): (K, K::Word),
+        remote: IpAddr,
+    ) -> Option<Found<K>> {
         let limit = places.segments.get(&key.segment())?.limit;
         let count = self.counts.entry(key.segment()).or_default();
         let is_new = !self.entries.contains_key(&key);
@@ -86,11 +94,17 @@ impl<K: Subject> Told<K> {
         (!exit.is_none()).then_some(Found { key, exit, word })
     }
 
-    /// What was said of a segment and a remote is forgotten, and what was said before this revision is late.
+    /// What was said of a segment and a remote is forgotten, and what was said before this revision
+    /// is late.
     pub fn forget(&mut self, uid: u32, remote: IpAddr, revision: u64) {
-        let is_meant = |key: &K, entry: &Entry<K::Word>| key.segment() == uid && entry.remote == remote;
-        let keys: Vec<K> =
-            self.entries.iter().filter(|(key, entry)| is_meant(key, entry)).map(|(key, _)| *key).collect();
+        let is_meant =
+            |key: &K, entry: &Entry<K::Word>| key.segment() == uid && entry.remote == remote;
+        let keys: Vec<K> = self
+            .entries
+            .iter()
+            .filter(|(key, entry)| is_meant(key, entry))
+            .map(|(key, _)| *key)
+            .collect();
         for key in keys {
             self.remove(key);
         }

@@ -4,13 +4,13 @@ use std::net::IpAddr;
 
 use sillon_abi::{BindingKey, Claim, FdbKey, Mac};
 
-use super::local::Saying;
-use super::subject::Bound;
-use crate::agent::reconciler::Places;
-use crate::dataplane::compile::addr;
-use crate::dataplane::names::ip;
-use crate::model::MacAddr;
-use crate::protocol::{bytes, host, pb};
+use super::{local::Saying, subject::Bound};
+use crate::{
+    agent::reconciler::Places,
+    dataplane::{compile::addr, names::ip},
+    model::MacAddr,
+    protocol::{bytes, host, pb},
+};
 
 /// Where a MAC is said to be, if that can be.
 pub fn heard(places: &Places, learned: pb::Learned) -> Option<(FdbKey, Option<IpAddr>)> {
@@ -19,7 +19,10 @@ pub fn heard(places: &Places, learned: pb::Learned) -> Option<(FdbKey, Option<Ip
 }
 
 /// Whose an IP address is said to be, if that can be, and where.
-pub fn heard_bound(places: &Places, bound: pb::Bound) -> Option<(BindingKey, Option<(IpAddr, Claim)>)> {
+pub fn heard_bound(
+    places: &Places,
+    bound: pb::Bound,
+) -> Option<(BindingKey, Option<(IpAddr, Claim)>)> {
     let key = BindingKey::new(places.uid(&bound.segment)?, addr(host(&bound.address)?));
     let Some(at) = remote(bound.at)? else { return Some((key, None)) };
     let flag = |is: bool, flag: u16| if is { flag } else { 0 };

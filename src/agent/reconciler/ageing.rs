@@ -1,5 +1,5 @@
-//! What the programs learned and nobody uses any more goes, part by part: a large FDB takes a while to look through, in which the agent has
-//! other things to do.
+//! What the programs learned and nobody uses any more goes, part by part: a large FDB takes a while
+//! to look through, in which the agent has other things to do.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,12 +10,14 @@ use sillon_abi::{Binding, BindingKey, FdbEntry, FdbKey, Located};
 use tracing::warn;
 
 use super::Reconciler;
-use crate::agent::addresses::{Addresses, Found};
-use crate::dataplane::{
-    DataplaneError,
-    maps::{BindingWalk, FdbWalk},
-    place::How,
-    view::monotonic_ns,
+use crate::{
+    agent::addresses::{Addresses, Found},
+    dataplane::{
+        DataplaneError,
+        maps::{BindingWalk, FdbWalk},
+        place::How,
+        view::monotonic_ns,
+    },
 };
 
 /// How many seconds pass from one time that the accounts of addresses are settled to the next.
@@ -35,14 +37,19 @@ pub(super) struct Ageing {
 }
 
 impl Reconciler {
-    /// Begins to look for FDB entries and bindings that were not seen for their segment's ageing time. To be called each second.
+    /// Begins to look for FDB entries and bindings that were not seen for their segment's ageing
+    /// time. To be called each second.
     ///
     /// # Errors
     /// A map can't be read.
     pub fn begin_ageing(&mut self, addresses: &mut Addresses) -> Result<(), DataplaneError> {
         addresses.begin_walk();
         self.ticks = self.ticks.wrapping_add(1);
-        let before = if self.ticks.is_multiple_of(SETTLE_TICKS) { Some(self.maps.mac_uses()?) } else { None };
+        let before = if self.ticks.is_multiple_of(SETTLE_TICKS) {
+            Some(self.maps.mac_uses()?)
+        } else {
+            None
+        };
         let segments = self.maps.segments()?.into_iter();
         let limits = segments.map(|(uid, segment)| (uid, u64::from(segment.ageing) * NS)).collect();
         let (fdb, bindings) = (FdbWalk::default(), BindingWalk::default());
@@ -55,9 +62,11 @@ impl Reconciler {
         self.ageing.is_some()
     }
 
-    /// Removes what is too old of the next few thousand, and says at the end which addresses were frozen. Returns how many were removed
-    /// once all were looked at. A large FDB takes a while, in which the node's agent has other things to do: a change to the tables ends it
-    /// early, and the next one begins anew. What is at attachments is told to `addresses`; what they know to be behind a remote is not too old.
+    /// Removes what is too old of the next few thousand, and says at the end which addresses were
+    /// frozen. Returns how many were removed once all were looked at. A large FDB takes a
+    /// while, in which the node's agent has other things to do: a change to the tables ends it
+    /// early, and the next one begins anew. What is at attachments is told to `addresses`; what
+    /// they know to be behind a remote is not too old.
     ///
     /// # Errors
     /// A map can't be read or written; this one is over then.
@@ -78,7 +87,8 @@ impl Reconciler {
             let keep = |key: &FdbKey, entry: &FdbEntry| {
                 let located = Located { key: *key, exit: entry.exit };
                 let is_told = addresses.is_told(&located) && limits.contains_key(&key.segment);
-                let keeps = (is_told || is_young(key.segment, entry.seen)) && !own.contains(&key.mac);
+                let keeps =
+                    (is_told || is_young(key.segment, entry.seen)) && !own.contains(&key.mac);
                 if keeps && is_told && is_half_old(key.segment, entry.seen) {
                     refresh.push(located);
                 } else if keeps {

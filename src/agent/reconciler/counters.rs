@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 
 use sillon_abi::{Answers, Colour, ScopeKind, Tally};
 
-use super::Reconciler;
-use super::places::Point;
-use crate::dataplane::DataplaneError;
-use crate::protocol::pb;
+use super::{Reconciler, places::Point};
+use crate::{dataplane::DataplaneError, protocol::pb};
 
 /// By attachment. An id is given to another one sometime, so that each says whose it is.
 pub type Counters = BTreeMap<u32, pb::Counters>;
@@ -21,7 +19,10 @@ impl Reconciler {
         let mut dropped: BTreeMap<u32, Vec<pb::Dropped>> = BTreeMap::new();
         for (key, reason, frames) in self.maps.drops()? {
             if key.scope == ScopeKind::Attachment as u32 {
-                dropped.entry(key.id).or_default().push(pb::Dropped { reason: reason as u32, frames });
+                dropped
+                    .entry(key.id)
+                    .or_default()
+                    .push(pb::Dropped { reason: reason as u32, frames });
             }
         }
         let mut macs = self.maps.mac_accounts()?;
@@ -53,8 +54,13 @@ impl Reconciler {
         Ok(all)
     }
 
-    /// What its profiles made of frames from and to an attachment; not looked for where it has none, as most have.
-    fn colours(&self, id: u32, policed: [bool; 2]) -> Result<[Option<pb::Colours>; 2], DataplaneError> {
+    /// What its profiles made of frames from and to an attachment; not looked for where it has
+    /// none, as most have.
+    fn colours(
+        &self,
+        id: u32,
+        policed: [bool; 2],
+    ) -> Result<[Option<pb::Colours>; 2], DataplaneError> {
         if policed == [false, false] {
             return Ok([None, None]);
         }
@@ -69,5 +75,9 @@ fn colours(tallies: [Tally; 3]) -> pb::Colours {
         let Tally { frames, bytes } = tallies[colour as usize];
         Some(pb::Tally { frames, bytes })
     };
-    pb::Colours { green: tally(Colour::Green), yellow: tally(Colour::Yellow), red: tally(Colour::Red) }
+    pb::Colours {
+        green: tally(Colour::Green),
+        yellow: tally(Colour::Yellow),
+        red: tally(Colour::Red),
+    }
 }

@@ -1,25 +1,33 @@
-//! What is judged by what is read back from the maps, and not by what was written: drift, and what a controller wants forgotten.
+//! What is judged by what is read back from the maps, and not by what was written: drift, and what
+//! a controller wants forgotten.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use sillon_abi::{Exit, NodeEntry};
 use tracing::warn;
 
 use super::{Reconciler, hooks};
-use crate::agent::preflight::{self, Known};
-use crate::dataplane::diff::Op;
-use crate::dataplane::kept::Kept;
-use crate::dataplane::left_out::Item;
-use crate::dataplane::links::{Mode, Target};
-use crate::dataplane::maps::whole::Account;
-use crate::dataplane::names::ip;
-use crate::dataplane::tables::{Tables, unpadded};
-use crate::dataplane::verify::{self, Applied, Live, Reference, Report, Unsound};
-use crate::dataplane::{DataplaneError, links};
-use crate::model::{Hook, NodeConfig, Port, PortRole};
-use crate::net::links::Link;
-use crate::protocol::Parts;
+use crate::{
+    agent::preflight::{self, Known},
+    dataplane::{
+        DataplaneError,
+        diff::Op,
+        kept::Kept,
+        left_out::Item,
+        links,
+        links::{Mode, Target},
+        maps::whole::Account,
+        names::ip,
+        tables::{Tables, unpadded},
+        verify::{self, Applied, Live, Reference, Report, Unsound},
+    },
+    model::{Hook, NodeConfig, Port, PortRole},
+    net::links::Link,
+    protocol::Parts,
+};
 
 /// Where a server was that is to be forgotten.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,8 +39,9 @@ pub enum Place {
 }
 
 impl Reconciler {
-    /// What is not as it should be, of all that decides where a frame goes or whether it may: what two looks found, since programs and underlay change
-    /// while somebody looks. `links` and the next hops are those that the tables were made for.
+    /// What is not as it should be, of all that decides where a frame goes or whether it may: what
+    /// two looks found, since programs and underlay change while somebody looks. `links` and
+    /// the next hops are those that the tables were made for.
     ///
     /// # Errors
     /// A map can't be read, or the kernel does not say what is on its hooks.
@@ -61,7 +70,8 @@ impl Reconciler {
         Ok(Reference {
             kept,
             devices: hooks::devices(applied, links),
-            // Programs at XDP are not followed, and a link that was looked at a while ago may have had another.
+            // Programs at XDP are not followed, and a link that was looked at a while ago may have
+            // had another.
             xdp: None,
             hops: self.hops.clone(),
             tags: self.programs.tags(&[])?,
@@ -69,11 +79,12 @@ impl Reconciler {
         })
     }
 
-    /// Puts right what applying the same configuration again does not: what is in the maps and of no table, and what is on the hooks. That has
-    /// to follow.
+    /// Puts right what applying the same configuration again does not: what is in the maps and of
+    /// no table, and what is on the hooks. That has to follow.
     ///
     /// # Errors
-    /// A map can't be read or written, or a program can't be put in its place. The rest is tried all the same.
+    /// A map can't be read or written, or a program can't be put in its place. The rest is tried
+    /// all the same.
     pub fn mend(&mut self, report: &Report) -> Result<(), DataplaneError> {
         self.ageing = None;
         let maps = self.mend_maps(&report.unsound);
@@ -94,14 +105,17 @@ impl Reconciler {
         }
         for (account, (was, there)) in &unsound.accounts {
             match account {
-                Account::Fdb(uid) | Account::Bindings(uid) if !tables.segments.contains_key(uid) => {
+                Account::Fdb(uid) | Account::Bindings(uid)
+                    if !tables.segments.contains_key(uid) =>
+                {
                     self.maps.close_accounts(*uid)?;
                 }
                 _ => self.maps.settle(*account, *was, *there)?,
             }
         }
         if let Some(kept) = self.kept.as_ref().filter(|kept| !kept.has_numbers_of(&tables.node)) {
-            let node = NodeEntry { next_uid: kept.next_uid, next_list: kept.next_list, ..tables.node };
+            let node =
+                NodeEntry { next_uid: kept.next_uid, next_list: kept.next_list, ..tables.node };
             self.maps.apply(&[Op::SetNode(node)])?;
         }
         self.maps.forget();
@@ -111,17 +125,26 @@ impl Reconciler {
     fn mend_hooks(&mut self, unsound: &Unsound) -> Result<(), DataplaneError> {
         let mut result = Ok(());
         for (ifindex, (role, mode)) in self.attached.clone() {
-            let lost: Vec<&str> =
-                unsound.lost.iter().filter(|(port, _)| *port == ifindex).map(|(_, kind)| *kind).collect();
+            let lost: Vec<&str> = unsound
+                .lost
+                .iter()
+                .filter(|(port, _)| *port == ifindex)
+                .map(|(_, kind)| *kind)
+                .collect();
             // A link that was detached takes no program any more.
             let mut one = links::unpin(&self.pins, ifindex, &lost);
             if unsound.behind.contains(&ifindex) && lost.is_empty() {
                 let records = self.maps.records()?;
-                let name = records.get(&ifindex).map(|record| unpadded(&record.name)).unwrap_or_default();
+                let name =
+                    records.get(&ifindex).map(|record| unpadded(&record.name)).unwrap_or_default();
                 let target = Target { name: &name, ifindex, role, mode };
                 one = one.and(links::put_first(&self.pins, &mut self.programs, target));
             }
-            if !lost.is_empty() || unsound.is_split || unsound.replaced.contains(&ifindex) || one.is_err() {
+            if !lost.is_empty()
+                || unsound.is_split
+                || unsound.replaced.contains(&ifindex)
+                || one.is_err()
+            {
                 self.attached.remove(&ifindex);
             }
             result = result.and(one);
@@ -129,7 +152,8 @@ impl Reconciler {
         result
     }
 
-    /// Keeps what was applied, for who asks without the agent: of `config` all but what is left out.
+    /// Keeps what was applied, for who asks without the agent: of `config` all but what is left
+    /// out.
     pub(super) fn keep(
         &mut self,
         config: &NodeConfig,
@@ -162,7 +186,8 @@ impl Reconciler {
         (self.applied, self.kept) = (Some(applied), Some(kept));
     }
 
-    /// Forgets what was learned of a segment at a place, whatever is there now. Nothing, if the segment or the place is not there.
+    /// Forgets what was learned of a segment at a place, whatever is there now. Nothing, if the
+    /// segment or the place is not there.
     ///
     /// # Errors
     /// A map can't be read or written.
@@ -177,7 +202,10 @@ impl Reconciler {
             }
             Place::Port(name) => {
                 let is_port = |ifindex| {
-                    tables.records.get(&ifindex).is_some_and(|record| unpadded(&record.name) == *name)
+                    tables
+                        .records
+                        .get(&ifindex)
+                        .is_some_and(|record| unpadded(&record.name) == *name)
                 };
                 let here = tables.attachments.iter().filter(|(_, attachment)| {
                     attachment.segment == *uid && is_port(attachment.class.ifindex)
@@ -189,7 +217,8 @@ impl Reconciler {
     }
 }
 
-/// What was applied as a node's file, and the uplinks of `config` that are only in it to make it one.
+/// What was applied as a node's file, and the uplinks of `config` that are only in it to make it
+/// one.
 fn as_file(applied: &NodeConfig, config: &NodeConfig) -> (String, Vec<String>) {
     let is_uplink = |port: &&Port| port.role == PortRole::Uplink;
     if applied.ports.iter().any(|port| is_uplink(&port)) {

@@ -20,7 +20,8 @@ impl Reconciler {
 
 /// The configured ports that have a device now.
 pub fn devices(config: &NodeConfig, links: &BTreeMap<String, Link>) -> BTreeMap<String, Device> {
-    let present = config.ports.iter().filter_map(|port| Some((port, links.get(port.name.as_str())?)));
+    let present =
+        config.ports.iter().filter_map(|port| Some((port, links.get(port.name.as_str())?)));
     let device = |port, link: &Link| Device {
         ifindex: link.ifindex,
         mac: link.mac,

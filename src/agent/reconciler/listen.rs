@@ -15,8 +15,9 @@ use crate::{
 };
 
 impl Reconciler {
-    /// Makes ports that face servers promiscuous, and uplinks that were such ports no longer: those that are `fresh` (ifindexes), and others where
-    /// somebody has changed it. It is written down first, so that whoever takes the node down knows of it, whatever happens here.
+    /// Makes ports that face servers promiscuous, and uplinks that were such ports no longer: those
+    /// that are `fresh` (ifindexes), and others where somebody has changed it. It is written
+    /// down first, so that whoever takes the node down knows of it, whatever happens here.
     pub(super) async fn listen(
         &mut self,
         links: &BTreeMap<String, Link>,

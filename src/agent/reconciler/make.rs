@@ -1,7 +1,9 @@
-//! How a change is made: what goes first, and whatever else comes with it; then each port, segment and attachment by itself.
+//! How a change is made: what goes first, and whatever else comes with it; then each port, segment
+//! and attachment by itself.
 //!
-//! Anything here may fail, and what does is left out, with the kernel's reason: the change is then made without it. So a step that is refused for
-//! one object is never one that another waits for. Only what takes something away must not fail: then the rest is done all the same, but
+//! Anything here may fail, and what does is left out, with the kernel's reason: the change is then
+//! made without it. So a step that is refused for one object is never one that another waits for.
+//! Only what takes something away must not fail: then the rest is done all the same, but
 //! nobody is told that the change was made.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,7 +58,8 @@ pub trait Kernel {
     fn attached(&self) -> BTreeSet<u32>;
     /// Whether the pipeline is on a device.
     fn is_attached(&self, ifindex: u32) -> bool;
-    /// Whether the device that some of them were put on is gone, and the number another's if it is anyone's.
+    /// Whether the device that some of them were put on is gone, and the number another's if it is
+    /// anyone's.
     fn is_severed(&self, ifindex: u32) -> bool;
     /// Whether all that a port needs is on its device, be it of an earlier agent.
     fn is_complete(&self, ifindex: u32, port: &PortEntry) -> bool;
@@ -154,7 +157,8 @@ impl<'a, K: Kernel> Making<'a, '_, K> {
         self.give_up_used_numbers().await?;
         loop {
             let mut before = self.made.tables.records.clone();
-            // A new port may take its time, and what goes waits for nobody. Where nothing is there yet, nothing can go.
+            // A new port may take its time, and what goes waits for nobody. Where nothing is there
+            // yet, nothing can go.
             if self.new_ports().next().is_some() {
                 if self.made.tables != Tables::default() {
                     self.settle(Ports::Ours)?;
@@ -171,11 +175,13 @@ impl<'a, K: Kernel> Making<'a, '_, K> {
         }
     }
 
-    /// Takes away what is still said of a number whose device went while nobody looked: the one that has it now is another, and begins with nothing.
+    /// Takes away what is still said of a number whose device went while nobody looked: the one
+    /// that has it now is another, and begins with nothing.
     async fn give_up_used_numbers(&mut self) -> Result<(), ApplyError> {
         let before = self.made.tables.records.clone();
         let numbers = self.wish.links.values().map(|link| link.ifindex);
-        let is_used = |ifindex: &u32| before.contains_key(ifindex) && self.kernel.is_severed(*ifindex);
+        let is_used =
+            |ifindex: &u32| before.contains_key(ifindex) && self.kernel.is_severed(*ifindex);
         self.used = numbers.filter(is_used).collect();
         if !self.used.is_empty() {
             self.settle(Ports::Ours)?;
@@ -199,7 +205,9 @@ impl<'a, K: Kernel> Making<'a, '_, K> {
             if !is_barred {
                 refused.extend(self.kernel.write(&steps.refer));
             }
-            if refused.is_empty() || refused.iter().all(|refused| blame::removes(&refused.op) && !is_barred) {
+            if refused.is_empty()
+                || refused.iter().all(|refused| blame::removes(&refused.op) && !is_barred)
+            {
                 refused.extend(self.kernel.write(&steps.switch));
             }
             refused.extend(self.kernel.write(&steps.last));
@@ -218,14 +226,16 @@ impl<'a, K: Kernel> Making<'a, '_, K> {
     fn change(&mut self, ports: Ports) -> Result<Change, ApplyError> {
         let ours = (ports == Ports::Ours).then(|| {
             let (records, used) = (&self.made.tables.records, &self.used);
-            let is_ours = |link: &&Link| records.contains_key(&link.ifindex) && !used.contains(&link.ifindex);
+            let is_ours =
+                |link: &&Link| records.contains_key(&link.ifindex) && !used.contains(&link.ifindex);
             let ours = self.wish.links.values().filter(is_ours);
             ours.map(|link| (link.name.clone(), link.clone())).collect::<BTreeMap<_, _>>()
         });
         let wish = Wish { links: ours.as_ref().unwrap_or(self.wish.links), ..self.wish };
         let kernel = &*self.kernel;
         let tables = std::mem::take(&mut self.made.tables);
-        let change = change(&wish, tables, &self.made.failed, &|ifindex| kernel.is_attached(ifindex));
+        let change =
+            change(&wish, tables, &self.made.failed, &|ifindex| kernel.is_attached(ifindex));
         if change.is_err() {
             self.made.tables = self.kernel.read()?;
         }
@@ -253,7 +263,8 @@ impl<'a, K: Kernel> Making<'a, '_, K> {
     async fn release(&mut self, before: &BTreeMap<u32, PortRecord>) {
         // What an earlier agent could not take off; but not what only lacks its record.
         let wanted = self.wish.config.ports.iter();
-        let wanted = wanted.filter_map(|port| Some(self.wish.links.get(port.name.as_str())?.ifindex));
+        let wanted =
+            wanted.filter_map(|port| Some(self.wish.links.get(port.name.as_str())?.ifindex));
         let wanted: BTreeSet<u32> = wanted.collect();
         let strays = self.kernel.attached().into_iter().filter(|ifindex| !wanted.contains(ifindex));
         let gone = before.keys().copied().chain(strays);
@@ -276,14 +287,17 @@ impl<'a, K: Kernel> Making<'a, '_, K> {
         }
     }
 
-    /// Makes devices ports that are none yet, each by itself: it carries nothing before the tables say so.
+    /// Makes devices ports that are none yet, each by itself: it carries nothing before the tables
+    /// say so.
     async fn bring_up(&mut self) {
         let new: Vec<&Port> = self.new_ports().collect();
         let devices = self.usable();
         for port in new {
             let Some(device) = devices.get(port.name.as_str()) else { continue };
             if let Err(error) = self.bring_up_one(port, *device).await {
-                self.made.failed.insert(Item::Port { port: port.name.to_string() }, error.to_string());
+                self.made
+                    .failed
+                    .insert(Item::Port { port: port.name.to_string() }, error.to_string());
             }
         }
     }
@@ -302,8 +316,11 @@ impl<'a, K: Kernel> Making<'a, '_, K> {
         let Wish { config, links, mode, sizes } = self.wish;
         let (previous, failed) = (&self.made.tables, &self.made.failed);
         let is_attached = |ifindex| self.kernel.is_attached(ifindex);
-        preflight::fit(config, &Known { links, previous, mode, sizes, is_attached: &is_attached, failed })
-            .devices
+        preflight::fit(
+            config,
+            &Known { links, previous, mode, sizes, is_attached: &is_attached, failed },
+        )
+        .devices
     }
 
     async fn bring_up_one(&mut self, port: &Port, device: Device) -> Result<(), ApplyError> {
@@ -316,7 +333,9 @@ impl<'a, K: Kernel> Making<'a, '_, K> {
         let up = [Op::SetRecord(ifindex, record), Op::SetPort(ifindex, entry)];
         let result = match self.kernel.write(&up).into_iter().next() {
             Some(Refused { why, .. }) => Err(why),
-            None => self.kernel.attach(Target { name, ifindex, role: compile::role(port.role), mode }),
+            None => {
+                self.kernel.attach(Target { name, ifindex, role: compile::role(port.role), mode })
+            }
         };
         let Err(error) = result else {
             self.made.tables.records.insert(ifindex, record);
@@ -338,14 +357,16 @@ impl<'a, K: Kernel> Making<'a, '_, K> {
         Err(error.into())
     }
 
-    /// Sees to it that the programs on all ports are this agent's and what their role needs; gives the number of ports that can't stay.
+    /// Sees to it that the programs on all ports are this agent's and what their role needs; gives
+    /// the number of ports that can't stay.
     fn attach_again(&mut self) -> usize {
         let mut gone = 0;
         for port in &self.wish.config.ports {
             let name = port.name.as_str();
             let Some(device) = self.devices.get(name) else { continue };
             let mode = if device.at_tc { Mode::Tc } else { self.mode_of(device.ifindex) };
-            let target = Target { name, ifindex: device.ifindex, role: compile::role(port.role), mode };
+            let target =
+                Target { name, ifindex: device.ifindex, role: compile::role(port.role), mode };
             let Err(error) = self.kernel.attach(target) else {
                 self.kept.remove(name);
                 continue;

@@ -1,19 +1,27 @@
-//! What the node's ids mean to others: by which names and addresses segments, ports and remotes are spoken of.
+//! What the node's ids mean to others: by which names and addresses segments, ports and remotes are
+//! spoken of.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use sillon_abi::{Binding, BindingKey, Exit, FdbEntry, FdbKey, Located, Service, TunnelKey};
 
 use super::Reconciler;
-use crate::agent::addresses::{Bound, Found};
-use crate::dataplane::compile::addr;
-use crate::dataplane::names::{Names, encap};
-use crate::dataplane::place::How;
-use crate::dataplane::tables::{Tables, unpadded};
-use crate::dataplane::view::monotonic_ns;
-use crate::dataplane::{DataplaneError, maps::Maps};
+use crate::{
+    agent::addresses::{Bound, Found},
+    dataplane::{
+        DataplaneError,
+        compile::addr,
+        maps::Maps,
+        names::{Names, encap},
+        place::How,
+        tables::{Tables, unpadded},
+        view::monotonic_ns,
+    },
+};
 
 /// A segment that learns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,8 +70,10 @@ pub struct Places {
 impl Places {
     /// What these tables have.
     pub fn of(tables: &Tables) -> Self {
-        let suppressing: BTreeSet<u32> = tables.claimants().into_iter().map(|(uid, _)| uid).collect();
-        let learns = tables.segments.iter().filter(|(_, segment)| segment.service != Service::Line as u8);
+        let suppressing: BTreeSet<u32> =
+            tables.claimants().into_iter().map(|(uid, _)| uid).collect();
+        let learns =
+            tables.segments.iter().filter(|(_, segment)| segment.service != Service::Line as u8);
         let segments = learns.filter_map(|(uid, segment)| {
             let label = tables.labels.get(uid)?;
             let (name, operator) = (unpadded(&label.segment), unpadded(&label.operator));
@@ -80,10 +90,13 @@ impl Places {
             Some((*id, (attachment.segment, Arc::clone(ports.get(&attachment.class.ifindex)?))))
         });
         let points = tables.attachments.iter().map(|(id, attachment)| {
-            let (segment, port) =
-                (Names(tables).segment(attachment.segment), Names(tables).port(attachment.class.ifindex));
+            let (segment, port) = (
+                Names(tables).segment(attachment.segment),
+                Names(tables).port(attachment.class.ifindex),
+            );
             let rates = tables.rates.get(id);
-            let policed = rates.map_or([false; 2], |rates| [rates.ingress.is_some(), rates.egress.is_some()]);
+            let policed =
+                rates.map_or([false; 2], |rates| [rates.ingress.is_some(), rates.egress.is_some()]);
             (*id, Point { segment, port, encap: encap(attachment.class), policed })
         });
         let configured = tables.macs.iter().filter(|(key, _)| segments.contains_key(&key.segment));
@@ -93,8 +106,12 @@ impl Places {
             attachments: attachments.collect(),
             points: points.collect(),
             tunnels: tables.tunnels.iter().map(|(key, tunnel)| (*key, tunnel.remote)).collect(),
-            configured: configured.map(|(key, exit)| Found { key: *key, exit: *exit, word: () }).collect(),
-            bound: bound.map(|(key, one)| Found { key: *key, exit: one.exit, word: one.claim }).collect(),
+            configured: configured
+                .map(|(key, exit)| Found { key: *key, exit: *exit, word: () })
+                .collect(),
+            bound: bound
+                .map(|(key, one)| Found { key: *key, exit: one.exit, word: one.claim })
+                .collect(),
             segments,
         }
     }
@@ -158,7 +175,8 @@ impl Reconciler {
         withdraw(&mut self.maps, all)
     }
 
-    /// Brings in whose IP addresses are. What is configured here counts more, and so does what is newer; gives those that are newer.
+    /// Brings in whose IP addresses are. What is configured here counts more, and so does what is
+    /// newer; gives those that are newer.
     ///
     /// # Errors
     /// A map can't be read or written.
@@ -168,10 +186,13 @@ impl Reconciler {
         is_newer: impl Fn(&Bound) -> bool,
     ) -> Result<Vec<BindingKey>, DataplaneError> {
         let mut kept = Vec::new();
-        for Found { key, exit, word } in all.iter().filter(|bound| !self.fixed_bindings.contains(&bound.key))
+        for Found { key, exit, word } in
+            all.iter().filter(|bound| !self.fixed_bindings.contains(&bound.key))
         {
-            let binding = Binding { claim: *word, exit: *exit, segment: key.segment, seen: monotonic_ns() };
-            let may_replace = |is: &Binding| !is_newer(&Found { key: *key, exit: is.exit, word: is.claim });
+            let binding =
+                Binding { claim: *word, exit: *exit, segment: key.segment, seen: monotonic_ns() };
+            let may_replace =
+                |is: &Binding| !is_newer(&Found { key: *key, exit: is.exit, word: is.claim });
             if self.maps.bind(key, &binding, may_replace)? {
                 kept.push(*key);
             }

@@ -1,8 +1,11 @@
-//! What an agent keeps of its controller's wishes, on disk: what it goes by after a restart when no controller answers.
+//! What an agent keeps of its controller's wishes, on disk: what it goes by after a restart when no
+//! controller answers.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -10,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::protocol::Parts;
 
-/// What is kept. It is on disk before it is applied: an agent that dies in between must not go back to what a controller took back.
+/// What is kept. It is on disk before it is applied: an agent that dies in between must not go back
+/// to what a controller took back.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kept {
@@ -90,6 +94,8 @@ mod tests {
         let path = dir.path().join("state/edge1.json");
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, &text[..text.len() / 2]).unwrap();
-        assert!(format!("{:#}", place.read().unwrap_err()).contains("edge1.json: this is not what"));
+        assert!(
+            format!("{:#}", place.read().unwrap_err()).contains("edge1.json: this is not what")
+        );
     }
 }

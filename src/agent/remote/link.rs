@@ -1,35 +1,41 @@
 //! The stream to a controller: one of them at a time, and again and again.
 
-use std::pin::pin;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, timeout};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
+use tokio::{
+    net::TcpStream,
+    sync::{mpsc, watch},
+    time::{Instant, sleep, timeout},
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 use tracing::{debug, info, warn};
 
-use super::Url;
-use super::share::{self, Shared};
-use super::untold::Untold;
-use crate::agent::reconciler::Counters;
-use crate::pki::Tls;
-use crate::protocol::pb::{self, agents_client::AgentsClient, from_agent::What};
-use crate::protocol::{LONGEST_UPDATE, REVOKED};
+use super::{
+    Url,
+    share::{self, Shared},
+    untold::Untold,
+};
+use crate::{
+    agent::reconciler::Counters,
+    pki::Tls,
+    protocol::{
+        LONGEST_UPDATE, REVOKED,
+        pb::{self, agents_client::AgentsClient, from_agent::What},
+    },
+};
 
 /// How long a controller may take to be reached, and then to take the stream.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// After so long without a word, a controller is asked whether it is there, and so long it may take to say so.
+/// After so long without a word, a controller is asked whether it is there, and so long it may take
+/// to say so.
 const ALIVE: Duration = Duration::from_secs(3);
-/// How long is waited after all controllers were tried: at first, and at most. A fabric's agents come back within two seconds of their controller, and
-/// not all at once.
+/// How long is waited after all controllers were tried: at first, and at most. A fabric's agents
+/// come back within two seconds of their controller, and not all at once.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// What the agent says of itself.
@@ -149,8 +155,8 @@ async fn follow(
 #[error("{REVOKED}")]
 struct Revoked;
 
-/// Whether that is why something failed: in words, or by TLS' own alert, which comes encrypted once the controller has shown its certificate.
-/// Of that, hyper and h2 keep only the text.
+/// Whether that is why something failed: in words, or by TLS' own alert, which comes encrypted once
+/// the controller has shown its certificate. Of that, hyper and h2 keep only the text.
 fn is_revoked(error: &(dyn std::error::Error + 'static)) -> bool {
     let all = std::iter::successors(Some(error), |error| error.source());
     all.map(ToString::to_string).any(|text| text.contains("CertificateRevoked"))
@@ -168,7 +174,12 @@ async fn connect(url: &Url, tls: &Tls) -> anyhow::Result<Channel> {
     let config = tls.client(&[b"h2"])?;
     let connect = move |url: Url| {
         let config = config.clone();
-        async move { io(&url, TlsConnector::from(config)).await.map(TokioIo::new).map_err(std::io::Error::other) }
+        async move {
+            io(&url, TlsConnector::from(config))
+                .await
+                .map(TokioIo::new)
+                .map_err(std::io::Error::other)
+        }
     };
     // tonic must not want to do TLS itself: ours follows its files.
     let endpoint = Endpoint::from_shared(format!("http://{}", url.authority()))?
@@ -176,7 +187,8 @@ async fn connect(url: &Url, tls: &Tls) -> anyhow::Result<Channel> {
         .keep_alive_timeout(ALIVE)
         .keep_alive_while_idle(true);
     let there = url.clone();
-    let connected = endpoint.connect_with_connector(service_fn(move |_| connect(there.clone()))).await;
+    let connected =
+        endpoint.connect_with_connector(service_fn(move |_| connect(there.clone()))).await;
     connected.map_err(|error| root(&error))
 }
 

@@ -1,10 +1,13 @@
-//! An agent that follows a controller: what it is sent, what it keeps of it, and what it says of itself.
+//! An agent that follows a controller: what it is sent, what it keeps of it, and what it says of
+//! itself.
 //!
-//! [`Remote`] is what the agent's loop has of it. The stream itself is a task (`link`), which comes and goes as controllers do, and touches
-//! nothing: no controller for any time, and all goes on as it is.
+//! [`Remote`] is what the agent's loop has of it. The stream itself is a task (`link`), which comes
+//! and goes as controllers do, and touches nothing: no controller for any time, and all goes on as
+//! it is.
 //!
-//! What a controller sends is on disk before it is applied, and what is applied and forgotten is reported after that. An update of a smaller
-//! term than one that was seen, or one that is a change of what this node does not have, is not looked at: the controller is left, and another
+//! What a controller sends is on disk before it is applied, and what is applied and forgotten is
+//! reported after that. An update of a smaller term than one that was seen, or one that is a change
+//! of what this node does not have, is not looked at: the controller is left, and another
 //! stream begins with what the node has.
 #![forbid(unsafe_code)]
 
@@ -16,25 +19,26 @@ mod share;
 mod untold;
 mod urls;
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use sillon_abi::ABI_VERSION;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, warn};
 
-use self::kept::Kept;
-use self::link::{Says, Status};
-use self::read::Read;
-pub use self::share::Shared;
-pub use self::urls::Url;
+use self::{
+    kept::Kept,
+    link::{Says, Status},
+    read::Read,
+};
+pub use self::{share::Shared, urls::Url};
 use super::reconciler::{Counters, Place};
-use crate::dataplane::left_out::LeftOut;
-use crate::model::{Name, NodeConfig};
-use crate::pki::{Tls, TlsFiles};
-use crate::protocol::{Parts, pb};
+use crate::{
+    dataplane::left_out::LeftOut,
+    model::{Name, NodeConfig},
+    pki::{Tls, TlsFiles},
+    protocol::{Parts, pb},
+};
 
 /// Whom an agent follows, and as whom.
 #[derive(Debug, Clone)]
@@ -96,7 +100,8 @@ pub struct Remote {
     held_back: Option<Shared>,
     status: watch::Sender<Status>,
     counters: watch::Sender<Arc<Counters>>,
-    /// Whether the node's certificate was revoked, as far as a controller has said so since the start.
+    /// Whether the node's certificate was revoked, as far as a controller has said so since the
+    /// start.
     revoked: watch::Receiver<Option<bool>>,
     grace: SignedDuration,
 }
@@ -183,7 +188,8 @@ impl Remote {
         }
     }
 
-    /// The next update of an agent that has no maps yet: whether there is a stream of addresses is said again later.
+    /// The next update of an agent that has no maps yet: whether there is a stream of addresses is
+    /// said again later.
     pub async fn next_update(&mut self) -> pb::Update {
         loop {
             tokio::select! {
@@ -206,7 +212,8 @@ impl Remote {
         self.kept.term
     }
 
-    /// What an update asks for, if anything is to be done. It is on disk then; [`Self::done`] or [`Self::refuse`] says what became of it.
+    /// What an update asks for, if anything is to be done. It is on disk then; [`Self::done`] or
+    /// [`Self::refuse`] says what became of it.
     pub fn take(&mut self, update: pb::Update) -> Option<Task> {
         let (term, revision) = (update.term, update.revision);
         let forget = update.purges.iter().filter_map(place).collect();
@@ -222,7 +229,8 @@ impl Remote {
         let config = if is_same { Ok(None) } else { self.read(&parts) };
         let why = match config {
             Ok(config) => {
-                self.wanted = Some(Wanted { revision, parts, task: Task { revision, config, forget } });
+                self.wanted =
+                    Some(Wanted { revision, parts, task: Task { revision, config, forget } });
                 return self.again();
             }
             Err(why) => why,
@@ -249,10 +257,13 @@ impl Remote {
         let Some(Wanted { revision, parts, .. }) = self.wanted.take() else { return };
         self.kept.parts = parts;
         self.kept.applied = revision;
-        self.tell(|report| (report.applied, report.received, report.refused) = (revision, revision, None));
+        self.tell(|report| {
+            (report.applied, report.received, report.refused) = (revision, revision, None)
+        });
     }
 
-    /// What was asked for can't be applied now. If nothing of it was, what was there before is what is kept.
+    /// What was asked for can't be applied now. If nothing of it was, what was there before is what
+    /// is kept.
     pub fn refuse(&mut self, why: String, is_untouched: bool) {
         let Some(wanted) = &self.wanted else { return };
         let revision = wanted.revision;
@@ -280,7 +291,10 @@ impl Remote {
             _ => {}
         }
         if let Err(error) = self.write(self.on_disk.parts.clone()) {
-            error!(error = format!("{error:#}"), "since when the certificate is revoked can't be kept");
+            error!(
+                error = format!("{error:#}"),
+                "since when the certificate is revoked can't be kept"
+            );
         }
         let ends = self.kept.revoked.map(|since| since.checked_add(self.grace));
         ends.is_some_and(|end| end.is_ok_and(|end| end <= now))
@@ -298,7 +312,8 @@ impl Remote {
 
     /// What the maps hold that they should not.
     pub fn judge(&mut self, drift: Option<String>) {
-        // Looked at in a statement of its own: `tell` must not wait for a borrow that lasts until it is done.
+        // Looked at in a statement of its own: `tell` must not wait for a borrow that lasts until
+        // it is done.
         let is_same = self.status.borrow().report.drift == drift;
         if !is_same {
             self.tell(|report| report.drift = drift);
@@ -357,7 +372,9 @@ impl Remote {
             NotTaken::OtherBase => {
                 warn!("what was sent is a change of what is not here; it is asked for again")
             }
-            NotTaken::OtherDigest => error!("what was sent is not what it says; it is asked for again"),
+            NotTaken::OtherDigest => {
+                error!("what was sent is not what it says; it is asked for again")
+            }
         }
         self.status.send_modify(|status| {
             status.left += 1;
@@ -466,12 +483,18 @@ mod tests {
         };
         assert_eq!(consider(&kept, update.clone()), Ok(next.clone()));
         assert_eq!(consider(&kept, whole), Ok(next));
-        assert_eq!(consider(&kept, pb::Update { term: 4, ..update.clone() }), Err(NotTaken::OldTerm(4)));
+        assert_eq!(
+            consider(&kept, pb::Update { term: 4, ..update.clone() }),
+            Err(NotTaken::OldTerm(4))
+        );
         assert_eq!(
             consider(&kept, pb::Update { base: vec![1; 32], ..update.clone() }),
             Err(NotTaken::OtherBase)
         );
-        assert_eq!(consider(&kept, pb::Update { parts: Vec::new(), ..update }), Err(NotTaken::OtherDigest));
+        assert_eq!(
+            consider(&kept, pb::Update { parts: Vec::new(), ..update }),
+            Err(NotTaken::OtherDigest)
+        );
         // What is there already needs no base.
         let same = pb::Update {
             term: 5,

@@ -1,11 +1,14 @@
 //! What of a node's file, in parts, this agent can read. Pure.
 //!
-//! Parts that it does not understand (its controller is newer, or counts otherwise) are left out by themselves, with the parser's words; where such
-//! a part was there before, that is what stays. What was taken away is in no part, so that it goes whatever else is in the file.
+//! Parts that it does not understand (its controller is newer, or counts otherwise) are left out by
+//! themselves, with the parser's words; where such a part was there before, that is what stays.
+//! What was taken away is in no part, so that it goes whatever else is in the file.
 
-use crate::dataplane::left_out::{Item, LeftOut};
-use crate::model::{self, Diagnostic, NodeConfig, Severity};
-use crate::protocol::Parts;
+use crate::{
+    dataplane::left_out::{Item, LeftOut},
+    model::{self, Diagnostic, NodeConfig, Severity},
+    protocol::Parts,
+};
 
 /// What could be read.
 #[derive(Debug)]
@@ -34,7 +37,8 @@ pub fn read(name: &str, parts: &Parts, before: &Parts) -> Result<Read, String> {
         let mut wrong: Vec<(usize, String)> = Vec::new();
         let errors_only = errors.diagnostics().iter().filter(|it| it.severity() == Severity::Error);
         for error in errors_only {
-            let Some(at) = error.position().and_then(|(line, _)| section_of(&sections, line)) else {
+            let Some(at) = error.position().and_then(|(line, _)| section_of(&sections, line))
+            else {
                 continue;
             };
             if wrong.iter().all(|(known, _)| *known != at) {
@@ -79,7 +83,8 @@ fn told(error: &Diagnostic) -> String {
     }
 }
 
-/// Whether two texts of an attachment are of one segment: under the same frames there may be another operator's now.
+/// Whether two texts of an attachment are of one segment: under the same frames there may be
+/// another operator's now.
 fn is_same(old: &str, new: &str) -> bool {
     segment(old) == segment(new)
 }
@@ -137,7 +142,9 @@ mod tests {
             key: (*key).to_owned(),
             text: (!text.is_empty()).then(|| (*text).to_owned()),
         };
-        Parts::default().with(FILE.iter().map(part).collect()).with(changes.iter().map(part).collect())
+        Parts::default()
+            .with(FILE.iter().map(part).collect())
+            .with(changes.iter().map(part).collect())
     }
 
     fn read_of(parts: &Parts, before: &Parts) -> (String, Vec<LeftOut>) {
@@ -154,16 +161,16 @@ mod tests {
         let (all, unread) = read_of(&file(&[]), &Parts::default());
         assert_eq!(all, "alder.lan p0 true, birch.lan p1 false");
         assert!(unread.is_empty());
-        for key in ["port/p0", "profile/alder.gold", "segment/alder.lan", "attachment/p0/untagged"] {
+        for key in ["port/p0", "profile/alder.gold", "segment/alder.lan", "attachment/p0/untagged"]
+        {
             let old = FILE.iter().find(|(known, _)| *known == key).unwrap().1;
             let new = format!("{old}quantum = true\n");
             let changed = file(&[(key, &new)]);
             let (all, unread) = read_of(&changed, &Parts::default());
             assert_eq!(all, "birch.lan p1 false", "{key}");
             assert!(
-                unread
-                    .iter()
-                    .any(|it| !it.stays && matches!(&it.what, Item::Attachment { port, .. } if port == "p0"))
+                unread.iter().any(|it| !it.stays
+                    && matches!(&it.what, Item::Attachment { port, .. } if port == "p0"))
             );
             if key != "profile/alder.gold" {
                 assert!(unread.iter().any(|it| it.why.contains("quantum")), "{key} {unread:?}");
@@ -172,16 +179,20 @@ mod tests {
             let (all, unread) = read_of(&changed, &file(&[]));
             assert_eq!(all, "alder.lan p0 true, birch.lan p1 false", "{key}");
             assert!(unread.iter().all(|it| it.stays), "{unread:?}");
-            let (all, _) =
-                read_of(&changed.with(vec![pb::Part { key: FILE[7].0.to_owned(), text: None }]), &file(&[]));
+            let (all, _) = read_of(
+                &changed.with(vec![pb::Part { key: FILE[7].0.to_owned(), text: None }]),
+                &file(&[]),
+            );
             assert_eq!(all, "alder.lan p0 true", "{key}");
         }
     }
 
     #[test]
     fn what_was_another_operators_does_not_stay() {
-        let birchs =
-            FILE[6].1.replace("alder.lan", "birch.lan").replace("ingress = \"alder.gold\"", "quantum = 1");
+        let birchs = FILE[6]
+            .1
+            .replace("alder.lan", "birch.lan")
+            .replace("ingress = \"alder.gold\"", "quantum = 1");
         let (all, unread) = read_of(&file(&[(FILE[6].0, &birchs)]), &file(&[]));
         assert_eq!(all, "birch.lan p1 false");
         assert!(unread.len() == 1 && !unread[0].stays, "{unread:?}");
@@ -189,7 +200,11 @@ mod tests {
 
     #[test]
     fn without_the_nodes_own_part_nothing_can_be_read() {
-        let error = read("edge1", &file(&[("node", "[node]\nname = \"edge1\"\nquantum = 1\n")]), &file(&[]));
+        let error = read(
+            "edge1",
+            &file(&[("node", "[node]\nname = \"edge1\"\nquantum = 1\n")]),
+            &file(&[]),
+        );
         assert!(error.unwrap_err().contains("quantum"));
     }
 }

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::dataplane::left_out::{Item, LeftOut};
-use crate::protocol::pb;
+use crate::{
+    dataplane::left_out::{Item, LeftOut},
+    protocol::pb,
+};
 
-/// The most that is said of single attachments: it fits into one message, however long the reasons are. What is more is said of the whole port.
+/// The most that is said of single attachments: it fits into one message, however long the reasons
+/// are. What is more is said of the whole port.
 const MOST: usize = 1000;
 /// The longest text, bytes.
 const LONGEST: usize = 300;
@@ -25,7 +28,8 @@ pub fn left_out(all: &[LeftOut]) -> Vec<pb::LeftOut> {
     let rest = ports.into_iter().map(|(port, one)| pb::LeftOut {
         port: port.to_owned(),
         why: cut(
-            "the node leaves out too much to say of each attachment whether it is carried out".to_owned()
+            "the node leaves out too much to say of each attachment whether it is carried out"
+                .to_owned(),
         ),
         ..say(&LeftOut { what: Item::Node, stays: false, ..one.clone() })
     });
@@ -40,7 +44,14 @@ fn say(LeftOut { what, why, help, stays }: &LeftOut) -> pb::LeftOut {
         Item::Segment { segment } => (segment.clone(), String::new(), String::new()),
         Item::Attachment { segment, port, encap } => (segment.clone(), port.clone(), encap.clone()),
     };
-    pb::LeftOut { segment, port, encap, why: cut(why.clone()), help: cut(help.clone()), stays: *stays }
+    pb::LeftOut {
+        segment,
+        port,
+        encap,
+        why: cut(why.clone()),
+        help: cut(help.clone()),
+        stays: *stays,
+    }
 }
 
 fn cut(mut text: String) -> String {

@@ -1,16 +1,16 @@
 //! The stream of addresses, beside that of updates: again and again for as long as that lasts.
 
-use std::convert::Infallible;
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
-use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::{sync::mpsc, time::sleep};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tracing::{debug, info};
 
-use crate::protocol::LONGEST_UPDATE;
-use crate::protocol::pb::{self, agents_client::AgentsClient};
+use crate::protocol::{
+    LONGEST_UPDATE,
+    pb::{self, agents_client::AgentsClient},
+};
 
 /// After how long a stream that has ended is opened again.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::agent::reconciler::Counters;
-use crate::protocol::pb;
+use crate::{agent::reconciler::Counters, protocol::pb};
 
-/// How many attachments one report tells of: what is said of so many is far shorter than a report may be.
+/// How many attachments one report tells of: what is said of so many is far shorter than a report
+/// may be.
 const AT_ONCE: usize = 256;
 
 /// What one stream tells of counters.
@@ -22,7 +22,8 @@ impl Untold {
         self.rest.is_empty()
     }
 
-    /// There is something newer, once all is told that there was: what has changed is to be told. What is there no more the controller knows.
+    /// There is something newer, once all is told that there was: what has changed is to be told.
+    /// What is there no more the controller knows.
     pub fn follow(&mut self, now: Arc<Counters>) {
         let is_new = |(id, counters): &(&u32, &pb::Counters)| self.last.get(*id) != Some(*counters);
         self.rest.extend(now.iter().filter(is_new).map(|(_, counters)| counters.clone()));
@@ -42,7 +43,14 @@ mod tests {
 
     fn counters(all: &[(u32, u64)]) -> Arc<Counters> {
         let of = |(id, in_frames): &(u32, u64)| {
-            (*id, pb::Counters { port: format!("p{id}"), in_frames: *in_frames, ..pb::Counters::default() })
+            (
+                *id,
+                pb::Counters {
+                    port: format!("p{id}"),
+                    in_frames: *in_frames,
+                    ..pb::Counters::default()
+                },
+            )
         };
         Arc::new(all.iter().map(of).collect())
     }

@@ -1,7 +1,6 @@
 //! Where controllers are.
 
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use rustls::pki_types::ServerName;
 
@@ -28,7 +27,9 @@ impl Url {
     ///
     /// # Errors
     /// It can be of no such name. It was asked before.
-    pub fn server_name(&self) -> Result<ServerName<'static>, rustls::pki_types::InvalidDnsNameError> {
+    pub fn server_name(
+        &self,
+    ) -> Result<ServerName<'static>, rustls::pki_types::InvalidDnsNameError> {
         ServerName::try_from(self.host.clone())
     }
 }
@@ -43,8 +44,10 @@ impl FromStr for Url {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        const HELP: &str = "write https://HOST or https://HOST:PORT, like https://ctl1.example:7471";
-        let wrong = |what: &dyn fmt::Display| InvalidValue::new(format_args!("{text:?}: {what}"), HELP);
+        const HELP: &str =
+            "write https://HOST or https://HOST:PORT, like https://ctl1.example:7471";
+        let wrong =
+            |what: &dyn fmt::Display| InvalidValue::new(format_args!("{text:?}: {what}"), HELP);
         let uri: tonic::transport::Uri = text.parse().map_err(|error| wrong(&error))?;
         let what = "a controller is reached by https, and by nothing but a host and a port";
         let is_bare = uri.path().trim_end_matches('/').is_empty() && uri.query().is_none();

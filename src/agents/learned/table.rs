@@ -1,4 +1,5 @@
-//! Who has which of a segment's addresses, within its limits. MACs and IP addresses are counted each by themselves.
+//! Who has which of a segment's addresses, within its limits. MACs and IP addresses are counted
+//! each by themselves.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +21,8 @@ pub struct Claim {
 pub struct Limits {
     /// MACs of the segment, and as many IP addresses.
     pub of_segment: usize,
-    /// IP addresses of its attachments on one port: one that is full leaves room for the segment's others.
+    /// IP addresses of its attachments on one port: one that is full leaves room for the segment's
+    /// others.
     pub bindings_of_port: usize,
 }
 
@@ -52,7 +54,12 @@ impl Table {
     }
 
     /// Somebody says that it has an address; gives who had it before.
-    pub fn claim(&mut self, address: Address, claim: Claim, limits: Limits) -> Result<Option<Claim>, Full> {
+    pub fn claim(
+        &mut self,
+        address: Address,
+        claim: Claim,
+        limits: Limits,
+    ) -> Result<Option<Claim>, Full> {
         let before = self.claims.get(&address);
         let of_kind = match address {
             Address::Mac(_) => self.claims.len() - self.all_bindings,
@@ -82,7 +89,8 @@ impl Table {
 
     /// Gives the addresses that go.
     pub fn retain(&mut self, mut keep: impl FnMut(&Claim) -> bool) -> Vec<Address> {
-        let gone = self.claims.iter().filter(|(_, claim)| !keep(claim)).map(|(address, _)| *address);
+        let gone =
+            self.claims.iter().filter(|(_, claim)| !keep(claim)).map(|(address, _)| *address);
         let gone: Vec<Address> = gone.collect();
         gone.iter().for_each(|address| self.remove(address));
         gone

@@ -21,8 +21,11 @@ fn put(key: &str, spec: &str) -> Change {
 }
 
 fn does(state: &State, changes: Vec<Change>) -> Outcome {
-    transact(state, &Transaction { who: Actor::Owner, when: Timestamp::UNIX_EPOCH, seed: 1, changes })
-        .unwrap()
+    transact(
+        state,
+        &Transaction { who: Actor::Owner, when: Timestamp::UNIX_EPOCH, seed: 1, changes },
+    )
+    .unwrap()
 }
 
 /// Three nodes; alder's segment is on all of them, birch's on the first two.
@@ -33,15 +36,21 @@ fn fabric() -> State {
         put("segment/alder/lan", r#"{"service":"lan","mac_limit":1000}"#),
         put("segment/birch/lan", r#"{"service":"lan","mac_limit":1000}"#),
     ];
-    for (number, operators) in [(1, &["alder", "birch"][..]), (2, &["alder", "birch"]), (3, &["alder"])] {
-        changes.push(put(&format!("node/n{number}"), &format!(r#"{{"vtep":["10.0.0.{number}"]}}"#)));
+    for (number, operators) in
+        [(1, &["alder", "birch"][..]), (2, &["alder", "birch"]), (3, &["alder"])]
+    {
+        changes
+            .push(put(&format!("node/n{number}"), &format!(r#"{{"vtep":["10.0.0.{number}"]}}"#)));
         changes.push(put(&format!("port/n{number}/up0"), r#"{"role":"uplink"}"#));
         for operator in operators {
             let port = format!("n{number}/{operator}");
             let server = format!("{operator}{number}");
             changes.push(put(&format!("port/{port}"), r#"{"role":"access"}"#));
             changes.push(put(&format!("server/{server}"), &format!(r#"{{"ports":["{port}"]}}"#)));
-            changes.push(put(&format!("lease/{operator}/{server}"), &format!(r#"{{"server":"{server}"}}"#)));
+            changes.push(put(
+                &format!("lease/{operator}/{server}"),
+                &format!(r#"{{"server":"{server}"}}"#),
+            ));
             changes.push(Change::Lease(owned(&format!("{operator}/{server}")), LeaseStep::Accept));
             let spec = format!(r#"{{"segment":"lan","port":"{port}","encap":"untagged"}}"#);
             changes.push(put(&format!("attachment/{operator}/{server}"), &spec));
@@ -77,7 +86,11 @@ fn said_bound(operator: &str, number: u16, claimed_by: Option<u16>) -> Said {
 }
 
 /// Of which MAC a node is told that an IP address is, and where, if it is told of any.
-fn told_bound(registry: &mut Registry, state: &State, node: &str) -> Vec<Option<(MacAddr, String)>> {
+fn told_bound(
+    registry: &mut Registry,
+    state: &State,
+    node: &str,
+) -> Vec<Option<(MacAddr, String)>> {
     let told = registry.take(state, &name(node)).into_iter();
     let told = told.filter(|told| matches!(told.address, Address::Ip(_)));
     told.map(|told| Some((told.holder?.mac, told.remote?.to_string()))).collect()
@@ -158,7 +171,8 @@ fn a_server_that_is_taken_away_takes_its_addresses_along_and_late_words_do_not_c
     told(&mut registry, &state, "n2");
     let before = state.revision();
     let to = owned("birch/new");
-    let Outcome { state, events } = does(&state, vec![Change::Transfer { server: name("alder1"), to }]);
+    let Outcome { state, events } =
+        does(&state, vec![Change::Transfer { server: name("alder1"), to }]);
     // Whoever asks for it in between is not told that it is there.
     registry.want(&state, &name("n2"), &owned("alder/lan"));
     assert_eq!(told(&mut registry, &state, "n2"), [(1, None)]);
@@ -166,7 +180,8 @@ fn a_server_that_is_taken_away_takes_its_addresses_along_and_late_words_do_not_c
     assert_eq!(told(&mut registry, &state, "n3"), [(1, None)]);
     let late = registry.hear((&name("n1"), one), (&state, before), vec![said("alder", 1, true)]);
     assert_eq!(late, NotTaken::default());
-    // The node is slow, and alder has the server again: what the node said before it had given it up is still of the old times.
+    // The node is slow, and alder has the server again: what the node said before it had given it
+    // up is still of the old times.
     let again = fabric();
     registry.hear((&name("n1"), one), (&again, before), vec![said("alder", 1, true)]);
     assert!(registry.segments.is_empty());
@@ -205,7 +220,10 @@ fn whose_an_ip_address_is_is_told_like_where_a_mac_is() {
         registry.hear((&name(node), stream), (&state, state.revision()), vec![said])
     };
     let at = |by: u16, remote: &str| [Some((mac(by), remote.to_owned()))];
-    assert_eq!(hear(&mut registry, "n1", one, said_bound("birch", 7, Some(7))), NotTaken::default());
+    assert_eq!(
+        hear(&mut registry, "n1", one, said_bound("birch", 7, Some(7))),
+        NotTaken::default()
+    );
     assert_eq!(told_bound(&mut registry, &state, "n2"), at(7, "10.0.0.1"));
     assert_eq!(told_bound(&mut registry, &state, "n3"), []);
     // Said again, it is nothing new; of another MAC, it is, also for nobody but the others.
@@ -247,10 +265,15 @@ fn ip_addresses_have_quotas_of_their_own_for_the_segment_and_for_each_port() {
 #[test]
 fn a_server_that_is_taken_away_takes_its_ip_addresses_along() {
     let (state, (mut registry, [one, ..])) = (fabric(), entered());
-    registry.hear((&name("n1"), one), (&state, state.revision()), vec![said_bound("alder", 1, Some(1))]);
+    registry.hear(
+        (&name("n1"), one),
+        (&state, state.revision()),
+        vec![said_bound("alder", 1, Some(1))],
+    );
     assert_eq!(told_bound(&mut registry, &state, "n2").len(), 1);
     let to = owned("birch/new");
-    let Outcome { state, events } = does(&state, vec![Change::Transfer { server: name("alder1"), to }]);
+    let Outcome { state, events } =
+        does(&state, vec![Change::Transfer { server: name("alder1"), to }]);
     registry.follow(&state, state.revision(), &events);
     assert_eq!(told_bound(&mut registry, &state, "n2"), [None]);
     assert!(registry.segments.is_empty());

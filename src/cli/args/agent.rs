@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::agent::remote::Url;
-use crate::model::{MacAddr, Name};
+use crate::{
+    agent::remote::Url,
+    model::{MacAddr, Name},
+};
 
 /// `sillon agent`
 #[derive(Debug, Args)]
@@ -46,7 +48,8 @@ pub struct RunArgs {
     /// Where what the controller sent is kept, for when none answers
     #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE_DIR)]
     pub state_dir: PathBuf,
-    /// For how many seconds the node goes on after its certificate was revoked, before its ports are shut
+    /// For how many seconds the node goes on after its certificate was revoked, before its ports
+    /// are shut
     #[arg(long, value_name = "SECONDS", default_value_t = 86_400)]
     pub revoked_grace: u32,
     /// Where maps and links are pinned [default: /sys/fs/bpf/sillon/NODE]

@@ -41,7 +41,8 @@ pub enum AuditCommand {
 /// Where the log is.
 #[derive(Debug, Args)]
 pub struct LogFile {
-    /// Read it from the controller's store, or an export of it or of the log, instead of asking a controller
+    /// Read it from the controller's store, or an export of it or of the log, instead of asking a
+    /// controller
     #[arg(long, value_name = "FILE")]
     pub store: Option<PathBuf>,
     /// Whom to ask
@@ -124,7 +125,8 @@ pub struct AuditExportArgs {
     /// The log
     #[command(flatten)]
     pub log: LogFile,
-    /// With --store: only what this identity may read; of all else the commitments, so that the reader can check the whole [default: owner]
+    /// With --store: only what this identity may read; of all else the commitments, so that the
+    /// reader can check the whole [default: owner]
     #[arg(long = "as", value_name = "IDENTITY", requires = "store")]
     pub reader: Option<Identity>,
 }

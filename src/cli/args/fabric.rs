@@ -6,9 +6,11 @@ use clap::{Args, Subcommand, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
 use reqwest::Url;
 
-use crate::fabric::{EncapWish, Key, Kind, PortKey, Trial};
-use crate::identity::Identity;
-use crate::model::Name;
+use crate::{
+    fabric::{EncapWish, Key, Kind, PortKey, Trial},
+    identity::Identity,
+    model::Name,
+};
 
 /// Which controller is asked, and as whom.
 #[derive(Debug, Args)]
@@ -129,7 +131,10 @@ impl std::str::FromStr for Lasts {
         let lasts: Option<u32> =
             text.parse().ok().and_then(|lasts: SignedDuration| lasts.as_secs().try_into().ok());
         let may_be = |seconds: &u32| (1..=Trial::LONGEST).contains(seconds);
-        lasts.filter(may_be).map(Self).ok_or_else(|| "write a time like 90s, 5m or 1h, up to 24h".to_owned())
+        lasts
+            .filter(may_be)
+            .map(Self)
+            .ok_or_else(|| "write a time like 90s, 5m or 1h, up to 24h".to_owned())
     }
 }
 

@@ -45,7 +45,8 @@ pub enum NodeCommand {
     /// Take everything down: detach the programs, remove the maps, restore the ports
     #[command(after_help = FLUSH_EXAMPLES)]
     Flush(FlushArgs),
-    /// Tell the controller that a node's machine is gone for good: nobody waits any more for what it had to give up (owner)
+    /// Tell the controller that a node's machine is gone for good: nobody waits any more for what
+    /// it had to give up (owner)
     #[command(after_help = FORGET_EXAMPLES)]
     Forget(ForgetArgs),
 }

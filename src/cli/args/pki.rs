@@ -1,13 +1,13 @@
 //! `sillon pki`
 
-use std::net::IpAddr;
-use std::path::PathBuf;
-use std::str::FromStr;
+use std::{net::IpAddr, path::PathBuf, str::FromStr};
 
 use clap::{Args, Subcommand};
 
-use crate::model::{InvalidValue, Name};
-use crate::pki::{Lifetime, Serial, Subject, Which};
+use crate::{
+    model::{InvalidValue, Name},
+    pki::{Lifetime, Serial, Subject, Which},
+};
 
 /// `sillon pki`
 #[derive(Debug, Args)]
@@ -104,7 +104,8 @@ pub struct InitArgs {
 /// `sillon pki request`
 #[derive(Debug, Args)]
 pub struct RequestArgs {
-    /// Who or what the certificate is for: owner, operator/NAME, auditor, node/NAME or controller/NAME
+    /// Who or what the certificate is for: owner, operator/NAME, auditor, node/NAME or
+    /// controller/NAME
     pub subject: Subject,
     /// How it is reached
     #[command(flatten)]
@@ -141,7 +142,8 @@ pub struct IssueArgs {
 pub struct RenewArgs {
     /// The certificate, which is replaced
     pub certificate: PathBuf,
-    /// Its key, which is replaced by a new one [default: beside the certificate, with the ending .key]
+    /// Its key, which is replaced by a new one [default: beside the certificate, with the ending
+    /// .key]
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
     /// The CA

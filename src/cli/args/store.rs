@@ -14,7 +14,8 @@ pub struct StoreArgs {
     pub command: StoreCommand,
 }
 
-/// What can be done with a store. STORE is the controller's FILE, or `etcd://HOST:PORT,HOST:PORT/PREFIX` (`etcds://` with TLS).
+/// What can be done with a store. STORE is the controller's FILE, or
+/// `etcd://HOST:PORT,HOST:PORT/PREFIX` (`etcds://` with TLS).
 #[derive(Debug, Subcommand)]
 pub enum StoreCommand {
     /// Write all that a store has at one moment to a file

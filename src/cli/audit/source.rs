@@ -1,7 +1,9 @@
 //! Where `sillon audit` reads the log: a controller, or a file.
 
-use std::io::{BufReader, Read as _};
-use std::path::{Path, PathBuf};
+use std::{
+    io::{BufReader, Read as _},
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, anyhow, bail};
 use reqwest::Method;
@@ -9,13 +11,18 @@ use serde::Deserialize;
 use tokio::runtime::Runtime;
 
 use super::open;
-use crate::audit::{
-    self, Checkpoint, Export, Growth, Hash, Item, Log, Proof, VerifierKey, is_visible, read_export,
+use crate::{
+    audit::{
+        self, Checkpoint, Export, Growth, Hash, Item, Log, Proof, VerifierKey, is_visible,
+        read_export,
+    },
+    cli::{
+        args::LogFile,
+        fabric::{Client, client},
+    },
+    identity::Identity,
+    store::{self, Embedded, Store},
 };
-use crate::cli::args::LogFile;
-use crate::cli::fabric::{Client, client};
-use crate::identity::Identity;
-use crate::store::{self, Embedded, Store};
 
 /// What a file of SQLite begins with.
 const SQLITE: &[u8] = b"SQLite format 3\0";
@@ -70,7 +77,11 @@ impl Source {
     }
 
     /// Those from a place on that the reader may have.
-    pub fn entries(&self, reader: Option<&Identity>, from: u64) -> anyhow::Result<Vec<(u64, Item)>> {
+    pub fn entries(
+        &self,
+        reader: Option<&Identity>,
+        from: u64,
+    ) -> anyhow::Result<Vec<(u64, Item)>> {
         match self {
             Self::Controller(runtime, client) => runtime.block_on(pages(client, from, false)),
             Self::File(_, export) => {
@@ -81,7 +92,8 @@ impl Source {
                     Some(Err(_)) => true,
                     None => false,
                 };
-                let all = export.items.iter().filter(|(at, item)| *at >= from && is_for_reader(item));
+                let all =
+                    export.items.iter().filter(|(at, item)| *at >= from && is_for_reader(item));
                 Ok(all.cloned().collect())
             }
         }
@@ -92,7 +104,8 @@ impl Source {
         match self {
             Self::Controller(ref runtime, ref client) => {
                 let mut items = runtime.block_on(pages(client, 0, true))?;
-                // The checkpoint may be of more by now: what has come meanwhile is asked for, until both are of one moment.
+                // The checkpoint may be of more by now: what has come meanwhile is asked for, until
+                // both are of one moment.
                 loop {
                     let checkpoint = self.checkpoint()?;
                     let size = usize::try_from(Checkpoint::own(&checkpoint)?.size())?;
@@ -107,7 +120,8 @@ impl Source {
         }
     }
 
-    /// A proof of an entry, and that the log has grown since it had so many. Of a file it is looked at first whether the log is right at all.
+    /// A proof of an entry, and that the log has grown since it had so many. Of a file it is looked
+    /// at first whether the log is right at all.
     pub fn proof(
         &self,
         entry: u64,
@@ -118,7 +132,8 @@ impl Source {
         let (path, export) = match self {
             Self::Controller(runtime, client) => {
                 let (entry, since) = (entry.to_string(), [("since", since.to_string())]);
-                let request = client.request(Method::GET, &["audit", "entries", &entry, "proof"], &since)?;
+                let request =
+                    client.request(Method::GET, &["audit", "entries", &entry, "proof"], &since)?;
                 return Ok(serde_json::from_value(runtime.block_on(client.ask(request))?)?);
             }
             Self::File(path, export) => (path, export),
@@ -130,7 +145,8 @@ impl Source {
             Some(_) => bail!("entry {entry} is not for you"),
             None => bail!("there are {} entries, numbered from 0", export.items.len()),
         };
-        log.prove(entry, text, since, &checkpoint).ok_or_else(|| anyhow!("the log has no proof of it"))
+        log.prove(entry, text, since, &checkpoint)
+            .ok_or_else(|| anyhow!("the log has no proof of it"))
     }
 
     /// A proof that the log has grown since a checkpoint.
@@ -143,7 +159,8 @@ impl Source {
             }
             Self::File(path, export) => {
                 let (log, checkpoint) = whole(path, export, key, Some(kept))?;
-                log.grown(kept.size(), &checkpoint).ok_or_else(|| anyhow!("the log has no proof of it"))
+                log.grown(kept.size(), &checkpoint)
+                    .ok_or_else(|| anyhow!("the log has no proof of it"))
             }
         }
     }
@@ -167,12 +184,16 @@ fn whole(
 async fn pages(client: &Client, from: u64, whole: bool) -> anyhow::Result<Vec<(u64, Item)>> {
     let (mut all, mut next) = (Vec::new(), Some(from));
     while let Some(from) = next {
-        let query = [("from", from.to_string()), ("limit", PAGE.to_string()), ("whole", whole.to_string())];
+        let query =
+            [("from", from.to_string()), ("limit", PAGE.to_string()), ("whole", whole.to_string())];
         let answer = client.ask(client.request(Method::GET, &["audit"], &query)?).await?;
         let page: Page = serde_json::from_value(answer).context("reading the answer")?;
         for Line { at, text, commitment } in page.items {
             let item = text.map(Item::Text).or(commitment.map(Item::Commitment));
-            all.push((at, item.with_context(|| format!("entry {at} has neither text nor commitment"))?));
+            all.push((
+                at,
+                item.with_context(|| format!("entry {at} has neither text nor commitment"))?,
+            ));
         }
         next = page.next;
     }
@@ -187,9 +208,13 @@ pub fn load(path: &Path) -> anyhow::Result<Export> {
     if start.starts_with(SQLITE) {
         drop(file);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let snapshot =
-            Embedded::open(path).and_then(|store| runtime.block_on(store.snapshot())).with_context(|| {
-                format!("{} (does a controller run on it? then export it from there)", path.display())
+        let snapshot = Embedded::open(path)
+            .and_then(|store| runtime.block_on(store.snapshot()))
+            .with_context(|| {
+                format!(
+                    "{} (does a controller run on it? then export it from there)",
+                    path.display()
+                )
             })?;
         return audit::of_store(&snapshot).map_err(anyhow::Error::msg);
     }

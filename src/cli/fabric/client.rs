@@ -1,7 +1,6 @@
 //! Asks a controller.
 
-use std::fmt;
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use anyhow::Context as _;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header};
@@ -10,8 +9,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::context::Context;
-use crate::fabric::{Key, Kind};
-use crate::pki::{HTTP, Tls, TlsFiles};
+use crate::{
+    fabric::{Key, Kind},
+    pki::{HTTP, Tls, TlsFiles},
+};
 
 /// How often it is asked again if it was asked too often.
 const TRIES: u32 = 5;
@@ -63,7 +64,8 @@ impl Client {
         Ok(Self { http, server: context.url()? })
     }
 
-    /// A request for a path below `/v1/`, of which each part is one of a name, with this behind the question mark.
+    /// A request for a path below `/v1/`, of which each part is one of a name, with this behind the
+    /// question mark.
     pub fn request(
         &self,
         method: Method,
@@ -71,7 +73,8 @@ impl Client {
         query: &[(&str, String)],
     ) -> anyhow::Result<RequestBuilder> {
         let mut url = self.server.clone();
-        let mut parts = url.path_segments_mut().ok().context("the controller's URL can have no path")?;
+        let mut parts =
+            url.path_segments_mut().ok().context("the controller's URL can have no path")?;
         parts.clear().push("v1").extend(path);
         drop(parts);
         if !query.is_empty() {
@@ -83,7 +86,8 @@ impl Client {
     /// A request for an object.
     pub fn object(&self, method: Method, key: &Key) -> anyhow::Result<RequestBuilder> {
         let text = key.to_string();
-        let path: Vec<&str> = std::iter::once(plural(key.kind())).chain(text.split('/').skip(1)).collect();
+        let path: Vec<&str> =
+            std::iter::once(plural(key.kind())).chain(text.split('/').skip(1)).collect();
         self.request(method, &path, &[])
     }
 
@@ -97,7 +101,8 @@ impl Client {
             if response.status() != StatusCode::TOO_MANY_REQUESTS || tries == TRIES {
                 return refused_or(response).await;
             }
-            let after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+            let after =
+                response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
             let seconds = after.and_then(|text| text.parse().ok()).unwrap_or(1);
             tokio::time::sleep(Duration::from_secs(seconds)).await;
         }

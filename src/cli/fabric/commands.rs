@@ -1,30 +1,41 @@
 //! What each command asks and prints.
 
-use std::collections::BTreeMap;
-use std::io::{BufRead, IsTerminal, Write};
-use std::process::ExitCode;
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, IsTerminal, Write},
+    process::ExitCode,
+};
 
 use anyhow::{Context as _, bail};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::client::Client;
-use super::plan::{Plan, yaml};
-use super::{manifest, show};
-use crate::cli::args::{
-    ApplyArgs, AttachArgs, DetachArgs, DiffArgs, Format, GetArgs, LeaseCommand, OfferArgs, OneArgs,
-    TrialArgs, WhoamiArgs,
+use super::{
+    client::Client,
+    manifest,
+    plan::{Plan, yaml},
+    show,
 };
-use crate::cli::{Output, exit};
-use crate::fabric::{Key, Kind};
-use crate::model::{InvalidValue, Name};
+use crate::{
+    cli::{
+        Output,
+        args::{
+            ApplyArgs, AttachArgs, DetachArgs, DiffArgs, Format, GetArgs, LeaseCommand, OfferArgs,
+            OneArgs, TrialArgs, WhoamiArgs,
+        },
+        exit,
+    },
+    fabric::{Key, Kind},
+    model::{InvalidValue, Name},
+};
 
 /// Up to so many objects of a kind are asked for one by one; of more, all are listed.
 const FEW: usize = 20;
 
 fn key(kind: Kind, name: &str) -> anyhow::Result<Key> {
     let text = format!("{kind}/{name}");
-    text.parse().map_err(|invalid: InvalidValue| anyhow::anyhow!("{text}: {invalid} ({})", invalid.help()))
+    text.parse()
+        .map_err(|invalid: InvalidValue| anyhow::anyhow!("{text}: {invalid} ({})", invalid.help()))
 }
 
 async fn one(client: &Client, key: &Key) -> anyhow::Result<Value> {
@@ -44,8 +55,10 @@ pub async fn get(client: &Client, args: &GetArgs, output: Output) -> anyhow::Res
         return Ok(exit::DONE);
     }
     let filters = [("operator", &args.operator), ("server", &args.server), ("node", &args.node)];
-    let query: Vec<(&str, String)> =
-        filters.into_iter().filter_map(|(word, name)| Some((word, name.as_ref()?.to_string()))).collect();
+    let query: Vec<(&str, String)> = filters
+        .into_iter()
+        .filter_map(|(word, name)| Some((word, name.as_ref()?.to_string())))
+        .collect();
     let objects = client.list(kind, &query).await?;
     match args.output {
         Format::Table => output.say(&show::table(kind, &objects))?,
@@ -140,7 +153,9 @@ pub async fn apply(
     let done = client.ask(transaction(false)?).await?;
     output.say(&match deadline(&done) {
         Some(deadline) => {
-            format!("done; it is taken back at {deadline}, unless you say `sillon confirm` before\n")
+            format!(
+                "done; it is taken back at {deadline}, unless you say `sillon confirm` before\n"
+            )
         }
         None => "done\n".to_owned(),
     })?;
@@ -150,9 +165,9 @@ pub async fn apply(
 /// When what was done is taken back, if it is on trial.
 fn deadline(done: &Value) -> Option<&str> {
     let events = done.get("events")?.as_array()?;
-    events
-        .iter()
-        .find_map(|event| event.pointer("/object/status/deadline")?.as_str().filter(|_| is_trial(event)))
+    events.iter().find_map(|event| {
+        event.pointer("/object/status/deadline")?.as_str().filter(|_| is_trial(event))
+    })
 }
 
 fn is_trial(event: &Value) -> bool {
@@ -160,7 +175,12 @@ fn is_trial(event: &Value) -> bool {
 }
 
 /// `sillon confirm`, `sillon rollback`
-pub async fn end(client: &Client, args: &TrialArgs, word: &str, output: Output) -> anyhow::Result<ExitCode> {
+pub async fn end(
+    client: &Client,
+    args: &TrialArgs,
+    word: &str,
+    output: Output,
+) -> anyhow::Result<ExitCode> {
     let query: Vec<(&str, String)> = args.of.iter().map(|of| ("of", of.to_string())).collect();
     let done = client.ask(client.request(Method::POST, &[word], &query)?).await?;
     let events = done.get("events").and_then(Value::as_array).into_iter().flatten();
@@ -192,10 +212,15 @@ fn is_agreed(output: Output) -> anyhow::Result<bool> {
 }
 
 /// `sillon lease`
-pub async fn lease(client: &Client, command: &LeaseCommand, output: Output) -> anyhow::Result<ExitCode> {
+pub async fn lease(
+    client: &Client,
+    command: &LeaseCommand,
+    output: Output,
+) -> anyhow::Result<ExitCode> {
     let step = async |key: &Key, word: &str, body: Value| {
         let name = key.to_string();
-        let path: Vec<&str> = ["leases"].into_iter().chain(name.split('/').skip(1)).chain([word]).collect();
+        let path: Vec<&str> =
+            ["leases"].into_iter().chain(name.split('/').skip(1)).chain([word]).collect();
         let mut request = client.request(Method::POST, &path, &[])?;
         if !body.is_null() {
             request = request.json(&body);
@@ -206,15 +231,19 @@ pub async fn lease(client: &Client, command: &LeaseCommand, output: Output) -> a
         LeaseCommand::Offer(args) => offer(client, args).await?,
         LeaseCommand::Accept(args) => step(&args.lease.0, "accept", Value::Null).await?,
         LeaseCommand::Confirm(args) => step(&args.lease.0, "confirm", Value::Null).await?,
-        LeaseCommand::Drain(args) => step(&args.lease.0, "drain", json!({ "until": args.until })).await?,
+        LeaseCommand::Drain(args) => {
+            step(&args.lease.0, "drain", json!({ "until": args.until })).await?
+        }
         LeaseCommand::Transfer(args) => {
             let path = ["servers", args.server.as_str(), "transfer"];
-            let request = client.request(Method::POST, &path, &[])?.json(&json!({ "to": args.to.0 }));
+            let request =
+                client.request(Method::POST, &path, &[])?.json(&json!({ "to": args.to.0 }));
             client.ask(request).await?;
             one(client, &args.to.0).await?
         }
     };
-    let field = |pointer: &str| told.pointer(pointer).and_then(Value::as_str).unwrap_or("-").to_owned();
+    let field =
+        |pointer: &str| told.pointer(pointer).and_then(Value::as_str).unwrap_or("-").to_owned();
     output.say(&format!("lease/{} is {}\n", field("/name"), field("/status/state")))?;
     Ok(exit::DONE)
 }
@@ -230,8 +259,14 @@ async fn offer(client: &Client, args: &OfferArgs) -> anyhow::Result<Value> {
 }
 
 /// `sillon attach`
-pub async fn attach(client: &Client, args: &AttachArgs, output: Output) -> anyhow::Result<ExitCode> {
-    let Key::Segment(segment) = key(Kind::Segment, &args.segment)? else { bail!("this is no segment") };
+pub async fn attach(
+    client: &Client,
+    args: &AttachArgs,
+    output: Output,
+) -> anyhow::Result<ExitCode> {
+    let Key::Segment(segment) = key(Kind::Segment, &args.segment)? else {
+        bail!("this is no segment")
+    };
     let name = match &args.name {
         Some(name) => name.to_string(),
         None => format!("{}-{}-{}", segment.name, args.port.node, args.port.port),
@@ -246,7 +281,11 @@ pub async fn attach(client: &Client, args: &AttachArgs, output: Output) -> anyho
 }
 
 /// `sillon detach`
-pub async fn detach(client: &Client, args: &DetachArgs, output: Output) -> anyhow::Result<ExitCode> {
+pub async fn detach(
+    client: &Client,
+    args: &DetachArgs,
+    output: Output,
+) -> anyhow::Result<ExitCode> {
     remove(client, &key(Kind::Attachment, &args.attachment)?, output).await
 }
 
@@ -259,12 +298,17 @@ pub async fn forget(client: &Client, node: &Name, output: Output) -> anyhow::Res
 }
 
 /// `sillon whoami`
-pub async fn whoami(client: &Client, args: &WhoamiArgs, output: Output) -> anyhow::Result<ExitCode> {
+pub async fn whoami(
+    client: &Client,
+    args: &WhoamiArgs,
+    output: Output,
+) -> anyhow::Result<ExitCode> {
     let told = client.ask(client.request(Method::GET, &["whoami"], &[])?).await?;
     if args.json {
         output.say_json(&told)?;
     } else {
-        output.say(&format!("{}\n", told.get("identity").and_then(Value::as_str).unwrap_or("-")))?;
+        output
+            .say(&format!("{}\n", told.get("identity").and_then(Value::as_str).unwrap_or("-")))?;
     }
     Ok(exit::DONE)
 }

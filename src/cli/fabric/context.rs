@@ -1,17 +1,23 @@
 //! Which controller is asked, and as whom: a file of contexts.
 
-use std::collections::BTreeMap;
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    io::{ErrorKind, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, bail};
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::args::SetArgs;
-use crate::cli::tables::{Sheet, text};
-use crate::model::Name;
+use crate::{
+    cli::{
+        args::SetArgs,
+        tables::{Sheet, text},
+    },
+    model::Name,
+};
 
 /// The file.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -48,9 +54,11 @@ pub fn path(given: Option<&Path>) -> anyhow::Result<PathBuf> {
     if let Some(given) = given {
         return Ok(given.to_owned());
     }
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let set =
+        |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let config = set("XDG_CONFIG_HOME").or_else(|| Some(set("HOME")?.join(".config")));
-    let config = config.context("HOME is not set; say where contexts are kept with --contexts FILE")?;
+    let config =
+        config.context("HOME is not set; say where contexts are kept with --contexts FILE")?;
     Ok(config.join("sillon/contexts.toml"))
 }
 
@@ -73,7 +81,8 @@ impl Contexts {
             }
             let new = path.with_extension("toml.new");
             let mut options = std::fs::OpenOptions::new();
-            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+            let mut file =
+                options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
             std::fs::rename(&new, path)
@@ -86,7 +95,9 @@ impl Contexts {
         let Some(name) = asked.map(Name::as_str).or(self.current.as_deref()) else {
             bail!("no context is chosen in {}; make one with `sillon context set`", path.display());
         };
-        self.contexts.get(name).with_context(|| format!("there is no context {name}{}", self.there_are()))
+        self.contexts
+            .get(name)
+            .with_context(|| format!("there is no context {name}{}", self.there_are()))
     }
 
     /// Uses one from now on.
@@ -101,10 +112,14 @@ impl Contexts {
     /// Makes one, or makes it another.
     pub fn set(&mut self, args: &SetArgs) -> anyhow::Result<()> {
         let server = &args.server;
-        if server.scheme() != "https" || server.host_str().is_none() || !matches!(server.path(), "" | "/") {
+        if server.scheme() != "https"
+            || server.host_str().is_none()
+            || !matches!(server.path(), "" | "/")
+        {
             bail!("{server} is no controller; write https://HOST[:PORT]");
         }
-        let here = |path: &PathBuf| std::path::absolute(path).with_context(|| path.display().to_string());
+        let here =
+            |path: &PathBuf| std::path::absolute(path).with_context(|| path.display().to_string());
         let context = Context {
             server: server.to_string(),
             cert: here(&args.cert)?,
@@ -126,7 +141,8 @@ impl Contexts {
         let mut sheet = Sheet::new("Contexts", &["", "name", "server", "certificate"]);
         for (name, context) in &self.contexts {
             let mark = if self.current.as_deref() == Some(name) { "*" } else { "" };
-            let row = [mark, name.as_str(), context.server.as_str(), &context.cert.display().to_string()];
+            let row =
+                [mark, name.as_str(), context.server.as_str(), &context.cert.display().to_string()];
             sheet.row(row.map(text).into());
         }
         sheet.text()

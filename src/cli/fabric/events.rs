@@ -1,15 +1,13 @@
 //! `sillon events`: what happens, as the controller tells it.
 
-use std::process::ExitCode;
-use std::time::Duration;
+use std::{process::ExitCode, time::Duration};
 
 use futures::StreamExt;
 use reqwest::Method;
 use serde_json::Value;
 
 use super::client::{Client, Refusal};
-use crate::cli::args::EventsArgs;
-use crate::cli::{Output, exit};
+use crate::cli::{Output, args::EventsArgs, exit};
 
 /// Before a stream that broke off is asked for again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -61,7 +59,11 @@ enum End {
 }
 
 /// Prints what happens.
-pub async fn events(client: &Client, args: &EventsArgs, output: Output) -> anyhow::Result<ExitCode> {
+pub async fn events(
+    client: &Client,
+    args: &EventsArgs,
+    output: Output,
+) -> anyhow::Result<ExitCode> {
     let mut place = args.after.clone();
     loop {
         match stream(client, args, &mut place, output).await {
@@ -114,10 +116,14 @@ fn json_line(event: Event) -> String {
 
 /// A line for each object.
 fn text(data: &Value) -> String {
-    let field = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or("-").to_owned();
+    let field = |value: &Value, name: &str| {
+        value.get(name).and_then(Value::as_str).unwrap_or("-").to_owned()
+    };
     let (when, who) = (field(data, "when"), field(data, "who"));
     let events = data.get("events").and_then(Value::as_array).into_iter().flatten();
-    events.map(|event| format!("{when}  {who}  {} {}\n", field(event, "type"), field(event, "key"))).collect()
+    events
+        .map(|event| format!("{when}  {who}  {} {}\n", field(event, "type"), field(event, "key")))
+        .collect()
 }
 
 #[cfg(test)]
@@ -128,12 +134,17 @@ mod tests {
 
     #[test]
     fn events_are_whole_however_they_come() {
-        let stream = "event: happened\ndata: {\"who\":\"é\"}\nid: 7\n\nevent: place\nid: 8\ndata: {}\n\n";
+        let stream =
+            "event: happened\ndata: {\"who\":\"é\"}\nid: 7\n\nevent: place\nid: 8\ndata: {}\n\n";
         let whole = Sse::default().push(stream.as_bytes());
-        assert_eq!(whole[0], Event { name: "happened".into(), id: "7".into(), data: json!({"who":"é"}) });
+        assert_eq!(
+            whole[0],
+            Event { name: "happened".into(), id: "7".into(), data: json!({"who":"é"}) }
+        );
         assert_eq!(whole[1].id, "8");
         let mut sse = Sse::default();
-        let parts: Vec<Event> = stream.as_bytes().iter().flat_map(|byte| sse.push(&[*byte])).collect();
+        let parts: Vec<Event> =
+            stream.as_bytes().iter().flat_map(|byte| sse.push(&[*byte])).collect();
         assert_eq!(parts, whole);
     }
 }

@@ -1,13 +1,17 @@
 //! Files of objects that are wanted, in TOML or YAML.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::fabric::{Key, Spec};
-use crate::model::InvalidValue;
+use crate::{
+    fabric::{Key, Spec},
+    model::InvalidValue,
+};
 
 /// What is wrong with a file.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +44,8 @@ struct Toml {
     object: Vec<Item>,
 }
 
-/// The objects of files and directories, in the order in which they can be made. Each spec has all its defaults.
+/// The objects of files and directories, in the order in which they can be made. Each spec has all
+/// its defaults.
 ///
 /// # Errors
 /// A file can't be read, or something in it is wrong.
@@ -49,8 +54,8 @@ pub fn read(paths: &[PathBuf]) -> Result<BTreeMap<Key, Value>, WrongFile> {
     for path in paths {
         for file in files(path)? {
             let wrong = |what: String| WrongFile { path: file.clone(), what };
-            let text =
-                std::fs::read_to_string(&file).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+            let text = std::fs::read_to_string(&file)
+                .map_err(|error| wrong(format!("cannot be read: {error}")))?;
             let is_toml = file.extension().is_some_and(|extension| extension == "toml");
             for (key, spec) in parse(&text, is_toml).map_err(wrong)? {
                 if all.contains_key(&key) {
@@ -75,10 +80,14 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, WrongFile> {
     let is_ours = |path: &PathBuf| {
         path.extension().is_some_and(|extension| endings.iter().any(|ending| extension == *ending))
     };
-    let mut files: Vec<PathBuf> = entries.iter().map(std::fs::DirEntry::path).filter(is_ours).collect();
+    let mut files: Vec<PathBuf> =
+        entries.iter().map(std::fs::DirEntry::path).filter(is_ours).collect();
     files.sort_unstable();
     if files.is_empty() {
-        return Err(wrong(format!("there is no file in it that ends with .{}", endings.join(", ."))));
+        return Err(wrong(format!(
+            "there is no file in it that ends with .{}",
+            endings.join(", .")
+        )));
     }
     Ok(files)
 }
@@ -102,7 +111,8 @@ pub fn parse(text: &str, is_toml: bool) -> Result<Vec<(Key, Value)>, String> {
             }
         }
         let item = |(index, value)| {
-            serde_path_to_error::deserialize(value).map_err(|error| format!("object {}: {error}", index + 1))
+            serde_path_to_error::deserialize(value)
+                .map_err(|error| format!("object {}: {error}", index + 1))
         };
         items.into_iter().enumerate().map(item).collect::<Result<Vec<Item>, _>>()?
     };
@@ -111,8 +121,9 @@ pub fn parse(text: &str, is_toml: bool) -> Result<Vec<(Key, Value)>, String> {
 
 fn object(item: Item) -> Result<(Key, Value), String> {
     let name = format!("{}/{}", item.kind, item.name);
-    let key: Key =
-        name.parse().map_err(|invalid: InvalidValue| format!("{name}: {invalid} ({})", invalid.help()))?;
+    let key: Key = name
+        .parse()
+        .map_err(|invalid: InvalidValue| format!("{name}: {invalid} ({})", invalid.help()))?;
     let spec = normal(&key, item.spec).map_err(|what| format!("{key}: {what}"))?;
     Ok((key, spec))
 }
@@ -120,7 +131,8 @@ fn object(item: Item) -> Result<(Key, Value), String> {
 /// A spec with all its defaults, as a controller would give it.
 pub fn normal(key: &Key, spec: Value) -> Result<Value, String> {
     let tagged = json!({ "kind": key.kind(), "spec": spec });
-    let spec: Spec = serde_path_to_error::deserialize(tagged).map_err(|error| error.inner().to_string())?;
+    let spec: Spec =
+        serde_path_to_error::deserialize(tagged).map_err(|error| error.inner().to_string())?;
     spec.check().map_err(|invalid| format!("{invalid} ({})", invalid.help()))?;
     let mut value = serde_json::to_value(&spec).map_err(|error| error.to_string())?;
     Ok(value.get_mut("spec").map(Value::take).unwrap_or_default())
@@ -167,7 +179,8 @@ mod tests {
         let path = [dir.path().to_owned()];
         assert!(read(&path).unwrap_err().to_string().contains("no file"));
         std::fs::write(dir.path().join("b.toml"), TOML).unwrap();
-        std::fs::write(dir.path().join("a.yaml"), "kind: server\nname: s1\nspec: { ports: [] }").unwrap();
+        std::fs::write(dir.path().join("a.yaml"), "kind: server\nname: s1\nspec: { ports: [] }")
+            .unwrap();
         std::fs::write(dir.path().join("README"), "x").unwrap();
         let keys: Vec<String> = read(&path).unwrap().keys().map(ToString::to_string).collect();
         assert_eq!(keys, ["node/edge1", "server/s1", "segment/alder/lan"]);

@@ -1,6 +1,7 @@
 //! The commands that ask a controller.
 //!
-//! What is printed and what is asked is decided by functions of values (`plan`, `manifest`, `show`); `client` asks.
+//! What is printed and what is asked is decided by functions of values (`plan`, `manifest`,
+//! `show`); `client` asks.
 
 mod client;
 mod commands;
@@ -15,10 +16,12 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 pub use self::client::Client;
-use self::client::Refusal;
-use self::manifest::WrongFile;
-use super::args::{Command, Connect, ContextArgs, ContextCommand, LeaseCommand, NodeArgs, NodeCommand};
-use super::{Output, exit};
+use self::{client::Refusal, manifest::WrongFile};
+use super::{
+    Output,
+    args::{Command, Connect, ContextArgs, ContextCommand, LeaseCommand, NodeArgs, NodeCommand},
+    exit,
+};
 
 /// Does a command.
 pub fn run(command: &Command, output: Output) -> anyhow::Result<ExitCode> {
@@ -33,8 +36,12 @@ async fn dispatch(command: &Command, output: Output) -> anyhow::Result<ExitCode>
         Command::Delete(args) => commands::delete(&client(&args.connect)?, args, output).await,
         Command::Apply(args) => commands::apply(|| client(&args.connect), args, output).await,
         Command::Diff(args) => commands::diff(|| client(&args.connect), args, output).await,
-        Command::Confirm(args) => commands::end(&client(&args.connect)?, args, "confirm", output).await,
-        Command::Rollback(args) => commands::end(&client(&args.connect)?, args, "rollback", output).await,
+        Command::Confirm(args) => {
+            commands::end(&client(&args.connect)?, args, "confirm", output).await
+        }
+        Command::Rollback(args) => {
+            commands::end(&client(&args.connect)?, args, "rollback", output).await
+        }
         Command::Attach(args) => commands::attach(&client(&args.connect)?, args, output).await,
         Command::Detach(args) => commands::detach(&client(&args.connect)?, args, output).await,
         Command::Events(args) => events::events(&client(&args.connect)?, args, output).await,

@@ -3,8 +3,10 @@
 use serde_json::Value;
 
 use super::plan::yaml;
-use crate::cli::tables::{Sheet, text};
-use crate::fabric::Kind;
+use crate::{
+    cli::tables::{Sheet, text},
+    fabric::Kind,
+};
 
 /// The columns of a kind's table: a title, and where in an object it is.
 const fn columns(kind: Kind) -> (&'static str, &'static [(&'static str, &'static str)]) {
@@ -150,7 +152,8 @@ pub fn describe(object: &Value) -> String {
     };
     section("Spec", &part("/spec"));
     let mut status = part("/status");
-    let conditions = status.as_object_mut().and_then(|map| map.remove("conditions")).unwrap_or_default();
+    let conditions =
+        status.as_object_mut().and_then(|map| map.remove("conditions")).unwrap_or_default();
     section("Status", &status);
     if let Some(conditions) = conditions.as_object().filter(|all| !all.is_empty()) {
         let mut sheet = Sheet::new("\nConditions", &["condition", "is", "since", "why"]);
@@ -186,11 +189,15 @@ mod tests {
         });
         let attached = json!({"kind":"attachment","name":"a/a1","status":{"encap":"untagged","counters":{"in_frames":7,"dropped":{"too-big":4},"macs":{"learned":3},"in_colours":{"red":{"frames":5}}}}});
         let counted = describe(&attached);
-        for part in ["counters:", "in_frames: 7", "too-big: 4", "learned: 3", "in_colours:", "frames: 5"] {
+        for part in
+            ["counters:", "in_frames: 7", "too-big: 4", "learned: 3", "in_colours:", "frames: 5"]
+        {
             assert!(counted.contains(part), "{counted}");
         }
         let text = describe(&object);
-        for part in ["segment a/lan", "mtu: 1500", "vni: 7", "Accepted", "yes", "it keeps every rule"] {
+        for part in
+            ["segment a/lan", "mtu: 1500", "vni: 7", "Accepted", "yes", "it keeps every rule"]
+        {
             assert!(text.contains(part), "{text}");
         }
     }

@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::audit::{CHECKPOINT_KEY, TREE_KEY, Tree, of_store, verify};
-use crate::store::{Batch, Snapshot, Write};
+use crate::{
+    audit::{CHECKPOINT_KEY, TREE_KEY, Tree, of_store, verify},
+    store::{Batch, Snapshot, Write},
+};
 
 /// A real store that makes a chain of commits when it is let.
 struct Gated {
@@ -17,7 +19,11 @@ struct Gated {
 
 impl Gated {
     fn new(store: &Arc<Embedded>) -> Arc<Self> {
-        Arc::new(Self { store: Arc::clone(store), lets: Semaphore::new(0), chains: AtomicUsize::new(0) })
+        Arc::new(Self {
+            store: Arc::clone(store),
+            lets: Semaphore::new(0),
+            chains: AtomicUsize::new(0),
+        })
     }
 
     /// Returns when so many chains have come to it.
@@ -51,7 +57,12 @@ impl Store for Gated {
         self.store.after(version).await
     }
 
-    async fn lead(&self, name: &str, holder: &str, time: Duration) -> Result<Option<Held>, StoreError> {
+    async fn lead(
+        &self,
+        name: &str,
+        holder: &str,
+        time: Duration,
+    ) -> Result<Option<Held>, StoreError> {
         self.store.lead(name, holder, time).await
     }
 
@@ -87,7 +98,8 @@ async fn what_was_planned_on_a_chain_that_is_not_made_is_planned_again() {
     let first = submit(&one, vec![operator("alder", 100)]);
     gated.has(1).await;
     // These rest on the first, and are planned before it is made.
-    let rest: Vec<_> = ["a", "b"].map(|name| submit(&one, vec![segment(&format!("alder/{name}"))])).into();
+    let rest: Vec<_> =
+        ["a", "b"].map(|name| submit(&one, vec![segment(&format!("alder/{name}"))])).into();
     tokio::task::yield_now().await;
     two.submit(request(vec![operator("birch", 200)])).await.unwrap();
     gated.lets.add_permits(100);
@@ -133,8 +145,10 @@ async fn all_that_comes_while_a_chain_is_made_is_the_next_one_and_signed_once() 
 
     // Who opens it then goes on behind the last entry.
     one.close().await;
-    let again =
-        Controller::open(Arc::clone(&store), Settings { audit: Some(signer.clone()), ..quiet("two") });
+    let again = Controller::open(
+        Arc::clone(&store),
+        Settings { audit: Some(signer.clone()), ..quiet("two") },
+    );
     again.await.unwrap().submit(request(vec![operator("last", 9000)])).await.unwrap();
     let snapshot = store.snapshot().await.unwrap();
     let tree: Tree = crate::audit::restore(

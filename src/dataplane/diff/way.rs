@@ -1,5 +1,6 @@
-//! What becomes of one table: a single walk through it as it is and as it should be says what is written on the way down to what the two have in
-//! common, and what on the way up from there. Nearly all of a large node stays, and costs no more than being walked past.
+//! What becomes of one table: a single walk through it as it is and as it should be says what is
+//! written on the way down to what the two have in common, and what on the way up from there.
+//! Nearly all of a large node stays, and costs no more than being walked past.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,8 +44,14 @@ impl<K: Ord + Copy, V: PartialEq + Copy> Way<K, V> {
     }
 
     /// What is in both stays as it was, where that `is_same`.
-    pub fn kept(old: &BTreeMap<K, V>, new: &BTreeMap<K, V>, mut is_same: impl FnMut(&V, &V) -> bool) -> Self {
-        Self::between(old, new, |_, old, new| new.is_some_and(|new| is_same(old, new)).then_some(*old))
+    pub fn kept(
+        old: &BTreeMap<K, V>,
+        new: &BTreeMap<K, V>,
+        mut is_same: impl FnMut(&V, &V) -> bool,
+    ) -> Self {
+        Self::between(old, new, |_, old, new| {
+            new.is_some_and(|new| is_same(old, new)).then_some(*old)
+        })
     }
 
     fn walk<'a>(
@@ -122,7 +129,8 @@ impl<K: Ord + Copy> Way<K, ()> {
 pub struct FloodLists(BTreeMap<FloodKey, Exit>);
 
 impl FloodLists {
-    /// A segment in between has those members that it has before and after, in one of the two lists if that is one of them.
+    /// A segment in between has those members that it has before and after, in one of the two lists
+    /// if that is one of them.
     pub fn between(
         &mut self,
         (old, before): (&Tables, &Segment),
@@ -145,8 +153,13 @@ impl FloodLists {
         segment
     }
 
-    /// What becomes of the places of lists. Those in `between` that are new to it are no step of a walk through what is there.
-    pub fn way(&self, old: &BTreeMap<FloodKey, Exit>, new: &BTreeMap<FloodKey, Exit>) -> Way<FloodKey, Exit> {
+    /// What becomes of the places of lists. Those in `between` that are new to it are no step of a
+    /// walk through what is there.
+    pub fn way(
+        &self,
+        old: &BTreeMap<FloodKey, Exit>,
+        new: &BTreeMap<FloodKey, Exit>,
+    ) -> Way<FloodKey, Exit> {
         let Self(between) = self;
         let mut way = Way::between(old, new, |key, exit, after| {
             between.get(key).or(after.filter(|after| *after == exit)).copied()

@@ -1,4 +1,5 @@
-//! Who has which address: the programs write what they hear, and the agent what it is told; it removes it, and keeps its own account of both.
+//! Who has which address: the programs write what they hear, and the agent what it is told; it
+//! removes it, and keeps its own account of both.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +23,10 @@ pub struct BindingWalk {
 
 impl Maps {
     /// Forgets who has which address, but for what was heard at these (segment uid, exit) pairs.
-    pub(super) fn purge_bindings(&mut self, exits: &BTreeSet<(u32, Exit)>) -> Result<(), DataplaneError> {
+    pub(super) fn purge_bindings(
+        &mut self,
+        exits: &BTreeSet<(u32, Exit)>,
+    ) -> Result<(), DataplaneError> {
         self.retain_bindings(|key, binding| exits.contains(&(key.segment, binding.exit))).map(drop)
     }
 
@@ -48,7 +52,9 @@ impl Maps {
         walk: &mut BindingWalk,
         mut keep: impl FnMut(&BindingKey, &Binding) -> bool,
     ) -> Result<bool, DataplaneError> {
-        let Some(part) = walk.reader.next(&self.bindings).named(map::BINDINGS)? else { return Ok(false) };
+        let Some(part) = walk.reader.next(&self.bindings).named(map::BINDINGS)? else {
+            return Ok(false);
+        };
         let gone = part.iter().filter(|(key, binding)| !keep(key, binding)).map(|(key, _)| key);
         walk.removed += self.take_bindings(gone)?;
         Ok(true)
@@ -70,14 +76,18 @@ impl Maps {
         Ok(removed.values().sum())
     }
 
-    /// So many more were removed. The programs take one account from the other, so that what the agent adds is one fewer that it has removed.
+    /// So many more were removed. The programs take one account from the other, so that what the
+    /// agent adds is one fewer that it has removed.
     fn count_removed(&mut self, segment: u32, more: u64) -> Result<(), DataplaneError> {
         let Ok(before) = self.binding_removed.get(&segment, 0) else { return Ok(()) };
-        self.binding_removed.insert(segment, before.wrapping_add(more), 0).named(map::BINDING_REMOVED)
+        self.binding_removed
+            .insert(segment, before.wrapping_add(more), 0)
+            .named(map::BINDING_REMOVED)
     }
 
-    /// Says whose an IP address is, as if it had been heard, where nothing is known of it or what is known may be replaced. One too many for its segment, or
-    /// for the map, is left out, as if it had been heard. Returns whether something else is known and stays.
+    /// Says whose an IP address is, as if it had been heard, where nothing is known of it or what
+    /// is known may be replaced. One too many for its segment, or for the map, is left out, as
+    /// if it had been heard. Returns whether something else is known and stays.
     ///
     /// # Errors
     /// A map can't be read or written.
@@ -98,7 +108,8 @@ impl Maps {
         Ok(false)
     }
 
-    /// Counted before it is done, and taken back if it fails, as the programs do: so the share is never exceeded, whoever is at it meanwhile.
+    /// Counted before it is done, and taken back if it fails, as the programs do: so the share is
+    /// never exceeded, whoever is at it meanwhile.
     fn bind_first(&mut self, key: &BindingKey, binding: &Binding) -> Result<(), DataplaneError> {
         let uid = key.segment;
         let limit = match self.segments.get(&uid, 0) {
@@ -113,7 +124,8 @@ impl Maps {
         done.map(drop)
     }
 
-    /// Whether it was written, of a segment that may have `limit` of them, this one among those that are counted.
+    /// Whether it was written, of a segment that may have `limit` of them, this one among those
+    /// that are counted.
     fn bind_within(
         &mut self,
         limit: u64,
@@ -123,7 +135,8 @@ impl Maps {
         let Some((FdbUse { learned, .. }, removed)) = self.binding_use(key.segment)? else {
             return Ok(false);
         };
-        Ok(learned.wrapping_sub(removed) <= limit && put(&mut self.bindings, key, binding, BPF_NOEXIST)?)
+        Ok(learned.wrapping_sub(removed) <= limit
+            && put(&mut self.bindings, key, binding, BPF_NOEXIST)?)
     }
 
     /// Forgets whose an IP address is, if it is still so.
@@ -150,7 +163,8 @@ impl Maps {
         batch::entries(&self.bindings).named(map::BINDINGS)
     }
 
-    /// What was heard in a segment, and what was removed of it; none where there is no such segment, or no longer.
+    /// What was heard in a segment, and what was removed of it; none where there is no such
+    /// segment, or no longer.
     ///
     /// # Errors
     /// The map can't be read.
@@ -169,7 +183,9 @@ fn put(
 ) -> Result<bool, DataplaneError> {
     match map.insert(key, binding, flags) {
         Ok(()) => Ok(true),
-        Err(MapError::SyscallError(error)) if error.io_error.raw_os_error().is_some_and(is_refusal) => {
+        Err(MapError::SyscallError(error))
+            if error.io_error.raw_os_error().is_some_and(is_refusal) =>
+        {
             Ok(false)
         }
         Err(error) => Err(error).named(map::BINDINGS),

@@ -22,7 +22,8 @@ impl Maps {
         ids: impl IntoIterator<Item = u32>,
     ) -> Result<(), DataplaneError> {
         let scope = scope as u32;
-        batch::delete(&mut self.drops, ids.into_iter().map(|id| DropKey { scope, id })).named(map::DROPS)
+        batch::delete(&mut self.drops, ids.into_iter().map(|id| DropKey { scope, id }))
+            .named(map::DROPS)
     }
 
     /// Counters of an attachment, of all CPUs together.
@@ -65,7 +66,8 @@ impl Maps {
     pub fn drops(&self) -> Result<Vec<(DropKey, DropReason, u64)>, DataplaneError> {
         let mut drops = Vec::new();
         for (key, Drops(counts)) in batch::entries(&self.drops).named(map::DROPS)? {
-            let counts = DropReason::ALL.iter().map(|reason| (key, *reason, counts[*reason as usize]));
+            let counts =
+                DropReason::ALL.iter().map(|reason| (key, *reason, counts[*reason as usize]));
             drops.extend(counts.filter(|(_, _, frames)| *frames > 0));
         }
         Ok(drops)
@@ -85,9 +87,10 @@ impl Maps {
     /// The map can't be read.
     pub fn answers(&self, id: u32) -> Result<Answers, DataplaneError> {
         let values = self.answers.get(&id, 0).named(map::ANSWERS)?;
-        Ok(values
-            .iter()
-            .fold(Answers::default(), |sum, one| Answers { arp: sum.arp + one.arp, nd: sum.nd + one.nd }))
+        Ok(values.iter().fold(Answers::default(), |sum, one| Answers {
+            arp: sum.arp + one.arp,
+            nd: sum.nd + one.nd,
+        }))
     }
 }
 

@@ -1,5 +1,5 @@
-//! The FDB and what guards say of it, over the maps of [`Maps`]: entries are learned by the programs and removed by the agent, and each keeps
-//! its own account of it.
+//! The FDB and what guards say of it, over the maps of [`Maps`]: entries are learned by the
+//! programs and removed by the agent, and each keeps its own account of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,8 +29,12 @@ pub struct FdbWalk {
 }
 
 impl Maps {
-    /// Removes what was learned of all but these (segment uid, exit) pairs, and what was decided by it.
-    pub(super) fn purge_fdb(&mut self, exits: &BTreeSet<(u32, Exit)>) -> Result<(), DataplaneError> {
+    /// Removes what was learned of all but these (segment uid, exit) pairs, and what was decided by
+    /// it.
+    pub(super) fn purge_fdb(
+        &mut self,
+        exits: &BTreeSet<(u32, Exit)>,
+    ) -> Result<(), DataplaneError> {
         self.retain_fdb(|key, entry| exits.contains(&(key.segment, entry.exit)))?;
         self.forget();
         Ok(())
@@ -78,8 +82,8 @@ impl Maps {
         Ok(true)
     }
 
-    /// Takes entries out, and counts each where it was at that moment; returns how many there were. What is counted late is only given out
-    /// again late.
+    /// Takes entries out, and counts each where it was at that moment; returns how many there were.
+    /// What is counted late is only given out again late.
     pub(super) fn take_learned(&mut self, keys: &[FdbKey]) -> Result<u64, DataplaneError> {
         let (mut segments, mut attachments) = (BTreeMap::new(), BTreeMap::new());
         let mut taken = 0;
@@ -102,7 +106,9 @@ impl Maps {
         }
         for (segment, count) in segments {
             if let Ok(removed) = self.fdb_removed.get(&segment, 0) {
-                self.fdb_removed.insert(segment, removed.wrapping_add(count), 0).named(map::FDB_REMOVED)?;
+                self.fdb_removed
+                    .insert(segment, removed.wrapping_add(count), 0)
+                    .named(map::FDB_REMOVED)?;
             }
         }
         for (id, count) in attachments {
@@ -126,10 +132,15 @@ impl Maps {
     ///
     /// # Errors
     /// A map can't be read or written.
-    pub fn forget_exits(&mut self, uid: u32, exits: &BTreeSet<Exit>) -> Result<u64, DataplaneError> {
-        let walk = self.retain_fdb(|key, entry| key.segment != uid || !exits.contains(&entry.exit))?;
-        let heard =
-            self.retain_bindings(|key, binding| key.segment != uid || !exits.contains(&binding.exit))?;
+    pub fn forget_exits(
+        &mut self,
+        uid: u32,
+        exits: &BTreeSet<Exit>,
+    ) -> Result<u64, DataplaneError> {
+        let walk =
+            self.retain_fdb(|key, entry| key.segment != uid || !exits.contains(&entry.exit))?;
+        let heard = self
+            .retain_bindings(|key, binding| key.segment != uid || !exits.contains(&binding.exit))?;
         self.forget();
         Ok(walk.removed + heard)
     }
@@ -143,8 +154,9 @@ impl Maps {
         Ok(uses.into_iter().map(|(id, MacUse { held, .. })| (id, held)).collect())
     }
 
-    /// Puts the accounts right of attachments that nothing was learned at since `before` was read, which was before `walk`. An entry
-    /// that moves in the very moment in which it is removed is counted twice, and would be missed for ever.
+    /// Puts the accounts right of attachments that nothing was learned at since `before` was read,
+    /// which was before `walk`. An entry that moves in the very moment in which it is removed
+    /// is counted twice, and would be missed for ever.
     ///
     /// # Errors
     /// A map can't be read or written.
@@ -174,13 +186,16 @@ impl Maps {
         ))
     }
 
-    /// How many addresses were learned at each attachment and are there, and how many frames' were not, as far as it is not nothing.
+    /// How many addresses were learned at each attachment and are there, and how many frames' were
+    /// not, as far as it is not nothing.
     ///
     /// # Errors
     /// A map can't be read.
     pub fn mac_accounts(&self) -> Result<BTreeMap<u32, (u64, u64)>, DataplaneError> {
-        // What was removed is read first: what is removed in between is still counted as there, and nothing as fewer than none.
-        let removed: BTreeMap<u32, u64> = used(&self.mac_removed, map::MAC_REMOVED, |_, count| *count != 0)?;
+        // What was removed is read first: what is removed in between is still counted as there, and
+        // nothing as fewer than none.
+        let removed: BTreeMap<u32, u64> =
+            used(&self.mac_removed, map::MAC_REMOVED, |_, count| *count != 0)?;
         let is_used = |_: &u32, used: &MacUse| *used != MacUse::default();
         let uses: Vec<_> = used(&self.mac_use, map::MAC_USE, is_used)?;
         let account = |(id, MacUse { held, refused }): (u32, MacUse)| {
@@ -206,7 +221,8 @@ impl Maps {
         batch::entries(&self.fdb).named(map::FDB)
     }
 
-    /// What the programs learned for a segment, and what was removed of it; none where there is no such segment, or no longer.
+    /// What the programs learned for a segment, and what was removed of it; none where there is no
+    /// such segment, or no longer.
     ///
     /// # Errors
     /// The map can't be read.
@@ -220,12 +236,18 @@ impl Maps {
         Ok(keys.into_iter().map(|key| (key.prefix_len(), key.data())).collect())
     }
 
-    pub(super) fn add_prefixes(&mut self, prefixes: &[(u32, PrefixKey)]) -> Result<(), DataplaneError> {
+    pub(super) fn add_prefixes(
+        &mut self,
+        prefixes: &[(u32, PrefixKey)],
+    ) -> Result<(), DataplaneError> {
         let keys = prefixes.iter().map(|(length, key)| (Key::new(*length, *key), 0));
         batch::update(&mut self.prefixes, keys).named(map::PREFIXES)
     }
 
-    pub(super) fn remove_prefixes(&mut self, prefixes: &[(u32, PrefixKey)]) -> Result<(), DataplaneError> {
+    pub(super) fn remove_prefixes(
+        &mut self,
+        prefixes: &[(u32, PrefixKey)],
+    ) -> Result<(), DataplaneError> {
         let keys = prefixes.iter().map(|(length, key)| Key::new(*length, *key));
         batch::delete(&mut self.prefixes, keys).named(map::PREFIXES)
     }

@@ -1,4 +1,5 @@
-//! The configured addresses: in `MACS`, which says what is configured, and in the FDB, which the programs read.
+//! The configured addresses: in `MACS`, which says what is configured, and in the FDB, which the
+//! programs read.
 
 use std::{collections::BTreeSet, panic::resume_unwind, thread};
 
@@ -11,20 +12,22 @@ use crate::dataplane::DataplaneError;
 const MANY: usize = 10_000;
 
 impl Maps {
-    /// Configures addresses for attachments. In a `fresh` segment nobody has learned anything yet, so all are written at once; elsewhere the
-    /// programs may have learned an address, or do so just now, and it is taken from their accounts.
+    /// Configures addresses for attachments. In a `fresh` segment nobody has learned anything yet,
+    /// so all are written at once; elsewhere the programs may have learned an address, or do so
+    /// just now, and it is taken from their accounts.
     pub(super) fn set_macs(
         &mut self,
         macs: &[(FdbKey, Exit)],
         fresh: &BTreeSet<u32>,
     ) -> Result<(), DataplaneError> {
-        let (new, others): (Vec<_>, Vec<_>) = macs.iter().partition(|(key, _)| fresh.contains(&key.segment));
+        let (new, others): (Vec<_>, Vec<_>) =
+            macs.iter().partition(|(key, _)| fresh.contains(&key.segment));
         self.set_new_macs(&new)?;
         others.into_iter().try_for_each(|(key, exit)| self.set_mac(key, exit))
     }
 
-    /// Most of the time goes into the kernel's memory for each entry, so two CPUs are twice as fast. What an agent that is killed leaves in
-    /// only one of the maps, the next one mends.
+    /// Most of the time goes into the kernel's memory for each entry, so two CPUs are twice as
+    /// fast. What an agent that is killed leaves in only one of the maps, the next one mends.
     fn set_new_macs(&mut self, macs: &[(FdbKey, Exit)]) -> Result<(), DataplaneError> {
         let entry = |(key, exit): &(FdbKey, Exit)| (*key, FdbEntry::configured(*exit));
         let (listed, fdb) = (&mut self.macs, &mut self.fdb);
@@ -56,8 +59,9 @@ impl Maps {
         batch::delete(&mut self.macs, macs.iter().copied()).named(map::MACS)
     }
 
-    /// Makes the two maps agree again where an agent was killed between writing the one and the other: what only one of them has is in
-    /// neither after this, and so configured anew by whoever wants it.
+    /// Makes the two maps agree again where an agent was killed between writing the one and the
+    /// other: what only one of them has is in neither after this, and so configured anew by
+    /// whoever wants it.
     ///
     /// # Errors
     /// A map can't be read or written.
@@ -66,7 +70,9 @@ impl Maps {
         let mut there = BTreeSet::new();
         let mut reader = batch::Reader::default();
         while let Some(part) = reader.next(&self.fdb).named(map::FDB)? {
-            there.extend(part.iter().filter(|(_, entry)| entry.is_configured()).map(|(key, _)| *key));
+            there.extend(
+                part.iter().filter(|(_, entry)| entry.is_configured()).map(|(key, _)| *key),
+            );
         }
         batch::delete(&mut self.fdb, there.difference(&listed).copied()).named(map::FDB)?;
         batch::delete(&mut self.macs, listed.difference(&there).copied()).named(map::MACS)

@@ -1,4 +1,5 @@
-//! What the proof asks of the maps beyond their tables: free slots, devices that lead elsewhere, accounts and buckets; and how each is put right.
+//! What the proof asks of the maps beyond their tables: free slots, devices that lead elsewhere,
+//! accounts and buckets; and how each is put right.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,8 +8,8 @@ use aya::{
     maps::{Array, MapData},
 };
 use sillon_abi::{
-    Attachment, DropKey, Exit, FdbUse, MacUse, Meters, PORT_SLOTS, PathEntry, PortEntry, Rates, RemoteEntry,
-    ScopeKind, map,
+    Attachment, DropKey, Exit, FdbUse, MacUse, Meters, PORT_SLOTS, PathEntry, PortEntry, Rates,
+    RemoteEntry, ScopeKind, map,
 };
 
 use super::{Maps, Named, batch, gone};
@@ -77,7 +78,8 @@ fn leftovers<V: Pod + PartialEq>(
 }
 
 impl Maps {
-    /// The slots of arrays that nobody has, and that are not empty. Where they are empty, who holds an old id finds nothing.
+    /// The slots of arrays that nobody has, and that are not empty. Where they are empty, who holds
+    /// an old id finds nothing.
     ///
     /// # Errors
     /// A map can't be read.
@@ -86,9 +88,10 @@ impl Maps {
         attachments: &BTreeMap<u32, Attachment>,
     ) -> Result<Vec<Leftover>, DataplaneError> {
         let records = self.records()?;
-        let mut left = leftovers(&self.attachments, map::ATTACHMENTS, Attachment::default(), |id, it| {
-            id != 0 && it.segment != 0
-        })?;
+        let mut left =
+            leftovers(&self.attachments, map::ATTACHMENTS, Attachment::default(), |id, it| {
+                id != 0 && it.segment != 0
+            })?;
         left.extend(leftovers(&self.remotes, map::REMOTES, RemoteEntry::default(), |id, it| {
             id != 0 && it.addr != sillon_abi::Addr::default()
         })?);
@@ -101,8 +104,9 @@ impl Maps {
         left.extend(leftovers(&self.meters, map::METERS, Meters::default(), |id, _| {
             attachments.contains_key(&id)
         })?);
-        // Of the ports' slots, there is one for each number that a device may have. Programs of ours read those of devices with links alone,
-        // and whoever makes a link writes the slot first.
+        // Of the ports' slots, there is one for each number that a device may have. Programs of
+        // ours read those of devices with links alone, and whoever makes a link writes the
+        // slot first.
         for ifindex in records.keys().copied().chain([0]).filter(|ifindex| *ifindex < PORT_SLOTS) {
             let port = self.ports.get(&ifindex, 0).named(map::PORTS)?;
             if port != PortEntry::default() && (port.role == 0 || ifindex == 0) {
@@ -131,7 +135,8 @@ impl Maps {
         Ok(())
     }
 
-    /// The devices under whose number XDP finds another one, or a program that has its say about what leaves there.
+    /// The devices under whose number XDP finds another one, or a program that has its say about
+    /// what leaves there.
     ///
     /// # Errors
     /// The map can't be read.
@@ -164,20 +169,26 @@ impl Maps {
     ///
     /// # Errors
     /// A map can't be read.
-    pub fn accounts(&self, attachments: &BTreeMap<u32, Attachment>) -> Result<Accounts, DataplaneError> {
+    pub fn accounts(
+        &self,
+        attachments: &BTreeMap<u32, Attachment>,
+    ) -> Result<Accounts, DataplaneError> {
         let mut accounts = Accounts::new();
-        let mut add = |account: fn(u32) -> Account, used: Vec<(u32, FdbUse)>, removed: Vec<(u32, u64)>| {
-            let used: BTreeMap<u32, FdbUse> = used.into_iter().collect();
-            let removed: BTreeMap<u32, u64> = removed.into_iter().collect();
-            for uid in used.keys().chain(removed.keys()) {
-                let balance = match (used.get(uid), removed.get(uid)) {
-                    (Some(used), Some(removed)) => Balance { held: used.learned, removed: *removed },
-                    // Half an account counts nothing; no segment has as many.
-                    _ => Balance { held: u64::MAX, removed: 0 },
-                };
-                accounts.insert(account(*uid), balance);
-            }
-        };
+        let mut add =
+            |account: fn(u32) -> Account, used: Vec<(u32, FdbUse)>, removed: Vec<(u32, u64)>| {
+                let used: BTreeMap<u32, FdbUse> = used.into_iter().collect();
+                let removed: BTreeMap<u32, u64> = removed.into_iter().collect();
+                for uid in used.keys().chain(removed.keys()) {
+                    let balance = match (used.get(uid), removed.get(uid)) {
+                        (Some(used), Some(removed)) => {
+                            Balance { held: used.learned, removed: *removed }
+                        }
+                        // Half an account counts nothing; no segment has as many.
+                        _ => Balance { held: u64::MAX, removed: 0 },
+                    };
+                    accounts.insert(account(*uid), balance);
+                }
+            };
         add(
             Account::Fdb,
             super::all(&self.fdb_use, map::FDB_USE)?,
@@ -189,7 +200,8 @@ impl Maps {
             super::all(&self.binding_removed, map::BINDING_REMOVED)?,
         );
         let is_there = |id: &u32| attachments.contains_key(id);
-        let held: Vec<(u32, MacUse)> = super::used(&self.mac_use, map::MAC_USE, |id, _| is_there(id))?;
+        let held: Vec<(u32, MacUse)> =
+            super::used(&self.mac_use, map::MAC_USE, |id, _| is_there(id))?;
         let removed: BTreeMap<u32, u64> =
             super::used(&self.mac_removed, map::MAC_REMOVED, |id, _| is_there(id))?;
         accounts.extend(held.into_iter().map(|(id, MacUse { held, .. })| {
@@ -199,11 +211,17 @@ impl Maps {
         Ok(accounts)
     }
 
-    /// Lets an account say that there are `there`, if the programs have counted nothing since it was read.
+    /// Lets an account say that there are `there`, if the programs have counted nothing since it
+    /// was read.
     ///
     /// # Errors
     /// A map can't be read or written.
-    pub fn settle(&mut self, account: Account, was: Balance, there: u64) -> Result<(), DataplaneError> {
+    pub fn settle(
+        &mut self,
+        account: Account,
+        was: Balance,
+        there: u64,
+    ) -> Result<(), DataplaneError> {
         let removed = was.held.wrapping_sub(there);
         match account {
             Account::Fdb(uid) => match self.fdb_use(uid)? {
@@ -282,7 +300,8 @@ impl Maps {
         self.meters.set(id, Meters::default(), 0).named(map::METERS)
     }
 
-    /// Removes learned addresses and bindings whatever their accounts say; these are settled by who looks again.
+    /// Removes learned addresses and bindings whatever their accounts say; these are settled by who
+    /// looks again.
     ///
     /// # Errors
     /// A map can't be read or written.

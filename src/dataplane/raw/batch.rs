@@ -1,10 +1,11 @@
-//! bpf(2) on many entries of a map at once, for which aya has no calls: one call for some thousand entries, where it makes one or two for
-//! each.
+//! bpf(2) on many entries of a map at once, for which aya has no calls: one call for some thousand
+//! entries, where it makes one or two for each.
 //!
-//! The kernel may stop anywhere in a batch, and says how far it came; what it had done by then stays done. So each of these goes on from
-//! there, skips what is only missing, and gives up at the first entry that is really refused, with those before it done: as if there had
-//! been a call for each. A hash is read bucket by bucket, each under its lock: an entry that stays is read once, whoever writes meanwhile;
-//! one that comes or goes may be read or not.
+//! The kernel may stop anywhere in a batch, and says how far it came; what it had done by then
+//! stays done. So each of these goes on from there, skips what is only missing, and gives up at the
+//! first entry that is really refused, with those before it done: as if there had been a call for
+//! each. A hash is read bucket by bucket, each under its lock: an entry that stays is read once,
+//! whoever writes meanwhile; one that comes or goes may be read or not.
 #![allow(unsafe_code)]
 
 use std::{
@@ -25,7 +26,8 @@ const BPF_MAP_LOOKUP_BATCH: c_int = 24;
 const BPF_MAP_UPDATE_BATCH: c_int = 26;
 const BPF_MAP_DELETE_BATCH: c_int = 27;
 
-/// Entries of one call: enough that the call itself costs nothing, and so few that their bytes stay in the cache.
+/// Entries of one call: enough that the call itself costs nothing, and so few that their bytes stay
+/// in the cache.
 const BATCH: usize = 4096;
 /// So often in a row the kernel may ask to be called again before that is a failure.
 const PATIENCE: u32 = 64;
@@ -45,8 +47,8 @@ struct Attr {
     flags: u64,
 }
 
-/// A map that the kernel has commands on many entries for (not so device maps). Aya has held the sizes of its keys and values against the
-/// kernel's when it was opened.
+/// A map that the kernel has commands on many entries for (not so device maps). Aya has held the
+/// sizes of its keys and values against the kernel's when it was opened.
 pub trait Batched {
     /// Its keys.
     type Key: Pod;
@@ -95,7 +97,8 @@ enum Missing {
     IsSkipped,
 }
 
-/// Lets `call` do `count` things, from the one it is told on; it returns how many it did, and what stopped it.
+/// Lets `call` do `count` things, from the one it is told on; it returns how many it did, and what
+/// stopped it.
 fn go_on(
     count: usize,
     missing: Missing,
@@ -108,7 +111,9 @@ fn go_on(
         match result {
             Ok(()) if more == left => return Ok(()),
             Ok(()) => {
-                return Err(io::Error::other(format!("the kernel did {more} of {left} without a reason")));
+                return Err(io::Error::other(format!(
+                    "the kernel did {more} of {left} without a reason"
+                )));
             }
             // A call that is refused before it begins leaves the count as it was.
             Err(error) => {
@@ -129,10 +134,12 @@ fn go_on(
     Ok(())
 }
 
-/// One command on keys and, if there are some, values, `size` bytes each; returns how many the kernel did.
+/// One command on keys and, if there are some, values, `size` bytes each; returns how many the
+/// kernel did.
 ///
 /// # Safety
-/// `map`'s keys must be `K`, and `values`, if not null, point to as many values of the map as there are keys.
+/// `map`'s keys must be `K`, and `values`, if not null, point to as many values of the map as there
+/// are keys.
 unsafe fn change<K: Pod>(
     command: c_int,
     map: BorrowedFd<'_>,
@@ -149,7 +156,8 @@ unsafe fn change<K: Pod>(
         elem_flags: 0,
         flags: 0,
     };
-    // SAFETY: the kernel reads `count` keys and values, which live until the call is over, as the caller promises.
+    // SAFETY: the kernel reads `count` keys and values, which live until the call is over, as the
+    // caller promises.
     let result = unsafe { bpf(command, &mut attr) };
     (attr.count as usize, result.map(drop))
 }
@@ -170,7 +178,14 @@ pub fn update<M: Batched>(
         }
         go_on(keys.len(), Missing::IsRefused, |from| {
             // SAFETY: keys and values are the map's, and there are as many of each.
-            unsafe { change(BPF_MAP_UPDATE_BATCH, map.fd(), &keys[from..], values[from..].as_ptr().cast()) }
+            unsafe {
+                change(
+                    BPF_MAP_UPDATE_BATCH,
+                    map.fd(),
+                    &keys[from..],
+                    values[from..].as_ptr().cast(),
+                )
+            }
         })?;
     }
 }
@@ -204,14 +219,16 @@ pub fn zero<V: Pod>(map: &mut PerCpuArray<MapData, V>, ids: &[u32]) -> io::Resul
     for ids in ids.chunks(BATCH) {
         go_on(ids.len(), Missing::IsRefused, |from| {
             let values = zeros[from * size..].as_ptr();
-            // SAFETY: there are as many values as ids, and each is as large as the kernel takes it for.
+            // SAFETY: there are as many values as ids, and each is as large as the kernel takes it
+            // for.
             unsafe { change(BPF_MAP_UPDATE_BATCH, map.map().fd().as_fd(), &ids[from..], values) }
         })?;
     }
     Ok(())
 }
 
-/// Where the next batch begins, in the kernel's own terms: a bucket of a hash, or the last key that was read. No key is larger.
+/// Where the next batch begins, in the kernel's own terms: a bucket of a hash, or the last key that
+/// was read. No key is larger.
 type Place = [u64; 4];
 
 /// Reads a map part by part, with pauses in which others may write to it.
@@ -279,9 +296,11 @@ impl Reader {
             elem_flags: 0,
             flags: 0,
         };
-        // SAFETY: there is room for `count` keys and values of the map's sizes, and for a key at both places.
+        // SAFETY: there is room for `count` keys and values of the map's sizes, and for a key at
+        // both places.
         let result = unsafe { bpf(BPF_MAP_LOOKUP_BATCH, &mut attr) }.map(drop);
-        // Only what comes to its end may have filled all there is room for: else the count is the one that was asked for.
+        // Only what comes to its end may have filled all there is room for: else the count is the
+        // one that was asked for.
         let is_counted = match &result {
             Ok(()) => true,
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
@@ -309,7 +328,8 @@ pub fn entries<M: Batched>(map: &M) -> io::Result<Entries<M>> {
     entries_that(map, |_| true)
 }
 
-/// The entries that are `wanted`. Of an array, which has as many as its node may ever use, that may be few: no more are held than a part.
+/// The entries that are `wanted`. Of an array, which has as many as its node may ever use, that may
+/// be few: no more are held than a part.
 ///
 /// # Errors
 /// The kernel refuses.

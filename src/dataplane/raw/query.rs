@@ -1,5 +1,6 @@
-//! Which programs stand on a hook of tcx, in their order, and what a program is, by its id. Aya asks for the first by the interface's name, which may be another
-//! device's by then, and for the second goes through all programs of the machine.
+//! Which programs stand on a hook of tcx, in their order, and what a program is, by its id. Aya
+//! asks for the first by the interface's name, which may be another device's by then, and for the
+//! second goes through all programs of the machine.
 
 use std::{
     ffi::c_int,
@@ -93,7 +94,8 @@ pub fn program(id: u32) -> io::Result<Option<Program>> {
     let mut info = Info { maps: MAPS as u32, map_ids: ids.as_mut_ptr() as u64, ..Info::default() };
     let len = size_of::<Info>() as u32;
     let mut attr = InfoByFd { fd: fd.as_raw_fd(), len, info: (&raw mut info) as u64 };
-    // SAFETY: the kernel writes no more than `len` bytes of `info`, and no more ids than it says there is room for; both live until the call is over.
+    // SAFETY: the kernel writes no more than `len` bytes of `info`, and no more ids than it says
+    // there is room for; both live until the call is over.
     unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr) }?;
     ids.truncate(info.maps as usize);
     let end = info.name.iter().position(|byte| *byte == 0).unwrap_or(info.name.len());
@@ -120,11 +122,14 @@ pub fn programs(ifindex: u32, attach_type: u32) -> io::Result<Vec<u32>> {
         link_flags: 0,
         revision: 0,
     };
-    // SAFETY: `query` is what this command reads and writes, and there is room for as many ids as it says until the call is over.
+    // SAFETY: `query` is what this command reads and writes, and there is room for as many ids as
+    // it says until the call is over.
     match unsafe { bpf(BPF_PROG_QUERY, &mut query) } {
         Ok(_) => Ok(ids.into_iter().take(query.count as usize).collect()),
         // Nothing was ever there; or the device is gone.
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => Ok(Vec::new()),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => {
+            Ok(Vec::new())
+        }
         Err(error) => Err(error),
     }
 }

@@ -1,5 +1,5 @@
-//! Bytes that are kept in the kernel, pinned like the maps: an array that is frozen once it is written, so that they can be replaced as
-//! a whole and not changed.
+//! Bytes that are kept in the kernel, pinned like the maps: an array that is frozen once it is
+//! written, so that they can be replaced as a whole and not changed.
 
 use std::{
     ffi::{CString, c_int},

@@ -1,7 +1,10 @@
-//! The bindings' part of [`super::verify`]: who answers for an address is of the address's segment, and may have it.
+//! The bindings' part of [`super::verify`]: who answers for an address is of the address's segment,
+//! and may have it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use sillon_abi::{Addr, Binding, BindingKey, Claim, Exit, Guards, PrefixKey, Service};
 
@@ -37,7 +40,8 @@ impl Verifier<'_> {
             let has = counts.get(uid).copied().unwrap_or(0);
             if has > segment.fdb_limit {
                 let name = self.names().segment(*uid);
-                let what = format!("{name} has {has} bindings, more than its {}", segment.fdb_limit);
+                let what =
+                    format!("{name} has {has} bindings, more than its {}", segment.fdb_limit);
                 self.violation(HEARD, what, &[*uid]);
             }
         }
@@ -56,19 +60,30 @@ impl Verifier<'_> {
         }
         if binding.segment != uid {
             let other = self.names().segment(binding.segment);
-            self.violation(of, format!("{whose} has the entry of {other}"), &[uid, binding.segment]);
+            self.violation(
+                of,
+                format!("{whose} has the entry of {other}"),
+                &[uid, binding.segment],
+            );
         }
         let known_flags = Claim::ROUTER | Claim::OVERRIDE | Claim::LEAF;
         if binding.claim.flags & !known_flags != 0 || key.pad != 0 || self.is_ahead(binding.seen) {
-            let what =
-                format!("{whose} is kept as nobody writes it, or was heard in the future: {binding:?}");
+            let what = format!(
+                "{whose} is kept as nobody writes it, or was heard in the future: {binding:?}"
+            );
             self.violation(of, what, &[uid]);
         }
         if mac.is_group() || mac.is_zero() {
-            self.violation(of, format!("{whose} is at {mac}, which is no station's address"), &[uid]);
+            self.violation(
+                of,
+                format!("{whose} is at {mac}, which is no station's address"),
+                &[uid],
+            );
         }
         self.expect_own(of, &whose, binding.exit, uid);
-        if self.belongs(binding.exit, uid).is_ok() && !known.claimants.contains(&(uid, binding.exit)) {
+        if self.belongs(binding.exit, uid).is_ok()
+            && !known.claimants.contains(&(uid, binding.exit))
+        {
             self.violation(of, format!("{whose} is in a segment that answers nothing"), &[uid]);
         }
         if !known.may_have(binding.exit, key.addr) {
@@ -77,11 +92,16 @@ impl Verifier<'_> {
         }
     }
 
-    /// A configured one is an attachment's, and a leaf's if that is a leaf: elsewhere, only the flag says it.
+    /// A configured one is an attachment's, and a leaf's if that is a leaf: elsewhere, only the
+    /// flag says it.
     fn configured(&mut self, key: &BindingKey, binding: &Binding) {
         let whose = self.whose(key);
         if binding.exit.is_remote() {
-            self.violation(CONFIGURED, format!("{whose} is configured for a remote"), &[key.segment]);
+            self.violation(
+                CONFIGURED,
+                format!("{whose} is configured for a remote"),
+                &[key.segment],
+            );
             return;
         }
         let Some(attachment) = self.tables.attachments.get(&binding.exit.id()) else { return };
@@ -89,8 +109,11 @@ impl Verifier<'_> {
         if is_leafs != is_leaf {
             let word = |leaf| if leaf { "a leaf" } else { "no leaf" };
             let name = self.names().exit(binding.exit);
-            let what =
-                format!("{whose} is kept as that of {}, and {name} is {}", word(is_leafs), word(is_leaf));
+            let what = format!(
+                "{whose} is kept as that of {}, and {name} is {}",
+                word(is_leafs),
+                word(is_leaf)
+            );
             self.violation(CONFIGURED, what, &[key.segment]);
         }
     }
@@ -105,8 +128,10 @@ impl Verifier<'_> {
             let hears = guards & Guards::SUPPRESS != 0;
             let is_line = service == Service::Line as u8;
             if hears && is_line || *segments.entry(uid).or_insert(hears) != hears {
-                let what =
-                    format!("the points of {} do not agree on what is answered", self.names().segment(uid));
+                let what = format!(
+                    "the points of {} do not agree on what is answered",
+                    self.names().segment(uid)
+                );
                 self.violation("guards", what, &[uid]);
             }
         }

@@ -1,5 +1,7 @@
-//! Whether the tables are what the configuration makes of the node's devices: all of it, value by value, by the same [`compile`] that made them. What `compile` takes from
-//! what is there (ids, uids, lists) has no other source than the maps; that these are consistent is what the other checks ask.
+//! Whether the tables are what the configuration makes of the node's devices: all of it, value by
+//! value, by the same [`compile`] that made them. What `compile` takes from what is there (ids,
+//! uids, lists) has no other source than the maps; that these are consistent is what the other
+//! checks ask.
 
 use std::{collections::BTreeMap, fmt::Debug};
 
@@ -35,7 +37,9 @@ impl Verifier<'_> {
         for Misled { map: name, ifindex, leads_to } in &self.live.misled {
             let (port, to) = (self.names().port(*ifindex), self.names().port(*leads_to));
             let what = match leads_to == ifindex {
-                true => format!("a program of another hand has its say about what is sent to {port}"),
+                true => {
+                    format!("a program of another hand has its say about what is sent to {port}")
+                }
                 false => format!("what is sent to {port} goes to {to}"),
             };
             self.violation(if *name == map::DEVICES { "devices" } else { "tc devices" }, what, &[]);
@@ -57,7 +61,11 @@ impl Verifier<'_> {
         match compile(&kept.config, &reference.devices, self.tables, &sizes) {
             Ok(wanted) => self.compare(&wanted),
             Err(error) => {
-                self.violation("configuration", format!("it can't be what was applied: {error}"), &[]);
+                self.violation(
+                    "configuration",
+                    format!("it can't be what was applied: {error}"),
+                    &[],
+                );
             }
         }
         self.records(reference, kept.mode);
@@ -74,7 +82,10 @@ impl Verifier<'_> {
         self.table("classes", &is.classes, &wanted.classes, |class| (names.class(*class), vec![]));
         let segment_of = |id: &u32| {
             let one = is.attachments.get(id).or_else(|| wanted.attachments.get(id));
-            one.map_or_else(|| (format!("#{id}"), vec![]), |one| (names.class(one.class), vec![one.segment]))
+            one.map_or_else(
+                || (format!("#{id}"), vec![]),
+                |one| (names.class(one.class), vec![one.segment]),
+            )
         };
         self.table("attachments", &is.attachments, &wanted.attachments, segment_of);
         self.table("rates", &is.rates, &wanted.rates, segment_of);
@@ -83,11 +94,10 @@ impl Verifier<'_> {
         let said = |labels: &BTreeMap<u32, sillon_abi::Label>| {
             let words = |label: &sillon_abi::Label| {
                 // What does not read as it is written is told by its bytes.
-                let exact = label
-                    .segment
-                    .iter()
-                    .chain(&label.operator)
-                    .fold(0_u64, |sum, byte| sum.wrapping_mul(0x100_0000_01b3) ^ u64::from(*byte));
+                let exact =
+                    label.segment.iter().chain(&label.operator).fold(0_u64, |sum, byte| {
+                        sum.wrapping_mul(0x100_0000_01b3) ^ u64::from(*byte)
+                    });
                 (unpadded(&label.segment), unpadded(&label.operator), exact)
             };
             labels.iter().map(|(uid, label)| (*uid, words(label))).collect::<BTreeMap<_, _>>()
@@ -97,29 +107,39 @@ impl Verifier<'_> {
             (format!("VNI {} from {}", key.vni, ip(key.source)), vec![])
         });
         self.table("VNIs", &is.vnis, &wanted.vnis, |vni| (format!("VNI {vni}"), vec![]));
-        self.table("remotes", &is.remotes, &wanted.remotes, |id| (names.exit(Exit::remote(*id)), vec![]));
+        self.table("remotes", &is.remotes, &wanted.remotes, |id| {
+            (names.exit(Exit::remote(*id)), vec![])
+        });
         self.table("flood lists", &is.flood, &wanted.flood, |key| {
             (format!("place {} of list {}", key.index, key.list), vec![])
         });
-        let set = |devices: &std::collections::BTreeSet<u32>| devices.iter().map(|one| (*one, ())).collect();
+        let set = |devices: &std::collections::BTreeSet<u32>| {
+            devices.iter().map(|one| (*one, ())).collect()
+        };
         let devices: [BTreeMap<u32, ()>; 2] = [set(&is.devices), set(&wanted.devices)];
         self.table("devices", &devices[0], &devices[1], |ifindex| (names.port(*ifindex), vec![]));
         let devices: [BTreeMap<u32, ()>; 2] = [set(&is.tc_devices), set(&wanted.tc_devices)];
-        self.table("tc devices", &devices[0], &devices[1], |ifindex| (names.port(*ifindex), vec![]));
+        self.table("tc devices", &devices[0], &devices[1], |ifindex| {
+            (names.port(*ifindex), vec![])
+        });
         self.table("configured MACs", &is.macs, &wanted.macs, |key| {
             (format!("{} in {}", key.mac, names.segment(key.segment)), vec![key.segment])
         });
-        let own = |tables: &Tables| tables.own_macs.iter().map(|mac| (*mac, ())).collect::<BTreeMap<_, _>>();
+        let own = |tables: &Tables| {
+            tables.own_macs.iter().map(|mac| (*mac, ())).collect::<BTreeMap<_, _>>()
+        };
         self.table("own MACs", &own(is), &own(wanted), |mac| (mac.to_string(), vec![]));
-        let prefixes =
-            |tables: &Tables| tables.prefixes.iter().map(|one| (*one, ())).collect::<BTreeMap<_, _>>();
+        let prefixes = |tables: &Tables| {
+            tables.prefixes.iter().map(|one| (*one, ())).collect::<BTreeMap<_, _>>()
+        };
         self.table("prefixes", &prefixes(is), &prefixes(wanted), |(length, key)| {
             let bits = length.saturating_sub(sillon_abi::PrefixKey::ID_BITS);
             let (name, segments) = segment_of(&key.attachment());
             (format!("{}/{bits} of {name}", ip(key.addr)), segments)
         });
-        let types =
-            |tables: &Tables| tables.ethertypes.iter().map(|one| (*one, ())).collect::<BTreeMap<_, _>>();
+        let types = |tables: &Tables| {
+            tables.ethertypes.iter().map(|one| (*one, ())).collect::<BTreeMap<_, _>>()
+        };
         self.table("ethertypes", &types(is), &types(wanted), |key| {
             let (name, segments) = segment_of(&key.attachment);
             (format!("{:#06x} of {name}", key.ethertype), segments)
@@ -142,7 +162,10 @@ impl Verifier<'_> {
                 Some(wanted) if wanted == value => continue,
                 Some(wanted) => {
                     let (name, segments) = name(key);
-                    (format!("{name} is not as configured: {}", difference(value, wanted)), segments)
+                    (
+                        format!("{name} is not as configured: {}", difference(value, wanted)),
+                        segments,
+                    )
                 }
                 None => {
                     let (name, segments) = name(key);
@@ -157,7 +180,8 @@ impl Verifier<'_> {
         }
     }
 
-    /// The records are what is known of the devices; what was turned off of their features is for who flushes the node.
+    /// The records are what is known of the devices; what was turned off of their features is for
+    /// who flushes the node.
     fn records(&mut self, reference: &Reference, xdp: Mode) {
         for (ifindex, record) in &self.tables.records {
             let name = unpadded(&record.name);

@@ -10,7 +10,11 @@ impl Verifier<'_> {
         self.checked("drop counters", live.drops.len());
         let key = |scope: ScopeKind, id: &u32| DropKey { scope: scope as u32, id: *id };
         let attachments = tables.attachments.iter().map(|(id, attachment)| {
-            (key(ScopeKind::Attachment, id), self.names().class(attachment.class), Some(attachment.segment))
+            (
+                key(ScopeKind::Attachment, id),
+                self.names().class(attachment.class),
+                Some(attachment.segment),
+            )
         });
         let segments = tables
             .segments

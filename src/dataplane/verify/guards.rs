@@ -1,5 +1,5 @@
-//! The guards' part of [`super::verify`]: what is configured for an attachment is its own, each guard that asks for a list has one, and no list
-//! is left over.
+//! The guards' part of [`super::verify`]: what is configured for an attachment is its own, each
+//! guard that asks for a list has one, and no list is left over.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +21,8 @@ impl Verifier<'_> {
     /// The node's own stack speaks where an attachment says so, and nowhere else.
     fn peers(&mut self) {
         let tables = self.tables;
-        let peers = tables.attachments.values().filter(|attachment| attachment.guards & Guards::PEER != 0);
+        let peers =
+            tables.attachments.values().filter(|attachment| attachment.guards & Guards::PEER != 0);
         let peers: BTreeSet<u32> = peers.map(|attachment| attachment.class.ifindex).collect();
         for (ifindex, port) in &tables.ports {
             if (port.flags & PortEntry::PEERS != 0) != peers.contains(ifindex) {
@@ -78,7 +79,9 @@ impl Verifier<'_> {
         self.checked("own MACs", tables.own_macs.len());
         for (ifindex, port) in tables.ports.iter().filter(|(_, port)| !port.mac.is_zero()) {
             let name = self.names().port(*ifindex);
-            if !tables.own_macs.contains(&port.mac) || tables.node.own_macs & port.mac.own_bit() == 0 {
+            if !tables.own_macs.contains(&port.mac)
+                || tables.node.own_macs & port.mac.own_bit() == 0
+            {
                 self.violation(
                     "own MACs",
                     format!("who sends from {}, the MAC of port {name}, is believed", port.mac),
@@ -106,7 +109,8 @@ impl Verifier<'_> {
         }
     }
 
-    /// Guards without a list drop everything; lists without a guard are left over, and would be another attachment's later.
+    /// Guards without a list drop everything; lists without a guard are left over, and would be
+    /// another attachment's later.
     fn lists(&mut self) {
         let tables = self.tables;
         self.checked("prefixes", tables.prefixes.len());
@@ -122,7 +126,11 @@ impl Verifier<'_> {
             for (bit, of, is_there) in has {
                 match (attachment.guards & bit != 0, is_there) {
                     (true, false) => {
-                        self.violation(of, format!("{name} may have none at all"), &[attachment.segment]);
+                        self.violation(
+                            of,
+                            format!("{name} may have none at all"),
+                            &[attachment.segment],
+                        );
                     }
                     (false, true) => {
                         self.violation(
@@ -136,9 +144,12 @@ impl Verifier<'_> {
             }
         }
         let is_left = |id: &u32| !tables.attachments.contains_key(id);
-        let prefixes = lists.prefixes.iter().filter(|(id, _)| is_left(id)).map(|(_, list)| list.len());
-        let ethertypes = lists.ethertypes.iter().filter(|(id, _)| is_left(id)).map(|(_, list)| list.len());
-        for (of, count) in [("prefixes", prefixes.sum::<usize>()), ("ethertypes", ethertypes.sum())] {
+        let prefixes =
+            lists.prefixes.iter().filter(|(id, _)| is_left(id)).map(|(_, list)| list.len());
+        let ethertypes =
+            lists.ethertypes.iter().filter(|(id, _)| is_left(id)).map(|(_, list)| list.len());
+        for (of, count) in [("prefixes", prefixes.sum::<usize>()), ("ethertypes", ethertypes.sum())]
+        {
             if count > 0 {
                 self.violation(of, format!("{count} of them are of no attachment"), &[]);
             }
@@ -156,13 +167,15 @@ impl Verifier<'_> {
             let has = counts.get(&Exit::attachment(*id)).copied().unwrap_or(0);
             if has > attachment.mac_limit {
                 let name = self.names().class(attachment.class);
-                let what = format!("{name} has {has} addresses, more than its {}", attachment.mac_limit);
+                let what =
+                    format!("{name} has {has} addresses, more than its {}", attachment.mac_limit);
                 self.violation("FDB", what, &[attachment.segment]);
             }
         }
     }
 
-    /// A line's points and tunnels agree on what crosses it, and no other segment carries control frames.
+    /// A line's points and tunnels agree on what crosses it, and no other segment carries control
+    /// frames.
     fn line_guards(&mut self) {
         const SHARED: u16 = Guards::LINE_MACS | Guards::CONTROL;
         let tables = self.tables;
@@ -173,8 +186,10 @@ impl Verifier<'_> {
             let shared = guards & SHARED;
             let is_line = service == Service::Line as u8;
             if !is_line && shared != 0 || is_line && *lines.entry(uid).or_insert(shared) != shared {
-                let what =
-                    format!("the points of {} do not agree on what crosses it", self.names().segment(uid));
+                let what = format!(
+                    "the points of {} do not agree on what crosses it",
+                    self.names().segment(uid)
+                );
                 self.violation("guards", what, &[uid]);
             }
         }

@@ -37,18 +37,23 @@ impl Verifier<'_> {
             let has = counts.get(uid).copied().unwrap_or(0);
             if has > segment.fdb_limit {
                 let name = self.names().segment(*uid);
-                let what = format!("{name} has {has} addresses, more than its {}", segment.fdb_limit);
+                let what =
+                    format!("{name} has {has} addresses, more than its {}", segment.fdb_limit);
                 self.violation("FDB", what, &[*uid]);
             }
         }
     }
 
-    /// An entry has no bit that neither the programs nor the agent write, and was seen in the past: it would not age otherwise, nor thaw.
+    /// An entry has no bit that neither the programs nor the agent write, and was seen in the past:
+    /// it would not age otherwise, nor thaw.
     fn entry(&mut self, whose: &str, key: &FdbKey, entry: &FdbEntry) {
         let known = FdbEntry::CONFIGURED | FdbEntry::FROZEN;
         // The programs note of these, too, when they were seen; nothing comes of it.
         let configured = FdbEntry { seen: entry.seen, ..FdbEntry::configured(entry.exit) };
-        if entry.flags & !known != 0 || key.pad != 0 || entry.is_configured() && *entry != configured {
+        if entry.flags & !known != 0
+            || key.pad != 0
+            || entry.is_configured() && *entry != configured
+        {
             let what = format!("{whose} is kept as nobody writes it: {entry:?}");
             self.violation("FDB", what, &[key.segment]);
         }
@@ -57,7 +62,8 @@ impl Verifier<'_> {
         }
     }
 
-    /// Whether a moment has not come yet. Nothing is known of that where nobody looked at the clock.
+    /// Whether a moment has not come yet. Nothing is known of that where nobody looked at the
+    /// clock.
     pub(super) fn is_ahead(&self, moment: u64) -> bool {
         self.live.now != 0 && moment > self.live.now.saturating_add(AHEAD_NS)
     }

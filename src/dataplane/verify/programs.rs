@@ -1,4 +1,5 @@
-//! The programs: on each port those that this binary has, in links that are where their names say, before all others of the hook, and on the maps that are pinned.
+//! The programs: on each port those that this binary has, in links that are where their names say,
+//! before all others of the hook, and on the maps that are pinned.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +28,8 @@ impl Verifier<'_> {
         }
         let is_at_port = |ifindex: u32, kind: &str| {
             self.tables.ports.get(&ifindex).is_some_and(|port| {
-                let role = if port.role == Role::Uplink as u8 { Role::Uplink } else { Role::Access };
+                let role =
+                    if port.role == Role::Uplink as u8 { Role::Uplink } else { Role::Access };
                 links::kinds(role, port.is_at_tc())
                     .any(|due| due == kind && links::device(kind, ifindex) == ifindex)
             })
@@ -46,7 +48,11 @@ impl Verifier<'_> {
             }
         }
         for name in &hooks.strangers {
-            self.violation(PROGRAMS, format!("{name} is pinned among the links, and is none of ours"), &[]);
+            self.violation(
+                PROGRAMS,
+                format!("{name} is pinned among the links, and is none of ours"),
+                &[],
+            );
         }
         self.maps();
     }
@@ -76,11 +82,13 @@ impl Verifier<'_> {
             return;
         }
         let program = hooks.programs.get(&link.program);
-        let tags = programs_of(kind).iter().filter_map(|name| Some((*name, *reference.tags.get(name)?)));
+        let tags =
+            programs_of(kind).iter().filter_map(|name| Some((*name, *reference.tags.get(name)?)));
         let is_built = |(name, tag): (&str, u64)| {
             program.is_some_and(|program| program.tag == tag && program.name == kept(name))
         };
-        let is_loaded = reference.loaded.as_ref().is_none_or(|loaded| loaded.contains(&link.program));
+        let is_loaded =
+            reference.loaded.as_ref().is_none_or(|loaded| loaded.contains(&link.program));
         if !tags.clone().any(is_built) || !is_loaded {
             let name = program.map_or("one that is gone", |program| program.name.as_str());
             let tag = program.map_or(0, |program| program.tag);
@@ -141,7 +149,8 @@ impl Verifier<'_> {
             return;
         }
         let record = self.tables.records.get(&ifindex);
-        let generic = record.and_then(|record| Mode::from_number(record.mode)) == Some(Mode::Generic);
+        let generic =
+            record.and_then(|record| Mode::from_number(record.mode)) == Some(Mode::Generic);
         let link = self.live.hooks.links.get(&(ifindex, "xdp".to_owned()));
         if let Some(link) = link.filter(|link| link.ifindex == ifindex)
             && is != Some(&(link.program, generic))
@@ -158,7 +167,8 @@ impl Verifier<'_> {
     /// All programs read the pinned maps, and share those that are not pinned.
     fn maps(&mut self) {
         let hooks = &self.live.hooks;
-        let pinned: BTreeMap<&str, u32> = hooks.pinned.iter().map(|(id, name)| (kept(name), *id)).collect();
+        let pinned: BTreeMap<&str, u32> =
+            hooks.pinned.iter().map(|(id, name)| (kept(name), *id)).collect();
         let mut others: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
         let linked: BTreeSet<u32> = hooks.links.values().map(|link| link.program).collect();
         for program in linked.iter().filter_map(|id| hooks.programs.get(id)) {
@@ -167,8 +177,10 @@ impl Verifier<'_> {
                 match pinned.get(name) {
                     Some(due) if due == id => {}
                     Some(_) => {
-                        let what =
-                            format!("{} reads another map {name} than the one that is pinned", program.name);
+                        let what = format!(
+                            "{} reads another map {name} than the one that is pinned",
+                            program.name
+                        );
                         self.violation(PROGRAMS, what, &[]);
                         self.unsound.is_split = true;
                     }
@@ -177,7 +189,9 @@ impl Verifier<'_> {
             }
         }
         for (name, _) in others.iter().filter(|(_, ids)| ids.len() > 1) {
-            let what = format!("the programs do not share one map {name}: some were loaded by another hand");
+            let what = format!(
+                "the programs do not share one map {name}: some were loaded by another hand"
+            );
             self.violation(PROGRAMS, what, &[]);
             self.unsound.is_split = true;
         }

@@ -13,8 +13,9 @@ impl Verifier<'_> {
             let (name, uid) = (self.names().class(attachment.class), attachment.segment);
             let rates = tables.rates.get(id).copied().unwrap_or_default();
             if attachment.guards & Guards::RATES != rates::guards(&rates) {
-                let what =
-                    format!("the attachment {name} looks at other limits than it has (profiles or storms)");
+                let what = format!(
+                    "the attachment {name} looks at other limits than it has (profiles or storms)"
+                );
                 self.violation("rates", what, &[uid]);
             }
             if !rates::is_sound(&rates) {

@@ -1,4 +1,5 @@
-//! What a node is judged by: what it was told, and what is true of its devices, its routes and this binary.
+//! What a node is judged by: what it was told, and what is true of its devices, its routes and this
+//! binary.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -34,7 +35,8 @@ pub struct Reference {
     pub kept: Option<Applied>,
     /// The configured ports that have a device.
     pub devices: BTreeMap<String, Device>,
-    /// Of each device with a program at XDP, the program and whether that is generic; none where nobody asked.
+    /// Of each device with a program at XDP, the program and whether that is generic; none where
+    /// nobody asked.
     pub xdp: Option<BTreeMap<u32, (u32, bool)>>,
     /// The ways to the remotes that the kernel has; none where nobody asked.
     pub hops: BTreeMap<IpAddr, Vec<NextHop>>,

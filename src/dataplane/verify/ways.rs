@@ -1,4 +1,5 @@
-//! The ways to remotes: each header is made anew of what it is for, byte by byte, and where the kernel's routes and neighbours are known, so are the next hops.
+//! The ways to remotes: each header is made anew of what it is for, byte by byte, and where the
+//! kernel's routes and neighbours are known, so are the next hops.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -43,7 +44,11 @@ impl Verifier<'_> {
             }
             // A place without a way where others have one would lose the flows that fall into it.
             if !ids.is_empty() && remote.paths.contains(&0) {
-                self.violation("remotes", format!("{address}: flows have no way where others have one"), &[]);
+                self.violation(
+                    "remotes",
+                    format!("{address}: flows have no way where others have one"),
+                    &[],
+                );
             }
             used.extend(ids);
         }
@@ -55,9 +60,14 @@ impl Verifier<'_> {
     /// A header has no byte that its remote, its uplink and its next hop do not give it.
     fn way(&mut self, remote: IpAddr, path: &PathEntry) {
         let out = self.names().port(path.ifindex);
-        let Some(port) = self.tables.ports.get(&path.ifindex).filter(|port| port.role == Role::Uplink as u8)
+        let Some(port) =
+            self.tables.ports.get(&path.ifindex).filter(|port| port.role == Role::Uplink as u8)
         else {
-            self.violation("paths", format!("a way to {remote} goes out of {out}, which is no uplink"), &[]);
+            self.violation(
+                "paths",
+                format!("a way to {remote} goes out of {out}, which is no uplink"),
+                &[],
+            );
             return;
         };
         let hop = NextHop {
@@ -74,7 +84,8 @@ impl Verifier<'_> {
             }),
         };
         let Some(should) = entry(vteps, remote, hop) else {
-            let what = format!("a way to {remote} goes out of {out}, which has no VTEP of its family");
+            let what =
+                format!("a way to {remote} goes out of {out}, which has no VTEP of its family");
             self.violation("paths", what, &[]);
             return;
         };
@@ -90,7 +101,8 @@ impl Verifier<'_> {
             self.violation("paths", what, &[]);
         } else if should != *path {
             let word = path.header.iter().zip(&should.header).position(|(is, should)| is != should);
-            let place = word.map_or("beside its header".to_owned(), |word| format!("at byte {}", 2 * word));
+            let place =
+                word.map_or("beside its header".to_owned(), |word| format!("at byte {}", 2 * word));
             let what = format!("a way to {remote} has another header than it should have, {place}");
             self.violation("paths", what, &[]);
         }
@@ -103,7 +115,8 @@ impl Verifier<'_> {
             self.live.remotes.iter().map(|(_, remote)| (ip(remote.addr), remote)).collect();
         for (remote, entry_of) in by_remote {
             let hops = reference.hops.get(&remote).map_or(&[][..], Vec::as_slice);
-            let should: Vec<PathEntry> = hops.iter().filter_map(|hop| entry(vteps, remote, *hop)).collect();
+            let should: Vec<PathEntry> =
+                hops.iter().filter_map(|hop| entry(vteps, remote, *hop)).collect();
             let ids: BTreeSet<u32> = entry_of.paths.into_iter().filter(|path| *path != 0).collect();
             let is: Vec<&PathEntry> = ids.iter().filter_map(|id| self.live.paths.get(id)).collect();
             if let Some(path) = is.iter().find(|path| !should.contains(path)) {
@@ -115,7 +128,8 @@ impl Verifier<'_> {
                 self.violation("paths", what, &[]);
             }
             let mut weights: BTreeMap<u32, u32> = BTreeMap::new();
-            for (way, hop) in hops.iter().filter_map(|hop| Some((entry(vteps, remote, *hop)?, hop))) {
+            for (way, hop) in hops.iter().filter_map(|hop| Some((entry(vteps, remote, *hop)?, hop)))
+            {
                 if let Some(id) = ids.iter().find(|id| self.live.paths.get(id) == Some(&way)) {
                     let sum = weights.entry(*id).or_default();
                     *sum = sum.saturating_add(hop.weight);
@@ -126,7 +140,11 @@ impl Verifier<'_> {
                 self.violation("remotes", what, &[]);
             }
             if should.iter().any(|way| !is.contains(&way)) {
-                self.violation("paths", format!("a way to {remote} that the kernel has is not used"), &[]);
+                self.violation(
+                    "paths",
+                    format!("a way to {remote} that the kernel has is not used"),
+                    &[],
+                );
             }
         }
     }

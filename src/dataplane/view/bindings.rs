@@ -19,7 +19,8 @@ pub struct BindingView {
     pub address: IpAddr,
     /// The MAC.
     pub mac: String,
-    /// Where it was last claimed, or for whom it is configured: port and encapsulation, or a remote.
+    /// Where it was last claimed, or for whom it is configured: port and encapsulation, or a
+    /// remote.
     pub at: String,
     /// Whether it is an IPv6 router's.
     pub router: bool,

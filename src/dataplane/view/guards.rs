@@ -1,7 +1,6 @@
 //! What the operators of a node's attachments may send, and what was dropped for it.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::Serialize;
 use sillon_abi::{Attachment, DropReason, Guards, OverLimit, PrefixKey, ScopeKind};
@@ -66,7 +65,10 @@ pub struct RulesView {
 const fn is_guards(reason: DropReason) -> bool {
     matches!(
         reason,
-        DropReason::SourceGroup | DropReason::SourceZero | DropReason::LinkLocalControl | DropReason::TooBig
+        DropReason::SourceGroup
+            | DropReason::SourceZero
+            | DropReason::LinkLocalControl
+            | DropReason::TooBig
     ) || reason as u32 >= DropReason::PolicedIngress as u32
         && reason as u32 <= DropReason::EthertypeNotListed as u32
 }
@@ -101,7 +103,12 @@ impl View<'_> {
         Ok(guards)
     }
 
-    fn rules(&self, id: u32, attachment: &Attachment, lists: &Lists) -> Result<RulesView, DataplaneError> {
+    fn rules(
+        &self,
+        id: u32,
+        attachment: &Attachment,
+        lists: &Lists,
+    ) -> Result<RulesView, DataplaneError> {
         let has = |bit: u16| attachment.guards & bit != 0;
         let (used, removed) = self.maps.mac_use(id)?;
         let trusted = [(Guards::NO_DHCP_SERVER, "dhcp"), (Guards::NO_ROUTER, "ra")];
@@ -111,11 +118,19 @@ impl View<'_> {
         Ok(RulesView {
             macs: used.held.saturating_sub(removed),
             mac_limit: (!has(Guards::FIXED_MACS)).then_some(attachment.mac_limit),
-            over_limit: if attachment.over_limit == OverLimit::Drop as u8 { "drop" } else { "forward" },
+            over_limit: if attachment.over_limit == OverLimit::Drop as u8 {
+                "drop"
+            } else {
+                "forward"
+            },
             macs_refused: used.refused,
             listed: macs.map(ToString::to_string).collect(),
             sticky: has(Guards::STICKY),
-            trusted: trusted.into_iter().filter(|(bit, _)| !has(*bit)).map(|(_, name)| name).collect(),
+            trusted: trusted
+                .into_iter()
+                .filter(|(bit, _)| !has(*bit))
+                .map(|(_, name)| name)
+                .collect(),
             control: if has(Guards::CONTROL) {
                 "tunnel"
             } else if has(Guards::PEER) {
@@ -140,5 +155,6 @@ fn prefix(length: u32, key: PrefixKey) -> String {
 }
 
 fn ethertype(number: u16) -> String {
-    crate::model::Ethertype::new(number).map_or_else(|_| format!("0x{number:04x}"), |known| known.to_string())
+    crate::model::Ethertype::new(number)
+        .map_or_else(|_| format!("0x{number:04x}"), |known| known.to_string())
 }

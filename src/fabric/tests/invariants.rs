@@ -3,10 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::agents::Projection;
-use crate::fabric::state::{Target, targets};
-use crate::fabric::waiting::is_waiting;
-use crate::model::{self, PortRole};
+use crate::{
+    agents::Projection,
+    fabric::{
+        state::{Target, targets},
+        waiting::is_waiting,
+    },
+    model::{self, PortRole},
+};
 
 pub fn assert_all(state: &State) {
     let mut vnis = BTreeMap::new();
@@ -30,7 +34,8 @@ pub fn assert_all(state: &State) {
             (Key::Attachment(owned), Body::Attachment(attachment)) => {
                 assert_right(state, owned, attachment);
                 let cir = |name: &Option<Name>| {
-                    name.as_ref().map_or(0, |name| state.profile(&owned.beside(name)).unwrap().cir.get())
+                    name.as_ref()
+                        .map_or(0, |name| state.profile(&owned.beside(name)).unwrap().cir.get())
                 };
                 let usage = usage.entry(&owned.operator).or_default();
                 usage.attachments += 1;
@@ -53,9 +58,14 @@ pub fn assert_all(state: &State) {
         let counted = usage.get(name).copied().unwrap_or_default();
         assert_eq!(counted, state.usage(name), "{name}");
         let quota = &state.operator(name).unwrap().quota;
-        assert!(counted.segments <= quota.segments.into() && counted.attachments <= quota.attachments.into());
+        assert!(
+            counted.segments <= quota.segments.into()
+                && counted.attachments <= quota.attachments.into()
+        );
         assert!(counted.macs <= quota.macs);
-        assert!(quota.bandwidth.is_none_or(|most| counted.ingress.max(counted.egress) <= most.get()));
+        assert!(
+            quota.bandwidth.is_none_or(|most| counted.ingress.max(counted.egress) <= most.get())
+        );
     }
 }
 
@@ -63,7 +73,9 @@ fn assert_right(state: &State, owned: &Owned, attachment: &Attachment) {
     let port = state.port(&attachment.spec.port).unwrap();
     match port.role {
         PortRole::Uplink => panic!("{owned} is on an uplink"),
-        PortRole::Handover => assert!(port.grants[&owned.operator].allows(attachment.encap), "{owned}"),
+        PortRole::Handover => {
+            assert!(port.grants[&owned.operator].allows(attachment.encap), "{owned}")
+        }
         PortRole::Access => {
             let server = state.server_at(&attachment.spec.port).unwrap();
             let (holder, lease) = state.holder(server).unwrap();
@@ -72,14 +84,16 @@ fn assert_right(state: &State, owned: &Owned, attachment: &Attachment) {
     }
 }
 
-/// What a node shall do is what its file can say, and the file says it back. This is also where every rule of the file is asked again.
+/// What a node shall do is what its file can say, and the file says it back. This is also where
+/// every rule of the file is asked again.
 pub fn assert_files(state: &State) {
     for key in state.of_kind(Kind::Node) {
         let Key::Node(node) = key else { unreachable!() };
         let config = desired(state, node).unwrap();
         model::testing::assert_every_rule(&config);
         let text = model::testing::to_toml(&config);
-        let (read, _) = model::parse("node.toml", &text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+        let (read, _) =
+            model::parse("node.toml", &text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
         assert_eq!(read, config);
     }
 }
@@ -95,7 +109,10 @@ pub fn assert_graves(before: &State, after: &State) {
         });
         for owned in users {
             let goes_on = before.segment(owned).is_some_and(|segment| segment.vni == *vni);
-            assert!(goes_on && owned.name == grave.segment, "{vni} of {owned} is not free on {node}");
+            assert!(
+                goes_on && owned.name == grave.segment,
+                "{vni} of {owned} is not free on {node}"
+            );
         }
     }
 }
@@ -106,8 +123,9 @@ pub fn assert_restores(state: &State) {
         .objects()
         .map(|(key, object)| (key.to_string(), serde_json::to_string(&**object).unwrap()))
         .collect();
-    let objects =
-        json.iter().map(|(key, object)| (key.parse().unwrap(), serde_json::from_str(object).unwrap()));
+    let objects = json
+        .iter()
+        .map(|(key, object)| (key.parse().unwrap(), serde_json::from_str(object).unwrap()));
     let again = State::from_objects(state.revision(), objects).unwrap();
     assert!(again.objects().eq(state.objects()));
     for operator in state.of_kind(Kind::Operator) {
@@ -124,7 +142,9 @@ pub fn assert_concerned(before: &State, after: &State, events: &[Event]) {
         let Key::Node(node) = key else { unreachable!() };
         let is = Projection::of(after, node).unwrap();
         match (told.get(node), Projection::of(before, node)) {
-            (Some(stale), Ok(was)) => assert_eq!(was.follow(after, node, stale).unwrap(), is, "{events:?}"),
+            (Some(stale), Ok(was)) => {
+                assert_eq!(was.follow(after, node, stale).unwrap(), is, "{events:?}")
+            }
             (Some(stale), Err(_)) => assert_eq!(*stale, Stale::All),
             (None, was) => assert!(is.is_done_with(&was.unwrap()), "{node}: {events:?}"),
         }
@@ -136,21 +156,27 @@ fn assert_parts(state: &State, node: &Name, whole: Load) {
     let mut may: BTreeSet<&Name> = BTreeSet::new();
     for (key, object) in state.objects() {
         match (key, &object.body) {
-            (Key::Port(port), Body::Port { spec }) if port.node == *node => may.extend(spec.grants.keys()),
+            (Key::Port(port), Body::Port { spec }) if port.node == *node => {
+                may.extend(spec.grants.keys())
+            }
             (Key::Lease(owned), Body::Lease(lease))
                 if lease.state != LeaseState::Released
                     && state.ports_of(&lease.spec.server).any(|port| port.node == *node) =>
             {
                 may.insert(&owned.operator);
             }
-            (Key::Attachment(owned), Body::Attachment(attachment)) if attachment.spec.port.node == *node => {
+            (Key::Attachment(owned), Body::Attachment(attachment))
+                if attachment.spec.port.node == *node =>
+            {
                 may.insert(&owned.operator);
             }
             _ => {}
         }
     }
-    let (mut sum, parts) =
-        (Load { remotes: whole.remotes, uplinks: whole.uplinks, ..Load::default() }, state.parts(node));
+    let (mut sum, parts) = (
+        Load { remotes: whole.remotes, uplinks: whole.uplinks, ..Load::default() },
+        state.parts(node),
+    );
     for (_, part) in &parts {
         sum.attachments += part.attachments;
         sum.segments += part.segments;
@@ -165,7 +191,8 @@ fn assert_parts(state: &State, node: &Name, whole: Load) {
 pub fn assert_loads(state: &State) {
     for key in state.of_kind(Kind::Node) {
         let Key::Node(node) = key else { unreachable!() };
-        let (mut slow, mut segments, mut remotes) = (Load::default(), BTreeSet::new(), BTreeSet::new());
+        let (mut slow, mut segments, mut remotes) =
+            (Load::default(), BTreeSet::new(), BTreeSet::new());
         for (key, object) in state.objects() {
             match (key, &object.body) {
                 (Key::Port(port), Body::Port { spec }) if port.node == *node => {
@@ -184,7 +211,8 @@ pub fn assert_loads(state: &State) {
         for owned in &segments {
             slow.macs += u64::from(state.segment(owned).unwrap().spec.mac_limit);
             let attached = state.attachments_of(&Key::Segment(owned.clone()));
-            let nodes: BTreeSet<Name> = attached.map(|(_, one)| one.spec.port.node.clone()).collect();
+            let nodes: BTreeSet<Name> =
+                attached.map(|(_, one)| one.spec.port.node.clone()).collect();
             assert!(state.nodes_of(owned).eq(&nodes));
             remotes.extend(nodes.into_iter().filter(|other| other != node));
         }

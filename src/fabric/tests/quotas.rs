@@ -1,10 +1,12 @@
-//! How much there may be, and whose decision it is: of what is asked, of what the owner changes, and of what was there before there were such rules.
+//! How much there may be, and whose decision it is: of what is asked, of what the owner changes,
+//! and of what was there before there were such rules.
 
 use super::*;
 
 /// An attachment of alder's at s1, with a list of so many prefixes.
 fn listing(count: u32) -> Change {
-    let prefixes: Vec<String> = (0..count).map(|n| format!("\"10.0.{}.{}/32\"", n >> 8, n & 255)).collect();
+    let prefixes: Vec<String> =
+        (0..count).map(|n| format!("\"10.0.{}.{}/32\"", n >> 8, n & 255)).collect();
     let spec = format!(
         r#"{{"kind":"attachment","spec":{{"segment":"lan","port":"edge1/p1","encap":"untagged","guards":{{"prefixes":[{}]}}}}}}"#,
         prefixes.join(",")
@@ -14,11 +16,15 @@ fn listing(count: u32) -> Change {
 
 fn operator(name: &str, more: &str) -> Change {
     let vnis = if name == "alder" { "[[100,105]]" } else { "[[200,299]]" };
-    put(&format!("operator/{name}"), &format!(r#"{{"kind":"operator","spec":{{"vnis":{vnis}{more}}}}}"#))
+    put(
+        &format!("operator/{name}"),
+        &format!(r#"{{"kind":"operator","spec":{{"vnis":{vnis}{more}}}}}"#),
+    )
 }
 
 fn node(limits: &str) -> Change {
-    let spec = format!(r#"{{"kind":"node","spec":{{"vtep":["10.99.0.1","fd99::1"],"limits":{limits}}}}}"#);
+    let spec =
+        format!(r#"{{"kind":"node","spec":{{"vtep":["10.99.0.1","fd99::1"],"limits":{limits}}}}}"#);
     put("node/edge1", &spec)
 }
 
@@ -33,7 +39,8 @@ fn attached(more: &str) -> Change {
     put("attachment/alder/a", &spec)
 }
 
-/// As a store has it whose owner thought otherwise since, or whose Sillon had other rules: with this spec in its place.
+/// As a store has it whose owner thought otherwise since, or whose Sillon had other rules: with
+/// this spec in its place.
 fn with(fabric: &Fabric, change: &Change) -> Fabric {
     let Change::Put(key, spec, _) = change else { panic!("{change:?}") };
     let (key, spec) = (key.clone(), spec.clone());
@@ -64,8 +71,14 @@ fn what_an_attachment_lists_is_counted_by_operator_and_by_node() {
     assert!(refused.message.contains("2049 prefixes on edge1, and may have 2048"), "{refused}");
     for (quota, what) in [
         (r#","quota":{"prefixes":100}"#, "alder would have 101 prefixes, and may have 100"),
-        (r#","quota":{"node":{"prefixes":100}}"#, "alder would have 101 prefixes on edge1, and may have 100"),
-        (r#","quota":{"node":{"attachments":0}}"#, "alder would have 1 attachments on edge1, and may have 0"),
+        (
+            r#","quota":{"node":{"prefixes":100}}"#,
+            "alder would have 101 prefixes on edge1, and may have 100",
+        ),
+        (
+            r#","quota":{"node":{"attachments":0}}"#,
+            "alder would have 1 attachments on edge1, and may have 0",
+        ),
     ] {
         let refused = fabric.is_refused(Rule::Quota, vec![operator("alder", quota)]);
         assert_eq!(refused.message, what);
@@ -87,7 +100,8 @@ fn a_node_keeps_room_for_each_who_has_a_right_to_it() {
     spec.port = "edge1/p2".parse().unwrap();
     let own = Change::Put("attachment/birch/a".parse().unwrap(), Spec::Attachment(spec), expect);
     fabric.does(vec![lan("birch/lan"), own]);
-    // Nor can the owner take from under both what they have; but what they have, they may give back.
+    // Nor can the owner take from under both what they have; but what they have, they may give
+    // back.
     fabric.is_refused(Rule::Room, vec![node(r#"{"attachments":9}"#)]);
     fabric.does(vec![listing(500)]);
     fabric.does(vec![node(r#"{"attachments":9}"#)]);
@@ -97,8 +111,10 @@ fn a_node_keeps_room_for_each_who_has_a_right_to_it() {
 fn what_is_beyond_a_quota_already_is_read_and_may_become_less_and_not_more() {
     let mut fabric = Fabric::leased();
     fabric.does(vec![lan("alder/lan"), lan("alder/two"), listing(1000)]);
-    let mut fabric =
-        with(&fabric, &operator("alder", r#","quota":{"segments":1,"prefixes":10,"node":{"prefixes":10}}"#));
+    let mut fabric = with(
+        &fabric,
+        &operator("alder", r#","quota":{"segments":1,"prefixes":10,"node":{"prefixes":10}}"#),
+    );
     fabric.is_refused(Rule::Quota, vec![lan("alder/three")]);
     fabric.is_refused(Rule::Quota, vec![listing(1001)]);
     fabric.does(vec![segment(r#","ageing":100"#)]);
@@ -112,7 +128,10 @@ fn what_is_beyond_a_ceiling_already_is_read_and_stays_and_is_not_asked_for_anew(
     let mut fabric = Fabric::leased();
     let all = r#","ceiling":{"mtu":9000,"dscp":[46],"moves":null,"storm":{"broadcast":null}}"#;
     let peer = |peer| {
-        put("port/edge1/p1", &format!(r#"{{"kind":"port","spec":{{"role":"access","peer":{peer}}}}}"#))
+        put(
+            "port/edge1/p1",
+            &format!(r#"{{"kind":"port","spec":{{"role":"access","peer":{peer}}}}}"#),
+        )
     };
     let far = r#","mtu":9000,"dscp":46,"moves":{"limit":0}"#;
     let loud = r#","storm":{"broadcast":null},"guards":{"control":"peer"}"#;
@@ -149,7 +168,9 @@ fn a_ceiling_is_lowered_together_with_what_is_beyond_it() {
     let port = |storm: u32| {
         put(
             "port/edge1/p1",
-            &format!(r#"{{"kind":"port","spec":{{"role":"access","storm":{{"broadcast":{storm}}}}}}}"#),
+            &format!(
+                r#"{{"kind":"port","spec":{{"role":"access","storm":{{"broadcast":{storm}}}}}}}"#
+            ),
         )
     };
     let refused = fabric.is_refused(Rule::Ceiling, vec![port(100)]);

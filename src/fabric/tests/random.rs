@@ -1,13 +1,13 @@
 //! Random stories: of few names, so that changes meet.
 
-use proptest::collection::vec;
-use proptest::prelude::*;
-use proptest::sample::select;
+use proptest::{collection::vec, prelude::*, sample::select};
 
-use super::invariants::{
-    assert_all, assert_concerned, assert_files, assert_graves, assert_loads, assert_restores,
+use super::{
+    invariants::{
+        assert_all, assert_concerned, assert_files, assert_graves, assert_loads, assert_restores,
+    },
+    *,
 };
-use super::*;
 
 const OPERATORS: &[&str] = &["alder", "birch"];
 const PORTS: &[&str] = &["edge1/p1", "edge1/p2", "edge2/p1", "edge2/p2", "edge1/h0", "edge1/up0"];
@@ -64,10 +64,11 @@ fn lease() -> impl Strategy<Value = Change> {
         Just(Some(LeaseStep::Accept)),
         Just(Some(LeaseStep::Accept)),
         Just(Some(LeaseStep::Confirm)),
-        (0..200i64).prop_map(|s| Some(LeaseStep::Drain(Timestamp::from_second(1_000_000 + s).unwrap()))),
+        (0..200i64)
+            .prop_map(|s| Some(LeaseStep::Drain(Timestamp::from_second(1_000_000 + s).unwrap()))),
     ];
-    (key, what, select(SERVERS), any::<bool>()).prop_map(|((operator, index), what, server, transfer)| {
-        match what {
+    (key, what, select(SERVERS), any::<bool>()).prop_map(
+        |((operator, index), what, server, transfer)| match what {
             Some(what) => step(operator, &format!("l{index}"), what),
             None if transfer => {
                 Change::Transfer { server: name(server), to: owned(operator, &format!("l{index}")) }
@@ -76,8 +77,8 @@ fn lease() -> impl Strategy<Value = Change> {
                 &format!("lease/{operator}/l{index}"),
                 &format!(r#"{{"kind":"lease","spec":{{"server":"{server}","quarantine":100}}}}"#),
             ),
-        }
-    })
+        },
+    )
 }
 
 fn removal() -> impl Strategy<Value = Change> {
@@ -86,7 +87,13 @@ fn removal() -> impl Strategy<Value = Change> {
         let letter = if kind == "profile" { "p" } else { &kind[..1] };
         delete(&format!("{kind}/{operator}/{letter}{index}"))
     });
-    let others = select(vec!["node/edge1", "port/edge1/p1", "server/s1", "operator/alder", "port/edge1/up0"]);
+    let others = select(vec![
+        "node/edge1",
+        "port/edge1/p1",
+        "server/s1",
+        "operator/alder",
+        "port/edge1/up0",
+    ]);
     prop_oneof![4 => own, 1 => others.prop_map(delete)]
 }
 
@@ -97,7 +104,10 @@ fn site() -> impl Strategy<Value = Change> {
             "port/edge1/h0",
             r#"{"kind":"port","spec":{"role":"handover","grants":{"birch":{"vids":[[10,22]]}}}}"#,
         ),
-        ("port/edge1/h0", r#"{"kind":"port","spec":{"role":"handover","grants":{"alder":"whole"}}}"#),
+        (
+            "port/edge1/h0",
+            r#"{"kind":"port","spec":{"role":"handover","grants":{"alder":"whole"}}}"#,
+        ),
         ("port/edge1/h0", r#"{"kind":"port","spec":{"role":"access"}}"#),
         ("server/s1", r#"{"kind":"server","spec":{"ports":["edge1/p1","edge2/p1"]}}"#),
         ("server/s3", r#"{"kind":"server","spec":{"ports":[]}}"#),
@@ -120,8 +130,7 @@ fn site() -> impl Strategy<Value = Change> {
 
 fn story() -> impl Strategy<Value = Vec<Step>> {
     let gone = Just(Change::Forget { node: name("edge2") });
-    let change =
-        prop_oneof![9 => segment(), 18 => attachment(), 9 => lease(), 6 => removal(), 3 => site(), 1 => gone];
+    let change = prop_oneof![9 => segment(), 18 => attachment(), 9 => lease(), 6 => removal(), 3 => site(), 1 => gone];
     let of = || prop_oneof![Just(None), select(OPERATORS).prop_map(|of| Some(name(of)))];
     let changes = vec(change, 1..4);
     let on_trial = (changes.clone(), of()).prop_map(|(mut changes, of)| {

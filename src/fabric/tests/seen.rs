@@ -1,7 +1,10 @@
-//! What agents see of their nodes: what is left out is told to whom it concerns, and what a device can't do is refused.
+//! What agents see of their nodes: what is left out is told to whom it concerns, and what a device
+//! can't do is refused.
 
-use super::super::transact::{LeftOut, Seen};
-use super::*;
+use super::{
+    super::transact::{LeftOut, Seen},
+    *,
+};
 
 fn report(fabric: &Fabric, node: &str, seen: Option<Seen>) -> Change {
     let Change::Report(report) = applied(node, fabric.state.revision()) else { unreachable!() };
@@ -20,8 +23,9 @@ fn left_out(segment: Option<(&str, &str)>, port: Option<&str>, encap: Option<&st
 }
 
 fn devices(mtus: &[(&str, u32)]) -> Option<Seen> {
-    let device =
-        |(port, mtu): &(&str, u32)| (port.parse().unwrap(), Device { mtu: *mtu, ..Device::default() });
+    let device = |(port, mtu): &(&str, u32)| {
+        (port.parse().unwrap(), Device { mtu: *mtu, ..Device::default() })
+    };
     Some(Seen { devices: mtus.iter().map(device).collect(), ..Seen::default() })
 }
 
@@ -74,7 +78,10 @@ fn what_a_node_leaves_out_is_not_programmed_and_all_else_is() {
                 assert_eq!(is, key != out && key != segment, "{key} {what:?}");
             }
             let (_, why) = fabric.why(out, ConditionKind::Programmed);
-            assert!(why.contains("node/edge1") && why.contains("there is no such interface"), "{why}");
+            assert!(
+                why.contains("node/edge1") && why.contains("there is no such interface"),
+                "{why}"
+            );
             assert!(!why.contains("p7"), "what the owner is to do is not for the operator: {why}");
             let (_, why) = fabric.why(segment, ConditionKind::Programmed);
             assert!(why.contains(out) && why.contains("no such interface"), "{why}");
@@ -82,7 +89,10 @@ fn what_a_node_leaves_out_is_not_programmed_and_all_else_is() {
             fabric.does(vec![report(&fabric, "edge1", None)]);
             assert_eq!(fabric.condition(out, ConditionKind::Programmed), Some(false));
             // Nor does what is asked besides.
-            fabric.does(vec![put("profile/birch/gold", r#"{"kind":"profile","spec":{"cir":"1 Gbit/s"}}"#)]);
+            fabric.does(vec![put(
+                "profile/birch/gold",
+                r#"{"kind":"profile","spec":{"cir":"1 Gbit/s"}}"#,
+            )]);
         }
         fabric.does(vec![report(&fabric, "edge1", Some(Seen::default()))]);
         assert!(programmed(&fabric).iter().all(|(_, is)| *is), "{:?}", programmed(&fabric));
@@ -108,7 +118,8 @@ fn what_is_taken_away_is_confirmed_whatever_else_is_left_out() {
     fabric.does(vec![Change::Transfer { server: "s1".parse().unwrap(), to }]);
     let grave: Key = "tombstone/edge1/encap/p1/untagged".parse().unwrap();
     assert!(fabric.state.get(&grave).is_some());
-    let seen = Seen { left_out: vec![left_out(Some(("alder", "lan")), None, None)], ..Seen::default() };
+    let seen =
+        Seen { left_out: vec![left_out(Some(("alder", "lan")), None, None)], ..Seen::default() };
     fabric.does(vec![report(&fabric, "edge1", Some(seen))]);
     assert!(fabric.state.get(&grave).is_none());
     assert_eq!(fabric.condition("attachment/alder/a3", ConditionKind::Programmed), Some(false));
@@ -121,10 +132,17 @@ fn more_than_a_device_can_is_refused_once_that_is_known() {
     // Nothing is known.
     fabric.does(vec![lan("segment/alder/lan", 9000)]);
     fabric.does(vec![lan("segment/alder/lan", 1500)]);
-    fabric.does(vec![report(&fabric, "edge1", devices(&[("p1", 1500), ("h0", 1500), ("up0", 1549)]))]);
+    fabric.does(vec![report(
+        &fabric,
+        "edge1",
+        devices(&[("p1", 1500), ("h0", 1500), ("up0", 1549)]),
+    )]);
     for mtu in [1501, 9000] {
         let refused = fabric.is_refused(Rule::Device, vec![lan("segment/alder/lan", mtu)]);
-        assert!(refused.message.contains("edge1/p1") && refused.message.contains("1500"), "{refused}");
+        assert!(
+            refused.message.contains("edge1/p1") && refused.message.contains("1500"),
+            "{refused}"
+        );
         assert!(refused.objects.contains(&"segment/alder/lan".parse().unwrap()), "{refused:?}");
         assert!(!format!("{refused:?}").contains("birch"), "{refused:?}");
     }
@@ -138,8 +156,8 @@ fn more_than_a_device_can_is_refused_once_that_is_known() {
     fabric.does(vec![report(&fabric, "edge1", devices(&[("p1", 0), ("h0", 1504), ("up0", 1549)]))]);
     fabric.does(tagged("qinq 10.11"));
     // The tunnel needs 50 bytes more, as soon as there is one.
-    let refused =
-        fabric.is_refused(Rule::Device, vec![attach("attachment/alder/far", "edge2/p1", "untagged")]);
+    let refused = fabric
+        .is_refused(Rule::Device, vec![attach("attachment/alder/far", "edge2/p1", "untagged")]);
     assert!(refused.message.contains("1550") && refused.message.contains("1549"), "{refused}");
     assert!(refused.objects.contains(&"node/edge1".parse().unwrap()), "{refused:?}");
     fabric.does(vec![report(&fabric, "edge1", devices(&[("up0", 1550)]))]);
@@ -150,11 +168,21 @@ fn more_than_a_device_can_is_refused_once_that_is_known() {
 fn a_device_that_became_less_stands_in_the_way_of_nobody_who_asks_for_no_more() {
     let mut fabric = attached();
     fabric.does(vec![attach("attachment/alder/far", "edge2/p1", "untagged")]);
-    fabric.does(vec![report(&fabric, "edge1", devices(&[("p1", 1400), ("h0", 1400), ("up0", 1400)]))]);
-    fabric.does(vec![put("segment/alder/lan", r#"{"kind":"segment","spec":{"service":"lan","ageing":77}}"#)]);
+    fabric.does(vec![report(
+        &fabric,
+        "edge1",
+        devices(&[("p1", 1400), ("h0", 1400), ("up0", 1400)]),
+    )]);
+    fabric.does(vec![put(
+        "segment/alder/lan",
+        r#"{"kind":"segment","spec":{"service":"lan","ageing":77}}"#,
+    )]);
     fabric.does(vec![lan("segment/alder/lan", 1400)]);
     fabric.is_refused(Rule::Device, vec![lan("segment/alder/lan", 1401)]);
-    fabric.does(vec![Change::Transfer { server: "s1".parse().unwrap(), to: owned("birch", "taken") }]);
+    fabric.does(vec![Change::Transfer {
+        server: "s1".parse().unwrap(),
+        to: owned("birch", "taken"),
+    }]);
     assert!(fabric.state.attachment(&owned("alder", "a1")).is_none());
     let objects = fabric.state.objects().map(|(key, object)| (key.clone(), (**object).clone()));
     State::from_objects(fabric.state.revision(), objects.collect::<Vec<_>>()).unwrap();

@@ -14,7 +14,10 @@ fn a_segment_over_two_nodes_is_in_the_file_of_each_with_the_other_as_its_remote(
     let (one, two) = (edge("edge1"), edge("edge2"));
     assert_eq!(one.segments[0].remotes, ["10.99.0.2".parse::<std::net::IpAddr>().unwrap()]);
     assert_eq!(two.segments[0].remotes, ["10.99.0.1".parse::<std::net::IpAddr>().unwrap()]);
-    assert_eq!((one.segments[0].name.as_str(), one.segments[0].vni), ("alder.lan", two.segments[0].vni));
+    assert_eq!(
+        (one.segments[0].name.as_str(), one.segments[0].vni),
+        ("alder.lan", two.segments[0].vni)
+    );
     assert_eq!((one.attachments.len(), one.ports.len()), (1, 4));
     assert_eq!(two.attachments[0].encap.to_string(), "dot1q 5");
 }
@@ -47,7 +50,10 @@ fn on_a_handover_port_only_granted_vids_are_attached_and_one_is_drawn_where_none
         .iter()
         .map(|one| one.encap.to_string())
         .collect();
-    assert_eq!(vids.iter().map(String::as_str).collect::<Vec<_>>(), ["dot1q 10", "dot1q 11", "dot1q 12"]);
+    assert_eq!(
+        vids.iter().map(String::as_str).collect::<Vec<_>>(),
+        ["dot1q 10", "dot1q 11", "dot1q 12"]
+    );
     fabric.is_refused(Rule::Encap, vec![attach("alder/a3", "lan", "edge1/h0", "dot1q")]);
 }
 
@@ -100,19 +106,26 @@ fn a_quota_holds_for_segments_attachments_addresses_and_bandwidth() {
     fabric.is_refused(Rule::Quota, vec![lan("alder/four")]);
     fabric.is_refused(
         Rule::Quota,
-        vec![put("segment/alder/one", r#"{"kind":"segment","spec":{"service":"lan","mac_limit":3000}}"#)],
+        vec![put(
+            "segment/alder/one",
+            r#"{"kind":"segment","spec":{"service":"lan","mac_limit":3000}}"#,
+        )],
     );
     let refused = fabric.is_refused(Rule::Quota, vec![quota(r#"{"segments":2}"#)]);
     assert!(refused.message.contains("3 segments, and may have 2"), "{refused}");
     fabric.does(vec![quota(r#"{"attachments":1,"bandwidth":"150 Mbit/s"}"#)]);
     fabric.is_refused(Rule::Quota, vec![attach("alder/a", "one", "edge1/p1", "untagged")]);
-    let profile =
-        |cir: &str| put("profile/alder/gold", &format!(r#"{{"kind":"profile","spec":{{"cir":"{cir}"}}}}"#));
+    let profile = |cir: &str| {
+        put("profile/alder/gold", &format!(r#"{{"kind":"profile","spec":{{"cir":"{cir}"}}}}"#))
+    };
     let with = r#"{"kind":"attachment","spec":{"segment":"one","port":"edge1/p1","encap":"untagged","ingress":"gold","egress":"gold"}}"#;
     fabric.does(vec![profile("100 Mbit/s"), put("attachment/alder/a", with)]);
     fabric.is_refused(Rule::Quota, vec![profile("200 Mbit/s")]);
     fabric.does(vec![profile("150 Mbit/s")]);
-    fabric.is_refused(Rule::Quota, vec![put("attachment/alder/b", &with.replace("edge1/p1", "edge2/p1"))]);
+    fabric.is_refused(
+        Rule::Quota,
+        vec![put("attachment/alder/b", &with.replace("edge1/p1", "edge2/p1"))],
+    );
 }
 
 #[test]
@@ -138,7 +151,8 @@ fn what_a_nodes_file_refuses_is_refused_here_in_the_same_words() {
         attach("alder/a", "line", "edge1/p1", "dot1q 1"),
         attach("alder/b", "line", "edge2/p1", "dot1q 1"),
     ]);
-    let refused = fabric.is_refused(Rule::Agree, vec![attach("alder/c", "line", "edge1/p1", "dot1q 2")]);
+    let refused =
+        fabric.is_refused(Rule::Agree, vec![attach("alder/c", "line", "edge1/p1", "dot1q 2")]);
     assert_eq!(refused.message, "a line has two points, and this one has 3");
     let with = |more: &str| {
         let spec = format!(
@@ -150,8 +164,16 @@ fn what_a_nodes_file_refuses_is_refused_here_in_the_same_words() {
         (r#""role":"leaf""#, Rule::Agree, "a lan has no roles"),
         (r#""guards":{"control":"tunnel"}"#, Rule::Agree, "a lan tunnels no control frames"),
         (r#""guards":{"control":"peer"}"#, Rule::Agree, "the attachment has no tag"),
-        (r#""bindings":["10.0.0.1 02:00:00:00:00:01"]"#, Rule::Agree, "nothing is answered in this segment"),
-        (r#""guards":{"macs":["02:00:00:00:00:01"],"sticky":true}"#, Rule::Spec, "learns no addresses"),
+        (
+            r#""bindings":["10.0.0.1 02:00:00:00:00:01"]"#,
+            Rule::Agree,
+            "nothing is answered in this segment",
+        ),
+        (
+            r#""guards":{"macs":["02:00:00:00:00:01"],"sticky":true}"#,
+            Rule::Spec,
+            "learns no addresses",
+        ),
     ] {
         let refused = fabric.is_refused(rule, with(more));
         assert!(refused.message.contains(words), "{refused}");
@@ -163,7 +185,8 @@ fn what_a_nodes_file_refuses_is_refused_here_in_the_same_words() {
 }
 
 #[test]
-fn a_server_that_changes_hands_is_nobodys_until_all_nodes_have_forgotten_it_and_the_owner_confirms() {
+fn a_server_that_changes_hands_is_nobodys_until_all_nodes_have_forgotten_it_and_the_owner_confirms()
+{
     let mut fabric = Fabric::leased();
     fabric.does(vec![
         lan("alder/lan"),
@@ -230,8 +253,11 @@ fn a_lease_drains_until_its_deadline_and_the_quarantine_ends_by_itself() {
 fn an_offer_begins_and_ends_at_its_times() {
     let mut fabric = Fabric::site();
     let at = |seconds| fabric.now.checked_add(SignedDuration::from_secs(seconds)).unwrap();
-    let spec =
-        format!(r#"{{"kind":"lease","spec":{{"server":"s1","from":"{}","until":"{}"}}}}"#, at(10), at(20));
+    let spec = format!(
+        r#"{{"kind":"lease","spec":{{"server":"s1","from":"{}","until":"{}"}}}}"#,
+        at(10),
+        at(20)
+    );
     fabric.does(vec![
         put("lease/alder/l", &spec),
         put("lease/birch/l", &spec),
@@ -307,13 +333,18 @@ fn a_node_has_room_and_a_way_for_what_is_attached_or_it_is_refused_without_a_num
         ]
     };
     for (spec, what) in [
-        (r#"{"vtep":["10.99.0.2"],"limits":{"fdb":1000}}"#, "node/edge2 has no room for more addresses"),
+        (
+            r#"{"vtep":["10.99.0.2"],"limits":{"fdb":1000}}"#,
+            "node/edge2 has no room for more addresses",
+        ),
         (r#"{"vtep":[]}"#, "edge1 and edge2 have no tunnel address of one family"),
     ] {
         fabric.does(vec![node(spec)]);
         assert_eq!(fabric.is_refused(Rule::Room, both()).message, what);
     }
-    fabric.does(vec![node(r#"{"vtep":["fd99::2"],"limits":{"attachments":1,"segments":1,"remotes":1}}"#)]);
+    fabric.does(vec![node(
+        r#"{"vtep":["fd99::2"],"limits":{"attachments":1,"segments":1,"remotes":1}}"#,
+    )]);
     fabric.does(both());
     assert_eq!(desired(&fabric.state, &name("edge1")).unwrap().segments[0].remotes.len(), 1);
     fabric.is_refused(Rule::Room, vec![attach("alder/b", "lan", "edge2/p1", "dot1q 9")]);
@@ -323,7 +354,8 @@ fn a_node_has_room_and_a_way_for_what_is_attached_or_it_is_refused_without_a_num
 }
 
 #[test]
-fn a_node_that_is_gone_is_waited_for_until_the_owner_says_so_and_then_its_servers_are_free_and_it_can_go() {
+fn a_node_that_is_gone_is_waited_for_until_the_owner_says_so_and_then_its_servers_are_free_and_it_can_go()
+ {
     let mut fabric = Fabric::leased();
     let vni = r#"{"kind":"segment","spec":{"service":"lan","vni":103}}"#;
     fabric.does(vec![
@@ -344,8 +376,12 @@ fn a_node_that_is_gone_is_waited_for_until_the_owner_says_so_and_then_its_server
         delete("segment/alder/lan"),
     ]);
     fabric.wait(1);
-    fabric.does(vec![step("alder", "l3", LeaseStep::Confirm), applied("edge1", fabric.state.revision())]);
-    // Its machine burnt down: it confirms nothing, and so the VNI, the server and the node itself stay.
+    fabric.does(vec![
+        step("alder", "l3", LeaseStep::Confirm),
+        applied("edge1", fabric.state.revision()),
+    ]);
+    // Its machine burnt down: it confirms nothing, and so the VNI, the server and the node itself
+    // stay.
     fabric.wait(100_000);
     assert_eq!(fabric.lease("alder", "l3"), LeaseState::Quarantined);
     fabric.is_refused(Rule::Vni, vec![put("segment/alder/two", vni)]);
@@ -366,7 +402,10 @@ fn a_node_that_is_gone_is_waited_for_until_the_owner_says_so_and_then_its_server
     // A new machine may have the name.
     fabric.does(vec![
         put("node/edge2", r#"{"kind":"node","spec":{"vtep":["10.99.0.2"]}}"#),
-        put("port/edge2/h0", r#"{"kind":"port","spec":{"role":"handover","grants":{"alder":"whole"}}}"#),
+        put(
+            "port/edge2/h0",
+            r#"{"kind":"port","spec":{"role":"handover","grants":{"alder":"whole"}}}"#,
+        ),
         attach("alder/a3", "two", "edge2/h0", "untagged"),
     ]);
     fabric.does(vec![applied("edge2", fabric.state.revision())]);
@@ -386,7 +425,9 @@ fn a_node_that_is_gone_is_not_heard_and_gets_nothing_however_often_its_file_is_a
     let revision = fabric.state.revision();
     fabric.is_refused(Rule::Dangling, vec![applied("edge2", revision)]);
     assert!(
-        fabric.does(vec![put("node/edge2", r#"{"kind":"node","spec":{"vtep":["10.99.0.2"]}}"#)]).is_empty()
+        fabric
+            .does(vec![put("node/edge2", r#"{"kind":"node","spec":{"vtep":["10.99.0.2"]}}"#)])
+            .is_empty()
     );
     fabric.does(vec![put("node/edge2", r#"{"kind":"node","spec":{"vtep":["10.99.0.3"]}}"#)]);
     fabric.is_refused(Rule::Room, back);
@@ -445,21 +486,30 @@ fn what_was_taken_away_says_which_node_has_not_confirmed() {
     );
     // Confirmed by the owner and the wrong node: it still says who is missing.
     fabric.does(vec![step("alder", "l1", LeaseStep::Confirm)]);
-    assert_eq!(on(&fabric, asked).1, "not confirmed that the server is detached and forgotten: node/edge1");
+    assert_eq!(
+        on(&fabric, asked).1,
+        "not confirmed that the server is detached and forgotten: node/edge1"
+    );
 
     fabric.does(vec![applied("edge1", detached)]);
-    assert_eq!(on(&fabric, asked).1, "not confirmed that the server is detached and forgotten: node/edge2");
+    assert_eq!(
+        on(&fabric, asked).1,
+        "not confirmed that the server is detached and forgotten: node/edge2"
+    );
     assert_eq!(on(&fabric, learned), (false, "node/edge2 has not confirmed".to_owned()));
     fabric.does(vec![applied("edge2", detached)]);
     assert_eq!(fabric.lease("alder", "l1"), LeaseState::Released);
-    let all = (true, "every node has confirmed that the server is detached and forgotten".to_owned());
+    let all =
+        (true, "every node has confirmed that the server is detached and forgotten".to_owned());
     assert_eq!(on(&fabric, asked), all);
     // Of who waits for nobody nothing is said.
     assert_eq!(fabric.condition("lease/birch/new", ConditionKind::Programmed), None);
 
     fabric.does(vec![delete("attachment/alder/a3"), delete("segment/alder/lan")]);
-    let vni =
-        fabric.state.of_kind(Kind::Tombstone).find(|key| matches!(key, Key::Tombstone(_, Freed::Vni(_))));
+    let vni = fabric
+        .state
+        .of_kind(Kind::Tombstone)
+        .find(|key| matches!(key, Key::Tombstone(_, Freed::Vni(_))));
     let vni = vni.unwrap().to_string();
     assert_eq!(on(&fabric, &vni), (false, "node/edge2 has not confirmed".to_owned()));
 }

@@ -44,7 +44,10 @@ fn attached() -> Fabric {
 }
 
 fn mtu(mtu: u32) -> Change {
-    put("segment/alder/lan", &format!(r#"{{"kind":"segment","spec":{{"service":"lan","mtu":{mtu}}}}}"#))
+    put(
+        "segment/alder/lan",
+        &format!(r#"{{"kind":"segment","spec":{{"service":"lan","mtu":{mtu}}}}}"#),
+    )
 }
 
 #[test]
@@ -94,13 +97,18 @@ fn what_is_confirmed_stays_and_the_next_may_come() {
     // Another asker has its own, and a change without a trial is none.
     fabric.does(on_trial(
         "owner",
-        vec![delete("port/edge2/p2"), put("server/s2", r#"{"kind":"server","spec":{"ports":["edge1/p2"]}}"#)],
+        vec![
+            delete("port/edge2/p2"),
+            put("server/s2", r#"{"kind":"server","spec":{"ports":["edge1/p2"]}}"#),
+        ],
     ));
     fabric.does(vec![Change::Confirm(Some(name("alder")))]);
     later(&mut fabric, 100);
     assert_eq!(expire(&mut fabric, "alder").unwrap_err().rule, Rule::Dangling);
     let key = "segment/alder/lan".parse().unwrap();
-    assert!(matches!(&fabric.state.get(&key).unwrap().body, Body::Segment(lan) if lan.spec.mtu == 9000));
+    assert!(
+        matches!(&fabric.state.get(&key).unwrap().body, Body::Segment(lan) if lan.spec.mtu == 9000)
+    );
     fabric.does(on_trial("alder", vec![mtu(8000)]));
     expire(&mut fabric, "owner").unwrap();
     assert!(fabric.state.get(&"port/edge2/p2".parse().unwrap()).is_some());
@@ -122,7 +130,8 @@ fn what_was_changed_since_stays_as_it_is_and_all_else_is_taken_back() {
     fabric.does(vec![mtu(7000), attach("alder/a3", "lan", "edge2/p1", "untagged")]);
     later(&mut fabric, 60);
     expire(&mut fabric, "alder").unwrap();
-    let body = |key: &str| fabric.state.get(&key.parse().unwrap()).map(|object| object.body.clone());
+    let body =
+        |key: &str| fabric.state.get(&key.parse().unwrap()).map(|object| object.body.clone());
     assert!(matches!(body("segment/alder/lan"), Some(Body::Segment(lan)) if lan.spec.mtu == 7000));
     assert_eq!(body("segment/alder/two"), None);
     assert!(
@@ -164,9 +173,16 @@ fn what_cannot_be_taken_back_is_not_put_on_trial() {
     }
     fabric.does(vec![offer()]);
     fabric.is_refused(Rule::Trial, on_trial("owner", vec![delete("lease/birch/l9")]));
-    assert_eq!(fabric.does(on_trial("owner", vec![offer()])), [], "nothing changed: nothing is on trial");
+    assert_eq!(
+        fabric.does(on_trial("owner", vec![offer()])),
+        [],
+        "nothing changed: nothing is on trial"
+    );
     // An offer is withdrawn, unless it was taken meanwhile.
-    fabric.does(on_trial("owner", vec![put("lease/birch/l8", r#"{"kind":"lease","spec":{"server":"s3"}}"#)]));
+    fabric.does(on_trial(
+        "owner",
+        vec![put("lease/birch/l8", r#"{"kind":"lease","spec":{"server":"s3"}}"#)],
+    ));
     fabric.does(vec![step("birch", "l8", LeaseStep::Accept)]);
     fabric.does(vec![Change::RollBack(None)]);
     assert_eq!(fabric.lease("birch", "l8"), LeaseState::Offered);
@@ -181,7 +197,10 @@ fn what_a_node_has_yet_to_give_up_is_waited_for_unless_it_has_it_again() {
     fabric.does(vec![delete("attachment/alder/a3")]);
     fabric.does(on_trial("alder", all.map(delete).to_vec()));
     // edge2 has confirmed nothing, and has no part in what is taken back.
-    assert_eq!(fabric.is_refused(Rule::Vni, vec![Change::RollBack(Some(name("alder")))]).rule, Rule::Vni);
+    assert_eq!(
+        fabric.is_refused(Rule::Vni, vec![Change::RollBack(Some(name("alder")))]).rule,
+        Rule::Vni
+    );
     let revision = fabric.state.revision();
     fabric.does(vec![applied("edge2", revision)]);
     fabric.does(vec![Change::RollBack(Some(name("alder")))]);

@@ -1,16 +1,21 @@
-//! The life of leases: `offered → active → draining → quarantined → released`, and a server that changes hands.
+//! The life of leases: `offered → active → draining → quarantined → released`, and a server that
+//! changes hands.
 //!
-//! A server is never two operators': a lease becomes active only where no other holds the server, and a lease lets go of it only once nothing is
-//! attached, every node has confirmed that what was there is gone and forgotten, and the owner has confirmed, or the quarantine's time is over.
+//! A server is never two operators': a lease becomes active only where no other holds the server,
+//! and a lease lets go of it only once nothing is attached, every node has confirmed that what was
+//! there is gone and forgotten, and the owner has confirmed, or the quarantine's time is over.
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::refused::refuse;
-use super::{LeaseStep, Refused, Rule, Tx};
-use crate::fabric::object::{Body, Lease, LeaseState};
-use crate::fabric::spec::LeaseSpec;
-use crate::fabric::{Freed, Key, Kind, Owned, PortKey};
-use crate::model::Name;
+use super::{LeaseStep, Refused, Rule, Tx, refused::refuse};
+use crate::{
+    fabric::{
+        Freed, Key, Kind, Owned, PortKey,
+        object::{Body, Lease, LeaseState},
+        spec::LeaseSpec,
+    },
+    model::Name,
+};
 
 impl Tx<'_> {
     /// A lease as it is offered, or with another time: its server stays.
@@ -25,7 +30,9 @@ impl Tx<'_> {
                 deadline: None,
                 confirmed: false,
             }),
-            Some(old) if old.spec.server == spec.server => Ok(Lease { spec: spec.clone(), ..old.clone() }),
+            Some(old) if old.spec.server == spec.server => {
+                Ok(Lease { spec: spec.clone(), ..old.clone() })
+            }
             Some(_) => refuse(
                 Rule::Lease,
                 format!("{key} is of another server"),
@@ -62,7 +69,9 @@ impl Tx<'_> {
             (LeaseStep::Accept, LeaseState::Offered) => lease.accepted = true,
             // What is asked again is done already.
             (LeaseStep::Accept, LeaseState::Active) => {}
-            (LeaseStep::Drain(_), LeaseState::Offered) => self.enter(&mut lease, LeaseState::Released),
+            (LeaseStep::Drain(_), LeaseState::Offered) => {
+                self.enter(&mut lease, LeaseState::Released)
+            }
             (LeaseStep::Drain(deadline), LeaseState::Active) => {
                 lease.deadline = Some(deadline);
                 self.enter(&mut lease, LeaseState::Draining);
@@ -137,9 +146,10 @@ impl Tx<'_> {
                 this.next.referrers(&key).filter_map(owned).collect::<Vec<_>>()
             };
             // Who lets go comes before who takes.
-            let (holding, waiting): (Vec<_>, Vec<_>) = of_server(self)
-                .into_iter()
-                .partition(|lease| self.next.lease(lease).is_some_and(|lease| lease.state.holds_server()));
+            let (holding, waiting): (Vec<_>, Vec<_>) =
+                of_server(self).into_iter().partition(|lease| {
+                    self.next.lease(lease).is_some_and(|lease| lease.state.holds_server())
+                });
             holding.iter().chain(&waiting).for_each(|lease| self.progress(lease));
         }
     }
@@ -178,7 +188,8 @@ impl Tx<'_> {
             }
             LeaseState::Quarantined => {
                 let waited = SignedDuration::from_secs(spec.quarantine.into());
-                let ends = lease.confirmed || since.checked_add(waited).is_ok_and(|end| end <= self.when);
+                let ends =
+                    lease.confirmed || since.checked_add(waited).is_ok_and(|end| end <= self.when);
                 (ends && self.is_clean(&spec.server)).then_some(LeaseState::Released)
             }
             LeaseState::Released => None,
@@ -193,7 +204,8 @@ impl Tx<'_> {
     fn attached(&self, lease: &Owned, server: &Name) -> Vec<Owned> {
         let mut all = Vec::new();
         for port in self.next.ports_of(server) {
-            let here = self.next.attachments_of(&Key::Port(port.clone())).map(|(owned, _)| owned.clone());
+            let here =
+                self.next.attachments_of(&Key::Port(port.clone())).map(|(owned, _)| owned.clone());
             all.extend(here.filter(|owned| owned.operator == lease.operator));
         }
         all
@@ -206,10 +218,12 @@ impl Tx<'_> {
         ports.all(|port| !self.next.referrers(&Key::Port(port.clone())).any(is_grave))
     }
 
-    /// Detaches the server from all of the lease's operator's segments, and has their nodes forget it.
+    /// Detaches the server from all of the lease's operator's segments, and has their nodes forget
+    /// it.
     fn detach(&mut self, lease: &Owned, server: &Name) {
         for owned in self.attached(lease, server) {
-            let Some(spec) = self.next.attachment(&owned).map(|attachment| attachment.spec.clone()) else {
+            let Some(spec) = self.next.attachment(&owned).map(|attachment| attachment.spec.clone())
+            else {
                 continue;
             };
             let key = Key::Attachment(owned.clone());

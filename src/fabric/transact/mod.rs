@@ -1,7 +1,8 @@
 //! From one revision of the fabric to the next.
 //!
-//! The changes of a transaction are made in their order on a copy; then follows what they entail (tombstones, the life of leases); then every rule
-//! is asked that concerns what was touched. One that does not hold refuses the whole transaction. So two changes that only agree together are
+//! The changes of a transaction are made in their order on a copy; then follows what they entail
+//! (tombstones, the life of leases); then every rule is asked that concerns what was touched. One
+//! that does not hold refuses the whole transaction. So two changes that only agree together are
 //! made together, and no revision breaks a rule.
 
 mod leases;
@@ -12,21 +13,24 @@ mod tombstones;
 mod trials;
 mod waits;
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
 use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 
 use self::refused::refuse;
-pub use self::refused::{Refused, Rule};
-pub use self::reports::{LeftOut, Report, Seen};
 pub(super) use self::rules::check_whole;
-use super::object::{Attachment, Body, Condition, ConditionKind, Node, Object, Revision, Segment};
-use super::spec::{EncapWish, Grant, Spec};
-use super::state::{State, Target};
-use super::{Key, Owned};
+pub use self::{
+    refused::{Refused, Rule},
+    reports::{LeftOut, Report, Seen},
+};
+use super::{
+    Key, Owned,
+    object::{Attachment, Body, Condition, ConditionKind, Node, Object, Revision, Segment},
+    spec::{EncapWish, Grant, Spec},
+    state::{State, Target},
+};
 use crate::model::{Encap, Name, VlanId, Vni};
 
 /// Who asks for a change.
@@ -65,14 +69,16 @@ pub enum Change {
     Delete(Key, Expect),
     /// A lease goes on.
     Lease(Owned, LeaseStep),
-    /// A server leaves the operator that has it, at once and wholly, and is offered under a new lease.
+    /// A server leaves the operator that has it, at once and wholly, and is offered under a new
+    /// lease.
     Transfer {
         /// The server.
         server: Name,
         /// The new lease.
         to: Owned,
     },
-    /// The owner says that a node's machine is gone for good: what it has yet to confirm, nobody waits for.
+    /// The owner says that a node's machine is gone for good: what it has yet to confirm, nobody
+    /// waits for.
     Forget {
         /// The node.
         node: Name,
@@ -207,8 +213,9 @@ impl Tx<'_> {
         if holds {
             return Ok(());
         }
-        let is = is
-            .map_or("is not there".to_owned(), |revision| format!("was last changed at revision {revision}"));
+        let is = is.map_or("is not there".to_owned(), |revision| {
+            format!("was last changed at revision {revision}")
+        });
         refuse(
             Rule::Changed,
             format!("{key} {is}"),
@@ -225,14 +232,19 @@ impl Tx<'_> {
         if spec.kind() != key.kind() {
             return other_kind();
         }
-        spec.check().or_else(|invalid| refuse(Rule::Spec, invalid.to_string(), invalid.help(), [key]))?;
+        spec.check()
+            .or_else(|invalid| refuse(Rule::Spec, invalid.to_string(), invalid.help(), [key]))?;
         rules::name(key)?;
         let body = match (key, spec) {
             (_, Spec::Operator(spec)) => Body::Operator { spec: spec.clone() },
             (Key::Node(name), Spec::Node(spec)) => {
-                // A node that is gone stays so: what is applied again and again must not bring it back.
+                // A node that is gone stays so: what is applied again and again must not bring it
+                // back.
                 let is = self.next.node(name).cloned();
-                Body::Node(Node { spec: spec.clone(), ..is.unwrap_or_else(|| Node::new(spec.clone())) })
+                Body::Node(Node {
+                    spec: spec.clone(),
+                    ..is.unwrap_or_else(|| Node::new(spec.clone()))
+                })
             }
             (_, Spec::Port(spec)) => Body::Port { spec: spec.clone() },
             (_, Spec::Server(spec)) => Body::Server { spec: spec.clone() },
@@ -284,7 +296,9 @@ impl Tx<'_> {
         }
         let mut conditions = old.map_or_else(LiteMap::new, |old| old.conditions.clone());
         let condition = |is, why: &str| Condition { is, since: self.when, why: why.to_owned() };
-        conditions.entry(ConditionKind::Accepted).or_insert_with(|| condition(true, "it keeps every rule"));
+        conditions
+            .entry(ConditionKind::Accepted)
+            .or_insert_with(|| condition(true, "it keeps every rule"));
         match &body {
             // Who is waited for is told once all is done.
             Body::Segment(_) => {
@@ -308,20 +322,27 @@ impl Tx<'_> {
             return;
         }
         let mut object = Object::clone(old);
-        let since =
-            object.conditions.get(&kind).filter(|old| old.is == is).map_or(self.when, |old| old.since);
+        let since = object
+            .conditions
+            .get(&kind)
+            .filter(|old| old.is == is)
+            .map_or(self.when, |old| old.since);
         object.conditions.insert(kind, Condition { is, since, why: why.to_owned() });
         self.next.set(key.clone(), Some(Arc::new(object)));
         self.touched.insert(key.clone());
     }
 
-    /// The VNI that a segment gets: what is asked, what it has, or a free one of its operator's at random.
+    /// The VNI that a segment gets: what is asked, what it has, or a free one of its operator's at
+    /// random.
     fn vni(&mut self, owned: &Owned, asked: Option<Vni>) -> Result<Vni, Refused> {
         if let Some(vni) = asked.or_else(|| self.next.segment(owned).map(|segment| segment.vni)) {
             return Ok(vni);
         }
-        let pool =
-            self.next.operator(&owned.operator).map(|operator| operator.vnis.clone()).unwrap_or_default();
+        let pool = self
+            .next
+            .operator(&owned.operator)
+            .map(|operator| operator.vnis.clone())
+            .unwrap_or_default();
         let next = &self.next;
         let mut free = pool
             .shuffled(&mut self.rng)
@@ -338,7 +359,8 @@ impl Tx<'_> {
         }
     }
 
-    /// The encapsulation that an attachment gets: what is asked, what it has if that fits, or one with a free VID at random.
+    /// The encapsulation that an attachment gets: what is asked, what it has if that fits, or one
+    /// with a free VID at random.
     fn encap(&mut self, owned: &Owned, spec: &super::AttachmentSpec) -> Result<Encap, Refused> {
         if let EncapWish::Given(encap) = spec.encap {
             return Ok(encap);

@@ -16,11 +16,14 @@ pub enum Rule {
     Name,
     /// Something refers to what is not there.
     Dangling,
-    /// A VNI is its operator's, and one segment's; one that was freed is nobody's until all nodes have confirmed.
+    /// A VNI is its operator's, and one segment's; one that was freed is nobody's until all nodes
+    /// have confirmed.
     Vni,
-    /// No frame of a port belongs to two attachments; an encapsulation that was freed is nobody's until its node has confirmed.
+    /// No frame of a port belongs to two attachments; an encapsulation that was freed is nobody's
+    /// until its node has confirmed.
     Encap,
-    /// An attachment needs an active lease of its operator on the server behind its port, or a grant on a handover port.
+    /// An attachment needs an active lease of its operator on the server behind its port, or a
+    /// grant on a handover port.
     Right,
     /// A server is under one lease.
     Lease,
@@ -36,9 +39,11 @@ pub enum Rule {
     Room,
     /// What is on trial can be taken back, and each asker has one trial at a time.
     Trial,
-    /// What is asked of a port or an uplink, its device can do, as far as its agent has said what that is.
+    /// What is asked of a port or an uplink, its device can do, as far as its agent has said what
+    /// that is.
     Device,
-    /// What costs others is the owner's decision: an operator asks for no more than its and the port's ceilings let it.
+    /// What costs others is the owner's decision: an operator asks for no more than its and the
+    /// port's ceilings let it.
     Ceiling,
 }
 

@@ -1,18 +1,22 @@
 //! What agents report: what they applied, and what troubles them.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
-use super::refused::refuse;
-use super::waits::not_applied;
-use super::{Refused, Rule, Tx};
-use crate::fabric::object::{Body, ConditionKind, Device, Object, Revision};
-use crate::fabric::project::attachment_at;
-use crate::fabric::state::State;
-use crate::fabric::{Key, Owned, PortKey};
-use crate::model::{Encap, InterfaceName, Name, PortRole};
+use super::{Refused, Rule, Tx, refused::refuse, waits::not_applied};
+use crate::{
+    fabric::{
+        Key, Owned, PortKey,
+        object::{Body, ConditionKind, Device, Object, Revision},
+        project::attachment_at,
+        state::State,
+    },
+    model::{Encap, InterfaceName, Name, PortRole},
+};
 
 /// What an agent says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +32,8 @@ pub struct Report {
     /// Ports that are down.
     #[serde(default)]
     pub down: BTreeSet<InterfaceName>,
-    /// Whether it has not said for long what became of what it was sent. Until it does, it is sent nothing more.
+    /// Whether it has not said for long what became of what it was sent. Until it does, it is sent
+    /// nothing more.
     #[serde(default)]
     pub silent: bool,
     /// What it sees of its node, if it has looked.
@@ -46,7 +51,8 @@ pub struct Seen {
     pub devices: BTreeMap<InterfaceName, Device>,
 }
 
-/// What a node does not carry out: of a port all its attachments, of a segment all that it has there, or one attachment; or something of the node.
+/// What a node does not carry out: of a port all its attachments, of a segment all that it has
+/// there, or one attachment; or something of the node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LeftOut {
@@ -83,13 +89,14 @@ impl Tx<'_> {
             );
         };
         if node.gone {
-            let help =
-                "if the machine is back, the owner has to put the node again, and its agent to begin anew";
+            let help = "if the machine is back, the owner has to put the node again, and its agent to begin anew";
             return refuse(Rule::Dangling, format!("{key} was said to be gone"), help, [&key]);
         }
         if report.applied > self.before.revision {
-            let message =
-                format!("{key} can't have applied revision {}, which is not there yet", report.applied);
+            let message = format!(
+                "{key} can't have applied revision {}, which is not there yet",
+                report.applied
+            );
             return refuse(Rule::Spec, message, "report what was applied", [&key]);
         }
         // An agent that begins anew does not take back what it confirmed.
@@ -133,16 +140,22 @@ impl Tx<'_> {
             self.on(&key, |key| if let Key::Port(port) = key { Some(port) } else { None });
         for port in ports {
             let down = report.down.contains(&port.port);
-            let is_it = |it: &&LeftOut| it.segment.is_none() && it.port.as_ref() == Some(&port.port);
+            let is_it =
+                |it: &&LeftOut| it.segment.is_none() && it.port.as_ref() == Some(&port.port);
             let trouble = left_out.iter().find(is_it).map(LeftOut::whole);
             let is = down || trouble.is_some();
-            let why = trouble.unwrap_or_else(|| format!("the port is {}", if down { "down" } else { "up" }));
+            let why = trouble
+                .unwrap_or_else(|| format!("the port is {}", if down { "down" } else { "up" }));
             self.note(&Key::Port(port), ConditionKind::Degraded, is, &why);
         }
         Ok(())
     }
 
-    fn on<'k, T: Clone + 'k>(&'k self, key: &Key, pick: impl Fn(&'k Key) -> Option<&'k T>) -> Vec<T> {
+    fn on<'k, T: Clone + 'k>(
+        &'k self,
+        key: &Key,
+        pick: impl Fn(&'k Key) -> Option<&'k T>,
+    ) -> Vec<T> {
         self.next.referrers(key).filter_map(pick).cloned().collect()
     }
 
@@ -167,13 +180,15 @@ impl Tx<'_> {
         }
     }
 
-    /// What was asked until the node's revision is programmed there, but for what it leaves out. An agent that has not looked yet says nothing of
-    /// what it left out before.
+    /// What was asked until the node's revision is programmed there, but for what it leaves out. An
+    /// agent that has not looked yet says nothing of what it left out before.
     fn program(&mut self, node: &Name, seen: Option<&Seen>) {
         let applied = self.next.node(node).map_or(Revision(0), |node| node.applied);
-        let left_out = seen.map_or_else(BTreeMap::new, |seen| self.attachments_of(node, &seen.left_out));
-        let is_applied =
-            |state: &State, key: &Key| state.get(key).is_some_and(|object| object.revision <= applied);
+        let left_out =
+            seen.map_or_else(BTreeMap::new, |seen| self.attachments_of(node, &seen.left_out));
+        let is_applied = |state: &State, key: &Key| {
+            state.get(key).is_some_and(|object| object.revision <= applied)
+        };
         for (key, why) in &left_out {
             if is_applied(&self.next, key) {
                 self.note(
@@ -190,11 +205,14 @@ impl Tx<'_> {
         for key in waiting {
             match &key {
                 Key::Segment(segment) => self.explain_segment(segment),
-                Key::Attachment(_) if is_applied(&self.next, &key) && !left_out.contains_key(&key) => {
+                Key::Attachment(_)
+                    if is_applied(&self.next, &key) && !left_out.contains_key(&key) =>
+                {
                     let why = |object: &Arc<Object>| {
                         object.conditions.get(&ConditionKind::Programmed).map(|is| is.why.clone())
                     };
-                    let is_left_out = self.next.get(&key).and_then(why).is_some_and(|why| why != awaited);
+                    let is_left_out =
+                        self.next.get(&key).and_then(why).is_some_and(|why| why != awaited);
                     if seen.is_some() || !is_left_out {
                         self.note(&key, ConditionKind::Programmed, true, "its node has applied it");
                     }
@@ -212,15 +230,21 @@ impl Tx<'_> {
             let here: Vec<&Owned> = match (&it.segment, &it.port) {
                 (Some(segment), Some(port)) => {
                     let encap = it.encap.into_iter();
-                    encap.filter_map(|encap| attachment_at(&self.next, &key(port), encap, segment)).collect()
+                    encap
+                        .filter_map(|encap| attachment_at(&self.next, &key(port), encap, segment))
+                        .collect()
                 }
                 (Some(segment), None) => {
                     let its = self.next.attachments_of(&Key::Segment(segment.clone()));
-                    its.filter(|(_, at)| at.spec.port.node == *node).map(|(owned, _)| owned).collect()
+                    its.filter(|(_, at)| at.spec.port.node == *node)
+                        .map(|(owned, _)| owned)
+                        .collect()
                 }
-                (None, Some(port)) if !it.stays => {
-                    self.next.attachments_of(&Key::Port(key(port))).map(|(owned, _)| owned).collect()
-                }
+                (None, Some(port)) if !it.stays => self
+                    .next
+                    .attachments_of(&Key::Port(key(port)))
+                    .map(|(owned, _)| owned)
+                    .collect(),
                 _ => Vec::new(),
             };
             let what = match (&it.segment, &it.port) {
@@ -230,15 +254,18 @@ impl Tx<'_> {
                 _ if it.stays => format!("does not carry out the last change of it: {}", it.why),
                 _ => format!("does not carry it out: {}", it.why),
             };
-            all.extend(here.into_iter().map(|owned| (Key::Attachment(owned.clone()), what.clone())));
+            all.extend(
+                here.into_iter().map(|owned| (Key::Attachment(owned.clone()), what.clone())),
+            );
         }
         all
     }
 
     /// What was freed until `applied` is free.
     fn confirmed(&mut self, node: &Name, applied: Revision) {
-        let graves = self
-            .on(&Key::Node(node.clone()), |key| if let Key::Tombstone(..) = key { Some(key) } else { None });
+        let graves = self.on(&Key::Node(node.clone()), |key| {
+            if let Key::Tombstone(..) = key { Some(key) } else { None }
+        });
         for key in graves {
             let gone = self.next.get(&key).is_some_and(
                 |object| matches!(&object.body, Body::Tombstone(tombstone) if tombstone.freed <= applied),

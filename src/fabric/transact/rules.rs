@@ -1,4 +1,5 @@
-//! Every rule that needs more than one object. What is asked is found from what was touched; how much else there is does not matter.
+//! Every rule that needs more than one object. What is asked is found from what was touched; how
+//! much else there is does not matter.
 
 mod attachments;
 mod ceilings;
@@ -9,13 +10,16 @@ mod quotas;
 use std::collections::BTreeSet;
 
 pub(super) use self::attachments::taken_by_own;
-use super::refused::refuse;
-use super::{Refused, Rule};
-use crate::fabric::object::{Body, LeaseState, Object};
-use crate::fabric::project::{self, ProjectError};
-use crate::fabric::state::{State, Target, targets};
-use crate::fabric::{Key, Kind, Owned};
-use crate::model::Name;
+use super::{Refused, Rule, refused::refuse};
+use crate::{
+    fabric::{
+        Key, Kind, Owned,
+        object::{Body, LeaseState, Object},
+        project::{self, ProjectError},
+        state::{State, Target, targets},
+    },
+    model::Name,
+};
 
 /// What an operator's name may have at most, so that it and 42 more fit a name on a node.
 const LONGEST_OPERATOR: usize = 20;
@@ -25,7 +29,9 @@ pub(super) fn name(key: &Key) -> Result<(), Refused> {
     let longest = Name::MAX_LEN - LONGEST_OPERATOR - 1;
     let refuse = |message, help: String| refuse(Rule::Name, message, help, [key]);
     match key {
-        Key::Operator(name) if name.as_str().contains('.') || name.as_str().len() > LONGEST_OPERATOR => {
+        Key::Operator(name)
+            if name.as_str().contains('.') || name.as_str().len() > LONGEST_OPERATOR =>
+        {
             refuse(
                 format!("{name} is no operator's name"),
                 format!("an operator's name has {LONGEST_OPERATOR} characters at most, and no dot"),
@@ -34,7 +40,10 @@ pub(super) fn name(key: &Key) -> Result<(), Refused> {
         Key::Lease(owned) | Key::Profile(owned) | Key::Segment(owned) | Key::Attachment(owned)
             if owned.name.as_str().len() > longest =>
         {
-            refuse(format!("{key} is too long a name"), format!("it has {longest} characters at most"))
+            refuse(
+                format!("{key} is too long a name"),
+                format!("it has {longest} characters at most"),
+            )
         }
         _ => Ok(()),
     }
@@ -80,23 +89,31 @@ fn itself(state: &State, key: &Key, object: &Object) -> Result<(), Refused> {
         return refused(format!("{key} is a {kind}"), "restore the store from a backup");
     }
     if object.revision > state.revision() {
-        let message = format!("{key} is of revision {}, after {}", object.revision, state.revision());
+        let message =
+            format!("{key} is of revision {}, after {}", object.revision, state.revision());
         return refused(message, "restore the store from a backup");
     }
     name(key)?;
     let restored: Vec<&Body> = match &object.body {
-        Body::Trial(trial) => trial.restores.values().filter_map(|restore| restore.before.as_ref()).collect(),
+        Body::Trial(trial) => {
+            trial.restores.values().filter_map(|restore| restore.before.as_ref()).collect()
+        }
         own => vec![own],
     };
     for spec in restored.into_iter().filter_map(Body::spec) {
-        spec.check().or_else(|invalid| refuse(Rule::Spec, invalid.to_string(), invalid.help(), [key]))?;
+        spec.check()
+            .or_else(|invalid| refuse(Rule::Spec, invalid.to_string(), invalid.help(), [key]))?;
     }
     let fits = match &object.body {
         Body::Segment(segment) => segment.spec.vni.is_none_or(|asked| asked == segment.vni),
         Body::Attachment(attachment) => attachment.spec.encap.fits(attachment.encap),
         _ => true,
     };
-    if fits { Ok(()) } else { refused(format!("{key} has not what it asks for"), "ask for it again") }
+    if fits {
+        Ok(())
+    } else {
+        refused(format!("{key} has not what it asks for"), "ask for it again")
+    }
 }
 
 /// Whether more of an object changed than what is known of it.
@@ -121,7 +138,8 @@ fn references(next: &State, key: &Key) -> Result<(), Refused> {
         if let Target::Object(there) = target
             && next.get(&there).is_none()
         {
-            // Whether it is not there or another's must not be told: `rules::attachments::right` says the same of both.
+            // Whether it is not there or another's must not be told: `rules::attachments::right`
+            // says the same of both.
             if key.kind() == Kind::Attachment && there.kind() == Kind::Port {
                 continue;
             }
@@ -151,7 +169,11 @@ impl Concerned {
                 Key::Server(name) => drop(all.servers.insert(name.clone())),
                 Key::Segment(owned) => drop(all.segments.insert(owned.clone())),
                 Key::Attachment(owned) => drop(all.attachments.insert(owned.clone())),
-                Key::Port(_) | Key::Lease(_) | Key::Profile(_) | Key::Tombstone(..) | Key::Trial(_) => {}
+                Key::Port(_)
+                | Key::Lease(_)
+                | Key::Profile(_)
+                | Key::Tombstone(..)
+                | Key::Trial(_) => {}
             }
         }
         all
@@ -251,7 +273,8 @@ impl Concerned {
             Key::Attachment(owned) => {
                 self.operators.insert(owned.operator.clone());
                 self.attachments.insert(owned.clone());
-                for attachment in [before, next].iter().filter_map(|state| state.attachment(owned)) {
+                for attachment in [before, next].iter().filter_map(|state| state.attachment(owned))
+                {
                     self.nodes.insert(attachment.spec.port.node.clone());
                     self.segment(before, next, &owned.beside(&attachment.spec.segment));
                 }
@@ -299,7 +322,8 @@ fn reach(next: &State, one: &Name, two: &Name) -> Result<(), Refused> {
     }
 }
 
-/// A node has room and a way for what is attached there. How much room there is, is not an operator's to know.
+/// A node has room and a way for what is attached there. How much room there is, is not an
+/// operator's to know.
 fn node(next: &State, name: &Name) -> Result<(), Refused> {
     let Some(node) = next.node(name) else { return Ok(()) };
     let (load, limits, key) = (next.load(name), node.spec.limits, Key::Node(name.clone()));

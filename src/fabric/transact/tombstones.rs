@@ -1,16 +1,21 @@
 //! What was freed stays nobody's until the nodes that had it have confirmed that it is gone.
 //!
-//! A node whose machine is gone will never confirm. Nobody but the owner can know that, so only the owner's word ends the wait: a node that is only cut off
-//! still forwards what it last had, and a VNI that another got meanwhile would be two segments'. So nothing may be attached to a node that is gone,
-//! its agent is not heard any more (and its certificate has to be revoked, so that it knows), and only a node that was deleted and made anew takes its place.
+//! A node whose machine is gone will never confirm. Nobody but the owner can know that, so only the
+//! owner's word ends the wait: a node that is only cut off still forwards what it last had, and a
+//! VNI that another got meanwhile would be two segments'. So nothing may be attached to a node that
+//! is gone, its agent is not heard any more (and its certificate has to be revoked, so that it
+//! knows), and only a node that was deleted and made anew takes its place.
 
 use std::collections::BTreeSet;
 
-use super::refused::refuse;
-use super::{Refused, Rule, Tx};
-use crate::fabric::object::{Body, Node, Tombstone};
-use crate::fabric::{Freed, Key, Learned, Owned, PortKey};
-use crate::model::Name;
+use super::{Refused, Rule, Tx, refused::refuse};
+use crate::{
+    fabric::{
+        Freed, Key, Learned, Owned, PortKey,
+        object::{Body, Node, Tombstone},
+    },
+    model::Name,
+};
 
 impl Tx<'_> {
     /// Buries what the transaction has freed.
@@ -34,7 +39,8 @@ impl Tx<'_> {
     /// Gives the segments that the attachment was and is of.
     fn bury_encap(&mut self, owned: &Owned) -> Vec<Owned> {
         let now = self.next.attachment(owned);
-        let mut segments: Vec<Owned> = now.map(|now| owned.beside(&now.spec.segment)).into_iter().collect();
+        let mut segments: Vec<Owned> =
+            now.map(|now| owned.beside(&now.spec.segment)).into_iter().collect();
         let Some(was) = self.before.attachment(owned) else { return segments };
         segments.push(owned.beside(&was.spec.segment));
         if !now.is_some_and(|now| now.stays(was)) {

@@ -1,26 +1,34 @@
-//! Transactions on trial: what one changed is taken back at its deadline, unless somebody has confirmed it before.
+//! Transactions on trial: what one changed is taken back at its deadline, unless somebody has
+//! confirmed it before.
 //!
-//! It is what NETCONF calls a confirmed commit (RFC 6241 section 8.4), with these differences, which come from several people changing one fabric:
+//! It is what NETCONF calls a confirmed commit (RFC 6241 section 8.4), with these differences,
+//! which come from several people changing one fabric:
 //!
-//! - What is taken back are the objects that the transaction asked for, and not the whole configuration. **What somebody changed since stays as that
-//!   left it**; all else is taken back, by one transaction, which keeps every rule or is not made.
-//! - If a rule is against that (something else uses by now what would go), the trial stays, says why in its condition `Degraded`, and is tried again
-//!   until the rule no longer is, or somebody confirms.
-//! - It is kept with the fabric, so that it needs neither who asked for it nor the controller that made it.
-//! - Another transaction does not confirm it. Each asker has one at a time, and a second one is refused rather than taken for an extension.
+//! - What is taken back are the objects that the transaction asked for, and not the whole
+//!   configuration. **What somebody changed since stays as that left it**; all else is taken back,
+//!   by one transaction, which keeps every rule or is not made.
+//! - If a rule is against that (something else uses by now what would go), the trial stays, says
+//!   why in its condition `Degraded`, and is tried again until the rule no longer is, or somebody
+//!   confirms.
+//! - It is kept with the fabric, so that it needs neither who asked for it nor the controller that
+//!   made it.
+//! - Another transaction does not confirm it. Each asker has one at a time, and a second one is
+//!   refused rather than taken for an extension.
 //!
 //! Leases go forward only, so their steps can't be on trial.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::refused::refuse;
-use super::{Actor, Change, Refused, Rule, Tx};
-use crate::fabric::object::{Body, ConditionKind, Lease, Node, Object, Restore, Trial};
-use crate::fabric::{Freed, Key, Kind, PortKey};
-use crate::model::Name;
+use super::{Actor, Change, Refused, Rule, Tx, refused::refuse};
+use crate::{
+    fabric::{
+        Freed, Key, Kind, PortKey,
+        object::{Body, ConditionKind, Lease, Node, Object, Restore, Trial},
+    },
+    model::Name,
+};
 
 /// What is asked besides, if a transaction is on trial.
 pub(super) struct Wish {
@@ -65,7 +73,8 @@ impl Wish {
                 Change::Put(key, ..) | Change::Delete(key, _) => keys.push(key.clone()),
                 Change::Trial { .. } => {}
                 _ => {
-                    let message = "steps of leases, and what is reported or forgotten, can't be taken back";
+                    let message =
+                        "steps of leases, and what is reported or forgotten, can't be taken back";
                     return refuse(Rule::Trial, message, help, [&key]);
                 }
             }
@@ -105,7 +114,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// What is on trial is taken back, as far as nobody changed it since. The controller does so at the deadline, and everybody else when he asks for it.
+    /// What is on trial is taken back, as far as nobody changed it since. The controller does so at
+    /// the deadline, and everybody else when he asks for it.
     pub(super) fn roll_back(&mut self, of: Option<&Name>, who: &Actor) -> Result<(), Refused> {
         let (key, object) = self.trial(of)?;
         let Body::Trial(trial) = &object.body else { return Ok(()) };
@@ -158,11 +168,16 @@ impl Tx<'_> {
     fn restore(&mut self, key: &Key, before: Option<&Body>) -> Result<(), Refused> {
         let Some(before) = before else { return self.delete(key) };
         let body = match (key, before) {
-            (Key::Lease(owned), Body::Lease(Lease { spec, .. })) => Body::Lease(self.offer(owned, spec)?),
+            (Key::Lease(owned), Body::Lease(Lease { spec, .. })) => {
+                Body::Lease(self.offer(owned, spec)?)
+            }
             // What its agent has said meanwhile stays.
             (Key::Node(name), Body::Node(Node { spec, .. })) => {
                 let is = self.next.node(name).cloned();
-                Body::Node(Node { spec: spec.clone(), ..is.unwrap_or_else(|| Node::new(spec.clone())) })
+                Body::Node(Node {
+                    spec: spec.clone(),
+                    ..is.unwrap_or_else(|| Node::new(spec.clone()))
+                })
             }
             _ => before.clone(),
         };
@@ -170,8 +185,9 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// What a segment or an attachment has freed itself, it may have again at once, where it is again: the frames are the same segment's as before. On
-    /// other nodes the tombstone stays, since nobody would wait for them otherwise.
+    /// What a segment or an attachment has freed itself, it may have again at once, where it is
+    /// again: the frames are the same segment's as before. On other nodes the tombstone stays,
+    /// since nobody would wait for them otherwise.
     fn dig_up(&mut self, key: &Key) {
         let (segment, graves): (_, Vec<Key>) = match key {
             Key::Segment(owned) => {
@@ -189,7 +205,9 @@ impl Tx<'_> {
         };
         for grave in graves {
             let is_own = self.next.get(&grave).is_some_and(|object| match &object.body {
-                Body::Tombstone(was) => was.operator == segment.operator && was.segment == segment.name,
+                Body::Tombstone(was) => {
+                    was.operator == segment.operator && was.segment == segment.name
+                }
                 _ => false,
             });
             if is_own {

@@ -1,15 +1,18 @@
-//! Who is waited for: a segment says which node has yet to apply its last change; what was taken away, and the lease that can't end before that, say which
-//! nodes have yet to confirm it.
+//! Who is waited for: a segment says which node has yet to apply its last change; what was taken
+//! away, and the lease that can't end before that, say which nodes have yet to confirm it.
 
 use std::collections::BTreeSet;
 
-use super::Tx;
-use super::leases::owned;
-use crate::fabric::object::{Body, ConditionKind, LeaseState, Revision};
-use crate::fabric::project::is_early;
-use crate::fabric::waiting::is_waiting;
-use crate::fabric::{Freed, Key, Kind, Owned, PortKey};
-use crate::model::Name;
+use super::{Tx, leases::owned};
+use crate::{
+    fabric::{
+        Freed, Key, Kind, Owned, PortKey,
+        object::{Body, ConditionKind, LeaseState, Revision},
+        project::is_early,
+        waiting::is_waiting,
+    },
+    model::Name,
+};
 
 /// How many nodes are named; a segment may be on hundreds.
 const NAMED: usize = 3;
@@ -23,14 +26,16 @@ pub(super) fn not_applied(node: &Name) -> String {
 }
 
 impl Tx<'_> {
-    /// A segment that has another attachment is not programmed before its nodes have that; and one that has lost one may wait for nobody any more.
+    /// A segment that has another attachment is not programmed before its nodes have that; and one
+    /// that has lost one may wait for nobody any more.
     pub(super) fn explain_segments(&mut self) {
         let mut segments = BTreeSet::new();
         for key in &self.touched {
             match key {
                 Key::Attachment(owned) => {
-                    let all =
-                        [self.before, &self.next].into_iter().filter_map(|state| state.attachment(owned));
+                    let all = [self.before, &self.next]
+                        .into_iter()
+                        .filter_map(|state| state.attachment(owned));
                     segments.extend(all.map(|attachment| owned.beside(&attachment.spec.segment)));
                 }
                 Key::Segment(owned) => {
@@ -55,8 +60,9 @@ impl Tx<'_> {
         self.note(&key, ConditionKind::Programmed, is, &why);
     }
 
-    /// The first of a segment's nodes that has not applied its last change, or the last of its attachments. One is named and not all that there are: what
-    /// is said is written down, and a segment on a hundred nodes would be written a hundred times until all have confirmed.
+    /// The first of a segment's nodes that has not applied its last change, or the last of its
+    /// attachments. One is named and not all that there are: what is said is written down, and
+    /// a segment on a hundred nodes would be written a hundred times until all have confirmed.
     fn awaited_by(&self, segment: &Owned) -> Option<Name> {
         let key = Key::Segment(segment.clone());
         let revision = |key: &Key| self.next.get(key).map_or(Revision(0), |object| object.revision);
@@ -87,11 +93,16 @@ impl Tx<'_> {
                         graves.insert(key.clone());
                         continue;
                     };
-                    // The others are asked once the server's own node has confirmed; and only then, since a handover port may have thousands.
+                    // The others are asked once the server's own node has confirmed; and only then,
+                    // since a handover port may have thousands.
                     if self.next.get(key).is_none() && port.node == *node {
-                        let is_learned = |key: &&Key| matches!(key, Key::Tombstone(_, Freed::Learned(..)));
+                        let is_learned =
+                            |key: &&Key| matches!(key, Key::Tombstone(_, Freed::Learned(..)));
                         graves.extend(
-                            self.next.referrers(&Key::Port(port.clone())).filter(is_learned).cloned(),
+                            self.next
+                                .referrers(&Key::Port(port.clone()))
+                                .filter(is_learned)
+                                .cloned(),
                         );
                     }
                     graves.insert(key.clone());
@@ -137,22 +148,26 @@ impl Tx<'_> {
             .is_some_and(|object| object.conditions.contains_key(&ConditionKind::Programmed));
         let (is, why) = match lease.state {
             LeaseState::Quarantined => match self.awaited(owned, &lease.spec.server) {
-                None => {
-                    (true, "every node has confirmed that the server is detached and forgotten".to_owned())
-                }
-                Some(nodes) => {
-                    (false, format!("not confirmed that the server is detached and forgotten: {nodes}"))
-                }
+                None => (
+                    true,
+                    "every node has confirmed that the server is detached and forgotten".to_owned(),
+                ),
+                Some(nodes) => (
+                    false,
+                    format!("not confirmed that the server is detached and forgotten: {nodes}"),
+                ),
             },
-            LeaseState::Released if has_said => {
-                (true, "every node has confirmed that the server is detached and forgotten".to_owned())
-            }
+            LeaseState::Released if has_said => (
+                true,
+                "every node has confirmed that the server is detached and forgotten".to_owned(),
+            ),
             _ => return,
         };
         self.note(&key, ConditionKind::Programmed, is, &why);
     }
 
-    /// The nodes that a lease's end waits for, of those that can confirm now; nothing, if it waits for none.
+    /// The nodes that a lease's end waits for, of those that can confirm now; nothing, if it waits
+    /// for none.
     fn awaited(&self, lease: &Owned, server: &Name) -> Option<String> {
         let (mut nodes, mut is_clean) = (BTreeSet::new(), true);
         for port in self.next.ports_of(server) {

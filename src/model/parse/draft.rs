@@ -1,21 +1,24 @@
-//! The file as it is written: every value by itself is right, or was reported and is missing here. Whether the
-//! values agree with each other is the matter of [`super::rules`].
+//! The file as it is written: every value by itself is right, or was reported and is missing here.
+//! Whether the values agree with each other is the matter of [`super::rules`].
 
-use std::net::IpAddr;
-use std::ops::Range;
+use std::{net::IpAddr, ops::Range};
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
-
-use super::super::node::{Limits, Moves};
-use super::super::{
-    Binding, Encap, Hook, InterfaceName, InvalidValue, LeafRole, Name, PortRole, Segment, Service,
-    StormControl, Vni,
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
 };
-use super::fields::{Fields, flag, number, number_within, text, type_of, word, wrong_type};
-use super::guards::{self, GuardsDraft};
-use super::police::{self, ProfileDraft};
-use super::sink::Sink;
+
+use super::{
+    super::{
+        Binding, Encap, Hook, InterfaceName, InvalidValue, LeafRole, Name, PortRole, Segment,
+        Service, StormControl, Vni,
+        node::{Limits, Moves},
+    },
+    fields::{Fields, flag, number, number_within, text, type_of, word, wrong_type},
+    guards::{self, GuardsDraft},
+    police::{self, ProfileDraft},
+    sink::Sink,
+};
 
 /// A whole file.
 pub(super) struct Draft {
@@ -32,7 +35,8 @@ pub(super) struct NodeDraft {
     /// Where `vtep` is, and the addresses in it.
     pub vtep_at: Option<Range<usize>>,
     pub vteps: Vec<Spanned<IpAddr>>,
-    /// Whether all that is in it is an address; else nothing can be said of the family that is missing.
+    /// Whether all that is in it is an address; else nothing can be said of the family that is
+    /// missing.
     pub vteps_readable: bool,
     pub limits: Limits,
 }
@@ -102,7 +106,8 @@ fn read_node(root: &Fields<'_>, sink: &mut Sink) -> Option<NodeDraft> {
     };
     let DeValue::Table(table) = value.get_ref() else {
         let message = format!("node: wrong type: this is {}", type_of(value.get_ref()));
-        sink.error(value.span(), message, "").help("a file has one node: write [node], in single brackets");
+        sink.error(value.span(), message, "")
+            .help("a file has one node: write [node], in single brackets");
         return None;
     };
     let known = ["name", "vtep", "max_attachments", "max_fdb", "max_remotes", "max_segments"];
@@ -122,8 +127,9 @@ fn read_node(root: &Fields<'_>, sink: &mut Sink) -> Option<NodeDraft> {
     Some(NodeDraft {
         name: fields.required(sink, "name", "\"edge1\"", word),
         vtep_at: vtep.map(Spanned::span),
-        vteps_readable: vtep
-            .is_none_or(|vtep| vtep.get_ref().as_array().is_some_and(|list| list.len() == vteps.len())),
+        vteps_readable: vtep.is_none_or(|vtep| {
+            vtep.get_ref().as_array().is_some_and(|list| list.len() == vteps.len())
+        }),
         vteps,
         limits,
     })
@@ -169,7 +175,8 @@ fn read_segment(at: Range<usize>, table: &DeTable<'_>, sink: &mut Sink) -> Segme
     let mut short = |key, low, default: u16| {
         u16::try_from(optional(key, low..=u16::MAX.into(), default.into())).unwrap_or(default)
     };
-    let (limit, window) = (short("move_limit", 0, moves.limit), short("move_window", 1, moves.window));
+    let (limit, window) =
+        (short("move_limit", 0, moves.limit), short("move_window", 1, moves.window));
     let moves = Moves { limit, window, freeze: optional("freeze", Segment::SECONDS, moves.freeze) };
     let suppress = fields.optional(sink, "suppress", flag);
     let any_vni = |value: &DeValue<'_>| {

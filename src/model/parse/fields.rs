@@ -1,15 +1,20 @@
 //! Reading the keys of one table, each with its place and its type.
 
-use std::fmt::Display;
-use std::ops::{Range, RangeInclusive};
-use std::str::FromStr;
+use std::{
+    fmt::Display,
+    ops::{Range, RangeInclusive},
+    str::FromStr,
+};
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
 
-use super::super::InvalidValue;
-use super::super::suggest::did_you_mean;
-use super::sink::Sink;
+use super::{
+    super::{InvalidValue, suggest::did_you_mean},
+    sink::Sink,
+};
 
 /// One table of the file, with the keys that it may have.
 pub(super) struct Fields<'t> {
@@ -32,7 +37,8 @@ impl<'t> Fields<'t> {
             let (name, list) = (key.get_ref(), known.join(", "));
             let help = did_you_mean(name, known.iter().copied())
                 .unwrap_or_else(|| format!("the keys of {what} are {list}"));
-            sink.error(key.span(), format!("unknown key {name:?} in {what}"), "not known here").help(help);
+            sink.error(key.span(), format!("unknown key {name:?} in {what}"), "not known here")
+                .help(help);
         }
         Self { what, at, table }
     }

@@ -2,9 +2,11 @@
 
 use toml::Spanned;
 
-use super::super::{Control, Ethertype, Guards, Limits, MacAddr, OverLimit, Prefix, Trust};
-use super::fields::{Fields, flag, number_within, word, wrong_type};
-use super::sink::Sink;
+use super::{
+    super::{Control, Ethertype, Guards, Limits, MacAddr, OverLimit, Prefix, Trust},
+    fields::{Fields, flag, number_within, word, wrong_type},
+    sink::Sink,
+};
 
 /// The keys, for the list of those that are known.
 pub(super) const KEYS: [&str; 8] =

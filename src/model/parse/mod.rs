@@ -1,8 +1,9 @@
 //! From a file to a [`NodeConfig`], or to all that is wrong with it.
 //!
-//! Three passes, each over everything: TOML syntax (`toml`), then each value by itself (`draft`), then the values
-//! against each other (`rules`). Syntax errors end it, since what is behind them can't be known; the other two
-//! passes report together. Warnings are only worked out for a file without errors.
+//! Three passes, each over everything: TOML syntax (`toml`), then each value by itself (`draft`),
+//! then the values against each other (`rules`). Syntax errors end it, since what is behind them
+//! can't be known; the other two passes report together. Warnings are only worked out for a file
+//! without errors.
 
 mod draft;
 mod fields;
@@ -13,14 +14,15 @@ mod sink;
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::Path;
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
 
 use toml::de::DeTable;
 
-use self::draft::Draft;
-use self::sink::Sink;
+use self::{draft::Draft, sink::Sink};
 use super::{ConfigErrors, Diagnostic, NodeConfig};
 
 /// A file larger than this is refused: it is a mistake, and reading it would only cost memory.
@@ -57,7 +59,9 @@ pub fn parse(name: &str, text: &str) -> Result<(NodeConfig, Vec<Diagnostic>), Co
     let mut sink = Sink::new(name, text);
     let Some(config) = read_text(text, &mut sink) else {
         if !sink.has_errors() {
-            sink.file_error("this was refused without a reason, which is a mistake in Sillon".to_owned());
+            sink.file_error(
+                "this was refused without a reason, which is a mistake in Sillon".to_owned(),
+            );
         }
         return Err(sink.finish_failed());
     };
@@ -88,7 +92,8 @@ fn read_toml<'t>(text: &'t str, sink: &mut Sink) -> Option<DeTable<'t>> {
     let mut reported = None;
     for error in &errors {
         let at = error.span().unwrap_or(0..0);
-        let line = text.as_bytes()[..at.start.min(text.len())].iter().rposition(|byte| *byte == b'\n');
+        let line =
+            text.as_bytes()[..at.start.min(text.len())].iter().rposition(|byte| *byte == b'\n');
         if reported != Some(line) {
             sink.error(at, format!("TOML syntax: {}", error.message()), "");
             reported = Some(line);
@@ -97,7 +102,8 @@ fn read_toml<'t>(text: &'t str, sink: &mut Sink) -> Option<DeTable<'t>> {
     errors.is_empty().then(|| root.into_inner())
 }
 
-/// Reads no more than shows that a file is too large: its length is not known if it is a pipe or a device.
+/// Reads no more than shows that a file is too large: its length is not known if it is a pipe or a
+/// device.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
@@ -107,7 +113,9 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 fn unreadable(sink: &mut Sink, error: &io::Error) {
     let help = match error.kind() {
         io::ErrorKind::NotFound => "check the path",
-        io::ErrorKind::PermissionDenied => "check the permissions of the file and of its directories",
+        io::ErrorKind::PermissionDenied => {
+            "check the permissions of the file and of its directories"
+        }
         io::ErrorKind::IsADirectory => "give the file, not its directory",
         _ => "check the file and its file system",
     };

@@ -2,13 +2,17 @@
 
 use std::ops::Range;
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
 
-use super::super::{BitRate, ByteSize, InvalidValue, Name, StormControl};
-use super::draft::spelled;
-use super::fields::{Fields, number_within, report, text, word, wrong_type};
-use super::sink::Sink;
+use super::{
+    super::{BitRate, ByteSize, InvalidValue, Name, StormControl},
+    draft::spelled,
+    fields::{Fields, number_within, report, text, word, wrong_type},
+    sink::Sink,
+};
 
 /// `[[profile]]`
 pub(super) struct ProfileDraft {
@@ -70,8 +74,9 @@ pub(super) fn read_storm(fields: &Fields<'_>, sink: &mut Sink) -> StormControl {
         DeValue::Table(table) => {
             let known = ["broadcast", "multicast", "unknown"];
             let limits = Fields::new("storm", value.span(), table, &known, sink);
-            let mut limit =
-                |key, default| limits.optional(sink, key, storm_limit).map_or(default, Spanned::into_inner);
+            let mut limit = |key, default| {
+                limits.optional(sink, key, storm_limit).map_or(default, Spanned::into_inner)
+            };
             StormControl {
                 broadcast: limit("broadcast", default.broadcast),
                 multicast: limit("multicast", default.multicast),
@@ -79,7 +84,8 @@ pub(super) fn read_storm(fields: &Fields<'_>, sink: &mut Sink) -> StormControl {
             }
         }
         other => {
-            let wanted = "\"off\", or limits like { broadcast = 1000, multicast = \"off\" }, in frames/s";
+            let wanted =
+                "\"off\", or limits like { broadcast = 1000, multicast = \"off\" }, in frames/s";
             report(sink, value.span(), "storm", &wrong_type(other, wanted));
             default
         }

@@ -1,11 +1,12 @@
 //! Where diagnostics are collected.
 
-use std::ops::Range;
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
-use super::super::InvalidValue;
-use super::super::diagnostic::{ConfigErrors, Diagnostic, Severity};
-use super::super::source::Source;
+use super::super::{
+    InvalidValue,
+    diagnostic::{ConfigErrors, Diagnostic, Severity},
+    source::Source,
+};
 
 /// How many diagnostics are kept; a file that has more wrong is not a configuration.
 const KEPT: usize = 200;
@@ -32,13 +33,23 @@ impl Sink {
     }
 
     /// An error at a place.
-    pub(super) fn error(&mut self, at: Range<usize>, message: String, label: &str) -> &mut Diagnostic {
+    pub(super) fn error(
+        &mut self,
+        at: Range<usize>,
+        message: String,
+        label: &str,
+    ) -> &mut Diagnostic {
         self.failed = true;
         self.push(Severity::Error, message).at(at, label)
     }
 
     /// A rule that does not hold at a place.
-    pub(super) fn broken(&mut self, at: Range<usize>, broken: &InvalidValue, label: &str) -> &mut Diagnostic {
+    pub(super) fn broken(
+        &mut self,
+        at: Range<usize>,
+        broken: &InvalidValue,
+        label: &str,
+    ) -> &mut Diagnostic {
         self.error(at, broken.to_string(), label).help(broken.help())
     }
 
@@ -49,7 +60,12 @@ impl Sink {
     }
 
     /// Something odd at a place.
-    pub(super) fn warning(&mut self, at: Range<usize>, message: String, label: &str) -> &mut Diagnostic {
+    pub(super) fn warning(
+        &mut self,
+        at: Range<usize>,
+        message: String,
+        label: &str,
+    ) -> &mut Diagnostic {
         self.push(Severity::Warning, message).at(at, label)
     }
 

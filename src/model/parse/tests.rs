@@ -1,11 +1,18 @@
-//! Properties of the whole: what is right is read as it was written, and no text makes it panic or slip through.
+//! Properties of the whole: what is right is read as it was written, and no text makes it panic or
+//! slip through.
 
-use proptest::prelude::*;
-use proptest::sample::{Index, select};
+use proptest::{
+    prelude::*,
+    sample::{Index, select},
+};
 
-use super::super::testing::{assert_every_rule, encap, node_config, to_toml};
-use super::super::{Segment, Severity, Style};
-use super::*;
+use super::{
+    super::{
+        Segment, Severity, Style,
+        testing::{assert_every_rule, encap, node_config, to_toml},
+    },
+    *,
+};
 
 /// Words that a broken file may have in the wrong place.
 const WORDS: &[&str] = &[
@@ -155,8 +162,11 @@ fn of_very_many_errors_some_are_shown_and_all_are_counted() {
 
 #[test]
 fn nesting_beyond_all_sense_is_refused() {
-    for text in ["a.".repeat(1_000_000), "[".repeat(1_000_000), "a = ".to_owned() + &"{a=".repeat(1_000_000)]
-    {
+    for text in [
+        "a.".repeat(1_000_000),
+        "[".repeat(1_000_000),
+        "a = ".to_owned() + &"{a=".repeat(1_000_000),
+    ] {
         assert!(parse("f.toml", &text).is_err());
     }
 }

@@ -1,4 +1,5 @@
-//! Follows the kernel's routes and neighbours: whenever something changes, there is a new [`Snapshot`] of the ways to the remotes.
+//! Follows the kernel's routes and neighbours: whenever something changes, there is a new
+//! [`Snapshot`] of the ways to the remotes.
 //!
 //! Neighbours are resolved by the kernel, which is asked to ([`neighbours`]).
 
@@ -131,7 +132,8 @@ impl Follower {
     pub async fn spawn(
         watched: WatchSet,
     ) -> Result<(FollowerHandle, watch::Receiver<Snapshot>), NetlinkError> {
-        let connection = Connection::open().map_err(NetlinkError::while_doing("opening a socket"))?;
+        let connection =
+            Connection::open().map_err(NetlinkError::while_doing("opening a socket"))?;
         let (set, watched) = watch::channel(watched);
         let (snapshots, receiver) = watch::channel(Snapshot::default());
         let (keeper, neighbours) = (Keeper::default(), Neighbours::new());
@@ -170,7 +172,8 @@ impl Follower {
         }
     }
 
-    /// The kernel drops a listener that does not keep up: a new socket, and everything is looked at anew.
+    /// The kernel drops a listener that does not keep up: a new socket, and everything is looked at
+    /// anew.
     async fn reopen(&mut self) -> bool {
         sleep(Duration::from_millis(10)).await;
         match Connection::open() {
@@ -185,7 +188,8 @@ impl Follower {
         }
     }
 
-    /// Looks at everything; a snapshot that differs from the last one is published. `again`: neighbours that did not answer are asked for again.
+    /// Looks at everything; a snapshot that differs from the last one is published. `again`:
+    /// neighbours that did not answer are asked for again.
     async fn look(&mut self, again: bool) -> Result<(), NetlinkError> {
         let watched = self.watched.borrow_and_update().clone();
         let handle = self.connection.handle.clone();
@@ -203,7 +207,8 @@ impl Follower {
         Ok(())
     }
 
-    /// What there is, the neighbours, those that the ways need, and where they are; nothing is changed.
+    /// What there is, the neighbours, those that the ways need, and where they are; nothing is
+    /// changed.
     async fn survey(&self, watched: &WatchSet) -> Result<Surveyed, NetlinkError> {
         let handle = self.connection.handle.clone();
         let links = links::dump(&handle).await?;
@@ -213,7 +218,8 @@ impl Follower {
         let routes = self.routes(watched).await;
         let nexthops = self.nexthops(&routes).await?;
         let uplinks = &watched.uplinks;
-        let context = Context { links: &by_index, uplinks, neighbours: &neighbours, nexthops: &nexthops };
+        let context =
+            Context { links: &by_index, uplinks, neighbours: &neighbours, nexthops: &nexthops };
         let mut remotes = BTreeMap::new();
         let mut wanted = BTreeSet::new();
         for (remote, route) in routes {
@@ -223,7 +229,9 @@ impl Follower {
                     wanted.extend(hops);
                     resolution
                 }
-                Err(error) => Resolution { paths: Vec::new(), why_not: vec![format!("no route: {error}")] },
+                Err(error) => {
+                    Resolution { paths: Vec::new(), why_not: vec![format!("no route: {error}")] }
+                }
             };
             remotes.insert(remote, resolution);
         }
@@ -241,8 +249,10 @@ impl Follower {
 
     /// The next-hop objects, if one of the routes names any.
     async fn nexthops(&self, routes: &[(IpAddr, Found)]) -> Result<Nexthops, NetlinkError> {
-        let mut attributes =
-            routes.iter().filter_map(|(_, route)| route.as_ref().ok()).flat_map(|route| &route.attributes);
+        let mut attributes = routes
+            .iter()
+            .filter_map(|(_, route)| route.as_ref().ok())
+            .flat_map(|route| &route.attributes);
         if attributes.any(|attribute| matches!(attribute, RouteAttribute::NhId(_))) {
             self.connection.nexthops.list().await
         } else {
@@ -282,9 +292,12 @@ async fn route(
         IpAddr::V4(v4) => {
             (AddressFamily::Inet, 32, RouteAddress::Inet(v4), watched.vtep4.map(RouteAddress::Inet))
         }
-        IpAddr::V6(v6) => {
-            (AddressFamily::Inet6, 128, RouteAddress::Inet6(v6), watched.vtep6.map(RouteAddress::Inet6))
-        }
+        IpAddr::V6(v6) => (
+            AddressFamily::Inet6,
+            128,
+            RouteAddress::Inet6(v6),
+            watched.vtep6.map(RouteAddress::Inet6),
+        ),
     };
     message.header.address_family = family;
     message.header.destination_prefix_length = length;

@@ -1,13 +1,16 @@
 //! The neighbours on the ways to remotes.
 //!
-//! The kernel resolves neighbours only for packets of its own, and what XDP sends is none. So the neighbours that are needed are made *managed*
-//! (`NTF_EXT_MANAGED`, Linux 5.16): the kernel then resolves them, and refreshes them before they go stale.
+//! The kernel resolves neighbours only for packets of its own, and what XDP sends is none. So the
+//! neighbours that are needed are made *managed* (`NTF_EXT_MANAGED`, Linux 5.16): the kernel then
+//! resolves them, and refreshes them before they go stale.
 //!
-//! What the owner, or a routing daemon, has set is left alone: an entry that is permanent, needs no ARP, was learned externally, is
-//! another program's by its protocol, or is managed for another. To make a permanent one managed would take it out (`__neigh_update`).
+//! What the owner, or a routing daemon, has set is left alone: an entry that is permanent, needs no
+//! ARP, was learned externally, is another program's by its protocol, or is managed for another. To
+//! make a permanent one managed would take it out (`__neigh_update`).
 //!
-//! What was changed is written down where it was changed: such an entry has `OURS` as its protocol. So the kernel keeps the list, in one step
-//! with the change, over whatever becomes of the agent. To undo it is to remove the entry and to put it back as one that the kernel has made itself.
+//! What was changed is written down where it was changed: such an entry has `OURS` as its protocol.
+//! So the kernel keeps the list, in one step with the change, over whatever becomes of the agent.
+//! To undo it is to remove the entry and to put it back as one that the kernel has made itself.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,8 +24,8 @@ use rtnetlink::{
     packet_route::{
         AddressFamily,
         neighbour::{
-            NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage,
-            NeighbourState,
+            NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags,
+            NeighbourMessage, NeighbourState,
         },
         route::RouteProtocol,
     },
@@ -32,7 +35,8 @@ use tracing::{info, warn};
 use super::resolve::Wanted;
 use crate::net::NetlinkError;
 
-/// The protocol of entries that an agent has the kernel manage: one that is nobody's in iproute2's `rt_protos` ("S").
+/// The protocol of entries that an agent has the kernel manage: one that is nobody's in iproute2's
+/// `rt_protos` ("S").
 const OURS: RouteProtocol = RouteProtocol::Other(83);
 
 /// What the kernel has of a neighbour.
@@ -77,7 +81,10 @@ impl Entry {
 
     /// Whether its state is somebody's word, which a request to manage or to look would take back.
     const fn is_fixed(&self) -> bool {
-        matches!(self.state, NeighbourState::Permanent | NeighbourState::Noarp | NeighbourState::Other(_))
+        matches!(
+            self.state,
+            NeighbourState::Permanent | NeighbourState::Noarp | NeighbourState::Other(_)
+        )
     }
 
     /// Whether somebody else has made it, or has it managed.
@@ -112,11 +119,13 @@ fn care(entry: Option<&Entry>) -> Care {
     }
 }
 
-/// Where each neighbour is. Of one that the kernel is about to resolve again, as after `ip neigh flush`, it is where it was `before`: where
-/// the kernel would keep packets until it knows, they go on. One that does not answer is nowhere.
+/// Where each neighbour is. Of one that the kernel is about to resolve again, as after `ip neigh
+/// flush`, it is where it was `before`: where the kernel would keep packets until it knows, they go
+/// on. One that does not answer is nowhere.
 pub fn places(table: &Table, before: &Neighbours) -> Neighbours {
     let is_open = |wanted: &Wanted| table.get(wanted).is_none_or(Entry::is_pending);
-    let known = before.iter().filter(|(wanted, _)| is_open(wanted)).map(|(wanted, mac)| (*wanted, *mac));
+    let known =
+        before.iter().filter(|(wanted, _)| is_open(wanted)).map(|(wanted, mac)| (*wanted, *mac));
     let usable = table.iter().filter_map(|(wanted, entry)| Some((*wanted, entry.usable()?)));
     known.chain(usable).collect()
 }
@@ -146,11 +155,19 @@ pub(crate) fn entry(message: &NeighbourMessage) -> Option<(Wanted, Entry)> {
     };
     for attribute in &message.attributes {
         match attribute {
-            NeighbourAttribute::Destination(NeighbourAddress::Inet(v4)) => address = Some(IpAddr::V4(*v4)),
-            NeighbourAttribute::Destination(NeighbourAddress::Inet6(v6)) => address = Some(IpAddr::V6(*v6)),
-            NeighbourAttribute::LinkLayerAddress(bytes) => entry.mac = bytes.as_slice().try_into().ok(),
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(v4)) => {
+                address = Some(IpAddr::V4(*v4))
+            }
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(v6)) => {
+                address = Some(IpAddr::V6(*v6))
+            }
+            NeighbourAttribute::LinkLayerAddress(bytes) => {
+                entry.mac = bytes.as_slice().try_into().ok()
+            }
             NeighbourAttribute::Protocol(protocol) => entry.protocol = *protocol,
-            NeighbourAttribute::ExtFlags(flags) => entry.managed = flags.contains(NeighbourExtFlags::Managed),
+            NeighbourAttribute::ExtFlags(flags) => {
+                entry.managed = flags.contains(NeighbourExtFlags::Managed)
+            }
             _ => {}
         }
     }
@@ -167,8 +184,9 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Has the kernel resolve and refresh those that are `wanted`, and no longer those of ours that are not: on these `ports` (ifindexes), whoever
-    /// asked for it, and wherever this agent did. `again`: those that did not answer are asked for again.
+    /// Has the kernel resolve and refresh those that are `wanted`, and no longer those of ours that
+    /// are not: on these `ports` (ifindexes), whoever asked for it, and wherever this agent
+    /// did. `again`: those that did not answer are asked for again.
     ///
     /// # Errors
     /// Netlink fails. What the kernel refuses is logged.
@@ -236,8 +254,8 @@ async fn tend(
         Care::Manage => (request.flags(NeighbourFlags::Use).replace(), true, Some(OURS)),
         Care::Ask => {
             // Flags that are not named are taken off.
-            let kept =
-                entry.map_or(NeighbourFlags::empty(), |entry| entry.flags & NeighbourFlags::ExtLearned);
+            let kept = entry
+                .map_or(NeighbourFlags::empty(), |entry| entry.flags & NeighbourFlags::ExtLearned);
             let managed = entry.is_some_and(|entry| entry.managed);
             (request.flags(NeighbourFlags::Use | kept).replace(), managed, None)
         }
@@ -267,7 +285,8 @@ pub async fn release(ports: &BTreeSet<u32>) -> Result<(), NetlinkError> {
     let connection = tokio::spawn(connection);
     let table = list(&handle).await;
     if let Ok(table) = &table {
-        let ours = table.iter().filter(|(place, entry)| ports.contains(&place.ifindex) && entry.is_ours());
+        let ours =
+            table.iter().filter(|(place, entry)| ports.contains(&place.ifindex) && entry.is_ours());
         for (place, entry) in ours {
             give_back(&handle, *place, entry).await;
         }
@@ -276,7 +295,8 @@ pub async fn release(ports: &BTreeSet<u32>) -> Result<(), NetlinkError> {
     table.map(drop)
 }
 
-/// Makes an entry one that the kernel may forget. It knows no way to take a protocol off, so the entry is made anew, if nobody was faster.
+/// Makes an entry one that the kernel may forget. It knows no way to take a protocol off, so the
+/// entry is made anew, if nobody was faster.
 async fn give_back(handle: &Handle, place: Wanted, entry: &Entry) {
     let mut old = handle.neighbours().add(place.ifindex, place.address);
     let old = old.message_mut().clone();
@@ -301,7 +321,9 @@ async fn give_back(handle: &Handle, place: Wanted, entry: &Entry) {
 
 fn errno(error: &rtnetlink::Error) -> Option<Errno> {
     match error {
-        rtnetlink::Error::NetlinkError(message) => Some(Errno::from_raw(message.raw_code().saturating_neg())),
+        rtnetlink::Error::NetlinkError(message) => {
+            Some(Errno::from_raw(message.raw_code().saturating_neg()))
+        }
         _ => None,
     }
 }
@@ -317,7 +339,8 @@ mod tests {
     }
 
     fn learned(state: NeighbourState) -> Entry {
-        let mac = (!matches!(state, NeighbourState::Incomplete | NeighbourState::None)).then_some(MAC);
+        let mac =
+            (!matches!(state, NeighbourState::Incomplete | NeighbourState::None)).then_some(MAC);
         let flags = NeighbourFlags::empty();
         Entry { state, mac, flags, managed: false, protocol: RouteProtocol::Unspec }
     }

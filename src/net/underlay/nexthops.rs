@@ -1,6 +1,8 @@
-//! Next-hop objects (`ip nexthop`), which a route may name by their id alone: with `net.ipv4.nexthop_compat_mode=0` the kernel says nothing else of them.
+//! Next-hop objects (`ip nexthop`), which a route may name by their id alone: with
+//! `net.ipv4.nexthop_compat_mode=0` the kernel says nothing else of them.
 //!
-//! `netlink-packet-route` does not know these messages, so they have a socket of their own. The layout is that of `include/uapi/linux/nexthop.h`.
+//! `netlink-packet-route` does not know these messages, so they have a socket of their own. The
+//! layout is that of `include/uapi/linux/nexthop.h`.
 
 use std::{
     collections::BTreeMap,
@@ -32,7 +34,8 @@ const NHA_BLACKHOLE: u16 = 4;
 const NHA_OIF: u16 = 5;
 const NHA_GATEWAY: u16 = 6;
 const NHA_ENCAP_TYPE: u16 = 7;
-/// `struct nexthop_grp`: the id in four bytes, the weight less one in one, and its upper eight bits in the next (0 before Linux 6.12).
+/// `struct nexthop_grp`: the id in four bytes, the weight less one in one, and its upper eight bits
+/// in the next (0 before Linux 6.12).
 const GROUP_ENTRY: usize = 8;
 
 /// A next-hop object.
@@ -95,7 +98,8 @@ impl NetlinkDeserializable for NexthopMessage {
 }
 
 fn parse(payload: &[u8]) -> Result<NexthopMessage, DecodeError> {
-    let attributes = payload.get(HEADER..).ok_or_else(|| DecodeError::from("a next hop without a header"))?;
+    let attributes =
+        payload.get(HEADER..).ok_or_else(|| DecodeError::from("a next hop without a header"))?;
     let (mut id, mut nexthop) = (None, Nexthop::default());
     for attribute in NlasIterator::new(attributes) {
         let attribute: NlaBuffer<&[u8]> = attribute?;
@@ -106,7 +110,9 @@ fn parse(payload: &[u8]) -> Result<NexthopMessage, DecodeError> {
             NHA_GATEWAY => nexthop.gateway = address(value),
             NHA_BLACKHOLE => nexthop.is_blackhole = true,
             NHA_ENCAP_TYPE => nexthop.is_encapsulated = true,
-            NHA_GROUP => nexthop.group = value.chunks_exact(GROUP_ENTRY).filter_map(member).collect(),
+            NHA_GROUP => {
+                nexthop.group = value.chunks_exact(GROUP_ENTRY).filter_map(member).collect()
+            }
             _ => {}
         }
     }
@@ -129,7 +135,8 @@ fn number(value: &[u8]) -> Option<u32> {
 
 fn address(value: &[u8]) -> Option<IpAddr> {
     let v4 = <[u8; 4]>::try_from(value).map(|octets| IpAddr::V4(Ipv4Addr::from(octets)));
-    v4.or_else(|_| <[u8; 16]>::try_from(value).map(|octets| IpAddr::V6(Ipv6Addr::from(octets)))).ok()
+    v4.or_else(|_| <[u8; 16]>::try_from(value).map(|octets| IpAddr::V6(Ipv6Addr::from(octets))))
+        .ok()
 }
 
 fn member(entry: &[u8]) -> Option<(u32, u32)> {
@@ -177,8 +184,9 @@ impl Socket {
         let mut message = NetlinkMessage::from(NexthopMessage::Get);
         message.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
         let handle = self.handle.clone();
-        let mut answers =
-            handle.request(message, SocketAddr::new(0, 0)).map_err(NetlinkError::while_doing(DOING))?;
+        let mut answers = handle
+            .request(message, SocketAddr::new(0, 0))
+            .map_err(NetlinkError::while_doing(DOING))?;
         let mut nexthops = Nexthops::new();
         while let Some(answer) = answers.next().await {
             match answer.payload {
@@ -231,7 +239,8 @@ mod tests {
         let id = attribute(NHA_ID, &7u32.to_ne_bytes());
         let oif = attribute(NHA_OIF, &3u32.to_ne_bytes());
         let gateway = attribute(NHA_GATEWAY, &[10, 98, 0, 2]);
-        let found = Nexthop { oif: Some(3), gateway: Some([10, 98, 0, 2].into()), ..Nexthop::default() };
+        let found =
+            Nexthop { oif: Some(3), gateway: Some([10, 98, 0, 2].into()), ..Nexthop::default() };
         assert_eq!(read(&[id.clone(), oif, gateway]), Ok((7, found)));
         let members = [[1, 0, 0, 0, 0, 0, 0, 0], [2, 0, 0, 0, 2, 1, 0, 0]].concat();
         let found = Nexthop { group: vec![(1, 1), (2, 259)], ..Nexthop::default() };

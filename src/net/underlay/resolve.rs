@@ -59,14 +59,20 @@ pub struct Context<'a> {
     pub nexthops: &'a Nexthops,
 }
 
-/// A next hop as the kernel names it: the neighbour is the gateway, or the remote itself where it is on the link.
+/// A next hop as the kernel names it: the neighbour is the gateway, or the remote itself where it
+/// is on the link.
 struct Hop {
     neighbour: Wanted,
     weight: u32,
 }
 
-/// The ways to `remote` by the kernel's `route`, and the neighbours that they need (resolved or not).
-pub fn resolve(remote: IpAddr, route: &RouteMessage, context: &Context<'_>) -> (Resolution, Vec<Wanted>) {
+/// The ways to `remote` by the kernel's `route`, and the neighbours that they need (resolved or
+/// not).
+pub fn resolve(
+    remote: IpAddr,
+    route: &RouteMessage,
+    context: &Context<'_>,
+) -> (Resolution, Vec<Wanted>) {
     let mut resolution = Resolution::default();
     let mut wanted = Vec::new();
     if route.header.kind != RouteType::Unicast {
@@ -89,14 +95,16 @@ pub fn resolve(remote: IpAddr, route: &RouteMessage, context: &Context<'_>) -> (
     (resolution, wanted)
 }
 
-/// The next hops of a route. One that names an object has what that says, whether the kernel repeats it or not: what it repeats has no
-/// weight above 256.
+/// The next hops of a route. One that names an object has what that says, whether the kernel
+/// repeats it or not: what it repeats has no weight above 256.
 fn hops(remote: IpAddr, route: &RouteMessage, nexthops: &Nexthops) -> Result<Vec<Hop>, String> {
     let mut multipath = None;
     let mut oif = None;
     for attribute in &route.attributes {
         match attribute {
-            RouteAttribute::NhId(id) if nexthops.contains_key(id) => return objects(remote, *id, nexthops),
+            RouteAttribute::NhId(id) if nexthops.contains_key(id) => {
+                return objects(remote, *id, nexthops);
+            }
             RouteAttribute::MultiPath(hops) => multipath = Some(hops),
             RouteAttribute::Oif(ifindex) => oif = Some(*ifindex),
             _ => {}
@@ -110,9 +118,10 @@ fn hops(remote: IpAddr, route: &RouteMessage, nexthops: &Nexthops) -> Result<Vec
         Ok(Hop { neighbour: Wanted { ifindex, address }, weight })
     };
     match (multipath, oif) {
-        (Some(hops), _) => {
-            hops.iter().map(|of| hop(of.interface_index, &of.attributes, u32::from(of.hops) + 1)).collect()
-        }
+        (Some(hops), _) => hops
+            .iter()
+            .map(|of| hop(of.interface_index, &of.attributes, u32::from(of.hops) + 1))
+            .collect(),
         (None, Some(ifindex)) => Ok(vec![hop(ifindex, &route.attributes, 1)?]),
         (None, None) => Ok(Vec::new()),
     }
@@ -167,10 +176,15 @@ fn path(
     context: &Context<'_>,
     wanted: &mut Vec<Wanted>,
 ) -> Result<Path, String> {
-    let link =
-        context.links.get(&hop.ifindex).ok_or_else(|| format!("interface #{} is gone", hop.ifindex))?;
+    let link = context
+        .links
+        .get(&hop.ifindex)
+        .ok_or_else(|| format!("interface #{} is gone", hop.ifindex))?;
     if !context.uplinks.contains(&link.name) {
-        return Err(format!("the next hop {} is on {}, which is no uplink port", hop.address, link.name));
+        return Err(format!(
+            "the next hop {} is on {}, which is no uplink port",
+            hop.address, link.name
+        ));
     }
     if !link.admin_up || !link.carrier {
         return Err(format!("uplink {} is down", link.name));
@@ -180,5 +194,12 @@ fn path(
     let dst_mac =
         *mac.ok_or_else(|| format!("neighbour {} on {} is not resolved", hop.address, link.name))?;
     let mtu = route_mtu.map_or(link.mtu, |mtu| mtu.min(link.mtu));
-    Ok(Path { ifindex: hop.ifindex, src_mac: link.mac, dst_mac, mtu, gateway: hop.address, weight: *weight })
+    Ok(Path {
+        ifindex: hop.ifindex,
+        src_mac: link.mac,
+        dst_mac,
+        mtu,
+        gateway: hop.address,
+        weight: *weight,
+    })
 }

@@ -2,28 +2,33 @@
 
 mod row;
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::fs::{self, OpenOptions};
-use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs::{self, OpenOptions},
+    io,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::Path,
+};
 
 use prost::Message;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use self::row::Row;
 use super::super::{
-    Batch, Commit, Existing, Held, Snapshot, StoreError, Version, term_after, up_to, version_of_import,
+    Batch, Commit, Existing, Held, Snapshot, StoreError, Version, term_after, up_to,
+    version_of_import,
 };
 
 /// Tells that an SQLite file is a Sillon store: "Sill".
 const APPLICATION: i32 = i32::from_be_bytes(*b"Sill");
 /// Of the tables below.
 const SCHEMA: i32 = 2;
-/// Pages that SQLite keeps in memory, KiB. With its own 2 MiB a third of the time of a commit was reading pages again.
+/// Pages that SQLite keeps in memory, KiB. With its own 2 MiB a third of the time of a commit was
+/// reading pages again.
 const CACHE: i64 = 65_536;
-/// After so many pages of the write-ahead log what is in it is brought to its place, of which there are many. 32 MiB.
+/// After so many pages of the write-ahead log what is in it is brought to its place, of which there
+/// are many. 32 MiB.
 const CHECKPOINT: i64 = 8192;
 /// Commits that [`File::after`] gives at once, at most.
 const BATCHES: i64 = 1000;
@@ -59,18 +64,22 @@ impl File {
     }
 
     fn prepare(mut connection: Connection) -> Result<Self, StoreError> {
-        // In this mode the log's index is in this process's memory alone, and no other process gets in.
+        // In this mode the log's index is in this process's memory alone, and no other process gets
+        // in.
         connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
         let mode: String =
             connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
         if mode != "wal" {
-            return Err(StoreError::Failed(format!("its file system has no write-ahead log (mode {mode})")));
+            return Err(StoreError::Failed(format!(
+                "its file system has no write-ahead log (mode {mode})"
+            )));
         }
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "cache_size", -CACHE)?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let pragma = |name: &str| transaction.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+        let pragma =
+            |name: &str| transaction.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
         match (pragma("application_id")?, pragma("user_version")?) {
             (APPLICATION, SCHEMA) => {}
             (APPLICATION, row::BEFORE) => {
@@ -100,14 +109,15 @@ impl File {
         self.version
     }
 
-    /// Makes a chain of commits with one sync, until one can't be made. Gives how many were, and why the next one was not; if the sync fails, none
-    /// is known to be.
+    /// Makes a chain of commits with one sync, until one can't be made. Gives how many were, and
+    /// why the next one was not; if the sync fails, none is known to be.
     pub fn commit(
         &mut self,
         chain: Vec<Commit>,
         may: impl Fn(&Option<Held>) -> bool,
     ) -> (usize, Option<StoreError>) {
-        self.try_commit(chain, may).unwrap_or_else(|error| (0, Some(StoreError::Failed(error.to_string()))))
+        self.try_commit(chain, may)
+            .unwrap_or_else(|error| (0, Some(StoreError::Failed(error.to_string()))))
     }
 
     fn try_commit(
@@ -115,7 +125,8 @@ impl File {
         chain: Vec<Commit>,
         may: impl Fn(&Option<Held>) -> bool,
     ) -> rusqlite::Result<(usize, Option<StoreError>)> {
-        let (mut version, mut made, mut refused) = (self.version, Vec::with_capacity(chain.len()), None);
+        let (mut version, mut made, mut refused) =
+            (self.version, Vec::with_capacity(chain.len()), None);
         for Commit { expected, held, writes } in chain {
             if expected != version {
                 refused = Some(StoreError::Conflict(version));
@@ -131,7 +142,8 @@ impl File {
         if made.is_empty() {
             return Ok((0, refused));
         }
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         write(&transaction, &made)?;
         set_counter(&transaction, "version", version.0)?;
         transaction.commit()?;
@@ -141,22 +153,30 @@ impl File {
 
     /// Without keys that begin so.
     pub fn snapshot(&self, without: &str) -> Result<Snapshot, StoreError> {
-        // What comes after all that begins so: SQLite compares the bytes, and none of UTF-8 is 0xFF.
+        // What comes after all that begins so: SQLite compares the bytes, and none of UTF-8 is
+        // 0xFF.
         let mut query = self.connection.prepare_cached(
             "SELECT key, value FROM entries WHERE key < ?1 OR key > ?1 || CAST(x'FF' AS TEXT) ORDER BY key",
         )?;
-        let entries =
-            query.query_map([without], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+        let entries = query
+            .query_map([without], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
         Ok(Snapshot { version: self.version, entries })
     }
 
-    pub fn range(&self, from: &str, before: &str, bytes: usize) -> Result<Vec<(String, String)>, StoreError> {
-        let mut query = self
-            .connection
-            .prepare_cached("SELECT key, value FROM entries WHERE key >= ? AND key < ? ORDER BY key")?;
+    pub fn range(
+        &self,
+        from: &str,
+        before: &str,
+        bytes: usize,
+    ) -> Result<Vec<(String, String)>, StoreError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT key, value FROM entries WHERE key >= ? AND key < ? ORDER BY key",
+        )?;
         let mut failed = None;
         let rows = query.query_map([from, before], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let entries = up_to(bytes, rows.map_while(|row| row.map_err(|error| failed = Some(error)).ok()));
+        let entries =
+            up_to(bytes, rows.map_while(|row| row.map_err(|error| failed = Some(error)).ok()));
         failed.map_or(Ok(entries), |error| Err(error.into()))
     }
 
@@ -165,9 +185,9 @@ impl File {
         if version < compacted {
             return Err(StoreError::Compacted(compacted));
         }
-        let mut query = self
-            .connection
-            .prepare_cached("SELECT version, writes FROM log WHERE version > ? ORDER BY version LIMIT ?")?;
+        let mut query = self.connection.prepare_cached(
+            "SELECT version, writes FROM log WHERE version > ? ORDER BY version LIMIT ?",
+        )?;
         let rows = query.query_map(params![integer(version.0), BATCHES], |row| {
             Ok((Version(row.get::<_, i64>(0)?.unsigned_abs()), row.get::<_, Vec<u8>>(1)?))
         })?;
@@ -180,7 +200,8 @@ impl File {
 
     pub fn compact(&mut self, until: Version) -> Result<(), StoreError> {
         let until = until.min(self.version);
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         if until.0 > counter(&transaction, "compacted")? {
             transaction.execute("DELETE FROM log WHERE version <= ?", [integer(until.0)])?;
             set_counter(&transaction, "compacted", until.0)?;
@@ -192,7 +213,8 @@ impl File {
 
     /// A term that no leadership had, over all restarts.
     pub fn next_term(&mut self) -> Result<u64, StoreError> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let term = term_after(counter(&transaction, "term")?);
         set_counter(&transaction, "term", term)?;
         transaction.commit()?;
@@ -200,7 +222,8 @@ impl File {
     }
 
     pub fn import(&mut self, snapshot: &Snapshot, existing: Existing) -> Result<(), StoreError> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         if self.version != Version(0) && existing == Existing::Refuse {
             return Err(StoreError::Failed("it is not empty; import into a new file".to_owned()));
         }
@@ -220,8 +243,9 @@ impl File {
     }
 }
 
-/// Makes the file if there is none, for its user alone: it says what every operator has. SQLite gives its log the file's own rights. One from before,
-/// and its log, lose what others have; a group that somebody gave it to keeps it.
+/// Makes the file if there is none, for its user alone: it says what every operator has. SQLite
+/// gives its log the file's own rights. One from before, and its log, lose what others have; a
+/// group that somebody gave it to keeps it.
 fn close_to_others(path: &Path) -> io::Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => return Ok(()),
@@ -244,7 +268,8 @@ fn close_to_others(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes the log of some commits, and what is there after the last of them: what several of them write is written once, and in the order of the keys.
+/// Writes the log of some commits, and what is there after the last of them: what several of them
+/// write is written once, and in the order of the keys.
 fn write(transaction: &Transaction<'_>, made: &[(Version, Row)]) -> rusqlite::Result<()> {
     let mut log = transaction.prepare_cached("INSERT INTO log VALUES (?, ?)")?;
     let mut last = BTreeMap::new();

@@ -1,16 +1,19 @@
-//! One task makes a store's commits, in the order in which they were asked. Those of a chain are made together by a transaction, or by several if they are
-//! too many or too large for one.
+//! One task makes a store's commits, in the order in which they were asked. Those of a chain are
+//! made together by a transaction, or by several if they are too many or too large for one.
 
 use std::sync::Arc;
 
 use etcd_client::{Compare, CompareOp, Txn, TxnOp, TxnOpResponse};
 use tokio::sync::{mpsc, oneshot};
 
-use super::super::{Commit, Held, StoreError, Version};
-use super::keys::{Head, Record, lead_text};
-use super::{Shared, first_text};
+use super::{
+    super::{Commit, Held, StoreError, Version},
+    Shared, first_text,
+    keys::{Head, Record, lead_text},
+};
 
-/// Commits that one transaction makes, at most: with the version, less than the 128 operations that etcd allows.
+/// Commits that one transaction makes, at most: with the version, less than the 128 operations that
+/// etcd allows.
 const TOGETHER: usize = 100;
 
 /// Commits that wait, each of which is made only if the one before it was.
@@ -105,14 +108,18 @@ impl Shared {
             Version(number) => Compare::value(key.clone(), CompareOp::Equal, number.to_string()),
         }];
         if let Some(held) = &group.held {
-            compares.push(Compare::value(self.keys.lead(&held.name), CompareOp::Equal, lead_text(held)));
+            compares.push(Compare::value(
+                self.keys.lead(&held.name),
+                CompareOp::Equal,
+                lead_text(held),
+            ));
         }
         let mut writes =
             vec![TxnOp::put(key.clone(), version_at(group.records.len() - 1).0.to_string(), None)];
         let records = group.records.iter().enumerate();
-        writes.extend(
-            records.map(|(index, record)| TxnOp::put(self.keys.log(version_at(index)), record.clone(), None)),
-        );
+        writes.extend(records.map(|(index, record)| {
+            TxnOp::put(self.keys.log(version_at(index)), record.clone(), None)
+        }));
         let look = [TxnOp::get(key.clone(), None), TxnOp::get(self.keys.log(version_at(0)), None)];
         let transaction = Txn::new().when(compares).and_then(writes).or_else(look);
         let answer = self
@@ -144,6 +151,10 @@ impl Shared {
             return Err(StoreError::Failed(what.to_owned()));
         }
         // Both compare as they stand, so if it was not the version, it was the leadership.
-        if version == expected { Err(StoreError::Deposed) } else { Err(StoreError::Conflict(version)) }
+        if version == expected {
+            Err(StoreError::Deposed)
+        } else {
+            Err(StoreError::Conflict(version))
+        }
     }
 }

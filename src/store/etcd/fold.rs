@@ -1,23 +1,29 @@
 //! The log that is folded into the entries, and a whole store that is written.
 //!
-//! Both take many transactions, and others may read and write in between. **A fold** writes values that the log still has, so whoever reads the entries
-//! and then the log gets the same, before, during and after it; only its last transaction says up to where the log is no longer needed. Whoever begins
-//! one takes the key `fold`, which each of its transactions compares, so one that was overtaken ends, and one that was cut off is in nobody's way.
+//! Both take many transactions, and others may read and write in between. **A fold** writes values
+//! that the log still has, so whoever reads the entries and then the log gets the same, before,
+//! during and after it; only its last transaction says up to where the log is no longer needed.
+//! Whoever begins one takes the key `fold`, which each of its transactions compares, so one that
+//! was overtaken ends, and one that was cut off is in nobody's way.
 //!
-//! **An import** puts a text under `version` that no commit can expect, and then writes; its last transaction writes the version. In between, nobody can
-//! read or write the store, and whoever tries is told why. Versions that were in use before an import are not used again.
+//! **An import** puts a text under `version` that no commit can expect, and then writes; its last
+//! transaction writes the version. In between, nobody can read or write the store, and whoever
+//! tries is told why. Versions that were in use before an import are not used again.
 
 use std::collections::BTreeMap;
 
 use etcd_client::{Compare, CompareOp, DeleteOptions, Txn, TxnOp};
 
-use super::super::{Existing, Progress, Snapshot, StoreError, Version, version_of_import};
-use super::Shared;
-use super::keys::{Head, importing, token};
+use super::{
+    super::{Existing, Progress, Snapshot, StoreError, Version, version_of_import},
+    Shared,
+    keys::{Head, importing, token},
+};
 
 /// Operations of one transaction, at most; etcd allows 128 unless it is told otherwise.
 const OPERATIONS: usize = 100;
-/// Records of the log that are removed at once: etcd removes them one by one, and does nothing else meanwhile.
+/// Records of the log that are removed at once: etcd removes them one by one, and does nothing else
+/// meanwhile.
 const REMOVED: u64 = 1000;
 
 impl Shared {
@@ -31,7 +37,9 @@ impl Shared {
         let compacted_key = self.keys.compacted();
         let still = match marks.compacted {
             Version(0) => Compare::version(compacted_key.clone(), CompareOp::Equal, 0),
-            Version(number) => Compare::value(compacted_key.clone(), CompareOp::Equal, number.to_string()),
+            Version(number) => {
+                Compare::value(compacted_key.clone(), CompareOp::Equal, number.to_string())
+            }
         };
         let ours = Compare::value(fold.clone(), CompareOp::Equal, token.clone());
         self.write(&[still], &ours, vec![TxnOp::put(fold.clone(), token, None)]).await?;
@@ -47,15 +55,18 @@ impl Shared {
                 writes.extend(batch.writes);
             }
         }
-        let writes = writes.into_iter().map(|(key, value)| (self.keys.entry(&key), value)).collect();
+        let writes =
+            writes.into_iter().map(|(key, value)| (self.keys.entry(&key), value)).collect();
         self.write_all(&ours, writes, &mut |_, _| ()).await?;
         let done = Compare::value(compacted_key.clone(), CompareOp::Equal, until.0.to_string());
-        let last = vec![TxnOp::put(compacted_key, until.0.to_string(), None), TxnOp::delete(fold, None)];
+        let last =
+            vec![TxnOp::put(compacted_key, until.0.to_string(), None), TxnOp::delete(fold, None)];
         self.write(&[ours], &done, last).await?;
         self.remove_log(marks.compacted, until).await
     }
 
-    /// What the log has up to a version, which is no longer needed; and what is left up to an earlier one, if somebody was cut off here.
+    /// What the log has up to a version, which is no longer needed; and what is left up to an
+    /// earlier one, if somebody was cut off here.
     async fn remove_log(&self, earlier: Version, until: Version) -> Result<(), StoreError> {
         let (mut from, mut end) = (Version(0), Version(earlier.0.saturating_add(1)));
         while from <= until {
@@ -94,13 +105,15 @@ impl Shared {
         let marker = importing(&token, until);
         let ours = Compare::value(key.clone(), CompareOp::Equal, marker.clone());
         // Whoever folds is overtaken by this.
-        let begin = vec![TxnOp::put(key.clone(), marker, None), TxnOp::delete(self.keys.fold(), None)];
+        let begin =
+            vec![TxnOp::put(key.clone(), marker, None), TxnOp::delete(self.keys.fold(), None)];
         self.write(&[now], &ours, begin).await?;
         self.remove_log(marks.compacted, until).await?;
         let all = TxnOp::delete(self.keys.entries(), Some(DeleteOptions::new().with_prefix()));
         self.write(std::slice::from_ref(&ours), &ours, vec![all]).await?;
         let writes = snapshot.entries.iter();
-        let writes = writes.map(|(key, value)| (self.keys.entry(key), Some(value.clone()))).collect();
+        let writes =
+            writes.map(|(key, value)| (self.keys.entry(key), Some(value.clone()))).collect();
         self.write_all(&ours, writes, progress).await?;
         let version = version_of_import(until, snapshot.version);
         let done = Compare::value(key.clone(), CompareOp::Equal, version.0.to_string());
@@ -115,7 +128,8 @@ impl Shared {
         self.write(&[ours], &done, last).await
     }
 
-    /// Writes entries in as few transactions as they fit, each of them only while we are not overtaken.
+    /// Writes entries in as few transactions as they fit, each of them only while we are not
+    /// overtaken.
     async fn write_all(
         &self,
         ours: &Compare,
@@ -126,7 +140,9 @@ impl Shared {
         let (mut some, mut bytes) = (Vec::new(), 0);
         for (key, value) in writes {
             let size = key.len() + value.as_ref().map_or(0, String::len);
-            if some.len() >= OPERATIONS || (bytes + size > self.options.most_bytes && !some.is_empty()) {
+            if some.len() >= OPERATIONS
+                || (bytes + size > self.options.most_bytes && !some.is_empty())
+            {
                 done += some.len();
                 self.write(std::slice::from_ref(ours), ours, std::mem::take(&mut some)).await?;
                 bytes = 0;
@@ -145,9 +161,14 @@ impl Shared {
         Ok(())
     }
 
-    /// A transaction that only we may make. If it is asked again because its answer was lost, its first comparison may no longer hold; then `done`
-    /// does.
-    async fn write(&self, may: &[Compare], done: &Compare, writes: Vec<TxnOp>) -> Result<(), StoreError> {
+    /// A transaction that only we may make. If it is asked again because its answer was lost, its
+    /// first comparison may no longer hold; then `done` does.
+    async fn write(
+        &self,
+        may: &[Compare],
+        done: &Compare,
+        writes: Vec<TxnOp>,
+    ) -> Result<(), StoreError> {
         let made = self.transaction(Txn::new().when(may).and_then(writes)).await?;
         if made.value {
             return Ok(());
@@ -156,7 +177,10 @@ impl Shared {
         if was_done { Ok(()) } else { Err(overtaken()) }
     }
 
-    async fn transaction(&self, transaction: Txn) -> Result<super::members::Answer<bool>, StoreError> {
+    async fn transaction(
+        &self,
+        transaction: Txn,
+    ) -> Result<super::members::Answer<bool>, StoreError> {
         let answer = self
             .members
             .ask_much(|client| {
@@ -170,6 +194,7 @@ impl Shared {
 
 fn overtaken() -> StoreError {
     StoreError::Failed(
-        "etcd: another one compacts or imports here at the same time; let one of them do it".to_owned(),
+        "etcd: another one compacts or imports here at the same time; let one of them do it"
+            .to_owned(),
     )
 }

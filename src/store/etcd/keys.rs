@@ -1,5 +1,6 @@
-//! What is where in etcd, and as which text. All of it is below a prefix and the number of this layout, so that several fabrics and other programs
-//! can share one etcd, and a later layout is never taken for this one.
+//! What is where in etcd, and as which text. All of it is below a prefix and the number of this
+//! layout, so that several fabrics and other programs can share one etcd, and a later layout is
+//! never taken for this one.
 //!
 //! | key | value |
 //! | --- | --- |
@@ -88,7 +89,8 @@ impl Keys {
 /// What a commit wrote.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Record {
-    /// No two commits have the same, so that who does not know whether its commit was made finds out.
+    /// No two commits have the same, so that who does not know whether its commit was made finds
+    /// out.
     by: String,
     writes: Vec<Write>,
 }
@@ -103,7 +105,8 @@ impl Record {
 
     /// What the record of a version says.
     pub fn read(key: &str, version: Version, text: &str) -> Result<Batch, StoreError> {
-        let record: Self = serde_json::from_str(text).map_err(|error| strange(key, &error.to_string()))?;
+        let record: Self =
+            serde_json::from_str(text).map_err(|error| strange(key, &error.to_string()))?;
         Ok(Batch { version, writes: record.writes })
     }
 }
@@ -129,7 +132,8 @@ pub fn lead_of(name: &str, text: &str) -> Option<Held> {
 pub enum Head {
     /// The last commit's number, and the text of it, which is none if nothing was ever written.
     At(Version, Option<String>),
-    /// The store is being written anew, or that was cut off. All versions up to this one were in use before.
+    /// The store is being written anew, or that was cut off. All versions up to this one were in
+    /// use before.
     Importing(Version, String),
 }
 
@@ -142,7 +146,9 @@ impl Head {
     pub fn read(key: &str, text: Option<&str>) -> Result<Self, StoreError> {
         let Some(text) = text else { return Ok(Self::At(Version(0), None)) };
         let owned = text.to_owned();
-        if let Some((until, _)) = text.strip_prefix("importing ").and_then(|rest| rest.split_once(' ')) {
+        if let Some((until, _)) =
+            text.strip_prefix("importing ").and_then(|rest| rest.split_once(' '))
+        {
             return Ok(Self::Importing(number(key, until)?, owned));
         }
         Ok(Self::At(number(key, text)?, Some(owned)))
@@ -166,7 +172,9 @@ pub fn number(key: &str, text: &str) -> Result<Version, StoreError> {
 }
 
 pub fn strange(key: &str, what: &str) -> StoreError {
-    StoreError::Failed(format!("etcd's {key} is not what Sillon writes: {what}; choose another prefix"))
+    StoreError::Failed(format!(
+        "etcd's {key} is not what Sillon writes: {what}; choose another prefix"
+    ))
 }
 
 #[cfg(test)]

@@ -1,16 +1,20 @@
-//! Leaderships: a key under a lease of etcd's, so that it is gone when its holder no longer renews it.
+//! Leaderships: a key under a lease of etcd's, so that it is gone when its holder no longer renews
+//! it.
 //!
-//! That alone would not keep a leader that was paused from writing. What does is that each commit compares the leadership, term and all, in the
-//! transaction that writes (`commits.rs`); a term is never given twice. etcd counts whole seconds, and has leases of at least one and a half of its
+//! That alone would not keep a leader that was paused from writing. What does is that each commit
+//! compares the leadership, term and all, in the transaction that writes (`commits.rs`); a term is
+//! never given twice. etcd counts whole seconds, and has leases of at least one and a half of its
 //! election timeouts, so a leadership may last that much longer than was asked.
 
 use std::time::Duration;
 
 use etcd_client::{Compare, CompareOp, PutOptions, Txn, TxnOp};
 
-use super::super::{Held, StoreError, term_after};
-use super::keys::{lead_of, lead_text, number, strange};
-use super::{Shared, first_text};
+use super::{
+    super::{Held, StoreError, term_after},
+    Shared, first_text,
+    keys::{lead_of, lead_text, number, strange},
+};
 
 /// How often another may come first before we say so.
 const TRIES: u32 = 10;
@@ -18,7 +22,12 @@ const TRIES: u32 = 10;
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
 impl Shared {
-    pub async fn lead(&self, name: &str, holder: &str, time: Duration) -> Result<Option<Held>, StoreError> {
+    pub async fn lead(
+        &self,
+        name: &str,
+        holder: &str,
+        time: Duration,
+    ) -> Result<Option<Held>, StoreError> {
         if time > LONGEST {
             return Err(StoreError::Failed("a leadership can't last that long".to_owned()));
         }
@@ -28,7 +37,8 @@ impl Shared {
             let (read, _) = self.read(reads.into()).await?;
             let (text, term) = (first_text(read.first())?, first_text(read.get(1))?);
             if let Some(text) = text {
-                let held = lead_of(name, text).ok_or_else(|| strange(&key, "it is no leadership"))?;
+                let held =
+                    lead_of(name, text).ok_or_else(|| strange(&key, "it is no leadership"))?;
                 if held.holder != holder {
                     return Ok(None);
                 }
@@ -39,7 +49,8 @@ impl Shared {
                 continue;
             }
             let last = term.map_or(Ok(0), |term| number(&term_key, term).map(|term| term.0))?;
-            let held = Held { name: name.to_owned(), holder: holder.to_owned(), term: term_after(last) };
+            let held =
+                Held { name: name.to_owned(), holder: holder.to_owned(), term: term_after(last) };
             let compares = vec![
                 Compare::version(key.clone(), CompareOp::Equal, 0),
                 match term {
@@ -56,7 +67,8 @@ impl Shared {
         )))
     }
 
-    /// Writes it under a new lease. If an answer is lost and it is asked again, the comparison fails, and the next look finds it written.
+    /// Writes it under a new lease. If an answer is lost and it is asked again, the comparison
+    /// fails, and the next look finds it written.
     async fn put_lead(
         &self,
         held: &Held,

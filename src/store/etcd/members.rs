@@ -1,22 +1,24 @@
 //! The members of the cluster, asked one after the other until one answers.
 //!
-//! Each has a connection of its own, rather than one that balances. A member that has not answered after a part of an attempt's time is still heard, but
-//! the next one is asked, too: while etcd elects a leader each of them hangs, and what one was asked before it knows the new leader it may never answer,
-//! so that who asks one at a time would lose an attempt's time for each, and one more for the member that died. The next call begins with the member
-//! that answered last. Whatever is asked here has to be something that may be done twice.
+//! Each has a connection of its own, rather than one that balances. A member that has not answered
+//! after a part of an attempt's time is still heard, but the next one is asked, too: while etcd
+//! elects a leader each of them hangs, and what one was asked before it knows the new leader it may
+//! never answer, so that who asks one at a time would lose an attempt's time for each, and one more
+//! for the member that died. The next call begins with the member that answered last. Whatever is
+//! asked here has to be something that may be done twice.
 
-use std::future::Future;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::{
+    future::Future,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use etcd_client::{Certificate, Client, ConnectOptions, Error, Identity, TlsOptions};
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
+use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::time::{Instant, timeout};
 use tonic::Code;
 
-use super::super::StoreError;
-use super::{EtcdOptions, EtcdTls};
+use super::{super::StoreError, EtcdOptions, EtcdTls};
 
 /// Between two rounds in which no member answered.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -56,8 +58,11 @@ impl From<Trouble> for StoreError {
 impl Trouble {
     /// Of a commit.
     pub fn of_commit(self) -> StoreError {
-        let outcome =
-            if self.maybe_done { "whether the commit was made is not known" } else { "nothing was written" };
+        let outcome = if self.maybe_done {
+            "whether the commit was made is not known"
+        } else {
+            "nothing was written"
+        };
         StoreError::Failed(format!("{}; {outcome}", self.what))
     }
 }
@@ -74,10 +79,15 @@ impl Members {
         for endpoint in &options.endpoints {
             let url = format!("{scheme}://{endpoint}");
             let client = Client::connect([url], Some(connect.clone())).await;
-            members.push((endpoint.clone(), client.map_err(|error| StoreError::Failed(words(&error)))?));
+            members.push((
+                endpoint.clone(),
+                client.map_err(|error| StoreError::Failed(words(&error)))?,
+            ));
         }
         if members.is_empty() {
-            return Err(StoreError::Failed("no etcd endpoint is given; write HOST:PORT".to_owned()));
+            return Err(StoreError::Failed(
+                "no etcd endpoint is given; write HOST:PORT".to_owned(),
+            ));
         }
         let good = AtomicUsize::new(0);
         Ok(Self { members, good, attempt: options.attempt, deadline: options.deadline })
@@ -93,7 +103,10 @@ impl Members {
     }
 
     /// Asks what may take longer, because it is large.
-    pub async fn ask_much<T, F>(&self, call: impl Fn(Client) -> F + Send) -> Result<Answer<T>, Trouble>
+    pub async fn ask_much<T, F>(
+        &self,
+        call: impl Fn(Client) -> F + Send,
+    ) -> Result<Answer<T>, Trouble>
     where
         F: Future<Output = Result<T, Error>> + Send,
         T: Send,
@@ -128,7 +141,8 @@ impl Members {
                 Ok(Some(heard)) => heard,
                 Ok(None) => return Err(inquiry.into_trouble()),
                 Err(_) => {
-                    // The asker may give up from here on: then the next call is not this member's, else one that gives up early would never leave it.
+                    // The asker may give up from here on: then the next call is not this member's,
+                    // else one that gives up early would never leave it.
                     self.good.store(next, Ordering::Relaxed);
                     continue;
                 }
@@ -168,7 +182,13 @@ struct Inquiry<'m> {
 impl<'m> Inquiry<'m> {
     fn of(members: &'m [(String, Client)]) -> Self {
         let count = members.len();
-        Self { members, waits: vec![false; count], said: vec![None; count], maybe_done: false, failures: 0 }
+        Self {
+            members,
+            waits: vec![false; count],
+            said: vec![None; count],
+            maybe_done: false,
+            failures: 0,
+        }
     }
 
     /// The first member from there on that is not being asked.
@@ -220,7 +240,8 @@ impl<'m> Inquiry<'m> {
 
 fn read_tls(tls: &EtcdTls) -> Result<TlsOptions, StoreError> {
     let read = |path: &std::path::Path| {
-        std::fs::read(path).map_err(|error| StoreError::Failed(format!("{}: {error}", path.display())))
+        std::fs::read(path)
+            .map_err(|error| StoreError::Failed(format!("{}: {error}", path.display())))
     };
     let mut options = TlsOptions::new().ca_certificate(Certificate::from_pem(read(&tls.ca)?));
     if let Some((cert, key)) = &tls.identity {
@@ -291,7 +312,8 @@ fn words(error: &Error) -> String {
     words
 }
 
-/// Whether a revision that is read from was compacted by etcd in the meantime: the reader begins anew.
+/// Whether a revision that is read from was compacted by etcd in the meantime: the reader begins
+/// anew.
 pub fn is_compacted(trouble: &Trouble) -> bool {
     trouble.what.contains("required revision has been compacted")
 }

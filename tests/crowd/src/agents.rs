@@ -1,14 +1,21 @@
-//! Simulated agents: each has a certificate and a stream of its own, as the real one opens it, follows what it is sent, and says so. It has
-//! no dataplane, keeps nothing on disk, and reads nothing of what its file says.
+//! Simulated agents: each has a certificate and a stream of its own, as the real one opens it,
+//! follows what it is sent, and says so. It has no dataplane, keeps nothing on disk, and reads
+//! nothing of what its file says.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
-use sillon::agent::remote::Url;
-use sillon::agent::remote::link::{self, Says, Status};
-use sillon::protocol::{Parts, pb};
+use sillon::{
+    agent::remote::{
+        Url,
+        link::{self, Says, Status},
+    },
+    protocol::{Parts, pb},
+};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::site::Site;
@@ -102,7 +109,8 @@ pub fn start(site: &Site, node: u32, url: &Url, board: &Arc<Board>) -> anyhow::R
         left: 0,
     });
     let (send, updates) = mpsc::channel(1);
-    // It has no addresses of its own to tell, and hears of others' as any agent does; and it counts nothing, as long as it runs.
+    // It has no addresses of its own to tell, and hears of others' as any agent does; and it counts
+    // nothing, as long as it runs.
     let (count, counters) = watch::channel(Arc::default());
     let (share, mut shared) = mpsc::channel(16);
     tokio::spawn(async move {

@@ -74,20 +74,30 @@ pub fn site(size: Size) -> anyhow::Result<Vec<Change>> {
     let mut all = Vec::new();
     for operator in 0..OPERATORS {
         let first = operator * 100_000 + 1;
-        let quota = r#"{"segments":1000000,"attachments":1000000,"macs":4000000000,"profiles":1000000}"#;
+        let quota =
+            r#"{"segments":1000000,"attachments":1000000,"macs":4000000000,"profiles":1000000}"#;
         let spec = format!(r#"{{"vnis":[[{first},{}]],"quota":{quota}}}"#, first + 99_998);
         all.push(put(&format!("operator/o{operator}"), &spec)?);
     }
     for node in 0..size.nodes {
         let limits = r#"{"attachments":1000000,"segments":1000000,"remotes":10000,"fdb":16777216}"#;
         let vtep = format!("10.9.{}.{}", node / 250, node % 250 + 1);
-        all.push(put(&format!("node/n{node}"), &format!(r#"{{"vtep":["{vtep}"],"limits":{limits}}}"#))?);
+        all.push(put(
+            &format!("node/n{node}"),
+            &format!(r#"{{"vtep":["{vtep}"],"limits":{limits}}}"#),
+        )?);
         all.push(put(&format!("port/n{node}/up0"), r#"{"role":"uplink"}"#)?);
         for port in 0..SERVERS {
             let (server, operator) = (format!("n{node}-{port}"), port * EVERY + node % EVERY);
             all.push(put(&format!("port/n{node}/p{port}"), r#"{"role":"access"}"#)?);
-            all.push(put(&format!("server/{server}"), &format!(r#"{{"ports":["n{node}/p{port}"]}}"#))?);
-            all.push(put(&format!("lease/o{operator}/{server}"), &format!(r#"{{"server":"{server}"}}"#))?);
+            all.push(put(
+                &format!("server/{server}"),
+                &format!(r#"{{"ports":["n{node}/p{port}"]}}"#),
+            )?);
+            all.push(put(
+                &format!("lease/o{operator}/{server}"),
+                &format!(r#"{{"server":"{server}"}}"#),
+            )?);
             let owned = Owned { operator: format!("o{operator}").parse()?, name: server.parse()? };
             all.push(Change::Lease(owned, LeaseStep::Accept));
         }
@@ -95,7 +105,8 @@ pub fn site(size: Size) -> anyhow::Result<Vec<Change>> {
     Ok(all)
 }
 
-/// The operators' part: segments of [`POINTS`] attachments, each on as many nodes if there are enough.
+/// The operators' part: segments of [`POINTS`] attachments, each on as many nodes if there are
+/// enough.
 ///
 /// # Errors
 /// As for [`site`].
@@ -110,8 +121,9 @@ pub fn attachments(size: Size) -> anyhow::Result<Vec<Change>> {
             let ((node, port), vid) =
                 (size.place(operator, number), number / size.nodes_of_an_operator() + 1);
             anyhow::ensure!(vid < COME_AND_GO, "too many attachments for so few nodes");
-            let spec =
-                format!(r#"{{"segment":"s{segment}","port":"n{node}/p{port}","encap":"dot1q {vid}"}}"#);
+            let spec = format!(
+                r#"{{"segment":"s{segment}","port":"n{node}/p{port}","encap":"dot1q {vid}"}}"#
+            );
             all.push(put(&format!("attachment/o{operator}/a{segment}-{point}"), &spec)?);
         }
     }
@@ -135,7 +147,8 @@ impl Visits {
         let (node, port) = self.size.place(operator, count);
         let vid = COME_AND_GO + count / self.size.nodes_of_an_operator() % (LAST_VID - COME_AND_GO);
         let name = format!("x{count}");
-        let spec = format!(r#"{{"segment":"s{segment}","port":"n{node}/p{port}","encap":"dot1q {vid}"}}"#);
+        let spec =
+            format!(r#"{{"segment":"s{segment}","port":"n{node}/p{port}","encap":"dot1q {vid}"}}"#);
         let key = format!("attachment/o{operator}/{name}");
         Ok(Visit {
             attach: put(&key, &spec)?,
@@ -168,5 +181,9 @@ pub fn delete(key: &str) -> anyhow::Result<Change> {
 pub fn put(key: &str, spec: &str) -> anyhow::Result<Change> {
     let object = object(key)?;
     let spec = format!(r#"{{"kind":"{}","spec":{spec}}}"#, object.kind());
-    Ok(Change::Put(object, serde_json::from_str(&spec).with_context(|| key.to_owned())?, Expect::Any))
+    Ok(Change::Put(
+        object,
+        serde_json::from_str(&spec).with_context(|| key.to_owned())?,
+        Expect::Any,
+    ))
 }

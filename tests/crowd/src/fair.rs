@@ -1,18 +1,26 @@
-//! How long one operator waits for a small change, alone and beside another that changes as much as it is let.
+//! How long one operator waits for a small change, alone and beside another that changes as much as
+//! it is let.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use futures::future::join_all;
 use serde_json::{Value, json};
-use sillon::controller::SubmitError;
-use sillon::fabric::{Actor, Change};
+use sillon::{
+    controller::SubmitError,
+    fabric::{Actor, Change},
+};
 
-use crate::fabric::{self, Size};
-use crate::site::{self, Loaded};
+use crate::{
+    fabric::{self, Size},
+    site::{self, Loaded},
+};
 
-/// Who asks for much at the same time, and for how much each time: it makes so many profiles, and takes them away again.
+/// Who asks for much at the same time, and for how much each time: it makes so many profiles, and
+/// takes them away again.
 const ASKERS: usize = 16;
 const CHANGES: usize = 100;
 /// Between two small changes, and after an answer that there were too many.
@@ -78,10 +86,17 @@ async fn small(loaded: &Loaded, count: u32) -> anyhow::Result<f64> {
         tokio::time::sleep(PAUSE).await;
     }
     took.sort_by(f64::total_cmp);
-    took.get((took.len() * 99).div_ceil(100).saturating_sub(1)).copied().context("nothing was asked")
+    took.get((took.len() * 99).div_ceil(100).saturating_sub(1))
+        .copied()
+        .context("nothing was asked")
 }
 
-async fn flood(loaded: &Loaded, asker: usize, stop: &AtomicBool, made: &AtomicU32) -> anyhow::Result<()> {
+async fn flood(
+    loaded: &Loaded,
+    asker: usize,
+    stop: &AtomicBool,
+    made: &AtomicU32,
+) -> anyhow::Result<()> {
     let mut comes = true;
     while !stop.load(Ordering::Relaxed) {
         let changes = (0..CHANGES).map(|number| {

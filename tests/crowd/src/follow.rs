@@ -1,20 +1,27 @@
-//! What a crowd of agents sees of one controller: how soon a change is there, and how soon all are in sync again.
+//! What a crowd of agents sees of one controller: how soon a change is there, and how soon all are
+//! in sync again.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use reqwest::{Client, Method};
 use rustls::ClientConfig;
 use serde_json::{Value, json};
 use sillon::pki::HTTP;
-use tokio::task::JoinSet;
-use tokio::time::{interval, timeout};
+use tokio::{
+    task::JoinSet,
+    time::{interval, timeout},
+};
 
-use crate::agents::{self, Board};
-use crate::fabric::{OPERATORS, Size, Visit, Visits};
-use crate::site::{self, Loaded, Process, Site};
+use crate::{
+    agents::{self, Board},
+    fabric::{OPERATORS, Size, Visit, Visits},
+    site::{self, Loaded, Process, Site},
+};
 
 /// What takes longer than this will not come.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -115,14 +122,16 @@ async fn measure(options: &Options) -> anyhow::Result<Value> {
     }))
 }
 
-/// Attachments come and go, at an even rate whatever becomes of those before; how long each change took to be at its agent.
+/// Attachments come and go, at an even rate whatever becomes of those before; how long each change
+/// took to be at its agent.
 async fn visits(
     options: &Options,
     size: Size,
     askers: &Arc<Askers>,
     board: &Arc<Board>,
 ) -> anyhow::Result<Vec<Duration>> {
-    let (visits, mut ticks) = (Visits::new(size), interval(Duration::from_secs_f64(1.0 / options.rate)));
+    let (visits, mut ticks) =
+        (Visits::new(size), interval(Duration::from_secs_f64(1.0 / options.rate)));
     let mut under_way = JoinSet::new();
     for _ in 0..options.visits {
         ticks.tick().await;
@@ -135,7 +144,11 @@ async fn visits(
     Ok(all)
 }
 
-async fn visit_of(askers: Arc<Askers>, board: Arc<Board>, visit: Visit) -> anyhow::Result<[Duration; 2]> {
+async fn visit_of(
+    askers: Arc<Askers>,
+    board: Arc<Board>,
+    visit: Visit,
+) -> anyhow::Result<[Duration; 2]> {
     let path = format!("attachments/o{}/{}", visit.operator, visit.name);
     let body = format!(r#"{{"spec":{}}}"#, visit.spec);
     let mut times = [Duration::ZERO; 2];
@@ -157,7 +170,8 @@ impl Askers {
             let config = site.tls(stem)?.client(&HTTP)?;
             Ok(Client::builder().tls_backend_preconfigured(ClientConfig::clone(&config)).build()?)
         };
-        let operators = (0..OPERATORS).map(|one| client(&format!("o{one}"), &format!("operator/o{one}")));
+        let operators =
+            (0..OPERATORS).map(|one| client(&format!("o{one}"), &format!("operator/o{one}")));
         Ok(Self {
             operators: operators.collect::<anyhow::Result<_>>()?,
             owner: client("owner", "owner")?,
@@ -172,7 +186,8 @@ impl Askers {
         path: &str,
         body: Option<String>,
     ) -> anyhow::Result<()> {
-        let mut request = self.operators[operator as usize].request(method, format!("{}/{path}", self.base));
+        let mut request =
+            self.operators[operator as usize].request(method, format!("{}/{path}", self.base));
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body);
         }
@@ -182,7 +197,8 @@ impl Askers {
         Ok(())
     }
 
-    /// Waits until all that the agents said of what they were sent first is in the fabric: a change of every object that there is.
+    /// Waits until all that the agents said of what they were sent first is in the fabric: a change
+    /// of every object that there is.
     async fn all_applied(&self) -> anyhow::Result<()> {
         let none_left = async {
             let mut page = String::new();
@@ -201,7 +217,8 @@ impl Askers {
     }
 
     async fn read(&self, path: &str) -> anyhow::Result<Value> {
-        let answer = self.owner.get(format!("{}/{path}", self.base)).send().await?.error_for_status()?;
+        let answer =
+            self.owner.get(format!("{}/{path}", self.base)).send().await?.error_for_status()?;
         Ok(serde_json::from_str(&answer.text().await?)?)
     }
 

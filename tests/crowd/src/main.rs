@@ -1,4 +1,5 @@
-//! A controller with a crowd of agents. `cargo xtask bench controller` runs this, and reads what it prints: one JSON value.
+//! A controller with a crowd of agents. `cargo xtask bench controller` runs this, and reads what it
+//! prints: one JSON value.
 #![forbid(unsafe_code)]
 
 mod agents;

@@ -1,21 +1,25 @@
 //! A site: a store with a fabric in it, certificates for all, and a controller as a process.
 
-use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::time::Duration;
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
-use sillon::audit::Signer;
-use sillon::controller::{Controller, Request, Settings, SubmitError};
-use sillon::fabric::{Actor, Change};
-use sillon::pki::{Tls, TlsFiles};
-use sillon::store::{Embedded, Store};
+use sillon::{
+    audit::Signer,
+    controller::{Controller, Request, Settings, SubmitError},
+    fabric::{Actor, Change},
+    pki::{Tls, TlsFiles},
+    store::{Embedded, Store},
+};
 use tokio::runtime::Runtime;
 
 use crate::fabric::{self, Size};
@@ -184,7 +188,8 @@ impl Process {
     pub fn start(sillon: &Path, site: &Site) -> anyhow::Result<Self> {
         let mut command = Command::new(sillon);
         command.args(["controller", "--config"]).arg(site.path("controller.toml"));
-        let log = fs::File::options().create(true).append(true).open(site.path("controller.log"))?;
+        let log =
+            fs::File::options().create(true).append(true).open(site.path("controller.log"))?;
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn();
         let mut process = Self(child.with_context(|| sillon.display().to_string())?);
         let mut line = String::new();
@@ -213,7 +218,8 @@ impl Process {
     /// It is gone.
     pub fn memory(&self) -> anyhow::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+        let line =
+            status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
         let kib: u64 = line.trim().trim_end_matches(" kB").parse().context("VmHWM")?;
         Ok(kib * 1024)
     }

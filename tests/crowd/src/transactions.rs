@@ -8,8 +8,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use sillon::fabric::{Actor, State, Transaction, transact};
 
-use crate::fabric::{Size, Visits};
-use crate::site::{self, Loaded};
+use crate::{
+    fabric::{Size, Visits},
+    site::{self, Loaded},
+};
 
 /// Who asks at the same time.
 const ASKERS: usize = 256;
@@ -39,8 +41,11 @@ pub struct Options {
 /// # Errors
 /// A fabric can't be made.
 pub fn run(options: &Options) -> anyhow::Result<Value> {
-    let sizes: Vec<Size> =
-        options.attachments.iter().map(|&attachments| Size { nodes: options.nodes, attachments }).collect();
+    let sizes: Vec<Size> = options
+        .attachments
+        .iter()
+        .map(|&attachments| Size { nodes: options.nodes, attachments })
+        .collect();
     let time = Duration::from_millis(options.milliseconds);
     if options.pure {
         return pure(&sizes, options.rounds, time);
@@ -91,7 +96,8 @@ async fn durable(sizes: &[Size], rounds: u32, time: Duration) -> anyhow::Result<
     let dir = tempfile::tempdir().context("a place for the stores")?;
     let mut fabrics = Vec::new();
     for &size in sizes {
-        let loaded = Loaded::new(&dir.path().join(format!("{}.db", size.attachments)), size).await?;
+        let loaded =
+            Loaded::new(&dir.path().join(format!("{}.db", size.attachments)), size).await?;
         fabrics.push((loaded, Visits::new(size)));
     }
     let mut rates = vec![Vec::new(); sizes.len()];

@@ -1,4 +1,5 @@
-//! Every case in which the programs once differed from the model, or a test of the fuzzer found that they would, is tried again.
+//! Every case in which the programs once differed from the model, or a test of the fuzzer found
+//! that they would, is tried again.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
@@ -30,7 +31,8 @@ fn no_difference_that_was_found_comes_back_between_tc_and_xdp() {
 
 fn replay_all(hooks: Hooks) {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
-    let mut paths: Vec<_> = fs::read_dir(&corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<_> =
+        fs::read_dir(&corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     assert!(!paths.is_empty(), "{} is empty", corpus.display());
     let is_taken =
@@ -46,7 +48,9 @@ fn replay_all(hooks: Hooks) {
                     assert_eq!(frames, taken, "{}: not all frames were tried", path.display());
                     tried += u64::from(taken > 0);
                 }
-                Err((act, divergence)) => panic!("{}: act {act}: {}", path.display(), divergence.what),
+                Err((act, divergence)) => {
+                    panic!("{}: act {act}: {}", path.display(), divergence.what)
+                }
             }
         }
         Ok(())

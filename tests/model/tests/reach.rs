@@ -11,7 +11,8 @@ use sillon_model::{
     },
 };
 
-/// What a frame can't meet at XDP as long as tables and devices stay as they are, and what is met at TC, behind the verdict.
+/// What a frame can't meet at XDP as long as tables and devices stay as they are, and what is met
+/// at TC, behind the verdict.
 const ELSEWHERE: [DropReason; 9] = [
     DropReason::NoDevice,
     DropReason::StaleExit,
@@ -29,7 +30,8 @@ const ELSEWHERE: [DropReason; 9] = [
 fn random_frames_meet_every_end_and_the_node_does_what_the_model_says() {
     let corpus = std::env::temp_dir();
     let (frames, hooks) = (Some(100_000), Hooks::Xdp);
-    let options = Options { seed: 1, frames, time: None, corpus, hooks, left: 0, keeps_whole: false };
+    let options =
+        Options { seed: 1, frames, time: None, corpus, hooks, left: 0, keeps_whole: false };
     let report = run(&options, &|_| ()).unwrap();
     if let Some((divergence, path)) = report.divergence {
         panic!("{}: {}", path.display(), divergence.what);

@@ -25,7 +25,12 @@ pub(crate) fn feed(command: &mut Command, input: &str) -> anyhow::Result<String>
 
 fn checked(output: Output, command: &Command) -> anyhow::Result<String> {
     if !output.status.success() {
-        bail!("{}: {}: {}", shown(command), output.status, String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "{}: {}: {}",
+            shown(command),
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

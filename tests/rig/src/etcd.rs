@@ -1,5 +1,6 @@
-//! Three members of an etcd cluster, each in a network namespace of its own, joined by a router in which the clients are. Each member can be killed,
-//! paused or cut off, and comes back with what it had on disk.
+//! Three members of an etcd cluster, each in a network namespace of its own, joined by a router in
+//! which the clients are. Each member can be killed, paused or cut off, and comes back with what it
+//! had on disk.
 
 use std::{
     fs::File,
@@ -81,8 +82,10 @@ impl EtcdCluster {
         let cluster: Vec<String> = (0..self.members.len())
             .map(|other| format!("etcd{other}=http://{}:2380", address(other)))
             .collect();
-        let log =
-            File::options().create(true).append(true).open(self.dir.path().join(format!("{name}.log")))?;
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.dir.path().join(format!("{name}.log")))?;
         let member = &mut self.members[index];
         let mut command = member.netns.command("etcd");
         command
@@ -150,8 +153,16 @@ impl EtcdCluster {
     /// The ids of a member, and of whom it takes for the leader.
     fn status(&self, index: usize) -> anyhow::Result<(u64, u64)> {
         let endpoint = format!("{}:2379", address(index));
-        let arguments =
-            ["--endpoints", &endpoint, "--command-timeout", "1s", "-w", "json", "endpoint", "status"];
+        let arguments = [
+            "--endpoints",
+            &endpoint,
+            "--command-timeout",
+            "1s",
+            "-w",
+            "json",
+            "endpoint",
+            "status",
+        ];
         let mut command = self.hub.command("etcdctl");
         command.env("ETCDCTL_API", "3");
         let text = crate::command::run(command.args(arguments))?;
@@ -164,8 +175,8 @@ impl EtcdCluster {
     /// What the members' logs end with.
     fn logs(&self) -> String {
         let all = (0..self.members.len()).map(|index| {
-            let text =
-                std::fs::read_to_string(self.dir.path().join(format!("etcd{index}.log"))).unwrap_or_default();
+            let text = std::fs::read_to_string(self.dir.path().join(format!("etcd{index}.log")))
+                .unwrap_or_default();
             let lines: Vec<&str> = text.lines().collect();
             lines[lines.len().saturating_sub(5)..].join("\n")
         });

@@ -109,8 +109,9 @@ impl Fabric {
         Wire::plug(&node.netns, port, host, PORT_MTU)
     }
 
-    /// Plugs a new namespace into a new port of an edge that is no veth but a device over one (a macvlan that takes all frames), as hardware without XDP in
-    /// its driver is: what a host leaves beside a frame ends at its own end.
+    /// Plugs a new namespace into a new port of an edge that is no veth but a device over one (a
+    /// macvlan that takes all frames), as hardware without XDP in its driver is: what a host
+    /// leaves beside a frame ends at its own end.
     ///
     /// # Errors
     /// The port is there already, or the kernel refuses.

@@ -12,7 +12,11 @@ impl NodeFile {
     /// Of a node with these tunnel addresses.
     pub fn new(name: &str, vteps: &[&str]) -> Self {
         let vteps: Vec<String> = vteps.iter().map(|vtep| format!("{vtep:?}")).collect();
-        let vteps = if vteps.is_empty() { String::new() } else { format!("vtep = [{}]\n", vteps.join(", ")) };
+        let vteps = if vteps.is_empty() {
+            String::new()
+        } else {
+            format!("vtep = [{}]\n", vteps.join(", "))
+        };
         Self { text: format!("[node]\nname = {name:?}\n{vteps}") }
     }
 
@@ -30,7 +34,8 @@ impl NodeFile {
         self
     }
 
-    /// A port. A veth of the rig stands for hardware unless it is said otherwise, so its frames are seen to at XDP.
+    /// A port. A veth of the rig stands for hardware unless it is said otherwise, so its frames are
+    /// seen to at XDP.
     #[must_use]
     pub fn port(self, name: &str, role: &str) -> Self {
         self.port_at(name, role, "xdp")
@@ -39,7 +44,8 @@ impl NodeFile {
     /// A port whose frames are seen to at this hook.
     #[must_use]
     pub fn port_at(mut self, name: &str, role: &str, hook: &str) -> Self {
-        let _ = writeln!(self.text, "\n[[port]]\nname = {name:?}\nrole = {role:?}\nhook = {hook:?}");
+        let _ =
+            writeln!(self.text, "\n[[port]]\nname = {name:?}\nrole = {role:?}\nhook = {hook:?}");
         self
     }
 

@@ -1,5 +1,5 @@
-//! Frames as bytes, and how tests make them. What the field has a library for (etherparse) is made by it; the tags are ours, since tests want
-//! them in every combination.
+//! Frames as bytes, and how tests make them. What the field has a library for (etherparse) is made
+//! by it; the tags are ours, since tests want them in every combination.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -88,7 +88,8 @@ impl Frame {
         Self([&macs.to[..], &macs.from, &ethertype.to_be_bytes(), payload].concat())
     }
 
-    /// ARP for IPv4 (RFC 826) with something behind it, as long as the shortest frame; `operation` 1 asks, 2 answers.
+    /// ARP for IPv4 (RFC 826) with something behind it, as long as the shortest frame; `operation`
+    /// 1 asks, 2 answers.
     pub fn arp(
         macs: Macs,
         operation: u16,

@@ -42,7 +42,8 @@ impl Transfer {
     }
 }
 
-/// What a transfer carries: every position has its own byte, so that nothing lost, doubled or swapped goes unseen.
+/// What a transfer carries: every position has its own byte, so that nothing lost, doubled or
+/// swapped goes unseen.
 pub fn pattern(position: usize) -> u8 {
     let mixed = (position as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed >> 56) as u8
@@ -69,20 +70,35 @@ impl KernelHost {
     /// `ping` can't be run.
     pub fn ping(&self, to: &str, count: u32, interval: f32) -> anyhow::Result<u32> {
         let mut ping = self.wire.netns.command("ping");
-        ping.args(["-n", "-q", "-W", "1", "-c", &count.to_string(), "-i", &interval.to_string(), to]);
+        ping.args([
+            "-n",
+            "-q",
+            "-W",
+            "1",
+            "-c",
+            &count.to_string(),
+            "-i",
+            &interval.to_string(),
+            to,
+        ]);
         let output = ping.output()?;
         let said = String::from_utf8_lossy(&output.stdout);
         let received = said.split(", ").find_map(|part| part.strip_suffix(" received"));
-        received
-            .and_then(|number| number.parse().ok())
-            .with_context(|| format!("ping {to}: {}{}", said, String::from_utf8_lossy(&output.stderr)))
+        received.and_then(|number| number.parse().ok()).with_context(|| {
+            format!("ping {to}: {}{}", said, String::from_utf8_lossy(&output.stderr))
+        })
     }
 
     /// Sends bytes over TCP from here to the host `to`, which has the address `address`.
     ///
     /// # Errors
     /// There is no connection, or it stands still.
-    pub fn transfer(&self, to: &KernelHost, address: IpAddr, bytes: usize) -> anyhow::Result<Transfer> {
+    pub fn transfer(
+        &self,
+        to: &KernelHost,
+        address: IpAddr,
+        bytes: usize,
+    ) -> anyhow::Result<Transfer> {
         transfer(&self.wire.netns, &to.wire.netns, address, bytes)
     }
 }
@@ -91,7 +107,12 @@ impl KernelHost {
 ///
 /// # Errors
 /// There is no connection, or it stands still.
-pub fn transfer(from: &Netns, to: &Netns, address: IpAddr, bytes: usize) -> anyhow::Result<Transfer> {
+pub fn transfer(
+    from: &Netns,
+    to: &Netns,
+    address: IpAddr,
+    bytes: usize,
+) -> anyhow::Result<Transfer> {
     let listener = to.enter(|| Ok(TcpListener::bind(SocketAddr::new(address, 0))?))?;
     let address = listener.local_addr()?;
     let mut sender = from
@@ -115,7 +136,11 @@ pub fn transfer(from: &Netns, to: &Netns, address: IpAddr, bytes: usize) -> anyh
             Err(panic) => std::panic::resume_unwind(panic),
         }
         let (received, intact) = received?;
-        Ok(Transfer { bytes: received, intact: intact && received == bytes, took: started.elapsed() })
+        Ok(Transfer {
+            bytes: received,
+            intact: intact && received == bytes,
+            took: started.elapsed(),
+        })
     })
 }
 
@@ -127,14 +152,16 @@ fn receive(mut stream: TcpStream) -> anyhow::Result<(usize, bool)> {
         match stream.read(&mut buffer)? {
             0 => return Ok((position, intact)),
             len => {
-                intact &= buffer[..len].iter().zip(position..).all(|(byte, at)| *byte == pattern(at));
+                intact &=
+                    buffer[..len].iter().zip(position..).all(|(byte, at)| *byte == pattern(at));
                 position += len;
             }
         }
     }
 }
 
-/// Makes a namespace a VXLAN peer of the kernel's own kind: a bridge over a VXLAN device and a port `p0`, into which a host is plugged.
+/// Makes a namespace a VXLAN peer of the kernel's own kind: a bridge over a VXLAN device and a port
+/// `p0`, into which a host is plugged.
 ///
 /// # Errors
 /// The kernel refuses, or `local` and `remote` are no addresses.

@@ -1,7 +1,8 @@
 //! A network-namespace rig: nodes, underlays, kernel hosts, and hosts that make their own frames.
 //!
-//! Everything lives in anonymous network namespaces and one private mount namespace, held by nothing but our descriptors, and every process
-//! that is started dies with us. So whatever ends a rig, a panic, Ctrl-C or SIGKILL, leaves nothing behind, and the machine's own network is
+//! Everything lives in anonymous network namespaces and one private mount namespace, held by
+//! nothing but our descriptors, and every process that is started dies with us. So whatever ends a
+//! rig, a panic, Ctrl-C or SIGKILL, leaves nothing behind, and the machine's own network is
 //! never touched. It needs root, and says so.
 
 mod command;

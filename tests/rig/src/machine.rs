@@ -1,16 +1,21 @@
-//! A virtual machine's network card, made of a tap as QEMU makes one: what the guest's kernel leaves to its card, checksums and super-packets, comes
-//! to the host's kernel with a virtio-net header that says so, and the other way round (Linux `Documentation/networking/tuntap.rst`).
+//! A virtual machine's network card, made of a tap as QEMU makes one: what the guest's kernel
+//! leaves to its card, checksums and super-packets, comes to the host's kernel with a virtio-net
+//! header that says so, and the other way round (Linux `Documentation/networking/tuntap.rst`).
 //!
-//! The guest is a kernel in a namespace whose interface is a tap, too. A thread carries frames from one tap to the other with the headers as they are,
-//! which is what the machine would do.
+//! The guest is a kernel in a namespace whose interface is a tap, too. A thread carries frames from
+//! one tap to the other with the headers as they are, which is what the machine would do.
 
 use std::{
     fs::File,
     io::{self, Read, Write},
-    os::fd::{AsFd, AsRawFd},
-    os::unix::fs::OpenOptionsExt,
-    sync::Arc,
-    sync::atomic::{AtomicBool, Ordering},
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::fs::OpenOptionsExt,
+    },
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::{self, JoinHandle},
 };
 
@@ -24,7 +29,8 @@ use crate::{
 
 /// Of `linux/if_tun.h`: a tap, without a packet information header, and with a virtio-net header.
 const TAP: libc::c_short = 0x0002 | 0x1000 | 0x4000;
-/// And what whoever holds it can take: unfinished checksums, and TCP's super-packets over IPv4 and IPv6.
+/// And what whoever holds it can take: unfinished checksums, and TCP's super-packets over IPv4 and
+/// IPv6.
 const OFFLOADS: libc::c_int = 0x01 | 0x02 | 0x04;
 /// A super-packet of 64 KiB and its headers.
 const LONGEST: usize = 66 * 1024;
@@ -49,7 +55,8 @@ mod ioctl {
 pub struct Tap(File);
 
 impl Tap {
-    /// Makes a new port of a host that is one. Nothing is left to it that is sent there: the kernel has done all of it.
+    /// Makes a new port of a host that is one. Nothing is left to it that is sent there: the kernel
+    /// has done all of it.
     ///
     /// # Errors
     /// The port is there already, or the kernel has no taps.
@@ -97,14 +104,18 @@ impl Card {
     ///
     /// # Errors
     /// One of them is there already, or the kernel has no taps.
-    pub fn plug((host, port): (&Netns, &str), (guest, interface): (&Netns, &str)) -> anyhow::Result<Self> {
+    pub fn plug(
+        (host, port): (&Netns, &str),
+        (guest, interface): (&Netns, &str),
+    ) -> anyhow::Result<Self> {
         let taps = [(host, port), (guest, interface)].map(|(netns, name)| {
             netns.enter(|| tap(name, OFFLOADS).with_context(|| format!("the tap {name}")))
         });
         let [host, guest] = taps;
         let (taps, ends) = ([host?, guest?], Arc::new(AtomicBool::new(false)));
         let seen = Arc::clone(&ends);
-        let thread = thread::Builder::new().name("card".to_owned()).spawn(move || carry(&taps, &seen))?;
+        let thread =
+            thread::Builder::new().name("card".to_owned()).spawn(move || carry(&taps, &seen))?;
         Ok(Self { ends, thread: Some(thread) })
     }
 }
@@ -119,12 +130,17 @@ impl Drop for Card {
 
 /// A tap of the calling thread's namespace, whose holder takes these offloads.
 fn tap(name: &str, offloads: libc::c_int) -> io::Result<File> {
-    let tap = File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun")?;
+    let tap = File::options()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open("/dev/net/tun")?;
     let mut request = Request { name: [0; libc::IFNAMSIZ], flags: TAP, rest: [0; 22] };
     let room = request.name.len() - 1;
     let place = request.name[..room].get_mut(..name.len()).ok_or(io::ErrorKind::InvalidInput)?;
     place.copy_from_slice(name.as_bytes());
-    // SAFETY: `request` is as large as the kernel's, its name ends with a zero, and the kernel keeps no pointer to it.
+    // SAFETY: `request` is as large as the kernel's, its name ends with a zero, and the kernel
+    // keeps no pointer to it.
     unsafe { ioctl::set_interface(tap.as_raw_fd(), &raw const request) }?;
     // SAFETY: it takes a number.
     unsafe { ioctl::set_offloads(tap.as_raw_fd(), offloads) }?;

@@ -25,11 +25,13 @@ impl Fabric {
         Ok(controller)
     }
 
-    /// Has the agents go by a controller at this port there. Their certificates are in `dir`, as `sillon pki issue` names them, and the CA in `ca`.
+    /// Has the agents go by a controller at this port there. Their certificates are in `dir`, as
+    /// `sillon pki issue` names them, and the CA in `ca`.
     pub fn follow(&mut self, port: u16, dir: &Path, ca: &Path) {
         for (edge, address) in self.edges.iter_mut().zip(CONTROLLER) {
             let name = edge.name().to_owned();
-            let file = |ending: &str| dir.join(format!("node-{name}.{ending}")).display().to_string();
+            let file =
+                |ending: &str| dir.join(format!("node-{name}.{ending}")).display().to_string();
             let options = [
                 ("--controller", format!("https://{address}:{port}")),
                 ("--node", name.clone()),
@@ -38,8 +40,9 @@ impl Fabric {
                 ("--ca", ca.display().to_string()),
                 ("--state-dir", dir.join("state").display().to_string()),
             ];
-            edge.follows =
-                Some(options.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect());
+            edge.follows = Some(
+                options.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect(),
+            );
         }
     }
 }

@@ -36,9 +36,12 @@ impl Mounts {
         apart(|| {
             unshare(CloneFlags::CLONE_NEWNS).context("a mount namespace")?;
             let none = None::<&str>;
-            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).context("private mounts")?;
-            mount(Some("bpf"), "/sys/fs/bpf", Some("bpf"), MsFlags::empty(), none).context("a bpffs")?;
-            mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), none).context("a tmpfs")?;
+            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
+                .context("private mounts")?;
+            mount(Some("bpf"), "/sys/fs/bpf", Some("bpf"), MsFlags::empty(), none)
+                .context("a bpffs")?;
+            mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), none)
+                .context("a tmpfs")?;
             Ok(Self(Arc::new(File::open("/proc/thread-self/ns/mnt")?)))
         })
     }
@@ -86,14 +89,19 @@ impl Netns {
         format!("nsenter --net={} --mount={mounts}", self.path().display())
     }
 
-    /// Does something in here, on a thread of its own: sockets that it opens stay in here, and the calling thread stays where it is.
+    /// Does something in here, on a thread of its own: sockets that it opens stay in here, and the
+    /// calling thread stays where it is.
     ///
     /// # Errors
     /// Those of `work`, or the namespace can't be entered.
-    pub fn enter<T: Send>(&self, work: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
+    pub fn enter<T: Send>(
+        &self,
+        work: impl FnOnce() -> anyhow::Result<T> + Send,
+    ) -> anyhow::Result<T> {
         apart(|| {
             unshare(CloneFlags::CLONE_FS)?;
-            setns(&self.mounts.0, CloneFlags::CLONE_NEWNS).context("entering the mount namespace")?;
+            setns(&self.mounts.0, CloneFlags::CLONE_NEWNS)
+                .context("entering the mount namespace")?;
             setns(&self.file, CloneFlags::CLONE_NEWNET).with_context(|| self.name.clone())?;
             work()
         })
@@ -109,7 +117,8 @@ impl Netns {
             setns(&net, CloneFlags::CLONE_NEWNET)?;
             Ok::<_, io::Error>(())
         };
-        // SAFETY: `join` only makes system calls between fork and exec; it takes no lock and allocates nothing.
+        // SAFETY: `join` only makes system calls between fork and exec; it takes no lock and
+        // allocates nothing.
         unsafe { command.pre_exec(join) };
         command
     }
@@ -127,7 +136,8 @@ impl Netns {
     /// # Errors
     /// One of them fails; those before it are done.
     pub fn ip(&self, lines: &str) -> anyhow::Result<()> {
-        command::feed(self.command("ip").args(["-batch", "-"]), lines).with_context(|| self.name.clone())?;
+        command::feed(self.command("ip").args(["-batch", "-"]), lines)
+            .with_context(|| self.name.clone())?;
         Ok(())
     }
 
@@ -136,7 +146,9 @@ impl Netns {
     /// # Errors
     /// There is no such key, or the value is refused.
     pub fn sysctl(&self, key: &str, value: &str) -> anyhow::Result<()> {
-        self.enter(|| std::fs::write(format!("/proc/sys/{key}"), value).with_context(|| key.to_owned()))
+        self.enter(|| {
+            std::fs::write(format!("/proc/sys/{key}"), value).with_context(|| key.to_owned())
+        })
     }
 
     /// The MAC of an interface of this namespace.

@@ -128,7 +128,11 @@ impl Node {
     fn sillon_says(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let output = self.sillon(arguments)?;
         if !output.status.success() {
-            bail!("sillon {arguments:?}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+            bail!(
+                "sillon {arguments:?}: {}: {}",
+                output.status,
+                String::from_utf8_lossy(&output.stderr)
+            );
         }
         Ok(String::from_utf8(output.stdout)?)
     }
@@ -159,7 +163,8 @@ impl Node {
         self.sillon_says(&["node", "show", what, "--node", &self.name])
     }
 
-    /// How many frames were dropped for `reason` at whatever is called `name` (`p0`, `p0 dot1q 100`, `alder-lan`).
+    /// How many frames were dropped for `reason` at whatever is called `name` (`p0`, `p0 dot1q
+    /// 100`, `alder-lan`).
     ///
     /// # Errors
     /// There is no node.

@@ -1,5 +1,6 @@
-//! Programs of a container's own, on its end of the wire: whoever rents a container may have CAP_BPF and CAP_NET_ADMIN in it, and changes its frames after its
-//! kernel has looked at them. They are put together of single instructions, so that a test needs no object.
+//! Programs of a container's own, on its end of the wire: whoever rents a container may have
+//! CAP_BPF and CAP_NET_ADMIN in it, and changes its frames after its kernel has looked at them.
+//! They are put together of single instructions, so that a test needs no object.
 
 use std::{
     ffi::CString,
@@ -117,19 +118,22 @@ pub enum Onward {
 }
 
 impl Own {
-    /// Takes the `count` outermost tags off whatever leaves by an interface of the calling thread's namespace.
+    /// Takes the `count` outermost tags off whatever leaves by an interface of the calling thread's
+    /// namespace.
     ///
     /// # Errors
     /// The kernel refuses.
     pub fn popping(interface: &str, count: usize) -> io::Result<Self> {
         let pop = (0..count).flat_map(|_| [copy(1, 6), call(BPF_FUNC_SKB_VLAN_POP)]);
-        let program: Vec<_> = [copy(6, 1)].into_iter().chain(pop).chain([returns(TCX_PASS), EXIT]).collect();
+        let program: Vec<_> =
+            [copy(6, 1)].into_iter().chain(pop).chain([returns(TCX_PASS), EXIT]).collect();
         let program = load(BPF_PROG_TYPE_SCHED_CLS, &program)?;
         Ok(Self { _links: vec![attach(&program, interface, (BPF_TCX_EGRESS, 0))?] })
     }
 
-    /// Puts metadata in front of whatever comes in at one interface of the calling thread's namespace, and sends it out of another one. Frames with more than the
-    /// kernel lets anybody have are dropped.
+    /// Puts metadata in front of whatever comes in at one interface of the calling thread's
+    /// namespace, and sends it out of another one. Frames with more than the kernel lets
+    /// anybody have are dropped.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -143,7 +147,8 @@ impl Own {
         let words = (0..).zip(note).map(|(at, word)| write(2, 4 * at, *word));
         let over = note.len() + goes_on.len();
         // The context has the data's place first, and the metadata's third.
-        let looks = [read(2, 6, 8), read(3, 6, 0), copy(4, 2), add(4, bytes), skip_if_above(4, 3, over)];
+        let looks =
+            [read(2, 6, 8), read(3, 6, 0), copy(4, 2), add(4, bytes), skip_if_above(4, 3, over)];
         let program: Vec<_> = [copy(6, 1), put(2, -bytes), call(BPF_FUNC_XDP_ADJUST_META)]
             .into_iter()
             .chain(looks)
@@ -151,7 +156,8 @@ impl Own {
             .chain(goes_on)
             .chain([returns(XDP_DROP), EXIT])
             .collect();
-        let mut links = vec![attach(&load(BPF_PROG_TYPE_XDP, &program)?, from, (BPF_XDP, IN_THE_DRIVER))?];
+        let mut links =
+            vec![attach(&load(BPF_PROG_TYPE_XDP, &program)?, from, (BPF_XDP, IN_THE_DRIVER))?];
         if onward == Onward::AtTc {
             let program = load(BPF_PROG_TYPE_SCHED_CLS, &leaves)?;
             links.push(attach(&program, from, (BPF_TCX_INGRESS, 0))?);
@@ -163,7 +169,8 @@ impl Own {
 /// `bpf(2)`, which answers with a descriptor.
 fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
     // SAFETY: the kernel reads as many bytes of `attributes` as there are.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, &raw const *attributes, size_of::<T>()) };
+    let fd =
+        unsafe { libc::syscall(libc::SYS_bpf, command, &raw const *attributes, size_of::<T>()) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -182,8 +189,8 @@ fn load(kind: u32, program: &[Instruction]) -> io::Result<OwnedFd> {
     bpf(BPF_PROG_LOAD, &attributes)
 }
 
-/// Another test's thread may start a process just now, which has our descriptors until it is another program: so long, a link that was dropped is still
-/// there.
+/// Another test's thread may start a process just now, which has our descriptors until it is
+/// another program: so long, a link that was dropped is still there.
 fn attach(program: &OwnedFd, interface: &str, (hook, flags): (u32, u32)) -> io::Result<OwnedFd> {
     const AT_MOST: Duration = Duration::from_secs(5);
     let program = program.as_raw_fd() as u32;

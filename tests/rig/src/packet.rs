@@ -1,5 +1,6 @@
-//! A packet socket that sees frames as they were on the wire: the kernel takes the outer VLAN tag off before it hands a frame to a packet
-//! socket, and says so beside it (packet(7), PACKET_AUXDATA); here it is put back.
+//! A packet socket that sees frames as they were on the wire: the kernel takes the outer VLAN tag
+//! off before it hands a frame to a packet socket, and says so beside it (packet(7),
+//! PACKET_AUXDATA); here it is put back.
 
 use std::{
     ffi::CString,
@@ -18,10 +19,12 @@ const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
 const PACKET_VNET_HDR: libc::c_int = 15;
 /// Longest frame that is received: a super-packet, its headers, and what is in front of it.
 const LONGEST: usize = 66 * 1024;
-/// What the kernel has no words for in front of a frame: a super-packet of a kind that is not a card's business. Its bytes are not told.
+/// What the kernel has no words for in front of a frame: a super-packet of a kind that is not a
+/// card's business. Its bytes are not told.
 pub const UNSPEAKABLE: Undone =
     Undone { flags: 0, gso_type: u8::MAX, header: 0, gso_size: 0, start: 0, offset: 0 };
-/// Bytes that may wait to be read: a burst must not be lost here, or a test would blame the dataplane.
+/// Bytes that may wait to be read: a burst must not be lost here, or a test would blame the
+/// dataplane.
 const RECEIVE_BUFFER: libc::c_int = 32 << 20;
 
 /// A raw socket on one interface; it does not see what goes out there.
@@ -45,7 +48,8 @@ impl PacketSocket {
         Self::open_as(interface, false)
     }
 
-    /// The same for one that leaves work to the device, and takes what others left to theirs (PACKET_VNET_HDR).
+    /// The same for one that leaves work to the device, and takes what others left to theirs
+    /// (PACKET_VNET_HDR).
     ///
     /// # Errors
     /// As above.
@@ -62,7 +66,9 @@ impl PacketSocket {
         }
         // Protocol 0 receives nothing: not a frame of another interface gets in before the bind.
         // SAFETY: plain system call.
-        let fd = checked(unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) })?;
+        let fd = checked(unsafe {
+            libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0)
+        })?;
         // SAFETY: the descriptor is new, and nobody else's.
         let socket = Self { fd: unsafe { OwnedFd::from_raw_fd(fd) }, is_headed };
         socket.set(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, RECEIVE_BUFFER)?;
@@ -97,7 +103,8 @@ impl PacketSocket {
     /// The interface is down, or the frame too long for it.
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
         // SAFETY: `frame` is as long as it says.
-        let sent = unsafe { libc::send(self.fd.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
+        let sent =
+            unsafe { libc::send(self.fd.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
         if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
@@ -118,7 +125,8 @@ impl PacketSocket {
         Ok(Some((undone.moved(if tag { 4 } else { 0 }), frame)))
     }
 
-    /// The next frame that has come, if one has; on a socket that is told what is left to do, with that done if it is a checksum.
+    /// The next frame that has come, if one has; on a socket that is told what is left to do, with
+    /// that done if it is a checksum.
     ///
     /// # Errors
     /// The interface is gone.
@@ -140,13 +148,16 @@ impl PacketSocket {
         message.msg_control = control.as_mut_ptr().cast();
         message.msg_controllen = size_of_val(&control);
         // SAFETY: all that `message` points to lives, and is as long as it says.
-        let received = unsafe { libc::recvmsg(self.fd.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) };
+        let received =
+            unsafe { libc::recvmsg(self.fd.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) };
         if received < 0 {
             let error = io::Error::last_os_error();
             return match error.kind() {
                 io::ErrorKind::WouldBlock => Ok(None),
                 // It has come all the same, and is gone.
-                io::ErrorKind::InvalidInput if self.is_headed => Ok(Some((UNSPEAKABLE, Vec::new(), false))),
+                io::ErrorKind::InvalidInput if self.is_headed => {
+                    Ok(Some((UNSPEAKABLE, Vec::new(), false)))
+                }
                 _ => Err(error),
             };
         }
@@ -188,7 +199,8 @@ fn stripped_tag(message: &libc::msghdr) -> Option<[u8; 4]> {
         // SAFETY: as above; `header` is one of its headers.
         header = unsafe { libc::CMSG_NXTHDR(message, header).as_ref() }?;
     }
-    // SAFETY: the kernel put a tpacket_auxdata behind a header of this type; it need not be aligned.
+    // SAFETY: the kernel put a tpacket_auxdata behind a header of this type; it need not be
+    // aligned.
     let beside: libc::tpacket_auxdata =
         unsafe { libc::CMSG_DATA(header).cast::<libc::tpacket_auxdata>().read_unaligned() };
     let is_set = |flag: u32| beside.tp_status & flag != 0;

@@ -1,5 +1,5 @@
-//! A ring of a packet socket (packet(7), PACKET_TX_RING): what is sent is not copied, but the ring's own memory, which the sender goes on to write to while
-//! others read the frame.
+//! A ring of a packet socket (packet(7), PACKET_TX_RING): what is sent is not copied, but the
+//! ring's own memory, which the sender goes on to write to while others read the frame.
 
 use std::{
     ffi::CString,
@@ -50,12 +50,18 @@ impl Ring {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: plain system call.
-        let fd = checked(unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) })?;
+        let fd = checked(unsafe {
+            libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0)
+        })?;
         // SAFETY: the descriptor is new, and nobody else's.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         set(&fd, PACKET_VERSION, &TPACKET_V2)?;
         let page = PAGE as u32;
-        set(&fd, PACKET_TX_RING, &Request { block_size: page, blocks: 1, frame_size: page, frames: 1 })?;
+        set(
+            &fd,
+            PACKET_TX_RING,
+            &Request { block_size: page, blocks: 1, frame_size: page, frames: 1 },
+        )?;
         // SAFETY: zero is a valid sockaddr_ll.
         let mut address: libc::sockaddr_ll = unsafe { zeroed() };
         address.sll_family = libc::AF_PACKET as u16;
@@ -65,8 +71,9 @@ impl Ring {
         checked(unsafe { libc::bind(fd.as_raw_fd(), (&raw const address).cast(), length) })?;
         let access = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a new mapping, wherever the kernel likes.
-        let memory =
-            unsafe { libc::mmap(ptr::null_mut(), PAGE, access, libc::MAP_SHARED, fd.as_raw_fd(), 0) };
+        let memory = unsafe {
+            libc::mmap(ptr::null_mut(), PAGE, access, libc::MAP_SHARED, fd.as_raw_fd(), 0)
+        };
         if memory == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
@@ -122,5 +129,6 @@ fn set<T>(fd: &OwnedFd, option: libc::c_int, value: &T) -> io::Result<()> {
     let length = size_of::<T>() as u32;
     let value = ptr::from_ref(value).cast();
     // SAFETY: `value` is as long as we say.
-    checked(unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_PACKET, option, value, length) }).map(drop)
+    checked(unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_PACKET, option, value, length) })
+        .map(drop)
 }

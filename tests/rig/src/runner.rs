@@ -1,5 +1,6 @@
-//! A node's own pipeline, run on copies of a frame as if they had come in at a port (`BPF_PROG_TEST_RUN`): some millions of frames a second on
-//! one CPU, with everything that the program does to maps, and without sending anything.
+//! A node's own pipeline, run on copies of a frame as if they had come in at a port
+//! (`BPF_PROG_TEST_RUN`): some millions of frames a second on one CPU, with everything that the
+//! program does to maps, and without sending anything.
 
 use std::{borrow::Cow, path::Path};
 
@@ -39,8 +40,11 @@ impl Node {
             let ifindex = if_nametoindex(port).with_context(|| port.to_owned())?;
             let program = loaded_programs().flatten().find(|program| program.id() == id);
             let program = program.context("the port's program is gone")?;
-            let program =
-                Xdp::from_program_info(program, Cow::Borrowed("sillon_xdp"), XdpAttachType::Interface)?;
+            let program = Xdp::from_program_info(
+                program,
+                Cow::Borrowed("sillon_xdp"),
+                XdpAttachType::Interface,
+            )?;
             Ok(Runner { netns: self.netns.clone(), program, ifindex })
         })
     }
@@ -54,16 +58,19 @@ impl Node {
             let ifindex = if_nametoindex(port).with_context(|| port.to_owned())?;
             let root = Path::new("/sys/fs/bpf/sillon").join(self.name());
             let versions = std::fs::read_dir(&root).with_context(|| root.display().to_string())?;
-            let pins = versions.flatten().map(|version| version.path().join(format!("links/xdp-{ifindex}")));
-            let pin = pins.into_iter().find(|pin| pin.exists()).context("the port has no program")?;
+            let pins = versions
+                .flatten()
+                .map(|version| version.path().join(format!("links/xdp-{ifindex}")));
+            let pin =
+                pins.into_iter().find(|pin| pin.exists()).context("the port has no program")?;
             Ok(FdLink::from(PinnedLink::from_pin(pin)?).info()?.program_id())
         })
     }
 }
 
 impl Runner {
-    /// Does something with it on one CPU: `work` gets what runs the program on so many copies of a frame, and says what the last of
-    /// them came to (an XDP action).
+    /// Does something with it on one CPU: `work` gets what runs the program on so many copies of a
+    /// frame, and says what the last of them came to (an XDP action).
     ///
     /// A frame that the program changes is not as it was for the next copy.
     ///
@@ -83,7 +90,8 @@ impl Runner {
     }
 
     fn run(&self, frame: &[u8], copies: u32) -> anyhow::Result<u32> {
-        // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+        // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index,
+        // egress_ifindex.
         let context = [0, u32::try_from(frame.len())?, 0, self.ifindex, 0, 0];
         let context: Vec<u8> = context.iter().flat_map(|word: &u32| word.to_ne_bytes()).collect();
         let options = TestRunOptions {

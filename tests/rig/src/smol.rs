@@ -1,4 +1,5 @@
-//! A host with smoltcp's stack, which pushes and pops its own VLAN tags: the kernel here has no 8021q.
+//! A host with smoltcp's stack, which pushes and pops its own VLAN tags: the kernel here has no
+//! 8021q.
 
 use std::{
     collections::VecDeque,
@@ -22,7 +23,8 @@ use crate::{
     kernel::{Transfer, pattern},
 };
 
-/// Less than a veth queues (256 frames): smoltcp sends a window at once, and a loss costs it a timeout.
+/// Less than a veth queues (256 frames): smoltcp sends a window at once, and a loss costs it a
+/// timeout.
 const BUFFER: usize = 64 * 1024;
 /// How long a conversation may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -41,7 +43,8 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Host number `number` of 10.0.0.0/24 and fd00::/64: every operator's hosts are called the same.
+    /// Host number `number` of 10.0.0.0/24 and fd00::/64: every operator's hosts are called the
+    /// same.
     pub fn number(number: u8, tags: &[Tag]) -> Self {
         let v6 = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, number];
         Self {
@@ -81,7 +84,8 @@ impl SmolHost {
             bail!("more addresses than smoltcp allows: {:?}", identity.addresses);
         }
         let mut sockets = SocketSet::new(Vec::new());
-        let packets = || icmp::PacketBuffer::new(vec![icmp::PacketMetadata::EMPTY; 64], vec![0; 64 * 128]);
+        let packets =
+            || icmp::PacketBuffer::new(vec![icmp::PacketMetadata::EMPTY; 64], vec![0; 64 * 128]);
         let echo = sockets.add(icmp::Socket::new(packets(), packets()));
         let bytes = || tcp::SocketBuffer::new(vec![0; BUFFER]);
         let tcp = sockets.add(tcp::Socket::new(bytes(), bytes()));
@@ -105,7 +109,9 @@ impl SmolHost {
     }
 
     fn now(&self) -> SmolInstant {
-        SmolInstant::from_micros(i64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(i64::MAX))
+        SmolInstant::from_micros(
+            i64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(i64::MAX),
+        )
     }
 
     /// Lets its stack do what there is to do.
@@ -131,14 +137,20 @@ impl SmolHost {
         let socket = self.sockets.get_mut::<icmp::Socket<'_>>(self.echo);
         match to {
             IpAddr::V4(_) => {
-                let request =
-                    smoltcp::wire::Icmpv4Repr::EchoRequest { ident: IDENT, seq_no: sequence, data: &payload };
+                let request = smoltcp::wire::Icmpv4Repr::EchoRequest {
+                    ident: IDENT,
+                    seq_no: sequence,
+                    data: &payload,
+                };
                 let buffer = socket.send(request.buffer_len(), to.into())?;
                 request.emit(&mut smoltcp::wire::Icmpv4Packet::new_unchecked(buffer), &checksums);
             }
             IpAddr::V6(v6) => {
-                let request =
-                    smoltcp::wire::Icmpv6Repr::EchoRequest { ident: IDENT, seq_no: sequence, data: &payload };
+                let request = smoltcp::wire::Icmpv6Repr::EchoRequest {
+                    ident: IDENT,
+                    seq_no: sequence,
+                    data: &payload,
+                };
                 let buffer = socket.send(request.buffer_len(), to.into())?;
                 let mut packet = smoltcp::wire::Icmpv6Packet::new_unchecked(buffer);
                 request.emit(&source, &v6, &mut packet, &checksums);
@@ -147,7 +159,8 @@ impl SmolHost {
         Ok(())
     }
 
-    /// Whether the answer of this number is among what has come; requests of others, which smoltcp hands out as well, are thrown away.
+    /// Whether the answer of this number is among what has come; requests of others, which smoltcp
+    /// hands out as well, are thrown away.
     fn has_answer(&mut self, sequence: u16) -> bool {
         let socket = self.sockets.get_mut::<icmp::Socket<'_>>(self.echo);
         let mut found = false;
@@ -180,12 +193,14 @@ pub fn converse(
         }
         let idle = hosts.iter_mut().filter_map(|host| host.idle()).min().unwrap_or(left).min(left);
         let sockets = hosts.iter().map(|host| host.wire().socket().as_fd());
-        let mut ready: Vec<_> = sockets.map(|socket| PollFd::new(socket, PollFlags::POLLIN)).collect();
+        let mut ready: Vec<_> =
+            sockets.map(|socket| PollFd::new(socket, PollFlags::POLLIN)).collect();
         poll(&mut ready, PollTimeout::try_from(idle).unwrap_or(PollTimeout::MAX))?;
     }
 }
 
-/// Sends one echo request from the first host to `to` and waits for the answer, while the second host does what it does.
+/// Sends one echo request from the first host to `to` and waits for the answer, while the second
+/// host does what it does.
 ///
 /// # Errors
 /// The request can't be sent.

@@ -1,7 +1,8 @@
-//! What a sender leaves to its device: a checksum, and the taking apart of a super-packet (`struct virtio_net_hdr`, virtio 1.3 section 5.1.6).
+//! What a sender leaves to its device: a checksum, and the taking apart of a super-packet (`struct
+//! virtio_net_hdr`, virtio 1.3 section 5.1.6).
 //!
-//! A container's raw socket says it in front of a frame (packet(7), PACKET_VNET_HDR), a virtual machine's driver in front of what it writes to its
-//! tap. Both may say whatever they like.
+//! A container's raw socket says it in front of a frame (packet(7), PACKET_VNET_HDR), a virtual
+//! machine's driver in front of what it writes to its tap. Both may say whatever they like.
 
 use etherparse::checksum::Sum16BitWords;
 
@@ -60,7 +61,8 @@ impl Undone {
     /// As the kernel reads it.
     pub fn bytes(self) -> [u8; HEADER] {
         let mut bytes = [self.flags, self.gso_type, 0, 0, 0, 0, 0, 0, 0, 0];
-        for (at, word) in [(2, self.header), (4, self.gso_size), (6, self.start), (8, self.offset)] {
+        for (at, word) in [(2, self.header), (4, self.gso_size), (6, self.start), (8, self.offset)]
+        {
             bytes[at..at + 2].copy_from_slice(&word.to_ne_bytes());
         }
         bytes
@@ -90,9 +92,11 @@ impl Undone {
         if self.needs_checksum() { Self { start: self.start + by as u16, ..self } } else { self }
     }
 
-    /// Makes the checksum, as a device does it: over all from `start` on, with what stands in its place. One that is out of bounds is not made.
+    /// Makes the checksum, as a device does it: over all from `start` on, with what stands in its
+    /// place. One that is out of bounds is not made.
     pub fn finish(self, frame: &mut [u8]) {
-        let (start, at) = (usize::from(self.start), usize::from(self.start) + usize::from(self.offset));
+        let (start, at) =
+            (usize::from(self.start), usize::from(self.start) + usize::from(self.offset));
         if !self.needs_checksum() || at + 2 > frame.len() {
             return;
         }
@@ -105,7 +109,8 @@ impl Undone {
     }
 }
 
-/// Sets the 16-bit word at `free` (as far from `start` as a multiple of two) so that [`Undone::finish`] writes `wanted`.
+/// Sets the 16-bit word at `free` (as far from `start` as a multiple of two) so that
+/// [`Undone::finish`] writes `wanted`.
 pub fn compensate(frame: &mut [u8], undone: Undone, free: usize, wanted: u16) {
     frame[free..free + 2].fill(0);
     let sum = Sum16BitWords::new().add_slice(&frame[usize::from(undone.start)..]).ones_complement();

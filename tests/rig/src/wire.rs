@@ -1,7 +1,10 @@
-//! What is plugged into a node's port: a namespace of its own with one interface, `eth0`, and nobody in it yet.
+//! What is plugged into a node's port: a namespace of its own with one interface, `eth0`, and
+//! nobody in it yet.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{Card, Frame, Netns, PacketSocket};
 
@@ -65,13 +68,16 @@ impl Wire {
         self.netns.enter(|| Ok(PacketSocket::open(INTERFACE)?))
     }
 
-    /// A third one, which leaves work to the device and is told what others left to do. The host's own device passes all of that on.
+    /// A third one, which leaves work to the device and is told what others left to do. The host's
+    /// own device passes all of that on.
     ///
     /// # Errors
     /// The interface is gone.
     pub fn undone(&self) -> anyhow::Result<PacketSocket> {
-        self.netns
-            .run("ethtool", &["-K", INTERFACE, "tx", "on", "tso", "on", "tx-udp-segmentation", "on"])?;
+        self.netns.run(
+            "ethtool",
+            &["-K", INTERFACE, "tx", "on", "tso", "on", "tx-udp-segmentation", "on"],
+        )?;
         self.netns.enter(|| Ok(PacketSocket::open_headed(INTERFACE)?))
     }
 
@@ -123,8 +129,8 @@ impl Wire {
     }
 }
 
-/// XDP redirects into a veth only where its peer polls (`gro on`), and native XDP reads what the peer sends as it is, so that checksums must
-/// be complete.
+/// XDP redirects into a veth only where its peer polls (`gro on`), and native XDP reads what the
+/// peer sends as it is, so that checksums must be complete.
 ///
 /// # Errors
 /// The device refuses.

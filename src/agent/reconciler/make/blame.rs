@@ -55,17 +55,22 @@ pub const fn removes(op: &Op) -> bool {
     }
 }
 
-/// What can be left out instead of a step on the way from `old` to `new`; nothing, where it is nobody's or takes something away.
+/// What can be left out instead of a step on the way from `old` to `new`; nothing, where it is
+/// nobody's or takes something away.
 pub fn items(op: &Op, old: &Tables, new: &Tables) -> Vec<Item> {
-    let by_id =
-        |id: u32| [new, old].into_iter().find_map(|tables| attachment(tables, id)).into_iter().collect();
-    let by_uid = |uid: u32| vec![segment(if new.labels.contains_key(&uid) { new } else { old }, uid)];
+    let by_id = |id: u32| {
+        [new, old].into_iter().find_map(|tables| attachment(tables, id)).into_iter().collect()
+    };
+    let by_uid =
+        |uid: u32| vec![segment(if new.labels.contains_key(&uid) { new } else { old }, uid)];
     match op {
         Op::SetLabel(uid, _) | Op::AddFdbUse(uid) | Op::SetSegment(uid, _) | Op::SetVni(_, uid) => {
             by_uid(*uid)
         }
         Op::SetTunnel(entry) => by_uid(entry.segment),
-        Op::SetFlood(key, _) => [new, old].into_iter().flat_map(|tables| by_list(tables, key)).collect(),
+        Op::SetFlood(key, _) => {
+            [new, old].into_iter().flat_map(|tables| by_list(tables, key)).collect()
+        }
         Op::SetRemote(id, addr) => by_remote(new, *id, addr),
         Op::SetRates(id, _) | Op::SetAttachment(id, ..) | Op::SetClass(_, id) => by_id(*id),
         Op::SetMac(_, exit) => by_id(exit.id()),
@@ -96,7 +101,10 @@ fn segment(tables: &Tables, uid: u32) -> Item {
 
 fn by_list<'a>(tables: &'a Tables, key: &FloodKey) -> impl Iterator<Item = Item> + use<'a> {
     let list = key.list;
-    let its = tables.segments.iter().filter(move |(_, it)| it.list == list || interim_list(it.list) == list);
+    let its = tables
+        .segments
+        .iter()
+        .filter(move |(_, it)| it.list == list || interim_list(it.list) == list);
     its.map(|(uid, _)| segment(tables, *uid))
 }
 

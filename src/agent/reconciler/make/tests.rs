@@ -1,4 +1,5 @@
-//! Every step that can fail fails once, for one object; all others are there all the same, and what goes is gone.
+//! Every step that can fail fails once, for one object; all others are there all the same, and what
+//! goes is gone.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
@@ -17,8 +18,9 @@ enum Step {
     Restore(String),
 }
 
-/// A kernel that refuses one step: each time, if that takes something away. What adds something is not asked again for the same object, and another
-/// one's step may look the same, since it has the number then.
+/// A kernel that refuses one step: each time, if that takes something away. What adds something is
+/// not asked again for the same object, and another one's step may look the same, since it has the
+/// number then.
 #[derive(Default)]
 struct Model {
     tables: Tables,
@@ -155,7 +157,8 @@ fn links(names: &[&str]) -> BTreeMap<String, Link> {
 
 const LINKS: [&str; 7] = ["up0", "p0", "p1", "p2", "p3", "p4", "p5"];
 
-/// What there is before, and what is asked for: alder loses p1 and gets p3 and p4, birch keeps p2 with other limits and gets p5, cedar is new.
+/// What there is before, and what is asked for: alder loses p1 and gets p3 and p4, birch keeps p2
+/// with other limits and gets p5, cedar is new.
 fn wishes() -> (NodeConfig, NodeConfig) {
     let alder = segment("alder", 100, "remotes = [\"10.99.0.2\"]");
     let birch = segment("birch", 200, "remotes = [\"10.99.0.3\"]");
@@ -196,7 +199,10 @@ fn run(model: &mut Model, config: &NodeConfig) -> Made {
     let (links, sizes) = (links(&LINKS), Sizes::from(config.node.limits));
     let wish = Wish { config, links: &links, mode: Mode::Native, sizes: &sizes };
     let tables = model.tables.clone();
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(make(model, wish, tables))
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(make(model, wish, tables))
 }
 
 fn before() -> Model {
@@ -213,11 +219,13 @@ fn there(tables: &Tables) -> BTreeMap<String, String> {
     let count = |id: u32| {
         let lists = crate::dataplane::tables::Lists::of(tables);
         let bound = tables.bindings.values().filter(|binding| binding.exit.id() == id).count();
-        let (macs, prefixes) = (lists.macs.get(&id).map(Vec::len), lists.prefixes.get(&id).map(Vec::len));
+        let (macs, prefixes) =
+            (lists.macs.get(&id).map(Vec::len), lists.prefixes.get(&id).map(Vec::len));
         format!("{macs:?} {prefixes:?} {:?} {bound}", lists.ethertypes.get(&id).map(Vec::len))
     };
     let carries = |id: &u32, entry: &sillon_abi::Attachment| {
-        tables.classes.get(&entry.class) == Some(id) && tables.ports.contains_key(&entry.class.ifindex)
+        tables.classes.get(&entry.class) == Some(id)
+            && tables.ports.contains_key(&entry.class.ifindex)
     };
     let all = tables.attachments.iter().filter(|(id, entry)| carries(id, entry));
     all.map(|(id, entry)| {
@@ -249,7 +257,9 @@ fn each_step_that_is_refused_leaves_out_one_object_and_no_other() {
         let removes = removes(&step);
         // The numbers are everybody's: without them nothing can come, and what goes still goes.
         let is_everybodys = matches!(&step, Step::Write(Op::SetNode(_) | Op::Barrier));
-        kinds.insert(format!("{step:?}").split(|c: char| !c.is_alphanumeric()).take(2).collect::<String>());
+        kinds.insert(
+            format!("{step:?}").split(|c: char| !c.is_alphanumeric()).take(2).collect::<String>(),
+        );
         let mut model = Model { refuses: Some(step.clone()), ..before() };
         let made = run(&mut model, &after);
         let is = there(&model.tables);
@@ -275,9 +285,16 @@ fn each_step_that_is_refused_leaves_out_one_object_and_no_other() {
         }
         // Whoever is no port has no program of ours, as far as that could be taken off.
         let ports: BTreeSet<u32> = model.tables.ports.keys().copied().collect();
-        assert!(removes || model.attached() == ports, "{step:?}: {:?}, {ports:?}", model.attached());
-        let operators: BTreeSet<&str> =
-            whole.keys().filter(|it| !is.contains_key(*it)).filter_map(|it| it.split('.').next()).collect();
+        assert!(
+            removes || model.attached() == ports,
+            "{step:?}: {:?}, {ports:?}",
+            model.attached()
+        );
+        let operators: BTreeSet<&str> = whole
+            .keys()
+            .filter(|it| !is.contains_key(*it))
+            .filter_map(|it| it.split('.').next())
+            .collect();
         assert!(operators.len() <= 1, "{step:?}: {operators:?}");
         // It is tried again, and then all is there.
         model.refuses = None;
@@ -303,7 +320,10 @@ fn a_port_that_fails_at_a_cold_start_keeps_no_other_dark() {
             let mut whole = Model::default();
             run(&mut whole, &after);
             let whole = there(&whole.tables);
-            assert_eq!(is.keys().collect::<Vec<_>>(), whole.keys().filter(others).collect::<Vec<_>>());
+            assert_eq!(
+                is.keys().collect::<Vec<_>>(),
+                whole.keys().filter(others).collect::<Vec<_>>()
+            );
             assert!(!model.tables.records.values().any(|record| unpadded(&record.name) == port));
         }
     }

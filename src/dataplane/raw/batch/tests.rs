@@ -48,8 +48,14 @@ fn what_the_kernel_did_in_part_is_gone_on_with_and_not_done_again() {
 
 #[test]
 fn the_first_that_is_refused_ends_it() {
-    assert_eq!(told(10, Missing::IsRefused, &[(4, Some(libc::E2BIG))]), (vec![0], Err(Some(libc::E2BIG))));
-    assert_eq!(told(10, Missing::IsRefused, &[(4, Some(libc::ENOENT))]), (vec![0], Err(Some(libc::ENOENT))));
+    assert_eq!(
+        told(10, Missing::IsRefused, &[(4, Some(libc::E2BIG))]),
+        (vec![0], Err(Some(libc::E2BIG)))
+    );
+    assert_eq!(
+        told(10, Missing::IsRefused, &[(4, Some(libc::ENOENT))]),
+        (vec![0], Err(Some(libc::ENOENT)))
+    );
 }
 
 #[test]
@@ -62,7 +68,10 @@ fn only_what_is_missing_is_skipped_also_as_the_last() {
 fn a_call_that_is_refused_before_it_begins_has_done_nothing() {
     // The count is the one that was asked for.
     assert_eq!(told(10, Missing::IsRefused, &[(10, Some(libc::EINTR))]), (vec![0, 0], Ok(())));
-    assert_eq!(told(10, Missing::IsSkipped, &[(10, Some(libc::EPERM))]), (vec![0], Err(Some(libc::EPERM))));
+    assert_eq!(
+        told(10, Missing::IsSkipped, &[(10, Some(libc::EPERM))]),
+        (vec![0], Err(Some(libc::EPERM)))
+    );
 }
 
 #[test]
@@ -114,7 +123,10 @@ fn a_bucket_with_more_entries_than_a_part_has_room_for_is_read() {
     }
     assert!(reader.room > 1, "no bucket had two");
     assert_eq!(read.len(), 1024);
-    assert_eq!(read.into_iter().collect::<BTreeSet<_>>(), (0..1024).map(|key| entry(key).0).collect());
+    assert_eq!(
+        read.into_iter().collect::<BTreeSet<_>>(),
+        (0..1024).map(|key| entry(key).0).collect()
+    );
 }
 
 #[test]
@@ -142,7 +154,10 @@ fn a_trie_is_written_read_and_emptied() {
         entries(&map).unwrap().into_iter().map(|(key, value)| (of(key), value)).collect();
     assert_eq!(read, (0..MANY).map(|number| (of(key(number)), number)).collect());
     delete(&mut map, (1..MANY * 2).map(key)).unwrap();
-    assert_eq!(entries(&map).unwrap().into_iter().map(|(key, _)| of(key)).collect::<Vec<_>>(), [of(key(0))]);
+    assert_eq!(
+        entries(&map).unwrap().into_iter().map(|(key, _)| of(key)).collect::<Vec<_>>(),
+        [of(key(0))]
+    );
 }
 
 #[test]
@@ -163,7 +178,8 @@ fn zeros_are_written_for_every_cpu_and_nothing_beside_them() {
     assert!(zero(&mut map, &[MANY]).is_err(), "there is no such id");
 }
 
-/// What stays is read once, whatever else comes and goes meanwhile: the programs learn while the agent reads.
+/// What stays is read once, whatever else comes and goes meanwhile: the programs learn while the
+/// agent reads.
 #[test]
 fn who_writes_meanwhile_hides_and_doubles_nothing() {
     let mut map = hash(MANY * 2);
@@ -171,7 +187,8 @@ fn who_writes_meanwhile_hides_and_doubles_nothing() {
     let stays: BTreeSet<u64> = (0..MANY).map(|key| entry(key).0).collect();
     let (stop, rounds) = (AtomicBool::new(false), AtomicU64::new(0));
     let mut other = Hash::try_from(
-        aya::maps::Map::from_map_data(MapData::from_id(map.map().info().unwrap().id()).unwrap()).unwrap(),
+        aya::maps::Map::from_map_data(MapData::from_id(map.map().info().unwrap().id()).unwrap())
+            .unwrap(),
     )
     .unwrap();
     thread::scope(|scope| {

@@ -1,13 +1,20 @@
 //! The rules of attachments: who may attach where, and what has to agree with what.
 
-use super::super::refused::refuse;
-use super::super::{Refused, Rule};
-use super::{devices, leased};
-use crate::fabric::object::{Attachment, Body, LeaseState, Segment};
-use crate::fabric::state::State;
-use crate::fabric::{Key, Owned, PortKey};
-use crate::model::agree::{self, Agreed, Claims};
-use crate::model::{BitRate, Encap, InvalidValue, PortRole, Service};
+use super::{
+    super::{Refused, Rule, refused::refuse},
+    devices, leased,
+};
+use crate::{
+    fabric::{
+        Key, Owned, PortKey,
+        object::{Attachment, Body, LeaseState, Segment},
+        state::State,
+    },
+    model::{
+        BitRate, Encap, InvalidValue, PortRole, Service,
+        agree::{self, Agreed, Claims},
+    },
+};
 
 pub(super) fn check(before: &State, next: &State, owned: &Owned) -> Result<(), Refused> {
     let key = Key::Attachment(owned.clone());
@@ -42,7 +49,8 @@ pub(super) fn check(before: &State, next: &State, owned: &Owned) -> Result<(), R
     bandwidth(next, owned, attachment, segment)
 }
 
-/// An active lease of its operator, or a grant. One that drains keeps what it has. What is not there and what is another's sound the same.
+/// An active lease of its operator, or a grant. One that drains keeps what it has. What is not
+/// there and what is another's sound the same.
 fn right(
     next: &State,
     owned: &Owned,
@@ -65,24 +73,33 @@ fn right(
         return Ok(());
     }
     // As it was asked for: what was drawn must not look like an answer.
-    let message = format!("{} has no right to \"{}\" on {port}", owned.operator, attachment.spec.encap);
+    let message =
+        format!("{} has no right to \"{}\" on {port}", owned.operator, attachment.spec.encap);
     let help = "attach to a port of a server under an active lease, or to what is granted on a handover port";
     refuse(Rule::Right, message, help, [&Key::Attachment(owned.clone())])
 }
 
-/// What has the frames of this encapsulation already, or had them: an attachment rather than a tombstone.
+/// What has the frames of this encapsulation already, or had them: an attachment rather than a
+/// tombstone.
 fn taken<'s>(state: &'s State, port: &'s PortKey, but: &Owned, encap: Encap) -> Option<&'s Key> {
     let is_it = |user: &&Key| matches!(user, Key::Attachment(owned) if owned == but);
     state.overlapping(port, encap).filter(|user| !is_it(user)).min()
 }
 
-/// The same of what is the operator's own. Where it may attach there is nothing else; and where it may not, nothing of what is drawn may
-/// depend on what others have there.
-pub(in super::super) fn taken_by_own(state: &State, port: &PortKey, but: &Owned, encap: Encap) -> bool {
-    state.overlapping(port, encap).any(|user| match (user, state.get(user).map(|object| &object.body)) {
-        (Key::Attachment(owned), _) => owned.operator == but.operator && owned != but,
-        (_, Some(Body::Tombstone(tombstone))) => tombstone.operator == but.operator,
-        _ => false,
+/// The same of what is the operator's own. Where it may attach there is nothing else; and where it
+/// may not, nothing of what is drawn may depend on what others have there.
+pub(in super::super) fn taken_by_own(
+    state: &State,
+    port: &PortKey,
+    but: &Owned,
+    encap: Encap,
+) -> bool {
+    state.overlapping(port, encap).any(|user| {
+        match (user, state.get(user).map(|object| &object.body)) {
+            (Key::Attachment(owned), _) => owned.operator == but.operator && owned != but,
+            (_, Some(Body::Tombstone(tombstone))) => tombstone.operator == but.operator,
+            _ => false,
+        }
     })
 }
 
@@ -95,28 +112,43 @@ fn agrees(attachment: &Attachment, segment: &Segment) -> Agreed {
 }
 
 /// Its profiles hold the segment's frames; and where bandwidth is counted, there are some.
-fn bandwidth(next: &State, owned: &Owned, attachment: &Attachment, segment: &Segment) -> Result<(), Refused> {
+fn bandwidth(
+    next: &State,
+    owned: &Owned,
+    attachment: &Attachment,
+    segment: &Segment,
+) -> Result<(), Refused> {
     let key = Key::Attachment(owned.clone());
     let is_counted =
         next.operator(&owned.operator).is_some_and(|operator| operator.quota.bandwidth.is_some());
-    for (way, name) in [("ingress", &attachment.spec.ingress), ("egress", &attachment.spec.egress)] {
+    for (way, name) in [("ingress", &attachment.spec.ingress), ("egress", &attachment.spec.egress)]
+    {
         let Some(name) = name else {
             if is_counted {
-                let message = format!("{key} has no {way} profile, and its operator's bandwidth is counted");
-                return refuse(Rule::Quota, message, format!("give it one: {way} = \"gold\""), [&key]);
+                let message =
+                    format!("{key} has no {way} profile, and its operator's bandwidth is counted");
+                return refuse(
+                    Rule::Quota,
+                    message,
+                    format!("give it one: {way} = \"gold\""),
+                    [&key],
+                );
             }
             continue;
         };
         let profile_of = owned.beside(name);
-        let Some(profile) = next.profile(&profile_of).map(|profile| profile.named(name.clone())) else {
+        let Some(profile) = next.profile(&profile_of).map(|profile| profile.named(name.clone()))
+        else {
             continue;
         };
-        for (bucket, rate, size) in
-            [(agree::COMMITTED, profile.cir, profile.cbs), (agree::EXCESS, profile.eir, profile.ebs)]
-        {
+        for (bucket, rate, size) in [
+            (agree::COMMITTED, profile.cir, profile.cbs),
+            (agree::EXCESS, profile.eir, profile.ebs),
+        ] {
             if rate != BitRate::ZERO {
-                agree::holds(name.as_str(), bucket, size, segment.spec.mtu)
-                    .or_else(|broken| disagree(&broken, [&key, &Key::Profile(profile_of.clone())]))?;
+                agree::holds(name.as_str(), bucket, size, segment.spec.mtu).or_else(|broken| {
+                    disagree(&broken, [&key, &Key::Profile(profile_of.clone())])
+                })?;
             }
         }
     }
@@ -153,6 +185,9 @@ fn both(broken: &InvalidValue, one: &Owned, two: &Owned) -> Result<(), Refused> 
     disagree(broken, [&Key::Attachment(one.clone()), &Key::Attachment(two.clone())])
 }
 
-fn disagree<'k>(broken: &InvalidValue, objects: impl IntoIterator<Item = &'k Key>) -> Result<(), Refused> {
+fn disagree<'k>(
+    broken: &InvalidValue,
+    objects: impl IntoIterator<Item = &'k Key>,
+) -> Result<(), Refused> {
     refuse(Rule::Agree, broken.to_string(), broken.help(), objects)
 }

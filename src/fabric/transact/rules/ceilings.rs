@@ -1,15 +1,20 @@
-//! The rules of whose decision something is: what costs others, an operator asks for only as far as the owner lets it, on the operator's object or on
-//! the port's. docs/architecture.md has the table of all fields.
+//! The rules of whose decision something is: what costs others, an operator asks for only as far as
+//! the owner lets it, on the operator's object or on the port's. docs/architecture.md has the table
+//! of all fields.
 //!
-//! What is beyond a ceiling already is let be as it is: a store that an older Sillon wrote is read, and nothing of it changes by that. Who asks for it
-//! anew is refused, and so is who lowers a ceiling below what is in use; the owner does both in one transaction.
+//! What is beyond a ceiling already is let be as it is: a store that an older Sillon wrote is read,
+//! and nothing of it changes by that. Who asks for it anew is refused, and so is who lowers a
+//! ceiling below what is in use; the owner does both in one transaction.
 
-use super::super::refused::refuse;
-use super::super::{Refused, Rule};
-use crate::fabric::object::{Attachment, Segment};
-use crate::fabric::state::State;
-use crate::fabric::{Ceiling, Key, Owned, PortSpec};
-use crate::model::{Control, StormControl};
+use super::super::{Refused, Rule, refused::refuse};
+use crate::{
+    fabric::{
+        Ceiling, Key, Owned, PortSpec,
+        object::{Attachment, Segment},
+        state::State,
+    },
+    model::{Control, StormControl},
+};
 
 /// Something that is beyond a ceiling.
 #[derive(PartialEq)]
@@ -75,20 +80,28 @@ fn of_segment(segment: &Segment, owned: &Owned, ceiling: &Ceiling) -> Vec<Breach
             "moves: {{ limit: {}, window: {}, freeze: {} }}",
             moves.limit, moves.window, moves.freeze
         );
-        let may =
-            format!("{most} moves a minute at most, a limit from 1 in the shorter of window and freeze");
+        let may = format!(
+            "{most} moves a minute at most, a limit from 1 in the shorter of window and freeze"
+        );
         breach(asked, may, "ceiling.moves");
     }
     all
 }
 
-fn of_attachment(attachment: &Attachment, owned: &Owned, ceiling: &Ceiling, port: &PortSpec) -> Vec<Breach> {
+fn of_attachment(
+    attachment: &Attachment,
+    owned: &Owned,
+    ceiling: &Ceiling,
+    port: &PortSpec,
+) -> Vec<Breach> {
     let spec = &attachment.spec;
-    let (operator, port_key) = (Key::Operator(owned.operator.clone()), Key::Port(spec.port.clone()));
+    let (operator, port_key) =
+        (Key::Operator(owned.operator.clone()), Key::Port(spec.port.clone()));
     let mut all = storms(&spec.storm, &ceiling.storm, ("ceiling.storm", operator));
     all.extend(storms(&spec.storm, &port.storm, ("storm", port_key.clone())));
     if spec.guards.control == Control::Peer && !port.peer {
-        let (asked, may) = ("control: \"peer\"".to_owned(), "\"drop\", or in a line \"tunnel\"".to_owned());
+        let (asked, may) =
+            ("control: \"peer\"".to_owned(), "\"drop\", or in a line \"tunnel\"".to_owned());
         all.push(Breach { asked, may, at: ("peer", port_key) });
     }
     all

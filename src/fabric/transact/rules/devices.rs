@@ -1,16 +1,21 @@
-//! What the devices of a node can do, as its agent said: a port and the node's uplinks have an MTU that carries what the segments promise.
+//! What the devices of a node can do, as its agent said: a port and the node's uplinks have an MTU
+//! that carries what the segments promise.
 //!
-//! Of what nobody has reported yet nothing is asked; the node leaves out what can't be. And nothing is asked of what was there before: a device that was
-//! changed must not stand in the way of who wants something else, nor of what goes.
+//! Of what nobody has reported yet nothing is asked; the node leaves out what can't be. And nothing
+//! is asked of what was there before: a device that was changed must not stand in the way of who
+//! wants something else, nor of what goes.
 
 use std::collections::BTreeSet;
 
-use super::super::refused::refuse;
-use super::super::{Refused, Rule};
-use crate::fabric::object::{Attachment, Segment};
-use crate::fabric::state::State;
-use crate::fabric::{Key, Owned};
-use crate::model::{Name, mtu};
+use super::super::{Refused, Rule, refused::refuse};
+use crate::{
+    fabric::{
+        Key, Owned,
+        object::{Attachment, Segment},
+        state::State,
+    },
+    model::{Name, mtu},
+};
 
 /// An attachment's port carries its segment's frames.
 pub(super) fn port(
@@ -63,8 +68,9 @@ pub(super) fn uplinks(before: &State, next: &State, owned: &Owned) -> Result<(),
     let Some(segment) = next.segment(owned) else { return Ok(()) };
     // Whatever it is tunnelled over, it never needs more.
     let most = mtu::on_uplink(segment.spec.mtu, true, true);
-    let small =
-        |name: &&Name| next.node(name).and_then(|node| node.uplink_mtu()).is_some_and(|mtu| mtu < most);
+    let small = |name: &&Name| {
+        next.node(name).and_then(|node| node.uplink_mtu()).is_some_and(|mtu| mtu < most)
+    };
     let small: Vec<&Name> = next.nodes_of(owned).filter(small).collect();
     if small.is_empty() {
         return Ok(());
@@ -82,7 +88,12 @@ pub(super) fn uplinks(before: &State, next: &State, owned: &Owned) -> Result<(),
             Key::Node(name.clone())
         );
         let help = "lower the segment's mtu, attach elsewhere, or ask the owner for a larger MTU";
-        return refuse(Rule::Device, message, help, [&Key::Segment(owned.clone()), &Key::Node(name.clone())]);
+        return refuse(
+            Rule::Device,
+            message,
+            help,
+            [&Key::Segment(owned.clone()), &Key::Node(name.clone())],
+        );
     }
     Ok(())
 }
@@ -102,13 +113,16 @@ impl Tunnels {
     fn of(state: &State, owned: &Owned) -> Self {
         let Some(segment) = state.segment(owned) else { return Self::default() };
         let has_v4 = |name: &Name| {
-            state.node(name).is_some_and(|node| node.spec.vtep.iter().any(std::net::IpAddr::is_ipv4))
+            state
+                .node(name)
+                .is_some_and(|node| node.spec.vtep.iter().any(std::net::IpAddr::is_ipv4))
         };
         let nodes: BTreeSet<Name> = state.nodes_of(owned).cloned().collect();
         let v6_only = nodes.iter().filter(|name| !has_v4(name)).cloned().collect();
         let its = state.attachments_of(&Key::Segment(owned.clone()));
         let transparent = its.filter(|(_, attachment)| attachment.encap.is_transparent());
-        let carry_tags = transparent.map(|(_, attachment)| attachment.spec.port.node.clone()).collect();
+        let carry_tags =
+            transparent.map(|(_, attachment)| attachment.spec.port.node.clone()).collect();
         Self { mtu: segment.spec.mtu, nodes, v6_only, carry_tags }
     }
 

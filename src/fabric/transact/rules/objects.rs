@@ -1,10 +1,13 @@
 //! The rules of operators, ports, servers and segments.
 
-use super::super::refused::refuse;
-use super::super::{Refused, Rule};
-use crate::fabric::state::{State, Target};
-use crate::fabric::{Key, Kind, Owned, PortKey};
-use crate::model::{Name, PortRole, Vni};
+use super::super::{Refused, Rule, refused::refuse};
+use crate::{
+    fabric::{
+        Key, Kind, Owned, PortKey,
+        state::{State, Target},
+    },
+    model::{Name, PortRole, Vni},
+};
 
 /// Its VNIs are no other's.
 pub(super) fn pool(next: &State, name: &Name) -> Result<(), Refused> {
@@ -14,7 +17,12 @@ pub(super) fn pool(next: &State, name: &Name) -> Result<(), Refused> {
         let Key::Operator(other_name) = other else { continue };
         if next.operator(other_name).is_some_and(|other| other.vnis.overlaps(&spec.vnis)) {
             let message = format!("{name} and {other_name} share VNIs");
-            return refuse(Rule::Pool, message, "give each operator VNIs of its own", [&key, other]);
+            return refuse(
+                Rule::Pool,
+                message,
+                "give each operator VNIs of its own",
+                [&key, other],
+            );
         }
     }
     Ok(())
@@ -31,8 +39,10 @@ pub(super) fn port(next: &State, port: &PortKey) -> Result<(), Refused> {
             continue;
         };
         let crate::fabric::Body::Tombstone(tombstone) = &object.body else { continue };
-        let other =
-            spec.grants.iter().find(|(name, grant)| **name != tombstone.operator && grant.allows(*encap));
+        let other = spec
+            .grants
+            .iter()
+            .find(|(name, grant)| **name != tombstone.operator && grant.allows(*encap));
         if let Some((name, _)) = other {
             let message = format!(
                 "\"{encap}\" on {port} was {}'s, and can't be granted to {name} yet",
@@ -51,7 +61,12 @@ pub(super) fn server(next: &State, name: &Name) -> Result<(), Refused> {
         let port_key = Key::Port(port.clone());
         if next.port(port).is_some_and(|port| port.role != PortRole::Access) {
             let message = format!("{port} does not face a server");
-            return refuse(Rule::Port, message, "give the server's own access ports", [&key, &port_key]);
+            return refuse(
+                Rule::Port,
+                message,
+                "give the server's own access ports",
+                [&key, &port_key],
+            );
         }
         let others = next.referrers(&port_key).filter(|user| user.kind() == Kind::Server);
         if let Some(other) = others.into_iter().find(|other| **other != key) {
@@ -76,16 +91,23 @@ pub(super) fn server(next: &State, name: &Name) -> Result<(), Refused> {
     }
 }
 
-/// Its VNI is of its operator's own, and nobody else's: neither another segment's nor one that was freed.
+/// Its VNI is of its operator's own, and nobody else's: neither another segment's nor one that was
+/// freed.
 pub(super) fn vni(before: &State, next: &State, owned: &Owned) -> Result<(), Refused> {
     let key = Key::Segment(owned.clone());
-    let (Some(segment), Some(operator)) = (next.segment(owned), next.operator(&owned.operator)) else {
+    let (Some(segment), Some(operator)) = (next.segment(owned), next.operator(&owned.operator))
+    else {
         return Ok(());
     };
     let vni: Vni = segment.vni;
     if !operator.vnis.contains(vni.get()) {
         let message = format!("VNI {vni} of {key} is none of {}'s", owned.operator);
-        return refuse(Rule::Vni, message, "choose one of the operator's VNIs, or leave it out", [&key]);
+        return refuse(
+            Rule::Vni,
+            message,
+            "choose one of the operator's VNIs, or leave it out",
+            [&key],
+        );
     }
     let had = before.segment(owned).is_some_and(|before| before.vni == vni);
     let others = next.at(Target::Vni(vni)).filter(|other| **other != key);
@@ -97,8 +119,11 @@ pub(super) fn vni(before: &State, next: &State, owned: &Owned) -> Result<(), Ref
             let message = format!("VNI {vni} was freed, and a node has not confirmed that yet");
             refuse(Rule::Vni, message, "wait, or choose another VNI", [&key, other])
         }
-        Some(other) => {
-            refuse(Rule::Vni, format!("VNI {vni} is that of {other}"), "choose another VNI", [&key, other])
-        }
+        Some(other) => refuse(
+            Rule::Vni,
+            format!("VNI {vni} is that of {other}"),
+            "choose another VNI",
+            [&key, other],
+        ),
     }
 }

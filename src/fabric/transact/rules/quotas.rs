@@ -1,21 +1,23 @@
 //! The rules of how much there may be: an operator's quotas, and the room of a node.
 //!
-//! They are asked of what grows. What is there already, of a store that an older Sillon wrote or of an operator whose owner thought again, is let be:
-//! it must neither keep a controller from starting nor anybody from removing something. What the owner lowers stays above what is in use.
+//! They are asked of what grows. What is there already, of a store that an older Sillon wrote or of
+//! an operator whose owner thought again, is let be: it must neither keep a controller from
+//! starting nor anybody from removing something. What the owner lowers stays above what is in use.
 //!
-//! A node's room is shared by all who have a right to something on it, and none of them may leave another without: half of everything is divided
-//! among them as what each can count on. What is more than that is taken from the other half, by whoever comes first.
+//! A node's room is shared by all who have a right to something on it, and none of them may leave
+//! another without: half of everything is divided among them as what each can count on. What is
+//! more than that is taken from the other half, by whoever comes first.
 
 use std::collections::BTreeSet;
 
-use super::super::refused::refuse;
-use super::super::{Refused, Rule};
-use crate::fabric::quota::Lists;
-use crate::fabric::state::State;
-use crate::fabric::{Key, Kind, Load, Owned, Quota, Usage};
-use crate::model::{BitRate, Limits, Name};
+use super::super::{Refused, Rule, refused::refuse};
+use crate::{
+    fabric::{Key, Kind, Load, Owned, Quota, Usage, quota::Lists, state::State},
+    model::{BitRate, Limits, Name},
+};
 
-/// Something that is counted: what it is, how much of it there was and is, and how much there might have been and may be.
+/// Something that is counted: what it is, how much of it there was and is, and how much there might
+/// have been and may be.
 struct Counted {
     what: &'static str,
     used: [u64; 2],
@@ -55,7 +57,8 @@ pub(super) fn operator(
 }
 
 fn exceeded(name: &Name, all: impl Iterator<Item = Counted>, place: &str) -> Result<(), Refused> {
-    let Some(Counted { what, used: [_, is], most: [_, may] }) = all.into_iter().find(Counted::is_too_much)
+    let Some(Counted { what, used: [_, is], most: [_, may] }) =
+        all.into_iter().find(Counted::is_too_much)
     else {
         return Ok(());
     };
@@ -80,7 +83,10 @@ const NAMES: [&str; 9] = [
     "bit/s of guaranteed bandwidth",
 ];
 
-fn count<const N: usize>(used: [[u64; N]; 2], most: [[u64; N]; 2]) -> impl Iterator<Item = Counted> {
+fn count<const N: usize>(
+    used: [[u64; N]; 2],
+    most: [[u64; N]; 2],
+) -> impl Iterator<Item = Counted> {
     let ([was, is], [might, may]) = (used, most);
     NAMES.into_iter().zip(0..N).map(move |(what, i)| Counted {
         what,
@@ -90,7 +96,8 @@ fn count<const N: usize>(used: [[u64; N]; 2], most: [[u64; N]; 2]) -> impl Itera
 }
 
 const fn usage(usage: Usage) -> [u64; 9] {
-    let Usage { segments, attachments, macs, profiles, lists, ingress, egress, tombstones: _ } = usage;
+    let Usage { segments, attachments, macs, profiles, lists, ingress, egress, tombstones: _ } =
+        usage;
     let [prefixes, listed, ethertypes, bindings] = lists_of(lists);
     let bandwidth = if ingress > egress { ingress } else { egress };
     [segments, attachments, macs, prefixes, listed, ethertypes, bindings, profiles, bandwidth]
@@ -132,28 +139,33 @@ fn on_node(quota: &Quota) -> [u64; 7] {
     ]
 }
 
-/// Who churns on a node that does not answer leaves a grave each time. Nothing new is had before some of them are confirmed.
+/// Who churns on a node that does not answer leaves a grave each time. Nothing new is had before
+/// some of them are confirmed.
 pub(super) fn tombstones<'k>(
     before: &State,
     next: &State,
     touched: impl Iterator<Item = &'k Key>,
 ) -> Result<(), Refused> {
     let takes = |key: &Key| match key {
-        Key::Attachment(owned) => next.attachment(owned).is_some_and(|is| is_new(before, owned, is)),
+        Key::Attachment(owned) => {
+            next.attachment(owned).is_some_and(|is| is_new(before, owned, is))
+        }
         Key::Segment(owned) => {
             next.segment(owned).map(|is| is.vni) != before.segment(owned).map(|was| was.vni)
                 && next.segment(owned).is_some()
         }
         _ => false,
     };
-    for name in touched.filter(|key| takes(key)).filter_map(Key::operator).collect::<BTreeSet<_>>() {
+    for name in touched.filter(|key| takes(key)).filter_map(Key::operator).collect::<BTreeSet<_>>()
+    {
         let Some(spec) = next.operator(name) else { continue };
         let (graves, most) = (next.usage(name).tombstones, u64::from(spec.quota.tombstones));
         if graves > most {
             let message = format!(
                 "{name} gave up {graves} VNIs and encapsulations that nodes have yet to confirm, and may have {most}"
             );
-            let help = "wait until the nodes have confirmed, or ask the owner what is wrong with them";
+            let help =
+                "wait until the nodes have confirmed, or ask the owner what is wrong with them";
             return refuse(Rule::Quota, message, help, [&Key::Operator(name.clone())]);
         }
     }
@@ -164,7 +176,8 @@ fn is_new(before: &State, owned: &Owned, is: &crate::fabric::Attachment) -> bool
     before.attachment(owned).is_none_or(|was| !is.stays(was))
 }
 
-/// A node has room for what it shall hold, and each who has a right to it keeps what it can count on.
+/// A node has room for what it shall hold, and each who has a right to it keeps what it can count
+/// on.
 pub(super) fn room(before: &State, next: &State, name: &Name) -> Result<(), Refused> {
     let Some(node) = next.node(name) else { return Ok(()) };
     let limits = [before.node(name).unwrap_or(node).spec.limits, node.spec.limits].map(rooms);
@@ -174,12 +187,17 @@ pub(super) fn room(before: &State, next: &State, name: &Name) -> Result<(), Refu
     }
     let parts = next.parts(name);
     let others = u64::try_from(parts.len()).unwrap_or(u64::MAX).max(1);
-    let grown = parts.iter().map(|(operator, part)| (load(before.part(name, operator)), load(*part)));
+    let grown =
+        parts.iter().map(|(operator, part)| (load(before.part(name, operator)), load(*part)));
     for (was, is) in grown {
         for (i, room) in limits[1].iter().enumerate() {
             let reserve = room / 2 / others;
-            let kept =
-                || parts.iter().map(|(_, part)| load(*part)[i].max(reserve)).fold(0, u64::saturating_add);
+            let kept = || {
+                parts
+                    .iter()
+                    .map(|(_, part)| load(*part)[i].max(reserve))
+                    .fold(0, u64::saturating_add)
+            };
             if is[i] > was[i] && is[i] > reserve && kept() > *room {
                 return full(name, NAMES[i]);
             }

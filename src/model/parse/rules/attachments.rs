@@ -1,16 +1,18 @@
 //! The rules of attachments: on what, to what, and which share a port.
 //!
-//! An attachment names a port that is not an uplink and a segment, both defined in the file. On one port no frame
-//! may belong to two attachments. A `line` has at most two points, remotes included; roles are for trees.
+//! An attachment names a port that is not an uplink and a segment, both defined in the file. On one
+//! port no frame may belong to two attachments. A `line` has at most two points, remotes included;
+//! roles are for trees.
 
 use std::collections::HashMap;
 
 use toml::Spanned;
 
-use super::super::super::suggest::did_you_mean;
-use super::super::super::{Encap, PortRole, Service, VlanId, agree};
-use super::super::draft::{AttachmentDraft, Draft, PortDraft, SegmentDraft};
-use super::super::sink::Sink;
+use super::super::{
+    super::{Encap, PortRole, Service, VlanId, agree, suggest::did_you_mean},
+    draft::{AttachmentDraft, Draft, PortDraft, SegmentDraft},
+    sink::Sink,
+};
 
 /// How many names a message lists.
 const FEW: usize = 8;
@@ -40,7 +42,11 @@ pub(super) fn check(draft: &Draft, sink: &mut Sink) {
     }
     for segment in &draft.segments {
         if let Some(name) = &segment.written {
-            check_line(segment, points.get(name.get_ref().as_str()).map_or(&[], Vec::as_slice), sink);
+            check_line(
+                segment,
+                points.get(name.get_ref().as_str()).map_or(&[], Vec::as_slice),
+                sink,
+            );
         }
     }
 }
@@ -54,7 +60,8 @@ pub(super) struct Known<'d, T> {
 impl<'d, T> Known<'d, T> {
     pub(super) fn new(all: &'d [T], name: impl Fn(&'d T) -> Option<&'d Spanned<String>>) -> Self {
         // The first of two of one name, which is the one that the other's error calls the first.
-        let by_name = all.iter().rev().filter_map(|one| Some((name(one)?.get_ref().as_str(), one))).collect();
+        let by_name =
+            all.iter().rev().filter_map(|one| Some((name(one)?.get_ref().as_str(), one))).collect();
         Self { by_name, some_unreadable: all.iter().any(|one| name(one).is_none()) }
     }
 
@@ -79,7 +86,12 @@ fn check_port(name: &Spanned<String>, ports: &Known<'_, PortDraft>, sink: &mut S
 }
 
 /// Says nothing if the name of one of `known` could not be read: it may be the one that is meant.
-pub(super) fn unknown<T>(what: &str, name: &Spanned<String>, known: &Known<'_, T>, sink: &mut Sink) {
+pub(super) fn unknown<T>(
+    what: &str,
+    name: &Spanned<String>,
+    known: &Known<'_, T>,
+    sink: &mut Sink,
+) {
     if known.some_unreadable {
         return;
     }
@@ -105,7 +117,9 @@ fn check_role(attachment: &AttachmentDraft, segment: &SegmentDraft, sink: &mut S
 }
 
 fn check_line(segment: &SegmentDraft, attachments: &[&AttachmentDraft], sink: &mut Sink) {
-    let Some(service) = segment.service.as_ref().filter(|service| *service.get_ref() == Service::Line) else {
+    let Some(service) =
+        segment.service.as_ref().filter(|service| *service.get_ref() == Service::Line)
+    else {
         return;
     };
     let remotes = segment.remotes.iter().map(Spanned::span);
@@ -118,7 +132,12 @@ fn check_line(segment: &SegmentDraft, attachments: &[&AttachmentDraft], sink: &m
     }
 }
 
-fn overlap(port: &Spanned<String>, first: &Spanned<Encap>, second: &Spanned<Encap>, sink: &mut Sink) {
+fn overlap(
+    port: &Spanned<String>,
+    first: &Spanned<Encap>,
+    second: &Spanned<Encap>,
+    sink: &mut Sink,
+) {
     let (one, two) = (first.get_ref(), second.get_ref());
     let message = format!("\"{two}\" overlaps with \"{one}\" on port {:?}", port.get_ref());
     sink.error(second.span(), message, "this one")
@@ -126,8 +145,8 @@ fn overlap(port: &Spanned<String>, first: &Spanned<Encap>, second: &Spanned<Enca
         .help("no frame of a port may belong to two attachments: choose another encapsulation");
 }
 
-/// What is taken on one port. It agrees with [`Encap::overlaps`] without asking every pair: a port may have as
-/// many attachments as there are pairs of tags.
+/// What is taken on one port. It agrees with [`Encap::overlaps`] without asking every pair: a port
+/// may have as many attachments as there are pairs of tags.
 #[derive(Default)]
 struct Occupied<'d> {
     any: Option<&'d Spanned<Encap>>,
@@ -140,12 +159,13 @@ impl<'d> Occupied<'d> {
     /// Takes the place of `encap`, or gives what has it already.
     fn add(&mut self, encap: &'d Spanned<Encap>) -> Option<&'d Spanned<Encap>> {
         let wanted = *encap.get_ref();
-        let taken = self.whole.or_else(|| self.exact.get(&wanted).copied()).or_else(|| match wanted {
-            Encap::Port => self.any,
-            Encap::QinqS(s) => self.outer.get(&s).copied(),
-            Encap::QinqSC { s, .. } => self.exact.get(&Encap::QinqS(s)).copied(),
-            Encap::Untagged | Encap::Dot1q(_) => None,
-        });
+        let taken =
+            self.whole.or_else(|| self.exact.get(&wanted).copied()).or_else(|| match wanted {
+                Encap::Port => self.any,
+                Encap::QinqS(s) => self.outer.get(&s).copied(),
+                Encap::QinqSC { s, .. } => self.exact.get(&Encap::QinqS(s)).copied(),
+                Encap::Untagged | Encap::Dot1q(_) => None,
+            });
         if taken.is_some() {
             return taken;
         }

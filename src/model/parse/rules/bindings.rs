@@ -1,22 +1,27 @@
-//! The rules of suppression: a `line` has nothing to suppress, and a binding is one that the attachment's guards would let it claim.
+//! The rules of suppression: a `line` has nothing to suppress, and a binding is one that the
+//! attachment's guards would let it claim.
 
 use std::ops::Range;
 
 use toml::Spanned;
 
-use super::super::super::Binding;
-use super::super::super::agree;
-use super::super::draft::{AttachmentDraft, Draft, SegmentDraft};
-use super::super::sink::Sink;
-use super::attachments::Known;
-use super::guards::SegmentClaims;
+use super::{
+    super::{
+        super::{Binding, agree},
+        draft::{AttachmentDraft, Draft, SegmentDraft},
+        sink::Sink,
+    },
+    attachments::Known,
+    guards::SegmentClaims,
+};
 
 /// `claims` has the configured MACs of each segment.
 pub(super) fn check<'d>(draft: &'d Draft, mut claims: SegmentClaims<'d>, sink: &mut Sink) {
     draft.segments.iter().for_each(|segment| line(segment, sink));
     let segments = Known::new(&draft.segments, |segment| segment.written.as_ref());
     for attachment in &draft.attachments {
-        let Some(name) = attachment.segment.as_ref().filter(|_| !attachment.bindings.is_empty()) else {
+        let Some(name) = attachment.segment.as_ref().filter(|_| !attachment.bindings.is_empty())
+        else {
             continue;
         };
         if let Some(segment) = segments.get(name) {
@@ -41,14 +46,15 @@ fn line(segment: &SegmentDraft, sink: &mut Sink) {
     if *suppress.get_ref()
         && let Err(broken) = agree::suppress(*service.get_ref())
     {
-        sink.broken(suppress.span(), &broken, "given here").at(service.span(), "this segment is a line");
+        sink.broken(suppress.span(), &broken, "given here")
+            .at(service.span(), "this segment is a line");
     }
 }
 
 fn suppressing(attachment: &AttachmentDraft, segment: &SegmentDraft, sink: &mut Sink) {
     let Some(first) = attachment.bindings.first() else { return };
-    let suppresses =
-        segment.suppress_unreadable || segment.suppress.as_ref().is_some_and(|suppress| *suppress.get_ref());
+    let suppresses = segment.suppress_unreadable
+        || segment.suppress.as_ref().is_some_and(|suppress| *suppress.get_ref());
     let Err(broken) = agree::answers(suppresses) else { return };
     let at = segment.suppress.as_ref().map(Spanned::span);
     let at = at.or_else(|| segment.written.as_ref().map(Spanned::span));
@@ -64,7 +70,8 @@ fn prefixes(attachment: &AttachmentDraft, binding: &Spanned<Binding>, sink: &mut
     let Some(first) = prefixes.first() else { return };
     let all = prefixes.iter().map(|prefix| *prefix.get_ref());
     if let Err(broken) = agree::within(all, *binding.get_ref()) {
-        sink.broken(binding.span(), &broken, "given here").at(first.span(), "its prefixes begin here");
+        sink.broken(binding.span(), &broken, "given here")
+            .at(first.span(), "its prefixes begin here");
     }
 }
 
@@ -80,7 +87,8 @@ fn macs(
         return;
     }
     if let Some(at) = listed {
-        sink.broken(binding.span(), &agree::anothers(mac), "given here").at(at.clone(), "listed here");
+        sink.broken(binding.span(), &agree::anothers(mac), "given here")
+            .at(at.clone(), "listed here");
     } else if let Some(first) = macs.first() {
         sink.broken(binding.span(), &agree::not_its_own(mac), "given here")
             .at(first.span(), "these are all that it has");

@@ -1,12 +1,16 @@
-//! The rules of guards: which of them go together, and that nobody's address is somebody else's as well.
+//! The rules of guards: which of them go together, and that nobody's address is somebody else's as
+//! well.
 
-use std::collections::HashMap;
-use std::ops::Range;
+use std::{collections::HashMap, ops::Range};
 
-use super::super::super::agree::{self, Claims};
-use super::super::draft::{AttachmentDraft, Draft, SegmentDraft};
-use super::super::sink::Sink;
-use super::attachments::Known;
+use super::{
+    super::{
+        super::agree::{self, Claims},
+        draft::{AttachmentDraft, Draft, SegmentDraft},
+        sink::Sink,
+    },
+    attachments::Known,
+};
 
 /// What is configured in each segment, by its name, and where it is written.
 pub(super) type SegmentClaims<'d> = HashMap<&'d str, Claims<Range<usize>>>;
@@ -42,7 +46,10 @@ fn one_policy(attachment: &AttachmentDraft, sink: &mut Sink) {
     let learning = [
         ("mac_limit", guards.mac_limit.as_ref().map(toml::Spanned::span)),
         ("over_limit", guards.over_limit.as_ref().map(toml::Spanned::span)),
-        ("sticky", guards.sticky.as_ref().filter(|sticky| *sticky.get_ref()).map(toml::Spanned::span)),
+        (
+            "sticky",
+            guards.sticky.as_ref().filter(|sticky| *sticky.get_ref()).map(toml::Spanned::span),
+        ),
     ];
     for (key, place) in learning.into_iter().filter_map(|(key, place)| Some((key, place?))) {
         sink.broken(place, &agree::learns_nothing(key), "given here")
@@ -51,14 +58,19 @@ fn one_policy(attachment: &AttachmentDraft, sink: &mut Sink) {
 }
 
 fn peer(attachment: &AttachmentDraft, sink: &mut Sink) {
-    let (Some(control), Some(encap)) = (&attachment.guards.control, &attachment.encap) else { return };
+    let (Some(control), Some(encap)) = (&attachment.guards.control, &attachment.encap) else {
+        return;
+    };
     if let Err(broken) = agree::peer(*control.get_ref(), *encap.get_ref()) {
-        sink.broken(control.span(), &broken, "given here").at(encap.span(), "these frames have one");
+        sink.broken(control.span(), &broken, "given here")
+            .at(encap.span(), "these frames have one");
     }
 }
 
 fn control(attachment: &AttachmentDraft, segment: &SegmentDraft, sink: &mut Sink) {
-    let (Some(control), Some(service)) = (&attachment.guards.control, &segment.service) else { return };
+    let (Some(control), Some(service)) = (&attachment.guards.control, &segment.service) else {
+        return;
+    };
     if let Err(broken) = agree::control(*control.get_ref(), *service.get_ref()) {
         sink.broken(control.span(), &broken, "given here")
             .at(service.span(), format!("this segment is a {}", service.get_ref()));

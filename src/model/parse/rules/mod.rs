@@ -7,24 +7,39 @@ mod profiles;
 mod tunnels;
 mod warnings;
 
-use std::collections::HashMap;
-use std::hash::Hash;
-use std::ops::Range;
+use std::{collections::HashMap, hash::Hash, ops::Range};
 
 use toml::Spanned;
 
-use super::super::{Attachment, LeafRole, Node, NodeConfig, Port, Segment};
-use super::draft::{Draft, SegmentDraft};
-use super::sink::Sink;
+use super::{
+    super::{Attachment, LeafRole, Node, NodeConfig, Port, Segment},
+    draft::{Draft, SegmentDraft},
+    sink::Sink,
+};
 
 /// Reports every broken rule, and makes the configuration if there is none.
 pub(super) fn check(draft: &Draft, sink: &mut Sink) -> Option<NodeConfig> {
     let ports = draft.ports.iter().filter_map(|port| port.written.as_ref());
-    once(ports, sink, |name| format!("port {name:?} is defined twice"), "give each port one [[port]]");
+    once(
+        ports,
+        sink,
+        |name| format!("port {name:?} is defined twice"),
+        "give each port one [[port]]",
+    );
     let names = draft.segments.iter().filter_map(|segment| segment.written.as_ref());
-    once(names, sink, |name| format!("segment {name:?} is defined twice"), "give each segment its own name");
+    once(
+        names,
+        sink,
+        |name| format!("segment {name:?} is defined twice"),
+        "give each segment its own name",
+    );
     let vnis = draft.segments.iter().filter_map(|segment| segment.vni.as_ref());
-    once(vnis, sink, |vni| format!("VNI {vni} is used twice"), "give each segment a VNI of its own");
+    once(
+        vnis,
+        sink,
+        |vni| format!("VNI {vni} is used twice"),
+        "give each segment a VNI of its own",
+    );
 
     let profiles = draft.profiles.iter().filter_map(|profile| profile.written.as_ref());
     once(
@@ -69,17 +84,19 @@ fn once<'d, T: Hash + Eq + 'd>(
 fn limits(draft: &Draft, sink: &mut Sink) {
     let Some(node) = &draft.node else { return };
     let limits = node.limits;
-    let mut within = |what: &str, key: &str, limit: u32, places: &mut dyn Iterator<Item = Range<usize>>| {
-        if let Some(place) = places.nth(limit as usize) {
-            let many = limit as usize + 1 + places.count();
-            let message = format!("{many} {what} are more than {key}, which is {limit}");
-            sink.error(place, message, "the first beyond it")
-                .help(format!("raise it under [node]: {key} = {many}"));
-        }
-    };
+    let mut within =
+        |what: &str, key: &str, limit: u32, places: &mut dyn Iterator<Item = Range<usize>>| {
+            if let Some(place) = places.nth(limit as usize) {
+                let many = limit as usize + 1 + places.count();
+                let message = format!("{many} {what} are more than {key}, which is {limit}");
+                sink.error(place, message, "the first beyond it")
+                    .help(format!("raise it under [node]: {key} = {many}"));
+            }
+        };
     let mut attachments = draft.attachments.iter().map(|attachment| attachment.at.clone());
     within("attachments", "max_attachments", limits.attachments, &mut attachments);
-    let mut segments = draft.segments.iter().filter_map(|segment| Some(segment.written.as_ref()?.span()));
+    let mut segments =
+        draft.segments.iter().filter_map(|segment| Some(segment.written.as_ref()?.span()));
     within("segments", "max_segments", limits.segments, &mut segments);
     let mut seen = std::collections::HashSet::new();
     let remotes = draft.segments.iter().flat_map(|segment| &segment.remotes);
@@ -98,17 +115,22 @@ fn fdb(draft: &Draft, fdb: u32, sink: &mut Sink) {
         together += u64::from(share);
         if let Some(written) = segment.mac_limit.as_ref().filter(|_| share > fdb) {
             let message = format!("mac_limit: {share} is more than max_fdb, which is {fdb}");
-            sink.error(written.span(), message, "")
-                .help("lower it, or raise max_fdb under [node]: a segment can't learn more than its node");
+            sink.error(written.span(), message, "").help(
+                "lower it, or raise max_fdb under [node]: a segment can't learn more than its node",
+            );
             return;
         }
         if together > u64::from(fdb) && beyond.is_none() {
-            beyond =
-                segment.mac_limit.as_ref().map(Spanned::span).or(segment.written.as_ref().map(Spanned::span));
+            beyond = segment
+                .mac_limit
+                .as_ref()
+                .map(Spanned::span)
+                .or(segment.written.as_ref().map(Spanned::span));
         }
     }
     if let Some(place) = beyond {
-        let message = format!("the segments may learn {together} MACs together, but max_fdb is {fdb}");
+        let message =
+            format!("the segments may learn {together} MACs together, but max_fdb is {fdb}");
         sink.error(place, message, "the first that finds no room").help(format!(
             "lower their mac_limit (it is {} where it is not given), or raise it under [node]: max_fdb = {together}",
             Segment::DEFAULT_MAC_LIMIT
@@ -126,7 +148,11 @@ fn build(draft: &Draft) -> Option<NodeConfig> {
     let node = draft.node.as_ref()?;
     let (vtep4, vtep6) = tunnels::vteps(node);
     let ports = draft.ports.iter().map(|port| {
-        Some(Port { name: port.name.clone()?, role: *port.role.as_ref()?.get_ref(), hook: port.hook })
+        Some(Port {
+            name: port.name.clone()?,
+            role: *port.role.as_ref()?.get_ref(),
+            hook: port.hook,
+        })
     });
     let segments = draft.segments.iter().map(|segment| build_segment(segment, node.limits.fdb));
     let attachments = draft.attachments.iter().map(|attachment| {
@@ -143,7 +169,12 @@ fn build(draft: &Draft) -> Option<NodeConfig> {
         })
     });
     Some(NodeConfig {
-        node: Node { name: node.name.as_ref()?.get_ref().clone(), vtep4, vtep6, limits: node.limits },
+        node: Node {
+            name: node.name.as_ref()?.get_ref().clone(),
+            vtep4,
+            vtep6,
+            limits: node.limits,
+        },
         ports: ports.collect::<Option<_>>()?,
         profiles: draft.profiles.iter().map(profiles::build).collect::<Option<_>>()?,
         segments: segments.collect::<Option<_>>()?,

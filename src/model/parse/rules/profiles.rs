@@ -1,15 +1,21 @@
-//! The rules of bandwidth profiles: each lets something pass, a burst has a rate and a size that makes sense for it, and an
-//! attachment names one that is there and whose bursts hold its segment's largest frame (MEF 10.3 section 12.1: a smaller one would
-//! never let that frame pass).
+//! The rules of bandwidth profiles: each lets something pass, a burst has a rate and a size that
+//! makes sense for it, and an attachment names one that is there and whose bursts hold its
+//! segment's largest frame (MEF 10.3 section 12.1: a smaller one would never let that frame pass).
 
 use toml::Spanned;
 
-use super::super::super::agree::{self, Bucket};
-use super::super::super::{BitRate, Name, Profile};
-use super::super::draft::{Draft, SegmentDraft};
-use super::super::police::{BucketDraft, ProfileDraft};
-use super::super::sink::Sink;
-use super::attachments::{Known, unknown};
+use super::{
+    super::{
+        super::{
+            BitRate, Name, Profile,
+            agree::{self, Bucket},
+        },
+        draft::{Draft, SegmentDraft},
+        police::{BucketDraft, ProfileDraft},
+        sink::Sink,
+    },
+    attachments::{Known, unknown},
+};
 
 pub(super) fn check(draft: &Draft, sink: &mut Sink) {
     for profile in draft.profiles.iter().filter(|profile| profile.readable) {
@@ -47,10 +53,17 @@ fn check_bucket(words: Bucket, bucket: &BucketDraft, sink: &mut Sink) {
 }
 
 /// Whether an attachment's largest frame can ever pass.
-fn check_use(name: &Spanned<String>, profile: &ProfileDraft, segment: &SegmentDraft, sink: &mut Sink) {
+fn check_use(
+    name: &Spanned<String>,
+    profile: &ProfileDraft,
+    segment: &SegmentDraft,
+    sink: &mut Sink,
+) {
     let Ok(mtu) = u16::try_from(segment.mtu) else { return };
     for (words, bucket) in buckets(profile) {
-        let Some(burst) = bucket.burst.as_ref().filter(|_| bucket.rate() != BitRate::ZERO) else { continue };
+        let Some(burst) = bucket.burst.as_ref().filter(|_| bucket.rate() != BitRate::ZERO) else {
+            continue;
+        };
         let size = *burst.get_ref();
         // Less than that was reported where it stands.
         if size >= agree::LEAST_BURST

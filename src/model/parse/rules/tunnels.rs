@@ -1,17 +1,22 @@
-//! The rules of tunnel addresses: which one a node may have, and which remotes can be reached from it.
+//! The rules of tunnel addresses: which one a node may have, and which remotes can be reached from
+//! it.
 //!
-//! A node has at most one tunnel address of a family, and reaches only remotes of a family that it has. Neither
-//! end may be an address that no other node can send to.
+//! A node has at most one tunnel address of a family, and reaches only remotes of a family that it
+//! has. Neither end may be an address that no other node can send to.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::ops::Range;
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    ops::Range,
+};
 
 use toml::Spanned;
 
-use super::super::super::{PortRole, agree};
-use super::super::draft::{Draft, NodeDraft, SegmentDraft};
-use super::super::sink::Sink;
+use super::super::{
+    super::{PortRole, agree},
+    draft::{Draft, NodeDraft, SegmentDraft},
+    sink::Sink,
+};
 
 pub(super) fn check(draft: &Draft, sink: &mut Sink) {
     if let Some(node) = &draft.node {
@@ -34,8 +39,9 @@ fn check_vteps(node: &NodeDraft, sink: &mut Sink) {
         && node.vteps.is_empty()
         && node.vteps_readable
     {
-        sink.error(at, "vtep: the list is empty".to_owned(), "")
-            .help("write one address, or one of each family; leave the key out if there are no tunnels");
+        sink.error(at, "vtep: the list is empty".to_owned(), "").help(
+            "write one address, or one of each family; leave the key out if there are no tunnels",
+        );
     }
     let mut first: HashMap<bool, Range<usize>> = HashMap::new();
     for vtep in &node.vteps {
@@ -63,9 +69,13 @@ fn check_remotes(segment: &SegmentDraft, node: &NodeDraft, sink: &mut Sink) {
             sink.error(at, format!("remotes: {address} is {what}"), "")
                 .help("a remote is the unicast tunnel address of another node");
         } else if let Some(own) = node.vteps.iter().find(|vtep| *vtep.get_ref() == address) {
-            sink.error(at, format!("remotes: {address} is this node's own tunnel address"), "listed here")
-                .at(own.span(), "is this node")
-                .help("list only the other nodes of the segment");
+            sink.error(
+                at,
+                format!("remotes: {address} is this node's own tunnel address"),
+                "listed here",
+            )
+            .at(own.span(), "is this node")
+            .help("list only the other nodes of the segment");
         } else if let Some(first) = seen.get(&address) {
             sink.error(at, format!("remotes: {address} is listed twice"), "again here")
                 .at(first.clone(), "first here")
@@ -79,7 +89,9 @@ fn check_remotes(segment: &SegmentDraft, node: &NodeDraft, sink: &mut Sink) {
 
 fn check_family(remote: &Spanned<IpAddr>, node: &NodeDraft, sink: &mut Sink) {
     let address = *remote.get_ref();
-    let Some(vtep_at) = node.vtep_at.clone().filter(|_| node.vteps_readable && !node.vteps.is_empty()) else {
+    let Some(vtep_at) =
+        node.vtep_at.clone().filter(|_| node.vteps_readable && !node.vteps.is_empty())
+    else {
         return;
     };
     if !node.vteps.iter().any(|vtep| vtep.get_ref().is_ipv4() == address.is_ipv4()) {
@@ -94,7 +106,9 @@ fn check_family(remote: &Spanned<IpAddr>, node: &NodeDraft, sink: &mut Sink) {
 
 /// Remotes need an uplink and a tunnel address. It is said once, not for each segment.
 fn check_way_out(draft: &Draft, sink: &mut Sink) {
-    let Some(remote) = draft.segments.iter().find_map(|segment| segment.remotes.first()) else { return };
+    let Some(remote) = draft.segments.iter().find_map(|segment| segment.remotes.first()) else {
+        return;
+    };
     if draft.node.as_ref().is_some_and(|node| node.vtep_at.is_none()) {
         sink.error(remote.span(), "remotes: this node has no vtep".to_owned(), "can't be reached")
             .help("add the node's own tunnel address under [node]: vtep = [\"10.99.0.1\"]");
@@ -102,8 +116,12 @@ fn check_way_out(draft: &Draft, sink: &mut Sink) {
     let may_be_uplink =
         |role: Option<&Spanned<PortRole>>| role.is_none_or(|r| *r.get_ref() == PortRole::Uplink);
     if !draft.ports.iter().any(|port| may_be_uplink(port.role.as_ref())) {
-        sink.error(remote.span(), "remotes: this node has no uplink port".to_owned(), "can't be reached")
-            .help("add the port that faces the underlay: [[port]], name = \"up0\", role = \"uplink\"");
+        sink.error(
+            remote.span(),
+            "remotes: this node has no uplink port".to_owned(),
+            "can't be reached",
+        )
+        .help("add the port that faces the underlay: [[port]], name = \"up0\", role = \"uplink\"");
     }
 }
 

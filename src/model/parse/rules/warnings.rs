@@ -2,9 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::super::super::{NodeConfig, PortRole, Service};
-use super::super::draft::Draft;
-use super::super::sink::Sink;
+use super::super::{
+    super::{NodeConfig, PortRole, Service},
+    draft::Draft,
+    sink::Sink,
+};
 
 pub(super) fn check(draft: &Draft, config: &NodeConfig, sink: &mut Sink) {
     let used: HashSet<_> = config.attachments.iter().map(|attachment| &attachment.port).collect();
@@ -13,8 +15,12 @@ pub(super) fn check(draft: &Draft, config: &NodeConfig, sink: &mut Sink) {
             && port.role != PortRole::Uplink
             && !used.contains(&port.name)
         {
-            sink.warning(at, format!("port \"{}\" has no attachment: it carries nothing", port.name), "")
-                .help("add an [[attachment]] on it, or remove the port");
+            sink.warning(
+                at,
+                format!("port \"{}\" has no attachment: it carries nothing", port.name),
+                "",
+            )
+            .help("add an [[attachment]] on it, or remove the port");
         }
     }
     let mut points = HashMap::new();
@@ -27,8 +33,10 @@ pub(super) fn check(draft: &Draft, config: &NodeConfig, sink: &mut Sink) {
             && segment.service == Service::Line
             && count < 2
         {
-            let message =
-                format!("line \"{}\" has {count} of its two points: it carries nothing", segment.name);
+            let message = format!(
+                "line \"{}\" has {count} of its two points: it carries nothing",
+                segment.name
+            );
             sink.warning(at, message, "").help("add an [[attachment]] or a remote");
         }
     }

@@ -1,5 +1,6 @@
-//! What the log has of a commit: one row, so that a commit is one step at the log's end. Not JSON, since most of what is written is JSON itself, and
-//! each of its quotation marks would be two bytes.
+//! What the log has of a commit: one row, so that a commit is one step at the log's end. Not JSON,
+//! since most of what is written is JSON itself, and each of its quotation marks would be two
+//! bytes.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,8 @@ use super::super::super::{StoreError, Write};
 pub const BEFORE: i32 = 1;
 
 /// The log: what each commit wrote.
-pub const TABLE: &str = "CREATE TABLE log (version INTEGER PRIMARY KEY, writes BLOB NOT NULL) STRICT";
+pub const TABLE: &str =
+    "CREATE TABLE log (version INTEGER PRIMARY KEY, writes BLOB NOT NULL) STRICT";
 
 /// What one commit wrote.
 #[derive(Clone, PartialEq, Message)]

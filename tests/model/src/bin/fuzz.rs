@@ -1,4 +1,5 @@
-//! `cargo xtask fuzz` runs it: random configurations and frames through the loaded programs, held against the model.
+//! `cargo xtask fuzz` runs it: random configurations and frames through the loaded programs, held
+//! against the model.
 
 use std::{
     io::{IsTerminal, stderr},
@@ -34,7 +35,8 @@ struct Cli {
     /// At which hooks the ports are
     #[arg(long, value_enum, default_value_t)]
     hooks: HooksArg,
-    /// So many frames of a hundred leave work to their device, rightly or not: checksums and super-packets
+    /// So many frames of a hundred leave work to their device, rightly or not: checksums and
+    /// super-packets
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(..=100))]
     left: u8,
     /// Keep them as they are, and not made as short as they get
@@ -69,7 +71,8 @@ fn main() -> ExitCode {
     let seed = cli.seed.unwrap_or_else(|| fastrand::u64(..));
     let time = cli.time.map(Duration::from_secs);
     let (frames, corpus, hooks) = (cli.frames, cli.corpus, cli.hooks.into());
-    let options = Options { seed, frames, time, corpus, hooks, left: cli.left, keeps_whole: cli.whole };
+    let options =
+        Options { seed, frames, time, corpus, hooks, left: cli.left, keeps_whole: cli.whole };
     eprintln!("seed {seed}");
     match fuzz(&options) {
         Ok(report) if report.divergence.is_none() && report.fleeting == 0 => ExitCode::SUCCESS,
@@ -86,7 +89,8 @@ fn fuzz(options: &Options) -> anyhow::Result<Report> {
     let bar = bar(options)?;
     let (shown, told) = (AtomicU64::new(0), AtomicU64::new(0));
     let report = run(options, &|report: &Report| {
-        // Where there is no bar: a run of hours may be ended before its time, and still has shown what it has.
+        // Where there is no bar: a run of hours may be ended before its time, and still has shown
+        // what it has.
         let millions = report.tally.frames / 1_000_000;
         if bar.is_hidden() && told.swap(millions, Ordering::Relaxed) != millions {
             let Tally { frames, wired, timed, open, .. } = &report.tally;
@@ -114,7 +118,10 @@ fn fuzz(options: &Options) -> anyhow::Result<Report> {
         report.tally.seen,
         options.seed
     );
-    println!("{} left work to their device, {} of them wrongly", report.tally.left, report.tally.wrong);
+    println!(
+        "{} left work to their device, {} of them wrongly",
+        report.tally.left, report.tally.wrong
+    );
     println!(
         "{} decisions by time, {} of them open ({:.2} %)",
         report.tally.timed,
@@ -130,7 +137,11 @@ fn fuzz(options: &Options) -> anyhow::Result<Report> {
     match &report.divergence {
         None => println!("the node did what the model says"),
         Some((divergence, path)) => {
-            println!("the node differs from the model; kept as {}\n{}", path.display(), divergence.what);
+            println!(
+                "the node differs from the model; kept as {}\n{}",
+                path.display(),
+                divergence.what
+            );
         }
     }
     Ok(report)
@@ -143,8 +154,11 @@ fn bar(options: &Options) -> anyhow::Result<ProgressBar> {
         return Ok(ProgressBar::hidden());
     }
     let bar = ProgressBar::new(length.unwrap_or(0));
-    let template =
-        if length.is_some() { "{bar:40} {elapsed}/{duration} {msg}" } else { "{spinner} {elapsed} {msg}" };
+    let template = if length.is_some() {
+        "{bar:40} {elapsed}/{duration} {msg}"
+    } else {
+        "{spinner} {elapsed} {msg}"
+    };
     bar.set_style(ProgressStyle::with_template(template)?);
     Ok(bar)
 }

@@ -1,6 +1,7 @@
-//! Where does a frame go? A `line` goes to its other point, and nothing is learned. In a `lan` or `tree` the source is learned where the frame
-//! came in, and the destination goes where it was last seen: never back, and never out of one tunnel into another (split horizon). A group
-//! address, or one that was not seen, goes to all.
+//! Where does a frame go? A `line` goes to its other point, and nothing is learned. In a `lan` or
+//! `tree` the source is learned where the frame came in, and the destination goes where it was last
+//! seen: never back, and never out of one tunnel into another (split horizon). A group address, or
+//! one that was not seen, goes to all.
 
 use sillon::model::Service;
 use sillon_abi::DropReason;
@@ -16,7 +17,11 @@ use super::{
 ///
 /// # Errors
 /// Nowhere, or its source may not be there.
-pub fn route(node: &mut Node, arrival: &Arrival, inner: &Inner) -> Result<Option<Place>, DropReason> {
+pub fn route(
+    node: &mut Node,
+    arrival: &Arrival,
+    inner: &Inner,
+) -> Result<Option<Place>, DropReason> {
     mac::check(node, arrival, inner.src)?;
     if node.config.segments[arrival.segment].service == Service::Line {
         return other_point(node, arrival).map(Some).ok_or(DropReason::LineIncomplete);
@@ -25,7 +30,8 @@ pub fn route(node: &mut Node, arrival: &Arrival, inner: &Inner) -> Result<Option
     if inner.is_for_group() {
         return Ok(None);
     }
-    let Some(to) = node.counts.fdb.get(&(arrival.segment, inner.dst)).map(|address| address.place) else {
+    let Some(to) = node.counts.fdb.get(&(arrival.segment, inner.dst)).map(|address| address.place)
+    else {
         return if mac::is_own(&node.config, &node.devices, inner.dst) {
             Err(DropReason::DestinationIsNode)
         } else {
@@ -44,7 +50,8 @@ pub fn route(node: &mut Node, arrival: &Arrival, inner: &Inner) -> Result<Option
 /// All points of a segment.
 fn points(node: &Node, segment: usize) -> Vec<Place> {
     let attachments = 0..node.config.attachments.len();
-    let attached = attachments.filter(|one| node.segment_of(*one) == Some(segment)).map(Place::Attachment);
+    let attached =
+        attachments.filter(|one| node.segment_of(*one) == Some(segment)).map(Place::Attachment);
     let remotes = node.config.segments[segment].remotes.iter().copied().map(Place::Remote);
     attached.chain(remotes).collect()
 }

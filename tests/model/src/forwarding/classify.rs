@@ -1,8 +1,8 @@
-//! Whose frame is it? On an access or handover port exactly the tags of an attachment name it, and nothing falls through to another one: that is
-//! VLAN hopping.
+//! Whose frame is it? On an access or handover port exactly the tags of an attachment name it, and
+//! nothing falls through to another one: that is VLAN hopping.
 //!
-//! Of the tags only those are looked at that an attachment may have: the outermost, and behind an S-tag a C-tag. A priority tag (VID 0) counts
-//! as no tag (IEEE 802.1Q clause 6.9.1).
+//! Of the tags only those are looked at that an attachment may have: the outermost, and behind an
+//! S-tag a C-tag. A priority tag (VID 0) counts as no tag (IEEE 802.1Q clause 6.9.1).
 
 use sillon::model::{Encap, LeafRole};
 use sillon_abi::DropReason;
@@ -23,7 +23,8 @@ const RESERVED: u16 = 0xfff;
 pub fn classify(node: &Node, device: usize, frame: &[u8]) -> Result<Arrival, DropReason> {
     let find = |encap: Encap| {
         let name = &node.devices[device].name;
-        let is_it = |one: &sillon::model::Attachment| one.port.as_str() == name && one.encap == encap;
+        let is_it =
+            |one: &sillon::model::Attachment| one.port.as_str() == name && one.encap == encap;
         node.config.attachments.iter().position(is_it)
     };
     if let Some(whole) = find(Encap::Port) {
@@ -42,7 +43,9 @@ pub fn classify(node: &Node, device: usize, frame: &[u8]) -> Result<Arrival, Dro
         return Err(DropReason::ReservedVid);
     }
     let inner = match outer {
-        Tag { tpid: S_TAG, .. } if outer.vid() != 0 && be16(frame, 16)? == C_TAG => Some(Tag::at(frame, 16)?),
+        Tag { tpid: S_TAG, .. } if outer.vid() != 0 && be16(frame, 16)? == C_TAG => {
+            Some(Tag::at(frame, 16)?)
+        }
         _ => None,
     };
     let (encaps, tags) = candidates(outer, inner);
@@ -54,7 +57,8 @@ pub fn classify(node: &Node, device: usize, frame: &[u8]) -> Result<Arrival, Dro
     Err(DropReason::NoAttachment)
 }
 
-/// The encapsulations that a frame with these tags may be of, the most exact one first, and the tags that are theirs.
+/// The encapsulations that a frame with these tags may be of, the most exact one first, and the
+/// tags that are theirs.
 fn candidates(outer: Tag, inner: Option<Tag>) -> ([Option<Encap>; 2], [Vec<Tag>; 2]) {
     if outer.vid() == 0 {
         return ([Some(Encap::Untagged), None], [vec![outer], vec![]]);

@@ -1,4 +1,5 @@
-//! What is counted and learned, in the words of the configuration: the model's and the node's are compared as they are.
+//! What is counted and learned, in the words of the configuration: the model's and the node's are
+//! compared as they are.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +15,8 @@ use super::{
     suppress::{Claim, Question},
 };
 
-/// Frames and bytes, in and out: of the frame as it is on the port, or of the inner frame in a tunnel.
+/// Frames and bytes, in and out: of the frame as it is on the port, or of the inner frame in a
+/// tunnel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Frames received.
@@ -63,18 +65,20 @@ pub struct Counts {
     pub refused: BTreeMap<Scope, u64>,
     /// Where each address of each segment is.
     pub fdb: BTreeMap<(usize, Mac), Address>,
-    /// How many addresses each segment and attachment is said to have learned, by the accounts that a node keeps. A model counts: see
-    /// [`Self::shares`].
+    /// How many addresses each segment and attachment is said to have learned, by the accounts
+    /// that a node keeps. A model counts: see [`Self::shares`].
     pub accounts: BTreeMap<Scope, u64>,
     /// Who said to have which address of each segment.
     pub bindings: BTreeMap<(usize, IpAddr), Claim>,
-    /// How many addresses of each segment are said to be known, by the account that a node keeps. A model counts: see [`Self::bindings_of`].
+    /// How many addresses of each segment are said to be known, by the account that a node keeps.
+    /// A model counts: see [`Self::bindings_of`].
     pub binding_accounts: BTreeMap<usize, u64>,
     /// Claims that a segment had no room for.
     pub bindings_refused: BTreeMap<usize, u64>,
     /// Questions of each attachment that were answered.
     pub answered: BTreeMap<(usize, Question), u64>,
-    /// What a node counts or knows of something that is not in its configuration. A model has none.
+    /// What a node counts or knows of something that is not in its configuration. A model has
+    /// none.
     pub strange: BTreeSet<String>,
 }
 
@@ -94,14 +98,21 @@ impl Counts {
     }
 
     /// A frame got a colour, and was charged so many bytes.
-    pub fn coloured(&mut self, attachment: usize, direction: Direction, colour: Colour, bytes: u64) {
+    pub fn coloured(
+        &mut self,
+        attachment: usize,
+        direction: Direction,
+        colour: Colour,
+        bytes: u64,
+    ) {
         let tally = self.colours.entry((attachment, direction, colour)).or_default();
         *tally = (tally.0 + 1, tally.1 + bytes);
     }
 
     /// How many frames have a colour.
     pub fn judged(&self, attachment: usize, direction: Direction) -> u64 {
-        let of = self.colours.iter().filter(|((at, to, _), _)| (*at, *to) == (attachment, direction));
+        let of =
+            self.colours.iter().filter(|((at, to, _), _)| (*at, *to) == (attachment, direction));
         of.map(|(_, (frames, _))| frames).sum()
     }
 
@@ -115,7 +126,8 @@ impl Counts {
         self.drops.values().sum()
     }
 
-    /// Takes over what a node counted of frames that came in and were dropped, where that is no less.
+    /// Takes over what a node counted of frames that came in and were dropped, where that is no
+    /// less.
     pub fn adopt_drops(&mut self, node: &Self) {
         for (key, frames) in &node.drops {
             let here = self.drops.entry(*key).or_default();
@@ -189,7 +201,10 @@ impl Counts {
         compare("refused bindings", &self.bindings_refused, &other.bindings_refused, &mut lines);
         compare("answered", &self.answered, &other.answered, &mut lines);
         lines.extend(
-            other.strange.difference(&self.strange).map(|what| format!("{what}, which is not configured")),
+            other
+                .strange
+                .difference(&self.strange)
+                .map(|what| format!("{what}, which is not configured")),
         );
         lines
     }

@@ -4,8 +4,8 @@ use sillon_abi::DropReason;
 
 use super::frame::{IPV4, IPV6, Inner, be16};
 
-/// RFC 6040 figure 4: the outgoing field, by the arriving inner field and the arriving outer field. Columns and rows are in the order of their
-/// numbers: Not-ECT, ECT(1), ECT(0), CE. None is a drop.
+/// RFC 6040 figure 4: the outgoing field, by the arriving inner field and the arriving outer field.
+/// Columns and rows are in the order of their numbers: Not-ECT, ECT(1), ECT(0), CE. None is a drop.
 const DECAPSULATED: [[Option<u8>; 4]; 4] = [
     [Some(0b00), Some(0b00), Some(0b00), None],
     [Some(0b01), Some(0b01), Some(0b01), Some(0b11)],
@@ -35,7 +35,8 @@ pub fn decapsulate(inner: &mut Inner, outer: u8) -> Result<(), DropReason> {
     Ok(())
 }
 
-/// RFC 1624 section 3, equation 3: HC' = ~(~HC + ~m + m'), in ones' complement. A checksum that was wrong stays wrong.
+/// RFC 1624 section 3, equation 3: HC' = ~(~HC + ~m + m'), in ones' complement. A checksum that was
+/// wrong stays wrong.
 fn updated(checksum: u16, before: u16, after: u16) -> u16 {
     let add = |a: u16, b: u16| match a.overflowing_add(b) {
         (sum, true) => sum + 1,
@@ -44,7 +45,8 @@ fn updated(checksum: u16, before: u16, after: u16) -> u16 {
     !add(add(!checksum, !before), after)
 }
 
-/// The field of a packet, which the outer header copies (section 4.1, normal mode); 0 where there is no whole IP header.
+/// The field of a packet, which the outer header copies (section 4.1, normal mode); 0 where there
+/// is no whole IP header.
 pub fn of(inner: &Inner) -> u8 {
     match (inner.ethertype, &inner.packet[..]) {
         (IPV4, packet) if packet.len() >= 20 => packet[1] & 3,

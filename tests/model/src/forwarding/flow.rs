@@ -1,4 +1,5 @@
-//! The flow of a frame. The model does not know how it is hashed, but what may be: frames of one flow have one UDP source port (RFC 7348 section
+//! The flow of a frame. The model does not know how it is hashed, but what may be: frames of one
+//! flow have one UDP source port (RFC 7348 section
 //! 5) and one path, and so have all fragments of a packet.
 
 use super::frame::{IPV4, IPV6, Inner};

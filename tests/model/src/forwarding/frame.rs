@@ -1,4 +1,5 @@
-//! A frame as its segment sees it: addresses, the tags that it carries behind the attachment's own, and a packet.
+//! A frame as its segment sees it: addresses, the tags that it carries behind the attachment's own,
+//! and a packet.
 
 use sillon_abi::DropReason;
 
@@ -112,7 +113,8 @@ impl Inner {
         })
     }
 
-    /// The TCI of its only tag, if that is a priority tag (VID 0): how PCP and DEI travel between nodes.
+    /// The TCI of its only tag, if that is a priority tag (VID 0): how PCP and DEI travel between
+    /// nodes.
     pub fn lone_priority_tag(&self) -> Option<u16> {
         match self.carried[..] {
             [tag] if tag.tpid == C_TAG && tag.vid() == 0 => Some(tag.tci),

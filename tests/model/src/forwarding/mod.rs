@@ -6,8 +6,9 @@
 //!                                                                                    └─ answered ─→ police → back
 //! ```
 //!
-//! A frame is dropped for the first reason that it meets on this way. Nothing is remembered but the FDB and the bindings: that the programs recall decisions must
-//! change nothing. What the documents leave open is left open here, too: which UDP source port and which of several paths a flow takes
+//! A frame is dropped for the first reason that it meets on this way. Nothing is remembered but the
+//! FDB and the bindings: that the programs recall decisions must change nothing. What the documents
+//! leave open is left open here, too: which UDP source port and which of several paths a flow takes
 //! ([`flow`]).
 
 pub mod bridge;

@@ -1,4 +1,5 @@
-//! A node: its configuration, its devices, its ways through the underlay, and what it has learned and counted.
+//! A node: its configuration, its devices, its ways through the underlay, and what it has learned
+//! and counted.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -50,7 +51,8 @@ pub struct Node {
     pub counts: Counts,
     /// What the buckets of each attachment hold; those that are not here are full.
     pub buckets: BTreeMap<(usize, Which), Bucket>,
-    /// What became of what the last frame said of its sender's address, if it said anything and was listened to.
+    /// What became of what the last frame said of its sender's address, if it said anything and
+    /// was listened to.
     pub heard: Option<Heard>,
 }
 
@@ -99,15 +101,18 @@ impl Node {
         Self { config, devices, ways, counts, buckets: BTreeMap::new(), heard: None }
     }
 
-    /// Another configuration is applied: what was learned stays where its segment and its place do, and is forgotten elsewhere. What was counted
-    /// is counted anew. What is configured now is no longer learned, and what was is forgotten. Who said to have which address stays known as long as
-    /// that would still be believed, also beside what is configured. A bucket stays with its attachment, whatever its rate is then.
+    /// Another configuration is applied: what was learned stays where its segment and its place do,
+    /// and is forgotten elsewhere. What was counted is counted anew. What is configured now is
+    /// no longer learned, and what was is forgotten. Who said to have which address stays known as
+    /// long as that would still be believed, also beside what is configured. A bucket stays
+    /// with its attachment, whatever its rate is then.
     pub fn reconfigure(&mut self, config: NodeConfig, ways: BTreeMap<IpAddr, Vec<Way>>) {
         let mut after = Self::new(config, self.devices.clone(), ways);
         let stays = |((segment, mac), address): (&(usize, Mac), &Address)| {
             let segment = self.same_segment(*segment, &after)?;
             let place = self.same_place(address.place, segment, &after)?;
-            let may_stay = address.held != Held::Configured && guard::mac::may_stay(&after, segment, *mac);
+            let may_stay =
+                address.held != Held::Configured && guard::mac::may_stay(&after, segment, *mac);
             may_stay.then_some(((segment, *mac), Address { place, ..*address }))
         };
         let learned: Vec<_> = self.counts.fdb.iter().filter_map(stays).collect();
@@ -115,8 +120,8 @@ impl Node {
         let stays = |((segment, address), claim): (&(usize, IpAddr), &Claim)| {
             let segment = self.same_segment(*segment, &after)?;
             let place = self.same_place(claim.place, segment, &after)?;
-            let may_stay =
-                after.config.segments[segment].suppress && self.may_still_say(claim.place, place, &after);
+            let may_stay = after.config.segments[segment].suppress
+                && self.may_still_say(claim.place, place, &after);
             may_stay.then_some(((segment, *address), Claim { place, ..*claim }))
         };
         after.counts.bindings = self.counts.bindings.iter().filter_map(stays).collect();
@@ -133,15 +138,18 @@ impl Node {
 
     /// Whether what was heard at a place would be heard there now.
     fn may_still_say(&self, before: Place, now: Place, after: &Self) -> bool {
-        let (Place::Attachment(before), Place::Attachment(now)) = (before, now) else { return true };
+        let (Place::Attachment(before), Place::Attachment(now)) = (before, now) else {
+            return true;
+        };
         known::may_still_say(&self.config.attachments[before], &after.config.attachments[now])
     }
 
     /// A segment stays what it is as long as it is the same operator's, by name, VNI and service.
     fn same_segment(&self, segment: usize, after: &Self) -> Option<usize> {
         let before = &self.config.segments[segment];
-        let identity =
-            |one: &sillon::model::Segment| (one.name.clone(), one.operator.clone(), one.vni, one.service);
+        let identity = |one: &sillon::model::Segment| {
+            (one.name.clone(), one.operator.clone(), one.vni, one.service)
+        };
         after.config.segments.iter().position(|one| identity(one) == identity(before))
     }
 
@@ -153,7 +161,8 @@ impl Node {
             Place::Attachment(attachment) => {
                 let before = &self.config.attachments[attachment];
                 let is_it = |one: &sillon::model::Attachment| {
-                    (&one.segment, &one.port, one.encap) == (&before.segment, &before.port, before.encap)
+                    (&one.segment, &one.port, one.encap)
+                        == (&before.segment, &before.port, before.encap)
                 };
                 after.config.attachments.iter().position(is_it).map(Place::Attachment)
             }
@@ -176,7 +185,8 @@ impl Node {
         self.devices.iter().position(|device| device.name == port.as_str())
     }
 
-    /// What becomes of a frame that comes in at a device. The copies of one for many are [`Self::flood_at`]'s.
+    /// What becomes of a frame that comes in at a device. The copies of one for many are
+    /// [`Self::flood_at`]'s.
     pub fn receive_at(&mut self, device: usize, frame: &[u8], clock: &mut Clock<'_>) -> Verdict {
         self.heard = None;
         self.pipeline(device, frame, clock).unwrap_or_else(|(scope, reason)| {
@@ -185,7 +195,12 @@ impl Node {
         })
     }
 
-    fn pipeline(&mut self, device: usize, frame: &[u8], clock: &mut Clock<'_>) -> Result<Verdict, Dropped> {
+    fn pipeline(
+        &mut self,
+        device: usize,
+        frame: &[u8],
+        clock: &mut Clock<'_>,
+    ) -> Result<Verdict, Dropped> {
         let at_port = |reason| (Scope::Port(device), reason);
         // A port that the configuration does not name carries nothing.
         let role = self.role(device).ok_or(at_port(DropReason::NoAttachment))?;
@@ -245,7 +260,12 @@ impl Node {
         }
     }
 
-    fn storm(&mut self, arrival: &Arrival, inner: &Inner, clock: &mut Clock<'_>) -> Result<(), DropReason> {
+    fn storm(
+        &mut self,
+        arrival: &Arrival,
+        inner: &Inner,
+        clock: &mut Clock<'_>,
+    ) -> Result<(), DropReason> {
         match arrival.from {
             Place::Attachment(attachment) => police::storm(self, attachment, inner, clock),
             Place::Remote(_) => Ok(()),
@@ -266,7 +286,12 @@ impl Node {
     }
 
     /// One copy, as it leaves.
-    fn leave(&mut self, frame: &Flood, to: Place, clock: &mut Clock<'_>) -> Result<Copy, DropReason> {
+    fn leave(
+        &mut self,
+        frame: &Flood,
+        to: Place,
+        clock: &mut Clock<'_>,
+    ) -> Result<Copy, DropReason> {
         let mut copy = send::copy(self, frame, to)?;
         if let Place::Attachment(attachment) = to
             && self.colour_out(&copy, attachment, clock)? == Colour::Yellow
@@ -277,7 +302,8 @@ impl Node {
         Ok(copy)
     }
 
-    /// The copies of a frame for many. Each that can't be made is a drop, and so is it if there is none.
+    /// The copies of a frame for many. Each that can't be made is a drop, and so is it if there is
+    /// none.
     pub fn flood_at(&mut self, flood: &Flood, clock: &mut Clock<'_>) -> Vec<Copy> {
         let mut copies = Vec::new();
         let scope = match flood.from {
@@ -296,8 +322,9 @@ impl Node {
         copies
     }
 
-    /// The second look at a frame of the host's, at TC: the ethertype that stands in for others on the way there (`abi::MASKED_ETHERTYPE`) is
-    /// nobody's else. By then the kernel has lifted a tag, or thrown the frame away, since there are not two bytes behind it
+    /// The second look at a frame of the host's, at TC: the ethertype that stands in for others on
+    /// the way there (`abi::MASKED_ETHERTYPE`) is nobody's else. By then the kernel has lifted
+    /// a tag, or thrown the frame away, since there are not two bytes behind it
     /// (`skb_vlan_untag`).
     pub fn pass_to_host(&mut self, device: usize, frame: &[u8]) {
         const LEAST_TAGGED: usize = 14 + 4 + 2;

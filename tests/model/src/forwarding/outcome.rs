@@ -50,7 +50,8 @@ pub struct Copy {
     pub to: Place,
     /// The device and the bytes; several where the underlay has several ways of equal cost.
     pub ways: Vec<(usize, Vec<u8>)>,
-    /// In a tunnel: the offset of the UDP source port, whose value is open, and the flow, which it may depend on alone.
+    /// In a tunnel: the offset of the UDP source port, whose value is open, and the flow, which it
+    /// may depend on alone.
     pub tunnelled: Option<(usize, FlowKey)>,
 }
 
@@ -83,7 +84,9 @@ impl Copy {
     /// Which of the ways these bytes went, if they are this copy; and their UDP source port.
     pub fn explains(&self, bytes: &[u8]) -> Option<(usize, u16)> {
         self.ways.iter().find_map(|(device, wanted)| {
-            let Some((at, _)) = self.tunnelled else { return (wanted == bytes).then_some((*device, 0)) };
+            let Some((at, _)) = self.tunnelled else {
+                return (wanted == bytes).then_some((*device, 0));
+            };
             let same = wanted.len() == bytes.len()
                 && wanted[..at] == bytes[..at]
                 && wanted[at + 2..] == bytes[at + 2..];

@@ -1,11 +1,13 @@
 //! Bandwidth profiles (MEF 10.3 section 12, RFC 4115 in colour-blind mode) and storm control.
 //!
-//! What a bucket holds depends on time, and when the node looked at its clock is not known: only that it was between two moments. So a model of a bucket
-//! keeps *bounds*. Mostly they decide what a frame is; where they leave both open, either is right, and a [`Witness`] says which it was. Either way the
-//! bounds narrow by what is known then.
+//! What a bucket holds depends on time, and when the node looked at its clock is not known: only
+//! that it was between two moments. So a model of a bucket keeps *bounds*. Mostly they decide what
+//! a frame is; where they leave both open, either is right, and a [`Witness`] says which it was.
+//! Either way the bounds narrow by what is known then.
 //!
-//! A bucket is the moment at which it is full again: tokens that are taken put it off by the time that they take to grow. While it is not full, that
-//! moment does not depend on when its frames came, so that the bounds stay as near as they are.
+//! A bucket is the moment at which it is full again: tokens that are taken put it off by the time
+//! that they take to grow. While it is not full, that moment does not depend on when its frames
+//! came, so that the bounds stay as near as they are.
 
 use std::fmt;
 
@@ -17,7 +19,8 @@ use super::{counts::Counts, frame::Inner, node::Node};
 pub type Moment = i128;
 
 const SECOND: Moment = 1_000_000_000_000;
-/// What a node's arithmetic may lose for a frame or a bucket: its clock and its prices have steps, too.
+/// What a node's arithmetic may lose for a frame or a bucket: its clock and its prices have steps,
+/// too.
 const ROUNDING: Moment = 2_000;
 /// The longest that a bucket may take to fill (docs/operations.md: what is deeper is refused).
 const LONGEST: Moment = 10 * SECOND;
@@ -205,8 +208,10 @@ impl Bucket {
     fn took(&mut self, rate: &Rate, amount: u64, at: Between) {
         let (cost, depth) = (rate.cost(amount), rate.depth);
         let most = self.0.most.min(at.most + depth.most - cost.least);
-        self.0 =
-            Between { least: self.0.least.max(at.least) + cost.least, most: most.max(at.most) + cost.most };
+        self.0 = Between {
+            least: self.0.least.max(at.least) + cost.least,
+            most: most.max(at.most) + cost.most,
+        };
     }
 
     /// It had not.
@@ -215,7 +220,8 @@ impl Bucket {
         self.0.least = self.0.least.max(least).min(self.0.most);
     }
 
-    /// Takes `amount`, if there is enough: that is asked of `was_enough` where it is open, which is returned, too.
+    /// Takes `amount`, if there is enough: that is asked of `was_enough` where it is open, which is
+    /// returned, too.
     fn take(
         &mut self,
         rate: &Rate,
@@ -246,7 +252,8 @@ fn profile(node: &Node, attachment: usize, direction: Direction) -> Option<[Opti
     Some([committed, excess].map(|(rate, burst)| Rate::bytes(rate.get(), burst.0)))
 }
 
-/// What the profile of an attachment makes of a frame that is so long on its port; it is counted. Without a profile all is green.
+/// What the profile of an attachment makes of a frame that is so long on its port; it is counted.
+/// Without a profile all is green.
 pub fn colour(
     node: &mut Node,
     attachment: usize,
@@ -254,7 +261,9 @@ pub fn colour(
     len: usize,
     clock: &mut Clock<'_>,
 ) -> Colour {
-    let Some([committed, excess]) = profile(node, attachment, direction) else { return Colour::Green };
+    let Some([committed, excess]) = profile(node, attachment, direction) else {
+        return Colour::Green;
+    };
     let buckets = [
         (Which::Committed(direction), committed, Colour::Green),
         (Which::Excess(direction), excess, Colour::Yellow),
@@ -306,7 +315,8 @@ pub fn storm(
     if is_enough { Ok(()) } else { Err(reason) }
 }
 
-/// The DSCP of a yellow frame: in assured forwarding (RFC 2597), the next drop precedence of the class, if there is one.
+/// The DSCP of a yellow frame: in assured forwarding (RFC 2597), the next drop precedence of the
+/// class, if there is one.
 pub const fn yellow_dscp(dscp: u8) -> u8 {
     match dscp {
         // AF11 and AF12, AF21 and AF22, AF31 and AF32, AF41 and AF42.

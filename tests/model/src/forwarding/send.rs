@@ -1,15 +1,17 @@
 //! How a frame looks where it leaves: in the tags of an attachment, or in a tunnel.
 //!
-//! PCP and DEI go with it: into the tags of the attachment, or through a tunnel in a priority tag, if they are not zero. The outer DSCP is the
-//! segment's, never the operator's; the ECN field is copied (RFC 6040 section 4.1).
+//! PCP and DEI go with it: into the tags of the attachment, or through a tunnel in a priority tag,
+//! if they are not zero. The outer DSCP is the segment's, never the operator's; the ECN field is
+//! copied (RFC 6040 section 4.1).
 //!
-//! A yellow frame has DEI in the attachment's own tags, and not in those that it carries; in a tunnel, a bit behind the flags and the next drop precedence
-//! of the outer DSCP say so.
+//! A yellow frame has DEI in the attachment's own tags, and not in those that it carries; in a
+//! tunnel, a bit behind the flags and the next drop precedence of the outer DSCP say so.
 
 use std::net::IpAddr;
 
 use etherparse::{
-    EtherType, Ethernet2Header, IpDscp, IpEcn, IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header, UdpHeader,
+    EtherType, Ethernet2Header, IpDscp, IpEcn, IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header,
+    UdpHeader,
 };
 use sillon::model::{Encap, Service};
 use sillon_abi::DropReason;
@@ -49,7 +51,12 @@ pub fn flood(arrival: &Arrival, inner: &Inner) -> Flood {
 ///
 /// # Errors
 /// It can't leave there.
-pub fn back(node: &Node, arrival: &Arrival, answer: &Inner, attachment: usize) -> Result<Copy, DropReason> {
+pub fn back(
+    node: &Node,
+    arrival: &Arrival,
+    answer: &Inner,
+    attachment: usize,
+) -> Result<Copy, DropReason> {
     let device = node.device_of(attachment).ok_or(DropReason::NoDevice)?;
     let ways = vec![(device, answer.with_tags(&arrival.tags))];
     Ok(Copy { to: Place::Attachment(attachment), ways, tunnelled: None })
@@ -99,7 +106,8 @@ fn to_attachment(node: &Node, frame: &Flood, attachment: usize) -> Result<Copy, 
 }
 
 fn to_remote(node: &Node, frame: &Flood, remote: IpAddr) -> Result<Copy, DropReason> {
-    let ways = node.ways.get(&remote).filter(|ways| !ways.is_empty()).ok_or(DropReason::Unreachable)?;
+    let ways =
+        node.ways.get(&remote).filter(|ways| !ways.is_empty()).ok_or(DropReason::Unreachable)?;
     let needs_tag = frame.priority_tagged || (frame.priority != 0 && !frame.carries_tags);
     let tags = if needs_tag { vec![Tag { tpid: C_TAG, tci: frame.priority }] } else { vec![] };
     let inner = tagged(&frame.frame, &tags);
@@ -110,7 +118,13 @@ fn to_remote(node: &Node, frame: &Flood, remote: IpAddr) -> Result<Copy, DropRea
 }
 
 /// RFC 7348 section 5, around a frame; the source port is left zero.
-fn tunnel(node: &Node, frame: &Flood, remote: IpAddr, way: Way, inner: &[u8]) -> Result<Vec<u8>, DropReason> {
+fn tunnel(
+    node: &Node,
+    frame: &Flood,
+    remote: IpAddr,
+    way: Way,
+    inner: &[u8],
+) -> Result<Vec<u8>, DropReason> {
     let segment = &node.config.segments[frame.segment];
     let leaf = frame.leaf && segment.service == Service::Tree;
     let [_, a, b, c] = segment.vni.get().to_be_bytes();
@@ -134,10 +148,16 @@ fn tunnel(node: &Node, frame: &Flood, remote: IpAddr, way: Way, inner: &[u8]) ->
     Ok([&ethernet.to_bytes()[..], &ip, &udp].concat())
 }
 
-fn ipv4(node: &Node, remote: std::net::Ipv4Addr, class: (u8, u8), payload: usize) -> Option<Vec<u8>> {
+fn ipv4(
+    node: &Node,
+    remote: std::net::Ipv4Addr,
+    class: (u8, u8),
+    payload: usize,
+) -> Option<Vec<u8>> {
     let source = node.config.node.vtep4?.octets();
     let mut header =
-        Ipv4Header::new(u16::try_from(payload).ok()?, TTL, IpNumber::UDP, source, remote.octets()).ok()?;
+        Ipv4Header::new(u16::try_from(payload).ok()?, TTL, IpNumber::UDP, source, remote.octets())
+            .ok()?;
     header.dscp = IpDscp::try_new(class.0).ok()?;
     header.ecn = IpEcn::try_new(class.1).ok()?;
     header.dont_fragment = true;
@@ -145,7 +165,12 @@ fn ipv4(node: &Node, remote: std::net::Ipv4Addr, class: (u8, u8), payload: usize
     Some(header.to_bytes().to_vec())
 }
 
-fn ipv6(node: &Node, remote: std::net::Ipv6Addr, class: (u8, u8), payload: usize) -> Option<Vec<u8>> {
+fn ipv6(
+    node: &Node,
+    remote: std::net::Ipv6Addr,
+    class: (u8, u8),
+    payload: usize,
+) -> Option<Vec<u8>> {
     let header = Ipv6Header {
         traffic_class: class.0 << 2 | class.1,
         flow_label: Ipv6FlowLabel::ZERO,

@@ -1,5 +1,5 @@
-//! The model against the documents' own sentences: bytes are written out here, so that the model is not only compared with what it should find
-//! wrong.
+//! The model against the documents' own sentences: bytes are written out here, so that the model is
+//! not only compared with what it should find wrong.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -61,7 +61,8 @@ const FAR: [u8; 4] = [10, 99, 0, 2];
 fn node() -> Node {
     let (config, _) = sillon::model::parse("model", file().text()).unwrap();
     let names = ["p0", "p1", "up0"].into_iter().enumerate();
-    let devices = names.map(|(at, name)| Device { name: name.to_owned(), mac: [2, 9, 9, 9, 9, at as u8] });
+    let devices =
+        names.map(|(at, name)| Device { name: name.to_owned(), mac: [2, 9, 9, 9, 9, at as u8] });
     let way = Way { device: UP0, next_hop: [2, 8, 8, 8, 8, 8], mtu: 1600 };
     let ways = BTreeMap::from([(IpAddr::from(FAR), vec![way])]);
     Node::new(config, devices.collect(), ways)
@@ -75,7 +76,8 @@ fn frame(to: [u8; 6], from: [u8; 6], words: &[u16]) -> Vec<u8> {
 
 /// VXLAN to the node around a frame, with this TOS.
 fn tunnelled(source: [u8; 4], vni: u8, tos: u8, inner: &[u8]) -> Vec<u8> {
-    let udp = [&[0xc0, 0, 0x12, 0xb5][..], &(inner.len() as u16 + 16).to_be_bytes(), &[0, 0]].concat();
+    let udp =
+        [&[0xc0, 0, 0x12, 0xb5][..], &(inner.len() as u16 + 16).to_be_bytes(), &[0, 0]].concat();
     let vxlan = [8, 0, 0, 0, 0, 0, vni, 0];
     let mut ip = etherparse::Ipv4Header::new(
         inner.len() as u16 + 16,
@@ -108,17 +110,32 @@ fn known_unicast_leaves_in_the_tags_of_its_exit_with_its_priority() {
     // A priority tag on an untagged attachment.
     let copy = sent(node.receive(P0, &frame(B, A, &[0x8100, 0xb000, 0x88b5, 7])));
     assert_eq!(copy.to, Place::Attachment(1));
-    assert_eq!(copy.ways, [(P1, frame(B, A, &[0x88a8, 0xb000 | 200, 0x8100, 0xb000 | 300, 0x88b5, 7]))]);
+    assert_eq!(
+        copy.ways,
+        [(P1, frame(B, A, &[0x88a8, 0xb000 | 200, 0x8100, 0xb000 | 300, 0x88b5, 7]))]
+    );
 }
 
 #[test]
 fn no_frame_falls_through_to_another_attachment() {
     let mut node = node();
     let at_port = |reason| Verdict::Dropped(Scope::Port(P0), reason);
-    assert_eq!(node.receive(P0, &frame(ALL, A, &[0x8100, 101, 0x88b5])), at_port(DropReason::NoAttachment));
-    assert_eq!(node.receive(P0, &frame(ALL, A, &[0x88a8, 100, 0x88b5])), at_port(DropReason::NoAttachment));
-    assert_eq!(node.receive(P0, &frame(ALL, A, &[0x9100, 100, 0x88b5])), at_port(DropReason::UnknownTpid));
-    assert_eq!(node.receive(P0, &frame(ALL, A, &[0x8100, 4095, 0x88b5])), at_port(DropReason::ReservedVid));
+    assert_eq!(
+        node.receive(P0, &frame(ALL, A, &[0x8100, 101, 0x88b5])),
+        at_port(DropReason::NoAttachment)
+    );
+    assert_eq!(
+        node.receive(P0, &frame(ALL, A, &[0x88a8, 100, 0x88b5])),
+        at_port(DropReason::NoAttachment)
+    );
+    assert_eq!(
+        node.receive(P0, &frame(ALL, A, &[0x9100, 100, 0x88b5])),
+        at_port(DropReason::UnknownTpid)
+    );
+    assert_eq!(
+        node.receive(P0, &frame(ALL, A, &[0x8100, 4095, 0x88b5])),
+        at_port(DropReason::ReservedVid)
+    );
     // Double tagging: the inner tag would name the other port's attachment.
     let nested = Verdict::Dropped(Scope::Attachment(2), DropReason::NestedTag);
     assert_eq!(node.receive(P0, &frame(ALL, A, &[0x8100, 100, 0x8100, 101, 0x88b5])), nested);
@@ -127,11 +144,16 @@ fn no_frame_falls_through_to_another_attachment() {
 #[test]
 fn a_flood_reaches_every_other_point_and_what_is_out_of_reach_is_counted() {
     let mut node = node();
-    let Verdict::Flooded(flood) = node.receive(P0, &frame(ALL, A, &[0x0806, 5])) else { panic!("no flood") };
+    let Verdict::Flooded(flood) = node.receive(P0, &frame(ALL, A, &[0x0806, 5])) else {
+        panic!("no flood")
+    };
     let copies = node.flood(&flood);
     let to: Vec<Place> = copies.iter().map(|copy| copy.to).collect();
     assert_eq!(to, [Place::Attachment(1), Place::Remote(FAR.into())]);
-    assert_eq!(node.counts.drops, BTreeMap::from([((Scope::Attachment(0), DropReason::Unreachable), 1)]));
+    assert_eq!(
+        node.counts.drops,
+        BTreeMap::from([((Scope::Attachment(0), DropReason::Unreachable), 1)])
+    );
     // 14 + 20 + 8 + 8 bytes around 16; DSCP 46 (RFC 2474), DF, port 4789, VNI 100.
     let (device, bytes) = &copies[1].ways[0];
     assert_eq!((*device, bytes.len()), (UP0, 66));
@@ -152,11 +174,15 @@ fn a_flood_reaches_every_other_point_and_what_is_out_of_reach_is_counted() {
 fn a_tunnel_is_of_its_vni_and_its_source_together() {
     let mut node = node();
     let inner = frame(ALL, B, &[0x88b5, 1]);
-    let receive = |node: &mut Node, source, vni| node.receive(UP0, &tunnelled(source, vni, 0, &inner));
+    let receive =
+        |node: &mut Node, source, vni| node.receive(UP0, &tunnelled(source, vni, 0, &inner));
     assert!(matches!(receive(&mut node, FAR, 100), Verdict::Flooded(_)));
     let unknown = Verdict::Dropped(Scope::Segment(1), DropReason::UnknownSource);
     assert_eq!(receive(&mut node, FAR, 200), unknown);
-    assert_eq!(receive(&mut node, FAR, 7), Verdict::Dropped(Scope::Port(UP0), DropReason::UnknownVni));
+    assert_eq!(
+        receive(&mut node, FAR, 7),
+        Verdict::Dropped(Scope::Port(UP0), DropReason::UnknownVni)
+    );
     // To somebody else, it is the host's.
     let mut other = tunnelled(FAR, 100, 0, &inner);
     other[33] = 9;
@@ -179,7 +205,10 @@ fn leaves_reach_no_leaf() {
     let Verdict::Flooded(flood) = node.receive(P0, &leaf) else { panic!("no flood") };
     assert_eq!(node.flood(&flood), []);
     let to_leaf = frame(A, B, &[0x8100, 101, 0x88b5]);
-    assert_eq!(node.receive(P1, &to_leaf), Verdict::Dropped(Scope::Attachment(3), DropReason::LeafToLeaf));
+    assert_eq!(
+        node.receive(P1, &to_leaf),
+        Verdict::Dropped(Scope::Attachment(3), DropReason::LeafToLeaf)
+    );
 }
 
 #[test]
@@ -188,14 +217,18 @@ fn a_segment_with_its_share_learns_no_more_but_follows_a_move() {
     for host in 1..=3 {
         node.receive(P0, &frame(ALL, [2, 0, 0, 0, 0, host], &[0x88b5]));
     }
-    assert_eq!((node.counts.learned(0), node.counts.refused.get(&Scope::Segment(0))), (2, Some(&1)));
+    assert_eq!(
+        (node.counts.learned(0), node.counts.refused.get(&Scope::Segment(0))),
+        (2, Some(&1))
+    );
     node.receive(P1, &frame(ALL, A, &[0x88a8, 200, 0x8100, 300, 0x88b5]));
     assert_eq!(node.counts.fdb[&(0, A)].place, Place::Attachment(1));
 }
 
 /// A 20-byte IPv4 header with this TOS and a right checksum.
 fn packet(ecn: u8) -> Vec<u8> {
-    let mut ip = etherparse::Ipv4Header::new(0, 64, etherparse::IpNumber::UDP, [10; 4], [11; 4]).unwrap();
+    let mut ip =
+        etherparse::Ipv4Header::new(0, 64, etherparse::IpNumber::UDP, [10; 4], [11; 4]).unwrap();
     ip.ecn = ecn.try_into().unwrap();
     ip.header_checksum = ip.calc_header_checksum();
     ip.to_bytes().to_vec()
@@ -213,23 +246,28 @@ fn congestion_on_the_underlay_reaches_the_packet_with_a_right_checksum() {
     assert_eq!(node.receive(UP0, &tunnelled(FAR, 100, 3, &inner(0))), lost);
 }
 
-/// MEF 10.3 section 12, IEEE 802.1Q clause 6.9.3, RFC 2597: a frame that EIR alone covers may be dropped first, and all that is the owner's says so.
+/// MEF 10.3 section 12, IEEE 802.1Q clause 6.9.3, RFC 2597: a frame that EIR alone covers may be
+/// dropped first, and all that is the owner's says so.
 #[test]
 fn a_yellow_frame_is_marked_where_the_owner_may_and_nowhere_else() {
     let file = NodeFile::new("model", &["10.99.0.1"])
         .profile("it")
         .key("eir", "\"64 kbit/s\"")
         .key("ebs", "\"1600 B\"");
-    let file =
-        ["p0", "p1"].into_iter().fold(file, |file, port| file.port(port, "access")).port("up0", "uplink");
+    let file = ["p0", "p1"]
+        .into_iter()
+        .fold(file, |file, port| file.port(port, "access"))
+        .port("up0", "uplink");
     let file = file.segment("alder-lan", 100, "lan", &["10.99.0.2"]).key("dscp", 10);
     let file = file.attach("alder-lan", "p0", "qinq 7").key("ingress", "\"it\"");
     let file = file.attach("alder-lan", "p1", "qinq 8").attach("alder-lan", "p1", "untagged");
     let (config, _) = sillon::model::parse("model", file.text()).unwrap();
     let names = ["p0", "p1", "up0"].into_iter().enumerate();
-    let devices = names.map(|(at, name)| Device { name: name.to_owned(), mac: [2, 9, 9, 9, 9, at as u8] });
+    let devices =
+        names.map(|(at, name)| Device { name: name.to_owned(), mac: [2, 9, 9, 9, 9, at as u8] });
     let way = Way { device: UP0, next_hop: [2, 8, 8, 8, 8, 8], mtu: 1600 };
-    let mut node = Node::new(config, devices.collect(), BTreeMap::from([(IpAddr::from(FAR), vec![way])]));
+    let mut node =
+        Node::new(config, devices.collect(), BTreeMap::from([(IpAddr::from(FAR), vec![way])]));
     // S-tag 7, and a priority tag of the operator's own with PCP 2.
     let yellow = frame(ALL, A, &[0x88a8, 0xa007, 0x8100, 0x4000, 0x88b5, 1]);
     let Verdict::Flooded(flood) = node.receive(P0, &yellow) else { panic!("no flood") };
@@ -244,7 +282,11 @@ fn a_yellow_frame_is_marked_where_the_owner_may_and_nowhere_else() {
     );
     assert_eq!(*to(Place::Attachment(2)), frame(ALL, A, &[0x88b5, 1]));
     let tunnel = to(Place::Remote(FAR.into()));
-    assert_eq!((tunnel[15], tunnel[45]), (12 << 2, 2), "AF12 for AF11, and the mark behind the flags");
+    assert_eq!(
+        (tunnel[15], tunnel[45]),
+        (12 << 2, 2),
+        "AF12 for AF11, and the mark behind the flags"
+    );
     assert_eq!(tunnel[50..], frame(ALL, A, &[0x8100, 0x4000, 0x88b5, 1]));
     // At the other node the mark becomes DEI again.
     let mut marked = tunnelled(FAR, 100, 0, &frame(ALL, B, &[0x88b5, 2]));
@@ -253,6 +295,7 @@ fn a_yellow_frame_is_marked_where_the_owner_may_and_nowhere_else() {
     let copies = node.flood(&flood);
     assert_eq!(copies[0].ways[0].1, frame(ALL, B, &[0x88a8, 0x1007, 0x88b5, 2]));
     // 26 tokens are left of 1600 when 60 were taken so often; then it is red.
-    let passed = (0..40).filter(|_| !matches!(node.receive(P0, &yellow), Verdict::Dropped(..))).count();
+    let passed =
+        (0..40).filter(|_| !matches!(node.receive(P0, &yellow), Verdict::Dropped(..))).count();
     assert_eq!(passed, 25, "a frame is charged 60 bytes at least");
 }

@@ -1,8 +1,9 @@
-//! VXLAN (RFC 7348) that ends here: a UDP packet to port 4789 of one of the node's VTEP addresses, sent to the uplink's own MAC. All else on
-//! an uplink is the host's.
+//! VXLAN (RFC 7348) that ends here: a UDP packet to port 4789 of one of the node's VTEP addresses,
+//! sent to the uplink's own MAC. All else on an uplink is the host's.
 //!
-//! What is ours must be whole: no options, no fragments, lengths that agree, a right IPv4 header checksum. The I flag must be set; other flags
-//! and reserved bits are ignored. The source must be a remote of the segment that the VNI means.
+//! What is ours must be whole: no options, no fragments, lengths that agree, a right IPv4 header
+//! checksum. The I flag must be set; other flags and reserved bits are ignored. The source must be
+//! a remote of the segment that the VNI means.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -45,7 +46,11 @@ struct Outer {
 ///
 /// # Errors
 /// It is a VXLAN packet to this node that is not in order, or not of a segment.
-pub fn receive(node: &Node, device: usize, frame: &[u8]) -> Result<Option<Arrival>, (Scope, DropReason)> {
+pub fn receive(
+    node: &Node,
+    device: usize,
+    frame: &[u8],
+) -> Result<Option<Arrival>, (Scope, DropReason)> {
     let at_port = |reason| (Scope::Port(device), reason);
     if !frame.starts_with(&node.devices[device].mac) {
         return Ok(None);
@@ -76,7 +81,8 @@ pub fn receive(node: &Node, device: usize, frame: &[u8]) -> Result<Option<Arriva
     }))
 }
 
-/// The IPv4 header, if this is VXLAN to this node. What is in fragments might be, and VTEPs don't fragment (RFC 7348 section 4.3).
+/// The IPv4 header, if this is VXLAN to this node. What is in fragments might be, and VTEPs don't
+/// fragment (RFC 7348 section 4.3).
 fn ipv4(node: &Node, frame: &[u8]) -> Result<Option<Outer>, DropReason> {
     let bytes = &frame[ETHERNET..];
     let Some(fixed) = bytes.first_chunk::<20>() else { return Ok(None) };
@@ -108,7 +114,8 @@ fn ipv4(node: &Node, frame: &[u8]) -> Result<Option<Outer>, DropReason> {
 
 /// RFC 1071: the ones' complement sum of a header that has its checksum in it.
 fn sums_up(header: &[u8]) -> bool {
-    let sum: u32 = header.chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
+    let sum: u32 =
+        header.chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
     sum != 0 && sum.is_multiple_of(0xffff)
 }
 

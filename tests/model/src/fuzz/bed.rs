@@ -1,5 +1,6 @@
-//! The test bed: a namespace with the node's devices, each with a wire to a namespace of its own, and the programs loaded and attached as the agent
-//! does it. There is no agent: what it would do on a reload is called here.
+//! The test bed: a namespace with the node's devices, each with a wire to a namespace of its own,
+//! and the programs loaded and attached as the agent does it. There is no agent: what it would do
+//! on a reload is called here.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -39,7 +40,8 @@ const MTU: u16 = 9600;
 pub const LONGEST_ON_WIRE: usize = 2900;
 /// Room for what a program puts in front of a frame.
 const GROWTH: usize = 512;
-/// The longest frame that the kernel runs a program on in one piece: a page of 4096, less headroom (256) and what stands behind (320).
+/// The longest frame that the kernel runs a program on in one piece: a page of 4096, less headroom
+/// (256) and what stands behind (320).
 const MOST_IN_A_PAGE: usize = 3520;
 
 /// `XDP_DROP`.
@@ -84,8 +86,8 @@ impl Hooks {
         (ACCESS / 2..ACCESS).contains(&device) && self.mode(device) == Mode::Tc
     }
 
-    /// Whether a frame comes to the programs at a device as it was sent. To TC the kernel gives no tag without two bytes behind it
-    /// (`skb_vlan_untag`).
+    /// Whether a frame comes to the programs at a device as it was sent. To TC the kernel gives no
+    /// tag without two bytes behind it (`skb_vlan_untag`).
     pub fn takes(self, device: usize, frame: &[u8]) -> bool {
         let is_tagged = frame.len() >= 14 && matches!(frame[12..14], [0x81, 0x00] | [0x88, 0xa8]);
         self == Self::Xdp
@@ -108,7 +110,8 @@ pub struct Bed {
     out: Vec<u8>,
 }
 
-/// Makes a bed and does something in it, on a thread that is in the node's namespace; nothing of it is left.
+/// Makes a bed and does something in it, on a thread that is in the node's namespace; nothing of it
+/// is left.
 ///
 /// # Errors
 /// We are not root, the kernel refuses, or `work` fails.
@@ -124,9 +127,17 @@ pub fn with<T: Send>(
     netns.enter(move || work(&mut Bed::load(ends, hooks)?))
 }
 
-fn plug(mounts: &Mounts, netns: &Netns, (device, name): (usize, &str), is_tap: bool) -> anyhow::Result<End> {
-    let end =
-        if is_tap { End::tap(netns, name, MTU)? } else { End::wire(netns, name, mounts.netns(name)?, MTU)? };
+fn plug(
+    mounts: &Mounts,
+    netns: &Netns,
+    (device, name): (usize, &str),
+    is_tap: bool,
+) -> anyhow::Result<End> {
+    let end = if is_tap {
+        End::tap(netns, name, MTU)?
+    } else {
+        End::wire(netns, name, mounts.netns(name)?, MTU)?
+    };
     let mac = mac(device).map(|octet| format!("{octet:02x}")).join(":");
     netns.ip(&format!("link set {name} address {mac}"))?;
     // As `agent::hygiene` does.
@@ -150,7 +161,11 @@ impl Bed {
         for (device, name) in DEVICES.into_iter().enumerate() {
             let ifindex = if_nametoindex(name)?;
             let role = if device < ACCESS { Role::Access } else { Role::Uplink };
-            links::attach(&pins, &mut programs, Target { name, ifindex, role, mode: hooks.mode(device) })?;
+            links::attach(
+                &pins,
+                &mut programs,
+                Target { name, ifindex, role, mode: hooks.mode(device) },
+            )?;
             ifindexes.push(ifindex);
         }
         let (ids, before, out) = (Ids::default(), Counts::default(), Vec::new());
@@ -228,8 +243,11 @@ impl Bed {
     /// # Errors
     /// A map can't be read.
     pub fn received(&self, attachment: usize) -> anyhow::Result<u64> {
-        let before =
-            self.before.traffic.get(&Place::Attachment(attachment)).map_or(0, |traffic| traffic.in_frames);
+        let before = self
+            .before
+            .traffic
+            .get(&Place::Attachment(attachment))
+            .map_or(0, |traffic| traffic.in_frames);
         Ok(self.ids.received(&self.maps, attachment)? - before)
     }
 
@@ -244,7 +262,8 @@ impl Bed {
     /// The kernel refuses: the frame is shorter than an Ethernet header, or longer than it can be.
     pub fn run(&mut self, device: usize, frame: &[u8]) -> anyhow::Result<Ran> {
         self.out.resize(frame.len() + GROWTH, 0);
-        // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+        // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index,
+        // egress_ifindex.
         let context = [0, u32::try_from(frame.len())?, 0, self.ifindexes[device], 0, 0];
         let context: Vec<u8> = context.iter().flat_map(|word: &u32| word.to_ne_bytes()).collect();
         let mut context_out = context.clone();
@@ -263,7 +282,8 @@ impl Bed {
         // What comes back begins with the metadata; `data` says how long that is.
         let &[a, b, c, d, ..] = &context_out[..] else { anyhow::bail!("no context") };
         let at = u32::from_ne_bytes([a, b, c, d]) as usize;
-        let bytes = self.out.get(at..result.data_size_out as usize).context("a frame out of bounds")?;
+        let bytes =
+            self.out.get(at..result.data_size_out as usize).context("a frame out of bounds")?;
         Ok(Ran {
             action: result.return_value,
             note: note(&self.out[..at], self.cookies, self.ifindexes[device]),
@@ -287,7 +307,8 @@ fn note(metadata: &[u8], cookies: Cookies, ifindex: u32) -> Option<Handoff> {
     if metadata.len() < size_of::<Note>() {
         return None;
     }
-    // SAFETY: there are as many bytes; any bytes are a `Note` (it is plain data without padding), and it is read as unaligned.
+    // SAFETY: there are as many bytes; any bytes are a `Note` (it is plain data without padding),
+    // and it is read as unaligned.
     let note: Note = unsafe { metadata.as_ptr().cast::<Note>().read_unaligned() };
     Some(note.handoff).filter(|handoff| handoff.seal == handoff.seal(&cookies, ifindex))
 }

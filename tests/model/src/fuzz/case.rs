@@ -67,7 +67,8 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 fn unhex(text: &str) -> anyhow::Result<Vec<u8>> {
-    let pairs = text.as_bytes().chunks(2).map(|pair| Ok(u8::from_str_radix(str::from_utf8(pair)?, 16)?));
+    let pairs =
+        text.as_bytes().chunks(2).map(|pair| Ok(u8::from_str_radix(str::from_utf8(pair)?, 16)?));
     pairs.collect()
 }
 
@@ -88,8 +89,10 @@ impl Case {
                 Act::Configure(setup) => {
                     text += "config\n";
                     setup.text.lines().for_each(|line| text += &format!("| {line}\n"));
-                    for (remote, way) in
-                        setup.ways.iter().flat_map(|(remote, ways)| ways.iter().map(move |way| (remote, way)))
+                    for (remote, way) in setup
+                        .ways
+                        .iter()
+                        .flat_map(|(remote, ways)| ways.iter().map(move |way| (remote, way)))
                     {
                         let (name, next_hop) = (DEVICES[way.device], mac_text(way.next_hop));
                         text += &format!("way {remote} {name} {next_hop} {}\n", way.mtu);
@@ -101,7 +104,9 @@ impl Case {
                     text += &match how {
                         How::Run => format!("run {name} {bytes}\n"),
                         How::Wire => format!("wire {name} {bytes}\n"),
-                        How::Left(undone) => format!("left {name} {} {bytes}\n", hex(&undone.bytes())),
+                        How::Left(undone) => {
+                            format!("left {name} {} {bytes}\n", hex(&undone.bytes()))
+                        }
                     };
                 }
             }
@@ -174,8 +179,7 @@ impl Case {
 mod tests {
     use fastrand::Rng;
 
-    use super::super::setup::World;
-    use super::*;
+    use super::{super::setup::World, *};
 
     #[test]
     fn what_is_written_reads_back() {

@@ -18,7 +18,13 @@ const SOURCE_PORTS: std::ops::RangeInclusive<u16> = 49152..=65535;
 pub struct Flows(HashMap<(Place, FlowKey), (usize, u16)>);
 
 /// Whether a run is what the model says; else what is wrong.
-pub fn run(verdict: &Verdict, frame: &[u8], ran: &Ran, ids: &Ids, flows: &mut Flows) -> Result<(), String> {
+pub fn run(
+    verdict: &Verdict,
+    frame: &[u8],
+    ran: &Ran,
+    ids: &Ids,
+    flows: &mut Flows,
+) -> Result<(), String> {
     let action = match verdict {
         Verdict::Host | Verdict::Peer(_) | Verdict::Flooded(_) => PASS,
         Verdict::Dropped(..) => DROP,
@@ -34,7 +40,11 @@ pub fn run(verdict: &Verdict, frame: &[u8], ran: &Ran, ids: &Ids, flows: &mut Fl
         Verdict::Host => Ok(()),
         Verdict::Peer(_) if ran.bytes != frame => Err("the peer's frame was changed".to_owned()),
         Verdict::Peer(from) => match ran.note {
-            Some(note) if note.flags == Handoff::FOR_HOST && ids.place(note.ingress) == Some(*from) => Ok(()),
+            Some(note)
+                if note.flags == Handoff::FOR_HOST && ids.place(note.ingress) == Some(*from) =>
+            {
+                Ok(())
+            }
             note => Err(format!("the peer's frame has the note {note:?}")),
         },
         Verdict::Sent(copy) | Verdict::Answered(_, copy) => flows.holds(copy, None, &ran.bytes),
@@ -47,7 +57,12 @@ impl Flows {
     ///
     /// # Errors
     /// What is wrong.
-    pub fn holds(&mut self, copy: &Copy, device: Option<usize>, bytes: &[u8]) -> Result<(), String> {
+    pub fn holds(
+        &mut self,
+        copy: &Copy,
+        device: Option<usize>,
+        bytes: &[u8],
+    ) -> Result<(), String> {
         let Some((way, port)) = copy.explains(bytes) else { return Err("other bytes".to_owned()) };
         if device.is_some_and(|device| device != way) {
             return Err(format!("it left by another device than {way}"));
@@ -58,7 +73,11 @@ impl Flows {
         }
         let before = *self.0.entry((copy.to, flow.clone())).or_insert((way, port));
         if before != (way, port) {
-            return Err(format!("the flow left by {:?} before, and now by {:?}", before, (way, port)));
+            return Err(format!(
+                "the flow left by {:?} before, and now by {:?}",
+                before,
+                (way, port)
+            ));
         }
         Ok(())
     }
@@ -84,7 +103,9 @@ fn handed_over(flood: &Flood, ran: &Ran, ids: &Ids) -> Result<(), String> {
     let (told, wanted) =
         (flags.map(has), [flood.leaf, flood.priority_tagged, flood.carries_tags, flood.yellow]);
     if told != wanted {
-        return Err(format!("leaf, priority tagged, carries tags, yellow: {told:?}, not {wanted:?}"));
+        return Err(format!(
+            "leaf, priority tagged, carries tags, yellow: {told:?}, not {wanted:?}"
+        ));
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! The far end of a device: a container's raw socket, or a virtual machine that holds a tap. Both can leave work to their device, and see frames when all that others
-//! left is done.
+//! The far end of a device: a container's raw socket, or a virtual machine that holds a tap. Both
+//! can leave work to their device, and see frames when all that others left is done.
 
 use std::io;
 
@@ -34,7 +34,8 @@ impl End {
         Ok(Self::Tap(Tap::plug(node, name, mtu)?))
     }
 
-    /// Sends a frame with this left to do. Says whether the kernel took it: there is much that it does not believe.
+    /// Sends a frame with this left to do. Says whether the kernel took it: there is much that it
+    /// does not believe.
     ///
     /// # Errors
     /// The device is down or gone.
@@ -70,7 +71,8 @@ impl End {
     }
 }
 
-/// The sender's own kernel does not believe it, or can't take it apart (which it calls a lack of memory).
+/// The sender's own kernel does not believe it, or can't take it apart (which it calls a lack of
+/// memory).
 fn is_refused(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::OutOfMemory)
 }

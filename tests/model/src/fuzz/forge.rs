@@ -1,5 +1,5 @@
-//! Frames, well-formed and not: what servers send, what neighbours forge, and what a cable garbles. All know the configuration, so that most of
-//! them get somewhere.
+//! Frames, well-formed and not: what servers send, what neighbours forge, and what a cable garbles.
+//! All know the configuration, so that most of them get somewhere.
 
 use std::net::IpAddr;
 
@@ -31,7 +31,11 @@ pub struct Forge<'a> {
 
 impl<'a> Forge<'a> {
     /// `sent` is what was sent lately.
-    pub fn new(rng: &'a mut Rng, config: &'a NodeConfig, sent: &'a mut Vec<(usize, Vec<u8>)>) -> Self {
+    pub fn new(
+        rng: &'a mut Rng,
+        config: &'a NodeConfig,
+        sent: &'a mut Vec<(usize, Vec<u8>)>,
+    ) -> Self {
         Self { rng, config, sent, near: 0 }
     }
 
@@ -63,7 +67,8 @@ impl<'a> Forge<'a> {
         (device, bytes)
     }
 
-    /// A frame once more: mostly as it was, or from elsewhere, or the answer to it, or the same two with something else to say.
+    /// A frame once more: mostly as it was, or from elsewhere, or the answer to it, or the same two
+    /// with something else to say.
     fn again(&mut self) -> (usize, Vec<u8>) {
         let at = self.rng.usize(..self.sent.len());
         let (mut device, mut bytes) = self.sent[at].clone();
@@ -76,8 +81,8 @@ impl<'a> Forge<'a> {
         (device, bytes)
     }
 
-    /// Changes what an IPv4 header or the ports behind it say, the outer or the inner one's, or the priority in a tag: where the frame
-    /// goes was decided for those before it.
+    /// Changes what an IPv4 header or the ports behind it say, the outer or the inner one's, or the
+    /// priority in a tag: where the frame goes was decided for those before it.
     fn vary(&mut self, bytes: &mut [u8]) {
         let is_header = |at: &[u8]| at.starts_with(&[8, 0, 0x45]) && at.len() >= 26;
         let headers: Vec<usize> =
@@ -91,7 +96,8 @@ impl<'a> Forge<'a> {
         let at = self.pick(&headers);
         match self.rng.u8(..6) {
             0 => bytes[at + 1] = self.rng.u8(..),
-            1 => bytes[at + 6..at + 8].copy_from_slice(&self.pick(&[0x4000_u16, 0x2000, 1, 0]).to_be_bytes()),
+            1 => bytes[at + 6..at + 8]
+                .copy_from_slice(&self.pick(&[0x4000_u16, 0x2000, 1, 0]).to_be_bytes()),
             2 => bytes[at + 9] = self.pick(&[1, 6, 17, 47, 132]),
             3 => bytes[at + 15] = self.rng.u8(..),
             4 => bytes[at + 20..at + 22].copy_from_slice(&67_u16.to_be_bytes()),
@@ -121,7 +127,10 @@ impl<'a> Forge<'a> {
         if self.one_in(3) {
             // Most stay where they are.
             let host = if self.one_in(4) { self.rng.u8(..HOSTS) } else { self.near };
-            return talk::frame(self.rng, Sender { mac: guards::host(host), mark: &isolation::mark(None) });
+            return talk::frame(
+                self.rng,
+                Sender { mac: guards::host(host), mark: &isolation::mark(None) },
+            );
         }
         let mut body = isolation::mark(None).to_vec();
         let room = self.rng.usize(..48);
@@ -134,7 +143,10 @@ impl<'a> Forge<'a> {
             let len = (edge + self.rng.usize(..120)).saturating_sub(self.pick(&[4, 50, 70, 100]));
             packet.resize(len.clamp(packet.len(), LONGEST - 100), 0x5a);
         } else if self.one_in(16) {
-            packet.resize(self.pick(&[575, 576, 577, 1400, 1401, 1500, 1501]).max(packet.len()), 0x5a);
+            packet.resize(
+                self.pick(&[575, 576, 577, 1400, 1401, 1500, 1501]).max(packet.len()),
+                0x5a,
+            );
         }
         [&dst[..], &src, &ethertype.to_be_bytes(), &packet].concat()
     }
@@ -148,11 +160,14 @@ impl<'a> Forge<'a> {
         (self.pick(&TPIDS), vid | self.priority())
     }
 
-    /// Tags of the operator's own; now and then about as many as the guards look through, mostly priority tags.
+    /// Tags of the operator's own; now and then about as many as the guards look through, mostly
+    /// priority tags.
     fn carried(&mut self) -> Vec<(u16, u16)> {
         if self.one_in(4) {
             let count = self.rng.usize(3..9);
-            return (0..count).map(|_| if self.one_in(8) { self.tag() } else { (0x8100, 0) }).collect();
+            return (0..count)
+                .map(|_| if self.one_in(8) { self.tag() } else { (0x8100, 0) })
+                .collect();
         }
         (0..self.rng.usize(..4)).map(|_| self.tag()).collect()
     }
@@ -213,7 +228,8 @@ impl<'a> Forge<'a> {
             0 => None,
             count => Some(&self.config.segments[self.rng.usize(..count)]),
         };
-        let vni = segment.filter(|_| !self.one_in(16)).map_or(self.rng.u32(..9), |one| one.vni.get());
+        let vni =
+            segment.filter(|_| !self.one_in(16)).map_or(self.rng.u32(..9), |one| one.vni.get());
         let remotes = segment.map_or(&[][..], |segment| &segment.remotes);
         let source = if remotes.is_empty() || self.one_in(16) {
             self.pick(&REMOTES).parse().unwrap_or(IpAddr::from([10, 99, 0, 2]))
@@ -259,7 +275,8 @@ impl<'a> Forge<'a> {
             IpAddr::V4(source) => (0x0800_u16, self.ipv4(source.octets(), &payload, lie)),
             IpAddr::V6(source) => (0x86dd, self.ipv6(source.octets(), &payload, lie)),
         };
-        let mut frame = [&to[..], &[2, 0x99, 0, 0, 0, 1], &ethertype.to_be_bytes(), &ip, &payload].concat();
+        let mut frame =
+            [&to[..], &[2, 0x99, 0, 0, 0, 1], &ethertype.to_be_bytes(), &ip, &payload].concat();
         if lie == 7 {
             // Ethernet padding, which a switch may leave.
             frame.resize(frame.len() + self.rng.usize(1..40), 0);
@@ -322,8 +339,11 @@ impl<'a> Forge<'a> {
             _ => {
                 for _ in 0..self.rng.usize(1..4) {
                     let at = self.rng.usize(..bytes.len().min(110));
-                    bytes[at] =
-                        if self.rng.bool() { self.rng.u8(..) } else { bytes[at] ^ 1 << self.rng.u8(..8) };
+                    bytes[at] = if self.rng.bool() {
+                        self.rng.u8(..)
+                    } else {
+                        bytes[at] ^ 1 << self.rng.u8(..8)
+                    };
                 }
             }
         }
@@ -335,7 +355,9 @@ fn mapped(host: u8) -> [u8; 16] {
 }
 
 fn tagged(frame: &[u8], tags: &[(u16, u16)]) -> Vec<u8> {
-    let tags: Vec<u8> =
-        tags.iter().flat_map(|(tpid, tci)| [tpid.to_be_bytes(), tci.to_be_bytes()].concat()).collect();
+    let tags: Vec<u8> = tags
+        .iter()
+        .flat_map(|(tpid, tci)| [tpid.to_be_bytes(), tci.to_be_bytes()].concat())
+        .collect();
     [&frame[..12], &tags, &frame[12..]].concat()
 }

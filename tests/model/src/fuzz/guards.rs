@@ -36,8 +36,8 @@ pub const fn host(number: u8) -> [u8; 6] {
     [2, 0, 0, 0, 0, number]
 }
 
-/// When a segment's addresses are frozen. The model knows no time: whatever moves in a case moves within the window, and what is frozen is
-/// so until its end.
+/// When a segment's addresses are frozen. The model knows no time: whatever moves in a case moves
+/// within the window, and what is frozen is so until its end.
 pub fn moves(rng: &mut Rng) -> String {
     let limit = rng.choice([0, 0, 0, 1, 2, 3, 5, 20, 20]).unwrap_or(5);
     format!("move_limit = {limit}\nmove_window = 65535\nfreeze = 1000000\n")
@@ -49,7 +49,8 @@ pub struct Taken {
     /// Whether addresses may be bound at all.
     suppresses: bool,
     macs: BTreeSet<[u8; 6]>,
-    /// MACs that are bound where they are on no list: others may bind them too, and nobody may list them.
+    /// MACs that are bound where they are on no list: others may bind them too, and nobody may
+    /// list them.
     bound: BTreeSet<[u8; 6]>,
     addresses: BTreeSet<IpAddr>,
 }
@@ -110,7 +111,8 @@ pub fn lines(rng: &mut Rng, service: Service, may_peer: bool, taken: &mut Taken)
         text += "control = \"peer\"\n";
     }
     if taken.suppresses && rng.u8(..3) == 0 {
-        let prefixes: Vec<Prefix> = prefixes.iter().filter_map(|prefix| prefix.parse().ok()).collect();
+        let prefixes: Vec<Prefix> =
+            prefixes.iter().filter_map(|prefix| prefix.parse().ok()).collect();
         let list = bindings(rng, &macs, &prefixes, taken);
         let _ = writeln!(text, "bindings = {list:?}");
     }
@@ -125,7 +127,8 @@ fn mac_text(mac: &[u8; 6]) -> String {
 fn list_macs(rng: &mut Rng, taken: &mut Taken) -> Vec<[u8; 6]> {
     let mut list = Vec::new();
     for _ in 0..rng.usize(1..4) {
-        let one = if rng.u8(..16) == 0 { mac(rng.usize(..DEVICES.len())) } else { host(rng.u8(..HOSTS)) };
+        let one =
+            if rng.u8(..16) == 0 { mac(rng.usize(..DEVICES.len())) } else { host(rng.u8(..HOSTS)) };
         if !taken.bound.contains(&one) && taken.macs.insert(one) {
             list.push(one);
         }
@@ -133,16 +136,25 @@ fn list_macs(rng: &mut Rng, taken: &mut Taken) -> Vec<[u8; 6]> {
     list
 }
 
-/// Some of the hosts' IP addresses, as far as the attachment's lists and other attachments let it have them.
-fn bindings(rng: &mut Rng, macs: &[[u8; 6]], prefixes: &[Prefix], taken: &mut Taken) -> Vec<String> {
-    let implied = (!prefixes.iter().any(|prefix| prefix.is_link_local())).then_some(Prefix::LINK_LOCAL);
+/// Some of the hosts' IP addresses, as far as the attachment's lists and other attachments let it
+/// have them.
+fn bindings(
+    rng: &mut Rng,
+    macs: &[[u8; 6]],
+    prefixes: &[Prefix],
+    taken: &mut Taken,
+) -> Vec<String> {
+    let implied =
+        (!prefixes.iter().any(|prefix| prefix.is_link_local())).then_some(Prefix::LINK_LOCAL);
     let may_have = |address| {
-        prefixes.is_empty() || prefixes.iter().copied().chain(implied).any(|prefix| prefix.contains(address))
+        prefixes.is_empty()
+            || prefixes.iter().copied().chain(implied).any(|prefix| prefix.contains(address))
     };
     let mut list = Vec::new();
     for _ in 0..rng.usize(1..4) {
         let mac = rng.choice(macs).copied().unwrap_or(host(rng.u8(..HOSTS)));
-        let address = if rng.bool() { IpAddr::from(any_host4(rng)) } else { IpAddr::from(any_host6(rng)) };
+        let address =
+            if rng.bool() { IpAddr::from(any_host4(rng)) } else { IpAddr::from(any_host6(rng)) };
         let is_free = !taken.macs.contains(&mac) || macs.contains(&mac);
         if !is_free || !may_have(address) || !taken.addresses.insert(address) {
             continue;

@@ -82,7 +82,9 @@ impl Ids {
     pub fn counts(&self, maps: &Maps) -> anyhow::Result<Counts> {
         let mut counts = Counts::default();
         for (id, attachment) in &self.attachments {
-            counts.traffic.insert(Place::Attachment(*attachment), traffic(maps.attachment_counters(*id)?));
+            counts
+                .traffic
+                .insert(Place::Attachment(*attachment), traffic(maps.attachment_counters(*id)?));
         }
         for (id, remote) in &self.remotes {
             counts.traffic.insert(Place::Remote(*remote), traffic(maps.remote_counters(*id)?));
@@ -112,7 +114,9 @@ impl Ids {
         for (key, entry) in maps.fdb()? {
             match self.segment(key.segment).zip(self.place(entry.exit)) {
                 Some((segment, place)) => {
-                    counts.fdb.insert((segment, key.mac.octets()), Address { place, held: held(&entry) });
+                    counts
+                        .fdb
+                        .insert((segment, key.mac.octets()), Address { place, held: held(&entry) });
                 }
                 None => {
                     counts.strange.insert(format!("an FDB entry {key:?} {entry:?}"));
@@ -135,11 +139,20 @@ impl Ids {
     ///
     /// # Errors
     /// The map can't be read.
-    pub fn colours(&self, maps: &Maps, attachment: usize, counts: &mut Counts) -> anyhow::Result<()> {
+    pub fn colours(
+        &self,
+        maps: &Maps,
+        attachment: usize,
+        counts: &mut Counts,
+    ) -> anyhow::Result<()> {
         let Some(id) = self.id_of(attachment) else { return Ok(()) };
         let colours = maps.colours(id)?;
-        for (direction, tallies) in [(Direction::In, colours.ingress), (Direction::Out, colours.egress)] {
-            for (colour, tally) in [Colour::Green, Colour::Yellow, Colour::Red].into_iter().zip(tallies) {
+        for (direction, tallies) in
+            [(Direction::In, colours.ingress), (Direction::Out, colours.egress)]
+        {
+            for (colour, tally) in
+                [Colour::Green, Colour::Yellow, Colour::Red].into_iter().zip(tallies)
+            {
                 counts.colours.insert((attachment, direction, colour), (tally.frames, tally.bytes));
             }
         }

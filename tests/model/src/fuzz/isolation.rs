@@ -1,7 +1,8 @@
-//! What must hold whatever the model says: no frame of a segment is seen at an attachment of another, or in another's VNI.
+//! What must hold whatever the model says: no frame of a segment is seen at an attachment of
+//! another, or in another's VNI.
 //!
-//! Every frame that is sent carries a mark that says whose it is, by the tags of the port or the VNI and source of the tunnel alone. Whoever sees a
-//! marked frame says whose it would be there.
+//! Every frame that is sent carries a mark that says whose it is, by the tags of the port or the
+//! VNI and source of the tunnel alone. Whoever sees a marked frame says whose it would be there.
 
 use std::net::IpAddr;
 
@@ -43,10 +44,14 @@ fn marked(bytes: &[u8]) -> Option<Option<usize>> {
     Some((segment != NOBODY).then_some(segment.into()))
 }
 
-/// Whose a frame at a device is, by what stands in it; `sent` if it goes into the node, and not out of it.
+/// Whose a frame at a device is, by what stands in it; `sent` if it goes into the node, and not out
+/// of it.
 pub fn owner(config: &NodeConfig, device: usize, bytes: &[u8], sent: bool) -> Option<usize> {
-    let name =
-        if device < ACCESS { on_port(config, device, bytes) } else { return in_tunnel(config, bytes, sent) };
+    let name = if device < ACCESS {
+        on_port(config, device, bytes)
+    } else {
+        return in_tunnel(config, bytes, sent);
+    };
     config.segments.iter().position(|segment| Some(segment.name.as_str()) == name)
 }
 
@@ -74,16 +79,21 @@ fn on_port<'a>(config: &'a NodeConfig, device: usize, bytes: &[u8]) -> Option<&'
 fn in_tunnel(config: &NodeConfig, bytes: &[u8], sent: bool) -> Option<usize> {
     let packet = SlicedPacket::from_ethernet(bytes).ok()?;
     let (source, destination): (IpAddr, IpAddr) = match packet.net? {
-        NetSlice::Ipv4(ip) => (ip.header().source_addr().into(), ip.header().destination_addr().into()),
-        NetSlice::Ipv6(ip) => (ip.header().source_addr().into(), ip.header().destination_addr().into()),
+        NetSlice::Ipv4(ip) => {
+            (ip.header().source_addr().into(), ip.header().destination_addr().into())
+        }
+        NetSlice::Ipv6(ip) => {
+            (ip.header().source_addr().into(), ip.header().destination_addr().into())
+        }
         NetSlice::Arp(_) => return None,
     };
     let Some(TransportSlice::Udp(udp)) = packet.transport else { return None };
     let &[_, _, _, _, a, b, c, _, ..] = udp.payload() else { return None };
     let vni = u32::from_be_bytes([0, a, b, c]);
     let remote = if sent { source } else { destination };
-    let is_it =
-        |segment: &sillon::model::Segment| segment.vni.get() == vni && segment.remotes.contains(&remote);
+    let is_it = |segment: &sillon::model::Segment| {
+        segment.vni.get() == vni && segment.remotes.contains(&remote)
+    };
     config.segments.iter().position(is_it)
 }
 
@@ -117,7 +127,8 @@ mod tests {
     fn file() -> NodeFile {
         let remotes = &["10.99.0.2"];
         let file = NodeFile::new("fuzz", &["10.99.0.1"]).port("p0", "access").port("up0", "uplink");
-        let file = file.segment("alder-lan", 1, "lan", remotes).segment("birch-lan", 2, "lan", remotes);
+        let file =
+            file.segment("alder-lan", 1, "lan", remotes).segment("birch-lan", 2, "lan", remotes);
         file.attach("alder-lan", "p0", "untagged").attach("birch-lan", "p0", "dot1q 100")
     }
 

@@ -1,6 +1,8 @@
-//! What senders say beside a frame, and whether it is so. A checksum may be left to the device where it is that of the TCP, UDP or SCTP header that stands in the
-//! frame; a super-packet must be one of TCP or UDP directly behind an IP header, and its packets no smaller than [`LEAST`]. Whatever else is said, the frame
-//! is dropped for it, since the kernel would do as it says after everybody has looked.
+//! What senders say beside a frame, and whether it is so. A checksum may be left to the device
+//! where it is that of the TCP, UDP or SCTP header that stands in the frame; a super-packet must be
+//! one of TCP or UDP directly behind an IP header, and its packets no smaller than [`LEAST`].
+//! Whatever else is said, the frame is dropped for it, since the kernel would do as it says after
+//! everybody has looked.
 
 use fastrand::Rng;
 use sillon_rig::{
@@ -26,7 +28,8 @@ pub enum Word {
     Open,
 }
 
-/// Where a frame has a transport header, if it is one of those that have a checksum: its place, the place of the checksum in it, and whether nobody can overlook it.
+/// Where a frame has a transport header, if it is one of those that have a checksum: its place, the
+/// place of the checksum in it, and whether nobody can overlook it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Transport {
     start: usize,
@@ -50,7 +53,8 @@ fn transport(frame: &[u8]) -> Option<Transport> {
     Some(Transport { start, offset, is_plain: is_plain && frame.len() >= start + header })
 }
 
-/// What stands behind an IP header and its extensions, where that starts, and whether nobody can overlook it; `at` is the place of the ethertype.
+/// What stands behind an IP header and its extensions, where that starts, and whether nobody can
+/// overlook it; `at` is the place of the ethertype.
 fn upper(frame: &[u8], mut at: usize) -> Option<(u8, usize, bool)> {
     let mut tags = 0;
     while is_tag(frame, at) {
@@ -81,8 +85,8 @@ fn upper(frame: &[u8], mut at: usize) -> Option<(u8, usize, bool)> {
     Some((protocol, start, is_plain && tags <= 3))
 }
 
-/// Whether there is a checksum inside of something that can be taken for a tunnel of the operator's own: a datagram with a frame in it, GRE, IP in IP. It covers nothing
-/// but what is inside.
+/// Whether there is a checksum inside of something that can be taken for a tunnel of the operator's
+/// own: a datagram with a frame in it, GRE, IP in IP. It covers nothing but what is inside.
 fn is_of_inner(frame: &[u8], (start, offset): (usize, usize)) -> bool {
     let Some((protocol, outer, _)) = upper(frame, 12) else { return false };
     if !matches!(protocol, 4 | 17 | 41 | 47) || start <= outer {
@@ -92,7 +96,8 @@ fn is_of_inner(frame: &[u8], (start, offset): (usize, usize)) -> bool {
     let is_it = |ip: usize| {
         [[0x08, 0x00], [0x86, 0xdd]].iter().any(|ethertype| {
             let inner = [&[0; 12][..], ethertype, frame.get(ip..).unwrap_or(&[])].concat();
-            transport(&inner).is_some_and(|there| (there.start - 14 + ip, there.offset) == (start, offset))
+            transport(&inner)
+                .is_some_and(|there| (there.start - 14 + ip, there.offset) == (start, offset))
         })
     };
     (outer..start).any(is_it)
@@ -100,7 +105,8 @@ fn is_of_inner(frame: &[u8], (start, offset): (usize, usize)) -> bool {
 
 /// What is to be thought of this beside a frame, from a container or over a tap.
 pub fn judge(frame: &[u8], undone: Undone, is_tap: bool) -> Word {
-    // What is for the node's own stack, which shares control frames with some, is its own to look at.
+    // What is for the node's own stack, which shares control frames with some, is its own to look
+    // at.
     if frame.starts_with(&[0x01, 0x80, 0xc2]) || frame.starts_with(&[0x01, 0x00, 0x0c]) {
         return Word::Open;
     }
@@ -124,8 +130,9 @@ pub fn judge(frame: &[u8], undone: Undone, is_tap: bool) -> Word {
     }
 }
 
-/// Super-packets are only ever sent that no kernel takes for one packet, and that are wrong. A container's own kernel takes some apart before they leave: what has
-/// more than one tag, and fragments.
+/// Super-packets are only ever sent that no kernel takes for one packet, and that are wrong. A
+/// container's own kernel takes some apart before they leave: what has more than one tag, and
+/// fragments.
 fn judge_many(frame: &[u8], undone: Undone, is_tap: bool) -> Word {
     let payload = frame.len().saturating_sub(usize::from(undone.start) + 20);
     let is_several = undone.needs_checksum() && payload > usize::from(undone.gso_size);

@@ -1,4 +1,5 @@
-//! Random bandwidth profiles and storm control of an attachment, as lines of a node's file: small ones, so that frames are dropped.
+//! Random bandwidth profiles and storm control of an attachment, as lines of a node's file: small
+//! ones, so that frames are dropped.
 
 use std::fmt::Write;
 
@@ -13,8 +14,8 @@ const LONGEST: u64 = 10;
 /// Flooded frames in a second.
 const FLOODED: [u32; 6] = [1, 3, 10, 100, 1000, 10_000];
 
-/// Puts an attachment's limits at the end of `text`, where its table is; returns the profiles that it names, for behind the table. `number` tells it
-/// from others.
+/// Puts an attachment's limits at the end of `text`, where its table is; returns the profiles that
+/// it names, for behind the table. `number` tells it from others.
 pub fn lines(rng: &mut Rng, mtu: u64, number: usize, text: &mut String) -> String {
     if rng.u8(..3) > 0 {
         *text += "storm = \"off\"\n";

@@ -51,7 +51,8 @@ pub struct Pair<'a> {
     flows: Flows,
     /// Copies that the far end's kernel may show or not.
     may_come: Vec<Copy>,
-    /// Frames that were to be dropped for what was said beside them, and are not counted in the model yet.
+    /// Frames that were to be dropped for what was said beside them, and are not counted in the
+    /// model yet.
     wrong: u64,
     /// Those of which that is open.
     maybe_wrong: u64,
@@ -78,8 +79,8 @@ pub struct Tally {
     pub timed: u64,
     /// Those of them in which the time between two looks at a clock left both open.
     pub open: u64,
-    /// How many frames met which end, by the verdict or the reason of the drop; and how many said which address their sender has, and what
-    /// became of that.
+    /// How many frames met which end, by the verdict or the reason of the drop; and how many said
+    /// which address their sender has, and what became of that.
     pub ends: BTreeMap<&'static str, u64>,
 }
 
@@ -126,7 +127,8 @@ fn diverges(what: impl Into<String>) -> Done {
     Ok(Err(Divergence { what: what.into() }))
 }
 
-/// Whether the far end of a wire can see a copy: its kernel drops tagged frames without two bytes behind the tag (`skb_vlan_untag`).
+/// Whether the far end of a wire can see a copy: its kernel drops tagged frames without two bytes
+/// behind the tag (`skb_vlan_untag`).
 fn is_capturable(copy: &Copy) -> bool {
     let is_tagged = |bytes: &[u8]| matches!(bytes[12..14], [0x81, 0x00] | [0x88, 0xa8]);
     copy.ways.iter().all(|(_, bytes)| bytes.len() >= 20 || !is_tagged(bytes))
@@ -153,7 +155,8 @@ impl<'a> Pair<'a> {
     /// # Errors
     /// The kernel refuses.
     pub fn new(bed: &'a mut Bed, is_strict: bool) -> anyhow::Result<Self> {
-        // What is sent over a wire is forwarded on the CPU that sends it: nothing of it is under way while we look.
+        // What is sent over a wire is forwarded on the CPU that sends it: nothing of it is under
+        // way while we look.
         move_to(0)?;
         let setup = Setup::empty();
         let config = setup.config()?;
@@ -193,7 +196,8 @@ impl<'a> Pair<'a> {
         if !hooks.takes(device, bytes) {
             return Ok(Ok(()));
         }
-        // What the kernel does with a frame before it comes to TC, and what becomes of it between two programs, is seen on a wire alone.
+        // What the kernel does with a frame before it comes to TC, and what becomes of it between
+        // two programs, is seen on a wire alone.
         let how = if hooks != Hooks::Xdp && how == How::Run { How::Wire } else { how };
         let mut bytes = bytes.to_vec();
         let owner = isolation::owner(&self.node.config, device, &bytes, true);
@@ -219,11 +223,17 @@ impl<'a> Pair<'a> {
         self.tally.timed(&clock);
         observer.done()?;
         self.tally.met(&verdict, &self.node);
-        Ok(compare::run(&verdict, bytes, &ran, self.bed.ids(), &mut self.flows)
-            .map_err(|what| Divergence { what: format!("{what}\nmodel: {verdict:02x?}\nnode: {ran:02x?}") }))
+        Ok(compare::run(&verdict, bytes, &ran, self.bed.ids(), &mut self.flows).map_err(|what| {
+            Divergence { what: format!("{what}\nmodel: {verdict:02x?}\nnode: {ran:02x?}") }
+        }))
     }
 
-    fn on_wire(&mut self, (device, bytes): (usize, &[u8]), undone: Undone, earliest: Moment) -> Done {
+    fn on_wire(
+        &mut self,
+        (device, bytes): (usize, &[u8]),
+        undone: Undone,
+        earliest: Moment,
+    ) -> Done {
         if bytes.len() > LONGEST_ON_WIRE {
             anyhow::bail!("{} bytes are too many for a wire", bytes.len());
         }
@@ -262,7 +272,8 @@ impl<'a> Pair<'a> {
         if word == Word::Wrong && matches!(verdict, Verdict::Flooded(_)) {
             self.drops_for_its_word();
         }
-        // What XDP sends to a port at TC goes by there, if by then the kernel has not forgotten what was said: what it takes off in front may be where it was to begin.
+        // What XDP sends to a port at TC goes by there, if by then the kernel has not forgotten
+        // what was said: what it takes off in front may be where it was to begin.
         let goes_by_tc = |copy: &Copy| copy.ways.iter().any(|(to, _)| hooks.mode(*to) == Mode::Tc);
         if word == Word::Wrong && copies.iter().any(goes_by_tc) {
             self.maybe_wrong += 1;
@@ -298,7 +309,8 @@ impl<'a> Pair<'a> {
             if let Err(what) = isolation::holds(&self.node.config, device, &bytes) {
                 return diverges(format!("{what}: {bytes:02x?}"));
             }
-            let explains = |copy: &Copy| copy.explains(&bytes).is_some_and(|(way, _)| way == device);
+            let explains =
+                |copy: &Copy| copy.explains(&bytes).is_some_and(|(way, _)| way == device);
             let Some(which) = copies.iter().position(explains) else {
                 if self.might_have_come(device, &bytes) {
                     continue;
@@ -338,7 +350,8 @@ impl<'a> Pair<'a> {
         Ok(None)
     }
 
-    /// Compares everything that is counted and learned, and looks for frames that should not have come out.
+    /// Compares everything that is counted and learned, and looks for frames that should not have
+    /// come out.
     ///
     /// # Errors
     /// A map can't be read.
@@ -353,7 +366,10 @@ impl<'a> Pair<'a> {
                 }
                 let isolation = isolation::holds(&self.node.config, device, &bytes).err();
                 let isolation = isolation.unwrap_or_default();
-                return diverges(format!("at {name} came what should not: {:?} {isolation}", Frame(bytes)));
+                return diverges(format!(
+                    "at {name} came what should not: {:?} {isolation}",
+                    Frame(bytes)
+                ));
             }
         }
         self.may_come.clear();
@@ -373,8 +389,9 @@ impl<'a> Pair<'a> {
         diverges(differences.join("\n"))
     }
 
-    /// How the node's counts differ from the model's. Of a frame that is dropped for what was said beside it, it is open where that is noticed, and so what it is
-    /// counted for; that it is counted, once, is not, and nothing else may come of it.
+    /// How the node's counts differ from the model's. Of a frame that is dropped for what was said
+    /// beside it, it is open where that is noticed, and so what it is counted for; that it is
+    /// counted, once, is not, and nothing else may come of it.
     fn differences(&self, counts: &Counts) -> Vec<String> {
         if self.wrong + self.maybe_wrong == 0 {
             return self.node.counts.differences(counts);
@@ -385,7 +402,8 @@ impl<'a> Pair<'a> {
         let mut differences = wanted.differences(counts);
         let wrong = self.wrong..=self.wrong + self.maybe_wrong;
         if !wrong.contains(&more) {
-            differences.push(format!("{more} more frames were dropped than by the model, not {wrong:?}"));
+            differences
+                .push(format!("{more} more frames were dropped than by the model, not {wrong:?}"));
         }
         differences
     }

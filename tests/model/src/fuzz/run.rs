@@ -1,4 +1,5 @@
-//! The run: cases of random configurations and frames, until time or frames are used up or the node differs from the model.
+//! The run: cases of random configurations and frames, until time or frames are used up or the node
+//! differs from the model.
 
 use std::{
     path::PathBuf,
@@ -40,9 +41,11 @@ pub struct Options {
     pub corpus: PathBuf,
     /// At which hooks the ports are.
     pub hooks: Hooks,
-    /// How many frames of a hundred leave work to their device, rightly or not; all go over wires then.
+    /// How many frames of a hundred leave work to their device, rightly or not; all go over wires
+    /// then.
     pub left: u8,
-    /// Whether such a case is kept as it is, and not made as short as it gets: that takes minutes, and may not find it again where it is about time.
+    /// Whether such a case is kept as it is, and not made as short as it gets: that takes minutes,
+    /// and may not find it again where it is about time.
     pub keeps_whole: bool,
 }
 
@@ -59,7 +62,8 @@ pub struct Report {
     pub divergence: Option<(Divergence, PathBuf)>,
 }
 
-/// Runs until something is used up, or the node differs from the model; `progress` hears of each batch.
+/// Runs until something is used up, or the node differs from the model; `progress` hears of each
+/// batch.
 ///
 /// # Errors
 /// We are not root, or the kernel refuses what it should not.
@@ -146,7 +150,8 @@ fn keep(
     divergence: Divergence,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    std::fs::create_dir_all(&options.corpus).with_context(|| options.corpus.display().to_string())?;
+    std::fs::create_dir_all(&options.corpus)
+        .with_context(|| options.corpus.display().to_string())?;
     if options.keeps_whole {
         let path = options.corpus.join(format!("{:x}-{}.txt", options.seed, report.cases));
         let whole = Case { about: divergence.what.clone(), acts: case.acts.clone() };

@@ -23,7 +23,8 @@ pub const ACCESS: usize = 4;
 /// The node's limits: the maps are made once, for all configurations.
 const LIMITS: &str = "max_attachments = 32\nmax_fdb = 512\nmax_remotes = 8\nmax_segments = 8\n";
 /// Every remote that a segment may have.
-pub const REMOTES: [&str; 6] = ["10.99.0.2", "10.99.0.3", "10.99.0.4", "fd99::2", "fd99::3", "fd99::4"];
+pub const REMOTES: [&str; 6] =
+    ["10.99.0.2", "10.99.0.3", "10.99.0.4", "fd99::2", "fd99::3", "fd99::4"];
 /// The node's own addresses.
 pub const VTEPS: [&str; 2] = ["10.99.0.1", "fd99::1"];
 /// Few VIDs, so that ports share them and tags nest.
@@ -59,12 +60,14 @@ impl Setup {
     /// It is refused.
     pub fn config(&self) -> anyhow::Result<NodeConfig> {
         let parsed = sillon::model::parse("setup", &self.text);
-        let (config, _) = parsed.map_err(|errors| anyhow::anyhow!("{errors}")).context("a random file")?;
+        let (config, _) =
+            parsed.map_err(|errors| anyhow::anyhow!("{errors}")).context("a random file")?;
         Ok(config)
     }
 }
 
-/// The segments that the configurations of one case are made of: those that follow each other have some in common.
+/// The segments that the configurations of one case are made of: those that follow each other have
+/// some in common.
 pub struct World {
     segments: Vec<Known>,
 }
@@ -145,8 +148,11 @@ impl Draft {
     fn segment(&mut self, rng: &mut Rng, known: &Known) {
         let Known { name, operator, vni, service, .. } = known;
         let service = *service;
-        let has = |remote: &&str| self.vteps.iter().any(|vtep| vtep.contains(':') == remote.contains(':'));
-        let mut remotes: Vec<&str> = REMOTES.into_iter().filter(has).filter(|_| rng.u8(..3) == 0).collect();
+        let has = |remote: &&str| {
+            self.vteps.iter().any(|vtep| vtep.contains(':') == remote.contains(':'))
+        };
+        let mut remotes: Vec<&str> =
+            REMOTES.into_iter().filter(has).filter(|_| rng.u8(..3) == 0).collect();
         if service == Service::Line {
             remotes.truncate(rng.usize(..3));
         }
@@ -199,7 +205,8 @@ impl Draft {
         self.text += &profiles;
     }
 
-    /// Ways of equal cost have one MTU: which of them a flow takes is open, whether it gets through is not.
+    /// Ways of equal cost have one MTU: which of them a flow takes is open, whether it gets through
+    /// is not.
     fn ways(&self, rng: &mut Rng) -> BTreeMap<IpAddr, Vec<Way>> {
         let mut ways = BTreeMap::new();
         for remote in self.remotes.iter().filter_map(|remote| remote.parse().ok()) {
@@ -207,7 +214,8 @@ impl Draft {
             let count = rng.usize(..8).min(2).min(self.uplinks.len());
             let mut devices = self.uplinks.clone();
             rng.shuffle(&mut devices);
-            let way = |device| Way { device, next_hop: [2, 0x99, 0, 0, device as u8, rng.u8(..)], mtu };
+            let way =
+                |device| Way { device, next_hop: [2, 0x99, 0, 0, device as u8, rng.u8(..)], mtu };
             ways.insert(remote, devices.into_iter().take(count).map(way).collect());
         }
         ways

@@ -1,4 +1,5 @@
-//! Makes a case that fails as short as it gets: halves, quarters and so on are left out as long as it still fails.
+//! Makes a case that fails as short as it gets: halves, quarters and so on are left out as long as
+//! it still fails.
 
 use super::{
     bed::Bed,
@@ -9,7 +10,8 @@ use super::{
 /// How often a case is tried.
 const TRIES: u32 = 300;
 
-/// The shortest case that was found, and how it fails; none where the case does not fail when each frame is looked at by itself.
+/// The shortest case that was found, and how it fails; none where the case does not fail when each
+/// frame is looked at by itself.
 ///
 /// # Errors
 /// A replay can't be done at all.

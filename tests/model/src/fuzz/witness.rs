@@ -80,7 +80,8 @@ impl<'a> Observer<'a> {
         self.trouble.into_inner().map_or(Ok(()), Err)
     }
 
-    /// Looks until it sees something, for as long as that may take; what never comes is found when all is compared.
+    /// Looks until it sees something, for as long as that may take; what never comes is found when
+    /// all is compared.
     fn wait(&self, is_there: impl Fn() -> anyhow::Result<bool>) {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -109,11 +110,14 @@ impl Witness for Observer<'_> {
         match looked {
             Looked::Colour(attachment, direction) => {
                 let before = counts.judged(attachment, direction);
-                self.wait(|| Ok(self.bed.colours(attachment)?.judged(attachment, direction) > before));
+                self.wait(|| {
+                    Ok(self.bed.colours(attachment)?.judged(attachment, direction) > before)
+                });
             }
             // We are on the CPU that the program runs on: it has ended if it has begun.
             Looked::Flood(attachment) => {
-                let wanted = counts.traffic.get(&Place::Attachment(attachment)).map_or(0, |it| it.in_frames);
+                let wanted =
+                    counts.traffic.get(&Place::Attachment(attachment)).map_or(0, |it| it.in_frames);
                 self.wait(|| Ok(self.bed.received(attachment)? >= wanted));
             }
         }
@@ -122,8 +126,9 @@ impl Witness for Observer<'_> {
 
     fn colour(&mut self, counts: &Counts, attachment: usize, direction: Direction) -> Colour {
         let now = self.look(self.bed.colours(attachment));
-        let frames =
-            |of: &Counts, colour| of.colours.get(&(attachment, direction, colour)).map_or(0, |it| it.0);
+        let frames = |of: &Counts, colour| {
+            of.colours.get(&(attachment, direction, colour)).map_or(0, |it| it.0)
+        };
         let is_it = |colour: &Colour| frames(&now, *colour) > frames(counts, *colour);
         [Colour::Green, Colour::Yellow].into_iter().find(is_it).unwrap_or(Colour::Red)
     }

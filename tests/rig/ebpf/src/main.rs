@@ -23,15 +23,17 @@ const FIRST_PORT: u32 = 10_000;
 /// The ethertype IPv4.
 const IPV4: u16 = 0x0800;
 
-/// 0: how many flows the generator makes. 1: how long the frames are that the sink waits for. 2: to how many stations the generator
-/// sends; none for the one that the frame is for. 3: how many bytes of tags the frames have there. 4: nanoseconds from
-/// one frame to the next, or 0 for as fast as it goes. 5: the device that the bare redirect at TC sends everything to.
+/// 0: how many flows the generator makes. 1: how long the frames are that the sink waits for. 2: to
+/// how many stations the generator sends; none for the one that the frame is for. 3: how many bytes
+/// of tags the frames have there. 4: nanoseconds from one frame to the next, or 0 for as fast as it
+/// goes. 5: the device that the bare redirect at TC sends everything to.
 #[map]
 static SETTINGS: Array<u32> = Array::with_max_entries(6, 0);
 /// When the next frame is due, where there is a pace.
 #[map]
 static NEXT: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
-/// As large as an FDB entry: how fast userspace can write to a map at all. Its size is the loader's to say.
+/// As large as an FDB entry: how fast userspace can write to a map at all. Its size is the loader's
+/// to say.
 #[map]
 static SCRATCH: HashMap<[u64; 2], [u64; 4]> = HashMap::with_max_entries(1, 0);
 /// What tagged frames begin with, as words.
@@ -78,7 +80,8 @@ fn tags() -> usize {
 /// MACs, two tags and an ethertype, and what of the packet fills the last word.
 const HEAD_WORDS: usize = 3;
 
-/// Writes what a tagged frame begins with: the kernel makes new frames of what became of old ones, and who moves tags moves what is there.
+/// Writes what a tagged frame begins with: the kernel makes new frames of what became of old ones,
+/// and who moves tags moves what is there.
 #[inline(always)]
 fn write_head(ctx: &XdpContext) -> Option<()> {
     if tags() == 0 {
@@ -125,11 +128,13 @@ pub fn generate(ctx: XdpContext) -> u32 {
     if write_head(&ctx).is_none() {
         return xdp_action::XDP_ABORTED;
     }
-    let (Some(flows), Some(stations), Some(made)) = (SETTINGS.get(0), SETTINGS.get(2), MADE.get_ptr_mut(0))
+    let (Some(flows), Some(stations), Some(made)) =
+        (SETTINGS.get(0), SETTINGS.get(2), MADE.get_ptr_mut(0))
     else {
         return xdp_action::XDP_ABORTED;
     };
-    let (Some(port), Some(station)) = (field(&ctx, SOURCE_PORT + tags()), field(&ctx, STATION)) else {
+    let (Some(port), Some(station)) = (field(&ctx, SOURCE_PORT + tags()), field(&ctx, STATION))
+    else {
         return xdp_action::XDP_ABORTED;
     };
     // SAFETY: a map value of this CPU, and a field whose bounds were checked.

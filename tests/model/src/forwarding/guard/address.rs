@@ -1,4 +1,5 @@
-//! An attachment with prefixes speaks for no address outside them, and for no MAC but the frame's (RFC 7039, RFC 6620).
+//! An attachment with prefixes speaks for no address outside them, and for no MAC but the frame's
+//! (RFC 7039, RFC 6620).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -49,10 +50,12 @@ const fn is_link_local(address: IpAddr) -> bool {
 fn may_have(guards: &Guards, address: impl Into<IpAddr>) -> bool {
     let address = address.into();
     guards.prefixes.iter().any(|prefix| contains(*prefix, address))
-        || is_link_local(address) && !guards.prefixes.iter().any(|prefix| is_link_local(prefix.address()))
+        || is_link_local(address)
+            && !guards.prefixes.iter().any(|prefix| is_link_local(prefix.address()))
 }
 
-/// Prefixes are of one family: `::/0` has no IPv4 address, and 0.0.0.0/0 none that is mapped into IPv6.
+/// Prefixes are of one family: `::/0` has no IPv4 address, and 0.0.0.0/0 none that is mapped into
+/// IPv6.
 fn contains(prefix: Prefix, address: IpAddr) -> bool {
     let length = u32::from(prefix.length());
     match (prefix.address(), address) {
@@ -73,7 +76,8 @@ fn bytes<const N: usize>(packet: &[u8], at: usize) -> Result<[u8; N], DropReason
 }
 
 fn arp(guards: &Guards, src: Mac, packet: &[u8]) -> Result<(), DropReason> {
-    let (head, operation, sender_mac) = (bytes(packet, 0)?, be16(packet, 6)?, bytes::<6>(packet, 8)?);
+    let (head, operation, sender_mac) =
+        (bytes(packet, 0)?, be16(packet, 6)?, bytes::<6>(packet, 8)?);
     if head != ARP_HEAD || sender_mac != src {
         return Err(DropReason::ArpSpoofed);
     }
@@ -122,17 +126,18 @@ fn over_ipv6(guards: &Guards, src: Mac, packet: &[u8]) -> Result<(), DropReason>
     if upper.is_first_fragment {
         return Err(DropReason::NdFragment);
     }
-    // Who advertises an address, or solicits it without one, wants to have it (RFC 4862 section 5.4.2).
-    let wants_target =
-        kind == NEIGHBOUR_ADVERTISEMENT || (kind == NEIGHBOUR_SOLICITATION && source.is_unspecified());
+    // Who advertises an address, or solicits it without one, wants to have it (RFC 4862 section
+    // 5.4.2).
+    let wants_target = kind == NEIGHBOUR_ADVERTISEMENT
+        || (kind == NEIGHBOUR_SOLICITATION && source.is_unspecified());
     if wants_target && !may_have(guards, Ipv6Addr::from(bytes::<16>(message, 8)?)) {
         return Err(DropReason::NdSpoofed);
     }
     options(src, kind, message)
 }
 
-/// RFC 4861 section 4.6: type, length in words of eight bytes, and for these two an address. What is behind the message in the frame is looked at
-/// as if it were of it.
+/// RFC 4861 section 4.6: type, length in words of eight bytes, and for these two an address. What
+/// is behind the message in the frame is looked at as if it were of it.
 fn options(src: Mac, kind: u8, message: &[u8]) -> Result<(), DropReason> {
     let at = match kind {
         ROUTER_SOLICITATION => 8,

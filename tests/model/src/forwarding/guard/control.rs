@@ -1,7 +1,8 @@
-//! Control frames speak of a link, and in a segment there is none: those to 01-80-C2-00-00-00 to -0F, which no bridge forwards (IEEE 802.1Q table
-//! 8-1), and Cisco's. Only a `line` whose attachments all say `control = "tunnel"` is a link that carries them, and
-//! an attachment that says `control = "peer"` gives those without a tag to the node's own stack. PAUSE and other MAC control
-//! (ethertype 0x8808, IEEE 802.3 annex 31) is carried by none.
+//! Control frames speak of a link, and in a segment there is none: those to 01-80-C2-00-00-00 to
+//! -0F, which no bridge forwards (IEEE 802.1Q table 8-1), and Cisco's. Only a `line` whose
+//! attachments all say `control = "tunnel"` is a link that carries them, and an attachment that
+//! says `control = "peer"` gives those without a tag to the node's own stack. PAUSE and other MAC
+//! control (ethertype 0x8808, IEEE 802.3 annex 31) is carried by none.
 
 use sillon::model::{Control, Service};
 use sillon_abi::DropReason;
@@ -14,7 +15,8 @@ use super::super::{
 
 const MAC_CONTROL: u16 = 0x8808;
 /// CDP, VTP and UDLD; PVST+.
-const CISCO: [Mac; 2] = [[0x01, 0x00, 0x0c, 0xcc, 0xcc, 0xcc], [0x01, 0x00, 0x0c, 0xcc, 0xcc, 0xcd]];
+const CISCO: [Mac; 2] =
+    [[0x01, 0x00, 0x0c, 0xcc, 0xcc, 0xcc], [0x01, 0x00, 0x0c, 0xcc, 0xcc, 0xcd]];
 
 /// Whether a frame is none, or may be one all the same.
 pub fn check(node: &Node, arrival: &Arrival, inner: &Inner) -> Result<(), DropReason> {
@@ -53,7 +55,9 @@ fn is_control(inner: &Inner) -> bool {
 
 fn peers(node: &Node, arrival: &Arrival) -> bool {
     match arrival.from {
-        Place::Attachment(attachment) => node.config.attachments[attachment].guards.control == Control::Peer,
+        Place::Attachment(attachment) => {
+            node.config.attachments[attachment].guards.control == Control::Peer
+        }
         Place::Remote(_) => false,
     }
 }

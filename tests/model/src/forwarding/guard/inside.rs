@@ -1,4 +1,5 @@
-//! The packet in a frame, where hosts would find it: behind priority tags, and not in LLC/SNAP (CVE-2021-27853 and its kin).
+//! The packet in a frame, where hosts would find it: behind priority tags, and not in LLC/SNAP
+//! (CVE-2021-27853 and its kin).
 
 use sillon_abi::DropReason;
 
@@ -12,7 +13,8 @@ const LEAST_ETHERTYPE: u16 = 0x0600;
 /// Service access points of SNAP (individual and group) and of IP (RFC 948).
 const SNAP: [u8; 2] = [0xaa, 0xab];
 const IP: u8 = 0x06;
-/// OUIs under which SNAP's number is an ethertype, or a length like that of a frame: RFC 1042, IEEE 802.1H.
+/// OUIs under which SNAP's number is an ethertype, or a length like that of a frame: RFC 1042, IEEE
+/// 802.1H.
 const OUIS: [[u8; 3]; 2] = [[0, 0, 0], [0, 0, 0xf8]];
 
 /// A packet.

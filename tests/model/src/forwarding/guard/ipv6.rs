@@ -1,4 +1,5 @@
-//! What an IPv6 packet is: its extension headers are followed to the upper layer (RFC 8200 section 4).
+//! What an IPv6 packet is: its extension headers are followed to the upper layer (RFC 8200 section
+//! 4).
 
 use sillon_abi::DropReason;
 
@@ -17,7 +18,8 @@ const DESTINATION: u8 = 60;
 const MOBILITY: u8 = 135;
 const HIP: u8 = 139;
 const SHIM6: u8 = 140;
-/// Those whose length is known: IANA's list without ESP, behind which nothing can be read, and without experiments.
+/// Those whose length is known: IANA's list without ESP, behind which nothing can be read, and
+/// without experiments.
 const EXTENSIONS: [u8; 8] =
     [HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION, MOBILITY, HIP, SHIM6];
 
@@ -27,7 +29,8 @@ pub struct Upper<'a> {
     pub protocol: Option<u8>,
     /// Its header, and all that is behind.
     bytes: &'a [u8],
-    /// Whether the packet is the first of several fragments. One in a single "fragment" (RFC 6946) is whole.
+    /// Whether the packet is the first of several fragments. One in a single "fragment" (RFC 6946)
+    /// is whole.
     pub is_first_fragment: bool,
 }
 

@@ -1,11 +1,13 @@
-//! Who may use which source address? What is configured is asked first, in a `line` too, which learns nothing: the node's own addresses are nobody's,
-//! a configured one is its attachment's, and an attachment with a list has no others.
+//! Who may use which source address? What is configured is asked first, in a `line` too, which
+//! learns nothing: the node's own addresses are nobody's, a configured one is its attachment's, and
+//! an attachment with a list has no others.
 //!
-//! The rest are learned where their frames come in, and move with them, unless the address was learned at a sticky attachment or moved too often
-//! (RFC 7432 section 15.1). A segment and an attachment have at most their share.
+//! The rest are learned where their frames come in, and move with them, unless the address was
+//! learned at a sticky attachment or moved too often (RFC 7432 section 15.1). A segment and an
+//! attachment have at most their share.
 //!
-//! The model knows no time: all moves are within the window, and what is frozen stays so. It holds for configurations whose `move_window`
-//! and `freeze` are longer than a run.
+//! The model knows no time: all moves are within the window, and what is frozen stays so. It holds
+//! for configurations whose `move_window` and `freeze` are longer than a run.
 
 use std::collections::BTreeMap;
 
@@ -21,11 +23,13 @@ use super::super::{
 
 /// Whether an address is one of the node's own: its ports have them.
 pub fn is_own(config: &NodeConfig, devices: &[Device], mac: Mac) -> bool {
-    let is_port = |device: &Device| config.ports.iter().any(|port| port.name.as_str() == device.name);
+    let is_port =
+        |device: &Device| config.ports.iter().any(|port| port.name.as_str() == device.name);
     devices.iter().any(|device| device.mac == mac && is_port(device))
 }
 
-/// What is configured: where each address is, by segment. The node's own are nobody's, whatever a file says.
+/// What is configured: where each address is, by segment. The node's own are nobody's, whatever a
+/// file says.
 pub fn configured(config: &NodeConfig, devices: &[Device]) -> BTreeMap<(usize, Mac), Address> {
     let mut fdb = BTreeMap::new();
     for (at, attachment) in config.attachments.iter().enumerate() {
@@ -52,7 +56,9 @@ pub fn check(node: &Node, arrival: &Arrival, src: Mac) -> Result<(), DropReason>
     if is_own(&node.config, &node.devices, src) {
         return Err(DropReason::SourceIsNode);
     }
-    if let Some(Address { place, held: Held::Configured }) = node.counts.fdb.get(&(arrival.segment, src)) {
+    if let Some(Address { place, held: Held::Configured }) =
+        node.counts.fdb.get(&(arrival.segment, src))
+    {
         return if *place == arrival.from { Ok(()) } else { Err(DropReason::MacConfigured) };
     }
     match arrival.from {
@@ -103,9 +109,17 @@ fn has_room(node: &mut Node, place: Place) -> Result<bool, DropReason> {
     }
 }
 
-/// An address from elsewhere than it was. What is not a move, since there is no room, does not count as one.
-fn moved(node: &mut Node, arrival: &Arrival, key: (usize, Mac), address: Address) -> Result<(), DropReason> {
-    let Held::Learned { moves, is_frozen } = address.held else { return Err(DropReason::MacConfigured) };
+/// An address from elsewhere than it was. What is not a move, since there is no room, does not
+/// count as one.
+fn moved(
+    node: &mut Node,
+    arrival: &Arrival,
+    key: (usize, Mac),
+    address: Address,
+) -> Result<(), DropReason> {
+    let Held::Learned { moves, is_frozen } = address.held else {
+        return Err(DropReason::MacConfigured);
+    };
     if let Place::Attachment(at) = address.place
         && node.config.attachments[at].guards.sticky
     {
@@ -121,6 +135,8 @@ fn moved(node: &mut Node, arrival: &Arrival, key: (usize, Mac), address: Address
     let limit = node.config.segments[arrival.segment].moves.limit;
     let is_too_many = limit != 0 && moves >= limit;
     let place = if is_too_many { address.place } else { arrival.from };
-    node.counts.fdb.insert(key, Address { place, held: Held::Learned { moves, is_frozen: is_too_many } });
+    node.counts
+        .fdb
+        .insert(key, Address { place, held: Held::Learned { moves, is_frozen: is_too_many } });
     if is_too_many { Err(DropReason::MacFrozen) } else { Ok(()) }
 }

@@ -1,8 +1,10 @@
-//! What an operator may send (docs/architecture.md, "Guards"), asked where a frame enters the fabric, in this order: what no station may do,
-//! control frames, and then what is in the packet, as far as the attachment has a guard that looks into it. Whose the source address is, is asked
+//! What an operator may send (docs/architecture.md, "Guards"), asked where a frame enters the
+//! fabric, in this order: what no station may do, control frames, and then what is in the packet,
+//! as far as the attachment has a guard that looks into it. Whose the source address is, is asked
 //! last, where it is learned ([`mac`]).
 //!
-//! What comes out of a tunnel was looked at by the node that it comes from: of it, only addresses and control frames are asked of again.
+//! What comes out of a tunnel was looked at by the node that it comes from: of it, only addresses
+//! and control frames are asked of again.
 
 mod address;
 pub mod control;
@@ -49,7 +51,8 @@ fn trusts(guards: &Guards, to_be: Trust) -> bool {
     guards.trusted.contains(&to_be)
 }
 
-/// What is in the packet. An attachment that is trusted for everything and lists nothing is asked nothing.
+/// What is in the packet. An attachment that is trusted for everything and lists nothing is asked
+/// nothing.
 fn packet(guards: &Guards, inner: &Inner) -> Result<(), DropReason> {
     let is_trusted = trusts(guards, Trust::Dhcp) && trusts(guards, Trust::Ra);
     let asks_for_kinds = !is_trusted || guards.ethertypes.is_some();

@@ -1,5 +1,6 @@
-//! DHCP servers and relays (RFC 2131, RFC 8415), router advertisements (RA-Guard, RFC 6105 and RFC 7113; RFC 1256) and redirects (RFC 4861; RFC 792)
-//! come only from attachments that are trusted for them.
+//! DHCP servers and relays (RFC 2131, RFC 8415), router advertisements (RA-Guard, RFC 6105 and RFC
+//! 7113; RFC 1256) and redirects (RFC 4861; RFC 792) come only from attachments that are trusted
+//! for them.
 
 use sillon::model::{Guards, Trust};
 use sillon_abi::DropReason;
@@ -30,7 +31,9 @@ const OFFSET: u16 = 0x1fff;
 /// It is, or it does not say.
 pub fn check(guards: &Guards, packet: &Packet<'_>) -> Result<(), DropReason> {
     match packet.ethertype {
-        IPV4 if !trusts(guards, Trust::Dhcp) || !trusts(guards, Trust::Ra) => over_ipv4(guards, packet.bytes),
+        IPV4 if !trusts(guards, Trust::Dhcp) || !trusts(guards, Trust::Ra) => {
+            over_ipv4(guards, packet.bytes)
+        }
         IPV6 => over_ipv6(guards, packet.bytes),
         _ => Ok(()),
     }

@@ -40,14 +40,16 @@ fn from(node: &mut Node, port: usize, dst: Mac, src: Mac, rest: &[u8]) -> Option
     }
 }
 
-/// What becomes of a frame for all with this behind its addresses, at an attachment with these keys.
+/// What becomes of a frame for all with this behind its addresses, at an attachment with these
+/// keys.
 fn guarded(keys: &[(&str, &str)], rest: &[u8]) -> Option<DropReason> {
     from(&mut node("lan", &[], keys), 0, ALL, A, rest)
 }
 
 /// IPv6 from `source` to all nodes, with a chain of headers of eight bytes.
 fn ipv6(source: [u8; 16], kinds: &[u8], upper: u8, payload: &[u8]) -> Vec<u8> {
-    let mut packet = vec![0x86, 0xdd, 0x60, 0, 0, 0, 0, 0, kinds.first().copied().unwrap_or(upper), 255];
+    let mut packet =
+        vec![0x86, 0xdd, 0x60, 0, 0, 0, 0, 0, kinds.first().copied().unwrap_or(upper), 255];
     packet.extend(source);
     packet.extend([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
     for (at, kind) in kinds.iter().enumerate() {
@@ -70,17 +72,22 @@ fn source(head: [u8; 2], last: u8) -> [u8; 16] {
 #[test]
 fn an_advertisement_is_found_behind_eight_headers_and_dropped_behind_nine() {
     let advertisement = [134, 0, 0, 0];
-    let sent = |kinds: &[u8]| guarded(&[], &ipv6(source([0xfe, 0x80], 1), kinds, 58, &advertisement));
+    let sent =
+        |kinds: &[u8]| guarded(&[], &ipv6(source([0xfe, 0x80], 1), kinds, 58, &advertisement));
     assert_eq!(sent(&[]), Some(DropReason::RouterAdvertisement));
     assert_eq!(sent(&[0, 43, 60, 135, 139, 140, 60, 60]), Some(DropReason::RouterAdvertisement));
     assert_eq!(sent(&[60; 9]), Some(DropReason::HeaderChain));
     let trusted = [("trusted", "[\"ra\", \"dhcp\"]")];
-    assert_eq!(guarded(&trusted, &ipv6(source([0xfe, 0x80], 1), &[60; 9], 58, &advertisement)), None);
+    assert_eq!(
+        guarded(&trusted, &ipv6(source([0xfe, 0x80], 1), &[60; 9], 58, &advertisement)),
+        None
+    );
 }
 
 #[test]
 fn a_first_fragment_says_what_it_is() {
-    let fragment = |payload: &[u8]| guarded(&[], &ipv6(source([0xfe, 0x80], 1), &[44], 58, payload));
+    let fragment =
+        |payload: &[u8]| guarded(&[], &ipv6(source([0xfe, 0x80], 1), &[44], 58, payload));
     assert_eq!(fragment(&[]), Some(DropReason::HeadlessFragment));
     assert_eq!(fragment(&[137, 0, 0, 0]), Some(DropReason::IcmpRedirect));
     assert_eq!(fragment(&[128, 0, 0, 0]), None);
@@ -104,7 +111,8 @@ fn a_dhcp_server_is_found_behind_options_and_tags() {
 #[test]
 fn routers_speak_icmp_where_they_are_trusted() {
     let icmp = |keys: &[(&str, &str)], fragment: [u8; 2], message: &[u8]| {
-        let ip = [0x45, 0, 0, 28, 0, 0, fragment[0], fragment[1], 64, 1, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+        let ip =
+            [0x45, 0, 0, 28, 0, 0, fragment[0], fragment[1], 64, 1, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
         guarded(keys, &[&[8, 0][..], &ip, message].concat())
     };
     let whole = |keys: &[(&str, &str)], kind: u8| icmp(keys, [0, 0], &[kind, 0, 0, 0]);
@@ -136,7 +144,10 @@ fn llc_hides_no_packet() {
 fn a_list_is_of_what_is_behind_the_tags() {
     let keys = [("ethertypes", "[\"arp\", \"0x8847\"]")];
     assert_eq!(guarded(&keys, &[0x81, 0, 0, 5, 0x88, 0x47, 1]), None);
-    assert_eq!(guarded(&keys, &[0x81, 0, 0, 5, 0x88, 0x48, 1]), Some(DropReason::EthertypeNotListed));
+    assert_eq!(
+        guarded(&keys, &[0x81, 0, 0, 5, 0x88, 0x48, 1]),
+        Some(DropReason::EthertypeNotListed)
+    );
     assert_eq!(guarded(&keys, &[0, 3, 0x42, 0x42, 3]), Some(DropReason::EthertypeNotListed));
 }
 
@@ -159,12 +170,16 @@ fn arp_speaks_for_the_attachments_own() {
 
 #[test]
 fn prefixes_are_of_one_family_and_link_local_ones_everybodys() {
-    let from = |keys: &str, address| guarded(&[("prefixes", keys)], &ipv6(address, &[], 6, &[0; 20]));
+    let from =
+        |keys: &str, address| guarded(&[("prefixes", keys)], &ipv6(address, &[], 6, &[0; 20]));
     let mut mapped = source([0, 0], 1);
     [mapped[10], mapped[11], mapped[12]] = [0xff, 0xff, 10];
     assert_eq!(from("[\"10.0.0.0/24\"]", mapped), Some(DropReason::AddressNotListed));
     assert_eq!(from("[\"10.0.0.0/24\"]", source([0xfe, 0x80], 7)), None);
-    assert_eq!(from("[\"fe80::1/128\"]", source([0xfe, 0x80], 7)), Some(DropReason::AddressNotListed));
+    assert_eq!(
+        from("[\"fe80::1/128\"]", source([0xfe, 0x80], 7)),
+        Some(DropReason::AddressNotListed)
+    );
     let ipv4 = [8, 0, 0x45, 0, 0, 20, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
     assert_eq!(guarded(&[("prefixes", "[\"::/0\"]")], &ipv4), Some(DropReason::AddressNotListed));
 }
@@ -175,7 +190,8 @@ fn neighbour_discovery_speaks_for_the_attachments_own() {
     let message = |kind: u8, target: [u8; 16], option: u8, mac: Mac| {
         [&[kind, 0, 0, 0, 0, 0, 0, 0][..], &target, &[option, 1], &mac].concat()
     };
-    let sent = |source, kinds: &[u8], message: &[u8]| guarded(&keys, &ipv6(source, kinds, 58, message));
+    let sent =
+        |source, kinds: &[u8], message: &[u8]| guarded(&keys, &ipv6(source, kinds, 58, message));
     let (own, other, nobody) = (source([0xfd, 0], 1), source([0xfd, 1], 1), source([0, 0], 0));
     assert_eq!(sent(own, &[], &message(136, own, 2, A)), None);
     assert_eq!(sent(own, &[], &message(136, other, 2, A)), Some(DropReason::NdSpoofed));
@@ -187,8 +203,9 @@ fn neighbour_discovery_speaks_for_the_attachments_own() {
     assert_eq!(sent(own, &[44], &message(135, own, 1, A)), Some(DropReason::NdFragment));
     assert_eq!(sent(nobody, &[], &[128, 0, 0, 0]), Some(DropReason::AddressNotListed));
     // A redirect names whom it sends to, and is of the router that it says.
-    let redirect =
-        |option, mac: Mac| [&[137, 0, 0, 0, 0, 0, 0, 0][..], &own, &other, &[option, 1], &mac].concat();
+    let redirect = |option, mac: Mac| {
+        [&[137, 0, 0, 0, 0, 0, 0, 0][..], &own, &other, &[option, 1], &mac].concat()
+    };
     assert_eq!(sent(own, &[], &redirect(2, B)), None);
     assert_eq!(sent(own, &[], &redirect(1, B)), Some(DropReason::NdSpoofed));
 }

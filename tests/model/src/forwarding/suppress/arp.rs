@@ -19,8 +19,8 @@ fn parse(packet: &[u8]) -> Option<([u8; 2], Mac, Ipv4Addr, Ipv4Addr)> {
     Some((bytes(packet, 6)?, bytes(packet, 8)?, addresses.0, addresses.1))
 }
 
-/// Its sender has an address, whether it asks or answers. A probe's has none yet (RFC 5227 section 2.1.1), and goes to whoever would defend it; so
-/// does an announcement (section 2.3).
+/// Its sender has an address, whether it asks or answers. A probe's has none yet (RFC 5227 section
+/// 2.1.1), and goes to whoever would defend it; so does an announcement (section 2.3).
 pub fn heed(inner: &Inner) -> Option<Heeded> {
     let (operation, mac, sender, target) = parse(&inner.packet)?;
     let is_known = operation == REQUEST || operation == REPLY;

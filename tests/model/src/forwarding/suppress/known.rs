@@ -1,7 +1,8 @@
-//! What is known of who has which address: what is configured, which nobody's word changes, and else what was said last.
+//! What is known of who has which address: what is configured, which nobody's word changes, and
+//! else what was said last.
 //!
-//! A host is believed for its own MAC, and where the FDB has that. A segment knows as many addresses as it may have MACs (`mac_limit`); one that
-//! is full knows no more, and forgets nobody.
+//! A host is believed for its own MAC, and where the FDB has that. A segment knows as many
+//! addresses as it may have MACs (`mac_limit`); one that is full knows no more, and forgets nobody.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -67,17 +68,19 @@ impl Heard {
 
 /// What is configured of an address.
 fn configured(node: &Node, segment: usize, address: IpAddr) -> Option<Claim> {
-    (0..node.config.attachments.len()).filter(|at| node.segment_of(*at) == Some(segment)).find_map(|at| {
-        let bindings = &node.config.attachments[at].bindings;
-        let binding = bindings.iter().find(|binding| binding.address() == address)?;
-        Some(Claim {
-            mac: binding.mac().octets(),
-            place: Place::Attachment(at),
-            is_leaf: is_leaf(node, at),
-            is_router: binding.is_router(),
-            overrides: true,
-        })
-    })
+    (0..node.config.attachments.len()).filter(|at| node.segment_of(*at) == Some(segment)).find_map(
+        |at| {
+            let bindings = &node.config.attachments[at].bindings;
+            let binding = bindings.iter().find(|binding| binding.address() == address)?;
+            Some(Claim {
+                mac: binding.mac().octets(),
+                place: Place::Attachment(at),
+                is_leaf: is_leaf(node, at),
+                is_router: binding.is_router(),
+                overrides: true,
+            })
+        },
+    )
 }
 
 fn place(counts: &Counts, segment: usize, mac: Mac) -> Option<Place> {
@@ -103,19 +106,23 @@ pub(super) fn hear(node: &mut Node, arrival: &Arrival, src: Mac, said: Said) -> 
         (How::Hint, None) => return Some(Heard::TooLittle),
     };
     let heard = match known {
-        None if node.counts.bindings_of(segment) >= node.config.segments[segment].mac_limit as usize => {
+        None if node.counts.bindings_of(segment)
+            >= node.config.segments[segment].mac_limit as usize =>
+        {
             *node.counts.bindings_refused.entry(segment).or_default() += 1;
             return Some(Heard::Refused);
         }
         None => Heard::First,
         Some(_) => Heard::Changed,
     };
-    let claim = Claim { mac: src, place: arrival.from, is_leaf: arrival.leaf, is_router, overrides };
+    let claim =
+        Claim { mac: src, place: arrival.from, is_leaf: arrival.leaf, is_router, overrides };
     let before = node.counts.bindings.insert(key, claim);
     Some(if before == Some(claim) { Heard::Again } else { heard })
 }
 
-/// Whom to name to the sender of a frame: who is at another place of the segment, by the FDB, and no leaf if a leaf asks.
+/// Whom to name to the sender of a frame: who is at another place of the segment, by the FDB, and
+/// no leaf if a leaf asks.
 pub fn owner(node: &Node, arrival: &Arrival, address: IpAddr) -> Option<Claim> {
     let key = (arrival.segment, address);
     let heard = || node.counts.bindings.get(&key).copied();
@@ -123,20 +130,22 @@ pub fn owner(node: &Node, arrival: &Arrival, address: IpAddr) -> Option<Claim> {
     let place = place(&node.counts, arrival.segment, claim.mac)?;
     let is_leafs = match place {
         Place::Attachment(at) => is_leaf(node, at),
-        // The FDB does not say it of whom is behind a tunnel; who claimed the address was one, or was none.
+        // The FDB does not say it of whom is behind a tunnel; who claimed the address was one, or
+        // was none.
         Place::Remote(_) => claim.is_leaf,
     };
     (place != arrival.from && !(arrival.leaf && is_leafs)).then_some(claim)
 }
 
-/// What was said at an attachment is still believed if all prefixes that it had are among those that it has: then its guard would let all of it
-/// be said again.
+/// What was said at an attachment is still believed if all prefixes that it had are among those
+/// that it has: then its guard would let all of it be said again.
 pub fn may_still_say(before: &Attachment, after: &Attachment) -> bool {
     let (before, after) = (prefixes(before), prefixes(after));
     after.is_empty() || !before.is_empty() && before.is_subset(&after)
 }
 
-/// The prefixes of an attachment; none if it may have any address. Who has some has link-local addresses too, unless it lists which of them.
+/// The prefixes of an attachment; none if it may have any address. Who has some has link-local
+/// addresses too, unless it lists which of them.
 fn prefixes(attachment: &Attachment) -> BTreeSet<Prefix> {
     let mut prefixes = attachment.guards.prefixes.clone();
     if !prefixes.is_empty() && !prefixes.iter().any(|prefix| prefix.is_link_local()) {

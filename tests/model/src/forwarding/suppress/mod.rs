@@ -1,8 +1,10 @@
-//! Who has this address? In a segment with `suppress`, the node listens to ARP (`arp`) and neighbour discovery (`nd`), keeps what was said
-//! ([`known`]), and answers a question that it knows the answer to, where it came in (docs/architecture.md, "Suppression").
+//! Who has this address? In a segment with `suppress`, the node listens to ARP (`arp`) and
+//! neighbour discovery (`nd`), keeps what was said ([`known`]), and answers a question that it
+//! knows the answer to, where it came in (docs/architecture.md, "Suppression").
 //!
-//! It stands behind the guards and the bridge: a frame that they drop says nothing. What is inside tags of the operator's own is not looked at; a
-//! lone priority tag out of a tunnel is the fabric's.
+//! It stands behind the guards and the bridge: a frame that they drop says nothing. What is inside
+//! tags of the operator's own is not looked at; a lone priority tag out of a tunnel is the
+//! fabric's.
 
 mod arp;
 pub mod known;
@@ -58,7 +60,8 @@ enum How {
     },
     /// So that no other MAC is replaced (RFC 4861 section 7.2.5).
     Offer { is_router: bool },
-    /// In passing: what is not said of the address stays, and nothing is made of it alone (RFC 4861 section 7.2.3).
+    /// In passing: what is not said of the address stays, and nothing is made of it alone (RFC 4861
+    /// section 7.2.3).
     Hint,
 }
 
@@ -80,7 +83,8 @@ pub fn answer(node: &mut Node, arrival: &Arrival, inner: &Inner) -> Option<(Ques
     if let Some(said) = heeded.says {
         node.heard = known::hear(node, arrival, inner.src, said);
     }
-    // Whoever is behind a tunnel has been asked for there; and what is asked of one alone asks whether that one is still there.
+    // Whoever is behind a tunnel has been asked for there; and what is asked of one alone asks
+    // whether that one is still there.
     if is_tunnelled || !inner.is_for_group() {
         return None;
     }
@@ -102,11 +106,13 @@ fn bytes<const N: usize>(packet: &[u8], at: usize) -> Option<[u8; N]> {
 /// Which addresses a host may have.
 fn is_a_hosts(address: IpAddr) -> bool {
     match address {
-        // RFC 1122 section 3.2.1.3: not "this network", loopback, a group's or the broadcast address.
+        // RFC 1122 section 3.2.1.3: not "this network", loopback, a group's or the broadcast
+        // address.
         IpAddr::V4(v4) => {
             v4.octets()[0] != 0 && !v4.is_loopback() && !v4.is_multicast() && !v4.is_broadcast()
         }
-        // Of ::/64 are the unspecified address, loopback, and those that stand for IPv4's (RFC 4291 section 2.5).
+        // Of ::/64 are the unspecified address, loopback, and those that stand for IPv4's (RFC 4291
+        // section 2.5).
         IpAddr::V6(v6) => !v6.is_multicast() && v6.segments()[..4] != [0; 4],
     }
 }

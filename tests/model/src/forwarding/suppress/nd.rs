@@ -1,5 +1,6 @@
-//! Neighbour discovery for IPv6 (RFC 4861): solicitations and advertisements with the one option that they normally have. What has others, as
-//! secured ones do (RFC 3971), or has extension headers, is not looked at.
+//! Neighbour discovery for IPv6 (RFC 4861): solicitations and advertisements with the one option
+//! that they normally have. What has others, as secured ones do (RFC 3971), or has extension
+//! headers, is not looked at.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -30,11 +31,13 @@ struct Message {
     option: [u8; 8],
 }
 
-/// RFC 4861 sections 7.1.1 and 7.1.2: hop limit 255, code 0, a right checksum, no group as the target.
+/// RFC 4861 sections 7.1.1 and 7.1.2: hop limit 255, code 0, a right checksum, no group as the
+/// target.
 fn parse(packet: &[u8]) -> Option<Message> {
     let packet = packet.get(..HEADER + LENGTH)?;
     let (ip, icmp) = packet.split_at(HEADER);
-    let is_neighbours = ip[0] >> 4 == 6 && ip[4..8] == [0, LENGTH as u8, ICMPV6, 255] && icmp[1] == 0;
+    let is_neighbours =
+        ip[0] >> 4 == 6 && ip[4..8] == [0, LENGTH as u8, ICMPV6, 255] && icmp[1] == 0;
     let message = Message {
         source: bytes::<16>(ip, 8)?.into(),
         destination: bytes::<16>(ip, 24)?.into(),
@@ -49,7 +52,8 @@ fn parse(packet: &[u8]) -> Option<Message> {
 
 /// The ones' complement sum (RFC 1071) of a message and its pseudo-header (RFC 8200 section 8.1).
 fn sum(packet: &[u8]) -> u16 {
-    let words = packet[8..].chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
+    let words =
+        packet[8..].chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
     let mut sum = words.sum::<u32>() + LENGTH as u32 + u32::from(ICMPV6);
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
@@ -63,8 +67,8 @@ fn solicited_node(target: Ipv6Addr) -> Ipv6Addr {
     Ipv6Addr::from([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c])
 }
 
-/// An advertisement says who has its target; a solicitation asks that, and hints at who asks. Duplicate address detection asks without a
-/// source (RFC 4862 section 5.4).
+/// An advertisement says who has its target; a solicitation asks that, and hints at who asks.
+/// Duplicate address detection asks without a source (RFC 4862 section 5.4).
 pub fn heed(inner: &Inner) -> Option<Heeded> {
     let message = parse(&inner.packet)?;
     let has = |kind: [u8; 2]| message.option == [&kind[..], &inner.src].concat()[..];
@@ -77,8 +81,11 @@ pub fn heed(inner: &Inner) -> Option<Heeded> {
             }
             let is_router = message.flags & ROUTER != 0;
             let overrides = message.flags & OVERRIDE != 0;
-            let how =
-                if overrides { How::Override { flag: true, is_router } } else { How::Offer { is_router } };
+            let how = if overrides {
+                How::Override { flag: true, is_router }
+            } else {
+                How::Offer { is_router }
+            };
             Some(Heeded { says: said(message.target, how), asks: None })
         }
         SOLICITATION if has(SOURCE_OPTION) => {
@@ -90,7 +97,8 @@ pub fn heed(inner: &Inner) -> Option<Heeded> {
     }
 }
 
-/// The solicited advertisement that answers a solicitation (section 7.2.4). What is behind it stays.
+/// The solicited advertisement that answers a solicitation (section 7.2.4). What is behind it
+/// stays.
 pub fn advertisement(inner: &Inner, owner: &Claim) -> Vec<u8> {
     let solicitation = &inner.packet;
     let (source, target) = (&solicitation[8..24], &solicitation[HEADER + 8..HEADER + 24]);
@@ -103,7 +111,8 @@ pub fn advertisement(inner: &Inner, owner: &Claim) -> Vec<u8> {
     }
     let header = [0x60, 0, 0, 0, 0, LENGTH as u8, ICMPV6, 255];
     let icmp = [ADVERTISEMENT, 0, 0, 0, flags, 0, 0, 0];
-    let mut packet = [&header[..], target, source, &icmp, target, &TARGET_OPTION, &owner.mac].concat();
+    let mut packet =
+        [&header[..], target, source, &icmp, target, &TARGET_OPTION, &owner.mac].concat();
     let checksum = !sum(&packet);
     packet[HEADER + 2..HEADER + 4].copy_from_slice(&checksum.to_be_bytes());
     packet.extend_from_slice(&solicitation[HEADER + LENGTH..]);

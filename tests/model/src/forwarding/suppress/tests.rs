@@ -22,14 +22,22 @@ fn parse(file: &NodeFile) -> sillon::model::NodeConfig {
 }
 
 fn node(file: &NodeFile) -> Node {
-    let device = |(at, name): (usize, &str)| Device { name: name.to_owned(), mac: [2, 9, 9, 9, 9, at as u8] };
-    Node::new(parse(file), ["p0", "p1"].into_iter().enumerate().map(device).collect(), BTreeMap::new())
+    let device = |(at, name): (usize, &str)| Device {
+        name: name.to_owned(),
+        mac: [2, 9, 9, 9, 9, at as u8],
+    };
+    Node::new(
+        parse(file),
+        ["p0", "p1"].into_iter().enumerate().map(device).collect(),
+        BTreeMap::new(),
+    )
 }
 
 /// Untagged.
 fn arp(to: [u8; 6], from: [u8; 6], operation: u8, sender: u8, target: ([u8; 6], u8)) -> Vec<u8> {
     let head = [8, 6, 0, 1, 8, 0, 6, 4, 0, operation];
-    [&to[..], &from, &head, &from, &[10, 0, 0, sender], &target.0, &[10, 0, 0, target.1, 0xaa]].concat()
+    [&to[..], &from, &head, &from, &[10, 0, 0, sender], &target.0, &[10, 0, 0, target.1, 0xaa]]
+        .concat()
 }
 
 /// In the tag of the first attachment.
@@ -78,14 +86,23 @@ fn solicitation(from: [u8; 6], source: u8, target: u8) -> Vec<u8> {
     message(([0x33, 0x33, 0xff, 0, 0, target], from), (&address(source), &group), icmp)
 }
 
-fn advertisement((to, from): ([u8; 6], [u8; 6]), flags: u8, target: u8, whom: Option<u8>) -> Vec<u8> {
+fn advertisement(
+    (to, from): ([u8; 6], [u8; 6]),
+    flags: u8,
+    target: u8,
+    whom: Option<u8>,
+) -> Vec<u8> {
     let address = |host| [&[0xfd, 0][..], &[0; 13], &[host]].concat();
     let all = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1].to_vec();
     let icmp = [&[136, 0, 0, 0, flags, 0, 0, 0][..], &address(target), &[2, 1], &from].concat();
     message((to, from), (&address(target), &whom.map_or(all, address)), icmp)
 }
 
-fn message((to, from): ([u8; 6], [u8; 6]), (source, destination): (&[u8], &[u8]), icmp: Vec<u8>) -> Vec<u8> {
+fn message(
+    (to, from): ([u8; 6], [u8; 6]),
+    (source, destination): (&[u8], &[u8]),
+    icmp: Vec<u8>,
+) -> Vec<u8> {
     let (source, destination) =
         (<[u8; 16]>::try_from(source).unwrap(), <[u8; 16]>::try_from(destination).unwrap());
     let mut icmp = icmp;

@@ -6,7 +6,8 @@ use super::{ICMP6, IPV6, Packet, Sender, UDP, discovery, ipv6_header, pick};
 
 const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
-/// Hop-by-hop, routing, fragment, authentication, destination, mobility, HIP, shim6; two that are none.
+/// Hop-by-hop, routing, fragment, authentication, destination, mobility, HIP, shim6; two that are
+/// none.
 const KINDS: [u8; 12] = [0, 43, FRAGMENT, FRAGMENT, AUTHENTICATION, 60, 60, 135, 139, 140, 50, 253];
 
 fn header(rng: &mut Rng, kind: u8, next: u8) -> Vec<u8> {

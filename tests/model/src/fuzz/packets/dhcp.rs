@@ -11,7 +11,8 @@ fn udp(from: u16, to: u16, body: &[u8]) -> Vec<u8> {
 
 /// RFC 2131: clients send from 68, servers and relays from 67.
 pub fn over_ipv4(rng: &mut Rng, from: Sender<'_>) -> Packet {
-    let (source, destination) = pick(rng, &[(68, 67), (68, 67), (67, 68), (67, 67), (68, 68), (1024, 68)]);
+    let (source, destination) =
+        pick(rng, &[(68, 67), (68, 67), (67, 68), (67, 67), (68, 68), (1024, 68)]);
     let operation = if source == 67 { 2 } else { 1 };
     let body = udp(source, destination, &[&[operation, 1, 6, 0], from.mark].concat());
     let [a, b] = (20 + body.len() as u16).to_be_bytes();
@@ -34,7 +35,8 @@ pub fn over_ipv4(rng: &mut Rng, from: Sender<'_>) -> Packet {
 
 /// RFC 8415: clients send from 546, servers and relays from 547.
 pub fn over_ipv6(rng: &mut Rng, from: Sender<'_>) -> Packet {
-    let (source, destination) = pick(rng, &[(546, 547), (546, 547), (547, 546), (547, 547), (1024, 546)]);
+    let (source, destination) =
+        pick(rng, &[(546, 547), (546, 547), (547, 546), (547, 547), (1024, 546)]);
     let body = udp(source, destination, from.mark);
     (IPV6, ipv6_header(rng, UDP, &body))
 }

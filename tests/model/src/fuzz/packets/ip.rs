@@ -27,7 +27,8 @@ fn with_ecn((ethertype, mut packet): Packet, rng: &mut Rng) -> Packet {
 
 /// RFC 1071, over a header whose own field is left out.
 pub fn ipv4_checksum(header: &[u8]) -> u16 {
-    let words = header.chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
+    let words =
+        header.chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
     let sum: u32 = words.enumerate().filter(|(word, _)| *word != 5).map(|(_, word)| word).sum();
     !((sum % 0xffff) as u16)
 }

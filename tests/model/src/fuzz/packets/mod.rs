@@ -1,4 +1,5 @@
-//! Packets of the protocols that operators run and abuse. Each carries a mark, where it has room for one.
+//! Packets of the protocols that operators run and abuse. Each carries a mark, where it has room
+//! for one.
 //!
 //! Most are sent to whomever. [`talk`] is what neighbours say to each other, addresses and all.
 
@@ -45,9 +46,10 @@ pub fn packet(rng: &mut Rng, from: Sender<'_>) -> Packet {
         16 => llc::llc(rng, from),
         17 => (pick(rng, &[IPV4, IPV6, ARP]), from.mark.to_vec()),
         // LLDP, MPLS, PTP, loopback, PAUSE, what is nobody's.
-        _ => {
-            (pick(rng, &[0x88cc, 0x8847, 0x88f7, 0x9000, 0x8808, 0x88b5, 0xffff, 0x0600]), from.mark.to_vec())
-        }
+        _ => (
+            pick(rng, &[0x88cc, 0x8847, 0x88f7, 0x9000, 0x8808, 0x88b5, 0xffff, 0x0600]),
+            from.mark.to_vec(),
+        ),
     };
     if rng.u8(..24) == 0 {
         packet.truncate(rng.usize(..=packet.len().min(100)));
@@ -91,8 +93,10 @@ fn host6(rng: &mut Rng) -> [u8; 16] {
         0 => return [0; 16],
         // An IPv4 address in IPv6's clothes (RFC 4291 section 2.5.5.2).
         1 => {
-            address =
-                [&[0; 10][..], &[0xff, 0xff, 10, 0, 0, address[15]]].concat().try_into().unwrap_or([0; 16])
+            address = [&[0; 10][..], &[0xff, 0xff, 10, 0, 0, address[15]]]
+                .concat()
+                .try_into()
+                .unwrap_or([0; 16])
         }
         2 => [address[0], address[1]] = [0; 2],
         _ => {}
@@ -129,5 +133,6 @@ fn arp(rng: &mut Rng, from: Sender<'_>) -> Packet {
 /// An IPv6 header with what follows it.
 fn ipv6_header(rng: &mut Rng, next: u8, payload: &[u8]) -> Vec<u8> {
     let [a, b] = (payload.len() as u16).to_be_bytes();
-    [&[0x60, rng.u8(..4) << 4, 0, 0, a, b, next, 255], &host6(rng)[..], &host6(rng), payload].concat()
+    [&[0x60, rng.u8(..4) << 4, 0, 0, a, b, next, 255], &host6(rng)[..], &host6(rng), payload]
+        .concat()
 }

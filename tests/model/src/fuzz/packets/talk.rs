@@ -1,5 +1,5 @@
-//! What neighbours say and ask about their addresses, as whole frames: mostly as RFC 826 and RFC 4861 have it, so that it is believed and
-//! answered, and with one thing that is odd now and then.
+//! What neighbours say and ask about their addresses, as whole frames: mostly as RFC 826 and RFC
+//! 4861 have it, so that it is believed and answered, and with one thing that is odd now and then.
 
 use fastrand::Rng;
 
@@ -47,7 +47,11 @@ fn arp(rng: &mut Rng, from: Sender<'_>) -> ([u8; 6], u16, Vec<u8>) {
             3 => {
                 dst = pick(
                     rng,
-                    &[[1, 0, 0x5e, 0, 0, 1], [0x33, 0x33, 0, 0, 0, 1], [0xff, 0xff, 0xff, 0xff, 0xff, 0xfe]],
+                    &[
+                        [1, 0, 0x5e, 0, 0, 1],
+                        [0x33, 0x33, 0, 0, 0, 1],
+                        [0xff, 0xff, 0xff, 0xff, 0xff, 0xfe],
+                    ],
                 )
             }
             _ => {}
@@ -117,7 +121,8 @@ struct Message {
     options: Vec<u8>,
 }
 
-/// Solicitations to the target's group and to one, also without a source; advertisements to all and to one.
+/// Solicitations to the target's group and to one, also without a source; advertisements to all and
+/// to one.
 fn neighbour(rng: &mut Rng, from: Sender<'_>) -> ([u8; 6], u16, Vec<u8>) {
     let own = any_host6(rng);
     let other = any_host6(rng);
@@ -159,9 +164,12 @@ fn spoiled(rng: &mut Rng, mut message: Message, from: Sender<'_>) -> ([u8; 6], u
             message.destination = pick(rng, &[ALL_NODES, solicited_node(odd), odd]);
         }
         3 => message.dst = pick(rng, &[ALL, [0x33, 0x33, 0, 0, 0, 1], [1, 0, 0x5e, 0, 0, 1]]),
-        // None, the other one, a nonce (RFC 3971) or another before or behind it, and a length that lies.
+        // None, the other one, a nonce (RFC 3971) or another before or behind it, and a length that
+        // lies.
         4 => message.options.clear(),
-        5 if !message.options.is_empty() => message.options.splice(..1, [rng.u8(..4)]).for_each(drop),
+        5 if !message.options.is_empty() => {
+            message.options.splice(..1, [rng.u8(..4)]).for_each(drop)
+        }
         6 => message.options.extend([14, 1, 1, 2, 3, 4, 5, 6]),
         7 => message.options.splice(..0, [14, 1, 1, 2, 3, 4, 5, 6]).for_each(drop),
         8 if !message.options.is_empty() => message.options[1] = rng.u8(..3),
@@ -170,9 +178,11 @@ fn spoiled(rng: &mut Rng, mut message: Message, from: Sender<'_>) -> ([u8; 6], u
     }
     let code = u8::from(lie == 10);
     let spare = if rng.u8(..8) == 0 { rng.u8(..) } else { 0 };
-    let mut icmp =
-        [&[message.kind, code, 0, 0, message.flags | spare & 0x1f, 0, 0, spare][..], &message.target]
-            .concat();
+    let mut icmp = [
+        &[message.kind, code, 0, 0, message.flags | spare & 0x1f, 0, 0, spare][..],
+        &message.target,
+    ]
+    .concat();
     icmp.extend(&message.options);
     let length = icmp.len() as u16;
     let mut checksum = checksum(message.source, message.destination, &icmp);
@@ -196,7 +206,8 @@ fn spoiled(rng: &mut Rng, mut message: Message, from: Sender<'_>) -> ([u8; 6], u
 /// RFC 4443 section 2.3.
 fn checksum(source: [u8; 16], destination: [u8; 16], icmp: &[u8]) -> u16 {
     let covered =
-        [&source[..], &destination, &(icmp.len() as u32).to_be_bytes(), &[0, 0, 0, ICMP6], icmp].concat();
+        [&source[..], &destination, &(icmp.len() as u32).to_be_bytes(), &[0, 0, 0, ICMP6], icmp]
+            .concat();
     let sum: u32 = covered
         .chunks(2)
         .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0)))

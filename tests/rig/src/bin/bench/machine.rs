@@ -17,7 +17,8 @@ pub struct Machine {
 
 fn line(path: &str, key: &str) -> String {
     let text = fs::read_to_string(path).unwrap_or_default();
-    let value = text.lines().find(|line| line.starts_with(key)).and_then(|line| line.split_once(':'));
+    let value =
+        text.lines().find(|line| line.starts_with(key)).and_then(|line| line.split_once(':'));
     value.map_or_else(|| "unknown".to_owned(), |(_, value)| value.trim().to_owned())
 }
 
@@ -28,7 +29,8 @@ fn first_line(path: &str) -> String {
 impl Machine {
     /// This one.
     pub fn here() -> Self {
-        let commit = Command::new("git").args(["describe", "--always", "--dirty=, changed"]).output();
+        let commit =
+            Command::new("git").args(["describe", "--always", "--dirty=, changed"]).output();
         let commit = commit.ok().filter(|output| output.status.success());
         Self {
             cpu: line("/proc/cpuinfo", "model name"),

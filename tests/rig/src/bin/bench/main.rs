@@ -1,4 +1,5 @@
-//! How fast Sillon is, in one run against a bare redirect, the kernel's bridge and VXLAN, and Open vSwitch.
+//! How fast Sillon is, in one run against a bare redirect, the kernel's bridge and VXLAN, and Open
+//! vSwitch.
 
 mod machine;
 mod outcome;
@@ -27,7 +28,8 @@ Examples:
                                                what a change gains
   cargo xtask bench --json b.json --plot docs/plots --markdown docs/performance.md";
 
-/// Measures Sillon in a rig of network namespaces, as ratios to references of the same run; needs root. Fails where a goal is missed
+/// Measures Sillon in a rig of network namespaces, as ratios to references of the same run; needs
+/// root. Fails where a goal is missed
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench", bin_name = "cargo xtask bench", after_help = EXAMPLES)]
 struct Options {
@@ -48,16 +50,19 @@ struct Options {
     /// Each suite once, as little of it as there is, whatever comes out: does it still work?
     #[arg(long, conflicts_with = "quick", hide = true)]
     smoke: bool,
-    /// How often the rigs of `forward` and `scale` are built anew: none is as fast as the next [default: 3, or 1]
+    /// How often the rigs of `forward` and `scale` are built anew: none is as fast as the next
+    /// [default: 3, or 1]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
     rigs: Option<u32>,
-    /// Rounds of each contender in each case and rig; what is reported is the median of all [default: 7, or 3]
+    /// Rounds of each contender in each case and rig; what is reported is the median of all
+    /// [default: 7, or 3]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: Option<u32>,
     /// About how long a turn takes, in milliseconds [default: 150, or 60]
     #[arg(long, value_parser = clap::value_parser!(u32).range(10..=60_000))]
     milliseconds: Option<u32>,
-    /// Another build of `sillon`, measured beside this one as `other` in the suite `forward`: what a change gains
+    /// Another build of `sillon`, measured beside this one as `other` in the suite `forward`: what
+    /// a change gains
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
     /// The `sillon` binary to measure
@@ -120,13 +125,17 @@ fn measure(options: &Options) -> anyhow::Result<bool> {
     println!("{}", report::text(&machine, &outcomes, Look::Plain));
     write(options, &machine, &outcomes, document.as_deref())?;
     Ok(options.smoke
-        || !outcomes.iter().flat_map(|outcome| &outcome.goals).any(|goal| goal.is_met() == Some(false)))
+        || !outcomes
+            .iter()
+            .flat_map(|outcome| &outcome.goals)
+            .any(|goal| goal.is_met() == Some(false)))
 }
 
 /// A document that has marks: that is told before anything is measured.
 fn read_marked(path: &PathBuf) -> anyhow::Result<String> {
     let document = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    report::between_marks(&document, "").with_context(|| format!("{} has no marks", path.display()))?;
+    report::between_marks(&document, "")
+        .with_context(|| format!("{} has no marks", path.display()))?;
     Ok(document)
 }
 

@@ -1,4 +1,5 @@
-//! What a suite comes to, as values: cases with a sample a round for each contender, and goals over them.
+//! What a suite comes to, as values: cases with a sample a round for each contender, and goals over
+//! them.
 
 use crate::stats::Spread;
 
@@ -164,7 +165,11 @@ impl Goal {
 
     /// One contender's figure over another's.
     pub fn ratio(case: &Case, who: &str, over: &str, limit: Limit) -> Self {
-        Self { what: format!("{}: {who} over {over}", case.name), limit, measured: case.ratio(who, over) }
+        Self {
+            what: format!("{}: {who} over {over}", case.name),
+            limit,
+            measured: case.ratio(who, over),
+        }
     }
 }
 
@@ -191,8 +196,10 @@ mod tests {
 
     fn case(ours: Result<Vec<Sample>, String>) -> Case {
         let column = |who: &str, samples| Column { who: who.to_owned(), samples };
-        let bare =
-            vec![Sample { value: 2.0, offered: 10, lost: 0 }, Sample { value: 4.0, offered: 10, lost: 0 }];
+        let bare = vec![
+            Sample { value: 2.0, offered: 10, lost: 0 },
+            Sample { value: 4.0, offered: 10, lost: 0 },
+        ];
         Case {
             name: "a case".to_owned(),
             unit: FRAMES,
@@ -218,7 +225,10 @@ mod tests {
     #[test]
     fn what_is_absent_is_neither_met_nor_missed() {
         let case = case(Err("not installed".to_owned()));
-        assert_eq!(Goal::ratio(&case, "sillon", "bare", Limit::AtLeast(0.1)).verdict(), "not measured");
+        assert_eq!(
+            Goal::ratio(&case, "sillon", "bare", Limit::AtLeast(0.1)).verdict(),
+            "not measured"
+        );
     }
 
     #[test]

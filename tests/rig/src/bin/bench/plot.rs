@@ -8,7 +8,8 @@ use crate::outcome::{Case, Outcome};
 
 const SIZE: (u32, u32) = (960, 420);
 const FONT: (&str, u32) = ("sans-serif", 13);
-/// Of the contenders, in their order; told apart by those who do not see red and green, too (Okabe and Ito).
+/// Of the contenders, in their order; told apart by those who do not see red and green, too (Okabe
+/// and Ito).
 const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(230, 159, 0),
@@ -41,8 +42,9 @@ fn value(case: &Case, who: &str) -> Option<f64> {
 }
 
 fn most(cases: &[&Case]) -> f64 {
-    let values =
-        cases.iter().flat_map(|case| case.columns.iter().filter_map(|column| value(case, &column.who)));
+    let values = cases
+        .iter()
+        .flat_map(|case| case.columns.iter().filter_map(|column| value(case, &column.who)));
     values.fold(0.0, f64::max).max(f64::MIN_POSITIVE)
 }
 
@@ -53,10 +55,14 @@ pub fn pictures(outcome: &Outcome) -> Vec<(String, &'static str)> {
         if pictures.iter().any(|(_, known)| *known == unit) {
             continue;
         }
-        let word: String = unit.replace('µ', "u").chars().filter(char::is_ascii_alphanumeric).collect();
+        let word: String =
+            unit.replace('µ', "u").chars().filter(char::is_ascii_alphanumeric).collect();
         let word = if word.is_empty() { "share" } else { &word };
         let suite = outcome.suite;
-        pictures.push((if pictures.is_empty() { suite.to_owned() } else { format!("{suite}-{word}") }, unit));
+        pictures.push((
+            if pictures.is_empty() { suite.to_owned() } else { format!("{suite}-{word}") },
+            unit,
+        ));
     }
     pictures
 }
@@ -67,7 +73,8 @@ pub fn pictures(outcome: &Outcome) -> Vec<(String, &'static str)> {
 /// A file can't be written.
 pub fn draw(outcome: &Outcome, directory: &Path) -> anyhow::Result<()> {
     for (name, unit) in pictures(outcome) {
-        let cases: Vec<&Case> = outcome.cases.iter().filter(|case| case.unit.name == unit).collect();
+        let cases: Vec<&Case> =
+            outcome.cases.iter().filter(|case| case.unit.name == unit).collect();
         let path = directory.join(format!("{name}.svg"));
         let root = SVGBackend::new(&path, SIZE).into_drawing_area();
         root.fill(&WHITE).map_err(failed)?;
@@ -100,7 +107,8 @@ fn bars(root: &Area<'_>, title: &str, cases: &[&Case]) -> anyhow::Result<()> {
         let colour = COLOURS[place % COLOURS.len()];
         let bar = |(group, case): (usize, &&Case)| {
             let left = group as f64 + 0.1 + width * place as f64;
-            value(case, name).map(|top| Rectangle::new([(left, 0.0), (left + width, top)], colour.filled()))
+            value(case, name)
+                .map(|top| Rectangle::new([(left, 0.0), (left + width, top)], colour.filled()))
         };
         let series = chart.draw_series(cases.iter().enumerate().filter_map(bar)).map_err(failed)?;
         series
@@ -111,7 +119,8 @@ fn bars(root: &Area<'_>, title: &str, cases: &[&Case]) -> anyhow::Result<()> {
     let column = f64::from(SIZE.0 - 80) / groups.max(1) as f64;
     for (group, case) in cases.iter().enumerate() {
         let middle = 70.0 + column * (group as f64 + 0.5);
-        // Two rows in turn, and as small as they must be: names are longer than their bars are wide.
+        // Two rows in turn, and as small as they must be: names are longer than their bars are
+        // wide.
         let size = (column / case.name.len().max(1) as f64 * 3.2).clamp(6.0, 12.0);
         let style = ("sans-serif", size).into_font().color(&BLACK);
         let at = (
@@ -123,13 +132,18 @@ fn bars(root: &Area<'_>, title: &str, cases: &[&Case]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn legend<'a, X, Y>(chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Y>>) -> anyhow::Result<()>
+fn legend<'a, X, Y>(
+    chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Y>>,
+) -> anyhow::Result<()>
 where
     X: Ranged<ValueType = f64>,
     Y: Ranged<ValueType = f64>,
 {
     let mut labels = chart.configure_series_labels();
-    labels.position(SeriesLabelPosition::UpperRight).background_style(WHITE.mix(0.8)).border_style(BLACK);
+    labels
+        .position(SeriesLabelPosition::UpperRight)
+        .background_style(WHITE.mix(0.8))
+        .border_style(BLACK);
     labels.label_font(FONT).draw().map_err(failed)
 }
 

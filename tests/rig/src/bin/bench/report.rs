@@ -24,7 +24,8 @@ fn figure(value: f64, unit: Unit) -> String {
 }
 
 fn spread(spread: Spread, unit: Unit) -> String {
-    let [median, least, most] = [spread.median, spread.least, spread.most].map(|value| figure(value, unit));
+    let [median, least, most] =
+        [spread.median, spread.least, spread.most].map(|value| figure(value, unit));
     format!("{median} {} ({least}–{most})", unit.name).replace("  ", " ")
 }
 
@@ -60,11 +61,15 @@ fn row(case: &Case, column: &Column, references: &[&str]) -> Vec<String> {
     if let Err(why) = &column.samples {
         row.push(format!("absent: {why}"));
     } else {
-        row.push(case.spread(&column.who).map_or_else(String::new, |found| spread(found, case.unit)));
+        row.push(
+            case.spread(&column.who).map_or_else(String::new, |found| spread(found, case.unit)),
+        );
         row.push(case.losses(&column.who).map_or_else(String::new, |(offered, lost)| {
             format!("{:.2} %", 100.0 * lost as f64 / offered as f64)
         }));
-        let over = |reference: &&str| (**reference != column.who).then(|| case.ratio(&column.who, reference));
+        let over = |reference: &&str| {
+            (**reference != column.who).then(|| case.ratio(&column.who, reference))
+        };
         row.extend(references.iter().map(|reference| ratio(over(reference).flatten())));
     }
     row.resize(4 + references.len(), String::new());
@@ -78,11 +83,12 @@ fn figures(outcome: &Outcome, look: Look) -> String {
     table.set_header(header);
     for case in &outcome.cases {
         for column in &case.columns {
-            let cells =
-                row(case, column, &outcome.references).into_iter().enumerate().map(|(place, text)| {
+            let cells = row(case, column, &outcome.references).into_iter().enumerate().map(
+                |(place, text)| {
                     let side = if place < 2 { CellAlignment::Left } else { CellAlignment::Right };
                     Cell::new(text).set_alignment(side)
-                });
+                },
+            );
             table.add_row(cells.collect::<Vec<_>>());
         }
     }
@@ -154,7 +160,8 @@ fn column_json(case: &Case, column: &Column, references: &[&str]) -> Value {
     })
 }
 
-/// For programs. Values are in frames/s, seconds, bit/s, bytes or nanoseconds, whatever the tables scale them to.
+/// For programs. Values are in frames/s, seconds, bit/s, bytes or nanoseconds, whatever the tables
+/// scale them to.
 pub fn json(machine: &Machine, outcomes: &[Outcome]) -> Value {
     let goal = |goal: &Goal| {
         json!({
@@ -164,7 +171,8 @@ pub fn json(machine: &Machine, outcomes: &[Outcome]) -> Value {
     };
     let outcome = |outcome: &Outcome| {
         let case = |case: &Case| {
-            let columns = case.columns.iter().map(|column| column_json(case, column, &outcome.references));
+            let columns =
+                case.columns.iter().map(|column| column_json(case, column, &outcome.references));
             json!({ "case": case.name, "unit": case.unit.name, "columns": columns.collect::<Vec<_>>() })
         };
         json!({
@@ -202,7 +210,8 @@ mod tests {
             column("ovs", Err("not installed".to_owned())),
         ];
         let case = Case { name: "a case".to_owned(), unit: FRAMES, columns };
-        let goals = ["bare", "ovs"].map(|over| Goal::ratio(&case, "sillon", over, Limit::AtLeast(0.8)));
+        let goals =
+            ["bare", "ovs"].map(|over| Goal::ratio(&case, "sillon", over, Limit::AtLeast(0.8)));
         Outcome {
             suite: "forward",
             title: "how it goes",

@@ -21,7 +21,8 @@ impl Spread {
     }
 }
 
-/// The least sample that at least `share` (0..=1) of all do not exceed: the nearest-rank percentile. None of no samples.
+/// The least sample that at least `share` (0..=1) of all do not exceed: the nearest-rank
+/// percentile. None of no samples.
 pub fn percentile(samples: &[f64], share: f64) -> Option<f64> {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -29,7 +30,8 @@ pub fn percentile(samples: &[f64], share: f64) -> Option<f64> {
     sorted.get(rank.saturating_sub(1)).copied()
 }
 
-/// Jain's index of fairness (R. Jain, D. Chiu, W. Hawe, 1984): 1 where all get the same, 1/n where one gets everything.
+/// Jain's index of fairness (R. Jain, D. Chiu, W. Hawe, 1984): 1 where all get the same, 1/n where
+/// one gets everything.
 pub fn jain(shares: &[f64]) -> Option<f64> {
     let sum: f64 = shares.iter().sum();
     let squares: f64 = shares.iter().map(|share| share * share).sum();

@@ -52,7 +52,10 @@ pub struct Turn<'a> {
 
 impl<'a> Turn<'a> {
     /// One that is there.
-    pub fn new(who: impl Into<String>, run: impl FnMut() -> anyhow::Result<Vec<Sample>> + 'a) -> Self {
+    pub fn new(
+        who: impl Into<String>,
+        run: impl FnMut() -> anyhow::Result<Vec<Sample>> + 'a,
+    ) -> Self {
         Self { who: who.into(), run: Ok(Box::new(run)) }
     }
 }
@@ -63,7 +66,9 @@ pub type Metric = (&'static str, Unit);
 /// A bar for a terminal; nothing elsewhere.
 pub fn progress() -> ProgressBar {
     let bar = ProgressBar::new(0);
-    if let Ok(style) = ProgressStyle::with_template("{elapsed_precise} {bar:30} {pos}/{len} {wide_msg}") {
+    if let Ok(style) =
+        ProgressStyle::with_template("{elapsed_precise} {bar:30} {pos}/{len} {wide_msg}")
+    {
         bar.set_style(style);
     }
     bar
@@ -87,8 +92,9 @@ impl Bench {
         self.progress.set_message(what.to_owned());
     }
 
-    /// Builds and measures as often as there are rigs, and puts together what was measured of the same. Where its memory happens to lie makes
-    /// a rig a tenth faster or slower for as long as it is there, which no number of rounds in it evens out.
+    /// Builds and measures as often as there are rigs, and puts together what was measured of the
+    /// same. Where its memory happens to lie makes a rig a tenth faster or slower for as long
+    /// as it is there, which no number of rounds in it evens out.
     ///
     /// # Errors
     /// A rig can't be made, or a turn fails.
@@ -103,8 +109,8 @@ impl Bench {
         Ok(cases)
     }
 
-    /// Lets everybody have as many turns as there are rounds: A B C, A B C, and so on. One case a metric; its name is the case's and
-    /// the metric's.
+    /// Lets everybody have as many turns as there are rounds: A B C, A B C, and so on. One case a
+    /// metric; its name is the case's and the metric's.
     ///
     /// # Errors
     /// A turn fails.
@@ -128,7 +134,11 @@ impl Bench {
         let case = |(index, (metric, unit)): (usize, &Metric)| Case {
             name: if metric.is_empty() { name.to_owned() } else { format!("{name}, {metric}") },
             unit: *unit,
-            columns: turns.iter().zip(&taken).map(|(turn, taken)| column(turn, taken, index)).collect(),
+            columns: turns
+                .iter()
+                .zip(&taken)
+                .map(|(turn, taken)| column(turn, taken, index))
+                .collect(),
         };
         Ok(metrics.iter().enumerate().map(case).collect())
     }

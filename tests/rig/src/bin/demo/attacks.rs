@@ -1,4 +1,5 @@
-//! What must not work: a server that reaches another operator's, by whatever frame its root can make.
+//! What must not work: a server that reaches another operator's, by whatever frame its root can
+//! make.
 
 use std::{net::IpAddr, thread, time::Duration};
 
@@ -70,7 +71,8 @@ fn count(ear: &Ear, reached: &mut Reached) -> anyhow::Result<()> {
             continue;
         }
         for (from, operator) in OPERATORS.iter().enumerate() {
-            reached.came[from][ear.operator] += usize::from(frame.contains(mark(operator).as_bytes()));
+            reached.came[from][ear.operator] +=
+                usize::from(frame.contains(mark(operator).as_bytes()));
         }
     }
     Ok(())
@@ -82,7 +84,12 @@ fn mark(operator: &Operator) -> String {
 }
 
 /// All frames that server `index` of an operator tries once.
-fn frames(cast: &Cast, vnis: &[u32; 3], (operator, index): (usize, usize), port_mac: [u8; 6]) -> Vec<Frame> {
+fn frames(
+    cast: &Cast,
+    vnis: &[u32; 3],
+    (operator, index): (usize, usize),
+    port_mac: [u8; 6],
+) -> Vec<Frame> {
     let operator = &OPERATORS[operator];
     let seat = operator.seats[index];
     let plain = |to: [u8; 6], to_ip: [u8; 4]| {
@@ -94,13 +101,17 @@ fn frames(cast: &Cast, vnis: &[u32; 3], (operator, index): (usize, usize), port_
     for number in 1..=3 {
         frames.push(plain([2, 0, 0, 0, 0, number], [10, 0, 0, number]).tagged(seat.tags));
     }
-    for (other, vni) in OPERATORS.iter().zip(vnis).filter(|(other, _)| other.name != operator.name) {
+    for (other, vni) in OPERATORS.iter().zip(vnis).filter(|(other, _)| other.name != operator.name)
+    {
         let inner = plain(BROADCAST, [10, 0, 0, 255]);
-        // On the shared cable, the tags are the switch's business: whoever sends with birch's there is birch.
+        // On the shared cable, the tags are the switch's business: whoever sends with birch's there
+        // is birch.
         if seat.port != SHARED {
             frames.extend(with_tags_of(other, seat, &inner));
         }
-        frames.extend(tunnelled(cast, *vni, &inner, port_mac).iter().map(|frame| frame.tagged(seat.tags)));
+        frames.extend(
+            tunnelled(cast, *vni, &inner, port_mac).iter().map(|frame| frame.tagged(seat.tags)),
+        );
     }
     frames
 }
@@ -108,7 +119,9 @@ fn frames(cast: &Cast, vnis: &[u32; 3], (operator, index): (usize, usize), port_
 /// The other's tags, alone and inside of one's own.
 fn with_tags_of(other: &Operator, own: Seat, inner: &Frame) -> Vec<Frame> {
     let tagged = other.seats.iter().filter(|seat| seat.tags != own.tags && !seat.tags.is_empty());
-    tagged.flat_map(|seat| [inner.tagged(seat.tags), inner.tagged(seat.tags).tagged(own.tags)]).collect()
+    tagged
+        .flat_map(|seat| [inner.tagged(seat.tags), inner.tagged(seat.tags).tagged(own.tags)])
+        .collect()
 }
 
 /// VXLAN of the other's VNI, as if a server were an edge, over either family.
@@ -117,7 +130,9 @@ fn tunnelled(cast: &Cast, vni: u32, inner: &Frame, port_mac: [u8; 6]) -> Vec<Fra
     let payload = [&[8, 0, 0, 0, a, b, c, 0], &inner.0[..]].concat();
     let macs = Macs { from: [2, 0, 0, 0, 0, 0x66], to: port_mac };
     let vtep = |edge, family| cast.fabric.vtep(edge, family).parse::<IpAddr>();
-    let ways = [Family::V4, Family::V6].into_iter().flat_map(|family| [(0, 1, family), (1, 0, family)]);
-    let ways = ways.filter_map(|(from, to, family)| Some((vtep(from, family).ok()?, vtep(to, family).ok()?)));
+    let ways =
+        [Family::V4, Family::V6].into_iter().flat_map(|family| [(0, 1, family), (1, 0, family)]);
+    let ways = ways
+        .filter_map(|(from, to, family)| Some((vtep(from, family).ok()?, vtep(to, family).ok()?)));
     ways.map(|ips| Frame::udp(macs, ips, (50_000, 4789), &payload)).collect()
 }

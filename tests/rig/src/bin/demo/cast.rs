@@ -1,8 +1,9 @@
-//! Who plays: three operators with three servers each, on the ports of two edges, as `examples/` says it; and one server that goes from one
-//! operator to another.
+//! Who plays: three operators with three servers each, on the ports of two edges, as `examples/`
+//! says it; and one server that goes from one operator to another.
 //!
-//! Servers 1 and 2 have an access port of their own; the third are behind one shared cable, as behind a switch. All servers number n have the
-//! same MAC and the same addresses, whoever's they are.
+//! Servers 1 and 2 have an access port of their own; the third are behind one shared cable, as
+//! behind a switch. All servers number n have the same MAC and the same addresses, whoever's they
+//! are.
 
 use std::path::Path;
 
@@ -37,7 +38,11 @@ const DOT1Q_TOO: (&str, &[Tag]) = ("dot1q 101", &[Tag::c(101)]);
 const QINQ: (&str, &[Tag]) = ("qinq 200.300", &[Tag::s(200), Tag::c(300)]);
 const QINQ_S: (&str, &[Tag]) = ("qinq 201", &[Tag::s(201)]);
 
-const fn seat(edge: usize, port: &'static str, (encap, tags): (&'static str, &'static [Tag])) -> Seat {
+const fn seat(
+    edge: usize,
+    port: &'static str,
+    (encap, tags): (&'static str, &'static [Tag]),
+) -> Seat {
     Seat { edge, port, encap, tags }
 }
 
@@ -103,8 +108,11 @@ impl Cast {
         for operator in &OPERATORS {
             let sit = |index: usize| {
                 let seat = operator.seats[index];
-                let wire =
-                    if seat.port == SHARED { shared.share()? } else { fabric.plug(seat.edge, seat.port)? };
+                let wire = if seat.port == SHARED {
+                    shared.share()?
+                } else {
+                    fabric.plug(seat.edge, seat.port)?
+                };
                 server(wire, index as u8 + 1, seat.tags)
             };
             servers.push([sit(0)?, sit(1)?, sit(2)?]);

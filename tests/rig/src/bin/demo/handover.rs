@@ -1,5 +1,5 @@
-//! One server goes from alder to birch while everybody talks: in one transaction it leaves the one, and the other gets it only once every node has
-//! forgotten it. At no instant do both reach it.
+//! One server goes from alder to birch while everybody talks: in one transaction it leaves the one,
+//! and the other gets it only once every node has forgotten it. At no instant do both reach it.
 
 use std::{
     net::IpAddr,
@@ -35,7 +35,8 @@ pub struct Seen {
     pub between: Option<(Mark, Mark)>,
 }
 
-/// A frame's place among those of its way, which does not depend on when it was looked at; and that time, since the beginning.
+/// A frame's place among those of its way, which does not depend on when it was looked at; and that
+/// time, since the beginning.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark {
     order: u32,
@@ -46,7 +47,8 @@ pub struct Mark {
 /// What was seen of the handover.
 #[derive(Default)]
 pub struct Handover {
-    /// By operator: what its servers heard of the one that was handed over, and what that heard of them.
+    /// By operator: what its servers heard of the one that was handed over, and what that heard of
+    /// them.
     pub seen: [[Seen; 2]; 3],
     /// How often somebody heard what is another operator's, the server apart.
     pub strangers: usize,
@@ -64,17 +66,19 @@ impl Handover {
         for (index, way) in ["from", "to"].into_iter().enumerate() {
             match (alder[index].between, birch[index].between) {
                 (Some((_, last)), Some((first, _))) if last.order < first.order => {}
-                (Some(_), Some(_)) => {
-                    faults.push(format!("frames {way} server 4 passed to alder and to birch at once"))
-                }
-                _ => faults.push(format!("frames {way} server 4 were not seen both before and after")),
+                (Some(_), Some(_)) => faults
+                    .push(format!("frames {way} server 4 passed to alder and to birch at once")),
+                _ => faults
+                    .push(format!("frames {way} server 4 were not seen both before and after")),
             }
             if cedar[index].frames > 0 {
-                faults.push(format!("{} frames {way} server 4 passed to cedar", cedar[index].frames));
+                faults
+                    .push(format!("{} frames {way} server 4 passed to cedar", cedar[index].frames));
             }
         }
         if self.strangers > 0 {
-            faults.push(format!("{} frames crossed while server 4 was handed over", self.strangers));
+            faults
+                .push(format!("{} frames crossed while server 4 was handed over", self.strangers));
         }
         faults
     }
@@ -100,7 +104,8 @@ pub fn run(cast: &Cast, office: &mut Office) -> anyhow::Result<Handover> {
     let (stop, over, started) = (AtomicBool::new(false), AtomicBool::new(false), Instant::now());
     let mut handover = Handover::default();
     let heard = thread::scope(|scope| {
-        let senders: Vec<_> = voices.iter().map(|voice| scope.spawn(|| talk(voice, &stop))).collect();
+        let senders: Vec<_> =
+            voices.iter().map(|voice| scope.spawn(|| talk(voice, &stop))).collect();
         let ears: Vec<_> = (0..voices.len())
             .map(|at| {
                 let (voice, over) = (&voices[at], &over);
@@ -134,7 +139,8 @@ fn hand_over(office: &mut Office, started: Instant, handover: &mut Handover) -> 
     office.does("birch", &["lease", "accept", "birch/s7"])?;
     // Else the quarantine would last an hour.
     office.does("owner", &["lease", "confirm", "alder/s7"])?;
-    let state = |object: &Value| object.pointer("/status/state").and_then(Value::as_str).map(str::to_owned);
+    let state =
+        |object: &Value| object.pointer("/status/state").and_then(Value::as_str).map(str::to_owned);
     office.until("birch", "leases", |lease| state(lease).as_deref() == Some("active"))?;
     thread::sleep(WATCHED);
     office.does("birch", &["attach", "birch/lan", "edge1/p4", "untagged", "--name", "s7"])?;
@@ -144,7 +150,9 @@ fn hand_over(office: &mut Office, started: Instant, handover: &mut Handover) -> 
     Ok(())
 }
 
-fn join<T>(threads: Vec<thread::ScopedJoinHandle<'_, anyhow::Result<T>>>) -> anyhow::Result<Vec<T>> {
+fn join<T>(
+    threads: Vec<thread::ScopedJoinHandle<'_, anyhow::Result<T>>>,
+) -> anyhow::Result<Vec<T>> {
     let join = |thread: thread::ScopedJoinHandle<'_, anyhow::Result<T>>| {
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     };
@@ -178,7 +186,9 @@ fn talk(voice: &Voice, stop: &AtomicBool) -> anyhow::Result<()> {
             break;
         }
         let text = format!("{}{}{number:08}", intro(voice.operator), SEPARATOR);
-        voice.wire.send(&Frame::udp(macs, ips, (4000, 4001), text.as_bytes()).tagged(voice.tags))?;
+        voice
+            .wire
+            .send(&Frame::udp(macs, ips, (4000, 4001), text.as_bytes()).tagged(voice.tags))?;
         thread::sleep(PACE);
     }
     Ok(())
@@ -201,7 +211,9 @@ fn listen(voice: &Voice, at: usize, started: Instant, over: &AtomicBool) -> anyh
             continue;
         }
         let of = intros.iter().find(|(_, intro)| frame.contains(intro.as_bytes()));
-        let Some((operator, number)) = of.and_then(|(operator, _)| Some((*operator, number(&frame)?))) else {
+        let Some((operator, number)) =
+            of.and_then(|(operator, _)| Some((*operator, number(&frame)?)))
+        else {
             continue;
         };
         // What one hears of several has its order there; what several hear of one, in its numbers.

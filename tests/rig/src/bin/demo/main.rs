@@ -1,4 +1,5 @@
-//! Sillon at work: a controller, two edges, three operators with the same addresses, and who reached whom.
+//! Sillon at work: a controller, two edges, three operators with the same addresses, and who
+//! reached whom.
 
 mod attacks;
 mod cast;
@@ -42,9 +43,12 @@ fn show(options: &Options) -> anyhow::Result<ExitCode> {
     step(
         "making namespaces: two edges, two routers between them, three operators with three servers each, and a controller's",
     );
-    let sillon = options.sillon.canonicalize().with_context(|| options.sillon.display().to_string())?;
+    let sillon =
+        options.sillon.canonicalize().with_context(|| options.sillon.display().to_string())?;
     let mut cast = Cast::new(&sillon)?;
-    step("`sillon pki`: a CA, and a certificate for each; then `sillon controller` on a store of its own");
+    step(
+        "`sillon pki`: a CA, and a certificate for each; then `sillon controller` on a store of its own",
+    );
     let mut office =
         Office::open(&mut cast.fabric, options.examples.canonicalize().context("the examples")?)?;
     step(
@@ -102,7 +106,8 @@ fn build(cast: &mut Cast, office: &mut Office) -> anyhow::Result<()> {
     OPERATORS.iter().try_for_each(|operator| office.programmed(operator.name))
 }
 
-/// What an operator may not: see what is another's, take its server, or cut it off. Gives what was done all the same.
+/// What an operator may not: see what is another's, take its server, or cut it off. Gives what was
+/// done all the same.
 fn refused(office: &mut Office) -> anyhow::Result<Vec<String>> {
     let mut faults = Vec::new();
     for (arguments, code) in [

@@ -1,4 +1,5 @@
-//! Who decides: a controller on an embedded store, its CA, and those who ask it, each with a certificate and a context of its own.
+//! Who decides: a controller on an embedded store, its CA, and those who ask it, each with a
+//! certificate and a context of its own.
 //!
 //! All is done by the commands that people use, and each of them is told.
 
@@ -68,7 +69,8 @@ impl Office {
         command.arg("controller").arg("--config").arg(&file);
         let controller = Daemon::start("the controller", &mut command, &Log::default())?;
         fabric.follow(PORTS.0, dir.path(), &dir.path().join("pki/ca.crt"));
-        let office = Self { netns, said: Vec::new(), binary, examples, dir, _controller: controller };
+        let office =
+            Self { netns, said: Vec::new(), binary, examples, dir, _controller: controller };
         office.contexts()?;
         Ok(office)
     }
@@ -84,7 +86,8 @@ impl Office {
             let (cert, key, ca) =
                 (path(&format!("{stem}.crt")), path(&format!("{stem}.key")), path("pki/ca.crt"));
             self.run(&[
-                "context", "set", who, "--server", &url, "--cert", &cert, "--key", &key, "--ca", &ca,
+                "context", "set", who, "--server", &url, "--cert", &cert, "--key", &key, "--ca",
+                &ca,
             ])?;
         }
         Ok(())
@@ -111,10 +114,12 @@ impl Office {
         let output = self.run(&[arguments, &["--context", who]].concat())?;
         let text = if output.status.success() { output.stdout } else { output.stderr };
         let text = String::from_utf8_lossy(&text);
-        let quoted = |word: &&str| if word.contains(' ') { format!("{word:?}") } else { (*word).to_owned() };
+        let quoted =
+            |word: &&str| if word.contains(' ') { format!("{word:?}") } else { (*word).to_owned() };
         let words: Vec<String> = arguments.iter().map(quoted).collect();
         let examples = format!("{}/", self.examples.display());
-        let last = |text: &str| text.lines().rfind(|line| *line != "done").unwrap_or_default().to_owned();
+        let last =
+            |text: &str| text.lines().rfind(|line| *line != "done").unwrap_or_default().to_owned();
         self.said.push(Said {
             who: who.to_owned(),
             command: format!("sillon {}", words.join(" ")).replace(&examples, "examples/"),
@@ -136,12 +141,19 @@ impl Office {
     /// What `sillon get KIND -o json` gives somebody.
     pub fn get(&self, who: &str, kind: &str) -> anyhow::Result<Vec<Value>> {
         let output = self.run(&["get", kind, "-o", "json", "--context", who])?;
-        serde_json::from_slice(&output.stdout)
-            .with_context(|| format!("sillon get {kind}: {}", String::from_utf8_lossy(&output.stderr)))
+        serde_json::from_slice(&output.stdout).with_context(|| {
+            format!("sillon get {kind}: {}", String::from_utf8_lossy(&output.stderr))
+        })
     }
 
-    /// Waits until it is so of all objects of a kind that somebody sees, of which there is at least one.
-    pub fn until(&self, who: &str, kind: &str, is_so: impl Fn(&Value) -> bool) -> anyhow::Result<()> {
+    /// Waits until it is so of all objects of a kind that somebody sees, of which there is at least
+    /// one.
+    pub fn until(
+        &self,
+        who: &str,
+        kind: &str,
+        is_so: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<()> {
         let end = Instant::now() + PATIENCE;
         loop {
             let objects = self.get(who, kind)?;
@@ -149,7 +161,9 @@ impl Office {
                 return Ok(());
             }
             if Instant::now() > end {
-                bail!("after {PATIENCE:?}, not all {kind} of {who} are as they should be: {objects:?}");
+                bail!(
+                    "after {PATIENCE:?}, not all {kind} of {who} are as they should be: {objects:?}"
+                );
             }
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
@@ -160,16 +174,19 @@ impl Office {
         let mut vnis = [0; 3];
         for (vni, operator) in vnis.iter_mut().zip(&OPERATORS) {
             let segments = self.get(operator.name, "segments")?;
-            let drawn = segments.first().and_then(|segment| segment.pointer("/status/vni")?.as_u64());
-            *vni = u32::try_from(drawn.with_context(|| format!("{} has no segment", operator.name))?)?;
+            let drawn =
+                segments.first().and_then(|segment| segment.pointer("/status/vni")?.as_u64());
+            *vni =
+                u32::try_from(drawn.with_context(|| format!("{} has no segment", operator.name))?)?;
         }
         Ok(vnis)
     }
 
     /// Waits until every node concerned has what is attached.
     pub fn programmed(&self, who: &str) -> anyhow::Result<()> {
-        let is_so =
-            |object: &Value| object.pointer("/status/conditions/Programmed/is") == Some(&Value::Bool(true));
+        let is_so = |object: &Value| {
+            object.pointer("/status/conditions/Programmed/is") == Some(&Value::Bool(true))
+        };
         self.until(who, "attachments", is_so)?;
         self.until(who, "segments", is_so)
     }

@@ -50,7 +50,8 @@ pub fn try_all(cast: &mut Cast) -> anyhow::Result<Vec<Worked>> {
 type Outcome = ([(u32, u32); 2], Option<Transfer>);
 
 fn try_one(servers: &mut [Server; 3], (from, to): (usize, usize)) -> anyhow::Result<Outcome> {
-    let addresses = [IpAddr::from([10, 0, 0, to as u8]), IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, to as u16])];
+    let addresses =
+        [IpAddr::from([10, 0, 0, to as u8]), IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, to as u16])];
     let [from, to] = servers.get_disjoint_mut([from - 1, to - 1])?;
     match (from, to) {
         (Server::Kernel(from), Server::Kernel(to)) => {
@@ -77,7 +78,11 @@ fn kernel_pings(from: &KernelHost, to: IpAddr) -> anyhow::Result<(u32, u32)> {
     Ok((from.ping(&to.to_string(), PINGS, 0.02)?, PINGS))
 }
 
-fn smol_pings(from: &mut SmolHost, to: &mut SmolHost, address: IpAddr) -> anyhow::Result<(u32, u32)> {
+fn smol_pings(
+    from: &mut SmolHost,
+    to: &mut SmolHost,
+    address: IpAddr,
+) -> anyhow::Result<(u32, u32)> {
     let mut answered = 0;
     for _ in 0..PINGS {
         answered += u32::from(smol::ping(from, to, address, PATIENCE)?);
@@ -86,7 +91,10 @@ fn smol_pings(from: &mut SmolHost, to: &mut SmolHost, address: IpAddr) -> anyhow
 }
 
 /// Does something while a smoltcp host answers.
-fn while_answering<T>(host: &mut SmolHost, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+fn while_answering<T>(
+    host: &mut SmolHost,
+    work: impl FnOnce() -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         let answering = scope.spawn(|| {

@@ -28,13 +28,16 @@ fn titled(title: &str, table: &Table) -> String {
 
 /// Who is where.
 pub fn introduction(cast: &Cast, vnis: &[u32; 3]) -> String {
-    let mut seats = table(&["operator", "vni", "server", "addresses", "edge", "port", "encapsulation"]);
+    let mut seats =
+        table(&["operator", "vni", "server", "addresses", "edge", "port", "encapsulation"]);
     let mut row = |operator: &str, vni: Cell, number_of: usize, seat: &Seat| {
         seats.add_row(vec![
             Cell::new(operator),
             vni,
             number(number_of),
-            Cell::new(format!("02:00:00:00:00:{number_of:02x} 10.0.0.{number_of} fd00::{number_of}")),
+            Cell::new(format!(
+                "02:00:00:00:00:{number_of:02x} 10.0.0.{number_of} fd00::{number_of}"
+            )),
             Cell::new(cast.fabric.edges[seat.edge].name()),
             Cell::new(seat.port),
             Cell::new(seat.encap),
@@ -54,20 +57,35 @@ pub fn asked(office: &Office) -> String {
     let mut asked = table(&["who", "asks", "exit", "answer"]);
     for said in &office.said {
         let answer = Cell::new(&said.answer);
-        asked.add_row(vec![Cell::new(&said.who), Cell::new(&said.command), number(said.code), answer]);
+        asked.add_row(vec![
+            Cell::new(&said.who),
+            Cell::new(&said.command),
+            number(said.code),
+            answer,
+        ]);
     }
     titled("What was asked of the controller, each with a certificate of its own", &asked)
 }
 
 /// The server that was handed over.
 pub fn handover(handover: &Handover) -> String {
-    let mut seen =
-        table(&["operator", "heard of server 4", "from", "until", "heard by server 4", "from", "until"]);
+    let mut seen = table(&[
+        "operator",
+        "heard of server 4",
+        "from",
+        "until",
+        "heard by server 4",
+        "from",
+        "until",
+    ]);
     let cells = |seen: &Seen| {
         let time = |when: Option<Duration>| {
-            number(when.map_or_else(|| "-".to_owned(), |when| format!("{:.2} s", when.as_secs_f32())))
+            number(
+                when.map_or_else(|| "-".to_owned(), |when| format!("{:.2} s", when.as_secs_f32())),
+            )
         };
-        let (first, last) = (seen.between.map(|both| both.0.when), seen.between.map(|both| both.1.when));
+        let (first, last) =
+            (seen.between.map(|both| both.0.when), seen.between.map(|both| both.1.when));
         [number(seen.frames), time(first), time(last)]
     };
     for (operator, [heard, said]) in OPERATORS.iter().zip(&handover.seen) {
@@ -89,7 +107,10 @@ pub fn paths(worked: &[Worked]) -> String {
         let [v4, v6] = path.pings.map(|(answered, sent)| format!("{answered}/{sent}"));
         let (bytes, rate) = path.transfer.map_or(("-".to_owned(), "-".to_owned()), |transfer| {
             let what = if transfer.intact { "intact" } else { "damaged" };
-            (format!("{} MB {what}", transfer.bytes / 1_000_000), format!("{:.2}", transfer.gigabits()))
+            (
+                format!("{} MB {what}", transfer.bytes / 1_000_000),
+                format!("{:.2}", transfer.gigabits()),
+            )
         });
         paths.add_row(vec![
             Cell::new(path.operator.name),
@@ -128,7 +149,13 @@ pub fn drops(cast: &Cast) -> anyhow::Result<String> {
         for drop in edge.show("drops")? {
             let text = |key: &str| Cell::new(drop[key].as_str().unwrap_or("-"));
             let frames = number(drop["frames"].as_u64().unwrap_or(0));
-            drops.add_row(vec![Cell::new(edge.name()), text("name"), text("reason"), frames, text("help")]);
+            drops.add_row(vec![
+                Cell::new(edge.name()),
+                text("name"),
+                text("reason"),
+                frames,
+                text("help"),
+            ]);
         }
     }
     Ok(titled("What the edges dropped, and why", &drops))
@@ -150,7 +177,9 @@ pub fn proof(cast: &Cast) -> anyhow::Result<(String, bool)> {
 pub fn faults(worked: &[Worked], reached: &Reached) -> Vec<String> {
     let broken = worked.iter().filter(|path| !path.is_right());
     let mut faults: Vec<String> = broken
-        .map(|path| format!("{} {} to {} does not work", path.operator.name, path.between.0, path.between.1))
+        .map(|path| {
+            format!("{} {} to {} does not work", path.operator.name, path.between.0, path.between.1)
+        })
         .collect();
     for (from, row) in reached.came.iter().enumerate() {
         for (to, frames) in row.iter().enumerate() {

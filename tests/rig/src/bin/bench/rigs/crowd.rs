@@ -1,4 +1,5 @@
-//! Two edges with many more on them than the two hosts that are measured: segments, attachments, addresses and remotes of others.
+//! Two edges with many more on them than the two hosts that are measured: segments, attachments,
+//! addresses and remotes of others.
 
 use anyhow::{Context, ensure};
 use aya::maps::MapData;
@@ -71,24 +72,31 @@ impl Crowd {
     fn file(self, fabric: &Fabric, edge: usize) -> NodeFile {
         let remote = fabric.vtep(1 - edge, Family::V4);
         let file = NodeFile::new(fabric.edges[edge].name(), &[fabric.vtep(edge, Family::V4)]);
-        let file = file.key("max_attachments", self.attachments + 16).key("max_segments", self.segments + 16);
+        let file = file
+            .key("max_attachments", self.attachments + 16)
+            .key("max_segments", self.segments + 16);
         let fdb = self.segments * self.mac_limit() + u32::from(STATIONS) + 1000;
         let file = file.key("max_fdb", fdb).key("max_remotes", self.remotes + 16);
         let file = file.port("up0", "uplink").port("p0", "access").port("p1", "access");
         let file = file.segment("bench-lan", VNI, "lan", &[remote]).key("ageing", 1_000_000);
         let file = file.key("mac_limit", u32::from(STATIONS) + 100);
-        let file = file.attach("bench-lan", "p0", "untagged").key("mac_limit", u32::from(STATIONS) + 100);
+        let file =
+            file.attach("bench-lan", "p0", "untagged").key("mac_limit", u32::from(STATIONS) + 100);
         (0..self.segments).fold(file, |file, segment| {
             let name = format!("crowd{segment}");
             let more = self.remotes_of(segment);
-            let remotes: Vec<&str> = std::iter::once(remote).chain(more.iter().map(String::as_str)).collect();
+            let remotes: Vec<&str> =
+                std::iter::once(remote).chain(more.iter().map(String::as_str)).collect();
             let file = file.segment(&name, VNI + 1 + segment, "lan", &remotes);
             let file = file.key("ageing", 1_000_000).key("mac_limit", self.mac_limit());
-            (segment..self.attachments).step_by(self.segments as usize).fold(file, |file, attachment| {
-                let [s_vid, c_vid] = Self::tags(attachment);
-                let file = file.attach(&name, "p1", &format!("qinq {s_vid}.{c_vid}"));
-                file.key("mac_limit", self.mac_limit())
-            })
+            (segment..self.attachments).step_by(self.segments as usize).fold(
+                file,
+                |file, attachment| {
+                    let [s_vid, c_vid] = Self::tags(attachment);
+                    let file = file.attach(&name, "p1", &format!("qinq {s_vid}.{c_vid}"));
+                    file.key("mac_limit", self.mac_limit())
+                },
+            )
         })
     }
 
@@ -101,7 +109,8 @@ impl Crowd {
                 // Whose turn it is goes round, so that no segment's addresses lie side by side.
                 let [s_vid, c_vid] = Self::tags(number % self.attachments);
                 let macs = Macs { from: [2, 1, edge as u8, a, b, c], to: BROADCAST };
-                let frame = Frame::ethertype(macs, 0x88b5, &[0; 46]).tagged(&[Tag::s(s_vid), Tag::c(c_vid)]);
+                let frame = Frame::ethertype(macs, 0x88b5, &[0; 46])
+                    .tagged(&[Tag::s(s_vid), Tag::c(c_vid)]);
                 run(&frame.0, 1)?;
             }
             Ok(())
@@ -132,7 +141,11 @@ impl Crowd {
             self.introduce(&fabric, edge)?;
             let known = fabric.edges[edge].show("fdb")?.len();
             let wanted = self.macs as usize + usize::from(STATIONS) + 2;
-            ensure!(known == wanted, "{} knows {known} MACs, not {wanted}", fabric.edges[edge].name());
+            ensure!(
+                known == wanted,
+                "{} knows {known} MACs, not {wanted}",
+                fabric.edges[edge].name()
+            );
         }
         let track = Track::new(&bench.object, &wires[0].netns, &wires[1].netns, &[], 0)?;
         Ok(Crowded { track, fabric, _wires: wires.into_iter().chain(crowds).collect() })

@@ -56,7 +56,8 @@ pub enum Carrier {
 /// A carrier by its name.
 pub type Contender = (&'static str, Carrier);
 
-/// The references, and ours as a file has it that says nothing of guards. A contender of another hook is a line here.
+/// The references, and ours as a file has it that says nothing of guards. A contender of another
+/// hook is a line here.
 pub const CONTENDERS: [Contender; 4] = [
     ("bare", Carrier::Bare),
     ("sillon", Carrier::Sillon(|file| file)),
@@ -164,7 +165,9 @@ impl Line {
             Carrier::Sillon(keys) => ours(&mut fabric, way, Ours { keys, ..PLAIN })?.into(),
             Carrier::AtTc => ours(&mut fabric, way, Ours { hook: "tc", ..PLAIN })?.into(),
             Carrier::Other => ours(&mut fabric, way, PLAIN)?.into(),
-            Carrier::Suppressing => ours(&mut fabric, way, Ours { suppresses: true, ..PLAIN })?.into(),
+            Carrier::Suppressing => {
+                ours(&mut fabric, way, Ours { suppresses: true, ..PLAIN })?.into()
+            }
             Carrier::Kernel => bridges(&fabric, way)?.into(),
             Carrier::Ovs => switches(&fabric, way)?,
         };
@@ -178,7 +181,8 @@ impl Line {
         }
         introduce(&wires, [leaving, way.tags()[1]])?;
         let [from, to] = &wires;
-        let track = Track::new(&bench.object, &from.netns, &to.netns, leaving, arriving.len() as u32)?;
+        let track =
+            Track::new(&bench.object, &from.netns, &to.netns, leaving, arriving.len() as u32)?;
         let Between { programs, redirects, daemons, .. } = between;
         Ok(Ok(Self { track, wires, fabric, programs, _redirects: redirects, _daemons: daemons }))
     }
@@ -249,7 +253,8 @@ fn bare_at_tc(fabric: &Fabric, object: &Path, way: Way) -> anyhow::Result<Betwee
             let mut ebpf = EbpfLoader::new().load(&bytes)?;
             let settings = ebpf.map_mut("SETTINGS").context("no SETTINGS")?;
             Array::try_from(settings)?.set(DEVICE, if_nametoindex(*to)?, 0)?;
-            let program = ebpf.program_mut("forward_skb").context("the object is not the benchmark's")?;
+            let program =
+                ebpf.program_mut("forward_skb").context("the object is not the benchmark's")?;
             let program: &mut SchedClassifier = program.try_into()?;
             program.load()?;
             program.attach(from, TcAttachType::Ingress)?;
@@ -284,11 +289,12 @@ fn ours(fabric: &mut Fabric, way: Way, ours: Ours) -> anyhow::Result<Vec<Wire>> 
 
 /// An edge's file.
 fn file(fabric: &Fabric, way: Way, edge: usize, Ours { keys, suppresses, hook }: Ours) -> NodeFile {
-    let remote: &[&str] = if let Way::Vxlan(family) = way { &[fabric.vtep(1 - edge, family)] } else { &[] };
+    let remote: &[&str] =
+        if let Way::Vxlan(family) = way { &[fabric.vtep(1 - edge, family)] } else { &[] };
     let ports = way.ports().into_iter().zip(way.encaps()).filter(|((at, _), _)| *at == edge);
-    let file = ports
-        .clone()
-        .fold(fabric.file_at(edge, hook), |file, ((_, port), _)| file.port_at(port, "access", hook));
+    let file = ports.clone().fold(fabric.file_at(edge, hook), |file, ((_, port), _)| {
+        file.port_at(port, "access", hook)
+    });
     let file = file.profile("wide").key("cir", "\"400 Gbit/s\"");
     // The sink says nothing more once it is known.
     let file = file.segment("bench-lan", VNI, "lan", remote).key("ageing", 1_000_000);
@@ -343,7 +349,8 @@ pub fn introduce(wires: &[Wire; 2], tags: [&[Tag]; 2]) -> anyhow::Result<()> {
         let macs = Macs { from: [2, 0, 0, 0, 0, number], to: BROADCAST };
         let word = format!("here is {number}, for all to know");
         let hello = Frame::ethertype(macs, 0x88b5, word.as_bytes()).tagged(tags);
-        // A bridge may not forward in its first moment, and Open vSwitch asks first who has the tunnel's address.
+        // A bridge may not forward in its first moment, and Open vSwitch asks first who has the
+        // tunnel's address.
         let mut came = None;
         for _ in 0..50 {
             from.send(&hello)?;
@@ -369,7 +376,8 @@ pub fn lines(
 ) -> anyhow::Result<Vec<(&'static str, Built)>> {
     bench.say(&format!("building: {}", way.name()));
     let build = |(name, carrier): &Contender| {
-        let built = Line::new(bench, way, *carrier).with_context(|| format!("{name}, {}", way.name()))?;
+        let built =
+            Line::new(bench, way, *carrier).with_context(|| format!("{name}, {}", way.name()))?;
         Ok((*name, built))
     };
     contenders.iter().map(build).collect()

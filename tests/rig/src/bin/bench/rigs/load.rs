@@ -25,7 +25,8 @@ use sillon_rig::{Frame, Netns, Tag, frame::BROADCAST, wire::INTERFACE};
 
 use crate::outcome::Sample;
 
-/// Frames that the generator hands to the device at once; the kernel's default, and a NAPI poll's budget.
+/// Frames that the generator hands to the device at once; the kernel's default, and a NAPI poll's
+/// budget.
 const BATCH: u32 = 64;
 /// What is still on its way when the generator is done comes within this.
 const STILL: Duration = Duration::from_millis(20);
@@ -35,7 +36,8 @@ const WARM_UP: u32 = 50_000;
 const AT_ONCE: u32 = 400_000;
 /// Words that the generator writes anew to each tagged frame.
 const HEAD_WORDS: usize = 3;
-/// The sink's words of what came: frames of ours, others, when the first came and when the last did whose number is a multiple of [`STAMPED`].
+/// The sink's words of what came: frames of ours, others, when the first came and when the last did
+/// whose number is a multiple of [`STAMPED`].
 const CAME_WORDS: usize = 4;
 /// The sink takes the time of one frame of so many.
 const STAMPED: u64 = 64;
@@ -56,7 +58,12 @@ impl Attached {
     ///
     /// # Errors
     /// The kernel refuses, or there is no such interface.
-    pub fn new(object: &Path, netns: &Netns, interface: &str, program: &'static str) -> anyhow::Result<Self> {
+    pub fn new(
+        object: &Path,
+        netns: &Netns,
+        interface: &str,
+        program: &'static str,
+    ) -> anyhow::Result<Self> {
         let bytes = fs::read(object).with_context(|| object.display().to_string())?;
         netns.enter(|| {
             let ifindex = if_nametoindex(interface).with_context(|| interface.to_owned())?;
@@ -76,7 +83,8 @@ impl Attached {
     }
 
     fn program(&mut self) -> anyhow::Result<&mut Xdp> {
-        let program = self.ebpf.program_mut(self.program).context("the object is not the benchmark's")?;
+        let program =
+            self.ebpf.program_mut(self.program).context("the object is not the benchmark's")?;
         Ok(program.try_into()?)
     }
 
@@ -133,8 +141,8 @@ pub struct Round {
     pub offered: u64,
     /// Frames that came, as they were sent.
     pub delivered: u64,
-    /// From the first that came to the last: what the kernel does before and after (it waits for RCU each time that a program is run so)
-    /// is none of their business.
+    /// From the first that came to the last: what the kernel does before and after (it waits for
+    /// RCU each time that a program is run so) is none of their business.
     pub took: Duration,
 }
 
@@ -161,11 +169,18 @@ pub struct Track {
 }
 
 impl Track {
-    /// Between the `eth0` of two namespaces. Frames leave with `tags`, and arrive with `arriving` tags.
+    /// Between the `eth0` of two namespaces. Frames leave with `tags`, and arrive with `arriving`
+    /// tags.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn new(object: &Path, from: &Netns, to: &Netns, tags: &[Tag], arriving: u32) -> anyhow::Result<Self> {
+    pub fn new(
+        object: &Path,
+        from: &Netns,
+        to: &Netns,
+        tags: &[Tag],
+        arriving: u32,
+    ) -> anyhow::Result<Self> {
         let ifindex = from.enter(|| Ok(if_nametoindex(INTERFACE)?))?;
         let generator = Attached::load(object, ifindex, "generate")?;
         let sink = Attached::new(object, to, INTERFACE, "sink")?;
@@ -188,7 +203,8 @@ impl Track {
         Ok(frame)
     }
 
-    /// Sends so many frames in a second, evenly, until told to stop, and keeps CPU 0 busy meanwhile; returns how many.
+    /// Sends so many frames in a second, evenly, until told to stop, and keeps CPU 0 busy
+    /// meanwhile; returns how many.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -225,7 +241,8 @@ impl Track {
         let (from, generator) = (&self.from, &mut self.generator);
         from.enter(|| generator.send(&frame, frames))?;
         let came = self.wait()?;
-        let took = came.took().with_context(|| format!("of {frames} frames, {} came", came.frames))?;
+        let took =
+            came.took().with_context(|| format!("of {frames} frames, {} came", came.frames))?;
         Ok(Round { offered: frames.into(), delivered: came.frames, took })
     }
 
@@ -317,7 +334,8 @@ impl Came {
         }
     }
 
-    /// How long it took all of them to come, the few behind the last time that was taken at the same rate; of too few it is not known.
+    /// How long it took all of them to come, the few behind the last time that was taken at the
+    /// same rate; of too few it is not known.
     fn took(&self) -> Option<Duration> {
         let timed = self.timed.checked_sub(1).filter(|timed| *timed > 0)?;
         let span = Duration::from_nanos(self.last.checked_sub(self.first)?);
@@ -326,11 +344,14 @@ impl Came {
 }
 
 impl Attached {
-    /// Runs the program on copies of a frame, as if they had come in at its interface, and does what it says.
+    /// Runs the program on copies of a frame, as if they had come in at its interface, and does
+    /// what it says.
     fn send(&mut self, frame: &[u8], count: u32) -> anyhow::Result<()> {
-        // Where the frames are made they are forwarded, too: one CPU for all, as one receive queue has.
+        // Where the frames are made they are forwarded, too: one CPU for all, as one receive queue
+        // has.
         stay_on(0)?;
-        // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+        // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index,
+        // egress_ifindex.
         let context = [0, u32::try_from(frame.len())?, 0, self.ifindex, 0, 0];
         let context: Vec<u8> = context.iter().flat_map(|word: &u32| word.to_ne_bytes()).collect();
         let options = TestRunOptions {

@@ -1,4 +1,5 @@
-//! Open vSwitch with its userspace datapath, in an edge's namespace, with a database and a control socket of its own.
+//! Open vSwitch with its userspace datapath, in an edge's namespace, with a database and a control
+//! socket of its own.
 
 use std::{
     path::PathBuf,
@@ -11,13 +12,15 @@ use anyhow::{Context, bail};
 use sillon_rig::{Netns, wire::ready_for_xdp};
 
 const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
-const PROGRAMS: [&str; 3] = ["/usr/sbin/ovsdb-server", "/usr/sbin/ovs-vswitchd", "/usr/bin/ovs-vsctl"];
+const PROGRAMS: [&str; 3] =
+    ["/usr/sbin/ovsdb-server", "/usr/sbin/ovs-vswitchd", "/usr/bin/ovs-vsctl"];
 /// How long a daemon may take to listen.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why there is none on this machine.
 pub fn absent() -> Option<String> {
-    let missing = PROGRAMS.into_iter().chain([SCHEMA]).find(|file| !PathBuf::from(file).exists())?;
+    let missing =
+        PROGRAMS.into_iter().chain([SCHEMA]).find(|file| !PathBuf::from(file).exists())?;
     Some(format!("no {missing}; `cargo xtask setup --bench` installs it"))
 }
 
@@ -78,7 +81,12 @@ impl Ovs {
     }
 
     /// Starts a daemon in the foreground, as a child of ours, and waits until it listens.
-    fn daemon(&mut self, program: &str, arguments: &[&str], listens_at: &str) -> anyhow::Result<()> {
+    fn daemon(
+        &mut self,
+        program: &str,
+        arguments: &[&str],
+        listens_at: &str,
+    ) -> anyhow::Result<()> {
         let mut command = self.command(program);
         command.args(["-vconsole:off", "-vsyslog:off", "-vfile:off"]).args(arguments);
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
@@ -94,9 +102,14 @@ impl Ovs {
     }
 
     fn say(&self, program: &str, arguments: &[&str]) -> anyhow::Result<()> {
-        let output = self.command(program).args(arguments).output().with_context(|| program.to_owned())?;
+        let output =
+            self.command(program).args(arguments).output().with_context(|| program.to_owned())?;
         if !output.status.success() {
-            bail!("{program} {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+            bail!(
+                "{program} {}: {}",
+                arguments.join(" "),
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
         }
         Ok(())
     }
@@ -130,7 +143,8 @@ impl Ovs {
     pub fn translating(&mut self) -> anyhow::Result<()> {
         self.set(&["set", "Open_vSwitch", ".", "other_config:vlan-limit=2"])?;
         self.bridge("br0", &["p0", "p1"])?;
-        // A VID is set with the bit that says that there is a tag (0x1000). OpenFlow 1.3 can push a tag; only 1.0 can set the inner one's.
+        // A VID is set with the bit that says that there is a tag (0x1000). OpenFlow 1.3 can push a
+        // tag; only 1.0 can set the inner one's.
         let flows = [
             (
                 "-OOpenFlow13",
@@ -140,13 +154,13 @@ impl Ovs {
         ];
         let bridge = format!("unix:{}", self.file("br0.mgmt"));
         self.say("ovs-ofctl", &["del-flows", &bridge])?;
-        flows
-            .iter()
-            .try_for_each(|(version, flow)| self.say("ovs-ofctl", &[version, "add-flow", &bridge, flow]))
+        flows.iter().try_for_each(|(version, flow)| {
+            self.say("ovs-ofctl", &[version, "add-flow", &bridge, flow])
+        })
     }
 
-    /// Switches between a port and a VXLAN tunnel. The uplink is a bridge of its own, which has the node's addresses: so it is documented
-    /// for the userspace datapath.
+    /// Switches between a port and a VXLAN tunnel. The uplink is a bridge of its own, which has the
+    /// node's addresses: so it is documented for the userspace datapath.
     ///
     /// # Errors
     /// It refuses.
@@ -158,7 +172,8 @@ impl Ovs {
             "addr del {near}/{length} dev up0\nlink set br-up mtu 1700 up\naddr add {near}/{length} dev br-up"
         ))?;
         self.bridge("br0", &["p0"])?;
-        let [local, remote] = [format!("options:local_ip={near}"), format!("options:remote_ip={far}")];
+        let [local, remote] =
+            [format!("options:local_ip={near}"), format!("options:remote_ip={far}")];
         let key = format!("options:key={vni}");
         self.set(&[
             "add-port",

@@ -1,4 +1,5 @@
-//! Round trips between two hosts' kernels: a client that waits for each answer, and a server that gives it.
+//! Round trips between two hosts' kernels: a client that waits for each answer, and a server that
+//! gives it.
 
 use std::{
     io::ErrorKind,
@@ -28,8 +29,9 @@ pub struct Trips {
     pub lost: u64,
 }
 
-/// Sends requests from 10.0.0.1 in one namespace to 10.0.0.2 in the other for so long, one at a time. Both hosts
-/// are on another CPU than the load: what they share with it are the edges and their queues.
+/// Sends requests from 10.0.0.1 in one namespace to 10.0.0.2 in the other for so long, one at a
+/// time. Both hosts are on another CPU than the load: what they share with it are the edges and
+/// their queues.
 ///
 /// # Errors
 /// The hosts have no such addresses.

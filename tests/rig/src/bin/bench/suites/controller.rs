@@ -1,5 +1,5 @@
-//! What a controller does with many agents and attachments. `sillon-crowd` (`tests/crowd`) plays the agents, over the real protocol and TLS; here is what is
-//! measured, and what is to be reached.
+//! What a controller does with many agents and attachments. `sillon-crowd` (`tests/crowd`) plays
+//! the agents, over the real protocol and TLS; here is what is measured, and what is to be reached.
 
 use std::process::Command;
 
@@ -7,7 +7,9 @@ use anyhow::Context;
 use serde_json::Value;
 
 use crate::{
-    outcome::{Case, Column, Goal, Limit, MEBIBYTES, MILLISECONDS, Outcome, SECONDS, Sample, TIMES, Unit},
+    outcome::{
+        Case, Column, Goal, Limit, MEBIBYTES, MILLISECONDS, Outcome, SECONDS, Sample, TIMES, Unit,
+    },
     stats::Spread,
     turns::Bench,
 };
@@ -18,7 +20,8 @@ const REACHES: [(&str, f64); 2] = [("99 of 100", 0.1), ("the worst", 1.0)];
 const IN_SYNC: f64 = 10.0;
 /// The controller's memory, bytes.
 const MEMORY: f64 = (1_u64 << 30) as f64;
-/// What 99 of 100 small changes of one operator take beside another's flood, over what they take alone.
+/// What 99 of 100 small changes of one operator take beside another's flood, over what they take
+/// alone.
 const FAIR: f64 = 2.0;
 /// Durable transactions in a second.
 const RATE: f64 = 2000.0;
@@ -36,8 +39,15 @@ struct Size {
     restarts: u32,
 }
 
-const TINY: Size =
-    Size { nodes: 20, attachments: &[100], visits: 10, rate: 20, rounds: 1, milliseconds: 50, restarts: 1 };
+const TINY: Size = Size {
+    nodes: 20,
+    attachments: &[100],
+    visits: 10,
+    rate: 20,
+    rounds: 1,
+    milliseconds: 50,
+    restarts: 1,
+};
 const QUICK: Size = Size {
     nodes: 100,
     attachments: &[1_000, 10_000],
@@ -64,7 +74,9 @@ const FULL: Size = Size {
 pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
     let size = bench.pick(&TINY, &QUICK, &FULL);
     let (mut cases, mut goals) = (Vec::new(), Vec::new());
-    for (name, more) in [("transactions, only the rules", &["--pure"][..]), ("transactions, durable", &[])] {
+    for (name, more) in
+        [("transactions, only the rules", &["--pure"][..]), ("transactions, durable", &[])]
+    {
         bench.say(name);
         let case = transactions(bench, size, name, more)?;
         goals.push(flat(&case));
@@ -137,8 +149,13 @@ fn transactions(bench: &Bench, size: &Size, name: &str, more: &[&str]) -> anyhow
     arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
     let told = crowd(bench, &arguments)?;
     let all = told.as_array().context("no sizes")?;
-    let columns = all.iter().map(|one| Ok(column(&one["attachments"].to_string(), floats(&one["rates"])?)));
-    Ok(Case { name: name.to_owned(), unit: TIMES, columns: columns.collect::<anyhow::Result<_>>()? })
+    let columns =
+        all.iter().map(|one| Ok(column(&one["attachments"].to_string(), floats(&one["rates"])?)));
+    Ok(Case {
+        name: name.to_owned(),
+        unit: TIMES,
+        columns: columns.collect::<anyhow::Result<_>>()?,
+    })
 }
 
 const ALONE: &str = "99 of 100, alone";
@@ -154,7 +171,8 @@ fn fair(bench: &Bench, size: &Size) -> anyhow::Result<Case> {
             format!("--changes={}", size.visits.clamp(20, 500)),
         ],
     )?;
-    let columns = vec![column(ALONE, floats(&told["alone"])?), column(BESIDE, floats(&told["beside"])?)];
+    let columns =
+        vec![column(ALONE, floats(&told["alone"])?), column(BESIDE, floats(&told["beside"])?)];
     Ok(Case { name: "a small change of one operator".to_owned(), unit: MILLISECONDS, columns })
 }
 
@@ -168,7 +186,11 @@ fn beside(case: &Case) -> Goal {
 
 /// How soon changes are there, how soon all are in sync, and what that takes.
 fn followed(told: &Value) -> anyhow::Result<(Case, Case, Case)> {
-    let case = |name: &str, unit: Unit, columns: Vec<Column>| Case { name: name.to_owned(), unit, columns };
+    let case = |name: &str, unit: Unit, columns: Vec<Column>| Case {
+        name: name.to_owned(),
+        unit,
+        columns,
+    };
     let mut changes = floats(&told["changes"])?;
     changes.sort_by(f64::total_cmp);
     let rank = |share: f64| changes[((changes.len() - 1) as f64 * share).ceil() as usize];
@@ -189,7 +211,8 @@ fn followed(told: &Value) -> anyhow::Result<(Case, Case, Case)> {
 }
 
 fn floats(value: &Value) -> anyhow::Result<Vec<f64>> {
-    let all: Vec<f64> = value.as_array().context("no list")?.iter().filter_map(Value::as_f64).collect();
+    let all: Vec<f64> =
+        value.as_array().context("no list")?.iter().filter_map(Value::as_f64).collect();
     anyhow::ensure!(!all.is_empty(), "nothing was measured");
     Ok(all)
 }
@@ -200,7 +223,8 @@ fn column(who: &str, values: Vec<f64>) -> Column {
 
 /// The fastest size over the slowest, round by round.
 fn flat(case: &Case) -> Goal {
-    let all: Vec<&[Sample]> = case.columns.iter().filter_map(|column| case.samples(&column.who)).collect();
+    let all: Vec<&[Sample]> =
+        case.columns.iter().filter_map(|column| case.samples(&column.who)).collect();
     let rounds = all.iter().map(|samples| samples.len()).min().unwrap_or(0);
     let ratios = (0..rounds).map(|round| {
         let of_round = all.iter().map(|samples| samples[round].value);

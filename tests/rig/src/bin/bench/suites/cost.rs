@@ -1,4 +1,5 @@
-//! Nanoseconds a frame of each program, where it runs: what the kernel counts of programs while frames pass through a rig.
+//! Nanoseconds a frame of each program, where it runs: what the kernel counts of programs while
+//! frames pass through a rig.
 
 use std::{
     fs,
@@ -56,7 +57,11 @@ const VARIANTS: [Variant; 9] = [
     Variant { name: "VXLAN v4, unguarded", way: V4, carrier: UNGUARDED.1 },
     Variant { name: "VXLAN v4, suppressing", way: V4, carrier: SUPPRESSING.1 },
     Variant { name: "VXLAN v4, policed both ways", way: V4, carrier: Carrier::Sillon(policed) },
-    Variant { name: "VXLAN v4, prefixes and ethertypes", way: V4, carrier: Carrier::Sillon(listed) },
+    Variant {
+        name: "VXLAN v4, prefixes and ethertypes",
+        way: V4,
+        carrier: Carrier::Sillon(listed),
+    },
     Variant { name: "VXLAN v6", way: Way::Vxlan(Family::V6), carrier: Carrier::Sillon(plain) },
 ];
 
@@ -67,7 +72,9 @@ const VARIANTS: [Variant; 9] = [
 pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
     bench.say("building: a rig for each variant");
     let mut lines = Vec::new();
-    for variant in VARIANTS.iter().filter(|it| bench.extent != Extent::Smoke || SMOKE.contains(&it.name)) {
+    for variant in
+        VARIANTS.iter().filter(|it| bench.extent != Extent::Smoke || SMOKE.contains(&it.name))
+    {
         let built = Line::new(bench, variant.way, variant.carrier).with_context(|| variant.name)?;
         if let Ok(mut line) = built {
             let frames = line.track.frames(LOAD, bench.milliseconds)?;
@@ -88,7 +95,8 @@ pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
     }
     drop(counting);
     let sizes = lines.iter().find(|(variant, ..)| variant.name == "VXLAN v4");
-    let size = sizes.map(|(_, line, _)| size(&line.fabric.edges[0])).transpose()?.unwrap_or_default();
+    let size =
+        sizes.map(|(_, line, _)| size(&line.fabric.edges[0])).transpose()?.unwrap_or_default();
     Ok(Outcome {
         suite: "cost",
         title: "Nanoseconds a frame in the XDP program, as the kernel counts them (BPF_ENABLE_STATS: run_time_ns over run_cnt)",
@@ -130,8 +138,10 @@ fn program(line: &mut Line, edge: usize) -> anyhow::Result<u32> {
 }
 
 fn counted(program: u32) -> anyhow::Result<Counted> {
-    let info =
-        loaded_programs().flatten().find(|info| info.id() == program).context("the program is gone")?;
+    let info = loaded_programs()
+        .flatten()
+        .find(|info| info.id() == program)
+        .context("the program is gone")?;
     let descriptor = info.fd()?;
     let path = format!("/proc/thread-self/fdinfo/{}", descriptor.as_fd().as_raw_fd());
     parse(&fs::read_to_string(path)?).context("this kernel does not count programs' runs")
@@ -148,8 +158,10 @@ fn parse(text: &str) -> Option<Counted> {
 
 fn size(node: &Node) -> anyhow::Result<String> {
     let program = node.program_id("p0")?;
-    let info =
-        loaded_programs().flatten().find(|info| info.id() == program).context("the program is gone")?;
+    let info = loaded_programs()
+        .flatten()
+        .find(|info| info.id() == program)
+        .context("the program is gone")?;
     Ok(format!(
         "sillon_xdp has {} bytes of instructions (8 each) and {} bytes of machine code.",
         info.size_translated().unwrap_or(0),
@@ -163,7 +175,8 @@ mod tests {
 
     #[test]
     fn runs_and_their_time_are_read_from_fdinfo() {
-        let text = "pos:\t0\nprog_type:\t6\nrun_time_ns:\t12345\nrun_cnt:\t67\nrecursion_misses:\t0\n";
+        let text =
+            "pos:\t0\nprog_type:\t6\nrun_time_ns:\t12345\nrun_cnt:\t67\nrecursion_misses:\t0\n";
         assert_eq!(parse(text), Some(Counted { runs: 67, nanoseconds: 12345 }));
         assert_eq!(parse("pos:\t0\n"), None);
     }

@@ -24,15 +24,19 @@ use crate::{
 const OPERATORS: usize = 8;
 /// Frames a second that each victim sends: together well below what one CPU forwards.
 const RATE: f64 = 5_000.0;
-/// What each may send where there are profiles: twice what a victim does, in bits of 64-byte frames.
+/// What each may send where there are profiles: twice what a victim does, in bits of 64-byte
+/// frames.
 const PROFILE: &str = "\"5120 kbit/s\"";
 const LOAD: Load = Load { bytes: 64, flows: 16, to: To::Sink };
 /// A frame a nanosecond is due: as fast as it goes.
 const FLOOD: f64 = 1e9;
 /// So many turns' time is a round.
 const LONGER: u32 = 4;
-const METRICS: [Metric; 3] =
-    [("victims' frames", FRAMES), ("a victim's p99", MICROSECONDS), ("Jain's index of the victims", SHARE)];
+const METRICS: [Metric; 3] = [
+    ("victims' frames", FRAMES),
+    ("a victim's p99", MICROSECONDS),
+    ("Jain's index of the victims", SHARE),
+];
 const ALONE: [&str; 2] = ["unflooded, no profiles", "unflooded, profiles"];
 const FLOODED: [&str; 2] = ["flooded, no profiles", "flooded, profiles"];
 
@@ -77,11 +81,13 @@ pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
 /// The delivered share of what was offered while one floods, over the same while none does.
 fn goal(case: &Case, which: usize) -> Goal {
     let share = |who| {
-        let share = |sample: &Sample| (1.0 - sample.lost as f64 / sample.offered.max(1) as f64).into();
+        let share =
+            |sample: &Sample| (1.0 - sample.lost as f64 / sample.offered.max(1) as f64).into();
         case.samples(who).map(|samples| samples.iter().map(share).collect::<Vec<Sample>>())
     };
-    let measured: Option<Spread> =
-        share(FLOODED[which]).zip(share(ALONE[which])).and_then(|(these, those)| ratio(&these, &those));
+    let measured: Option<Spread> = share(FLOODED[which])
+        .zip(share(ALONE[which]))
+        .and_then(|(these, those)| ratio(&these, &those));
     Goal {
         what: format!("victims' delivered share: {} over {}", FLOODED[which], ALONE[which]),
         limit: Limit::AtLeast(0.98),
@@ -124,7 +130,9 @@ impl Street {
     }
 
     fn round(&mut self, floods: bool, how_long: Duration) -> anyhow::Result<Vec<Sample>> {
-        let Some((flooder, victims)) = self.tracks.split_first_mut() else { bail!("nobody lives here") };
+        let Some((flooder, victims)) = self.tracks.split_first_mut() else {
+            bail!("nobody lives here")
+        };
         for track in &mut *victims {
             track.expect(LOAD)?;
         }
@@ -150,7 +158,8 @@ impl Street {
     }
 }
 
-/// Sends frames from each of these hosts in turn, from CPU 1, at the victims' rate; returns how many from each.
+/// Sends frames from each of these hosts in turn, from CPU 1, at the victims' rate; returns how
+/// many from each.
 fn send(wires: &[[Wire; 2]], stop: &AtomicBool) -> anyhow::Result<u64> {
     stay_on(1)?;
     let frame = Frame(frame(LOAD)?);
@@ -168,7 +177,12 @@ fn send(wires: &[[Wire; 2]], stop: &AtomicBool) -> anyhow::Result<u64> {
     Ok(sent)
 }
 
-fn samples(sent: &[u64], came: &[u64], trips: &Trips, how_long: Duration) -> anyhow::Result<Vec<Sample>> {
+fn samples(
+    sent: &[u64],
+    came: &[u64],
+    trips: &Trips,
+    how_long: Duration,
+) -> anyhow::Result<Vec<Sample>> {
     let [offered, delivered]: [u64; 2] = [sent.iter().sum(), came.iter().sum()];
     let shares: Vec<f64> =
         came.iter().zip(sent).map(|(came, sent)| *came as f64 / (*sent).max(1) as f64).collect();

@@ -11,7 +11,8 @@ use crate::{
     turns::{Bench, Extent, Turn},
 };
 
-const WAYS: [Way; 4] = [Way::Local, Way::Translated, Way::Vxlan(Family::V4), Way::Vxlan(Family::V6)];
+const WAYS: [Way; 4] =
+    [Way::Local, Way::Translated, Way::Vxlan(Family::V4), Way::Vxlan(Family::V6)];
 const SIZES: [usize; 3] = [64, 512, 1400];
 const FLOWS: [u32; 2] = [1, 1024];
 
@@ -27,7 +28,8 @@ pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
     if bench.against.is_some() {
         contenders.insert(2, OTHER);
     }
-    let references = contenders.iter().map(|(name, _)| *name).filter(|name| *name != "sillon").collect();
+    let references =
+        contenders.iter().map(|(name, _)| *name).filter(|name| *name != "sillon").collect();
     let (mut cases, mut goals) = (Vec::new(), Vec::new());
     for way in bench.pick(&WAYS[2..3], &WAYS, &WAYS).iter().copied() {
         let loads = loads(bench);
@@ -35,7 +37,9 @@ pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
             let mut lines = lines(bench, way, &contenders)?;
             loads.iter().map(|load| measure(bench, way, *load, &mut lines)).collect()
         })?;
-        goals.extend(measured.iter().zip(&loads).flat_map(|(case, load)| goals_of(case, way, *load)));
+        goals.extend(
+            measured.iter().zip(&loads).flat_map(|(case, load)| goals_of(case, way, *load)),
+        );
         cases.extend(measured);
     }
     Ok(Outcome {
@@ -57,7 +61,12 @@ fn loads(bench: &Bench) -> Vec<Load> {
     sizes.iter().flat_map(|bytes| flows.iter().map(move |flows| load(*bytes, *flows))).collect()
 }
 
-fn measure(bench: &Bench, way: Way, load: Load, lines: &mut [(&'static str, Built)]) -> anyhow::Result<Case> {
+fn measure(
+    bench: &Bench,
+    way: Way,
+    load: Load,
+    lines: &mut [(&'static str, Built)],
+) -> anyhow::Result<Case> {
     let flows = if load.flows == 1 { "flow" } else { "flows" };
     let name = format!("{}, {} bytes, {} {flows}", way.name(), load.bytes, load.flows);
     let mut turns = Vec::new();
@@ -79,7 +88,8 @@ fn measure(bench: &Bench, way: Way, load: Load, lines: &mut [(&'static str, Buil
     Ok(cases.remove(0))
 }
 
-/// Of large frames issue 2's over bare and kernel, of small ones those of issue 5, which ask for more; issue 3's over what is without guards.
+/// Of large frames issue 2's over bare and kernel, of small ones those of issue 5, which ask for
+/// more; issue 3's over what is without guards.
 fn goals_of(case: &Case, way: Way, load: Load) -> Vec<Goal> {
     let mut goals = Vec::new();
     let is_small = load.bytes == 64;

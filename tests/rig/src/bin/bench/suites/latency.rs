@@ -23,7 +23,8 @@ use crate::{
 const LOAD: Load = Load { bytes: 64, flows: 64, to: To::Sink };
 /// So many turns' time is a round: the highest percentile needs some thousand round trips.
 const LONGER: u32 = 4;
-const METRICS: [Metric; 3] = [("p50", MICROSECONDS), ("p99", MICROSECONDS), ("p99.9", MICROSECONDS)];
+const METRICS: [Metric; 3] =
+    [("p50", MICROSECONDS), ("p99", MICROSECONDS), ("p99.9", MICROSECONDS)];
 const SHARES: [f64; 3] = [0.5, 0.99, 0.999];
 
 /// Measures.
@@ -45,12 +46,18 @@ pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
         halves.push(half);
     }
     let mut cases = measure(bench, "idle", &mut lines, &|line, _| idle(line, how_long), &halves)?;
-    let loaded =
-        measure(bench, "half load", &mut lines, &|line, rate| loaded(line, rate, how_long), &halves)?;
+    let loaded = measure(
+        bench,
+        "half load",
+        &mut lines,
+        &|line, rate| loaded(line, rate, how_long),
+        &halves,
+    )?;
     let goals = [Goal::ratio(&loaded[1], "sillon", "bare", Limit::AtMost(1.25))].into();
     cases.extend(loaded);
     let said = lines.iter().zip(&halves).filter(|((_, line), _)| line.is_ok());
-    let said: Vec<String> = said.map(|((who, _), half)| format!("{who} {:.3} M/s", half / 1e6)).collect();
+    let said: Vec<String> =
+        said.map(|((who, _), half)| format!("{who} {:.3} M/s", half / 1e6)).collect();
     Ok(Outcome {
         suite: "latency",
         title: "UDP round trips of 64-byte frames between kernel hosts, through two edges with VXLAN over IPv4",

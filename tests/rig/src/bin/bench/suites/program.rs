@@ -1,4 +1,5 @@
-//! How fast a node is told: things installed in a second, and how long a large node takes to reload and to be taken over.
+//! How fast a node is told: things installed in a second, and how long a large node takes to reload
+//! and to be taken over.
 
 use std::{
     cell::RefCell,
@@ -24,7 +25,8 @@ use crate::{
 };
 
 const LOAD: Load = Load { bytes: 64, flows: 16, to: To::Sink };
-/// Frames a second that pass meanwhile; a tenth of what one CPU forwards, so that what is lost is lost to the change.
+/// Frames a second that pass meanwhile; a tenth of what one CPU forwards, so that what is lost is
+/// lost to the change.
 const RATE: f64 = 100_000.0;
 /// Attachments of a segment, and addresses and remotes of an attachment or segment.
 const IN_A_SEGMENT: u32 = 100;
@@ -139,8 +141,9 @@ fn file(fabric: &Fabric, things: Things, room: u32) -> NodeFile {
         }),
         Things::Remotes(count) => (0..count / IN_A_SEGMENT).fold(file, |file, number| {
             let numbers = number * IN_A_SEGMENT..(number + 1) * IN_A_SEGMENT;
-            let remotes: Vec<String> =
-                numbers.map(|number| format!("10.100.{}.{}", number / 250, number % 250 + 1)).collect();
+            let remotes: Vec<String> = numbers
+                .map(|number| format!("10.100.{}.{}", number / 250, number % 250 + 1))
+                .collect();
             segment(file, number, &remotes.iter().map(String::as_str).collect::<Vec<_>>())
         }),
     }
@@ -201,7 +204,11 @@ pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
         })
     };
     let turns = vec![Turn::new("reload, one changed", one), Turn::new("taken over", again)];
-    cases.extend(bench.take_turns(&format!("{attachments} attachments"), &[("", SECONDS)], turns)?);
+    cases.extend(bench.take_turns(
+        &format!("{attachments} attachments"),
+        &[("", SECONDS)],
+        turns,
+    )?);
     let goals = goals(&cases, attachments);
     Ok(Outcome {
         suite: "program",
@@ -217,7 +224,8 @@ pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
 
 fn goals(cases: &[crate::outcome::Case], attachments: u32) -> Vec<Goal> {
     let measured = |case: usize, who: &str| cases[case].spread(who);
-    let lost = cases[1].losses("reload, one changed").and_then(|(_, lost)| Spread::of([lost as f64]));
+    let lost =
+        cases[1].losses("reload, one changed").and_then(|(_, lost)| Spread::of([lost as f64]));
     vec![
         Goal {
             what: "FDB entries installed in a second".to_owned(),

@@ -33,7 +33,10 @@ const ALL: Axis = Axis {
     points: &[
         (FIRST, LEAST),
         ("10 000", Crowd { segments: 10_000, attachments: 10_000, macs: 100_000, remotes: 100 }),
-        ("100 000", Crowd { segments: 100_000, attachments: 100_000, macs: 1_000_000, remotes: 1000 }),
+        (
+            "100 000",
+            Crowd { segments: 100_000, attachments: 100_000, macs: 1_000_000, remotes: 1000 },
+        ),
     ],
 };
 /// Whether it works at all.
@@ -157,8 +160,9 @@ impl Flood {
         let file = fabric.file(0).port("p0", "access").port("p1", "access");
         let file = file.segment("bench-lan", VNI, "lan", &[]).key("ageing", 1_000_000);
         let file = file.attach("bench-lan", "p0", "untagged").key("storm", "\"off\"");
-        let attach =
-            |file: sillon_rig::NodeFile, vid| file.attach("bench-lan", "p1", &format!("dot1q {vid}"));
+        let attach = |file: sillon_rig::NodeFile, vid| {
+            file.attach("bench-lan", "p1", &format!("dot1q {vid}"))
+        };
         let file = (1..=copies).fold(file, attach);
         fabric.edges[0].start(&file)?;
         introduce(&wires, [&[], &[sillon_rig::Tag::c(1)]])?;
@@ -172,14 +176,17 @@ fn floods(bench: &Bench) -> anyhow::Result<Case> {
     let load = Load { bytes: 64, flows: 16, to: To::All };
     let mut floods = Vec::new();
     for (name, copies) in bench.pick(&FLOODS[..1], &FLOODS, &FLOODS).iter().copied() {
-        let mut flood = Flood::new(bench, copies).with_context(|| format!("a flood list of {copies}"))?;
+        let mut flood =
+            Flood::new(bench, copies).with_context(|| format!("a flood list of {copies}"))?;
         let frames = flood.track.copied(load, bench.milliseconds, copies)?;
         floods.push((name, copies, flood, frames));
     }
     let mut turns = Vec::new();
     for (name, copies, flood, frames) in &mut floods {
         let (copies, frames) = (u64::from(*copies), *frames);
-        turns.push(Turn::new(*name, move || Ok(vec![flood.track.run(load, frames)?.sample(copies)])));
+        turns.push(Turn::new(*name, move || {
+            Ok(vec![flood.track.run(load, frames)?.sample(copies)])
+        }));
     }
     let mut cases = bench.take_turns("flood, copies", &[("", FRAMES)], turns)?;
     Ok(cases.remove(0))

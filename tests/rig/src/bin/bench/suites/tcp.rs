@@ -28,8 +28,8 @@ enum Offloads {
     Off,
 }
 
-/// Contenders that see super-packets and unfinished checksums as the kernel does. Native XDP and Open vSwitch's userspace datapath do not: there
-/// the hosts finish checksums.
+/// Contenders that see super-packets and unfinished checksums as the kernel does. Native XDP and
+/// Open vSwitch's userspace datapath do not: there the hosts finish checksums.
 const TAKE_WHOLE: [&str; 3] = ["kernel", "bare tc", "sillon tc"];
 /// What also drops what the kernel put together on receive.
 const TAKES_NO_GRO: &str = "ovs";
@@ -61,8 +61,9 @@ pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
                 if offloads == Offloads::On {
                     // For virtual ports: ours at TC is held to it, native XDP is shown beside it.
                     goals.extend(
-                        case.samples("sillon tc")
-                            .map(|_| Goal::ratio(&case, "sillon tc", "kernel", Limit::AtLeast(1.3))),
+                        case.samples("sillon tc").map(|_| {
+                            Goal::ratio(&case, "sillon tc", "kernel", Limit::AtLeast(1.3))
+                        }),
                     );
                 }
                 cases.push(case);
@@ -87,7 +88,9 @@ pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
 
 fn set(line: &Line, who: &str, offloads: Offloads) -> anyhow::Result<()> {
     let words: &[&str] = match offloads {
-        Offloads::On if TAKE_WHOLE.contains(&who) => &["tx", "on", "tso", "on", "gso", "on", "gro", "on"],
+        Offloads::On if TAKE_WHOLE.contains(&who) => {
+            &["tx", "on", "tso", "on", "gso", "on", "gro", "on"]
+        }
         Offloads::On => &["tx", "off", "gso", "on", "gro", "on"],
         Offloads::Off if TAKE_WHOLE.contains(&who) => {
             &["tx", "off", "tso", "off", "gso", "off", "gro", "off"]
@@ -97,7 +100,8 @@ fn set(line: &Line, who: &str, offloads: Offloads) -> anyhow::Result<()> {
     for wire in &line.wires {
         wire.netns.run("ethtool", &[&["-K", "eth0"], words].concat())?;
     }
-    // The rig readies an edge's ports for XDP, which would cost those that take frames whole most of what they can do.
+    // The rig readies an edge's ports for XDP, which would cost those that take frames whole most
+    // of what they can do.
     let ports: Option<&[&str]> = match who {
         who if TAKE_WHOLE.contains(&who) => Some(words),
         TAKES_NO_GRO => Some(&["gro", "off", "tx", "off"]),
@@ -150,7 +154,12 @@ impl Drop for Server {
 }
 
 /// Bits of payload in a second that arrived, both directions together.
-fn transfer(from: &Netns, to: &Netns, (flows, bidir): (u32, bool), seconds: f64) -> anyhow::Result<f64> {
+fn transfer(
+    from: &Netns,
+    to: &Netns,
+    (flows, bidir): (u32, bool),
+    seconds: f64,
+) -> anyhow::Result<f64> {
     let mut server = to.command("iperf3");
     server
         .args(["-s", "-1", "-B", "10.0.0.2"])
@@ -174,7 +183,9 @@ fn transfer(from: &Netns, to: &Netns, (flows, bidir): (u32, bool), seconds: f64)
 fn listens(netns: &Netns) -> anyhow::Result<()> {
     const LISTENING: &str = ":1451 00000000:0000 0A";
     let end = Instant::now() + Duration::from_secs(5);
-    while !netns.enter(|| Ok(std::fs::read_to_string("/proc/thread-self/net/tcp")?.contains(LISTENING)))? {
+    while !netns
+        .enter(|| Ok(std::fs::read_to_string("/proc/thread-self/net/tcp")?.contains(LISTENING)))?
+    {
         if Instant::now() > end {
             bail!("iperf3 does not listen");
         }
