@@ -1,7 +1,6 @@
 //! Sillon carves isolated layer-2 segments for competing operators out of shared ports.
 
 pub mod agent;
-pub mod agents;
 pub mod api;
 pub mod audit;
 pub mod authz;
@@ -19,6 +18,7 @@ pub mod net;
 pub mod pki;
 pub mod protocol;
 pub mod service;
+pub mod southbound;
 pub mod store;
 
 /// What allocates memory in `sillon`. A controller's state is millions of small pieces that

@@ -17,12 +17,11 @@ use tracing::{error, info};
 
 use super::{Output, args::ControllerArgs, exit};
 use crate::{
-    agents,
     api::{self, Api, Limits, Seal, TlsGate},
     audit::Signer,
     controller::{AuditConfig, Config, Controller, Settings},
     pki::{Tls, refuse_if_open_to_all},
-    service,
+    service, southbound,
     store::AnyStore,
 };
 
@@ -92,7 +91,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let (api, api_at) = serve_api(config, &controller, &tls, &stop).await?;
     let mut serving =
-        tokio::spawn(agents::serve(controller.clone(), listeners, tls.clone(), stop.clone()));
+        tokio::spawn(southbound::serve(controller.clone(), listeners, tls.clone(), stop.clone()));
     let api_at =
         if api_at.is_empty() { String::new() } else { format!(", API at {}", api_at.join(", ")) };
     service::ready(&format!("controller {name}, agents at {}{api_at}", addresses.join(", ")));

@@ -8,10 +8,10 @@ use std::{
 
 use jiff::Timestamp;
 use sillon::{
-    agents,
     controller::{Committed, Controller, Request, Settings, SubmitError},
     fabric::{Actor, Change, ConditionKind, Expect, Key, LeaseStep, Owned, Revision},
     pki::{Directory, Lifetime, Tls, TlsFiles, Wanted},
+    southbound,
     store::Embedded,
 };
 use tempfile::TempDir;
@@ -89,7 +89,12 @@ impl Running {
         let controller = Controller::open(store, Settings::default()).await.unwrap();
         let (tls, stop) = (site.tls("controller-one"), CancellationToken::new());
         controller.lead().wait_for(Option::is_some).await.unwrap();
-        tokio::spawn(agents::serve(controller.clone(), vec![listener], tls.clone(), stop.clone()));
+        tokio::spawn(southbound::serve(
+            controller.clone(),
+            vec![listener],
+            tls.clone(),
+            stop.clone(),
+        ));
         Self { controller, tls, stop }
     }
 

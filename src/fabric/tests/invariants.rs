@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::{
-    agents::Projection,
     fabric::{
         state::{Target, targets},
         waiting::is_waiting,
     },
     model::{self, PortRole},
+    southbound::Projection,
 };
 
 pub fn assert_all(state: &State) {
