@@ -18,7 +18,7 @@ use aya::{
 };
 use common::{fabric, mac, soon};
 use sillon::dataplane::view::monotonic_ns;
-use sillon_abi::{Exit, FdbEntry, FdbKey, FdbUse, Mac, MacUse, map};
+use sillon_abi::{Endpoint, FdbEntry, FdbKey, FdbUse, Mac, MacUse, map};
 use sillon_rig::{Node, Underlay};
 
 /// A hash that a node has pinned.
@@ -81,7 +81,7 @@ fn an_agent_that_looks_through_a_large_fdb_serves_others_meanwhile() {
     let until = Instant::now() + LATER;
     let seen = monotonic_ns() + LATER.as_nanos() as u64 - AGEING * 1_000_000_000;
     for number in 0..MANY {
-        fdb.insert(key(uid, number), FdbEntry::learned(Exit::attachment(1), seen), 0).unwrap();
+        fdb.insert(key(uid, number), FdbEntry::learned(Endpoint::attachment(1), seen), 0).unwrap();
     }
     let (learned, held) = (u64::from(MANY), u64::from(MANY));
     pinned::<u32, FdbUse>(node, map::FDB_USE)

@@ -1,7 +1,7 @@
 //! Which MAC an IP address was last claimed for, and by whom: what suppression of ARP and neighbour
 //! discovery answers from.
 
-use crate::{Addr, Exit, Mac, pod};
+use crate::{Addr, Endpoint, Mac, pod};
 
 /// An IP address in a segment. Aligned, since the verifier wants words on the stack to be.
 #[repr(C, align(8))]
@@ -65,7 +65,7 @@ pub struct Binding {
     /// What they claim.
     pub claim: Claim,
     /// Where they did, or for whom it is configured.
-    pub exit: Exit,
+    pub endpoint: Endpoint,
     /// The segment again: an element that is being used anew for another one shows itself by it.
     pub segment: u32,
     /// When, in nanoseconds of `CLOCK_MONOTONIC_COARSE`, refreshed at most twice a second; 0 where

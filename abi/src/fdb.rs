@@ -1,6 +1,6 @@
 //! The forwarding database: which MAC was last seen where.
 
-use crate::{Exit, Mac, pod};
+use crate::{Endpoint, Mac, pod};
 
 /// A MAC in a segment. The segment's uid is never used twice, so what one operator's segment
 /// learned can't be found by another that gets the same VNI later.
@@ -37,7 +37,7 @@ impl FdbKey {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FdbEntry {
     /// Where it was last seen.
-    pub exit: Exit,
+    pub endpoint: Endpoint,
     /// [`FdbEntry::CONFIGURED`] | [`FdbEntry::FROZEN`].
     pub flags: u16,
     /// How often it has moved since `since`.
@@ -54,16 +54,16 @@ impl FdbEntry {
     /// In `flags`: it moved too often, and stays where it is for a while (RFC 7432 section 15.1).
     pub const FROZEN: u16 = 2;
 
-    /// What was learned at `exit`, just now.
+    /// What was learned at `endpoint`, just now.
     #[inline(always)]
-    pub const fn learned(exit: Exit, now: u64) -> Self {
-        Self { exit, flags: 0, moves: 0, seen: now, since: 0 }
+    pub const fn learned(endpoint: Endpoint, now: u64) -> Self {
+        Self { endpoint, flags: 0, moves: 0, seen: now, since: 0 }
     }
 
-    /// What is configured for `exit`.
+    /// What is configured for `endpoint`.
     #[inline(always)]
-    pub const fn configured(exit: Exit) -> Self {
-        Self { exit, flags: Self::CONFIGURED, moves: 0, seen: 0, since: 0 }
+    pub const fn configured(endpoint: Endpoint) -> Self {
+        Self { endpoint, flags: Self::CONFIGURED, moves: 0, seen: 0, since: 0 }
     }
 
     /// Whether it was configured.
@@ -95,7 +95,7 @@ pub struct Located {
     /// The address.
     pub key: FdbKey,
     /// Where it is.
-    pub exit: Exit,
+    pub endpoint: Endpoint,
 }
 
 /// What stands before addresses that the programs shall learn: each run of `sillon_place` takes the

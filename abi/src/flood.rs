@@ -1,6 +1,6 @@
 //! What is told of a frame that must be copied, or leave at TC, and the lists of who gets a copy.
 
-use crate::{Exit, pod};
+use crate::{Endpoint, pod};
 
 /// The ethertype that a frame carries from XDP to TC instead of its own (IEEE 802 local
 /// experimental ethertype 1).
@@ -56,7 +56,7 @@ pub struct Handoff {
     /// Segment uid.
     pub segment: u32,
     /// Where the frame came in; of one that goes [`Handoff::ONWARD`], where it goes.
-    pub ingress: Exit,
+    pub ingress: Endpoint,
     /// Hash of the inner flow, for the outer source port and the choice among equal paths.
     pub hash: u32,
     /// The ethertype that [`MASKED_ETHERTYPE`] stands for, as on the wire.

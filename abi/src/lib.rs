@@ -9,7 +9,7 @@
 
 mod binding;
 pub mod decision;
-mod exit;
+mod endpoint;
 mod fdb;
 mod flood;
 mod guard;
@@ -21,7 +21,7 @@ mod tables;
 mod tunnel;
 
 pub use binding::{Answers, Binding, BindingKey, Claim};
-pub use exit::Exit;
+pub use endpoint::Endpoint;
 pub use fdb::{FdbEntry, FdbKey, FdbUse, Located, PlaceHeader};
 pub use flood::{Cookies, ETHERNET, FloodKey, Handoff, MASKED_ETHERTYPE, Note};
 pub use guard::{EthertypeKey, Guards, MacUse, OverLimit, PrefixKey};
@@ -87,7 +87,7 @@ pub mod map {
         EPOCHS,
         /// Per-CPU array of one: [`crate::Handoff`], of the frame that a port's pipeline at TC hands on.
         HANDOFFS,
-        /// Hash: [`crate::FloodKey`] → [`crate::Exit`].
+        /// Hash: [`crate::FloodKey`] → [`crate::Endpoint`].
         FLOOD,
         /// Device hash: ifindex → ifindex, the devices that XDP may redirect to.
         DEVICES,
@@ -108,7 +108,7 @@ pub mod map {
         REMOTE_COUNTERS,
         /// Hash: [`crate::DropKey`] → [`crate::Drops`].
         DROPS,
-        /// Hash: [`crate::FdbKey`] → [`crate::Exit`], the addresses that are configured for an attachment; for userspace only,
+        /// Hash: [`crate::FdbKey`] → [`crate::Endpoint`], the addresses that are configured for an attachment; for userspace only,
         /// the programs find them in the FDB.
         MACS,
         /// Array: attachment id → [`crate::MacUse`].

@@ -68,7 +68,7 @@ reasons! {
     NoReceiver = 17, "no-receiver";
     /// The kernel could not copy the frame.
     CopyFailed = 18, "copy-failed";
-    /// The exit belongs to another segment: a stale entry met while tables change.
+    /// The endpoint belongs to another segment: a stale entry met while tables change.
     StaleExit = 19, "stale-exit";
     /// The frame could not be grown or shrunk for its new header.
     NoHeadroom = 20, "no-headroom";

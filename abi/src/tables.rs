@@ -1,6 +1,6 @@
 //! The node's own tables: ports, classes, attachments, segments.
 
-use crate::{Exit, Mac, pod};
+use crate::{Endpoint, Mac, pod};
 
 /// What is the node's as a whole: what its agent gives out next, and what is known of its own
 /// addresses.
@@ -228,7 +228,7 @@ pub struct Attachment {
     /// The segment's VNI.
     pub vni: u32,
     /// In a `line`: the other point.
-    pub cross: Exit,
+    pub cross: Endpoint,
     /// FDB entries that the segment may have.
     pub fdb_limit: u32,
     /// Largest layer-3 packet that the segment carries, bytes.

@@ -1,6 +1,6 @@
 //! Remote VTEPs and the ways to them.
 
-use crate::{Exit, pod};
+use crate::{Endpoint, pod};
 
 /// Bytes of Ethernet + IPv4 + UDP + VXLAN header.
 pub const V4_OUTER: usize = 14 + 20 + 8 + 8;
@@ -59,7 +59,7 @@ pub struct TunnelEntry {
     /// Remote id.
     pub remote: u32,
     /// In a `line`: the attachment at this end.
-    pub cross: Exit,
+    pub cross: Endpoint,
     /// FDB entries that the segment may have.
     pub fdb_limit: u32,
     /// Largest layer-3 packet that the segment carries, bytes.

@@ -11,7 +11,7 @@
 //! TPIDs (0x9100 …) are unknown, and both are dropped. So is a tag inside the tags of an attachment
 //! that is not transparent (`parse`).
 
-use sillon_abi::{Attachment, ClassKey, DropReason, Exit, PortEntry};
+use sillon_abi::{Attachment, ClassKey, DropReason, Endpoint, PortEntry};
 
 use crate::{
     frame::{Frame, Macs},
@@ -23,10 +23,10 @@ use crate::{
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Origin {
-    pub ingress: Exit,
+    pub ingress: Endpoint,
     pub segment: u32,
     /// In a `line`, the other point.
-    pub cross: Exit,
+    pub cross: Endpoint,
     pub fdb_limit: u32,
     pub vni: u32,
     pub mtu: u16,
@@ -92,7 +92,7 @@ pub fn classify(port: &PortEntry, tags: &Tags) -> Result<Origin, DropReason> {
 #[inline(always)]
 fn origin(attachment: &Attachment, class: &Class) -> Origin {
     Origin {
-        ingress: Exit::attachment(class.id),
+        ingress: Endpoint::attachment(class.id),
         segment: attachment.segment,
         cross: attachment.cross,
         fdb_limit: attachment.fdb_limit,

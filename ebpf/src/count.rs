@@ -7,7 +7,7 @@ use core::intrinsics::{
 };
 
 use aya_ebpf::maps::PerCpuArray;
-use sillon_abi::{Counters, DropKey, DropReason, Drops, Exit, ScopeKind};
+use sillon_abi::{Counters, DropKey, DropReason, Drops, Endpoint, ScopeKind};
 
 use crate::{
     classify::Origin,
@@ -97,9 +97,9 @@ pub unsafe fn exchange(word: *mut u32, old: u32, new: u32) -> bool {
 }
 
 #[inline(always)]
-fn counters(of: &PerCpuArray<Counters>, exit: Exit) -> Option<&'static mut Counters> {
+fn counters(of: &PerCpuArray<Counters>, endpoint: Endpoint) -> Option<&'static mut Counters> {
     // SAFETY: a per-CPU value, and XDP and TC of one CPU do not interrupt each other.
-    of.get_ptr_mut(exit.id()).map(|counters| unsafe { &mut *counters })
+    of.get_ptr_mut(endpoint.id()).map(|counters| unsafe { &mut *counters })
 }
 
 #[inline(always)]
@@ -111,12 +111,12 @@ fn received(counters: Option<&mut Counters>, bytes: usize) {
 }
 
 #[inline(always)]
-pub fn received_on_port(ingress: Exit, bytes: usize) {
+pub fn received_on_port(ingress: Endpoint, bytes: usize) {
     received(counters(&ATTACHMENT_COUNTERS, ingress), bytes);
 }
 
 #[inline(always)]
-pub fn received_from_tunnel(ingress: Exit, bytes: usize) {
+pub fn received_from_tunnel(ingress: Endpoint, bytes: usize) {
     received(counters(&REMOTE_COUNTERS, ingress), bytes);
 }
 
@@ -129,13 +129,13 @@ fn sent(counters: Option<&mut Counters>, bytes: usize) {
 }
 
 #[inline(always)]
-pub fn sent_to_attachment(exit: Exit, bytes: usize) {
-    sent(counters(&ATTACHMENT_COUNTERS, exit), bytes);
+pub fn sent_to_attachment(endpoint: Endpoint, bytes: usize) {
+    sent(counters(&ATTACHMENT_COUNTERS, endpoint), bytes);
 }
 
 #[inline(always)]
-pub fn sent_to_remote(exit: Exit, bytes: usize) {
-    sent(counters(&REMOTE_COUNTERS, exit), bytes);
+pub fn sent_to_remote(endpoint: Endpoint, bytes: usize) {
+    sent(counters(&REMOTE_COUNTERS, endpoint), bytes);
 }
 
 /// A question of an attachment that was answered.

@@ -1,7 +1,7 @@
-//! Out of a port, or to a remote. Before a frame leaves, its exit must belong to its segment:
+//! Out of a port, or to a remote. Before a frame leaves, its endpoint must belong to its segment:
 //! whatever a table says, this is compared for every frame.
 
-use sillon_abi::{ClassKey, DropReason, Exit, PathEntry};
+use sillon_abi::{ClassKey, DropReason, Endpoint, PathEntry};
 
 use crate::{
     apart,
@@ -22,25 +22,25 @@ pub fn deliver(
     frame: &impl Frame,
     origin: &Origin,
     inner: &Inner,
-    exit: Exit,
+    endpoint: Endpoint,
 ) -> Result<u32, DropReason> {
-    if exit.is_remote() && apart::is_due(frame, inner) {
+    if endpoint.is_remote() && apart::is_due(frame, inner) {
         frame.take_apart(inner.eligible)
-    } else if exit.is_remote() {
+    } else if endpoint.is_remote() {
         let flow = flow::of(frame, inner);
-        let path = outer::path(exit.id(), flow.hash).ok_or(DropReason::Unreachable)?;
-        ToRemote::through(frame, origin, inner, NextHop { exit, path, flow })?
+        let path = outer::path(endpoint.id(), flow.hash).ok_or(DropReason::Unreachable)?;
+        ToRemote::through(frame, origin, inner, NextHop { endpoint, path, flow })?
             .go(frame, origin, inner)
     } else {
-        let policed = |guards, len| police::egress(exit, guards, len);
-        ToAttachment::out_of(frame, origin, inner, exit, policed)?.go(frame, inner)
+        let policed = |guards, len| police::egress(endpoint, guards, len);
+        ToAttachment::out_of(frame, origin, inner, endpoint, policed)?.go(frame, inner)
     }
 }
 
 /// A frame that will go to an attachment, and has room for its tags. Up to here it may be refused;
 /// from here on, it is another.
 pub struct ToAttachment {
-    exit: Exit,
+    endpoint: Endpoint,
     class: ClassKey,
     front: Front,
     /// PCP and DEI of the tags that it gets.
@@ -58,10 +58,10 @@ impl ToAttachment {
         frame: &impl Frame,
         origin: &Origin,
         inner: &Inner,
-        exit: Exit,
+        endpoint: Endpoint,
         policed: impl FnOnce(u16, usize) -> Result<u16, DropReason>,
     ) -> Result<Self, DropReason> {
-        let attachment = ATTACHMENTS.get(exit.id()).ok_or(DropReason::StaleExit)?;
+        let attachment = ATTACHMENTS.get(endpoint.id()).ok_or(DropReason::StaleExit)?;
         if attachment.segment != origin.segment {
             return Err(DropReason::StaleExit);
         }
@@ -76,23 +76,24 @@ impl ToAttachment {
         let front = rewrite::front(origin, inner, class.encap())?;
         let len = inner.len - front.strip + front.push;
         let eligible = inner.eligible | policed(attachment.guards, len + inner.shape.repeated)?;
-        let way = Way { exit, ifindex: class.ifindex, proof: origin.segment, inner: Some(inner) };
+        let way =
+            Way { endpoint, ifindex: class.ifindex, proof: origin.segment, inner: Some(inner) };
         let action = frame.towards(&way)?;
         frame.make_front(front)?;
-        Ok(Self { exit, class, front, priority: inner.priority | eligible, len, action })
+        Ok(Self { endpoint, class, front, priority: inner.priority | eligible, len, action })
     }
 
     #[inline(always)]
     pub fn go(self, frame: &impl Frame, inner: &Inner) -> Result<u32, DropReason> {
         frame.retag(inner, self.class, self.front, self.priority)?;
-        count::sent_to_attachment(self.exit, self.len);
+        count::sent_to_attachment(self.endpoint, self.len);
         Ok(self.action)
     }
 }
 
 /// Where a flow goes into a tunnel.
 pub struct NextHop<'a> {
-    pub exit: Exit,
+    pub endpoint: Endpoint,
     pub path: &'a PathEntry,
     pub flow: Flow,
 }
@@ -118,8 +119,12 @@ impl<'a> ToRemote<'a> {
         if len - inner.shape.surplus + header > hop.path.mtu as usize + 14 {
             return Err(DropReason::UnderlayMtu);
         }
-        let way =
-            Way { exit: hop.exit, ifindex: hop.path.ifindex, proof: hop.flow.hash, inner: None };
+        let way = Way {
+            endpoint: hop.endpoint,
+            ifindex: hop.path.ifindex,
+            proof: hop.flow.hash,
+            inner: None,
+        };
         let action = frame.towards(&way)?;
         frame.make_room(origin, inner, header)?;
         Ok(Self { hop, len, action })
@@ -127,7 +132,7 @@ impl<'a> ToRemote<'a> {
 
     #[inline(always)]
     pub fn go(self, frame: &impl Frame, origin: &Origin, inner: &Inner) -> Result<u32, DropReason> {
-        let Self { hop: NextHop { exit, path, flow }, len, action } = self;
+        let Self { hop: NextHop { endpoint, path, flow }, len, action } = self;
         let is_yellow = inner.eligible != 0;
         let outer = Outer {
             vni: origin.vni,
@@ -137,7 +142,7 @@ impl<'a> ToRemote<'a> {
             inner: len,
         };
         frame.encapsulate(origin, inner, &outer, path)?;
-        count::sent_to_remote(exit, len);
+        count::sent_to_remote(endpoint, len);
         Ok(action)
     }
 }
@@ -152,8 +157,12 @@ pub fn back(
     len: usize,
 ) -> Result<u32, DropReason> {
     police::egress(origin.ingress, origin.guards, len)?;
-    let way =
-        Way { exit: origin.ingress, ifindex: frame.ifindex(), proof: origin.segment, inner: None };
+    let way = Way {
+        endpoint: origin.ingress,
+        ifindex: frame.ifindex(),
+        proof: origin.segment,
+        inner: None,
+    };
     let action = frame.towards(&way)?;
     count::sent_to_attachment(origin.ingress, len);
     count::answered(origin.ingress.id(), question);

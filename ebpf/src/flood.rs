@@ -3,7 +3,7 @@
 //! masked (see [`MASKED_ETHERTYPE`]), so that it can only ever be what TC makes of it.
 
 use aya_ebpf::bindings::{xdp_action, xdp_md};
-use sillon_abi::{DropReason, Exit, Handoff, MASKED_ETHERTYPE, PortEntry};
+use sillon_abi::{DropReason, Endpoint, Handoff, MASKED_ETHERTYPE, PortEntry};
 
 use crate::{
     classify::Origin,
@@ -62,7 +62,7 @@ pub fn note(frame: &impl Frame, origin: &Origin, inner: &Inner) -> Handoff {
 /// again. A driver that leaves no room for the note has no device that it could leave by, either.
 #[inline(always)]
 pub fn onward(frame: &XdpFrame, way: &Way<'_>) -> Result<(), DropReason> {
-    let is_done = sillon_onward(frame.ctx(), way.exit.word(), way.ifindex, way.proof) != 0;
+    let is_done = sillon_onward(frame.ctx(), way.endpoint.word(), way.ifindex, way.proof) != 0;
     if is_done { Ok(()) } else { Err(DropReason::NoDevice) }
 }
 
@@ -70,14 +70,14 @@ pub fn onward(frame: &XdpFrame, way: &Way<'_>) -> Result<(), DropReason> {
 /// the frame when that is changed.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn sillon_onward(ctx: *mut xdp_md, exit: u32, ifindex: u32, proof: u32) -> u32 {
+extern "C" fn sillon_onward(ctx: *mut xdp_md, endpoint: u32, ifindex: u32, proof: u32) -> u32 {
     if !maps::port(ifindex).is_some_and(PortEntry::is_at_tc) {
         return 0;
     }
     let note = XdpFrame::of(ctx).leave_note(Handoff {
         seal: Handoff::SAID,
         segment: proof,
-        ingress: Exit::from_word(exit),
+        ingress: Endpoint::from_word(endpoint),
         hash: proof,
         flags: Handoff::ONWARD,
         ..Handoff::default()

@@ -17,7 +17,7 @@ use aya_ebpf::{
     },
     programs::XdpContext,
 };
-use sillon_abi::{ClassKey, DropReason, Exit, Handoff, Mac, Note, PathEntry, PortEntry};
+use sillon_abi::{ClassKey, DropReason, Endpoint, Handoff, Mac, Note, PathEntry, PortEntry};
 
 use crate::{
     classify::Origin,
@@ -142,7 +142,7 @@ pub struct Shape {
 
 /// The way out that was found for a frame.
 pub struct Way<'a> {
-    pub exit: Exit,
+    pub endpoint: Endpoint,
     pub ifindex: u32,
     /// Hash of the flow by which a remote's path was found, or an attachment's segment.
     pub proof: u32,

@@ -4,7 +4,7 @@
 //! an attachment.
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
-use sillon_abi::{DropReason, Exit, FdbEntry, FdbKey, Guards, Mac};
+use sillon_abi::{DropReason, Endpoint, FdbEntry, FdbKey, Guards, Mac};
 
 use crate::{
     classify::Origin,
@@ -45,11 +45,11 @@ extern "C" fn sillon_learn(
     fdb_limit: u32,
 ) -> u32 {
     let key = FdbKey::new(segment, mac_of(src));
-    learned(&key, Exit::from_word(ingress), guards as u16, fdb_limit).0
+    learned(&key, Endpoint::from_word(ingress), guards as u16, fdb_limit).0
 }
 
 #[inline(always)]
-fn learned(key: &FdbKey, ingress: Exit, guards: u16, fdb_limit: u32) -> Learned {
+fn learned(key: &FdbKey, ingress: Endpoint, guards: u16, fdb_limit: u32) -> Learned {
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
     let learned = match FDB.get_ptr_mut(key) {
@@ -57,7 +57,7 @@ fn learned(key: &FdbKey, ingress: Exit, guards: u16, fdb_limit: u32) -> Learned 
         // SAFETY: a value of the FDB, which is aligned; each field is one word, read and written at
         // once.
         Some(entry) => unsafe {
-            if (*entry).exit == ingress {
+            if (*entry).endpoint == ingress {
                 return seen_again(entry, guards, now);
             }
             mac::moved(entry, key.segment, ingress, guards, now)
@@ -87,8 +87,8 @@ unsafe fn seen_again(entry: *mut FdbEntry, guards: u16, now: u64) -> Learned {
 
 /// Where an address was last seen.
 #[inline(always)]
-pub fn find(segment: u32, mac: Mac) -> Option<Exit> {
+pub fn find(segment: u32, mac: Mac) -> Option<Endpoint> {
     // SAFETY: one aligned word, read at once.
     FDB.get_ptr(FdbKey::new(segment, mac))
-        .map(|entry| unsafe { core::ptr::read_volatile(&raw const (*entry).exit) })
+        .map(|entry| unsafe { core::ptr::read_volatile(&raw const (*entry).endpoint) })
 }

@@ -3,13 +3,13 @@
 //! from, and never out of one tunnel into another (split horizon). A group address, or one not seen
 //! yet, is flooded.
 
-use sillon_abi::{DropReason, Exit, Service};
+use sillon_abi::{DropReason, Endpoint, Service};
 
 use crate::{classify::Origin, guard::mac, learn, parse::Inner, recall::Undecided};
 
 /// Where a frame goes.
 pub enum Route {
-    To(Exit),
+    To(Endpoint),
     Flood,
 }
 
@@ -28,22 +28,22 @@ pub fn lookup(origin: &Origin, inner: &Inner, undecided: &Undecided) -> Result<R
     if inner.macs.dst().is_group() {
         return Ok(Route::Flood);
     }
-    let Some(exit) = learn::find(origin.segment, inner.macs.dst()) else {
+    let Some(endpoint) = learn::find(origin.segment, inner.macs.dst()) else {
         return if mac::is_own(inner.macs.dst()) {
             Err(DropReason::DestinationIsNode)
         } else {
             Ok(Route::Flood)
         };
     };
-    if exit == origin.ingress {
+    if endpoint == origin.ingress {
         return Err(DropReason::SameExit);
     }
-    if exit.is_remote() && origin.ingress.is_remote() {
+    if endpoint.is_remote() && origin.ingress.is_remote() {
         return Err(DropReason::SplitHorizon);
     }
     // The frames of one that is not learned are counted.
     if is_learned {
-        undecided.remember(epoch, origin, exit);
+        undecided.remember(epoch, origin, endpoint);
     }
-    Ok(Route::To(exit))
+    Ok(Route::To(endpoint))
 }

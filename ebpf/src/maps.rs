@@ -7,8 +7,8 @@ use aya_ebpf::{
 };
 use sillon_abi::{
     Answers, Attachment, Binding, BindingKey, ClassKey, Colours, Cookies, Counters, DropKey, Drops,
-    EthertypeKey, Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Handoff, Label, Mac, MacUse, Meters,
-    NodeEntry, PORT_SLOTS, PathEntry, PortEntry, PortRecord, PrefixKey, Rates, RemoteEntry,
+    Endpoint, EthertypeKey, FdbEntry, FdbKey, FdbUse, FloodKey, Handoff, Label, Mac, MacUse,
+    Meters, NodeEntry, PORT_SLOTS, PathEntry, PortEntry, PortRecord, PrefixKey, Rates, RemoteEntry,
     Segment, TunnelEntry, TunnelKey,
 };
 
@@ -60,7 +60,7 @@ pub static FDB_REMOVED: HashMap<u32, u64> = HashMap::pinned(1, NO_PREALLOC);
 #[map]
 pub static HANDOFFS: PerCpuArray<Handoff> = PerCpuArray::pinned(1, 0);
 #[map]
-pub static FLOOD: HashMap<FloodKey, Exit> = HashMap::pinned(1, NO_PREALLOC);
+pub static FLOOD: HashMap<FloodKey, Endpoint> = HashMap::pinned(1, NO_PREALLOC);
 #[map]
 pub static DEVICES: DevMapHash = DevMapHash::pinned(1024, 0);
 #[map]
@@ -115,7 +115,7 @@ pub static REMOTE_COUNTERS: PerCpuArray<Counters> = PerCpuArray::pinned(1, 0);
 #[map]
 pub static DROPS: HashMap<DropKey, Drops> = HashMap::pinned(1, NO_PREALLOC);
 #[map]
-pub static MACS: HashMap<FdbKey, Exit> = HashMap::pinned(1, PREALLOC);
+pub static MACS: HashMap<FdbKey, Endpoint> = HashMap::pinned(1, PREALLOC);
 #[map]
 pub static MAC_USE: Array<MacUse> = Array::pinned(1, 0);
 #[map]

@@ -6,7 +6,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, RingBuf},
 };
-use sillon_abi::{Exit, FdbKey, Located};
+use sillon_abi::{Endpoint, FdbKey, Located};
 
 /// Room for what some hundred segments may say while the agent is busy for a second. Not pinned: an
 /// agent reads what its own programs say.
@@ -23,7 +23,7 @@ const WHILE: u32 = 27;
 const MOST: u64 = 64;
 
 #[inline(never)]
-pub fn tell(key: &FdbKey, exit: Exit, now: u64) -> u32 {
+pub fn tell(key: &FdbKey, endpoint: Endpoint, now: u64) -> u32 {
     let Some(said) = SAID.get_ptr_mut(key.segment & 0xffff) else { return 0 };
     let when = (now >> WHILE) << 32;
     // SAFETY: one aligned word of a map value. Of two CPUs at once, one may not be counted.
@@ -35,7 +35,7 @@ pub fn tell(key: &FdbKey, exit: Exit, now: u64) -> u32 {
         }
         core::ptr::write_volatile(said, word);
     }
-    let located = Located { key: *key, exit };
+    let located = Located { key: *key, endpoint };
     // Where the agent is too slow, it finds it when it looks.
     NEWS.output::<Located>(&located, 0).map_or(0, |()| 1)
 }

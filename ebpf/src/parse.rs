@@ -2,7 +2,7 @@
 //! its packet starts.
 //!
 //! A carried tag passes only on a transparent attachment or out of a tunnel; elsewhere it is
-//! dropped (`nested-tag`), or the exit's wire would show a tag that the attachment does not own.
+//! dropped (`nested-tag`), or the endpoint's wire would show a tag that the attachment does not own.
 //! The exception is one priority tag (VID 0) out of a tunnel, which is how PCP and DEI travel
 //! between nodes.
 

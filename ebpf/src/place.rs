@@ -8,7 +8,7 @@ use aya_ebpf::{
     bindings::xdp_action, helpers::generated::bpf_ktime_get_coarse_ns, macros::xdp,
     programs::XdpContext,
 };
-use sillon_abi::{DropReason, Exit, FdbKey, PlaceHeader};
+use sillon_abi::{DropReason, Endpoint, FdbKey, PlaceHeader};
 
 use crate::{
     frame::{Frame, XdpFrame},
@@ -31,8 +31,8 @@ fn place(frame: &XdpFrame) -> Result<(), DropReason> {
     let [next, how]: [u32; 2] = frame.read(0)?;
     frame.write(0, next.wrapping_add(1))?;
     let index = core::hint::black_box(next) & (PlaceHeader::MOST - 1);
-    let [segment, head, tail, exit]: [u32; 4] = frame.read_far(SIZE + index as usize * SIZE)?;
-    let (exit, now) = (Exit::from_word(exit), unsafe {
+    let [segment, head, tail, endpoint]: [u32; 4] = frame.read_far(SIZE + index as usize * SIZE)?;
+    let (endpoint, now) = (Endpoint::from_word(endpoint), unsafe {
         // SAFETY: a helper without arguments.
         bpf_ktime_get_coarse_ns()
     });
@@ -40,19 +40,19 @@ fn place(frame: &XdpFrame) -> Result<(), DropReason> {
     let key: FdbKey = unsafe { core::mem::transmute([segment, head, tail]) };
     // SAFETY: one aligned word of a map value.
     let limit = SEGMENTS.get_ptr(segment).map(|segment| unsafe { (*segment).fdb_limit });
-    let limit = limit.filter(|_| exit.is_remote()).ok_or(DropReason::StaleExit)?;
+    let limit = limit.filter(|_| endpoint.is_remote()).ok_or(DropReason::StaleExit)?;
     let Some(entry) = FDB.get_ptr_mut(key) else {
         if how != PlaceHeader::REFRESH {
-            mac::learn(&key, exit, 0, limit, now).result()?;
+            mac::learn(&key, endpoint, 0, limit, now).result()?;
         }
         return Ok(());
     };
     // SAFETY: map values are aligned; each field is one word, written at once.
     unsafe {
-        if (*entry).exit == exit {
+        if (*entry).endpoint == endpoint {
             (*entry).seen = now;
         } else if how != PlaceHeader::REFRESH {
-            mac::moved(entry, segment, exit, 0, now).result()?;
+            mac::moved(entry, segment, endpoint, 0, now).result()?;
         }
     }
     Ok(())

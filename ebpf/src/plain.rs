@@ -11,7 +11,7 @@
 
 mod tunnel;
 
-use sillon_abi::{DropReason, Exit, Guards, PortEntry, Role};
+use sillon_abi::{DropReason, Endpoint, Guards, PortEntry, Role};
 
 use crate::{
     apart,
@@ -42,12 +42,12 @@ const HEAD_MASK: u32 = u32::from_ne_bytes([0xff, 0xff, 0xff, 0]);
 /// How long a frame of a decided flow may be, where its length is all that is asked of any; 0 where
 /// it is not.
 #[inline(always)]
-pub fn longest(origin: &Origin, exit: Exit) -> u32 {
+pub fn longest(origin: &Origin, endpoint: Endpoint) -> u32 {
     let is_remote = origin.ingress.is_remote();
     // What servers say is looked at per packet, but at attachments only.
     let closer = if is_remote { CLOSER | Guards::KINDS } else { CLOSER };
     // Split horizon (`lookup`): there is no other.
-    if origin.guards & closer != 0 || is_remote && exit.is_remote() {
+    if origin.guards & closer != 0 || is_remote && endpoint.is_remote() {
         return 0;
     }
     (origin.lead() + L3) as u32 + u32::from(origin.mtu)
@@ -96,7 +96,7 @@ fn inner(
 fn from_port(frame: &impl Frame, port: &PortEntry, len: usize) -> Option<u32> {
     let tags = classify::tags(frame, port).ok()?;
     let decision = recall::Flow::on_port(&tags).decision()?;
-    let Decision { origin, exit, .. } = decision;
+    let Decision { origin, endpoint, .. } = decision;
     if tags.priority != 0 {
         return None;
     }
@@ -107,7 +107,7 @@ fn from_port(frame: &impl Frame, port: &PortEntry, len: usize) -> Option<u32> {
             count::received_on_port(origin.ingress, len);
         }
     };
-    if !exit.is_remote() {
+    if !endpoint.is_remote() {
         return to_attachment(frame, decision, &inner, received);
     }
     if apart::is_due(frame, &inner) {
@@ -115,9 +115,10 @@ fn from_port(frame: &impl Frame, port: &PortEntry, len: usize) -> Option<u32> {
         return Some(action(origin, frame.take_apart(0)));
     }
     let flow = packet.flow();
-    let path = outer::by_id(decision.path).or_else(|| outer::path(exit.id(), flow.hash))?;
+    let path = outer::by_id(decision.path).or_else(|| outer::path(endpoint.id(), flow.hash))?;
     let leaving =
-        ToRemote::through(frame, origin, &inner, NextHop { exit: *exit, path, flow }).ok()?;
+        ToRemote::through(frame, origin, &inner, NextHop { endpoint: *endpoint, path, flow })
+            .ok()?;
     received();
     Some(action(origin, leaving.go(frame, origin, &inner)))
 }
@@ -162,7 +163,7 @@ fn to_attachment(
         if guards & Guards::POLICED_OUT == 0 { Ok(0) } else { Err(DropReason::PolicedEgress) }
     };
     let origin = &decision.origin;
-    let leaving = ToAttachment::out_of(frame, origin, inner, decision.exit, unpoliced).ok()?;
+    let leaving = ToAttachment::out_of(frame, origin, inner, decision.endpoint, unpoliced).ok()?;
     received();
     Some(action(origin, leaving.go(frame, inner)))
 }

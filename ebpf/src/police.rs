@@ -17,7 +17,7 @@
 //!
 //! An attachment without a profile has no bit in its `guards`, and costs a comparison.
 
-use sillon_abi::{Colour, DropReason, Exit, Guards, SMALLEST_CHARGE, Tally};
+use sillon_abi::{Colour, DropReason, Endpoint, Guards, SMALLEST_CHARGE, Tally};
 
 use crate::{
     bucket::{self, Bucket},
@@ -39,11 +39,11 @@ pub fn ingress(origin: &Origin, len: usize) -> Result<u16, DropReason> {
 
 /// The same for a frame, as long as it will be on the port, to an attachment with these `guards`.
 #[inline(always)]
-pub fn egress(exit: Exit, guards: u16, len: usize) -> Result<u16, DropReason> {
+pub fn egress(endpoint: Endpoint, guards: u16, len: usize) -> Result<u16, DropReason> {
     if guards & Guards::POLICED_OUT == 0 {
         return Ok(0);
     }
-    mark(sillon_colour(exit.id(), EGRESS, len as u32), DropReason::PolicedEgress)
+    mark(sillon_colour(endpoint.id(), EGRESS, len as u32), DropReason::PolicedEgress)
 }
 
 /// What [`sillon_colour`] says of a red frame; of another it says what it is marked with.

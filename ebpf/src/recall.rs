@@ -20,7 +20,7 @@ use aya_ebpf::{
     maps::{Array, PerCpuArray},
 };
 use sillon_abi::{
-    Epochs, Exit, V4_OUTER,
+    Endpoint, Epochs, V4_OUTER,
     decision::{self, OVER_IPV6, TUNNELLED},
 };
 
@@ -95,13 +95,13 @@ pub struct Decision {
     place: u64,
     source: [u64; 2],
     macs: Macs,
-    pub exit: Exit,
+    pub endpoint: Endpoint,
     epoch: u64,
     until: u64,
     /// How long a frame may be for which nothing is asked but its length; 0 where more is asked,
     /// or another thing.
     pub plain: u32,
-    /// Where the exit is a remote that has only one path, that one; 0 otherwise.
+    /// Where the endpoint is a remote that has only one path, that one; 0 otherwise.
     pub path: u32,
     pub origin: Origin,
 }
@@ -228,7 +228,7 @@ impl Undecided {
     }
 
     #[inline(always)]
-    pub fn remember(&self, epoch: u64, origin: &Origin, exit: Exit) {
+    pub fn remember(&self, epoch: u64, origin: &Origin, endpoint: Endpoint) {
         let Some(decision) = DECISIONS.get_ptr_mut(self.flow.slot()) else { return };
         if !is_on() {
             return;
@@ -238,10 +238,19 @@ impl Undecided {
             let until = bpf_jiffies64() + LIFETIME;
             let Flow { place, source, macs } = self.flow;
             let source = if let Source::V6(words) = source { words } else { [0, source.word()] };
-            let plain = plain::longest(origin, exit);
-            let path = if exit.is_remote() { outer::only(exit.id()) } else { 0 };
-            *decision =
-                Decision { place, source, macs, exit, epoch, until, plain, path, origin: *origin };
+            let plain = plain::longest(origin, endpoint);
+            let path = if endpoint.is_remote() { outer::only(endpoint.id()) } else { 0 };
+            *decision = Decision {
+                place,
+                source,
+                macs,
+                endpoint,
+                epoch,
+                until,
+                plain,
+                path,
+                origin: *origin,
+            };
         }
     }
 }

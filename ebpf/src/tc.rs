@@ -18,7 +18,7 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use sillon_abi::{
-    Attachment, DropReason, Encap, Exit, FloodKey, Handoff, MASKED_ETHERTYPE, PortEntry, Role,
+    Attachment, DropReason, Encap, Endpoint, FloodKey, Handoff, MASKED_ETHERTYPE, PortEntry, Role,
     Segment,
 };
 
@@ -204,15 +204,15 @@ fn send(skb: Skb, is_at_tc: bool, note: Handoff) -> Result<i32, DropReason> {
 /// Out of the one port that XDP found, and has no way to.
 #[inline(always)]
 fn onward(skb: Skb, note: &Handoff) -> Result<i32, DropReason> {
-    let exit = note.ingress;
+    let endpoint = note.ingress;
     // What the sender's kernel left to the device is still with the frame: XDP has not seen it.
     skb.as_it_stands(Whence::PORT)?;
-    if exit.is_remote() {
-        let path = outer::path(exit.id(), note.hash).ok_or(DropReason::Unreachable)?;
+    if endpoint.is_remote() {
+        let path = outer::path(endpoint.id(), note.hash).ok_or(DropReason::Unreachable)?;
         skb.set_mark(0);
         return skb.redirect(path.ifindex);
     }
-    let attachment = ATTACHMENTS.get(exit.id()).ok_or(DropReason::StaleExit)?;
+    let attachment = ATTACHMENTS.get(endpoint.id()).ok_or(DropReason::StaleExit)?;
     if attachment.segment != note.segment {
         return Err(DropReason::StaleExit);
     }
@@ -246,16 +246,18 @@ fn flood(skb: Skb, note: Handoff) -> Result<i32, DropReason> {
 extern "C" fn copy(index: u32, copies: *mut Copies) -> i64 {
     // SAFETY: `bpf_loop` passes on the pointer that `flood` gave it.
     let copies = unsafe { &mut *copies };
-    let Some(exit) = FLOOD.get_ptr(FloodKey { list: copies.segment.list, index }) else { return 0 };
+    let Some(endpoint) = FLOOD.get_ptr(FloodKey { list: copies.segment.list, index }) else {
+        return 0;
+    };
     // SAFETY: one aligned word of a map value.
-    let exit = unsafe { core::ptr::read_volatile(exit) };
-    if exit == copies.note.ingress {
+    let endpoint = unsafe { core::ptr::read_volatile(endpoint) };
+    if endpoint == copies.note.ingress {
         return 0;
     }
-    let result = if exit.is_remote() {
-        copies.send_to_remote(exit)
+    let result = if endpoint.is_remote() {
+        copies.send_to_remote(endpoint)
     } else {
-        copies.send_to_attachment(exit)
+        copies.send_to_attachment(endpoint)
     };
     match result {
         Ok(()) => 0,
@@ -273,8 +275,8 @@ impl Copies {
     }
 
     #[inline(always)]
-    fn send_to_attachment(&mut self, exit: Exit) -> Result<(), DropReason> {
-        let attachment = ATTACHMENTS.get(exit.id()).ok_or(DropReason::StaleExit)?;
+    fn send_to_attachment(&mut self, endpoint: Endpoint) -> Result<(), DropReason> {
+        let attachment = ATTACHMENTS.get(endpoint.id()).ok_or(DropReason::StaleExit)?;
         if attachment.segment != self.note.segment {
             return Err(DropReason::StaleExit);
         }
@@ -286,8 +288,8 @@ impl Copies {
         }
         let pushed = self.tags(attachment.class.encap());
         let len = self.len + pushed * TAG;
-        let eligible =
-            self.eligible() | police::egress(exit, attachment.guards, len + self.shape.repeated)?;
+        let eligible = self.eligible()
+            | police::egress(endpoint, attachment.guards, len + self.shape.repeated)?;
         self.push_tags(attachment, eligible)?;
         self.skb.set_mark(maps::mark_cookie());
         let copied = self.skb.copy_to(attachment.class.ifindex);
@@ -298,7 +300,7 @@ impl Copies {
             self.skb.pop_tag()?;
         }
         copied?;
-        count::sent_to_attachment(exit, len);
+        count::sent_to_attachment(endpoint, len);
         self.sent = true;
         Ok(())
     }
@@ -351,11 +353,11 @@ impl Copies {
     }
 
     #[inline(always)]
-    fn send_to_remote(&mut self, exit: Exit) -> Result<(), DropReason> {
+    fn send_to_remote(&mut self, endpoint: Endpoint) -> Result<(), DropReason> {
         if self.note.ingress.is_remote() {
             return Ok(());
         }
-        let path = outer::path(exit.id(), self.note.hash).ok_or(DropReason::Unreachable)?;
+        let path = outer::path(endpoint.id(), self.note.hash).ok_or(DropReason::Unreachable)?;
         let tag = self.priority_tag();
         let inner = self.len + tag;
         let header = path.header_len as usize;
@@ -378,7 +380,7 @@ impl Copies {
         self.skb.write_outer(&outer, path)?;
         self.skb.set_mark(0);
         self.skb.copy_to(path.ifindex)?;
-        count::sent_to_remote(exit, inner);
+        count::sent_to_remote(endpoint, inner);
         self.sent = true;
         Ok(())
     }

@@ -18,7 +18,9 @@
 //! (sent in trees only), and the next one "yellow" (`police`). With the G bit
 //! (draft-smith-vxlan-group-policy) the sender's policy stands there, and says neither.
 
-use sillon_abi::{Addr, DropReason, Exit, PortEntry, TunnelEntry, TunnelKey, V4_OUTER, V6_OUTER};
+use sillon_abi::{
+    Addr, DropReason, Endpoint, PortEntry, TunnelEntry, TunnelKey, V4_OUTER, V6_OUTER,
+};
 
 use crate::{
     classify::Origin,
@@ -333,7 +335,7 @@ pub fn classify(packet: &Packet, scope: &mut Scope) -> Result<Origin, DropReason
 #[inline(always)]
 fn origin(tunnel: &TunnelEntry, header: usize, leaf: bool) -> Origin {
     Origin {
-        ingress: Exit::remote(tunnel.remote),
+        ingress: Endpoint::remote(tunnel.remote),
         segment: tunnel.segment,
         cross: tunnel.cross,
         fdb_limit: tunnel.fdb_limit,

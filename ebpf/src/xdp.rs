@@ -8,7 +8,7 @@ use aya_ebpf::{
     macros::xdp,
     programs::XdpContext,
 };
-use sillon_abi::{DropReason, Exit, PortEntry, Role};
+use sillon_abi::{DropReason, Endpoint, PortEntry, Role};
 
 use crate::{
     apart,
@@ -82,7 +82,7 @@ struct Arrival<'a> {
     /// PCP and DEI of its outermost tag.
     priority: u16,
     /// Where its flow was found to go, if that still holds.
-    recalled: Result<Exit, Undecided>,
+    recalled: Result<Endpoint, Undecided>,
     /// Bytes, with all that is in front of the inner frame.
     len: usize,
     /// ECN field of the tunnel's outer header.
@@ -129,14 +129,14 @@ fn onwards(frame: &impl Frame, arrival: &Arrival) -> Result<u32, DropReason> {
         return frame.to_peer(origin);
     }
     let route = match &arrival.recalled {
-        Ok(exit) => Route::To(*exit),
+        Ok(endpoint) => Route::To(*endpoint),
         Err(undecided) => lookup::lookup(origin, &inner, undecided)?,
     };
     if let Some(question) = suppress::answer(frame, origin, &inner) {
         return deliver::back(frame, origin, question, len);
     }
     match route {
-        Route::To(exit) => deliver::deliver(frame, origin, &inner, exit),
+        Route::To(endpoint) => deliver::deliver(frame, origin, &inner, endpoint),
         Route::Flood if inner.shape.more != 0 && apart::is_due(frame, &inner) => {
             frame.take_apart(inner.eligible)
         }
@@ -156,7 +156,7 @@ fn from_port<'a>(
 ) -> Result<Arrival<'a>, DropReason> {
     let tags = classify::tags(frame, port)?;
     let (origin, recalled): (&Origin, _) = match Flow::on_port(&tags).recall() {
-        Ok(decision) => (&decision.origin, Ok(decision.exit)),
+        Ok(decision) => (&decision.origin, Ok(decision.endpoint)),
         Err(undecided) => (fresh.write(classify::classify(port, &tags)?), Err(undecided)),
     };
     if frame.back().is_none() {
@@ -177,7 +177,7 @@ fn from_tunnel<'a>(
     let Some(packet) = tunnel::packet(frame, port, len)? else { return Ok(None) };
     let len = packet.header + packet.len;
     let (origin, recalled): (&Origin, _) = match Flow::in_tunnel(&packet).recall() {
-        Ok(decision) => (&decision.origin, Ok(decision.exit)),
+        Ok(decision) => (&decision.origin, Ok(decision.endpoint)),
         Err(undecided) => (fresh.write(tunnel::classify(&packet, scope)?), Err(undecided)),
     };
     count::received_from_tunnel(origin.ingress, packet.len);

@@ -13,8 +13,8 @@ use std::{
 };
 
 use sillon_abi::{
-    Addr, Attachment, ClassKey, Exit, FdbKey, FloodKey, Guards, Label, NodeEntry, PortEntry, Role,
-    Segment, TunnelEntry, TunnelKey,
+    Addr, Attachment, ClassKey, Endpoint, FdbKey, FloodKey, Guards, Label, NodeEntry, PortEntry,
+    Role, Segment, TunnelEntry, TunnelKey,
 };
 
 use super::{
@@ -141,12 +141,13 @@ fn free_ids(taken: impl IntoIterator<Item = u32>) -> impl Iterator<Item = u32> {
 /// Ids that nothing has, and something still mentions, since it could not be removed: it must not
 /// mean who comes next.
 fn strays(tables: &Tables) -> BTreeSet<u32> {
-    let of_exits =
-        tables.macs.values().chain(tables.bindings.values().map(|binding| &binding.exit));
-    let of_exits = of_exits.filter(|exit| !exit.is_remote()).map(|exit| exit.id());
+    let of_endpoints =
+        tables.macs.values().chain(tables.bindings.values().map(|binding| &binding.endpoint));
+    let of_endpoints =
+        of_endpoints.filter(|endpoint| !endpoint.is_remote()).map(|endpoint| endpoint.id());
     let listed = tables.prefixes.iter().map(|(_, key)| key.attachment());
     let listed = listed.chain(tables.ethertypes.iter().map(|key| key.attachment));
-    let all = of_exits.chain(listed).chain(tables.classes.values().copied());
+    let all = of_endpoints.chain(listed).chain(tables.classes.values().copied());
     all.filter(|id| !tables.attachments.contains_key(id)).collect()
 }
 
@@ -202,9 +203,9 @@ struct Compiler<'a> {
     previous: &'a Tables,
     tables: Tables,
     /// What [`Self::points`] says, once there are attachments and remotes.
-    points: BTreeMap<u32, Vec<Exit>>,
+    points: BTreeMap<u32, Vec<Endpoint>>,
     /// Configured addresses, as the file gives them.
-    macs: Vec<(FdbKey, Exit)>,
+    macs: Vec<(FdbKey, Endpoint)>,
 }
 
 impl Compiler<'_> {
@@ -296,7 +297,7 @@ impl Compiler<'_> {
                 segment: uid,
                 class,
                 vni: segment.vni,
-                cross: Exit::NONE,
+                cross: Endpoint::NONE,
                 fdb_limit: segment.fdb_limit,
                 mtu: segment.mtu,
                 service: segment.service,
@@ -331,19 +332,20 @@ impl Compiler<'_> {
         let points = &self.points;
         for (id, attachment) in &mut self.tables.attachments {
             if attachment.service == LINE {
-                let own = Exit::attachment(*id);
+                let own = Endpoint::attachment(*id);
                 let others = points.get(&attachment.segment).into_iter().flatten();
-                attachment.cross = others.copied().find(|exit| *exit != own).unwrap_or(Exit::NONE);
+                attachment.cross =
+                    others.copied().find(|endpoint| *endpoint != own).unwrap_or(Endpoint::NONE);
             }
         }
     }
 
     /// All points of each segment: attachments, then IPv4 remotes, then IPv6 remotes (the order
     /// that the flood wants).
-    fn points(&self) -> BTreeMap<u32, Vec<Exit>> {
-        let mut points: BTreeMap<u32, Vec<Exit>> = BTreeMap::new();
+    fn points(&self) -> BTreeMap<u32, Vec<Endpoint>> {
+        let mut points: BTreeMap<u32, Vec<Endpoint>> = BTreeMap::new();
         for (id, attachment) in &self.tables.attachments {
-            points.entry(attachment.segment).or_default().push(Exit::attachment(*id));
+            points.entry(attachment.segment).or_default().push(Endpoint::attachment(*id));
         }
         let ids: BTreeMap<Addr, u32> =
             self.tables.remotes.iter().map(|(id, addr)| (*addr, *id)).collect();
@@ -351,29 +353,34 @@ impl Compiler<'_> {
             let Some(uid) = self.tables.vnis.get(&segment.vni.get()) else { continue };
             let mut remotes = segment.remotes.clone();
             remotes.sort_by_key(|ip| (ip.is_ipv6(), *ip));
-            let exits =
-                remotes.into_iter().filter_map(|ip| ids.get(&addr(ip))).map(|id| Exit::remote(*id));
-            points.entry(*uid).or_default().extend(exits);
+            let endpoints = remotes
+                .into_iter()
+                .filter_map(|ip| ids.get(&addr(ip)))
+                .map(|id| Endpoint::remote(*id));
+            points.entry(*uid).or_default().extend(endpoints);
         }
         points
     }
 
     fn tunnels(&mut self) {
-        for (uid, exits) in &self.points {
+        for (uid, endpoints) in &self.points {
             let Some(segment) = self.tables.segments.get(uid) else { continue };
             let is_line = segment.service == LINE;
             let label = self.tables.labels.get(uid);
             let guards = label.map_or(0, |label| self.named.shared(&unpadded(&label.segment)));
-            let attached =
-                exits.iter().copied().find(|exit| !exit.is_remote()).unwrap_or(Exit::NONE);
-            for remote in exits.iter().filter(|exit| exit.is_remote()) {
+            let attached = endpoints
+                .iter()
+                .copied()
+                .find(|endpoint| !endpoint.is_remote())
+                .unwrap_or(Endpoint::NONE);
+            for remote in endpoints.iter().filter(|endpoint| endpoint.is_remote()) {
                 let Some(source) = self.tables.remotes.get(&remote.id()) else { continue };
                 let key = TunnelKey::new(segment.vni, *source);
                 let entry = TunnelEntry {
                     key,
                     segment: *uid,
                     remote: remote.id(),
-                    cross: if is_line { attached } else { Exit::NONE },
+                    cross: if is_line { attached } else { Endpoint::NONE },
                     fdb_limit: segment.fdb_limit,
                     mtu: segment.mtu,
                     service: segment.service,
@@ -406,7 +413,9 @@ impl Compiler<'_> {
                 }
             };
             let list = segment.list;
-            flood.extend((0..).zip(members).map(|(index, exit)| (FloodKey { list, index }, *exit)));
+            flood.extend(
+                (0..).zip(members).map(|(index, endpoint)| (FloodKey { list, index }, *endpoint)),
+            );
         }
         self.tables.flood = flood.into_iter().collect();
     }

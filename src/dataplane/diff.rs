@@ -12,8 +12,9 @@ mod way;
 use std::{borrow::Cow, collections::BTreeSet};
 
 use sillon_abi::{
-    Addr, Attachment, Binding, BindingKey, ClassKey, EthertypeKey, Exit, FdbKey, FloodKey, Label,
-    Mac, NodeEntry, PortEntry, PortRecord, PrefixKey, Rates, Segment, TunnelEntry, TunnelKey,
+    Addr, Attachment, Binding, BindingKey, ClassKey, Endpoint, EthertypeKey, FdbKey, FloodKey,
+    Label, Mac, NodeEntry, PortEntry, PortRecord, PrefixKey, Rates, Segment, TunnelEntry,
+    TunnelKey,
 };
 
 use self::way::{FloodLists, Stage, Way};
@@ -36,7 +37,7 @@ pub enum Op {
     /// Write an attachment; its counters start at zero and its buckets full if it is new.
     SetAttachment(u32, Attachment, Freshness),
     /// Write a place of a flood list.
-    SetFlood(FloodKey, Exit),
+    SetFlood(FloodKey, Endpoint),
     /// Let XDP redirect to a device.
     AddDevice(u32),
     /// Let TC redirect to a device.
@@ -65,11 +66,11 @@ pub enum Op {
     Forget,
     /// Wait until no program runs that began before this.
     Barrier,
-    /// Forget what was learned of all but these (segment uid, exit) pairs, and what was decided by
+    /// Forget what was learned of all but these (segment uid, endpoint) pairs, and what was decided by
     /// it.
-    PurgeFdb(BTreeSet<(u32, Exit)>),
+    PurgeFdb(BTreeSet<(u32, Endpoint)>),
     /// Forget who was heard to have which address, but for what was heard at these.
-    PurgeBindings(BTreeSet<(u32, Exit)>),
+    PurgeBindings(BTreeSet<(u32, Endpoint)>),
     /// Free an attachment's id; its limits and buckets go with it.
     RemoveAttachment(u32),
     /// Forget a segment, and its counts.
@@ -85,7 +86,7 @@ pub enum Op {
     /// Forget a port's record.
     RemoveRecord(u32),
     /// Configure an address for an attachment; what was learned of it goes.
-    SetMac(FdbKey, Exit),
+    SetMac(FdbKey, Endpoint),
     /// No longer configure it.
     RemoveMac(FdbKey),
     /// Nobody may send from this address.
@@ -173,7 +174,7 @@ pub fn steps(old: &Tables, new: &Tables) -> Steps {
 }
 
 /// Whoever was heard before, and would be heard to say the same now.
-fn believed(old: &Tables, new: &Tables) -> BTreeSet<(u32, Exit)> {
+fn believed(old: &Tables, new: &Tables) -> BTreeSet<(u32, Endpoint)> {
     let (before, after) = (Lists::of(old).prefixes, Lists::of(new).prefixes);
     let is_as_free = |id: u32| match (before.get(&id), after.get(&id)) {
         (_, None) => true,
@@ -181,7 +182,7 @@ fn believed(old: &Tables, new: &Tables) -> BTreeSet<(u32, Exit)> {
         (Some(before), Some(after)) => before.iter().all(|prefix| after.contains(prefix)),
     };
     let claimants = new.claimants().into_iter();
-    claimants.filter(|(_, exit)| exit.is_remote() || is_as_free(exit.id())).collect()
+    claimants.filter(|(_, endpoint)| endpoint.is_remote() || is_as_free(endpoint.id())).collect()
 }
 
 /// What becomes of all tables.
@@ -198,10 +199,10 @@ struct Ways {
     tunnels: Way<TunnelKey, TunnelEntry>,
     vnis: Way<u32, u32>,
     remotes: Way<u32, Addr>,
-    flood: Way<FloodKey, Exit>,
+    flood: Way<FloodKey, Endpoint>,
     devices: Way<u32, ()>,
     tc_devices: Way<u32, ()>,
-    macs: Way<FdbKey, Exit>,
+    macs: Way<FdbKey, Endpoint>,
     own_macs: Way<Mac, ()>,
     prefixes: Way<(u32, PrefixKey), ()>,
     ethertypes: Way<EthertypeKey, ()>,
@@ -249,8 +250,8 @@ impl Ways {
             tc_devices: Way::of_sets(&old.tc_devices, &new.tc_devices, |_, is_wanted| is_wanted),
             // As long as the guards ask for them: an attachment that stays loses no frame while its
             // lists change.
-            macs: Way::between(&old.macs, &new.macs, |_, exit, _| {
-                stays(exit.id()).then_some(*exit)
+            macs: Way::between(&old.macs, &new.macs, |_, endpoint, _| {
+                stays(endpoint.id()).then_some(*endpoint)
             }),
             own_macs: Way::of_sets(&old.own_macs, &new.own_macs, |_, _| true),
             prefixes: Way::of_sets(&old.prefixes, &new.prefixes, |(_, key), _| {
@@ -290,7 +291,7 @@ impl Ways {
         }
         let attachments = self.attachments.narrowed();
         ops.extend(attachments.map(|(id, it)| Op::SetAttachment(id, it, Freshness::Changed)));
-        ops.extend(self.flood.narrowed().map(|(key, exit)| Op::SetFlood(key, exit)));
+        ops.extend(self.flood.narrowed().map(|(key, endpoint)| Op::SetFlood(key, endpoint)));
         ops.extend(self.segments.narrowed().map(|(uid, segment)| Op::SetSegment(uid, segment)));
         ops.extend(self.ports.narrowed().map(|(ifindex, port)| Op::SetPort(ifindex, port)));
         ops.extend(self.classes.removed(Stage::Down).map(Op::RemoveClass));
@@ -310,7 +311,7 @@ impl Ways {
         let mut ops = Vec::new();
         self.remove_listed(Stage::Down, &mut ops);
         if self.loses_points() {
-            ops.push(Op::PurgeFdb(points.exits()));
+            ops.push(Op::PurgeFdb(points.endpoints()));
             let claimants = points.claimants();
             if !old.claimants().is_subset(&claimants) {
                 // Claims are heard also of who recalls a decision, which the last step voids for
@@ -357,7 +358,7 @@ impl Ways {
         ops.extend(self.own_macs.set().map(|(mac, ())| Op::AddOwnMac(mac)));
         ops.extend(self.prefixes.set().map(|((length, key), ())| Op::AddPrefix(length, key)));
         ops.extend(self.ethertypes.set().map(|(key, ())| Op::AddEthertype(key)));
-        ops.extend(self.macs.set().map(|(key, exit)| Op::SetMac(key, exit)));
+        ops.extend(self.macs.set().map(|(key, endpoint)| Op::SetMac(key, endpoint)));
         ops.extend(self.bindings.set().map(|(key, binding)| Op::SetBinding(key, binding)));
     }
 
@@ -375,6 +376,6 @@ impl Ways {
         ops.extend(self.attachments.fresh.iter().map(set(Freshness::New)));
         self.add_listed(ops);
         ops.extend(self.attachments.widened.iter().map(set(Freshness::Changed)));
-        ops.extend(self.flood.set().map(|(key, exit)| Op::SetFlood(key, exit)));
+        ops.extend(self.flood.set().map(|(key, endpoint)| Op::SetFlood(key, endpoint)));
     }
 }

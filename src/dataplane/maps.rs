@@ -19,7 +19,7 @@ use aya::{
 };
 use sillon_abi::{
     Addr, Answers, Attachment, Binding, BindingKey, ClassKey, Colours, Counters, DropKey, Drops,
-    Epochs, EthertypeKey, Exit, FdbEntry, FdbKey, FdbUse, FloodKey, Label, Mac, MacUse, Meters,
+    Endpoint, Epochs, EthertypeKey, FdbEntry, FdbKey, FdbUse, FloodKey, Label, Mac, MacUse, Meters,
     NodeEntry, PathEntry, PortEntry, PortRecord, PrefixKey, Rates, RemoteEntry, Segment,
     TunnelEntry, TunnelKey, map,
 };
@@ -56,7 +56,7 @@ pub struct Maps {
     fdb: Hash<FdbKey, FdbEntry>,
     fdb_use: Hash<u32, FdbUse>,
     fdb_removed: Hash<u32, u64>,
-    flood: Hash<FloodKey, Exit>,
+    flood: Hash<FloodKey, Endpoint>,
     epoch: NodeEpoch,
     devices: DevMapHash<MapData>,
     tc_devices: DevMapHash<MapData>,
@@ -66,7 +66,7 @@ pub struct Maps {
     attachment_counters: PerCpuArray<MapData, Counters>,
     remote_counters: PerCpuArray<MapData, Counters>,
     drops: Hash<DropKey, Drops>,
-    macs: Hash<FdbKey, Exit>,
+    macs: Hash<FdbKey, Endpoint>,
     mac_use: Array<MapData, MacUse>,
     mac_removed: Array<MapData, u64>,
     own_macs: Hash<Mac, u32>,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use sillon_abi::{Addr, ClassKey, Encap, Exit};
+use sillon_abi::{Addr, ClassKey, Encap, Endpoint};
 
 use super::tables::{Tables, unpadded};
 
@@ -28,15 +28,17 @@ impl Names<'_> {
     }
 
     /// An attachment as port and encapsulation, a remote as its address.
-    pub fn exit(self, exit: Exit) -> String {
-        if exit.is_remote() {
-            let remote = self.0.remotes.get(&exit.id());
-            return remote
-                .map_or_else(|| format!("remote #{}", exit.id()), |addr| ip(*addr).to_string());
+    pub fn endpoint(self, endpoint: Endpoint) -> String {
+        if endpoint.is_remote() {
+            let remote = self.0.remotes.get(&endpoint.id());
+            return remote.map_or_else(
+                || format!("remote #{}", endpoint.id()),
+                |addr| ip(*addr).to_string(),
+            );
         }
-        let attachment = self.0.attachments.get(&exit.id());
+        let attachment = self.0.attachments.get(&endpoint.id());
         attachment.map_or_else(
-            || format!("attachment #{}", exit.id()),
+            || format!("attachment #{}", endpoint.id()),
             |attachment| self.class(attachment.class),
         )
     }

@@ -5,7 +5,7 @@
 use std::io;
 
 use aya::maps::{MapData, RingBuf};
-use sillon_abi::{Exit, FdbKey, Located, Mac};
+use sillon_abi::{Endpoint, FdbKey, Located, Mac};
 use tokio::io::unix::AsyncFd;
 
 /// So many of the programs' news are read before something else has its turn.
@@ -50,9 +50,9 @@ impl News {
 fn located(bytes: &[u8]) -> Option<Located> {
     let (segment, rest) = bytes.split_first_chunk::<4>()?;
     let (mac, rest) = rest.split_first_chunk::<6>()?;
-    let exit = rest.get(2..)?.first_chunk::<4>()?;
+    let endpoint = rest.get(2..)?.first_chunk::<4>()?;
     let key = FdbKey::new(u32::from_ne_bytes(*segment), Mac::new(*mac));
-    Some(Located { key, exit: Exit::from_word(u32::from_ne_bytes(*exit)) })
+    Some(Located { key, endpoint: Endpoint::from_word(u32::from_ne_bytes(*endpoint)) })
 }
 
 #[cfg(test)]
@@ -64,8 +64,8 @@ mod tests {
         let key = FdbKey::new(7, Mac::new([2, 0, 0, 0, 1, 2]));
         let mut bytes = 7_u32.to_ne_bytes().to_vec();
         bytes.extend([2, 0, 0, 0, 1, 2, 0, 0]);
-        bytes.extend(Exit::attachment(9).word().to_ne_bytes());
-        assert_eq!(located(&bytes), Some(Located { key, exit: Exit::attachment(9) }));
+        bytes.extend(Endpoint::attachment(9).word().to_ne_bytes());
+        assert_eq!(located(&bytes), Some(Located { key, endpoint: Endpoint::attachment(9) }));
         assert_eq!(located(&bytes[..15]), None);
     }
 }

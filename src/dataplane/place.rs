@@ -60,11 +60,11 @@ fn frame(some: &[Located], how: How) -> Vec<u8> {
     };
     let mut frame: Vec<u8> =
         [0, how, 0, 0].iter().flat_map(|word: &u32| word.to_ne_bytes()).collect();
-    for Located { key, exit } in some {
+    for Located { key, endpoint } in some {
         frame.extend(key.segment.to_ne_bytes());
         frame.extend(key.mac.octets());
         frame.extend(key.pad.to_ne_bytes());
-        frame.extend(exit.word().to_ne_bytes());
+        frame.extend(endpoint.word().to_ne_bytes());
     }
     frame
 }

@@ -11,7 +11,7 @@ use std::{
 
 use proptest::{collection::vec, prelude::*};
 use sillon_abi::{
-    Addr, Attachment, Binding, BindingKey, ClassKey, DropKey, Exit, FdbEntry, FdbKey, FloodKey,
+    Addr, Attachment, Binding, BindingKey, ClassKey, DropKey, Endpoint, FdbEntry, FdbKey, FloodKey,
     Guards, RemoteEntry, Segment, Service, TunnelKey,
 };
 
@@ -46,10 +46,10 @@ enum Egress {
 /// What the programs know of a frame once they know whose it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Origin {
-    ingress: Exit,
+    ingress: Endpoint,
     segment: u32,
     vni: u32,
-    cross: Exit,
+    cross: Endpoint,
     service: u8,
     leaf: bool,
     guards: u16,
@@ -59,7 +59,7 @@ fn classify(tables: &Tables, frame: Frame) -> Option<Origin> {
     match frame {
         Frame::Tunnelled(key) => {
             let tunnel = tables.tunnels.get(&key)?;
-            let ingress = Exit::remote(tunnel.remote);
+            let ingress = Endpoint::remote(tunnel.remote);
             let (segment, cross, service) = (tunnel.segment, tunnel.cross, tunnel.service);
             let (vni, guards) = (key.vni, tunnel.guards);
             Some(Origin { ingress, segment, vni, cross, service, leaf: false, guards })
@@ -68,7 +68,7 @@ fn classify(tables: &Tables, frame: Frame) -> Option<Origin> {
             let (id, class) = class(tables, ifindex, outer, inner)?;
             let entry = tables.attachments.get(&id).filter(|entry| entry.class == class)?;
             let Attachment { segment, vni, cross, service, leaf, guards, .. } = *entry;
-            let (ingress, leaf) = (Exit::attachment(id), leaf != 0);
+            let (ingress, leaf) = (Endpoint::attachment(id), leaf != 0);
             Some(Origin { ingress, segment, vni, cross, service, leaf, guards })
         }
     }
@@ -97,14 +97,14 @@ fn class(
 /// The maps, and what the programs may have learned so far.
 struct State {
     tables: Tables,
-    learned: BTreeSet<(u32, Exit)>,
+    learned: BTreeSet<(u32, Endpoint)>,
     /// Where something was heard that the programs may answer from.
-    heard: BTreeSet<(u32, Exit)>,
+    heard: BTreeSet<(u32, Endpoint)>,
 }
 
 impl State {
     fn settled(tables: &Tables) -> Self {
-        Self { learned: tables.exits(), heard: tables.claimants(), tables: tables.clone() }
+        Self { learned: tables.endpoints(), heard: tables.claimants(), tables: tables.clone() }
     }
 
     /// Where a frame that was classified in an earlier state may go by this one, be its destination
@@ -112,29 +112,35 @@ impl State {
     fn deliver(&self, origin: Origin) -> BTreeSet<Egress> {
         let mut egress = BTreeSet::new();
         if origin.service == Service::Line as u8 {
-            egress.extend(self.exit(origin, origin.cross, origin.vni));
+            egress.extend(self.egress_of(origin, origin.cross, origin.vni));
             return egress;
         }
         let known = self.learned.iter().filter(|(segment, _)| *segment == origin.segment);
-        egress.extend(known.filter_map(|(_, exit)| self.exit(origin, *exit, origin.vni)));
+        egress.extend(
+            known.filter_map(|(_, endpoint)| self.egress_of(origin, *endpoint, origin.vni)),
+        );
         if let Some(segment) = self.tables.segments.get(&origin.segment) {
             let members = self.tables.members(segment);
-            egress.extend(members.iter().filter_map(|exit| self.exit(origin, *exit, segment.vni)));
+            egress.extend(
+                members
+                    .iter()
+                    .filter_map(|endpoint| self.egress_of(origin, *endpoint, segment.vni)),
+            );
         }
         egress
     }
 
-    fn exit(&self, origin: Origin, exit: Exit, vni: u32) -> Option<Egress> {
-        if exit.is_none()
-            || exit == origin.ingress
-            || exit.is_remote() && origin.ingress.is_remote()
+    fn egress_of(&self, origin: Origin, endpoint: Endpoint, vni: u32) -> Option<Egress> {
+        if endpoint.is_none()
+            || endpoint == origin.ingress
+            || endpoint.is_remote() && origin.ingress.is_remote()
         {
             return None;
         }
-        if exit.is_remote() {
-            return self.tables.remotes.get(&exit.id()).map(|addr| Egress::Tunnel(*addr, vni));
+        if endpoint.is_remote() {
+            return self.tables.remotes.get(&endpoint.id()).map(|addr| Egress::Tunnel(*addr, vni));
         }
-        let attachment = self.tables.attachments.get(&exit.id())?;
+        let attachment = self.tables.attachments.get(&endpoint.id())?;
         let allowed =
             attachment.segment == origin.segment && !(origin.leaf && attachment.leaf != 0);
         allowed.then_some(Egress::Port(attachment.class))
@@ -159,8 +165,8 @@ impl State {
     fn take(&mut self, op: &Op) {
         match op {
             // What is under way and what is remembered is `Memory`'s.
-            Op::PurgeBindings(exits) => self.heard.retain(|heard| exits.contains(heard)),
-            Op::PurgeFdb(exits) => self.learned.retain(|learned| exits.contains(learned)),
+            Op::PurgeBindings(endpoints) => self.heard.retain(|heard| endpoints.contains(heard)),
+            Op::PurgeFdb(endpoints) => self.learned.retain(|learned| endpoints.contains(learned)),
             op => testing::take(&mut self.tables, op),
         }
     }
@@ -196,9 +202,9 @@ struct Memory {
     /// Those of them that began after the last [`Op::Forget`], whose decisions will be remembered.
     begun_since: Origins,
     /// Decisions that a frame may recall which begins now.
-    remembered: BTreeSet<(Origin, Exit, Frame)>,
+    remembered: BTreeSet<(Origin, Endpoint, Frame)>,
     /// Decisions that a frame under way may have recalled.
-    recalled: BTreeSet<(Origin, Exit, Frame)>,
+    recalled: BTreeSet<(Origin, Endpoint, Frame)>,
 }
 
 impl Memory {
@@ -219,12 +225,13 @@ impl Memory {
         classify_all(&state.tables, frames, &mut self.under_way);
         classify_all(&state.tables, frames, &mut self.begun_since);
         for (origin, frames) in &self.begun_since {
-            for (_, exit) in state.learned.iter().filter(|(segment, _)| *segment == origin.segment)
+            for (_, endpoint) in
+                state.learned.iter().filter(|(segment, _)| *segment == origin.segment)
             {
                 if origin.service != Service::Line as u8
-                    && state.exit(*origin, *exit, origin.vni).is_some()
+                    && state.egress_of(*origin, *endpoint, origin.vni).is_some()
                 {
-                    self.remembered.extend(frames.iter().map(|frame| (*origin, *exit, *frame)));
+                    self.remembered.extend(frames.iter().map(|frame| (*origin, *endpoint, *frame)));
                 }
             }
         }
@@ -234,8 +241,8 @@ impl Memory {
     fn reach(&self, state: &State) -> BTreeSet<(Frame, Egress)> {
         let decisions = self.remembered.iter().chain(&self.recalled);
         decisions
-            .filter_map(|(origin, exit, frame)| {
-                Some((*frame, state.exit(*origin, *exit, origin.vni)?))
+            .filter_map(|(origin, endpoint, frame)| {
+                Some((*frame, state.egress_of(*origin, *endpoint, origin.vni)?))
             })
             .collect()
     }
@@ -378,9 +385,9 @@ fn compiled(config: &NodeConfig, devices: &BTreeMap<String, Device>, previous: &
 
 /// Whatever an entry refers to is there.
 fn assert_no_dangling_reference(tables: &Tables) {
-    let is_there = |exit: &Exit| match exit.is_remote() {
-        true => tables.remotes.contains_key(&exit.id()),
-        false => tables.attachments.contains_key(&exit.id()),
+    let is_there = |endpoint: &Endpoint| match endpoint.is_remote() {
+        true => tables.remotes.contains_key(&endpoint.id()),
+        false => tables.attachments.contains_key(&endpoint.id()),
     };
     for (class, id) in &tables.classes {
         assert_eq!(tables.attachments[id].class, *class);
@@ -406,11 +413,11 @@ fn assert_no_dangling_reference(tables: &Tables) {
         assert_eq!(tables.remotes[&tunnel.remote], key.source);
         assert!(tunnel.cross.is_none() || is_there(&tunnel.cross));
     }
-    for (key, exit) in &tables.macs {
-        assert_eq!(tables.attachments[&exit.id()].segment, key.segment);
+    for (key, endpoint) in &tables.macs {
+        assert_eq!(tables.attachments[&endpoint.id()].segment, key.segment);
     }
     for (key, binding) in &tables.bindings {
-        let attachment = &tables.attachments[&binding.exit.id()];
+        let attachment = &tables.attachments[&binding.endpoint.id()];
         assert_eq!((attachment.segment, binding.segment), (key.segment, key.segment));
         assert!(attachment.guards & Guards::SUPPRESS != 0);
         assert_eq!(binding.claim.flags & sillon_abi::Claim::LEAF != 0, attachment.leaf != 0);
@@ -424,18 +431,18 @@ fn assert_no_dangling_reference(tables: &Tables) {
     assert_eq!(tables.flood.keys().find(of_nobody), None);
 }
 
-/// A node that holds these tables, has learned an address at each exit, and reaches no remote.
+/// A node that holds these tables, has learned an address at each endpoint, and reaches no remote.
 fn live(tables: &Tables) -> Live {
     let mac = |number: usize| sillon_abi::Mac::new([2, 1, 0, 0, (number >> 8) as u8, number as u8]);
-    let fdb = tables.exits().into_iter().enumerate();
-    let entry = |exit| FdbEntry::learned(exit, 0);
+    let fdb = tables.endpoints().into_iter().enumerate();
+    let entry = |endpoint| FdbEntry::learned(endpoint, 0);
     let address = |number: usize| Addr([0xfd, 0, 0, 0, 0, 0, 0, number as u16]);
-    let heard = tables.claimants().into_iter().filter(|(_, exit)| {
-        exit.is_remote() || tables.attachments[&exit.id()].guards & Guards::PREFIXES == 0
+    let heard = tables.claimants().into_iter().filter(|(_, endpoint)| {
+        endpoint.is_remote() || tables.attachments[&endpoint.id()].guards & Guards::PREFIXES == 0
     });
     let claim = sillon_abi::Claim { mac: mac(1), flags: 0 };
-    let heard = heard.enumerate().map(|(n, (segment, exit))| {
-        (BindingKey::new(segment, address(n)), Binding { claim, exit, segment, seen: 0 })
+    let heard = heard.enumerate().map(|(n, (segment, endpoint))| {
+        (BindingKey::new(segment, address(n)), Binding { claim, endpoint, segment, seen: 0 })
     });
     let ifindexes: Vec<u32> = tables.records.keys().copied().collect();
     let attachments: Vec<u32> = tables.attachments.keys().copied().collect();
@@ -443,8 +450,10 @@ fn live(tables: &Tables) -> Live {
     Live {
         bindings: heard.collect(),
         fdb: fdb
-            .map(|(n, (uid, exit))| (FdbKey::new(uid, mac(n)), entry(exit)))
-            .chain(tables.macs.iter().map(|(key, exit)| (*key, FdbEntry::configured(*exit))))
+            .map(|(n, (uid, endpoint))| (FdbKey::new(uid, mac(n)), entry(endpoint)))
+            .chain(
+                tables.macs.iter().map(|(key, endpoint)| (*key, FdbEntry::configured(*endpoint))),
+            )
             .collect(),
         remotes: tables
             .remotes
@@ -560,7 +569,7 @@ proptest! {
             let mut state = State::settled(&pair[0]);
             diff(&pair[0], &pair[1]).iter().for_each(|op| state.take(op));
             prop_assert_eq!(&state.tables, &pair[1]);
-            prop_assert!(state.learned.is_subset(&pair[1].exits()), "something is learned of what is gone");
+            prop_assert!(state.learned.is_subset(&pair[1].endpoints()), "something is learned of what is gone");
         }
     }
 

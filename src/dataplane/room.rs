@@ -251,7 +251,7 @@ impl Before {
             previous.attachments.iter().map(|(id, entry)| ((entry.segment, entry.class), *id));
         let mut bindings = HashMap::new();
         for binding in previous.bindings.values() {
-            *bindings.entry(binding.exit.id()).or_default() += 1;
+            *bindings.entry(binding.endpoint.id()).or_default() += 1;
         }
         Self {
             uids: compile::uids(previous),

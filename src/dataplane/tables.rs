@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sillon_abi::{
-    Addr, Attachment, Binding, BindingKey, ClassKey, EthertypeKey, Exit, FdbKey, FloodKey, Guards,
-    Label, Mac, NodeEntry, PortEntry, PortRecord, PrefixKey, Rates, Segment, TunnelEntry,
+    Addr, Attachment, Binding, BindingKey, ClassKey, Endpoint, EthertypeKey, FdbKey, FloodKey,
+    Guards, Label, Mac, NodeEntry, PortEntry, PortRecord, PrefixKey, Rates, Segment, TunnelEntry,
     TunnelKey,
 };
 
@@ -34,13 +34,13 @@ pub struct Tables {
     /// By remote id.
     pub remotes: BTreeMap<u32, Addr>,
     /// Flood lists.
-    pub flood: BTreeMap<FloodKey, Exit>,
+    pub flood: BTreeMap<FloodKey, Endpoint>,
     /// Ifindexes that XDP may redirect to.
     pub devices: BTreeSet<u32>,
     /// Ifindexes that TC may redirect to.
     pub tc_devices: BTreeSet<u32>,
     /// Where the configured addresses of each segment are.
-    pub macs: BTreeMap<FdbKey, Exit>,
+    pub macs: BTreeMap<FdbKey, Endpoint>,
     /// The node's own addresses.
     pub own_macs: BTreeSet<Mac>,
     /// Lengths and bits.
@@ -54,30 +54,31 @@ pub struct Tables {
 impl Tables {
     /// The flood list of a segment, in order, as far as it is there: how many there should be may
     /// be any number.
-    pub fn members(&self, segment: &Segment) -> Vec<Exit> {
+    pub fn members(&self, segment: &Segment) -> Vec<Endpoint> {
         let key = |index| FloodKey { list: segment.list, index };
-        self.flood.range(key(0)..key(segment.members)).map(|(_, exit)| *exit).collect()
+        self.flood.range(key(0)..key(segment.members)).map(|(_, endpoint)| *endpoint).collect()
     }
 
     /// Where frames of each segment may come from and go to.
-    pub fn exits(&self) -> BTreeSet<(u32, Exit)> {
+    pub fn endpoints(&self) -> BTreeSet<(u32, Endpoint)> {
         let attached = self
             .attachments
             .iter()
-            .map(|(id, attachment)| (attachment.segment, Exit::attachment(*id)));
+            .map(|(id, attachment)| (attachment.segment, Endpoint::attachment(*id)));
         let tunnelled =
-            self.tunnels.values().map(|tunnel| (tunnel.segment, Exit::remote(tunnel.remote)));
+            self.tunnels.values().map(|tunnel| (tunnel.segment, Endpoint::remote(tunnel.remote)));
         attached.chain(tunnelled).collect()
     }
 
-    /// Where it is heard who has which address: those of [`Self::exits`] whose segment suppresses.
-    pub fn claimants(&self) -> BTreeSet<(u32, Exit)> {
+    /// Where it is heard who has which address: those of [`Self::endpoints`] whose segment suppresses.
+    pub fn claimants(&self) -> BTreeSet<(u32, Endpoint)> {
         let hears = |guards: u16| guards & Guards::SUPPRESS != 0;
         let attached = self.attachments.iter().filter(|(_, attachment)| hears(attachment.guards));
-        let attached = attached.map(|(id, attachment)| (attachment.segment, Exit::attachment(*id)));
+        let attached =
+            attached.map(|(id, attachment)| (attachment.segment, Endpoint::attachment(*id)));
         let tunnelled = self.tunnels.values().filter(|tunnel| hears(tunnel.guards));
         attached
-            .chain(tunnelled.map(|tunnel| (tunnel.segment, Exit::remote(tunnel.remote))))
+            .chain(tunnelled.map(|tunnel| (tunnel.segment, Endpoint::remote(tunnel.remote))))
             .collect()
     }
 }
@@ -97,8 +98,8 @@ impl Lists {
     /// Sorts out what the tables list.
     pub fn of(tables: &Tables) -> Self {
         let mut lists = Self::default();
-        for (key, exit) in tables.macs.iter().filter(|(_, exit)| !exit.is_remote()) {
-            lists.macs.entry(exit.id()).or_default().push(key.mac);
+        for (key, endpoint) in tables.macs.iter().filter(|(_, endpoint)| !endpoint.is_remote()) {
+            lists.macs.entry(endpoint.id()).or_default().push(key.mac);
         }
         for (length, key) in &tables.prefixes {
             lists.prefixes.entry(key.attachment()).or_default().push((*length, *key));
@@ -142,9 +143,10 @@ mod tests {
     #[test]
     fn a_flood_list_ends_where_its_entries_do() {
         let segment = Segment { list: 4, members: u32::MAX, ..Segment::default() };
-        let [one, other] = [1, 2].map(Exit::attachment);
+        let [one, other] = [1, 2].map(Endpoint::attachment);
         let flood = [(4, 0, one), (4, 1, other), (5, 0, one)];
-        let flood = flood.map(|(list, index, exit)| (FloodKey { list, index }, exit)).into();
+        let flood =
+            flood.map(|(list, index, endpoint)| (FloodKey { list, index }, endpoint)).into();
         let tables = Tables { flood, ..Tables::default() };
         assert_eq!(tables.members(&segment), [one, other]);
         assert_eq!(tables.members(&Segment { members: 1, ..segment }), [one]);

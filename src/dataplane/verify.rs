@@ -22,8 +22,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use sillon_abi::{
-    Binding, BindingKey, ClassKey, DropKey, Exit, FdbEntry, FdbKey, Meters, PathEntry, RemoteEntry,
-    Role, Service,
+    Binding, BindingKey, ClassKey, DropKey, Endpoint, FdbEntry, FdbKey, Meters, PathEntry,
+    RemoteEntry, Role, Service,
 };
 
 pub use self::reference::{Applied, Reference};
@@ -190,12 +190,12 @@ struct Verifier<'a> {
     live: &'a Live,
     tables: &'a Tables,
     /// Where frames of each segment may come from and go to.
-    exits: BTreeSet<(u32, Exit)>,
+    endpoints: BTreeSet<(u32, Endpoint)>,
     unsound: Unsound,
     report: Report,
 }
 
-/// Where an exit belongs that is not where it should be.
+/// Where an endpoint belongs that is not where it should be.
 enum Stray {
     /// To another segment.
     To(u32),
@@ -207,7 +207,7 @@ impl<'a> Verifier<'a> {
     fn new(live: &'a Live) -> Self {
         let tables = &live.tables;
         let (unsound, report) = (Unsound::default(), Report::default());
-        Self { live, tables, exits: tables.exits(), unsound, report }
+        Self { live, tables, endpoints: tables.endpoints(), unsound, report }
     }
 
     fn all(&mut self) {
@@ -243,27 +243,27 @@ impl<'a> Verifier<'a> {
         self.report.violations.push(Violation { of, what, operators });
     }
 
-    /// Whether a segment may have this exit: its own attachment, or a remote that is accepted as
+    /// Whether a segment may have this endpoint: its own attachment, or a remote that is accepted as
     /// its source.
-    fn belongs(&self, exit: Exit, uid: u32) -> Result<(), Stray> {
-        if !exit.is_remote() {
-            return match self.tables.attachments.get(&exit.id()) {
+    fn belongs(&self, endpoint: Endpoint, uid: u32) -> Result<(), Stray> {
+        if !endpoint.is_remote() {
+            return match self.tables.attachments.get(&endpoint.id()) {
                 Some(attachment) if attachment.segment == uid => Ok(()),
                 Some(attachment) => Err(Stray::To(attachment.segment)),
                 None => Err(Stray::ToNone),
             };
         }
-        if self.exits.contains(&(uid, exit)) { Ok(()) } else { Err(Stray::ToNone) }
+        if self.endpoints.contains(&(uid, endpoint)) { Ok(()) } else { Err(Stray::ToNone) }
     }
 
-    /// Tells of an exit that `whose` refers to and that is not of segment `uid`.
-    fn expect_own(&mut self, of: &'static str, whose: &str, exit: Exit, uid: u32) {
-        let (segment, exit_name) = (self.names().segment(uid), self.names().exit(exit));
-        match self.belongs(exit, uid) {
+    /// Tells of an endpoint that `whose` refers to and that is not of segment `uid`.
+    fn expect_own(&mut self, of: &'static str, whose: &str, endpoint: Endpoint, uid: u32) {
+        let (segment, endpoint_name) = (self.names().segment(uid), self.names().endpoint(endpoint));
+        match self.belongs(endpoint, uid) {
             Ok(()) => {}
             Err(Stray::To(other)) => {
                 let what = format!(
-                    "{whose} leads to {exit_name}, which is of {}",
+                    "{whose} leads to {endpoint_name}, which is of {}",
                     self.names().segment(other)
                 );
                 self.violation(of, what, &[uid, other]);
@@ -271,7 +271,7 @@ impl<'a> Verifier<'a> {
             Err(Stray::ToNone) => {
                 self.violation(
                     of,
-                    format!("{whose} leads to {exit_name}, which is not of {segment}"),
+                    format!("{whose} leads to {endpoint_name}, which is not of {segment}"),
                     &[uid],
                 );
             }
@@ -410,7 +410,7 @@ impl<'a> Verifier<'a> {
     }
 
     /// A `line`'s other point, which only a `line` has.
-    fn cross(&mut self, of: &'static str, whose: &str, cross: Exit, uid: u32) {
+    fn cross(&mut self, of: &'static str, whose: &str, cross: Endpoint, uid: u32) {
         let is_line = self
             .tables
             .segments
@@ -489,7 +489,7 @@ impl<'a> Verifier<'a> {
             if members.len() != segment.members as usize {
                 self.violation("flood lists", format!("{whose} has gaps"), &[*uid]);
             }
-            let reaches: BTreeSet<&Exit> = members.iter().collect();
+            let reaches: BTreeSet<&Endpoint> = members.iter().collect();
             if reaches.len() != members.len() {
                 self.violation(
                     "flood lists",
@@ -497,10 +497,12 @@ impl<'a> Verifier<'a> {
                     &[*uid],
                 );
             }
-            members.iter().for_each(|exit| self.expect_own("flood lists", &whose, *exit, *uid));
+            members
+                .iter()
+                .for_each(|endpoint| self.expect_own("flood lists", &whose, *endpoint, *uid));
             let points = points.get(uid).map_or(&[][..], Vec::as_slice);
-            for exit in points.iter().filter(|exit| !reaches.contains(exit)) {
-                let what = format!("{whose} leaves out {}", self.names().exit(*exit));
+            for endpoint in points.iter().filter(|endpoint| !reaches.contains(endpoint)) {
+                let what = format!("{whose} leaves out {}", self.names().endpoint(*endpoint));
                 self.violation("flood lists", what, &[*uid]);
             }
         }
@@ -514,12 +516,12 @@ impl<'a> Verifier<'a> {
     }
 
     /// What the flood of each segment should reach.
-    fn points(&self) -> BTreeMap<u32, Vec<Exit>> {
-        let mut points: BTreeMap<u32, Vec<Exit>> = BTreeMap::new();
-        for (uid, exit) in self.exits.iter().copied() {
+    fn points(&self) -> BTreeMap<u32, Vec<Endpoint>> {
+        let mut points: BTreeMap<u32, Vec<Endpoint>> = BTreeMap::new();
+        for (uid, endpoint) in self.endpoints.iter().copied() {
             let service = self.tables.segments.get(&uid).map_or(0, |segment| segment.service);
             if service != Service::Line as u8 {
-                points.entry(uid).or_default().push(exit);
+                points.entry(uid).or_default().push(endpoint);
             }
         }
         points
@@ -553,7 +555,7 @@ impl<'a> Verifier<'a> {
             if tables.remotes.get(&tunnel.remote) != Some(&key.source) {
                 let what = format!(
                     "{name} is counted for another remote, {}",
-                    self.names().exit(Exit::remote(tunnel.remote))
+                    self.names().endpoint(Endpoint::remote(tunnel.remote))
                 );
                 self.violation("tunnel sources", what, &[uid]);
             }

@@ -11,7 +11,7 @@ use std::{
 
 use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
-use sillon_abi::{Answers, Attachment, Counters, Exit, FdbEntry, Role, ScopeKind, Service};
+use sillon_abi::{Answers, Attachment, Counters, Endpoint, FdbEntry, Role, ScopeKind, Service};
 
 use super::{
     DataplaneError,
@@ -262,10 +262,10 @@ impl<'a> View<'a> {
     /// # Errors
     /// A map can't be read.
     pub fn segments(&self) -> Result<Vec<SegmentView>, DataplaneError> {
-        let uids = |exits: BTreeSet<(u32, Exit)>| {
-            exits.into_iter().map(|(uid, _)| uid).collect::<BTreeSet<_>>()
+        let uids = |endpoints: BTreeSet<(u32, Endpoint)>| {
+            endpoints.into_iter().map(|(uid, _)| uid).collect::<BTreeSet<_>>()
         };
-        let (points, suppressing) = (uids(self.tables.exits()), uids(self.tables.claimants()));
+        let (points, suppressing) = (uids(self.tables.endpoints()), uids(self.tables.claimants()));
         let mut segments = Vec::new();
         for (uid, segment) in &self.tables.segments {
             let accounts = (self.maps.fdb_use(*uid)?, self.maps.binding_use(*uid)?);
@@ -309,7 +309,7 @@ impl<'a> View<'a> {
                 segment: self.names().segment(key.segment),
                 vni: self.tables.segments.get(&key.segment).map_or(0, |segment| segment.vni),
                 mac: key.mac.to_string(),
-                at: self.names().exit(entry.exit),
+                at: self.names().endpoint(entry.endpoint),
                 age: (!entry.is_configured())
                     .then(|| now.saturating_sub(entry.seen) / 1_000_000_000),
                 state: state(&entry),
@@ -365,7 +365,7 @@ impl<'a> View<'a> {
             } else if key.scope == ScopeKind::Attachment as u32 {
                 let segment =
                     self.tables.attachments.get(&key.id).map(|at| self.names().segment(at.segment));
-                ("attachment", self.names().exit(Exit::attachment(key.id)), segment)
+                ("attachment", self.names().endpoint(Endpoint::attachment(key.id)), segment)
             } else {
                 let name = self.names().segment(key.id);
                 ("segment", name.clone(), Some(name))

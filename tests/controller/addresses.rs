@@ -57,7 +57,7 @@ pub fn is_remote(world: &World, edge: usize, segment: &str, host: u8) -> Option<
     entries(world, edge, segment)
         .into_iter()
         .find(|(of, _)| *of == Mac::new(mac(host)))
-        .map(|(_, entry)| entry.exit.is_remote())
+        .map(|(_, entry)| entry.endpoint.is_remote())
 }
 
 fn entries(world: &World, edge: usize, segment: &str) -> Vec<(Mac, FdbEntry)> {

@@ -5,7 +5,7 @@ use aya::{
     maps::{Array, HashMap},
 };
 use serde_json::Value;
-use sillon_abi::{Addr, Attachment, Binding, BindingKey, Claim, Exit, Guards, Segment, map};
+use sillon_abi::{Addr, Attachment, Binding, BindingKey, Claim, Endpoint, Guards, Segment, map};
 use sillon_rig::{Fabric, Node, Underlay, Wire};
 
 use crate::{
@@ -73,15 +73,15 @@ fn bindings_that_do_not_belong_there_are_found() {
         let attachment: Attachment = element(node, map::ATTACHMENTS, *id);
         attachment.segment == cedar
     });
-    let cedars = Exit::attachment(cedars.unwrap());
+    let cedars = Endpoint::attachment(cedars.unwrap());
     for (changed, words, operators) in [
         (
-            Binding { exit: birchs.exit, ..own },
+            Binding { endpoint: birchs.endpoint, ..own },
             "10.0.0.1 in alder-lan leads to p1 untagged, which is of birch-lan",
             &["alder", "birch"][..],
         ),
         (
-            Binding { exit: Exit::attachment(77), ..own },
+            Binding { endpoint: Endpoint::attachment(77), ..own },
             "10.0.0.1 in alder-lan leads to attachment #77",
             &["alder"],
         ),
@@ -114,7 +114,7 @@ fn bindings_that_do_not_belong_there_are_found() {
         (BindingKey::new(99, v4(1)), own, "10.0.0.1 in #99 is of no segment"),
         (
             BindingKey::new(cedar, v4(1)),
-            Binding { segment: cedar, exit: cedars, ..own },
+            Binding { segment: cedar, endpoint: cedars, ..own },
             "10.0.0.1 in cedar-lan is in a segment that answers nothing",
         ),
         (
@@ -133,7 +133,12 @@ fn bindings_that_do_not_belong_there_are_found() {
     }
     let remote: Vec<(BindingKey, Binding)> = entries(node, map::FIXED_BINDINGS);
     let (fixed, entry) = remote[0];
-    write(node, map::FIXED_BINDINGS, &fixed, Some(&Binding { exit: Exit::remote(1), ..entry }));
+    write(
+        node,
+        map::FIXED_BINDINGS,
+        &fixed,
+        Some(&Binding { endpoint: Endpoint::remote(1), ..entry }),
+    );
     expect(
         node,
         "configured bindings",

@@ -21,9 +21,9 @@ use common::{comes, datagram, fabric, soon};
 use maps::{element, entries, expect, opened, pin, verified};
 use serde_json::Value;
 use sillon_abi::{
-    Attachment, ClassKey, DropKey, Drops, EthertypeKey, Exit, FdbEntry, FdbKey, FloodKey, Guards,
-    Label, Mac, NodeEntry, PathEntry, PortEntry, Rate, Rates, RemoteEntry, ScopeKind, Segment,
-    TunnelEntry, TunnelKey, map,
+    Attachment, ClassKey, DropKey, Drops, Endpoint, EthertypeKey, FdbEntry, FdbKey, FloodKey,
+    Guards, Label, Mac, NodeEntry, PathEntry, PortEntry, Rate, Rates, RemoteEntry, ScopeKind,
+    Segment, TunnelEntry, TunnelKey, map,
 };
 use sillon_rig::{Fabric, Node, Tag, Underlay, Wire, frame::BROADCAST};
 
@@ -177,7 +177,7 @@ fn what_leads_out_of_a_segment_is_found_in_each_map() {
     let (fabric, _wires) = at_work();
     let node = &fabric.edges[0];
     let Ids { alder, birch, alder_p0, birch_p0, alder_segment } = ids(node);
-    let birchs = Exit::attachment(birch_p0.0);
+    let birchs = Endpoint::attachment(birch_p0.0);
     with_entry(node, map::CLASSES, alder_p0.1.class, birch_p0.0, || {
         expect(node, "classes", "p0 untagged", &["birch"]);
     });
@@ -211,7 +211,7 @@ fn what_leads_out_of_a_segment_is_found_in_each_map() {
     let learned: Vec<(FdbKey, FdbEntry)> = entries(node, map::FDB);
     let host = FdbKey::new(alder, Mac::new([2, 0, 0, 0, 0, 1]));
     let (key, entry) = learned.into_iter().find(|(key, _)| *key == host).unwrap();
-    with_entry(node, map::FDB, key, FdbEntry { exit: birchs, ..entry }, || {
+    with_entry(node, map::FDB, key, FdbEntry { endpoint: birchs, ..entry }, || {
         expect(
             node,
             "FDB",
@@ -253,7 +253,7 @@ fn what_is_stale_or_dangling_is_found_in_each_map() {
         expect(node, "attachments", "treats frames otherwise", &["alder"])
     });
     let nobody = FloodKey { list: 999, index: 0 };
-    with_entry(node, map::FLOOD, nobody, Exit::attachment(alder_p0.0), || {
+    with_entry(node, map::FLOOD, nobody, Endpoint::attachment(alder_p0.0), || {
         expect(node, "flood lists", "of no segment's list", &[]);
     });
     let labels: Vec<(u32, Label)> = entries(node, map::LABELS);
@@ -389,10 +389,10 @@ fn what_guards_do_not_say_is_found_in_each_map() {
     let (fabric, _wires) = at_work();
     let node = &fabric.edges[0];
     let Ids { alder, alder_p0, birch_p0, .. } = ids(node);
-    let macs: Vec<(FdbKey, Exit)> = entries(node, map::MACS);
-    let (key, exit) = macs[0];
+    let macs: Vec<(FdbKey, Endpoint)> = entries(node, map::MACS);
+    let (key, endpoint) = macs[0];
     assert_eq!((macs.len(), key.segment), (1, alder));
-    with_entry(node, map::MACS, key, Exit::attachment(birch_p0.0), || {
+    with_entry(node, map::MACS, key, Endpoint::attachment(birch_p0.0), || {
         expect(node, "configured MACs", "is configured, and the FDB has it otherwise", &["alder"]);
         expect(
             node,
@@ -401,16 +401,16 @@ fn what_guards_do_not_say_is_found_in_each_map() {
             &["alder", "birch"],
         );
     });
-    with_entry(node, map::FDB, key, FdbEntry::learned(exit, u64::MAX), || {
+    with_entry(node, map::FDB, key, FdbEntry::learned(endpoint, u64::MAX), || {
         expect(node, "configured MACs", "the FDB has it otherwise", &["alder"]);
     });
     let nobodys = FdbKey::new(alder, Mac::new([2, 0, 0, 0, 0, 77]));
-    with_entry(node, map::FDB, nobodys, FdbEntry::configured(exit), || {
+    with_entry(node, map::FDB, nobodys, FdbEntry::configured(endpoint), || {
         expect(node, "FDB", "02:00:00:00:00:4d in alder-lan is nobody's", &["alder"]);
     });
     let port: PortEntry = element(node, map::PORTS, alder_p0.1.class.ifindex);
     let own = FdbKey::new(alder, port.mac);
-    with_entry(node, map::FDB, own, FdbEntry::learned(exit, u64::MAX), || {
+    with_entry(node, map::FDB, own, FdbEntry::learned(endpoint, u64::MAX), || {
         expect(node, "FDB", "which is the node's own, was learned in alder-lan", &["alder"]);
     });
     with_element(

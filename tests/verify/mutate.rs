@@ -121,7 +121,7 @@ fn harmless() -> Vec<Harmless> {
         ),
         value(
             map::BINDINGS,
-            offset_of!(Binding, exit) + 3,
+            offset_of!(Binding, endpoint) + 3,
             1,
             "another place of the same segment, by its number, may have said it: where an answer goes the FDB says",
         ),

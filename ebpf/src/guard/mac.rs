@@ -21,7 +21,9 @@
 //! one does.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
-use sillon_abi::{Attachment, DropReason, Exit, FdbEntry, FdbKey, Guards, Mac, OverLimit, Segment};
+use sillon_abi::{
+    Attachment, DropReason, Endpoint, FdbEntry, FdbKey, Guards, Mac, OverLimit, Segment,
+};
 
 use crate::{
     classify::Origin,
@@ -78,7 +80,9 @@ pub fn on_line(origin: &Origin, src: Mac) -> Result<(), DropReason> {
     }
     match FDB.get_ptr(FdbKey::new(origin.segment, src)) {
         // SAFETY: a map value; one aligned word, read at once.
-        Some(entry) if unsafe { (*entry).exit } != origin.ingress => Err(DropReason::MacConfigured),
+        Some(entry) if unsafe { (*entry).endpoint } != origin.ingress => {
+            Err(DropReason::MacConfigured)
+        }
         None if origin.guards & Guards::FIXED_MACS != 0 => Err(DropReason::MacNotListed),
         _ => Ok(()),
     }
@@ -86,7 +90,7 @@ pub fn on_line(origin: &Origin, src: Mac) -> Result<(), DropReason> {
 
 /// Learns an address that is not in the FDB.
 #[inline(never)]
-pub fn learn(key: &FdbKey, ingress: Exit, guards: u16, fdb_limit: u32, now: u64) -> Learned {
+pub fn learn(key: &FdbKey, ingress: Endpoint, guards: u16, fdb_limit: u32, now: u64) -> Learned {
     if is_own(key.mac) {
         return Learned::dropped(DropReason::SourceIsNode);
     }
@@ -111,19 +115,19 @@ pub fn learn(key: &FdbKey, ingress: Exit, guards: u16, fdb_limit: u32, now: u64)
 
 /// Takes one of an attachment's FDB entries; tunnels have no limit of their own.
 #[inline(always)]
-fn take_place(exit: Exit) -> Result<(), Learned> {
-    if exit.is_remote() {
+fn take_place(endpoint: Endpoint) -> Result<(), Learned> {
+    if endpoint.is_remote() {
         return Ok(());
     }
     let (Some(attachment), Some(used)) =
-        (ATTACHMENTS.get(exit.id()), MAC_USE.get_ptr_mut(exit.id()))
+        (ATTACHMENTS.get(endpoint.id()), MAC_USE.get_ptr_mut(endpoint.id()))
     else {
         return Err(Learned::NO);
     };
     let Attachment { mac_limit, over_limit, .. } = *attachment;
     // SAFETY: aligned words of map values, changed atomically.
     unsafe {
-        let removed = MAC_REMOVED.get(exit.id()).map_or(0, |removed| *removed);
+        let removed = MAC_REMOVED.get(endpoint.id()).map_or(0, |removed| *removed);
         let before = count::fetch_add(&raw mut (*used).held, 1);
         if before.wrapping_sub(removed) < u64::from(mac_limit) {
             return Ok(());
@@ -136,9 +140,9 @@ fn take_place(exit: Exit) -> Result<(), Learned> {
 }
 
 #[inline(always)]
-fn give_place(exit: Exit) {
-    if !exit.is_remote()
-        && let Some(used) = MAC_USE.get_ptr_mut(exit.id())
+fn give_place(endpoint: Endpoint) {
+    if !endpoint.is_remote()
+        && let Some(used) = MAC_USE.get_ptr_mut(endpoint.id())
     {
         // SAFETY: as above.
         unsafe { count::add(&raw mut (*used).held, u64::MAX) };
@@ -153,20 +157,20 @@ fn give_place(exit: Exit) {
 pub unsafe fn moved(
     entry: *mut FdbEntry,
     segment: u32,
-    ingress: Exit,
+    ingress: Endpoint,
     guards: u16,
     now: u64,
 ) -> Learned {
     // SAFETY: an aligned map value; each field is one word.
-    let (exit, flags) =
-        unsafe { (core::ptr::read_volatile(&raw const (*entry).exit), (*entry).flags) };
+    let (endpoint, flags) =
+        unsafe { (core::ptr::read_volatile(&raw const (*entry).endpoint), (*entry).flags) };
     if flags & FdbEntry::CONFIGURED != 0 {
         return Learned::dropped(DropReason::MacConfigured);
     }
     if guards & Guards::FIXED_MACS != 0 {
         return Learned::dropped(DropReason::MacNotListed);
     }
-    if is_sticky(exit) {
+    if is_sticky(endpoint) {
         return Learned::dropped(DropReason::MacSticky);
     }
     // SAFETY: as above.
@@ -183,22 +187,23 @@ pub unsafe fn moved(
         return Learned::dropped(DropReason::MacFrozen);
     }
     // SAFETY: as above.
-    let won =
-        unsafe { count::exchange((&raw mut (*entry).exit).cast(), exit.word(), ingress.word()) };
+    let won = unsafe {
+        count::exchange((&raw mut (*entry).endpoint).cast(), endpoint.word(), ingress.word())
+    };
     if !won {
         give_place(ingress);
         return Learned::NO;
     }
-    give_place(exit);
+    give_place(endpoint);
     recall::forget(segment);
     Learned::YES
 }
 
 #[inline(always)]
-fn is_sticky(exit: Exit) -> bool {
-    !exit.is_remote()
+fn is_sticky(endpoint: Endpoint) -> bool {
+    !endpoint.is_remote()
         && ATTACHMENTS
-            .get(exit.id())
+            .get(endpoint.id())
             .is_some_and(|attachment| attachment.guards & Guards::STICKY != 0)
 }
 

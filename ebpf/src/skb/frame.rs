@@ -220,7 +220,7 @@ impl Frame for SkbFrame {
     #[inline(always)]
     fn towards(&self, way: &Way<'_>) -> Result<u32, DropReason> {
         let port = maps::port(way.ifindex).ok_or(DropReason::NoDevice)?;
-        let action = if way.exit.is_remote() {
+        let action = if way.endpoint.is_remote() {
             let action = self.skb.redirect(way.ifindex)?;
             self.skb.set_mark(0);
             action

@@ -4,7 +4,7 @@ use aya_ebpf::{
     bindings::{BPF_EXIST, BPF_NOEXIST},
     helpers::generated::bpf_ktime_get_coarse_ns,
 };
-use sillon_abi::{Binding, BindingKey, Claim, Exit};
+use sillon_abi::{Binding, BindingKey, Claim, Endpoint};
 
 use super::Speaker;
 use crate::{
@@ -64,8 +64,8 @@ const OF_ADDRESS: u16 = Claim::ROUTER | Claim::OVERRIDE;
 
 /// Where a MAC is. A function of its own, which has the key at an aligned place.
 #[inline(never)]
-fn place(segment: u32, mac: u64) -> Exit {
-    learn::find(segment, mac_of(mac)).unwrap_or(Exit::NONE)
+fn place(segment: u32, mac: u64) -> Endpoint {
+    learn::find(segment, mac_of(mac)).unwrap_or(Endpoint::NONE)
 }
 
 /// A claim for an address, of the speaker's own MAC.
@@ -80,7 +80,7 @@ pub fn hear(speaker: &Speaker, key: &BindingKey, flags: u16, weight: Weight) {
     let claim = Claim { mac: mac_of(speaker.mac), flags: flags | leaf };
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
-    let binding = Binding { claim, exit: speaker.ingress, segment: speaker.segment, seen: now };
+    let binding = Binding { claim, endpoint: speaker.ingress, segment: speaker.segment, seen: now };
     match BINDINGS.get_ptr_mut(key) {
         // SAFETY: a value of the map.
         Some(known) => unsafe { heard_again(key, known, binding, weight) },
@@ -106,10 +106,10 @@ fn heard_first(key: &BindingKey, binding: &Binding) {
 #[inline(always)]
 unsafe fn heard_again(key: &BindingKey, known: *mut Binding, mut binding: Binding, weight: Weight) {
     // SAFETY: map values are aligned; each is one word, read at once.
-    let (old, exit, seen) = unsafe {
+    let (old, endpoint, seen) = unsafe {
         let old =
             Claim::from_word(core::ptr::read_volatile((&raw const (*known).claim).cast::<u64>()));
-        (old, (*known).exit, (*known).seen)
+        (old, (*known).endpoint, (*known).seen)
     };
     if old.mac != binding.claim.mac && !weight.has(MOVES) {
         return;
@@ -117,7 +117,7 @@ unsafe fn heard_again(key: &BindingKey, known: *mut Binding, mut binding: Bindin
     if weight.has(KEEPS) {
         binding.claim.flags |= old.flags & OF_ADDRESS;
     }
-    if old == binding.claim && exit == binding.exit {
+    if old == binding.claim && endpoint == binding.endpoint {
         if binding.seen.wrapping_sub(seen) > REFRESH_NS {
             // SAFETY: as above. Should the element be another's by now, that one is taken for
             // younger than it is.
@@ -142,14 +142,15 @@ pub fn owner(speaker: &Speaker, key: &BindingKey) -> Option<(u64, u16)> {
         return None;
     }
     let (mac, flags) = (u64::from_be(word << 16), Claim::from_word(word).flags);
-    let exit = place(speaker.segment, mac);
-    if exit.is_none() || exit == speaker.ingress {
+    let endpoint = place(speaker.segment, mac);
+    if endpoint.is_none() || endpoint == speaker.ingress {
         return None;
     }
-    let is_leaf = if exit.is_remote() {
+    let is_leaf = if endpoint.is_remote() {
         flags & Claim::LEAF != 0
     } else {
-        let attachment = ATTACHMENTS.get(exit.id()).filter(|one| one.segment == speaker.segment)?;
+        let attachment =
+            ATTACHMENTS.get(endpoint.id()).filter(|one| one.segment == speaker.segment)?;
         attachment.leaf != 0
     };
     if is_leaf && speaker.is_leaf { None } else { Some((mac, flags)) }

@@ -29,7 +29,7 @@ mod bindings;
 mod nd;
 
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
-use sillon_abi::{Exit, Guards};
+use sillon_abi::{Endpoint, Guards};
 
 use crate::{
     arp::ARP,
@@ -99,7 +99,7 @@ const MAY_ASK: u32 = 1 << 9;
 #[derive(Clone, Copy)]
 struct Speaker {
     segment: u32,
-    ingress: Exit,
+    ingress: Endpoint,
     /// The frame's source, as a number.
     mac: u64,
     is_leaf: bool,
@@ -110,7 +110,7 @@ impl Speaker {
     #[inline(always)]
     fn new(what: u32, segment: u32, ingress: u32, mac: u64) -> Self {
         let (is_leaf, may_ask) = (what & FROM_LEAF != 0, what & MAY_ASK != 0);
-        Self { segment, ingress: Exit::from_word(ingress), mac, is_leaf, may_ask }
+        Self { segment, ingress: Endpoint::from_word(ingress), mac, is_leaf, may_ask }
     }
 }
 

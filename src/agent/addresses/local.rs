@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use sillon_abi::Exit;
+use sillon_abi::Endpoint;
 
 use super::subject::{Found, Subject};
 use crate::agent::reconciler::Places;
@@ -24,7 +24,7 @@ const CONFIGURED: u64 = 0;
 
 #[derive(Debug, Clone, Copy)]
 struct Entry<W> {
-    exit: Exit,
+    endpoint: Endpoint,
     word: W,
     /// The last walk that saw it.
     walk: u64,
@@ -70,8 +70,8 @@ impl<K: Subject> Default for Local<K> {
 
 impl<K: Subject> Local<K> {
     /// A walk has seen an address at an attachment.
-    pub fn seen(&mut self, places: &Places, Found { key, exit, word }: Found<K>) {
-        self.set(places, key, Entry { exit, word, walk: self.walk });
+    pub fn seen(&mut self, places: &Places, Found { key, endpoint, word }: Found<K>) {
+        self.set(places, key, Entry { endpoint, word, walk: self.walk });
     }
 
     /// An attachment has learned an address just now, wherever it was before.
@@ -88,8 +88,10 @@ impl<K: Subject> Local<K> {
     }
 
     /// Whether it is known already that an address is here.
-    pub fn knows(&self, Found { key, exit, word }: &Found<K>) -> bool {
-        self.entries.get(key).is_some_and(|entry| entry.exit == *exit && entry.word == *word)
+    pub fn knows(&self, Found { key, endpoint, word }: &Found<K>) -> bool {
+        self.entries
+            .get(key)
+            .is_some_and(|entry| entry.endpoint == *endpoint && entry.word == *word)
     }
 
     /// Others say that an address is elsewhere. What is configured here is said again; the rest,
@@ -103,7 +105,7 @@ impl<K: Subject> Local<K> {
     }
 
     fn set(&mut self, places: &Places, key: K, entry: Entry<K::Word>) {
-        if places.port(key.segment(), entry.exit).is_none()
+        if places.port(key.segment(), entry.endpoint).is_none()
             || !places.segments.contains_key(&key.segment())
         {
             return;
@@ -115,10 +117,12 @@ impl<K: Subject> Local<K> {
             .get(&key)
             .copied()
             .filter(is_fixed)
-            .filter(|is| (is.exit, is.word) == (entry.exit, entry.word))
+            .filter(|is| (is.endpoint, is.word) == (entry.endpoint, entry.word))
             .unwrap_or(entry);
         let before = self.entries.insert(key, entry);
-        if before.is_none_or(|before| (before.exit, before.word) != (entry.exit, entry.word)) {
+        if before
+            .is_none_or(|before| (before.endpoint, before.word) != (entry.endpoint, entry.word))
+        {
             self.mark(places, key);
         }
     }
@@ -150,16 +154,16 @@ impl<K: Subject> Local<K> {
     /// Attachments come and go, and what is configured for them.
     pub fn follow(&mut self, places: &Places, configured: &[Found<K>]) {
         self.retain(places, |key, entry| {
-            entry.walk != CONFIGURED && places.port(key.segment(), entry.exit).is_some()
+            entry.walk != CONFIGURED && places.port(key.segment(), entry.endpoint).is_some()
         });
-        for Found { key, exit, word } in configured {
-            self.set(places, *key, Entry { exit: *exit, word: *word, walk: CONFIGURED });
+        for Found { key, endpoint, word } in configured {
+            self.set(places, *key, Entry { endpoint: *endpoint, word: *word, walk: CONFIGURED });
         }
     }
 
     pub fn forget(&mut self, places: &Places, uid: u32, port: &str) {
         self.retain(places, |key, entry| {
-            key.segment() != uid || places.port(uid, entry.exit).is_none_or(|is| is != port)
+            key.segment() != uid || places.port(uid, entry.endpoint).is_none_or(|is| is != port)
         });
     }
 
@@ -198,7 +202,7 @@ impl<K: Subject> Local<K> {
                 let Some(segment) = places.segments.get(&key.segment()) else { continue };
                 let entry = self.entries.get(&key);
                 let at = entry.and_then(|entry| {
-                    let port = places.port(key.segment(), entry.exit)?;
+                    let port = places.port(key.segment(), entry.endpoint)?;
                     Some((port.to_owned(), entry.word))
                 });
                 said.push(Saying { key, segment: segment.name.clone(), at });

@@ -129,18 +129,18 @@ impl Addresses {
 
     /// Whether an address is behind a remote because others say so.
     pub fn is_told(&self, located: &Located) -> bool {
-        located.exit.is_remote() && self.told.is_at(&(*located).into())
+        located.endpoint.is_remote() && self.told.is_at(&(*located).into())
     }
 
     /// Whether an IP address is somebody's because others say so.
     pub fn is_told_bound(&self, bound: &Bound) -> bool {
-        bound.exit.is_remote() && self.told_bound.is_at(bound)
+        bound.endpoint.is_remote() && self.told_bound.is_at(bound)
     }
 
     /// Whether an IP address was claimed here so lately that no walk has seen it, or nobody was
     /// told.
     pub fn is_newer(&self, bound: &Bound) -> bool {
-        let is_here = self.places.port(bound.key.segment, bound.exit).is_some();
+        let is_here = self.places.port(bound.key.segment, bound.endpoint).is_some();
         let is_said =
             self.local_bound.knows(bound) && !self.local_bound.is_news(&self.places, &bound.key);
         is_here && !is_said

@@ -2,7 +2,7 @@
 
 use std::{fmt::Debug, hash::Hash};
 
-use sillon_abi::{BindingKey, Claim, Exit, FdbKey, Located};
+use sillon_abi::{BindingKey, Claim, Endpoint, FdbKey, Located};
 
 /// What is somewhere.
 pub trait Subject: Copy + Ord + Hash + Debug {
@@ -35,7 +35,7 @@ pub struct Found<K: Subject> {
     /// What.
     pub key: K,
     /// Where.
-    pub exit: Exit,
+    pub endpoint: Endpoint,
     /// What else is known of it.
     pub word: K::Word,
 }
@@ -44,13 +44,13 @@ pub struct Found<K: Subject> {
 pub type Bound = Found<BindingKey>;
 
 impl From<Located> for Found<FdbKey> {
-    fn from(Located { key, exit }: Located) -> Self {
-        Self { key, exit, word: () }
+    fn from(Located { key, endpoint }: Located) -> Self {
+        Self { key, endpoint, word: () }
     }
 }
 
 impl From<Found<FdbKey>> for Located {
-    fn from(Found { key, exit, word: () }: Found<FdbKey>) -> Self {
-        Self { key, exit }
+    fn from(Found { key, endpoint, word: () }: Found<FdbKey>) -> Self {
+        Self { key, endpoint }
     }
 }

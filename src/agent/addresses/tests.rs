@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
 use sillon_abi::{
-    Attachment, Claim, ClassKey, Exit, Guards, Label, Mac, PortRecord, Segment, Service,
+    Attachment, Claim, ClassKey, Endpoint, Guards, Label, Mac, PortRecord, Segment, Service,
     TunnelEntry, TunnelKey,
 };
 
@@ -45,7 +45,10 @@ fn tables() -> Tables {
 
 fn located(uid: u32, number: u16) -> Located {
     let [a, b] = number.to_be_bytes();
-    Located { key: FdbKey::new(uid, Mac::new([2, 0, 0, 0, a, b])), exit: Exit::attachment(uid) }
+    Located {
+        key: FdbKey::new(uid, Mac::new([2, 0, 0, 0, a, b])),
+        endpoint: Endpoint::attachment(uid),
+    }
 }
 
 fn there(revision: u64, uid: u32, number: u16, at: Option<&str>) -> pb::There {
@@ -93,7 +96,7 @@ fn what_is_new_is_said_once_and_what_is_gone_too() {
     assert_eq!(said(&mut addresses), at(None));
     assert!(!addresses.has_unsaid());
     // Of another segment's attachment nothing is said.
-    addresses.heard(&Located { exit: Exit::attachment(2), ..located(1, 8) });
+    addresses.heard(&Located { endpoint: Endpoint::attachment(2), ..located(1, 8) });
     assert_eq!(said(&mut addresses), []);
 }
 
@@ -116,7 +119,7 @@ fn one_operators_flood_leaves_room_for_the_others_and_has_a_budget() {
 #[test]
 fn what_others_say_is_learned_unless_it_is_late_or_known_better() {
     let mut addresses = begun();
-    let far = Located { exit: Exit::remote(9), ..located(1, 7) };
+    let far = Located { endpoint: Endpoint::remote(9), ..located(1, 7) };
     assert_eq!(addresses.take(there(5, 1, 7, Some(FAR))).learn, [far]);
     assert!(addresses.is_told(&far));
     assert_eq!(
@@ -166,7 +169,7 @@ fn bound(uid: u32, number: u8) -> Bound {
     let claim =
         Claim { mac: Mac::new([2, 0, 0, 0, 0, number]), flags: Claim::OVERRIDE | Claim::LEAF };
     let key = BindingKey::new(uid, addr([10, 0, 0, number].into()));
-    Found { key, exit: Exit::attachment(uid), word: claim }
+    Found { key, endpoint: Endpoint::attachment(uid), word: claim }
 }
 
 /// As another node's agent says it, and the controller passes it on.
@@ -207,7 +210,7 @@ fn whose_an_ip_address_is_is_said_once_and_that_it_is_nobodys_too() {
     // Another MAC has it.
     walk(&mut addresses, &[Found { word: bound(1, 8).word, ..bound(1, 7) }]);
     assert_eq!(said(&mut addresses), at(Some("p0")));
-    walk(&mut addresses, &[Found { exit: Exit::remote(9), ..bound(1, 7) }]);
+    walk(&mut addresses, &[Found { endpoint: Endpoint::remote(9), ..bound(1, 7) }]);
     assert_eq!(said(&mut addresses), at(None), "it was heard elsewhere since");
     // What no host has would end the stream.
     walk(
@@ -221,7 +224,7 @@ fn whose_an_ip_address_is_is_said_once_and_that_it_is_nobodys_too() {
 fn whose_an_ip_address_is_elsewhere_counts_where_it_is_asked_for_and_until_something_newer_is_heard()
  {
     let mut addresses = begun();
-    let far = Bound { exit: Exit::remote(9), ..bound(1, 7) };
+    let far = Bound { endpoint: Endpoint::remote(9), ..bound(1, 7) };
     assert_eq!(
         addresses.take(there_bound(1, 7, Some(FAR))),
         ToDo::default(),

@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
 };
 
-use sillon_abi::Exit;
+use sillon_abi::Endpoint;
 
 use super::subject::{Found, Subject};
 use crate::agent::reconciler::Places;
@@ -15,7 +15,7 @@ struct Entry<W> {
     remote: IpAddr,
     word: W,
     /// None, as long as the segment has no such remote here.
-    exit: Exit,
+    endpoint: Endpoint,
 }
 
 /// Addresses behind remotes.
@@ -35,8 +35,10 @@ impl<K: Subject> Default for Told<K> {
 }
 
 impl<K: Subject> Told<K> {
-    pub fn is_at(&self, Found { key, exit, word }: &Found<K>) -> bool {
-        self.entries.get(key).is_some_and(|entry| (entry.exit, entry.word) == (*exit, *word))
+    pub fn is_at(&self, Found { key, endpoint, word }: &Found<K>) -> bool {
+        self.entries
+            .get(key)
+            .is_some_and(|entry| (entry.endpoint, entry.word) == (*endpoint, *word))
     }
 
     /// Remotes came or went. Gives what can be learned only now. Of segments that `has` does not
@@ -48,11 +50,11 @@ impl<K: Subject> Told<K> {
             if !has(key.segment()) {
                 return false;
             }
-            let exit = places.remote(key.segment(), entry.remote).unwrap_or(Exit::NONE);
-            if exit != entry.exit && !exit.is_none() {
-                learn.push(Found { key: *key, exit, word: entry.word });
+            let endpoint = places.remote(key.segment(), entry.remote).unwrap_or(Endpoint::NONE);
+            if endpoint != entry.endpoint && !endpoint.is_none() {
+                learn.push(Found { key: *key, endpoint, word: entry.word });
             }
-            entry.exit = exit;
+            entry.endpoint = endpoint;
             *counts.entry(key.segment()).or_default() += 1;
             true
         });
@@ -80,18 +82,18 @@ impl<K: Subject> Told<K> {
             return None;
         }
         *count += u32::from(is_new);
-        let exit = places.remote(key.segment(), remote).unwrap_or(Exit::NONE);
-        self.entries.insert(key, Entry { remote, word, exit });
-        (!exit.is_none()).then_some(Found { key, exit, word })
+        let endpoint = places.remote(key.segment(), remote).unwrap_or(Endpoint::NONE);
+        self.entries.insert(key, Entry { remote, word, endpoint });
+        (!endpoint.is_none()).then_some(Found { key, endpoint, word })
     }
 
     /// It is there no more. Gives what is to be forgotten.
     pub fn remove(&mut self, key: K) -> Option<Found<K>> {
-        let Entry { exit, word, .. } = self.entries.remove(&key)?;
+        let Entry { endpoint, word, .. } = self.entries.remove(&key)?;
         if let Some(count) = self.counts.get_mut(&key.segment()) {
             *count = count.saturating_sub(1);
         }
-        (!exit.is_none()).then_some(Found { key, exit, word })
+        (!endpoint.is_none()).then_some(Found { key, endpoint, word })
     }
 
     /// What was said of a segment and a remote is forgotten, and what was said before this revision

@@ -85,7 +85,7 @@ impl Reconciler {
             };
             let mut refresh = Vec::new();
             let keep = |key: &FdbKey, entry: &FdbEntry| {
-                let located = Located { key: *key, exit: entry.exit };
+                let located = Located { key: *key, endpoint: entry.endpoint };
                 let is_told = addresses.is_told(&located) && limits.contains_key(&key.segment);
                 let keeps =
                     (is_told || is_young(key.segment, entry.seen)) && !own.contains(&key.mac);
@@ -106,7 +106,7 @@ impl Reconciler {
         }
         let fixed = &self.fixed_bindings;
         let keep = |key: &BindingKey, binding: &Binding| {
-            let bound = Found { key: *key, exit: binding.exit, word: binding.claim };
+            let bound = Found { key: *key, endpoint: binding.endpoint, word: binding.claim };
             let is_told = addresses.is_told_bound(&bound) && limits.contains_key(&key.segment);
             let keeps = (is_told || is_young(key.segment, binding.seen)) && !fixed.contains(key);
             if keeps {

@@ -6,7 +6,7 @@ use std::{
     net::IpAddr,
 };
 
-use sillon_abi::{Exit, NodeEntry};
+use sillon_abi::{Endpoint, NodeEntry};
 use tracing::warn;
 
 use super::{Reconciler, hooks};
@@ -195,10 +195,10 @@ impl Reconciler {
         let tables = self.tables()?;
         let uid = tables.labels.iter().find(|(_, label)| unpadded(&label.segment) == segment);
         let Some((uid, _)) = uid else { return Ok(0) };
-        let exits: BTreeSet<Exit> = match place {
+        let endpoints: BTreeSet<Endpoint> = match place {
             Place::Remote(addr) => {
                 let remotes = tables.remotes.iter().filter(|(_, remote)| ip(**remote) == *addr);
-                remotes.map(|(id, _)| Exit::remote(*id)).collect()
+                remotes.map(|(id, _)| Endpoint::remote(*id)).collect()
             }
             Place::Port(name) => {
                 let is_port = |ifindex| {
@@ -210,10 +210,10 @@ impl Reconciler {
                 let here = tables.attachments.iter().filter(|(_, attachment)| {
                     attachment.segment == *uid && is_port(attachment.class.ifindex)
                 });
-                here.map(|(id, _)| Exit::attachment(*id)).collect()
+                here.map(|(id, _)| Endpoint::attachment(*id)).collect()
             }
         };
-        if exits.is_empty() { Ok(0) } else { self.maps.forget_exits(*uid, &exits) }
+        if endpoints.is_empty() { Ok(0) } else { self.maps.forget_endpoints(*uid, &endpoints) }
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use sillon_abi::{Binding, BindingKey, Exit, FdbEntry, FdbKey, Located, Service, TunnelKey};
+use sillon_abi::{Binding, BindingKey, Endpoint, FdbEntry, FdbKey, Located, Service, TunnelKey};
 
 use super::Reconciler;
 use crate::{
@@ -107,10 +107,10 @@ impl Places {
             points: points.collect(),
             tunnels: tables.tunnels.iter().map(|(key, tunnel)| (*key, tunnel.remote)).collect(),
             configured: configured
-                .map(|(key, exit)| Found { key: *key, exit: *exit, word: () })
+                .map(|(key, endpoint)| Found { key: *key, endpoint: *endpoint, word: () })
                 .collect(),
             bound: bound
-                .map(|(key, one)| Found { key: *key, exit: one.exit, word: one.claim })
+                .map(|(key, one)| Found { key: *key, endpoint: one.endpoint, word: one.claim })
                 .collect(),
             segments,
         }
@@ -127,15 +127,16 @@ impl Places {
     }
 
     /// The port of a segment's attachment; none if it is not the segment's, or is no attachment.
-    pub fn port(&self, uid: u32, exit: Exit) -> Option<&str> {
-        let (segment, port) = self.attachments.get(&exit.id()).filter(|_| !exit.is_remote())?;
+    pub fn port(&self, uid: u32, endpoint: Endpoint) -> Option<&str> {
+        let (segment, port) =
+            self.attachments.get(&endpoint.id()).filter(|_| !endpoint.is_remote())?;
         (*segment == uid).then_some(port)
     }
 
-    /// The exit to a remote of a segment.
-    pub fn remote(&self, uid: u32, remote: IpAddr) -> Option<Exit> {
+    /// The endpoint to a remote of a segment.
+    pub fn remote(&self, uid: u32, remote: IpAddr) -> Option<Endpoint> {
         let key = TunnelKey::new(self.segments.get(&uid)?.vni, addr(remote));
-        self.tunnels.get(&key).map(|id| Exit::remote(*id))
+        self.tunnels.get(&key).map(|id| Endpoint::remote(*id))
     }
 
     /// Whether remotes are reached as they are by others.
@@ -186,13 +187,18 @@ impl Reconciler {
         is_newer: impl Fn(&Bound) -> bool,
     ) -> Result<Vec<BindingKey>, DataplaneError> {
         let mut kept = Vec::new();
-        for Found { key, exit, word } in
+        for Found { key, endpoint, word } in
             all.iter().filter(|bound| !self.fixed_bindings.contains(&bound.key))
         {
-            let binding =
-                Binding { claim: *word, exit: *exit, segment: key.segment, seen: monotonic_ns() };
-            let may_replace =
-                |is: &Binding| !is_newer(&Found { key: *key, exit: is.exit, word: is.claim });
+            let binding = Binding {
+                claim: *word,
+                endpoint: *endpoint,
+                segment: key.segment,
+                seen: monotonic_ns(),
+            };
+            let may_replace = |is: &Binding| {
+                !is_newer(&Found { key: *key, endpoint: is.endpoint, word: is.claim })
+            };
             if self.maps.bind(key, &binding, may_replace)? {
                 kept.push(*key);
             }
@@ -205,16 +211,16 @@ impl Reconciler {
     /// # Errors
     /// A map can't be read or written.
     pub fn unbind(&mut self, all: &[Bound]) -> Result<(), DataplaneError> {
-        all.iter().try_for_each(|Found { key, exit, word }| {
-            self.maps.unbind(key, |is| (is.exit, is.claim) == (*exit, *word))
+        all.iter().try_for_each(|Found { key, endpoint, word }| {
+            self.maps.unbind(key, |is| (is.endpoint, is.claim) == (*endpoint, *word))
         })
     }
 }
 
 fn withdraw(maps: &mut Maps, all: &[Located]) -> Result<u64, DataplaneError> {
     let mut keys: BTreeSet<FdbKey> = BTreeSet::new();
-    for Located { key, exit } in all {
-        let is_there = |entry: FdbEntry| entry.exit == *exit && !entry.is_configured();
+    for Located { key, endpoint } in all {
+        let is_there = |entry: FdbEntry| entry.endpoint == *endpoint && !entry.is_configured();
         if maps.fdb_entry(key)?.is_some_and(is_there) {
             keys.insert(*key);
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sillon_abi::{
-    Binding, BindingKey, Claim, EthertypeKey, Exit, FdbKey, Guards, Mac, OverLimit, PrefixKey,
+    Binding, BindingKey, Claim, Endpoint, EthertypeKey, FdbKey, Guards, Mac, OverLimit, PrefixKey,
 };
 
 use super::addr;
@@ -61,9 +61,13 @@ pub const fn over_limit(over: model::OverLimit) -> u8 {
 }
 
 /// The configured addresses of an attachment.
-pub fn macs(id: u32, segment: u32, guards: &model::Guards) -> impl Iterator<Item = (FdbKey, Exit)> {
+pub fn macs(
+    id: u32,
+    segment: u32,
+    guards: &model::Guards,
+) -> impl Iterator<Item = (FdbKey, Endpoint)> {
     let key = move |mac: &model::MacAddr| FdbKey::new(segment, Mac::new(mac.octets()));
-    guards.macs.iter().map(move |mac| (key(mac), Exit::attachment(id)))
+    guards.macs.iter().map(move |mac| (key(mac), Endpoint::attachment(id)))
 }
 
 /// The lists of an attachment.
@@ -94,7 +98,7 @@ pub fn bindings(tables: &mut Tables, id: u32, segment: u32, attachment: &model::
         let router = if binding.is_router() { Claim::ROUTER } else { 0 };
         let claim =
             Claim { mac: Mac::new(binding.mac().octets()), flags: Claim::OVERRIDE | router | leaf };
-        let entry = Binding { claim, exit: Exit::attachment(id), segment, seen: 0 };
+        let entry = Binding { claim, endpoint: Endpoint::attachment(id), segment, seen: 0 };
         tables.bindings.insert(BindingKey::new(segment, addr(binding.address())), entry);
     }
 }
@@ -109,7 +113,7 @@ fn prefix_key(attachment: u32, prefix: Prefix) -> (u32, PrefixKey) {
 
 /// The node's own addresses, and their bits. They are nobody's, also where a file gives one to an
 /// attachment: `macs` are what it gives.
-pub fn own_macs(tables: &mut Tables, macs: Vec<(FdbKey, Exit)>) {
+pub fn own_macs(tables: &mut Tables, macs: Vec<(FdbKey, Endpoint)>) {
     tables.own_macs =
         tables.ports.values().map(|port| port.mac).filter(|mac| !mac.is_zero()).collect();
     tables.macs = macs.into_iter().filter(|(key, _)| !tables.own_macs.contains(&key.mac)).collect();

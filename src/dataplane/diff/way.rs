@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use itertools::{EitherOrBoth, Itertools};
-use sillon_abi::{Exit, FloodKey, Segment};
+use sillon_abi::{Endpoint, FloodKey, Segment};
 
 use crate::dataplane::tables::{Tables, interim_list};
 
@@ -126,7 +126,7 @@ impl<K: Ord + Copy> Way<K, ()> {
 
 /// The lists in between of segments whose lists change.
 #[derive(Debug, Default)]
-pub struct FloodLists(BTreeMap<FloodKey, Exit>);
+pub struct FloodLists(BTreeMap<FloodKey, Endpoint>);
 
 impl FloodLists {
     /// A segment in between has those members that it has before and after, in one of the two lists
@@ -137,19 +137,22 @@ impl FloodLists {
         (new, after): (&Tables, &Segment),
     ) -> Segment {
         let (had, wanted) = (old.members(before), new.members(after));
-        let count = |members: &[Exit]| u32::try_from(members.len()).unwrap_or(u32::MAX);
+        let count = |members: &[Endpoint]| u32::try_from(members.len()).unwrap_or(u32::MAX);
         if before.list == after.list && had == wanted {
             return Segment { members: count(&had), ..*before };
         }
-        let stay: BTreeSet<Exit> = wanted.iter().copied().collect();
-        let members: Vec<Exit> = had.iter().copied().filter(|exit| stay.contains(exit)).collect();
+        let stay: BTreeSet<Endpoint> = wanted.iter().copied().collect();
+        let members: Vec<Endpoint> =
+            had.iter().copied().filter(|endpoint| stay.contains(endpoint)).collect();
         let list = match &members {
             members if *members == wanted => after.list,
             members if *members == had => before.list,
             _ => interim_list(after.list),
         };
         let segment = Segment { list, members: count(&members), ..*before };
-        self.0.extend((0..).zip(members).map(|(index, exit)| (FloodKey { list, index }, exit)));
+        self.0.extend(
+            (0..).zip(members).map(|(index, endpoint)| (FloodKey { list, index }, endpoint)),
+        );
         segment
     }
 
@@ -157,16 +160,16 @@ impl FloodLists {
     /// walk through what is there.
     pub fn way(
         &self,
-        old: &BTreeMap<FloodKey, Exit>,
-        new: &BTreeMap<FloodKey, Exit>,
-    ) -> Way<FloodKey, Exit> {
+        old: &BTreeMap<FloodKey, Endpoint>,
+        new: &BTreeMap<FloodKey, Endpoint>,
+    ) -> Way<FloodKey, Endpoint> {
         let Self(between) = self;
-        let mut way = Way::between(old, new, |key, exit, after| {
-            between.get(key).or(after.filter(|after| *after == exit)).copied()
+        let mut way = Way::between(old, new, |key, endpoint, after| {
+            between.get(key).or(after.filter(|after| *after == endpoint)).copied()
         });
-        way.fresh.retain(|(key, exit)| between.get(key) != Some(exit));
+        way.fresh.retain(|(key, endpoint)| between.get(key) != Some(endpoint));
         let interim = || between.iter().filter(|(key, _)| !old.contains_key(key));
-        way.narrowed.extend(interim().map(|(key, exit)| (*key, *exit)));
+        way.narrowed.extend(interim().map(|(key, endpoint)| (*key, *endpoint)));
         way.late.extend(interim().map(|(key, _)| *key).filter(|key| !new.contains_key(key)));
         way
     }

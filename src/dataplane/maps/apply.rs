@@ -105,7 +105,7 @@ impl Maps {
             }
             Op::SetAttachment(..) => self.set_attachments(all),
             Op::SetFlood(..) => {
-                set!(self.flood, map::FLOOD, all, Op::SetFlood(key, exit) => (*key, *exit))
+                set!(self.flood, map::FLOOD, all, Op::SetFlood(key, endpoint) => (*key, *endpoint))
             }
             Op::SetSegment(..) => {
                 set!(self.segments, map::SEGMENTS, all, Op::SetSegment(uid, it) => (*uid, *it))
@@ -118,7 +118,7 @@ impl Maps {
             }
             Op::SetVni(..) => set!(self.vnis, map::VNIS, all, Op::SetVni(vni, uid) => (*vni, *uid)),
             Op::SetMac(..) => {
-                self.set_macs(list!(all, Op::SetMac(key, exit) => (*key, *exit)), fresh)
+                self.set_macs(list!(all, Op::SetMac(key, endpoint) => (*key, *endpoint)), fresh)
             }
             Op::AddPrefix(..) => {
                 self.add_prefixes(list!(all, Op::AddPrefix(length, key) => (*length, *key)))
@@ -209,8 +209,8 @@ impl Maps {
                 Ok(())
             }
             Op::Barrier => barrier::wait_for_programs(),
-            Op::PurgeFdb(exits) => self.purge_fdb(exits),
-            Op::PurgeBindings(exits) => self.purge_bindings(exits),
+            Op::PurgeFdb(endpoints) => self.purge_fdb(endpoints),
+            Op::PurgeBindings(endpoints) => self.purge_bindings(endpoints),
             // Of these there are many: `take` has them.
             _ => Ok(()),
         }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aya::maps::{HashMap, MapData, MapError};
-use sillon_abi::{Binding, BindingKey, Exit, FdbUse, map};
+use sillon_abi::{Binding, BindingKey, Endpoint, FdbUse, map};
 
 use super::{Maps, Named, batch, found};
 use crate::dataplane::{DataplaneError, raw};
@@ -22,12 +22,13 @@ pub struct BindingWalk {
 }
 
 impl Maps {
-    /// Forgets who has which address, but for what was heard at these (segment uid, exit) pairs.
+    /// Forgets who has which address, but for what was heard at these (segment uid, endpoint) pairs.
     pub(super) fn purge_bindings(
         &mut self,
-        exits: &BTreeSet<(u32, Exit)>,
+        endpoints: &BTreeSet<(u32, Endpoint)>,
     ) -> Result<(), DataplaneError> {
-        self.retain_bindings(|key, binding| exits.contains(&(key.segment, binding.exit))).map(drop)
+        self.retain_bindings(|key, binding| endpoints.contains(&(key.segment, binding.endpoint)))
+            .map(drop)
     }
 
     /// Forgets what was heard and `keep` does not want; returns how much that was.
@@ -98,7 +99,9 @@ impl Maps {
         may_replace: impl Fn(&Binding) -> bool,
     ) -> Result<bool, DataplaneError> {
         match self.bindings.get(key, 0) {
-            Ok(is) if (is.claim, is.exit) == (binding.claim, binding.exit) => return Ok(false),
+            Ok(is) if (is.claim, is.endpoint) == (binding.claim, binding.endpoint) => {
+                return Ok(false);
+            }
             Ok(is) if !may_replace(&is) => return Ok(true),
             // An element of its own, as the programs do it.
             Ok(_) => drop(put(&mut self.bindings, key, binding, BPF_EXIST)?),

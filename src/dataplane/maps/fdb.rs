@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aya::maps::lpm_trie::Key;
-use sillon_abi::{Exit, FdbEntry, FdbKey, FdbUse, MacUse, PrefixKey, map};
+use sillon_abi::{Endpoint, FdbEntry, FdbKey, FdbUse, MacUse, PrefixKey, map};
 
 use super::{Maps, Named, batch, found, keys, used};
 use crate::dataplane::{DataplaneError, raw};
@@ -15,7 +15,7 @@ pub struct Walk {
     /// How many entries it removed.
     pub removed: u64,
     /// How many learned entries are left, by where they are.
-    pub held: BTreeMap<Exit, u64>,
+    pub held: BTreeMap<Endpoint, u64>,
     /// Those that are frozen.
     pub frozen: BTreeSet<FdbKey>,
 }
@@ -29,13 +29,13 @@ pub struct FdbWalk {
 }
 
 impl Maps {
-    /// Removes what was learned of all but these (segment uid, exit) pairs, and what was decided by
+    /// Removes what was learned of all but these (segment uid, endpoint) pairs, and what was decided by
     /// it.
     pub(super) fn purge_fdb(
         &mut self,
-        exits: &BTreeSet<(u32, Exit)>,
+        endpoints: &BTreeSet<(u32, Endpoint)>,
     ) -> Result<(), DataplaneError> {
-        self.retain_fdb(|key, entry| exits.contains(&(key.segment, entry.exit)))?;
+        self.retain_fdb(|key, entry| endpoints.contains(&(key.segment, entry.endpoint)))?;
         self.forget();
         Ok(())
     }
@@ -73,7 +73,7 @@ impl Maps {
                 gone.push(key);
                 continue;
             }
-            *found.held.entry(entry.exit).or_default() += 1;
+            *found.held.entry(entry.endpoint).or_default() += 1;
             if entry.flags & FdbEntry::FROZEN != 0 {
                 found.frozen.insert(key);
             }
@@ -100,8 +100,8 @@ impl Maps {
             let Some(entry) = entry.filter(|entry| !entry.is_configured()) else { continue };
             taken += 1;
             *segments.entry(key.segment).or_insert(0_u64) += 1;
-            if !entry.exit.is_remote() {
-                *attachments.entry(entry.exit.id()).or_insert(0_u64) += 1;
+            if !entry.endpoint.is_remote() {
+                *attachments.entry(entry.endpoint.id()).or_insert(0_u64) += 1;
             }
         }
         for (segment, count) in segments {
@@ -128,19 +128,20 @@ impl Maps {
         Ok(count)
     }
 
-    /// Forgets what was learned of a segment at these exits, and what was decided by it.
+    /// Forgets what was learned of a segment at these endpoints, and what was decided by it.
     ///
     /// # Errors
     /// A map can't be read or written.
-    pub fn forget_exits(
+    pub fn forget_endpoints(
         &mut self,
         uid: u32,
-        exits: &BTreeSet<Exit>,
+        endpoints: &BTreeSet<Endpoint>,
     ) -> Result<u64, DataplaneError> {
-        let walk =
-            self.retain_fdb(|key, entry| key.segment != uid || !exits.contains(&entry.exit))?;
-        let heard = self
-            .retain_bindings(|key, binding| key.segment != uid || !exits.contains(&binding.exit))?;
+        let walk = self
+            .retain_fdb(|key, entry| key.segment != uid || !endpoints.contains(&entry.endpoint))?;
+        let heard = self.retain_bindings(|key, binding| {
+            key.segment != uid || !endpoints.contains(&binding.endpoint)
+        })?;
         self.forget();
         Ok(walk.removed + heard)
     }
@@ -166,7 +167,7 @@ impl Maps {
         walk: &Walk,
     ) -> Result<(), DataplaneError> {
         for (id, held) in before {
-            let there = walk.held.get(&Exit::attachment(*id)).copied().unwrap_or(0);
+            let there = walk.held.get(&Endpoint::attachment(*id)).copied().unwrap_or(0);
             let (now, removed) = self.mac_use(*id)?;
             if now.held == *held && held.wrapping_sub(removed) != there {
                 self.mac_removed.set(*id, held.wrapping_sub(there), 0).named(map::MAC_REMOVED)?;

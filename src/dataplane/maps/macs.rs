@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, panic::resume_unwind, thread};
 
-use sillon_abi::{Exit, FdbEntry, FdbKey, Mac, map};
+use sillon_abi::{Endpoint, FdbEntry, FdbKey, Mac, map};
 
 use super::{Maps, Named, batch, insert_new, keys};
 use crate::dataplane::DataplaneError;
@@ -17,19 +17,19 @@ impl Maps {
     /// just now, and it is taken from their accounts.
     pub(super) fn set_macs(
         &mut self,
-        macs: &[(FdbKey, Exit)],
+        macs: &[(FdbKey, Endpoint)],
         fresh: &BTreeSet<u32>,
     ) -> Result<(), DataplaneError> {
         let (new, others): (Vec<_>, Vec<_>) =
             macs.iter().partition(|(key, _)| fresh.contains(&key.segment));
         self.set_new_macs(&new)?;
-        others.into_iter().try_for_each(|(key, exit)| self.set_mac(key, exit))
+        others.into_iter().try_for_each(|(key, endpoint)| self.set_mac(key, endpoint))
     }
 
     /// Most of the time goes into the kernel's memory for each entry, so two CPUs are twice as
     /// fast. What an agent that is killed leaves in only one of the maps, the next one mends.
-    fn set_new_macs(&mut self, macs: &[(FdbKey, Exit)]) -> Result<(), DataplaneError> {
-        let entry = |(key, exit): &(FdbKey, Exit)| (*key, FdbEntry::configured(*exit));
+    fn set_new_macs(&mut self, macs: &[(FdbKey, Endpoint)]) -> Result<(), DataplaneError> {
+        let entry = |(key, endpoint): &(FdbKey, Endpoint)| (*key, FdbEntry::configured(*endpoint));
         let (listed, fdb) = (&mut self.macs, &mut self.fdb);
         let mut list = || batch::update(listed, macs.iter().copied()).named(map::MACS);
         let mut learn = || batch::update(fdb, macs.iter().map(entry)).named(map::FDB);
@@ -44,11 +44,11 @@ impl Maps {
     }
 
     /// The programs may learn it once more between the two steps.
-    fn set_mac(&mut self, key: FdbKey, exit: Exit) -> Result<(), DataplaneError> {
-        self.macs.insert(key, exit, 0).named(map::MACS)?;
+    fn set_mac(&mut self, key: FdbKey, endpoint: Endpoint) -> Result<(), DataplaneError> {
+        self.macs.insert(key, endpoint, 0).named(map::MACS)?;
         loop {
             self.take_learned(&[key])?;
-            if insert_new(&mut self.fdb, &key, &FdbEntry::configured(exit)).named(map::FDB)? {
+            if insert_new(&mut self.fdb, &key, &FdbEntry::configured(endpoint)).named(map::FDB)? {
                 return Ok(());
             }
         }

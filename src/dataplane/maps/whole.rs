@@ -8,7 +8,7 @@ use aya::{
     maps::{Array, MapData},
 };
 use sillon_abi::{
-    Attachment, DropKey, Exit, FdbUse, MacUse, Meters, PORT_SLOTS, PathEntry, PortEntry, Rates,
+    Attachment, DropKey, Endpoint, FdbUse, MacUse, Meters, PORT_SLOTS, PathEntry, PortEntry, Rates,
     RemoteEntry, ScopeKind, map,
 };
 
@@ -324,8 +324,8 @@ pub fn counted<'a>(
     let mut add = |account| *counts.entry(account).or_default() += 1;
     for (key, entry) in fdb.into_iter().filter(|(_, entry)| !entry.is_configured()) {
         add(Account::Fdb(key.segment));
-        if !entry.exit.is_remote() && entry.exit != Exit::NONE {
-            add(Account::Macs(entry.exit.id()));
+        if !entry.endpoint.is_remote() && entry.endpoint != Endpoint::NONE {
+            add(Account::Macs(entry.endpoint.id()));
         }
     }
     for (key, _) in bindings {

@@ -6,7 +6,7 @@ use std::{
     net::IpAddr,
 };
 
-use sillon_abi::{Addr, Binding, BindingKey, Claim, Exit, Guards, PrefixKey, Service};
+use sillon_abi::{Addr, Binding, BindingKey, Claim, Endpoint, Guards, PrefixKey, Service};
 
 use super::Verifier;
 use crate::dataplane::{
@@ -80,14 +80,14 @@ impl Verifier<'_> {
                 &[uid],
             );
         }
-        self.expect_own(of, &whose, binding.exit, uid);
-        if self.belongs(binding.exit, uid).is_ok()
-            && !known.claimants.contains(&(uid, binding.exit))
+        self.expect_own(of, &whose, binding.endpoint, uid);
+        if self.belongs(binding.endpoint, uid).is_ok()
+            && !known.claimants.contains(&(uid, binding.endpoint))
         {
             self.violation(of, format!("{whose} is in a segment that answers nothing"), &[uid]);
         }
-        if !known.may_have(binding.exit, key.addr) {
-            let name = self.names().exit(binding.exit);
+        if !known.may_have(binding.endpoint, key.addr) {
+            let name = self.names().endpoint(binding.endpoint);
             self.violation(of, format!("{whose} is at {name}, which may not have it"), &[uid]);
         }
     }
@@ -96,7 +96,7 @@ impl Verifier<'_> {
     /// flag says it.
     fn configured(&mut self, key: &BindingKey, binding: &Binding) {
         let whose = self.whose(key);
-        if binding.exit.is_remote() {
+        if binding.endpoint.is_remote() {
             self.violation(
                 CONFIGURED,
                 format!("{whose} is configured for a remote"),
@@ -104,11 +104,11 @@ impl Verifier<'_> {
             );
             return;
         }
-        let Some(attachment) = self.tables.attachments.get(&binding.exit.id()) else { return };
+        let Some(attachment) = self.tables.attachments.get(&binding.endpoint.id()) else { return };
         let (is_leafs, is_leaf) = (binding.claim.flags & Claim::LEAF != 0, attachment.leaf != 0);
         if is_leafs != is_leaf {
             let word = |leaf| if leaf { "a leaf" } else { "no leaf" };
-            let name = self.names().exit(binding.exit);
+            let name = self.names().endpoint(binding.endpoint);
             let what = format!(
                 "{whose} is kept as that of {}, and {name} is {}",
                 word(is_leafs),
@@ -140,7 +140,7 @@ impl Verifier<'_> {
 
 /// What is asked of the tables for each binding.
 struct Known {
-    claimants: BTreeSet<(u32, Exit)>,
+    claimants: BTreeSet<(u32, Endpoint)>,
     /// Lengths and prefixes, by attachment.
     prefixes: BTreeMap<u32, Vec<(u32, PrefixKey)>>,
 }
@@ -150,9 +150,9 @@ impl Known {
         Self { claimants: tables.claimants(), prefixes: Lists::of(tables).prefixes }
     }
 
-    /// Whether an exit's prefixes let it have an address; what has none may have any.
-    fn may_have(&self, exit: Exit, addr: Addr) -> bool {
-        let prefixes = self.prefixes.get(&exit.id()).filter(|_| !exit.is_remote());
+    /// Whether an endpoint's prefixes let it have an address; what has none may have any.
+    fn may_have(&self, endpoint: Endpoint, addr: Addr) -> bool {
+        let prefixes = self.prefixes.get(&endpoint.id()).filter(|_| !endpoint.is_remote());
         let is_in = |(length, key): &(u32, PrefixKey)| {
             let same = (bits(key.addr) ^ bits(addr)).leading_zeros() + PrefixKey::ID_BITS;
             key.is_v4() == addr.is_v4() && same >= *length

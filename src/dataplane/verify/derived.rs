@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fmt::Debug};
 
-use sillon_abi::{Exit, map};
+use sillon_abi::{Endpoint, map};
 
 use super::{Reference, Verifier};
 use crate::dataplane::{
@@ -108,7 +108,7 @@ impl Verifier<'_> {
         });
         self.table("VNIs", &is.vnis, &wanted.vnis, |vni| (format!("VNI {vni}"), vec![]));
         self.table("remotes", &is.remotes, &wanted.remotes, |id| {
-            (names.exit(Exit::remote(*id)), vec![])
+            (names.endpoint(Endpoint::remote(*id)), vec![])
         });
         self.table("flood lists", &is.flood, &wanted.flood, |key| {
             (format!("place {} of list {}", key.index, key.list), vec![])

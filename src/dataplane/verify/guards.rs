@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sillon_abi::{Exit, FdbEntry, FdbKey, Guards, PortEntry, Service};
+use sillon_abi::{Endpoint, FdbEntry, FdbKey, Guards, PortEntry, Service};
 
 use super::Verifier;
 use crate::dataplane::tables::Lists;
@@ -40,10 +40,10 @@ impl Verifier<'_> {
         let tables = self.tables;
         self.checked("configured MACs", tables.macs.len());
         let fdb: BTreeMap<FdbKey, FdbEntry> = self.live.fdb.iter().copied().collect();
-        for (key, exit) in &tables.macs {
+        for (key, endpoint) in &tables.macs {
             let whose = format!("{} in {}", key.mac, self.names().segment(key.segment));
             match fdb.get(key) {
-                Some(entry) if entry.is_configured() && entry.exit == *exit => {}
+                Some(entry) if entry.is_configured() && entry.endpoint == *endpoint => {}
                 Some(_) => {
                     let what = format!("{whose} is configured, and the FDB has it otherwise");
                     self.violation("configured MACs", what, &[key.segment]);
@@ -53,14 +53,14 @@ impl Verifier<'_> {
                     self.violation("configured MACs", what, &[key.segment]);
                 }
             }
-            if exit.is_remote() {
+            if endpoint.is_remote() {
                 self.violation(
                     "configured MACs",
                     format!("{whose} is configured for a remote"),
                     &[key.segment],
                 );
             }
-            self.expect_own("configured MACs", &whose, *exit, key.segment);
+            self.expect_own("configured MACs", &whose, *endpoint, key.segment);
         }
         for (key, entry) in &fdb {
             if entry.is_configured() && !tables.macs.contains_key(key) {
@@ -158,13 +158,13 @@ impl Verifier<'_> {
 
     /// No attachment has learned more than it may.
     fn attachment_limits(&mut self) {
-        let mut counts: BTreeMap<Exit, u32> = BTreeMap::new();
+        let mut counts: BTreeMap<Endpoint, u32> = BTreeMap::new();
         for (_, entry) in self.live.fdb.iter().filter(|(_, entry)| !entry.is_configured()) {
-            *counts.entry(entry.exit).or_default() += 1;
+            *counts.entry(entry.endpoint).or_default() += 1;
         }
         let tables = self.tables;
         for (id, attachment) in &tables.attachments {
-            let has = counts.get(&Exit::attachment(*id)).copied().unwrap_or(0);
+            let has = counts.get(&Endpoint::attachment(*id)).copied().unwrap_or(0);
             if has > attachment.mac_limit {
                 let name = self.names().class(attachment.class);
                 let what =

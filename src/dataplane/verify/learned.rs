@@ -27,7 +27,7 @@ impl Verifier<'_> {
             if key.mac.is_group() || key.mac.is_zero() {
                 self.violation("FDB", format!("{whose} is no station's address"), &[key.segment]);
             }
-            self.expect_own("FDB", &whose, entry.exit, key.segment);
+            self.expect_own("FDB", &whose, entry.endpoint, key.segment);
             self.entry(&whose, key, entry);
             if self.report.violations.len() > before {
                 self.unsound.fdb.insert(*key);
@@ -49,7 +49,7 @@ impl Verifier<'_> {
     fn entry(&mut self, whose: &str, key: &FdbKey, entry: &FdbEntry) {
         let known = FdbEntry::CONFIGURED | FdbEntry::FROZEN;
         // The programs note of these, too, when they were seen; nothing comes of it.
-        let configured = FdbEntry { seen: entry.seen, ..FdbEntry::configured(entry.exit) };
+        let configured = FdbEntry { seen: entry.seen, ..FdbEntry::configured(entry.endpoint) };
         if entry.flags & !known != 0
             || key.pad != 0
             || entry.is_configured() && *entry != configured

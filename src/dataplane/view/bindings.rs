@@ -42,7 +42,7 @@ impl View<'_> {
             vni: self.tables.segments.get(&key.segment).map_or(0, |segment| segment.vni),
             address: ip(key.addr),
             mac: binding.claim.mac.to_string(),
-            at: self.names().exit(binding.exit),
+            at: self.names().endpoint(binding.endpoint),
             router: binding.claim.flags & Claim::ROUTER != 0,
             age,
             state,

@@ -73,10 +73,10 @@ pub fn items(op: &Op, old: &Tables, new: &Tables) -> Vec<Item> {
         }
         Op::SetRemote(id, addr) => by_remote(new, *id, addr),
         Op::SetRates(id, _) | Op::SetAttachment(id, ..) | Op::SetClass(_, id) => by_id(*id),
-        Op::SetMac(_, exit) => by_id(exit.id()),
+        Op::SetMac(_, endpoint) => by_id(endpoint.id()),
         Op::AddPrefix(_, key) => by_id(key.attachment()),
         Op::AddEthertype(key) => by_id(key.attachment),
-        Op::SetBinding(_, binding) => by_id(binding.exit.id()),
+        Op::SetBinding(_, binding) => by_id(binding.endpoint.id()),
         Op::AddDevice(ifindex)
         | Op::AddTcDevice(ifindex)
         | Op::SetRecord(ifindex, _)

@@ -218,7 +218,7 @@ fn there(tables: &Tables) -> BTreeMap<String, String> {
     let names = crate::dataplane::names::Names(tables);
     let count = |id: u32| {
         let lists = crate::dataplane::tables::Lists::of(tables);
-        let bound = tables.bindings.values().filter(|binding| binding.exit.id() == id).count();
+        let bound = tables.bindings.values().filter(|binding| binding.endpoint.id() == id).count();
         let (macs, prefixes) =
             (lists.macs.get(&id).map(Vec::len), lists.prefixes.get(&id).map(Vec::len));
         format!("{macs:?} {prefixes:?} {:?} {bound}", lists.ethertypes.get(&id).map(Vec::len))

@@ -11,7 +11,7 @@ use sillon::{
     },
     model::NodeConfig,
 };
-use sillon_abi::{Exit, FdbEntry, ScopeKind};
+use sillon_abi::{Endpoint, FdbEntry, ScopeKind};
 
 use crate::forwarding::{
     Address, Counts, Held, Place, Scope, Traffic,
@@ -57,11 +57,11 @@ impl Ids {
     }
 
     /// Where a frame came in or goes out.
-    pub fn place(&self, exit: Exit) -> Option<Place> {
-        if exit.is_remote() {
-            Some(Place::Remote(*self.remotes.get(&exit.id())?))
+    pub fn place(&self, endpoint: Endpoint) -> Option<Place> {
+        if endpoint.is_remote() {
+            Some(Place::Remote(*self.remotes.get(&endpoint.id())?))
         } else {
-            Some(Place::Attachment(*self.attachments.get(&exit.id())?))
+            Some(Place::Attachment(*self.attachments.get(&endpoint.id())?))
         }
     }
 
@@ -112,7 +112,7 @@ impl Ids {
         }
         counts.accounts.retain(|_, count| *count != 0);
         for (key, entry) in maps.fdb()? {
-            match self.segment(key.segment).zip(self.place(entry.exit)) {
+            match self.segment(key.segment).zip(self.place(entry.endpoint)) {
                 Some((segment, place)) => {
                     counts
                         .fdb
@@ -186,7 +186,7 @@ impl Ids {
         counts.binding_accounts.retain(|_, count| *count != 0);
         for (key, binding) in maps.bindings()? {
             let is_whole = key.segment == binding.segment;
-            match self.segment(key.segment).zip(self.place(binding.exit)).filter(|_| is_whole) {
+            match self.segment(key.segment).zip(self.place(binding.endpoint)).filter(|_| is_whole) {
                 Some((segment, place)) => {
                     counts.bindings.insert((segment, ip(key.addr)), claim(binding.claim, place));
                 }

@@ -7,10 +7,10 @@ const REMOTE: u32 = 1 << 31;
 /// An attachment or a remote, in one word, so that a reader never sees half of a change.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Exit(u32);
-pod!(Exit = 4);
+pub struct Endpoint(u32);
+pod!(Endpoint = 4);
 
-impl Exit {
+impl Endpoint {
     /// Nowhere. Neither attachments nor remotes have the id 0.
     pub const NONE: Self = Self(0);
 
@@ -44,7 +44,7 @@ impl Exit {
         self.0
     }
 
-    /// The exit in such a word.
+    /// The endpoint in such a word.
     #[inline(always)]
     pub const fn from_word(word: u32) -> Self {
         Self(word)
