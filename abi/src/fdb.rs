@@ -91,7 +91,7 @@ pub struct FdbUse {
 /// programs that it has loaded itself: no pinned map has any.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Located {
+pub struct MacLocation {
     /// The address.
     pub key: FdbKey,
     /// Where it is.
@@ -102,16 +102,16 @@ pub struct Located {
 /// next one.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PlaceHeader {
+pub struct InjectHeader {
     /// Which is next, from 0.
     pub next: u32,
-    /// [`PlaceHeader::LEARN`] or [`PlaceHeader::REFRESH`].
+    /// [`InjectHeader::LEARN`] or [`InjectHeader::REFRESH`].
     pub how: u32,
     /// Zero. A frame is at least as long as an Ethernet header.
     pub pad: [u32; 2],
 }
 
-impl PlaceHeader {
+impl InjectHeader {
     /// As if a frame had come from there.
     pub const LEARN: u32 = 0;
     /// Only those that are known to be there: they were seen just now.
@@ -121,4 +121,4 @@ impl PlaceHeader {
     pub const MOST: u32 = 128;
 }
 
-pod!(FdbKey = 12, FdbEntry = 24, FdbUse = 16, Located = 16, PlaceHeader = 16);
+pod!(FdbKey = 12, FdbEntry = 24, FdbUse = 16, MacLocation = 16, InjectHeader = 16);

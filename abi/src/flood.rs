@@ -26,17 +26,17 @@ pub struct FloodKey {
 /// metadata as far behind: they forget the length of the MAC header when they copy the frame to
 /// make headroom. The lead is there so that TC sees the whole of the handoff in both cases, and
 /// tells them apart by bytes that only XDP has written: as the lead is zero, a seal stands at
-/// [`Note::BEHIND`] only when TC looks from [`ETHERNET`] bytes behind.
+/// [`HandoffMetadata::BEHIND`] only when TC looks from [`ETHERNET`] bytes behind.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Note {
+pub struct HandoffMetadata {
     /// Zero.
     pub lead: [u16; 8],
     /// What XDP hands over; all zero for a frame that goes to the host.
     pub handoff: Handoff,
 }
 
-impl Note {
+impl HandoffMetadata {
     /// Where the handoff is, in 16-bit words, when TC looks from the frame's first byte.
     pub const AHEAD: usize = 8;
     /// Where the handoff is, in 16-bit words, when TC looks from behind the MAC header.
@@ -104,4 +104,4 @@ pub struct Cookies {
     pub pad: u32,
 }
 
-pod!(FloodKey = 8, Handoff = 28, Note = 44, Cookies = 24);
+pod!(FloodKey = 8, Handoff = 28, HandoffMetadata = 44, Cookies = 24);

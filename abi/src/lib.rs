@@ -22,8 +22,8 @@ mod tunnel;
 
 pub use binding::{Answers, Binding, BindingKey, Claim};
 pub use endpoint::Endpoint;
-pub use fdb::{FdbEntry, FdbKey, FdbUse, Located, PlaceHeader};
-pub use flood::{Cookies, ETHERNET, FloodKey, Handoff, MASKED_ETHERTYPE, Note};
+pub use fdb::{FdbEntry, FdbKey, FdbUse, InjectHeader, MacLocation};
+pub use flood::{Cookies, ETHERNET, FloodKey, Handoff, HandoffMetadata, MASKED_ETHERTYPE};
 pub use guard::{EthertypeKey, Guards, MacUse, OverLimit, PrefixKey};
 pub use rate::{
     Colour, Colours, Meters, Profile, Rate, Rates, SMALLEST_CHARGE, Storm, Tally, Word, ticks,

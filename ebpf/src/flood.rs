@@ -1,5 +1,5 @@
-//! XDP cannot copy, so a frame for many goes on to TC, with a note of what is known of it. The
-//! frame that goes on has no tags but those that it carries for its operator; its ethertype is
+//! XDP cannot copy, so a frame for many goes on to TC, with a handoff that has what is known of it.
+//! The frame that goes on has no tags but those that it carries for its operator; its ethertype is
 //! masked (see [`MASKED_ETHERTYPE`]), so that it can only ever be what TC makes of it.
 
 use aya_ebpf::bindings::{xdp_action, xdp_md};
@@ -16,20 +16,20 @@ use crate::{
 
 #[inline(always)]
 pub fn hand_over(frame: &XdpFrame, origin: &Origin, inner: &Inner) -> Result<u32, DropReason> {
-    let mut note = note(frame, origin, inner);
+    let mut handoff = handoff(frame, origin, inner);
     let lifted = if inner.carried == Carried::PRIORITY_TAG { TAG } else { 0 };
     let strip = origin.lead() + lifted;
     frame.shift(strip as i32)?;
     rewrite::put_addresses(frame, inner, strip as i32)?;
-    note.ethertype = frame.read(ETHERTYPE)?;
+    handoff.ethertype = frame.read(ETHERTYPE)?;
     frame.write(ETHERTYPE, MASKED_ETHERTYPE.to_be())?;
-    frame.leave_note(note)?;
+    frame.leave_handoff(handoff)?;
     Ok(xdp_action::XDP_PASS)
 }
 
 /// What is to be known of a frame that is copied, but for the ethertype.
 #[inline(always)]
-pub fn note(frame: &impl Frame, origin: &Origin, inner: &Inner) -> Handoff {
+pub fn handoff(frame: &impl Frame, origin: &Origin, inner: &Inner) -> Handoff {
     let flow = flow::of(frame, inner);
     let mut flags = 0;
     if origin.leaf {
@@ -57,24 +57,25 @@ pub fn note(frame: &impl Frame, origin: &Origin, inner: &Inner) -> Handoff {
 }
 
 /// XDP has no way out of a port that has the pipeline at TC (a container's veth takes no frame from
-/// XDP): the frame, once it is as it shall leave, goes on to TC with a note of where. It keeps its
-/// ethertype, so that GRO knows it: packets of one flow have equal notes, and become one
-/// again. A driver that leaves no room for the note has no device that it could leave by, either.
+/// XDP): the frame, once it is as it shall leave, goes on to TC with a handoff that says where. It
+/// keeps its ethertype, so that GRO knows it: packets of one flow have equal handoffs, and become
+/// one again. A driver that leaves no room for the handoff has no device that it could leave by,
+/// either.
 #[inline(always)]
 pub fn onward(frame: &XdpFrame, way: &Way<'_>) -> Result<(), DropReason> {
     let is_done = sillon_onward(frame.ctx(), way.endpoint.word(), way.ifindex, way.proof) != 0;
     if is_done { Ok(()) } else { Err(DropReason::NoDevice) }
 }
 
-/// A function of its own, since most frames never come here. The kernel keeps the note in front of
-/// the frame when that is changed.
+/// A function of its own, since most frames never come here. The kernel keeps the handoff in front
+/// of the frame when that is changed.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sillon_onward(ctx: *mut xdp_md, endpoint: u32, ifindex: u32, proof: u32) -> u32 {
     if !maps::port(ifindex).is_some_and(PortEntry::is_at_tc) {
         return 0;
     }
-    let note = XdpFrame::of(ctx).leave_note(Handoff {
+    let handoff = XdpFrame::of(ctx).leave_handoff(Handoff {
         seal: Handoff::SAID,
         segment: proof,
         ingress: Endpoint::from_word(endpoint),
@@ -82,13 +83,13 @@ extern "C" fn sillon_onward(ctx: *mut xdp_md, endpoint: u32, ifindex: u32, proof
         flags: Handoff::ONWARD,
         ..Handoff::default()
     });
-    u32::from(note.is_ok())
+    u32::from(handoff.is_ok())
 }
 
 /// Passes a control frame of an attachment to the host's own stack, past the flood.
 #[inline(always)]
 pub fn to_peer(frame: &XdpFrame, origin: &Origin) -> Result<u32, DropReason> {
-    frame.leave_note(Handoff {
+    frame.leave_handoff(Handoff {
         seal: Handoff::SAID,
         ingress: origin.ingress,
         flags: Handoff::FOR_HOST,
@@ -97,12 +98,12 @@ pub fn to_peer(frame: &XdpFrame, origin: &Origin) -> Result<u32, DropReason> {
     Ok(xdp_action::XDP_PASS)
 }
 
-/// Passes a frame to the host's own stack, with a note that says so: a note that somebody else left
-/// must not speak for it.
+/// Passes a frame to the host's own stack, with a handoff that says so: a handoff that somebody
+/// else left must not speak for it.
 #[inline(always)]
 pub fn to_host(frame: &XdpFrame) -> u32 {
-    // A driver without metadata can't have anybody's note either. Where there is no room for ours,
-    // the other goes.
+    // A driver without metadata can't have anybody's handoff either. Where there is no room for
+    // ours, the other goes.
     if frame.leave(Handoff::default()).is_err() {
         frame.drop_metadata();
     }

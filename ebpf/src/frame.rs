@@ -17,7 +17,9 @@ use aya_ebpf::{
     },
     programs::XdpContext,
 };
-use sillon_abi::{ClassKey, DropReason, Endpoint, Handoff, Mac, Note, PathEntry, PortEntry};
+use sillon_abi::{
+    ClassKey, DropReason, Endpoint, Handoff, HandoffMetadata, Mac, PathEntry, PortEntry,
+};
 
 use crate::{
     classify::Origin,
@@ -324,9 +326,9 @@ impl XdpFrame {
         }
     }
 
-    /// Leaves a note for TC in front of the frame, sealed.
+    /// Leaves a handoff for TC in front of the frame, sealed.
     #[inline(always)]
-    pub fn leave_note(&self, handoff: Handoff) -> Result<(), DropReason> {
+    pub fn leave_handoff(&self, handoff: Handoff) -> Result<(), DropReason> {
         self.leave(Handoff { seal: maps::seal(&handoff, self.ifindex()), ..handoff })
     }
 
@@ -334,16 +336,16 @@ impl XdpFrame {
     #[inline(always)]
     pub fn leave(&self, handoff: Handoff) -> Result<(), DropReason> {
         // SAFETY: as for `shift`; the comparison bounds the write. Metadata is 4-aligned, as is
-        // `Note`.
+        // `HandoffMetadata`.
         unsafe {
-            if bpf_xdp_adjust_meta(self.ctx, -(size_of::<Note>() as i32)) != 0 {
+            if bpf_xdp_adjust_meta(self.ctx, -(size_of::<HandoffMetadata>() as i32)) != 0 {
                 return Err(DropReason::NoHeadroom);
             }
             let (meta, data) = ((*self.ctx).data_meta as usize, (*self.ctx).data as usize);
-            if meta + size_of::<Note>() > data {
+            if meta + size_of::<HandoffMetadata>() > data {
                 return Err(DropReason::NoHeadroom);
             }
-            *(meta as *mut Note) = Note { lead: [0; 8], handoff };
+            *(meta as *mut HandoffMetadata) = HandoffMetadata { lead: [0; 8], handoff };
         }
         Ok(())
     }
@@ -482,7 +484,7 @@ impl Frame for XdpFrame {
         if action == xdp_action::XDP_REDIRECT {
             return Ok(action);
         }
-        // Not a pass yet, but for what has a note.
+        // Not a pass yet, but for what has a handoff.
         flood::onward(self, way).map(|()| action)
     }
 

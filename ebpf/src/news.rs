@@ -6,7 +6,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, RingBuf},
 };
-use sillon_abi::{Endpoint, FdbKey, Located};
+use sillon_abi::{Endpoint, FdbKey, MacLocation};
 
 /// Room for what some hundred segments may say while the agent is busy for a second. Not pinned: an
 /// agent reads what its own programs say.
@@ -35,7 +35,7 @@ pub fn tell(key: &FdbKey, endpoint: Endpoint, now: u64) -> u32 {
         }
         core::ptr::write_volatile(said, word);
     }
-    let located = Located { key: *key, endpoint };
+    let location = MacLocation { key: *key, endpoint };
     // Where the agent is too slow, it finds it when it looks.
-    NEWS.output::<Located>(&located, 0).map_or(0, |()| 1)
+    NEWS.output::<MacLocation>(&location, 0).map_or(0, |()| 1)
 }

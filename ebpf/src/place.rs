@@ -8,7 +8,7 @@ use aya_ebpf::{
     bindings::xdp_action, helpers::generated::bpf_ktime_get_coarse_ns, macros::xdp,
     programs::XdpContext,
 };
-use sillon_abi::{DropReason, Endpoint, FdbKey, PlaceHeader};
+use sillon_abi::{DropReason, Endpoint, FdbKey, InjectHeader};
 
 use crate::{
     frame::{Frame, XdpFrame},
@@ -30,7 +30,7 @@ pub fn sillon_place(ctx: XdpContext) -> u32 {
 fn place(frame: &XdpFrame) -> Result<(), DropReason> {
     let [next, how]: [u32; 2] = frame.read(0)?;
     frame.write(0, next.wrapping_add(1))?;
-    let index = core::hint::black_box(next) & (PlaceHeader::MOST - 1);
+    let index = core::hint::black_box(next) & (InjectHeader::MOST - 1);
     let [segment, head, tail, endpoint]: [u32; 4] = frame.read_far(SIZE + index as usize * SIZE)?;
     let (endpoint, now) = (Endpoint::from_word(endpoint), unsafe {
         // SAFETY: a helper without arguments.
@@ -42,7 +42,7 @@ fn place(frame: &XdpFrame) -> Result<(), DropReason> {
     let limit = SEGMENTS.get_ptr(segment).map(|segment| unsafe { (*segment).fdb_limit });
     let limit = limit.filter(|_| endpoint.is_remote()).ok_or(DropReason::StaleExit)?;
     let Some(entry) = FDB.get_ptr_mut(key) else {
-        if how != PlaceHeader::REFRESH {
+        if how != InjectHeader::REFRESH {
             mac::learn(&key, endpoint, 0, limit, now).result()?;
         }
         return Ok(());
@@ -51,7 +51,7 @@ fn place(frame: &XdpFrame) -> Result<(), DropReason> {
     unsafe {
         if (*entry).endpoint == endpoint {
             (*entry).seen = now;
-        } else if how != PlaceHeader::REFRESH {
+        } else if how != InjectHeader::REFRESH {
             mac::moved(entry, segment, endpoint, 0, now).result()?;
         }
     }

@@ -38,7 +38,7 @@ use crate::{
 /// What the copies of one frame have in common.
 struct Copies {
     skb: Skb,
-    note: Handoff,
+    handoff: Handoff,
     segment: &'static Segment,
     /// Bytes of the inner frame, without a priority tag.
     len: usize,
@@ -107,12 +107,12 @@ pub fn sillon_ingress(ctx: TcContext) -> i32 {
 pub fn flooded(skb: Skb, ifindex: u32) -> i32 {
     let port = Scope::port(ifindex);
     // Zero, since the verifier wants to see every word of it written.
-    let mut note = Handoff::default();
+    let mut handoff = Handoff::default();
     let is_at_tc = maps::port(ifindex).is_some_and(PortEntry::is_at_tc);
-    let (scope, result) = match note_on(skb, is_at_tc, &mut note) {
-        Ok(true) if note.ingress.is_none() => (port, send(skb, is_at_tc, note)),
-        Ok(true) => (scope_of(&note), send(skb, is_at_tc, note)),
-        Ok(false) => (port, without_note(skb)),
+    let (scope, result) = match handoff_on(skb, is_at_tc, &mut handoff) {
+        Ok(true) if handoff.ingress.is_none() => (port, send(skb, is_at_tc, handoff)),
+        Ok(true) => (scope_of(&handoff), send(skb, is_at_tc, handoff)),
+        Ok(false) => (port, without_handoff(skb)),
         Err(reason) => (port, Err(reason)),
     };
     match result {
@@ -148,18 +148,18 @@ fn is_for_peer(skb: Skb) -> bool {
 }
 
 #[inline(always)]
-fn scope_of(note: &Handoff) -> Scope {
-    if note.ingress.is_remote() {
-        Scope::segment(note.segment)
+fn scope_of(handoff: &Handoff) -> Scope {
+    if handoff.ingress.is_remote() {
+        Scope::segment(handoff.segment)
     } else {
-        Scope::attachment(note.ingress.id())
+        Scope::attachment(handoff.ingress.id())
     }
 }
 
 /// On an uplink, what is for the host passes. Elsewhere there is nothing that XDP would have let
 /// through.
 #[inline(always)]
-fn without_note(skb: Skb) -> Result<i32, DropReason> {
+fn without_handoff(skb: Skb) -> Result<i32, DropReason> {
     let is_uplink = maps::port(skb.ifindex()).is_some_and(|port| port.role == Role::Uplink as u8);
     if is_uplink && skb.protocol() != MASKED_ETHERTYPE.to_be() {
         Ok(TC_ACT_UNSPEC)
@@ -171,49 +171,49 @@ fn without_note(skb: Skb) -> Result<i32, DropReason> {
 /// What the pipeline said of a frame, wherever it ran, if it said anything. What it left at TC is
 /// said once: it must not speak for a later frame.
 #[inline(always)]
-fn note_on(skb: Skb, is_at_tc: bool, note: &mut Handoff) -> Result<bool, DropReason> {
+fn handoff_on(skb: Skb, is_at_tc: bool, handoff: &mut Handoff) -> Result<bool, DropReason> {
     if !is_at_tc {
-        let Some(handoff) = skb.take_handoff()? else { return Ok(false) };
-        *note = handoff;
+        let Some(taken) = skb.take_handoff()? else { return Ok(false) };
+        *handoff = taken;
         return Ok(true);
     }
-    let word = HANDOFFS.get_ptr_mut(0).ok_or(DropReason::Unclassified)?;
+    let left = HANDOFFS.get_ptr_mut(0).ok_or(DropReason::Unclassified)?;
     // SAFETY: a per-CPU value, which only this frame's programs touch until they are done.
-    *note = unsafe { core::mem::take(&mut *word) };
-    if note.seal == Handoff::SAID { Ok(true) } else { Err(DropReason::Unclassified) }
+    *handoff = unsafe { core::mem::take(&mut *left) };
+    if handoff.seal == Handoff::SAID { Ok(true) } else { Err(DropReason::Unclassified) }
 }
 
 #[inline(always)]
-fn send(skb: Skb, is_at_tc: bool, note: Handoff) -> Result<i32, DropReason> {
-    let is_onward = note.flags & Handoff::ONWARD != 0;
+fn send(skb: Skb, is_at_tc: bool, handoff: Handoff) -> Result<i32, DropReason> {
+    let is_onward = handoff.flags & Handoff::ONWARD != 0;
     // A tag beside the data is one that XDP has not seen: the sender's device put it there (a veth
     // with VLAN offload).
     if !is_at_tc && !is_onward && skb.has_lifted_tag() {
         return Err(DropReason::NestedTag);
     }
-    if note.flags & Handoff::FOR_HOST != 0 {
+    if handoff.flags & Handoff::FOR_HOST != 0 {
         // A peer's has an attachment. Of others, the same is the host's as behind XDP.
-        return if note.ingress.is_none() { without_note(skb) } else { Ok(TC_ACT_UNSPEC) };
+        return if handoff.ingress.is_none() { without_handoff(skb) } else { Ok(TC_ACT_UNSPEC) };
     }
     if !is_at_tc && !is_onward {
-        skb.store(ETHERTYPE, note.ethertype)?;
+        skb.store(ETHERTYPE, handoff.ethertype)?;
     }
-    if is_onward { onward(skb, &note) } else { flood(skb, note) }
+    if is_onward { onward(skb, &handoff) } else { flood(skb, handoff) }
 }
 
 /// Out of the one port that XDP found, and has no way to.
 #[inline(always)]
-fn onward(skb: Skb, note: &Handoff) -> Result<i32, DropReason> {
-    let endpoint = note.ingress;
+fn onward(skb: Skb, handoff: &Handoff) -> Result<i32, DropReason> {
+    let endpoint = handoff.ingress;
     // What the sender's kernel left to the device is still with the frame: XDP has not seen it.
     skb.as_it_stands(Whence::PORT)?;
     if endpoint.is_remote() {
-        let path = outer::path(endpoint.id(), note.hash).ok_or(DropReason::Unreachable)?;
+        let path = outer::path(endpoint.id(), handoff.hash).ok_or(DropReason::Unreachable)?;
         skb.set_mark(0);
         return skb.redirect(path.ifindex);
     }
     let attachment = ATTACHMENTS.get(endpoint.id()).ok_or(DropReason::StaleExit)?;
-    if attachment.segment != note.segment {
+    if attachment.segment != handoff.segment {
         return Err(DropReason::StaleExit);
     }
     let ifindex = attachment.class.ifindex;
@@ -224,19 +224,19 @@ fn onward(skb: Skb, note: &Handoff) -> Result<i32, DropReason> {
 }
 
 #[inline(always)]
-fn flood(skb: Skb, note: Handoff) -> Result<i32, DropReason> {
+fn flood(skb: Skb, handoff: Handoff) -> Result<i32, DropReason> {
     // SAFETY: a map value, alive for the run of the program.
     let segment = SEGMENTS
-        .get_ptr(note.segment)
+        .get_ptr(handoff.segment)
         .map(|segment| unsafe { &*segment })
         .ok_or(DropReason::StaleExit)?;
     let len = skb.len() + if skb.has_lifted_tag() { TAG } else { 0 };
-    let shape = skb.as_it_stands(if note.ingress.is_remote() {
+    let shape = skb.as_it_stands(if handoff.ingress.is_remote() {
         Whence::LEFT_TUNNEL
     } else {
         Whence::PORT
     })?;
-    let mut copies = Copies { skb, note, segment, len, shape, grown: 0, sent: false };
+    let mut copies = Copies { skb, handoff, segment, len, shape, grown: 0, sent: false };
     // SAFETY: `copies` outlives the loop, and `copy` takes a pointer to just that.
     unsafe { bpf_loop(segment.members, copy as *mut c_void, (&raw mut copies).cast(), 0) };
     if copies.sent { Ok(TC_ACT_SHOT) } else { Err(DropReason::NoReceiver) }
@@ -251,7 +251,7 @@ extern "C" fn copy(index: u32, copies: *mut Copies) -> i64 {
     };
     // SAFETY: one aligned word of a map value.
     let endpoint = unsafe { core::ptr::read_volatile(endpoint) };
-    if endpoint == copies.note.ingress {
+    if endpoint == copies.handoff.ingress {
         return 0;
     }
     let result = if endpoint.is_remote() {
@@ -262,7 +262,7 @@ extern "C" fn copy(index: u32, copies: *mut Copies) -> i64 {
     match result {
         Ok(()) => 0,
         Err(reason) => {
-            count::dropped(scope_of(&copies.note), reason);
+            count::dropped(scope_of(&copies.handoff), reason);
             0
         }
     }
@@ -271,13 +271,13 @@ extern "C" fn copy(index: u32, copies: *mut Copies) -> i64 {
 impl Copies {
     #[inline(always)]
     fn has(&self, flag: u16) -> bool {
-        self.note.flags & flag != 0
+        self.handoff.flags & flag != 0
     }
 
     #[inline(always)]
     fn send_to_attachment(&mut self, endpoint: Endpoint) -> Result<(), DropReason> {
         let attachment = ATTACHMENTS.get(endpoint.id()).ok_or(DropReason::StaleExit)?;
-        if attachment.segment != self.note.segment {
+        if attachment.segment != self.handoff.segment {
             return Err(DropReason::StaleExit);
         }
         if self.has(Handoff::LEAF) && attachment.leaf != 0 {
@@ -324,9 +324,9 @@ impl Copies {
     fn push_tags(&self, attachment: &Attachment, eligible: u16) -> Result<(), DropReason> {
         let class = attachment.class;
         let encap = class.encap();
-        let priority = self.note.priority | eligible;
+        let priority = self.handoff.priority | eligible;
         if encap.is_transparent() && self.has(Handoff::PRIORITY_TAGGED) {
-            self.skb.push_tag(C_TPID, self.note.priority)?;
+            self.skb.push_tag(C_TPID, self.handoff.priority)?;
         }
         if matches!(encap, Encap::QinqSC) {
             self.skb.push_tag(C_TPID, priority | class.inner)?;
@@ -344,7 +344,7 @@ impl Copies {
     #[inline(always)]
     fn priority_tag(&self) -> usize {
         if self.has(Handoff::PRIORITY_TAGGED)
-            || self.note.priority != 0 && !self.has(Handoff::CARRIES_TAGS)
+            || self.handoff.priority != 0 && !self.has(Handoff::CARRIES_TAGS)
         {
             TAG
         } else {
@@ -354,10 +354,10 @@ impl Copies {
 
     #[inline(always)]
     fn send_to_remote(&mut self, endpoint: Endpoint) -> Result<(), DropReason> {
-        if self.note.ingress.is_remote() {
+        if self.handoff.ingress.is_remote() {
             return Ok(());
         }
-        let path = outer::path(endpoint.id(), self.note.hash).ok_or(DropReason::Unreachable)?;
+        let path = outer::path(endpoint.id(), self.handoff.hash).ok_or(DropReason::Unreachable)?;
         let tag = self.priority_tag();
         let inner = self.len + tag;
         let header = path.header_len as usize;
@@ -367,8 +367,8 @@ impl Copies {
         self.grow(header, tag)?;
         let outer = Outer {
             vni: self.segment.vni,
-            hash: self.note.hash,
-            tos: self.note.ecn
+            hash: self.handoff.hash,
+            tos: self.handoff.ecn
                 | if self.has(Handoff::YELLOW) {
                     outer::yellow(self.segment.tos)
                 } else {
@@ -393,7 +393,7 @@ impl Copies {
             return Err(DropReason::CopyFailed);
         }
         if self.grown == 0 {
-            self.skb.enter_tunnel(header, 0, (tag != 0).then_some(self.note.priority))?;
+            self.skb.enter_tunnel(header, 0, (tag != 0).then_some(self.handoff.priority))?;
         } else if self.grown != header && self.skb.segment_size() != 0 {
             // The kernel would take the packets apart by the first header.
             return Err(DropReason::CopyFailed);

@@ -4,14 +4,14 @@
 
 use std::{io, time::Instant};
 
-use sillon_abi::Located;
+use sillon_abi::MacLocation;
 use tracing::warn;
 
 use super::{Agent, addresses::ToDo, reconciler::Place, remote::Shared};
 use crate::dataplane::{DataplaneError, news::News, place::How};
 
 /// The next news; never any, if nobody is to be told.
-pub async fn news(news: &mut Option<News>) -> io::Result<Vec<Located>> {
+pub async fn news(news: &mut Option<News>) -> io::Result<Vec<MacLocation>> {
     match news {
         Some(news) => news.next().await,
         None => std::future::pending().await,
@@ -34,9 +34,9 @@ impl Agent {
     }
 
     /// The programs have learned something.
-    pub(super) fn heard(&mut self, news: io::Result<Vec<Located>>) {
+    pub(super) fn heard(&mut self, news: io::Result<Vec<MacLocation>>) {
         match news {
-            Ok(all) => all.iter().for_each(|located| self.addresses.heard(located)),
+            Ok(all) => all.iter().for_each(|location| self.addresses.heard(location)),
             Err(error) => {
                 warn!(%error, "the programs' news can't be read; what is new is found when the FDB is looked through");
                 self.news = None;
@@ -115,7 +115,7 @@ impl Agent {
 
 impl super::Reconciler {
     /// As if a frame had come from each.
-    fn place_all(&mut self, all: &[Located]) -> Result<(), DataplaneError> {
+    fn place_all(&mut self, all: &[MacLocation]) -> Result<(), DataplaneError> {
         if all.is_empty() { Ok(()) } else { self.place(all, How::Learn) }
     }
 }

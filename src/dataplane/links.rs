@@ -353,7 +353,7 @@ enum Put {
     Anew,
 }
 
-/// Takes the programs off a device, the pipeline first: what TC sees then has no note and dies
+/// Takes the programs off a device, the pipeline first: what TC sees then has no handoff and dies
 /// there.
 ///
 /// When this returns, no program is on it any more.

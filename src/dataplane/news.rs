@@ -5,7 +5,7 @@
 use std::io;
 
 use aya::maps::{MapData, RingBuf};
-use sillon_abi::{Endpoint, FdbKey, Located, Mac};
+use sillon_abi::{Endpoint, FdbKey, Mac, MacLocation};
 use tokio::io::unix::AsyncFd;
 
 /// So many of the programs' news are read before something else has its turn.
@@ -29,13 +29,13 @@ impl News {
     ///
     /// # Errors
     /// It can't be waited for.
-    pub async fn next(&mut self) -> io::Result<Vec<Located>> {
+    pub async fn next(&mut self) -> io::Result<Vec<MacLocation>> {
         let mut guard = self.0.readable_mut().await?;
         let (mut all, mut read) = (Vec::new(), 0);
         while read < AT_ONCE
             && let Some(item) = guard.get_inner_mut().next()
         {
-            all.extend(located(&item));
+            all.extend(location(&item));
             read += 1;
         }
         // What comes from here on wakes us again.
@@ -47,12 +47,12 @@ impl News {
 }
 
 /// As the programs wrote it.
-fn located(bytes: &[u8]) -> Option<Located> {
+fn location(bytes: &[u8]) -> Option<MacLocation> {
     let (segment, rest) = bytes.split_first_chunk::<4>()?;
     let (mac, rest) = rest.split_first_chunk::<6>()?;
     let endpoint = rest.get(2..)?.first_chunk::<4>()?;
     let key = FdbKey::new(u32::from_ne_bytes(*segment), Mac::new(*mac));
-    Some(Located { key, endpoint: Endpoint::from_word(u32::from_ne_bytes(*endpoint)) })
+    Some(MacLocation { key, endpoint: Endpoint::from_word(u32::from_ne_bytes(*endpoint)) })
 }
 
 #[cfg(test)]
@@ -65,7 +65,7 @@ mod tests {
         let mut bytes = 7_u32.to_ne_bytes().to_vec();
         bytes.extend([2, 0, 0, 0, 1, 2, 0, 0]);
         bytes.extend(Endpoint::attachment(9).word().to_ne_bytes());
-        assert_eq!(located(&bytes), Some(Located { key, endpoint: Endpoint::attachment(9) }));
-        assert_eq!(located(&bytes[..15]), None);
+        assert_eq!(location(&bytes), Some(MacLocation { key, endpoint: Endpoint::attachment(9) }));
+        assert_eq!(location(&bytes[..15]), None);
     }
 }

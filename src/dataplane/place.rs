@@ -6,7 +6,7 @@ use aya::{
     TestRun, TestRunOptions,
     programs::{ProgramError, Xdp},
 };
-use sillon_abi::{Located, PlaceHeader};
+use sillon_abi::{InjectHeader, MacLocation};
 
 use super::{DataplaneError, object::Programs};
 
@@ -29,15 +29,15 @@ impl Programs {
     ///
     /// # Errors
     /// The kernel does not run the program.
-    pub fn place(&mut self, all: &[Located], how: How) -> Result<(), DataplaneError> {
+    pub fn place(&mut self, all: &[MacLocation], how: How) -> Result<(), DataplaneError> {
         let program = self.placer()?;
-        all.chunks(PlaceHeader::MOST as usize).try_for_each(|some| Ok(run(program, some, how)?))
+        all.chunks(InjectHeader::MOST as usize).try_for_each(|some| Ok(run(program, some, how)?))
     }
 }
 
-fn run(program: &Xdp, some: &[Located], how: How) -> Result<(), ProgramError> {
+fn run(program: &Xdp, some: &[MacLocation], how: How) -> Result<(), ProgramError> {
     let frame = frame(some, how);
-    let repeat = u32::try_from(some.len()).unwrap_or(PlaceHeader::MOST);
+    let repeat = u32::try_from(some.len()).unwrap_or(InjectHeader::MOST);
     let mut tries = 0;
     loop {
         let options = TestRunOptions { data_in: Some(&frame), repeat, ..TestRunOptions::default() };
@@ -53,14 +53,14 @@ fn run(program: &Xdp, some: &[Located], how: How) -> Result<(), ProgramError> {
 }
 
 /// A header, and then the addresses.
-fn frame(some: &[Located], how: How) -> Vec<u8> {
+fn frame(some: &[MacLocation], how: How) -> Vec<u8> {
     let how = match how {
-        How::Learn => PlaceHeader::LEARN,
-        How::Refresh => PlaceHeader::REFRESH,
+        How::Learn => InjectHeader::LEARN,
+        How::Refresh => InjectHeader::REFRESH,
     };
     let mut frame: Vec<u8> =
         [0, how, 0, 0].iter().flat_map(|word: &u32| word.to_ne_bytes()).collect();
-    for Located { key, endpoint } in some {
+    for MacLocation { key, endpoint } in some {
         frame.extend(key.segment.to_ne_bytes());
         frame.extend(key.mac.octets());
         frame.extend(key.pad.to_ne_bytes());

@@ -88,12 +88,12 @@ impl SkbFrame {
         is_known && !inner.macs.dst().is_group()
     }
 
-    /// Leaves word for the program behind the pipeline.
+    /// Leaves a handoff for the program behind the pipeline.
     #[inline(always)]
     fn say(&self, handoff: Handoff) -> Result<u32, DropReason> {
-        let word = HANDOFFS.get_ptr_mut(0).ok_or(DropReason::NoHeadroom)?;
+        let slot = HANDOFFS.get_ptr_mut(0).ok_or(DropReason::NoHeadroom)?;
         // SAFETY: a per-CPU value, which only this frame's programs touch until they are done.
-        unsafe { *word = handoff };
+        unsafe { *slot = handoff };
         Ok(TC_ACT_UNSPEC as u32)
     }
 }
@@ -233,10 +233,10 @@ impl Frame for SkbFrame {
 
     #[inline(always)]
     fn hand_over(&self, origin: &Origin, inner: &Inner) -> Result<u32, DropReason> {
-        let note = flood::note(self, origin, inner);
+        let handoff = flood::handoff(self, origin, inner);
         let strip = origin.lead() + if inner.carried == Carried::PRIORITY_TAG { TAG } else { 0 };
         self.change(inner, strip, ClassKey::untagged(0), 0)?;
-        self.say(note)
+        self.say(handoff)
     }
 
     #[inline(always)]
@@ -252,8 +252,9 @@ impl Frame for SkbFrame {
 
     #[inline(always)]
     fn to_host(&self) -> u32 {
-        let word = Handoff { seal: Handoff::SAID, flags: Handoff::FOR_HOST, ..Handoff::default() };
-        self.say(word).unwrap_or(TC_ACT_UNSPEC as u32)
+        let handoff =
+            Handoff { seal: Handoff::SAID, flags: Handoff::FOR_HOST, ..Handoff::default() };
+        self.say(handoff).unwrap_or(TC_ACT_UNSPEC as u32)
     }
 
     #[inline(always)]

@@ -3,7 +3,7 @@
 //!
 //! Frames are written through helpers alone. A program that wrote to packet memory itself would get
 //! a prologue from the verifier that makes a cloned frame its own first, and the kernel forgets the
-//! metadata when it does that: with a `tcpdump` on the port, which clones, XDP's note would be
+//! metadata when it does that: with a `tcpdump` on the port, which clones, XDP's handoff would be
 //! lost.
 
 pub mod frame;
@@ -23,7 +23,7 @@ use aya_ebpf::{
     },
     programs::TcContext,
 };
-use sillon_abi::{DropReason, ETHERNET, Handoff, Mac, Note, PortEntry};
+use sillon_abi::{DropReason, ETHERNET, Handoff, HandoffMetadata, Mac, PortEntry};
 
 use crate::{
     frame::{Wire, loaded},
@@ -144,10 +144,14 @@ impl Skb {
     /// its MAC header.
     #[inline(always)]
     pub fn take_handoff(self) -> Result<Option<Handoff>, DropReason> {
-        // Of a note that is ahead, there are zeros here.
-        let is_behind = self.handoff_at(Note::BEHIND).is_some_and(|handoff| handoff.seal != [0; 2]);
-        let handoff =
-            if is_behind { self.handoff_at(Note::BEHIND) } else { self.handoff_at(Note::AHEAD) };
+        // Of a handoff that is ahead, these are zeros.
+        let is_behind =
+            self.handoff_at(HandoffMetadata::BEHIND).is_some_and(|handoff| handoff.seal != [0; 2]);
+        let handoff = if is_behind {
+            self.handoff_at(HandoffMetadata::BEHIND)
+        } else {
+            self.handoff_at(HandoffMetadata::AHEAD)
+        };
         let ours = handoff.filter(|handoff| handoff.seal == maps::seal(handoff, self.ifindex()));
         if is_behind && ours.is_some() {
             self.start_at_mac_header()?;
@@ -163,7 +167,7 @@ impl Skb {
         // are a `Handoff`.
         unsafe {
             let (meta, data) = ((*self.ctx).data_meta as usize, (*self.ctx).data as usize);
-            if meta + size_of::<Note>() > data {
+            if meta + size_of::<HandoffMetadata>() > data {
                 return None;
             }
             let words = *(meta as *const [u16; WORDS]).byte_add(2 * word);
@@ -172,7 +176,7 @@ impl Skb {
     }
 
     /// Makes a frame that is at its payload start at its MAC header, as the kernel meant to (see
-    /// [`Note`]).
+    /// [`HandoffMetadata`]).
     #[inline(always)]
     fn start_at_mac_header(self) -> Result<(), DropReason> {
         let mut header = [0u16; ETHERNET / 2];

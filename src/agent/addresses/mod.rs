@@ -12,7 +12,7 @@ mod wire;
 
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Instant};
 
-use sillon_abi::{BindingKey, FdbKey, Located};
+use sillon_abi::{BindingKey, FdbKey, MacLocation};
 
 pub use self::subject::{Bound, Found};
 use self::{local::Local, told::Told};
@@ -26,9 +26,9 @@ const NAMES: usize = 1000;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct ToDo {
     /// What is to be learned.
-    pub learn: Vec<Located>,
+    pub learn: Vec<MacLocation>,
     /// What is there no more.
-    pub forget: Vec<Located>,
+    pub forget: Vec<MacLocation>,
     /// Whose IP addresses are now.
     pub bind: Vec<Bound>,
     /// Whose they are no more.
@@ -75,7 +75,7 @@ impl Addresses {
         }
         let learn = self.told.follow(places, |uid| places.segments.contains_key(&uid));
         let bind = self.told_bound.follow(places, |uid| places.suppresses(uid));
-        ToDo { learn: learn.into_iter().map(Located::from).collect(), bind, ..ToDo::default() }
+        ToDo { learn: learn.into_iter().map(MacLocation::from).collect(), bind, ..ToDo::default() }
     }
 
     /// A stream begins: all is said, and asked for, again.
@@ -93,13 +93,13 @@ impl Addresses {
     }
 
     /// An attachment has learned an address.
-    pub fn heard(&mut self, located: &Located) {
-        self.local.heard(&self.places, (*located).into());
+    pub fn heard(&mut self, location: &MacLocation) {
+        self.local.heard(&self.places, (*location).into());
     }
 
     /// A walk has seen where an address is.
-    pub fn seen(&mut self, located: &Located) {
-        self.local.seen(&self.places, (*located).into());
+    pub fn seen(&mut self, location: &MacLocation) {
+        self.local.seen(&self.places, (*location).into());
     }
 
     /// A walk has seen whose an IP address is.
@@ -128,8 +128,8 @@ impl Addresses {
     }
 
     /// Whether an address is behind a remote because others say so.
-    pub fn is_told(&self, located: &Located) -> bool {
-        located.endpoint.is_remote() && self.told.is_at(&(*located).into())
+    pub fn is_told(&self, location: &MacLocation) -> bool {
+        location.endpoint.is_remote() && self.told.is_at(&(*location).into())
     }
 
     /// Whether an IP address is somebody's because others say so.
@@ -175,14 +175,14 @@ impl Addresses {
             match at {
                 Some(at) => to_do
                     .learn
-                    .extend(self.told.set(&self.places, (key, ()), at).map(Located::from)),
-                None => to_do.forget.extend(self.told.remove(key).map(Located::from)),
+                    .extend(self.told.set(&self.places, (key, ()), at).map(MacLocation::from)),
+                None => to_do.forget.extend(self.told.remove(key).map(MacLocation::from)),
             }
         }
         // Who was told otherwise before it could say what it has learned meanwhile has learned
         // better.
-        to_do.learn.retain(|located| !self.local.is_news(&self.places, &located.key));
-        to_do.learn.iter().for_each(|located| self.local.moved(&self.places, located.key));
+        to_do.learn.retain(|location| !self.local.is_news(&self.places, &location.key));
+        to_do.learn.iter().for_each(|location| self.local.moved(&self.places, location.key));
         self.take_bound(there.bound, there.revision, &mut to_do);
         to_do
     }

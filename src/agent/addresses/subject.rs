@@ -2,7 +2,7 @@
 
 use std::{fmt::Debug, hash::Hash};
 
-use sillon_abi::{BindingKey, Claim, Endpoint, FdbKey, Located};
+use sillon_abi::{BindingKey, Claim, Endpoint, FdbKey, MacLocation};
 
 /// What is somewhere.
 pub trait Subject: Copy + Ord + Hash + Debug {
@@ -43,13 +43,13 @@ pub struct Found<K: Subject> {
 /// Where an IP address is, and whose it is.
 pub type Bound = Found<BindingKey>;
 
-impl From<Located> for Found<FdbKey> {
-    fn from(Located { key, endpoint }: Located) -> Self {
+impl From<MacLocation> for Found<FdbKey> {
+    fn from(MacLocation { key, endpoint }: MacLocation) -> Self {
         Self { key, endpoint, word: () }
     }
 }
 
-impl From<Found<FdbKey>> for Located {
+impl From<Found<FdbKey>> for MacLocation {
     fn from(Found { key, endpoint, word: () }: Found<FdbKey>) -> Self {
         Self { key, endpoint }
     }

@@ -43,9 +43,9 @@ fn tables() -> Tables {
     tables
 }
 
-fn located(uid: u32, number: u16) -> Located {
+fn location(uid: u32, number: u16) -> MacLocation {
     let [a, b] = number.to_be_bytes();
-    Located {
+    MacLocation {
         key: FdbKey::new(uid, Mac::new([2, 0, 0, 0, a, b])),
         endpoint: Endpoint::attachment(uid),
     }
@@ -53,7 +53,7 @@ fn located(uid: u32, number: u16) -> Located {
 
 fn there(revision: u64, uid: u32, number: u16, at: Option<&str>) -> pb::There {
     let segment = ["alder.lan", "birch.lan"][uid as usize - 1].to_owned();
-    let mac = located(uid, number).key.mac.octets().to_vec();
+    let mac = location(uid, number).key.mac.octets().to_vec();
     let learned = vec![pb::Learned { segment, mac, at: at.map(str::to_owned) }];
     pb::There { term: 1, revision, learned, ..pb::There::default() }
 }
@@ -80,15 +80,15 @@ fn said(addresses: &mut Addresses) -> Vec<(String, Option<String>)> {
 fn what_is_new_is_said_once_and_what_is_gone_too() {
     let mut addresses = begun();
     let at = |port: Option<&str>| [("alder.lan".to_owned(), port.map(str::to_owned))];
-    addresses.heard(&located(1, 7));
+    addresses.heard(&location(1, 7));
     assert_eq!(said(&mut addresses), at(Some("p0")));
     addresses.begin_walk();
-    addresses.seen(&located(1, 7));
+    addresses.seen(&location(1, 7));
     addresses.end_fdb();
     addresses.end_walk();
     assert_eq!(said(&mut addresses), []);
     // It went away and came back between two walks.
-    addresses.heard(&located(1, 7));
+    addresses.heard(&location(1, 7));
     assert_eq!(said(&mut addresses), at(Some("p0")));
     addresses.begin_walk();
     addresses.end_fdb();
@@ -96,15 +96,15 @@ fn what_is_new_is_said_once_and_what_is_gone_too() {
     assert_eq!(said(&mut addresses), at(None));
     assert!(!addresses.has_unsaid());
     // Of another segment's attachment nothing is said.
-    addresses.heard(&Located { endpoint: Endpoint::attachment(2), ..located(1, 8) });
+    addresses.heard(&MacLocation { endpoint: Endpoint::attachment(2), ..location(1, 8) });
     assert_eq!(said(&mut addresses), []);
 }
 
 #[test]
 fn one_operators_flood_leaves_room_for_the_others_and_has_a_budget() {
     let (mut addresses, now) = (begun(), Instant::now());
-    (0..9000).for_each(|number| addresses.heard(&located(1, number)));
-    addresses.heard(&located(2, 1));
+    (0..9000).for_each(|number| addresses.heard(&location(1, number)));
+    addresses.heard(&location(2, 1));
     let first = addresses.say(1, now).unwrap().learned;
     assert!(first.iter().any(|learned| learned.segment == "birch.lan"));
     let mut count = first.len();
@@ -112,14 +112,14 @@ fn one_operators_flood_leaves_room_for_the_others_and_has_a_budget() {
         count += here.learned.len();
     }
     assert!(count < 5000, "{count} at once");
-    addresses.heard(&located(2, 2));
+    addresses.heard(&location(2, 2));
     assert!(said(&mut addresses).iter().any(|(segment, _)| segment == "birch.lan"));
 }
 
 #[test]
 fn what_others_say_is_learned_unless_it_is_late_or_known_better() {
     let mut addresses = begun();
-    let far = Located { endpoint: Endpoint::remote(9), ..located(1, 7) };
+    let far = MacLocation { endpoint: Endpoint::remote(9), ..location(1, 7) };
     assert_eq!(addresses.take(there(5, 1, 7, Some(FAR))).learn, [far]);
     assert!(addresses.is_told(&far));
     assert_eq!(
@@ -129,7 +129,7 @@ fn what_others_say_is_learned_unless_it_is_late_or_known_better() {
     );
     assert_eq!(addresses.take(there(5, 1, 7, None)).forget, [far]);
     // It was just learned here, which was not said yet.
-    addresses.heard(&located(1, 7));
+    addresses.heard(&location(1, 7));
     assert_eq!(addresses.take(there(5, 1, 7, Some(FAR))), ToDo::default());
     said(&mut addresses);
     assert_eq!(addresses.take(there(5, 1, 7, Some(FAR))).learn, [far]);
@@ -144,8 +144,8 @@ fn what_others_say_is_learned_unless_it_is_late_or_known_better() {
 #[test]
 fn a_server_that_is_forgotten_takes_its_addresses_along() {
     let mut addresses = begun();
-    addresses.heard(&located(1, 7));
-    addresses.heard(&located(2, 7));
+    addresses.heard(&location(1, 7));
+    addresses.heard(&location(2, 7));
     addresses.forget_port("alder.lan", "p0");
     let said = said(&mut addresses);
     assert!(

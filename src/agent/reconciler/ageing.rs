@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use sillon_abi::{Binding, BindingKey, FdbEntry, FdbKey, Located};
+use sillon_abi::{Binding, BindingKey, FdbEntry, FdbKey, MacLocation};
 use tracing::warn;
 
 use super::Reconciler;
@@ -85,14 +85,14 @@ impl Reconciler {
             };
             let mut refresh = Vec::new();
             let keep = |key: &FdbKey, entry: &FdbEntry| {
-                let located = Located { key: *key, endpoint: entry.endpoint };
-                let is_told = addresses.is_told(&located) && limits.contains_key(&key.segment);
+                let location = MacLocation { key: *key, endpoint: entry.endpoint };
+                let is_told = addresses.is_told(&location) && limits.contains_key(&key.segment);
                 let keeps =
                     (is_told || is_young(key.segment, entry.seen)) && !own.contains(&key.mac);
                 if keeps && is_told && is_half_old(key.segment, entry.seen) {
-                    refresh.push(located);
+                    refresh.push(location);
                 } else if keeps {
-                    addresses.seen(&located);
+                    addresses.seen(&location);
                 }
                 keeps
             };

@@ -7,7 +7,9 @@ use std::{
     sync::Arc,
 };
 
-use sillon_abi::{Binding, BindingKey, Endpoint, FdbEntry, FdbKey, Located, Service, TunnelKey};
+use sillon_abi::{
+    Binding, BindingKey, Endpoint, FdbEntry, FdbKey, MacLocation, Service, TunnelKey,
+};
 
 use super::Reconciler;
 use crate::{
@@ -164,7 +166,7 @@ impl Reconciler {
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn place(&mut self, all: &[Located], how: How) -> Result<(), DataplaneError> {
+    pub fn place(&mut self, all: &[MacLocation], how: How) -> Result<(), DataplaneError> {
         self.programs.place(all, how)
     }
 
@@ -172,7 +174,7 @@ impl Reconciler {
     ///
     /// # Errors
     /// A map can't be written.
-    pub fn withdraw(&mut self, all: &[Located]) -> Result<u64, DataplaneError> {
+    pub fn withdraw(&mut self, all: &[MacLocation]) -> Result<u64, DataplaneError> {
         withdraw(&mut self.maps, all)
     }
 
@@ -217,9 +219,9 @@ impl Reconciler {
     }
 }
 
-fn withdraw(maps: &mut Maps, all: &[Located]) -> Result<u64, DataplaneError> {
+fn withdraw(maps: &mut Maps, all: &[MacLocation]) -> Result<u64, DataplaneError> {
     let mut keys: BTreeSet<FdbKey> = BTreeSet::new();
-    for Located { key, endpoint } in all {
+    for MacLocation { key, endpoint } in all {
         let is_there = |entry: FdbEntry| entry.endpoint == *endpoint && !entry.is_configured();
         if maps.fdb_entry(key)?.is_some_and(is_there) {
             keys.insert(*key);

@@ -137,15 +137,15 @@ impl Own {
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn noting(from: &str, to: &str, note: &[u32], onward: Onward) -> io::Result<Self> {
-        let bytes = size_of_val(note) as i32;
+    pub fn with_handoff(from: &str, to: &str, handoff: &[u32], onward: Onward) -> io::Result<Self> {
+        let bytes = size_of_val(handoff) as i32;
         let leaves = [put(1, number(to)? as i32), put(2, 0), call(BPF_FUNC_REDIRECT), EXIT];
         let goes_on = match onward {
             Onward::AtXdp => leaves.to_vec(),
             Onward::AtTc => vec![returns(XDP_PASS), EXIT],
         };
-        let words = (0..).zip(note).map(|(at, word)| write(2, 4 * at, *word));
-        let over = note.len() + goes_on.len();
+        let words = (0..).zip(handoff).map(|(at, word)| write(2, 4 * at, *word));
+        let over = handoff.len() + goes_on.len();
         // The context has the data's place first, and the metadata's third.
         let looks =
             [read(2, 6, 8), read(3, 6, 0), copy(4, 2), add(4, bytes), skip_if_above(4, 3, over)];

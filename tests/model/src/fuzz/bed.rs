@@ -24,7 +24,7 @@ use sillon::{
     },
     model::NodeConfig,
 };
-use sillon_abi::{Cookies, Handoff, Note, PortRecord, Role};
+use sillon_abi::{Cookies, Handoff, HandoffMetadata, PortRecord, Role};
 use sillon_rig::{Mounts, Netns};
 
 use super::{
@@ -59,7 +59,7 @@ pub struct Ran {
     /// The frame as it left it.
     pub bytes: Vec<u8>,
     /// What it told TC, if it told it anything.
-    pub note: Option<Handoff>,
+    pub handoff: Option<Handoff>,
 }
 
 /// At which hooks the ports are.
@@ -286,7 +286,7 @@ impl Bed {
             self.out.get(at..result.data_size_out as usize).context("a frame out of bounds")?;
         Ok(Ran {
             action: result.return_value,
-            note: note(&self.out[..at], self.cookies, self.ifindexes[device]),
+            handoff: handoff(&self.out[..at], self.cookies, self.ifindexes[device]),
             bytes: bytes.to_vec(),
         })
     }
@@ -303,12 +303,13 @@ impl Bed {
 }
 
 /// What XDP tells TC, if it is anything: metadata without our mark is none.
-fn note(metadata: &[u8], cookies: Cookies, ifindex: u32) -> Option<Handoff> {
-    if metadata.len() < size_of::<Note>() {
+fn handoff(metadata: &[u8], cookies: Cookies, ifindex: u32) -> Option<Handoff> {
+    if metadata.len() < size_of::<HandoffMetadata>() {
         return None;
     }
-    // SAFETY: there are as many bytes; any bytes are a `Note` (it is plain data without padding),
-    // and it is read as unaligned.
-    let note: Note = unsafe { metadata.as_ptr().cast::<Note>().read_unaligned() };
-    Some(note.handoff).filter(|handoff| handoff.seal == handoff.seal(&cookies, ifindex))
+    // SAFETY: there are as many bytes; any bytes are a `HandoffMetadata` (it is plain data without
+    // padding), and it is read as unaligned.
+    let left: HandoffMetadata =
+        unsafe { metadata.as_ptr().cast::<HandoffMetadata>().read_unaligned() };
+    Some(left.handoff).filter(|handoff| handoff.seal == handoff.seal(&cookies, ifindex))
 }

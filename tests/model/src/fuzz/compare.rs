@@ -35,17 +35,18 @@ pub fn run(
     }
     match verdict {
         Verdict::Dropped(..) => Ok(()),
-        Verdict::Host if ran.note.is_some() => Err("the host's frame has a note".to_owned()),
+        Verdict::Host if ran.handoff.is_some() => Err("the host's frame has a handoff".to_owned()),
         Verdict::Host if ran.bytes != frame => Err("the host's frame was changed".to_owned()),
         Verdict::Host => Ok(()),
         Verdict::Peer(_) if ran.bytes != frame => Err("the peer's frame was changed".to_owned()),
-        Verdict::Peer(from) => match ran.note {
-            Some(note)
-                if note.flags == Handoff::FOR_HOST && ids.place(note.ingress) == Some(*from) =>
+        Verdict::Peer(from) => match ran.handoff {
+            Some(handoff)
+                if handoff.flags == Handoff::FOR_HOST
+                    && ids.place(handoff.ingress) == Some(*from) =>
             {
                 Ok(())
             }
-            note => Err(format!("the peer's frame has the note {note:?}")),
+            handoff => Err(format!("the peer's frame has the handoff {handoff:?}")),
         },
         Verdict::Sent(copy) | Verdict::Answered(_, copy) => flows.holds(copy, None, &ran.bytes),
         Verdict::Flooded(flood) => handed_over(flood, ran, ids),
@@ -84,20 +85,21 @@ impl Flows {
 }
 
 fn handed_over(flood: &Flood, ran: &Ran, ids: &Ids) -> Result<(), String> {
-    let Some(note) = ran.note else { return Err("no note for TC".to_owned()) };
+    let Some(handoff) = ran.handoff else { return Err("no handoff for TC".to_owned()) };
     if ran.bytes.get(12..14) != Some(&MASKED_ETHERTYPE.to_be_bytes()) {
         return Err("the ethertype is not masked".to_owned());
     }
     let mut bytes = ran.bytes.clone();
-    bytes[12..14].copy_from_slice(&note.ethertype.to_ne_bytes());
+    bytes[12..14].copy_from_slice(&handoff.ethertype.to_ne_bytes());
     if bytes != flood.frame {
         return Err("other bytes for TC".to_owned());
     }
-    let has = |flag| note.flags & flag != 0;
-    let told = (ids.segment(note.segment), ids.place(note.ingress), note.priority, note.ecn);
+    let has = |flag| handoff.flags & flag != 0;
+    let told =
+        (ids.segment(handoff.segment), ids.place(handoff.ingress), handoff.priority, handoff.ecn);
     let wanted = (Some(flood.segment), Some(flood.from), flood.priority, flood.ecn);
     if told != wanted {
-        return Err(format!("the note says {told:?}, not {wanted:?}"));
+        return Err(format!("the handoff says {told:?}, not {wanted:?}"));
     }
     let flags = [Handoff::LEAF, Handoff::PRIORITY_TAGGED, Handoff::CARRIES_TAGS, Handoff::YELLOW];
     let (told, wanted) =

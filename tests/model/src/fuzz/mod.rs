@@ -2,9 +2,9 @@
 //! are loaded, held against the model.
 //!
 //! Most frames go through `BPF_PROG_TEST_RUN` on the program that is attached to the ports: its
-//! verdict, the bytes that it leaves and the note for TC are seen. The others are sent into a port
-//! over its wire and captured wherever they come out, so that TC and the choice of the device are
-//! seen too. After each batch everything that is counted and learned is compared.
+//! verdict, the bytes that it leaves and the handoff for TC are seen. The others are sent into a
+//! port over its wire and captured wherever they come out, so that TC and the choice of the device
+//! are seen too. After each batch everything that is counted and learned is compared.
 
 pub mod bed;
 pub mod case;

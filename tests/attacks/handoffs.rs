@@ -84,7 +84,7 @@ impl Bench {
         Handoff { seal: said.seal(&self.cookies, self.ifindex(port)), ..said }
     }
 
-    fn notes(&self, place: Place) -> Vec<(&'static str, Vec<u32>)> {
+    fn handoffs(&self, place: Place) -> Vec<(&'static str, Vec<u32>)> {
         let (birchs, port) = (self.birchs, self.attacker(place).2);
         let right = self.said(birchs, 0, port);
         let whole = words(right);
@@ -94,7 +94,7 @@ impl Bench {
         let behind =
             behind.chunks(4).map(|word| u32::from_ne_bytes(word.try_into().unwrap())).collect();
         let large = [&whole[..], &[0; 45]].concat();
-        // A tenant sees the seals of notes that speak of its own frames.
+        // A tenant sees the seals of handoffs that speak of its own frames.
         let other = self.said(birchs + 1, 0, port).seal;
         vec![
             ("the old magic", words(Handoff { seal: [OLD_MAGIC, 0], ..right })),
@@ -102,10 +102,10 @@ impl Bench {
             ("zeros", vec![0; 11]),
             ("a seal of something else", words(Handoff { seal: other, ..right })),
             ("a seal of another port", words(self.said(birchs, 0, "p1"))),
-            ("a whole note", whole),
-            ("a whole note, seen from behind", behind),
-            ("a note for the host", words(self.said(birchs, Handoff::FOR_HOST, port))),
-            ("a whole note in front of much more", large),
+            ("a whole handoff", whole),
+            ("a whole handoff, seen from behind", behind),
+            ("a handoff for the host", words(self.said(birchs, Handoff::FOR_HOST, port))),
+            ("a whole handoff in front of much more", large),
         ]
     }
 
@@ -122,11 +122,14 @@ impl Bench {
             .collect()
     }
 
-    /// How many of the attacker's frames birch gets, each sent some times with this note in front.
-    fn escape(&self, place: Place, note: &[u32], onward: Onward) -> usize {
+    /// How many of the attacker's frames birch gets, each sent some times with this handoff in
+    /// front.
+    fn escape(&self, place: Place, handoff: &[u32], onward: Onward) -> usize {
         let (netns, out, _) = self.attacker(place);
         let (own, socket) = netns
-            .enter(|| Ok((Own::noting("own1", out, note, onward)?, PacketSocket::open("own0")?)))
+            .enter(|| {
+                Ok((Own::with_handoff("own1", out, handoff, onward)?, PacketSocket::open("own0")?))
+            })
             .unwrap();
         for frame in self.frames(place) {
             (0..TIMES).for_each(|_| socket.send(&frame.0).unwrap());
@@ -151,7 +154,7 @@ impl Bench {
     }
 }
 
-/// A note as it stands in front of a frame.
+/// A handoff as it stands in front of a frame.
 fn words(handoff: Handoff) -> Vec<u32> {
     let Handoff { seal, segment, ingress, hash, ethertype, priority, flags, ecn, pad } = handoff;
     let pair = |low: u16, high: u16| u32::from(low) | u32::from(high) << 16;
@@ -172,10 +175,10 @@ fn forges(hook: &str, place: Place) {
     assert!(comes(&bench.alder[0], "from alder's other"));
     bench.alder[1].drain().unwrap();
     let mut seen = Vec::new();
-    for (name, note) in bench.notes(place) {
+    for (name, handoff) in bench.handoffs(place) {
         for onward in [Onward::AtXdp, Onward::AtTc] {
             // XDP's frames get to a port without XDP only where that polls.
-            let escaped = bench.escape(place, &note, onward);
+            let escaped = bench.escape(place, &handoff, onward);
             if escaped > 0 {
                 seen.push(format!("{escaped}: {name}, {onward:?}"));
             }
@@ -190,14 +193,14 @@ fn forges(hook: &str, place: Place) {
         return;
     }
     bench.without_pipeline(place);
-    for (name, note) in bench.notes(place).into_iter().take(6) {
+    for (name, handoff) in bench.handoffs(place).into_iter().take(6) {
         let escaped: usize = [Onward::AtXdp, Onward::AtTc]
-            .map(|onward| bench.escape(place, &note, onward))
+            .map(|onward| bench.escape(place, &handoff, onward))
             .iter()
             .sum();
         assert_eq!(
             escaped > 0,
-            name == "a whole note",
+            name == "a whole handoff",
             "{escaped} with {name} where no XDP takes it off"
         );
     }
