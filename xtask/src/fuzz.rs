@@ -9,7 +9,7 @@ use clap::Args;
 use crate::{
     build,
     run::{cargo, cargo_of, root, run, say},
-    setup::{self, NIGHTLY},
+    setup,
 };
 
 /// `cargo xtask fuzz`
@@ -70,7 +70,8 @@ impl Fuzz {
         self.programs()
     }
 
-    fn properties(&self) -> anyhow::Result<()> {
+    /// The properties of parser, `compile` and `diff`.
+    pub fn properties(&self) -> anyhow::Result<()> {
         say(&format!("fuzz: {} cases of each property", self.cases));
         let properties = ["model::", "dataplane::properties"];
         run(cargo()
@@ -92,8 +93,9 @@ impl Fuzz {
         self.time.is_some() || self.frames.is_some()
     }
 
-    /// Most frames at XDP, where they need no wire; some at TC, and between the two.
-    fn programs(&self) -> anyhow::Result<()> {
+    /// Frames through the loaded programs: most at XDP, where they need no wire; some at TC, and
+    /// between the two.
+    pub fn programs(&self) -> anyhow::Result<()> {
         for (hooks, part) in [("xdp", 1), ("tc", ON_WIRES), ("mixed", ON_WIRES)] {
             say(&format!(
                 "fuzz: frames through the loaded programs at {hooks}, held against the model"
@@ -138,7 +140,7 @@ fn parsers(seconds: u64) -> anyhow::Result<()> {
         let [found, seeds] =
             ["corpus", "seeds"].map(|folder| root().join("fuzz").join(folder).join(target));
         fs::create_dir_all(&found).with_context(|| found.display().to_string())?;
-        let mut fuzz = cargo_of(NIGHTLY);
+        let mut fuzz = cargo_of(setup::nightly()?);
         fuzz.current_dir(root())
             .env("PATH", setup::path()?)
             .args(["fuzz", "run", target])

@@ -36,6 +36,7 @@ pub fn cargo_of(toolchain: &str) -> Command {
         "RUSTUP_TOOLCHAIN",
         "CARGO_ENCODED_RUSTFLAGS",
         "CARGO_BUILD_TARGET",
+        "CARGO_TARGET_DIR",
     ];
     for (name, _) in std::env::vars() {
         if ours.contains(&name.as_str())

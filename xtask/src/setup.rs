@@ -13,17 +13,15 @@ use clap::Args;
 
 use crate::run::{cargo_of, command, root, run, say, shown};
 
-/// The toolchain of the eBPF half. Its LLVM is the one that bpf-linker links with: change both
-/// together.
-pub const NIGHTLY: &str = "nightly-2026-05-20";
-const COMPONENTS: [&str; 3] = ["rust-src", "clippy", "rustfmt"];
+/// What rustup reads in the folders of the eBPF crates.
+const TOOLCHAIN: &str = include_str!("../../ebpf/rust-toolchain.toml");
 
 const FUZZER: &str = "cargo-fuzz";
 const FUZZER_VERSION: &str = "0.13.2";
 
 const LINKER: &str = "bpf-linker";
 const LINKER_VERSION: &str = "0.10.4";
-/// bpf-linker with the LLVM that comes with rustc, since Debian's is older.
+/// bpf-linker with the LLVM that comes with the pinned rustc, since Debian's is older.
 const LINKER_FEATURES: [&str; 3] = ["--no-default-features", "--features", "rust-llvm-22"];
 
 /// Debian packages: programs that the rig, the demo and the tests run, and the compiler of protocol
@@ -104,24 +102,31 @@ fn output(command: &mut Command) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// The pinned nightly toolchain, which builds the eBPF crates, bpf-linker and cargo-fuzz.
+pub fn nightly() -> anyhow::Result<&'static str> {
+    in_toolchain("channel").next().context("ebpf/rust-toolchain.toml names no channel")
+}
+
+/// The strings on the line of a key of the toolchain file.
+fn in_toolchain(key: &str) -> impl Iterator<Item = &'static str> {
+    let line = TOOLCHAIN.lines().find(|line| line.starts_with(key)).unwrap_or_default();
+    line.split('"').skip(1).step_by(2)
+}
+
 fn toolchain() -> anyhow::Result<()> {
-    let installed = output(command("rustup").args([
-        "component",
-        "list",
-        "--installed",
-        "--toolchain",
-        NIGHTLY,
-    ]));
-    let has = |component: &&str| {
-        installed.as_ref().is_some_and(|list| list.lines().any(|line| line.starts_with(*component)))
-    };
-    if COMPONENTS.iter().all(has) {
+    let nightly = nightly()?;
+    let components: Vec<&str> = in_toolchain("components").collect();
+    let mut list = command("rustup");
+    list.args(["component", "list", "--installed", "--toolchain", nightly]);
+    let installed = output(&mut list).unwrap_or_default();
+    let has = |component: &&str| installed.lines().any(|line| line.starts_with(*component));
+    if !installed.is_empty() && components.iter().all(has) {
         return Ok(());
     }
-    say(&format!("installing the toolchain {NIGHTLY} with {}", COMPONENTS.join(", ")));
+    say(&format!("installing the toolchain {nightly} with {}", components.join(", ")));
     let mut install = command("rustup");
-    install.args(["toolchain", "install", NIGHTLY, "--profile", "minimal", "--no-self-update"]);
-    install.args(["--component", &COMPONENTS.join(",")]);
+    install.args(["toolchain", "install", nightly, "--profile", "minimal", "--no-self-update"]);
+    install.args(["--component", &components.join(",")]);
     let by_hand =
         format!("install it by hand (rustup is needed, see rustup.rs): {}", shown(&install));
     run(&mut install).context(by_hand)
@@ -140,7 +145,7 @@ fn install(name: &str, version: &str, features: &[&str]) -> anyhow::Result<()> {
     let tools = tools();
     say(&format!("building {name} {version} into {} (a minute or two)", tools.display()));
     fs::create_dir_all(&tools).with_context(|| format!("{}", tools.display()))?;
-    let mut install = cargo_of(NIGHTLY);
+    let mut install = cargo_of(nightly()?);
     install.args(["install", name, "--version", version, "--locked"]).args(features);
     install.arg("--force").arg("--root").arg(&tools);
     let by_hand = format!("install it by hand: {}", shown(&install));
