@@ -1,5 +1,8 @@
 //! Builds, and measures Sillon.
 
+#[path = "../../tests/rig/src/bin/bench/options.rs"]
+mod options;
+
 use clap::Args;
 
 use crate::{
@@ -8,13 +11,11 @@ use crate::{
 };
 
 /// `cargo xtask bench`
-#[derive(Debug, Default, Args)]
-#[command(disable_help_flag = true)]
+#[derive(Debug, Args)]
+#[allow(dead_code, reason = "they are checked here, and passed on as they were written")]
 pub struct Bench {
-    /// The benchmark's own: suites, `--json FILE`, `--plot DIR`, `--markdown FILE`, `--quick`;
-    /// `--help` for all
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "SUITE…")]
-    arguments: Vec<String>,
+    #[command(flatten)]
+    options: options::Options,
 }
 
 impl Bench {
@@ -33,7 +34,7 @@ impl Bench {
         ]))?;
         run(cargo().args(["build", "--quiet", "--release", "--package", "sillon-crowd"]))?;
         let mut bench = std::process::Command::new(root().join("target/release/sillon-bench"));
-        bench.args(&self.arguments);
+        bench.args(std::env::args_os().skip_while(|word| word != "bench").skip(1));
         bench.env("SILLON_BIN", binary).env("SILLON_RIG_OBJECT", object);
         let status =
             bench.env("SILLON_CROWD", root().join("target/release/sillon-crowd")).status()?;

@@ -10,6 +10,7 @@ mod fuzz;
 mod package;
 mod run;
 mod setup;
+mod steps;
 mod test;
 
 use std::process::ExitCode;
@@ -34,8 +35,6 @@ enum Task {
     Demo(demo::Demo),
     /// Build, and run all tests (needs root)
     Test(test::Test),
-    /// Build, and measure against a bare redirect, the kernel's bridge and VXLAN, and Open vSwitch
-    /// (needs root)
     Bench(bench::Bench),
     /// Feed random input to the parser, `compile` and `diff`, and frames to the loaded programs
     /// (needs root)

@@ -22,6 +22,15 @@ pub struct Test {
 impl Test {
     /// Sets up, builds, tests.
     pub fn run(&self) -> anyhow::Result<()> {
+        self.build()?;
+        let started = Instant::now();
+        run(cargo().args(["test", "--workspace", "--"]).args(&self.arguments))?;
+        say(&format!("tests passed in {} s", started.elapsed().as_secs()));
+        Ok(())
+    }
+
+    /// Sets up, and builds what the tests are and what they run.
+    pub fn build(&self) -> anyhow::Result<()> {
         setup::setup()?;
         if !setup::is_root() {
             bail!(
@@ -31,9 +40,6 @@ impl Test {
         build::object()?;
         // A test runs every suite of the benchmark.
         build::rig_object()?;
-        let started = Instant::now();
-        run(cargo().args(["test", "--workspace", "--"]).args(&self.arguments))?;
-        say(&format!("tests passed in {} s", started.elapsed().as_secs()));
-        Ok(())
+        run(cargo().args(["test", "--workspace", "--no-run", "--quiet"]))
     }
 }

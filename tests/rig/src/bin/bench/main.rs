@@ -2,6 +2,7 @@
 //! vSwitch.
 
 mod machine;
+mod options;
 mod outcome;
 mod plot;
 mod report;
@@ -15,56 +16,17 @@ use std::{fs, path::PathBuf, process::ExitCode};
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use machine::Machine;
+use options::{Options, Suite};
 use outcome::Outcome;
 use report::Look;
-use suites::Suite;
 use turns::{Bench, Extent};
 
-const EXAMPLES: &str = "\
-Examples:
-  cargo xtask bench                            everything, as a table
-  cargo xtask bench forward latency --quick    two suites, fewer cases and rounds
-  cargo xtask bench forward --against /tmp/sillon-before
-                                               what a change gains
-  cargo xtask bench --json b.json --plot docs/plots --markdown docs/performance.md";
-
-/// Measures Sillon in a rig of network namespaces, as ratios to references of the same run; needs
-/// root. Fails where a goal is missed
+/// What to measure, and the programs that xtask has built for it.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench", after_help = EXAMPLES)]
-struct Options {
-    /// What to measure; everything, if nothing is named
-    suites: Vec<Suite>,
-    /// Write all figures to a file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Draw each suite as DIR/SUITE.svg
-    #[arg(long, value_name = "DIR")]
-    plot: Option<PathBuf>,
-    /// Write the tables into a document, between its two marks
-    #[arg(long, value_name = "FILE")]
-    markdown: Option<PathBuf>,
-    /// Fewer cases, rounds and milliseconds: does it work, and about how fast is it?
-    #[arg(long)]
-    quick: bool,
-    /// Each suite once, as little of it as there is, whatever comes out: does it still work?
-    #[arg(long, conflicts_with = "quick", hide = true)]
-    smoke: bool,
-    /// How often the rigs of `forward` and `scale` are built anew: none is as fast as the next
-    /// [default: 3, or 1]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
-    rigs: Option<u32>,
-    /// Rounds of each contender in each case and rig; what is reported is the median of all
-    /// [default: 7, or 3]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    rounds: Option<u32>,
-    /// About how long a turn takes, in milliseconds [default: 150, or 60]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(10..=60_000))]
-    milliseconds: Option<u32>,
-    /// Another build of `sillon`, measured beside this one as `other` in the suite `forward`: what
-    /// a change gains
-    #[arg(long, value_name = "FILE")]
-    against: Option<PathBuf>,
+#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
     /// The `sillon` binary to measure
     #[arg(long, env = "SILLON_BIN", value_name = "FILE", hide = true)]
     sillon: PathBuf,
@@ -77,7 +39,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match measure(&Options::parse()) {
+    match measure(&Cli::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -87,7 +49,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(options: &Options) -> anyhow::Result<bool> {
+fn measure(cli: &Cli) -> anyhow::Result<bool> {
+    let options = &cli.options;
     let document = options.markdown.as_ref().map(read_marked).transpose()?;
     let machine = Machine::here();
     let extent = match (options.smoke, options.quick) {
@@ -101,10 +64,10 @@ fn measure(options: &Options) -> anyhow::Result<bool> {
         Extent::Full => (3, 7, 150),
     };
     let bench = Bench {
-        sillon: options.sillon.clone(),
+        sillon: cli.sillon.clone(),
         against: options.against.clone(),
-        object: options.object.clone(),
-        crowd: options.crowd.clone(),
+        object: cli.object.clone(),
+        crowd: cli.crowd.clone(),
         rigs: options.rigs.unwrap_or(rigs),
         rounds: options.rounds.unwrap_or(rounds),
         milliseconds: options.milliseconds.unwrap_or(milliseconds),

@@ -9,30 +9,7 @@ mod program;
 mod scale;
 mod tcp;
 
-use clap::ValueEnum;
-
-use crate::{outcome::Outcome, turns::Bench};
-
-/// A suite by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Suite {
-    /// Frames delivered in a second, and loss
-    Forward,
-    /// Round trips, idle and under half load
-    Latency,
-    /// Bulk TCP between kernel hosts, with offloads and without
-    Tcp,
-    /// Nanoseconds a frame in each program
-    Cost,
-    /// The same with more and more segments, attachments, addresses and remotes
-    Scale,
-    /// How fast a node is told of things, reloads and is taken over
-    Program,
-    /// What the others have while one operator floods
-    Fair,
-    /// A controller with many agents and attachments
-    Controller,
-}
+use crate::{options::Suite, outcome::Outcome, turns::Bench};
 
 impl Suite {
     /// Measures.
