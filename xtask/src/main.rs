@@ -33,7 +33,7 @@ enum Task {
     Build,
     /// Build, make a rig of two edges and three operators, and show who reaches whom
     Demo(demo::Demo),
-    /// Build, and run all tests (needs root)
+    /// Build, and run all tests (needs root), or with `--unit` those that need nothing
     Test(test::Test),
     Bench(bench::Bench),
     /// Feed random input to the parser, `compile` and `diff`, and frames to the loaded programs
@@ -53,6 +53,7 @@ Examples:
   cargo xtask demo                 set up, build, show it working
   cargo xtask demo --hold          and keep the rig, to try things in it
   cargo xtask test                 set up, build, run all tests
+  cargo xtask test --unit          those of the libraries: no root, nothing to set up
   cargo xtask test -- vlan         only the tests with `vlan` in their names
   cargo xtask bench                how fast it is, as ratios to references of the same run
   cargo xtask bench forward tcp    only two suites; --quick for fewer cases, --help for more
