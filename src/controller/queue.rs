@@ -2,10 +2,11 @@
 //! another. The writer takes from both in turns, so that who asks for a change does not wait behind
 //! all that a thousand agents report when a controller starts, and reports are never left for good.
 //!
-//! **Who asks for much waits for himself.** Of those who ask, each identity has a queue of its own,
-//! and they take turns. And of what is committed together, an operator has a part at most: what
-//! comes while it is written is in what is written next, however much another still has in its
-//! queue.
+//! **Who asks for much waits for himself.** Each identity has a queue of its own, and they take
+//! turns. Besides, an operator has at most a share of what is on its way to the store: of the
+//! commits that are being written and of those that are planned to be written next, together.
+//! So whoever asks for little waits for one such share at most, and then for his own commit:
+//! a second share of the same operator is planned only once the first is in the store.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -16,9 +17,9 @@ use crate::{audit::Who, fabric::Actor, identity::Identity, model::Name};
 
 /// Requests that wait in each queue; who comes then waits for a place.
 const PLACES: usize = 4096;
-/// Of what is committed together: requests of one operator …
+/// Requests of one operator that are on their way to the store at once.
 const REQUESTS: usize = 32;
-/// … and changes that they ask for. One request may have more.
+/// Changes that these ask for. A single request may have more.
 const CHANGES: usize = 128;
 
 /// Where requests are put.
@@ -80,9 +81,19 @@ impl Queue {
         next.or_else(|| self.reported.try_recv().ok())
     }
 
-    /// What was taken so far is committed together; what is taken from now on comes after it.
-    pub fn begin(&mut self) {
-        self.turns.had.clear();
+    /// Nothing is planned: whatever was taken and is not being committed has been answered.
+    pub fn planned_nothing(&mut self) {
+        self.turns.planned.clear();
+    }
+
+    /// What was taken so far is being committed.
+    pub fn committing(&mut self) {
+        self.turns.committing = std::mem::take(&mut self.turns.planned);
+    }
+
+    /// What was being committed is in the store, or will not be.
+    pub fn committed(&mut self) {
+        self.turns.committing.clear();
     }
 
     /// Brings all that was asked into the queue of whoever asked.
@@ -109,8 +120,16 @@ struct Turns {
     /// Whose turn it is, and who comes then: those who have asked for something.
     order: VecDeque<Turn>,
     asked: HashMap<Turn, VecDeque<Pending>>,
-    /// What each had of what is committed together: requests, and changes.
-    had: HashMap<Turn, (usize, usize)>,
+    /// What each operator has in the commits that are planned, and in those that are being made.
+    planned: HashMap<Turn, Share>,
+    committing: HashMap<Turn, Share>,
+}
+
+/// How much somebody has on its way to the store.
+#[derive(Debug, Clone, Copy, Default)]
+struct Share {
+    requests: usize,
+    changes: usize,
 }
 
 impl Turns {
@@ -123,26 +142,25 @@ impl Turns {
         own.push_back(pending);
     }
 
-    /// Whose turn it is, of those who have not had their part.
+    /// Whose turn it is, of those who have not had their share.
     fn next(&self) -> Option<Turn> {
         self.order.iter().find(|who| self.has_more(who)).cloned()
     }
 
-    /// Whether what comes next of somebody is in his part; what comes first is, however much it is.
-    /// Only an operator has a part: what time brings about and the owner asks for concerns all
-    /// of them.
+    /// Whether somebody's next request is within his share. The first is, however large it is,
+    /// since a transaction can't be split. Only operators have a share: what the owner asks for
+    /// and what time brings about concerns all of them.
     fn has_more(&self, who: &Turn) -> bool {
-        let Some((requests, changes)) =
-            self.had.get(who).filter(|_| matches!(who, Turn::Operator(_)))
-        else {
+        if !matches!(who, Turn::Operator(_)) {
             return true;
-        };
-        let next = self
-            .asked
-            .get(who)
-            .and_then(VecDeque::front)
-            .map_or(0, |next| next.request.changes.len());
-        *requests < REQUESTS && changes.saturating_add(next) <= CHANGES
+        }
+        let of = |all: &HashMap<Turn, Share>| all.get(who).copied().unwrap_or_default();
+        let (planned, committing) = (of(&self.planned), of(&self.committing));
+        let requests = planned.requests + committing.requests;
+        let changes = planned.changes.saturating_add(committing.changes);
+        let next = self.asked.get(who).and_then(VecDeque::front);
+        let next = next.map_or(0, |next| next.request.changes.len());
+        requests == 0 || (requests < REQUESTS && changes.saturating_add(next) <= CHANGES)
     }
 
     fn take(&mut self, who: &Turn) -> Option<Pending> {
@@ -155,9 +173,9 @@ impl Turns {
         } else {
             self.asked.remove(who);
         }
-        let (requests, changes) = self.had.entry(who.clone()).or_default();
-        *requests += 1;
-        *changes += pending.as_ref().map_or(0, |pending| pending.request.changes.len());
+        let share = self.planned.entry(who.clone()).or_default();
+        share.requests += 1;
+        share.changes += pending.as_ref().map_or(0, |pending| pending.request.changes.len());
         pending
     }
 }
@@ -231,14 +249,20 @@ mod tests {
         }
         let (alder, birch) = (operator("alder"), operator("birch"));
         assert_eq!(next, [alder.clone(), birch.clone(), Actor::Owner, alder.clone(), birch]);
-        // Of what is committed together, alder has its part and no more.
+        // Alder has its share and no more: neither of what is committed together …
         for _ in 3..REQUESTS {
             assert_eq!(queue.try_recv().unwrap().request.who, alder);
         }
         assert!(queue.try_recv().is_none());
         requests.send(pending(operator("cedar"))).await.unwrap();
         assert_eq!(queue.recv().await.unwrap().request.who, operator("cedar"));
-        queue.begin();
+        // … nor of what is planned while that is being written.
+        queue.committing();
+        queue.planned_nothing();
+        requests.send(pending(operator("cedar"))).await.unwrap();
+        assert_eq!(queue.recv().await.unwrap().request.who, operator("cedar"));
+        assert!(queue.try_recv().is_none());
+        queue.committed();
         for _ in 0..REQUESTS {
             assert_eq!(queue.recv().await.unwrap().request.who, alder);
         }
@@ -247,7 +271,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_of_many_changes_is_a_part_by_itself() {
+    async fn a_request_of_many_changes_is_a_share_by_itself() {
         let (requests, mut queue) = queue();
         for _ in 0..2 {
             let mut large = pending(operator("alder"));
@@ -255,7 +279,9 @@ mod tests {
             requests.send(large).await.unwrap();
         }
         assert!(queue.try_recv().is_some() && queue.try_recv().is_none());
-        queue.begin();
+        queue.committing();
+        assert!(queue.try_recv().is_none());
+        queue.committed();
         assert!(queue.try_recv().is_some() && queue.try_recv().is_none());
     }
 }

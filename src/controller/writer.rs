@@ -169,7 +169,7 @@ impl<S: Store + 'static> Writer<S> {
         let plans_ahead = self.store.is_one_process();
         loop {
             if self.next.planned.is_empty() {
-                requests.begin();
+                requests.planned_nothing();
             }
             if self.flight.is_none() && !self.next.planned.is_empty() {
                 while !plans_ahead
@@ -179,6 +179,9 @@ impl<S: Store + 'static> Writer<S> {
                     self.next.add(&mut self.recorder, pending);
                 }
                 self.launch().await?;
+                if self.flight.is_some() {
+                    requests.committing();
+                }
                 continue;
             }
             let is_idle = self.flight.is_none();
@@ -186,7 +189,13 @@ impl<S: Store + 'static> Writer<S> {
             tokio::select! {
                 // A chain begins to be made when it is first looked at: before anything is planned on it.
                 biased;
-                made = landed(&mut self.flight) => self.land(made).await?,
+                made = landed(&mut self.flight) => {
+                    self.land(made).await?;
+                    requests.committed();
+                    // Whoever was answered last runs on this thread next, and nowhere else: it must
+                    // not wait until all that waits in the queue is planned.
+                    tokio::task::yield_now().await;
+                }
                 () = stop.cancelled() => break,
                 pending = requests.recv(), if has_room => match pending {
                     Some(pending) => self.next.add(&mut self.recorder, pending),

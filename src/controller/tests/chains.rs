@@ -1,6 +1,9 @@
 //! What is planned while other commits are on their way.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use tokio::sync::Semaphore;
 
@@ -15,6 +18,8 @@ struct Gated {
     store: Arc<Embedded>,
     lets: Semaphore,
     chains: AtomicUsize,
+    /// The objects that each chain writes.
+    objects: Mutex<Vec<Vec<String>>>,
 }
 
 impl Gated {
@@ -23,6 +28,7 @@ impl Gated {
             store: Arc::clone(store),
             lets: Semaphore::new(0),
             chains: AtomicUsize::new(0),
+            objects: Mutex::default(),
         })
     }
 
@@ -44,6 +50,9 @@ impl Store for Gated {
     }
 
     async fn commit_all(&self, chain: Vec<Commit>) -> (usize, Option<StoreError>) {
+        let keys = chain.iter().flat_map(|commit| &commit.writes).map(|(key, _)| key.clone());
+        let objects = keys.filter(|key| key.parse::<Key>().is_ok()).collect();
+        self.objects.lock().unwrap().push(objects);
         self.chains.fetch_add(1, Ordering::SeqCst);
         self.lets.acquire().await.unwrap().forget();
         self.store.commit_all(chain).await
@@ -112,6 +121,52 @@ async fn what_was_planned_on_a_chain_that_is_not_made_is_planned_again() {
     two.inner.now.clone().wait_for(|now| now.state.revision() == last).await.unwrap();
     assert!(one.state().objects().eq(two.state().objects()));
     assert_eq!(commits(&one, Revision(0), last).await, commits(&two, Revision(0), last).await);
+}
+
+/// A transaction of so many profiles.
+fn profiles(operator: &str, from: usize, count: usize) -> Request {
+    let profile = |number| {
+        let key = format!("profile/{operator}/p{number}");
+        put(&key, r#"{"kind":"profile","spec":{"cir":"1 Mbit/s"}}"#, Expect::Any)
+    };
+    let changes = (from..from + count).map(profile).collect();
+    Request { who: Actor::Operator(operator.parse().unwrap()), changes, dry_run: false }
+}
+
+#[tokio::test]
+async fn who_floods_has_one_share_on_its_way_and_who_asks_for_little_waits_for_no_second_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let gated = Gated::new(&store);
+    let one = Controller::open(Arc::clone(&gated), quiet("one")).await.unwrap();
+    gated.lets.add_permits(1);
+    one.submit(request(vec![operator("alder", 100), operator("birch", 200)])).await.unwrap();
+    let ask = |request| {
+        let one = one.clone();
+        tokio::spawn(async move { one.submit(request).await })
+    };
+    let flood: Vec<_> = (0..3).map(|index| ask(profiles("alder", index * 60, 60))).collect();
+    // Two are within the share, and nobody can know whether both have come when the first is
+    // written.
+    gated.has(2).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let small = ask(profiles("birch", 0, 1));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    gated.lets.add_permits(1);
+    gated.has(3).await;
+    let chain = |index: usize| gated.objects.lock().unwrap()[index].clone();
+    let of = |chain: Vec<String>, operator: &str| {
+        chain.iter().filter(|key| key.starts_with(&format!("profile/{operator}/"))).count()
+    };
+    assert_eq!(of(chain(2), "birch"), 1, "birch's is in the chain that comes next");
+    assert!(of(chain(1), "alder") + of(chain(2), "alder") <= 128, "two chains have one share");
+    gated.lets.add_permits(100);
+    small.await.unwrap().unwrap();
+    for one in flood {
+        one.await.unwrap().unwrap();
+    }
+    // As long as nobody else asks, all is made: however much it is.
+    assert_eq!(one.state().of_kind(Kind::Profile).count(), 181);
 }
 
 #[tokio::test]
