@@ -450,7 +450,8 @@ impl Agent {
             pb::Device { port: name, is_there: true, mtu: link.mtu, kind, hook }
         };
         let devices = ports.map(device).collect();
-        Seen { down: self.down(), left_out: self.all_left_out(), devices }
+        let made_for = self.reconciler.made_for();
+        Seen { down: self.down(), left_out: self.all_left_out(), devices, made_for }
     }
 
     /// Tells a controller at once.

@@ -47,7 +47,7 @@ use crate::{
         sizes::Sizes,
         tables::{Tables, unpadded},
     },
-    model::{MacAddr, NodeConfig},
+    model::{Limits, MacAddr, NodeConfig},
     net::{
         NetlinkError,
         links::Link,
@@ -227,6 +227,11 @@ impl Reconciler {
     /// It was taken.
     pub fn news(&mut self) -> Result<News, DataplaneError> {
         self.programs.news()
+    }
+
+    /// What the maps were made for. They keep their size until the node is flushed.
+    pub const fn made_for(&self) -> Limits {
+        self.sizes.limits()
     }
 
     /// What the node does now.

@@ -233,7 +233,7 @@ impl Problem {
 
     /// A rule of the fabric is against it. Whoever asks is told what it may know.
     fn refused(who: &Identity, refused: Refused, state: &State) -> Self {
-        let Refused { rule, message, help, objects } = authz::refusal(who, refused, state);
+        let Refused { rule, message, help, objects, .. } = authz::refusal(who, refused, state);
         let of = |status, word, title| Self::new(status, word, title, message.clone());
         let mut problem = match rule {
             Rule::Changed => of(

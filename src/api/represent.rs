@@ -104,8 +104,17 @@ pub fn tried(key: &Key, object: &Object) -> Map<String, Value> {
 /// What became of what was asked.
 fn status(body: &Body) -> Map<String, Value> {
     let value = match body {
-        Body::Node(node) if node.devices.is_empty() => json!({ "applied": node.applied }),
-        Body::Node(node) => json!({ "applied": node.applied, "devices": node.devices }),
+        Body::Node(node) => {
+            let mut status = Map::new();
+            status.insert("applied".to_owned(), json!(node.applied));
+            if !node.devices.is_empty() {
+                status.insert("devices".to_owned(), json!(node.devices));
+            }
+            if let Some(made_for) = node.made_for {
+                status.insert("made_for".to_owned(), json!(made_for));
+            }
+            Value::Object(status)
+        }
         Body::Lease(lease) => json!({
             "state": lease.state, "since": lease.since, "accepted": lease.accepted,
             "deadline": lease.deadline, "confirmed": lease.confirmed,

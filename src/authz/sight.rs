@@ -77,8 +77,10 @@ pub fn without_others(who: &Identity, object: &Arc<Object>) -> Arc<Object> {
 /// see says less.
 pub fn refusal(who: &Identity, refused: Refused, state: &State) -> Refused {
     if matches!(who, Identity::Owner | Identity::Auditor) {
-        return refused;
+        let help = refused.help_for_owner.clone().unwrap_or_else(|| refused.help.clone());
+        return Refused { help, ..refused };
     }
+    let refused = Refused { help_for_owner: None, ..refused };
     let (known, unknown): (Vec<_>, Vec<_>) =
         refused.objects.iter().cloned().partition(|key| may_know_of(who, key, state));
     let (message, help) = match refused.rule {
@@ -98,7 +100,7 @@ pub fn refusal(who: &Identity, refused: Refused, state: &State) -> Refused {
         }
         _ => ("something that is not yours is against this".to_owned(), "ask the owner"),
     };
-    Refused { rule: refused.rule, message, help: help.to_owned(), objects: known }
+    Refused { message, help: help.to_owned(), objects: known, ..refused }
 }
 
 /// Whether somebody may be told that an object is there: it sees it, or the name of its node is in

@@ -44,8 +44,7 @@ impl Sizes {
     /// Remotes of all segments together: each is one accepted tunnel source and one place in a
     /// flood list.
     pub const fn tunnels(&self) -> u32 {
-        let (a, b) = (self.remotes.saturating_mul(16), self.segments.saturating_mul(4));
-        if a > b { a } else { b }
+        self.limits().tunnels()
     }
 
     /// Next hops of all remotes together, with as many again for a change before the old ones go.
@@ -63,8 +62,8 @@ impl Sizes {
         self.limits().guard_entries()
     }
 
-    /// As the model knows them, which is asked for what the fabric's rules need, too.
-    const fn limits(self) -> Limits {
+    /// The limits that they were made of, which the fabric's rules know, too.
+    pub const fn limits(self) -> Limits {
         Limits {
             attachments: self.attachments,
             fdb: self.fdb,

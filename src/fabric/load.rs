@@ -22,6 +22,8 @@ pub struct Load {
     pub macs: u64,
     /// Other nodes that have one of these segments, too.
     pub remotes: u64,
+    /// The remotes of each of its segments, counted for each of them.
+    pub tunnels: u64,
     /// Ports that face the underlay.
     pub uplinks: u64,
     /// What its attachments list.
@@ -31,8 +33,8 @@ pub struct Load {
 /// The loads of all nodes, and what they are counted by. A copy shares all that is the same.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Loads {
-    /// By node, and by operator on a node. `None` is all of them together, but for remotes, which
-    /// are counted only so.
+    /// By node, and by operator on a node. `None` is all of them together. Remotes and tunnels are
+    /// counted only so.
     loads: Map<(Name, Option<Name>), Load>,
     /// How many leases and grants give an operator a right to a node. `None` is before all
     /// operators.
@@ -188,9 +190,10 @@ impl Loads {
     fn share(&mut self, node: &Name, other: &Name) {
         let pair = (node.clone(), Some(other.clone()));
         let before = self.shared.get(&pair).copied().unwrap_or(0);
-        if before == 0 {
-            self.change(node, None, |load| load.remotes += 1);
-        }
+        self.change(node, None, |load| {
+            load.remotes += u64::from(before == 0);
+            load.tunnels += 1;
+        });
         self.shared.insert(pair, before + 1);
     }
 
@@ -201,8 +204,11 @@ impl Loads {
             self.shared.insert(pair, before - 1);
         } else {
             self.shared.remove(&pair);
-            self.change(node, None, |load| load.remotes -= 1);
         }
+        self.change(node, None, |load| {
+            load.remotes -= u64::from(before <= 1);
+            load.tunnels -= 1;
+        });
     }
 
     /// A segment may learn so many addresses, on each node that has it.

@@ -13,7 +13,7 @@ use super::{
         ServerSpec, Spec,
     },
 };
-use crate::model::{Encap, InterfaceName, Name, Vni};
+use crate::model::{Encap, InterfaceName, Limits, Name, Vni};
 
 /// Counts the transactions, from 1; 0 is the empty fabric.
 #[derive(
@@ -129,12 +129,21 @@ pub struct Node {
     /// What its agent said last of the devices of its ports. Nothing is known of others.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub devices: BTreeMap<InterfaceName, Device>,
+    /// What its maps were made for, as its agent said last. They keep their size for as long as
+    /// the node is up, whatever is asked of it since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_for: Option<Limits>,
 }
 
 impl Node {
     /// One whose agent has said nothing.
     pub(super) const fn new(spec: NodeSpec) -> Self {
-        Self { spec, applied: Revision(0), gone: false, devices: BTreeMap::new() }
+        Self { spec, applied: Revision(0), gone: false, devices: BTreeMap::new(), made_for: None }
+    }
+
+    /// How much it holds: what is asked of it, and no more than its maps were made for.
+    pub fn limits(&self) -> Limits {
+        self.made_for.map_or(self.spec.limits, |made| made.min(self.spec.limits))
     }
 
     /// The least MTU of its uplinks, as far as it is known.

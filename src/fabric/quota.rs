@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::spec::AttachmentSpec;
-use crate::model::{BitRate, InvalidValue, Limits, Moves, Segment, StormControl};
+use crate::model::{BitRate, InvalidValue, Moves, Segment, StormControl};
 
 /// How much an operator may have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -173,17 +173,6 @@ impl Lists {
         change(&mut self.macs, other.macs, add);
         change(&mut self.ethertypes, other.ethertypes, add);
         change(&mut self.bindings, other.bindings, add);
-    }
-
-    /// What a node has room for, in the same order as its counts.
-    pub(super) fn room(limits: &Limits) -> Self {
-        let entries = limits.guard_entries().into();
-        Self {
-            prefixes: entries,
-            macs: limits.listed_macs().into(),
-            ethertypes: entries,
-            bindings: entries,
-        }
     }
 }
 

@@ -74,6 +74,23 @@ impl Limits {
     pub const fn guard_entries(&self) -> u32 {
         self.attachments.saturating_mul(8).saturating_add(1024)
     }
+
+    /// Remotes of all segments together: each is one accepted tunnel source and one entry of a
+    /// flood list.
+    pub const fn tunnels(&self) -> u32 {
+        let (a, b) = (self.remotes.saturating_mul(16), self.segments.saturating_mul(4));
+        if a > b { a } else { b }
+    }
+
+    /// Of each, the smaller one.
+    pub fn min(self, other: Self) -> Self {
+        Self {
+            attachments: self.attachments.min(other.attachments),
+            fdb: self.fdb.min(other.fdb),
+            remotes: self.remotes.min(other.remotes),
+            segments: self.segments.min(other.segments),
+        }
+    }
 }
 
 impl Default for Limits {

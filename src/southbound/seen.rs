@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::segment;
 use crate::{
     fabric::{Device, LeftOut, Seen},
-    model::InterfaceName,
+    model::{InterfaceName, Limits},
     protocol::pb,
 };
 
@@ -16,7 +16,11 @@ const LONGEST: usize = 400;
 const MOST: usize = 1 << 16;
 
 /// What was said.
-pub fn seen(said: Vec<pb::LeftOut>, devices: Vec<pb::Device>) -> Seen {
+pub fn seen(
+    said: Vec<pb::LeftOut>,
+    devices: Vec<pb::Device>,
+    made_for: Option<pb::Limits>,
+) -> Seen {
     let left_out = said.into_iter().take(MOST).filter_map(left_out).collect();
     let device = |it: pb::Device| {
         let mtu = if it.is_there { it.mtu } else { 0 };
@@ -25,7 +29,13 @@ pub fn seen(said: Vec<pb::LeftOut>, devices: Vec<pb::Device>) -> Seen {
     };
     let devices: BTreeMap<InterfaceName, Device> =
         devices.into_iter().take(MOST).filter_map(device).collect();
-    Seen { left_out, devices }
+    let made_for = made_for.map(|it| Limits {
+        attachments: it.max_attachments,
+        fdb: it.max_fdb,
+        remotes: it.max_remotes,
+        segments: it.max_segments,
+    });
+    Seen { left_out, devices, made_for }
 }
 
 fn left_out(said: pb::LeftOut) -> Option<LeftOut> {

@@ -204,7 +204,8 @@ impl<S: Store + 'static> Session<S> {
         let down = report.down.iter().filter_map(|name| name.parse().ok()).collect();
         let drift = refused.or(report.drift.map(cut));
         // Who does not say what it sees has not looked yet, or is too old to.
-        let seen = report.has_looked.then(|| seen(report.left_out, report.devices));
+        let seen =
+            report.has_looked.then(|| seen(report.left_out, report.devices, report.made_for));
         self.said = Said { drift, down, seen: seen.or(self.said.seen.take()), is_known: true };
         // Counters alone are nothing that the fabric's one writer has to look at, however many
         // agents report them.

@@ -153,6 +153,31 @@ fn a_server_that_is_taken_away_is_away_whatever_its_node_leaves_out_and_after_a_
     world.at(async |running| running.until("the port is told of", trouble).await);
 }
 
+/// A wish that a node can't hold is refused, also where the node was made for less than is asked of
+/// it since; it is not found out when the node leaves it out.
+#[test]
+fn what_a_node_was_not_made_for_is_refused_with_what_to_change() {
+    let world = World::new();
+    world.attach_alder();
+    let sold = r#"{"vnis":[[100,199]],"quota":{"prefixes":100000,"node":{"prefixes":100000}}}"#;
+    let more = r#"{"vtep":["10.99.0.1","fd99::1"],"limits":{"attachments":10000}}"#;
+    world.does(vec![put("operator/alder", sold), put("node/edge1", more)]);
+    let many: Vec<String> =
+        (0..40_000).map(|it| format!("\"10.{}.{}.0/24\"", it / 256, it % 256)).collect();
+    let spec = format!(
+        r#"{{"segment":"lan","port":"edge1/p0","encap":"dot1q 9","guards":{{"prefixes":[{}]}}}}"#,
+        many.join(",")
+    );
+    let wish = vec![put("attachment/alder/huge", &spec)];
+    let refused = world.at(async |running| running.tries(Actor::Owner, wish).await.unwrap_err());
+    let SubmitError::Refused(refused) = refused else { panic!("{refused:?}") };
+    assert_eq!(refused.rule, Rule::Room, "{refused}");
+    let help = refused.help_for_owner.unwrap();
+    for told in ["40001", "33792", "max_attachments = 4096", "10000 since", "`sillon node flush`"] {
+        assert!(help.contains(told), "{told}: {help}");
+    }
+}
+
 #[test]
 fn an_interface_that_is_missing_at_a_cold_start_keeps_nothing_else_dark() {
     let mut world = World::new();

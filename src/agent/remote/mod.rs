@@ -35,7 +35,7 @@ pub use self::{share::Shared, urls::Url};
 use super::reconciler::{Counters, Place};
 use crate::{
     dataplane::left_out::LeftOut,
-    model::{Name, NodeConfig},
+    model::{Limits, Name, NodeConfig},
     pki::{Tls, TlsFiles},
     protocol::{Parts, pb},
 };
@@ -115,6 +115,8 @@ pub struct Seen {
     pub left_out: Vec<LeftOut>,
     /// What the devices of the ports are.
     pub devices: Vec<pb::Device>,
+    /// What the node's maps were made for.
+    pub made_for: Limits,
 }
 
 /// Why an update was not taken.
@@ -322,7 +324,14 @@ impl Remote {
 
     /// What the ports are like now, and what is not carried out there.
     pub fn observe(&mut self, seen: Seen) {
-        let Seen { down, left_out, devices } = seen;
+        let Seen { down, left_out, devices, made_for } = seen;
+        let Limits { attachments, fdb, remotes, segments } = made_for;
+        let made_for = Some(pb::Limits {
+            max_attachments: attachments,
+            max_fdb: fdb,
+            max_remotes: remotes,
+            max_segments: segments,
+        });
         let down: Vec<String> = down.into_iter().collect();
         let left_out = said::left_out(&left_out);
         let is_same = {
@@ -331,10 +340,12 @@ impl Remote {
                 && report.down == down
                 && report.left_out == left_out
                 && report.devices == devices
+                && report.made_for == made_for
         };
         if !is_same {
             self.tell(|report| {
                 (report.down, report.left_out, report.devices) = (down, left_out, devices);
+                report.made_for = made_for;
                 report.has_looked = true;
             });
         }

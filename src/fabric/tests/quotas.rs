@@ -2,6 +2,7 @@
 //! and of what was there before there were such rules.
 
 use super::*;
+use crate::model::Limits;
 
 /// An attachment of alder's at s1, with a list of so many prefixes.
 fn listing(count: u32) -> Change {
@@ -105,6 +106,88 @@ fn a_node_keeps_room_for_each_who_has_a_right_to_it() {
     fabric.is_refused(Rule::Room, vec![node(r#"{"attachments":9}"#)]);
     fabric.does(vec![listing(500)]);
     fabric.does(vec![node(r#"{"attachments":9}"#)]);
+}
+
+#[test]
+fn a_node_has_room_for_what_its_maps_were_made_for_whatever_is_asked_of_it_since() {
+    let mut fabric = Fabric::leased();
+    let sold = r#","quota":{"prefixes":100000,"node":{"prefixes":100000}}"#;
+    fabric.does(vec![lan("alder/lan"), node(r#"{"attachments":10}"#), operator("alder", sold)]);
+    let made_for = Limits { attachments: 10, ..Limits::default() };
+    let seen = Seen { made_for: Some(made_for), ..Seen::default() };
+    let Change::Report(report) = applied("edge1", fabric.state.revision()) else { unreachable!() };
+    fabric.does(vec![Change::Report(Report { seen: Some(seen), ..report })]);
+    // The owner asks for more, which a node that is up does not follow.
+    fabric.does(vec![node(r#"{"attachments":1000}"#)]);
+    let refused = fabric.is_refused(Rule::Room, vec![listing(1200)]);
+    assert_eq!(refused.message, "node/edge1 has no room for more prefixes");
+    assert!(!refused.help.contains(char::is_numeric), "{refused}");
+    let help = refused.help_for_owner.unwrap();
+    for told in ["1201", "1104", "max_attachments = 10", "[node]", "1000", "`sillon node flush`"] {
+        assert!(help.contains(told), "{told}: {help}");
+    }
+    // What is there stays, however small the maps are that the node is made with next.
+    fabric.does(vec![listing(800)]);
+    let small = Limits { attachments: 1, ..Limits::default() };
+    let seen = Seen { made_for: Some(small), ..Seen::default() };
+    let Change::Report(report) = applied("edge1", fabric.state.revision()) else { unreachable!() };
+    fabric.does(vec![Change::Report(Report { seen: Some(seen), ..report })]);
+    fabric.does(vec![listing(799)]);
+    // And where its own limit is in the way, that is what is to be raised.
+    fabric.does(vec![delete("attachment/alder/a"), node(r#"{"attachments":1}"#)]);
+    let refused = fabric.is_refused(Rule::Room, vec![listing(1200)]);
+    let help = refused.help_for_owner.unwrap();
+    assert!(help.contains("raise limits.attachments of node/edge1"), "{help}");
+}
+
+#[test]
+fn the_remotes_of_all_segments_together_have_room_too() {
+    let mut fabric = Fabric::leased();
+    let alder = operator("alder", "").to_owned();
+    let Change::Put(key, _, _) = alder else { unreachable!() };
+    let wide = r#"{"kind":"operator","spec":{"vnis":[[100,199]]}}"#;
+    fabric.does(vec![put(&key.to_string(), wide)]);
+    // 80 of them, of 5 remotes.
+    fabric.does(vec![node(r#"{"remotes":5,"segments":20}"#)]);
+    for edge in 3..=7 {
+        let all = [("node", format!(r#"{{"kind":"node","spec":{{"vtep":["10.99.0.{edge}"]}}}}"#))];
+        let mut changes: Vec<Change> =
+            all.iter().map(|(kind, spec)| put(&format!("{kind}/edge{edge}"), spec)).collect();
+        for (port, role) in
+            [("up0", r#""uplink""#), ("h0", r#""handover","grants":{"alder":"all"}"#)]
+        {
+            let spec = format!(r#"{{"kind":"port","spec":{{"role":{role}}}}}"#);
+            changes.push(put(&format!("port/edge{edge}/{port}"), &spec));
+        }
+        fabric.does(changes);
+    }
+    let segment = |number: u32| {
+        let at = |edge: u32, port: &str| {
+            let vid = number + 1;
+            attach(
+                &format!("alder/s{number}-{edge}"),
+                &format!("s{number}"),
+                port,
+                &format!("dot1q {vid}"),
+            )
+        };
+        let mut changes = vec![lan(&format!("alder/s{number}")), at(1, "edge1/p1")];
+        changes.extend((3..=7).map(|edge| at(edge, &format!("edge{edge}/h0"))));
+        changes
+    };
+    for number in 0..16 {
+        fabric.does(segment(number));
+    }
+    assert_eq!(fabric.state.load(&name("edge1")).tunnels, 80);
+    let refused = fabric.is_refused(Rule::Room, segment(16));
+    assert!(refused.message.contains("node/edge1 has no room for more remotes"), "{refused}");
+    let help = refused.help_for_owner.unwrap();
+    assert!(help.contains("85") && help.contains("80: max_remotes = 5"), "{help}");
+    for edge in 3..=7 {
+        fabric.does(vec![delete(&format!("attachment/alder/s0-{edge}"))]);
+    }
+    assert_eq!(fabric.state.load(&name("edge1")).tunnels, 75);
+    fabric.does(segment(16));
 }
 
 #[test]

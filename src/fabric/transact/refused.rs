@@ -57,6 +57,10 @@ pub struct Refused {
     pub message: String,
     /// What would be right.
     pub help: String,
+    /// The same for the owner, where that is more than an operator may know: how much a node has
+    /// of what, and what to change there.
+    #[serde(skip)]
+    pub help_for_owner: Option<String>,
     /// The objects concerned. An operator may see them all if it may change the first.
     pub objects: Vec<Key>,
 }
@@ -68,5 +72,6 @@ pub(super) fn refuse<'k, T>(
     objects: impl IntoIterator<Item = &'k Key>,
 ) -> Result<T, Refused> {
     let objects = objects.into_iter().cloned().collect();
-    Err(Refused { rule, message: message.into(), help: help.into(), objects })
+    let (message, help) = (message.into(), help.into());
+    Err(Refused { rule, message, help, help_for_owner: None, objects })
 }

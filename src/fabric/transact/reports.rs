@@ -15,7 +15,7 @@ use crate::{
         project::attachment_at,
         state::State,
     },
-    model::{Encap, InterfaceName, Name, PortRole},
+    model::{Encap, InterfaceName, Limits, Name, PortRole},
 };
 
 /// What an agent says.
@@ -49,6 +49,9 @@ pub struct Seen {
     pub left_out: Vec<LeftOut>,
     /// What the devices of its ports are.
     pub devices: BTreeMap<InterfaceName, Device>,
+    /// What its maps were made for, if it says so.
+    #[serde(default)]
+    pub made_for: Option<Limits>,
 }
 
 /// What a node does not carry out: of a port all its attachments, of a segment all that it has
@@ -110,7 +113,7 @@ impl Tx<'_> {
             self.confirmed(&report.node, report.applied);
         }
         if let Some(seen) = &report.seen {
-            self.devices(&key, &seen.devices);
+            self.sees(&key, seen);
         }
         self.program(&report.node, report.seen.as_ref());
         let drift = report.drift.as_deref();
@@ -159,8 +162,8 @@ impl Tx<'_> {
         self.next.referrers(key).filter_map(pick).cloned().collect()
     }
 
-    /// What the agent says of its devices is kept: rules ask what they can do.
-    fn devices(&mut self, key: &Key, said: &BTreeMap<InterfaceName, Device>) {
+    /// Keeps what the agent says of its devices and maps: rules ask what they can do.
+    fn sees(&mut self, key: &Key, seen: &Seen) {
         let Key::Node(name) = key else { return };
         let is_uplink = |port: &InterfaceName| {
             let port = PortKey { node: name.clone(), port: port.clone() };
@@ -169,11 +172,12 @@ impl Tx<'_> {
         let with_role = |(port, device): (&InterfaceName, &Device)| {
             (port.clone(), Device { is_uplink: is_uplink(port), ..device.clone() })
         };
-        let devices: BTreeMap<InterfaceName, Device> = said.iter().map(with_role).collect();
+        let devices: BTreeMap<InterfaceName, Device> = seen.devices.iter().map(with_role).collect();
         if let (Some(node), Some(old)) = (self.next.node(name), self.next.get(key))
-            && node.devices != devices
+            && (&node.devices, node.made_for) != (&devices, seen.made_for)
         {
-            let body = Body::Node(crate::fabric::Node { devices, ..node.clone() });
+            let made_for = seen.made_for;
+            let body = Body::Node(crate::fabric::Node { devices, made_for, ..node.clone() });
             let object = Object { body, ..Object::clone(old) };
             self.next.set(key.clone(), Some(Arc::new(object)));
             self.touched.insert(key.clone());

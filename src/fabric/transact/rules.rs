@@ -322,11 +322,11 @@ fn reach(next: &State, one: &Name, two: &Name) -> Result<(), Refused> {
     }
 }
 
-/// A node has room and a way for what is attached there. How much room there is, is not an
-/// operator's to know.
+/// A node is there and has a way for what is attached there. That it has room is asked by
+/// [`quotas::room`].
 fn node(next: &State, name: &Name) -> Result<(), Refused> {
     let Some(node) = next.node(name) else { return Ok(()) };
-    let (load, limits, key) = (next.load(name), node.spec.limits, Key::Node(name.clone()));
+    let (load, key) = (next.load(name), Key::Node(name.clone()));
     let refused = |message: String, help: &str| refuse(Rule::Room, message, help, [&key]);
     if node.gone && load.attachments > 0 {
         let message = format!("{key} is gone, and something is attached to it");
@@ -338,19 +338,7 @@ fn node(next: &State, name: &Name) -> Result<(), Refused> {
             "the owner has to add the port that faces the underlay",
         );
     }
-    let all = [
-        ("attachments", load.attachments, limits.attachments),
-        ("segments", load.segments, limits.segments),
-        ("remotes", load.remotes, limits.remotes),
-        ("addresses", load.macs, limits.fdb),
-    ];
-    match all.into_iter().find(|(_, count, limit)| *count > u64::from(*limit)) {
-        None => Ok(()),
-        Some((what, ..)) => refused(
-            format!("{key} has no room for more {what}"),
-            "attach elsewhere, or ask the owner for room",
-        ),
-    }
+    Ok(())
 }
 
 /// Whether a lease of the operator lets it attach there.

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 use super::super::{Refused, Rule, refused::refuse};
 use crate::{
-    fabric::{Key, Kind, Load, Owned, Quota, Usage, quota::Lists, state::State},
+    fabric::{Key, Kind, Load, Node, Owned, Quota, Usage, quota::Lists, state::State},
     model::{BitRate, Limits, Name},
 };
 
@@ -42,7 +42,8 @@ pub(super) fn operator(
     let Some(spec) = next.operator(name) else { return Ok(()) };
     let was = before.operator(name).unwrap_or(spec);
     let most = [&was.quota, &spec.quota];
-    let all = count([before.usage(name), next.usage(name)].map(usage), most.map(whole));
+    let used = [before.usage(name), next.usage(name)].map(usage);
+    let all = count(NAMES, used, most.map(whole));
     exceeded(name, all, "")?;
     let changes = was.quota.node != spec.quota.node;
     let every = next.of_kind(Kind::Node).filter(|_| changes).filter_map(|key| match key {
@@ -51,7 +52,8 @@ pub(super) fn operator(
     });
     for node in nodes.iter().chain(every) {
         let parts = [before, next].map(|state| load(state.part(node, name)));
-        exceeded(name, count(parts, most.map(on_node)), &format!(" on {node}"))?;
+        let all = count(NAMES_ON_NODE, parts, most.map(on_node));
+        exceeded(name, all, &format!(" on {node}"))?;
     }
     Ok(())
 }
@@ -83,12 +85,19 @@ const NAMES: [&str; 9] = [
     "bit/s of guaranteed bandwidth",
 ];
 
+/// The first of them, which are counted on each node.
+const NAMES_ON_NODE: [&str; 7] = {
+    let [segments, attachments, macs, prefixes, listed, ethertypes, bindings, ..] = NAMES;
+    [segments, attachments, macs, prefixes, listed, ethertypes, bindings]
+};
+
 fn count<const N: usize>(
+    names: [&'static str; N],
     used: [[u64; N]; 2],
     most: [[u64; N]; 2],
 ) -> impl Iterator<Item = Counted> {
     let ([was, is], [might, may]) = (used, most);
-    NAMES.into_iter().zip(0..N).map(move |(what, i)| Counted {
+    names.into_iter().zip(0..N).map(move |(what, i)| Counted {
         what,
         used: [was[i], is[i]],
         most: [might[i], may[i]],
@@ -177,20 +186,24 @@ fn is_new(before: &State, owned: &Owned, is: &crate::fabric::Attachment) -> bool
 }
 
 /// A node has room for what it shall hold, and each who has a right to it keeps what it can count
-/// on.
+/// on. How much room there is, is not an operator's to know.
 pub(super) fn room(before: &State, next: &State, name: &Name) -> Result<(), Refused> {
     let Some(node) = next.node(name) else { return Ok(()) };
-    let limits = [before.node(name).unwrap_or(node).spec.limits, node.spec.limits].map(rooms);
-    let all = count([before.load(name), next.load(name)].map(load), limits);
-    if let Some(Counted { what, .. }) = all.into_iter().find(Counted::is_too_much) {
-        return full(name, what);
+    let limits = [before.node(name).unwrap_or(node).limits(), node.limits()].map(rooms);
+    let used = [before.load(name), next.load(name)].map(held);
+    for (resource, counted) in ROOM.iter().zip(count(ROOM.map(|it| it.what), used, limits)) {
+        if counted.is_too_much() {
+            let would = format!("it would hold {}", counted.used[1]);
+            return full(name, node, resource, &would);
+        }
     }
     let parts = next.parts(name);
     let others = u64::try_from(parts.len()).unwrap_or(u64::MAX).max(1);
     let grown =
         parts.iter().map(|(operator, part)| (load(before.part(name, operator)), load(*part)));
     for (was, is) in grown {
-        for (i, room) in limits[1].iter().enumerate() {
+        for (i, resource) in ROOM.iter().enumerate().take(is.len()) {
+            let room = limits[1][i];
             let reserve = room / 2 / others;
             let kept = || {
                 parts
@@ -198,23 +211,91 @@ pub(super) fn room(before: &State, next: &State, name: &Name) -> Result<(), Refu
                     .map(|(_, part)| load(*part)[i].max(reserve))
                     .fold(0, u64::saturating_add)
             };
-            if is[i] > was[i] && is[i] > reserve && kept() > *room {
-                return full(name, NAMES[i]);
+            if is[i] > was[i] && is[i] > reserve && kept() > room {
+                let would = format!(
+                    "one operator would have {} of them, and each of {others} can count on {reserve}",
+                    is[i]
+                );
+                return full(name, node, resource, &would);
             }
         }
     }
     Ok(())
 }
 
-fn rooms(limits: Limits) -> [u64; 7] {
-    let [prefixes, listed, ethertypes, bindings] = lists_of(Lists::room(&limits));
-    let own = [limits.segments, limits.attachments, limits.fdb].map(u64::from);
-    [own[0], own[1], own[2], prefixes, listed, ethertypes, bindings]
+/// Something that a node has room for, and where its file says how much.
+struct Resource {
+    what: &'static str,
+    room: fn(&Limits) -> u32,
+    /// The key under `[node]` in the node's file, and in its spec; and its value.
+    file_key: &'static str,
+    spec_key: &'static str,
+    limit: fn(&Limits) -> u32,
 }
 
-fn full(name: &Name, what: &str) -> Result<(), Refused> {
-    let key = Key::Node(name.clone());
-    let what = what.split(" (").next().unwrap_or(what);
-    let message = format!("{key} has no room for more {what}");
-    refuse(Rule::Room, message, "attach elsewhere, or ask the owner for room", [&key])
+const fn of_attachments(what: &'static str, room: fn(&Limits) -> u32) -> Resource {
+    let (file_key, spec_key) = ("max_attachments", "limits.attachments");
+    Resource { what, room, file_key, spec_key, limit: |limits| limits.attachments }
+}
+
+const fn of_remotes(what: &'static str, room: fn(&Limits) -> u32) -> Resource {
+    let (file_key, spec_key) = ("max_remotes", "limits.remotes");
+    Resource { what, room, file_key, spec_key, limit: |limits| limits.remotes }
+}
+
+/// What of a node's is counted, in the order of [`held`]: first what is counted for each operator,
+/// too.
+const ROOM: [Resource; 9] = [
+    Resource {
+        what: "segments",
+        room: |limits| limits.segments,
+        file_key: "max_segments",
+        spec_key: "limits.segments",
+        limit: |limits| limits.segments,
+    },
+    of_attachments("attachments", |limits| limits.attachments),
+    Resource {
+        what: "addresses",
+        room: |limits| limits.fdb,
+        file_key: "max_fdb",
+        spec_key: "limits.fdb",
+        limit: |limits| limits.fdb,
+    },
+    of_attachments("prefixes", Limits::guard_entries),
+    of_attachments("listed MACs", Limits::listed_macs),
+    of_attachments("ethertypes", Limits::guard_entries),
+    of_attachments("bindings", Limits::guard_entries),
+    of_remotes("remotes", |limits| limits.remotes),
+    of_remotes("remotes of all segments together", Limits::tunnels),
+];
+
+fn rooms(limits: Limits) -> [u64; 9] {
+    ROOM.map(|resource| u64::from((resource.room)(&limits)))
+}
+
+const fn held(of: Load) -> [u64; 9] {
+    let [segments, attachments, macs, prefixes, listed, ethertypes, bindings] = load(of);
+    let Load { remotes, tunnels, .. } = of;
+    [segments, attachments, macs, prefixes, listed, ethertypes, bindings, remotes, tunnels]
+}
+
+/// Refuses, and tells the owner what has to be changed where.
+fn full(name: &Name, node: &Node, resource: &Resource, would: &str) -> Result<(), Refused> {
+    let Resource { what, room, file_key, spec_key, limit } = resource;
+    let (key, limits) = (Key::Node(name.clone()), node.limits());
+    let (is, asked) = (limit(&limits), limit(&node.spec.limits));
+    let room = format!("{would}, and it has room for {}: {file_key} = {is}", room(&limits));
+    let again = "stop the agent there, run `sillon node flush`, and start it again";
+    let advice = if is < asked {
+        format!("under [node] when its maps were made; {asked} since: {again}")
+    } else {
+        format!("under [node]; raise {spec_key} of {key}, and {again}; or attach elsewhere")
+    };
+    let refused = refuse(
+        Rule::Room,
+        format!("{key} has no room for more {what}"),
+        "attach elsewhere, or ask the owner for room",
+        [&key],
+    );
+    refused.map_err(|it| Refused { help_for_owner: Some(format!("{room} {advice}")), ..it })
 }
