@@ -1,5 +1,6 @@
 //! Sillon carves isolated layer-2 segments for competing operators out of shared ports.
 
+mod admission;
 pub mod agent;
 pub mod api;
 pub mod audit;
@@ -12,7 +13,6 @@ pub mod fabric;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 pub mod identity;
-mod lobby;
 pub mod model;
 pub mod net;
 pub mod pki;

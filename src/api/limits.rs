@@ -17,9 +17,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Api, call, problem::Problem};
 use crate::{
+    admission::{MANY, SlotsByIdentity},
     authz::Denied,
     identity::Identity,
-    lobby::{MANY, Places},
 };
 
 /// What requests and connections may cost.
@@ -88,10 +88,10 @@ impl Default for Limits {
 pub struct Throttle {
     rates: DefaultKeyedRateLimiter<Identity>,
     clock: DefaultClock,
-    requests: Places,
+    requests: SlotsByIdentity,
     all: Arc<Semaphore>,
     /// Streams of events.
-    pub streams: Places,
+    pub streams: SlotsByIdentity,
 }
 
 impl Throttle {
@@ -101,9 +101,9 @@ impl Throttle {
         Self {
             rates: RateLimiter::dashmap(quota),
             clock: DefaultClock::default(),
-            requests: Places::new(limits.at_once),
+            requests: SlotsByIdentity::new(limits.at_once),
             all: Arc::new(Semaphore::new(limits.at_once_of_all as usize)),
-            streams: Places::new(limits.streams),
+            streams: SlotsByIdentity::new(limits.streams),
         }
     }
 

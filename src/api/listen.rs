@@ -21,8 +21,8 @@ use tower::ServiceExt;
 
 use super::{Api, Limits, router};
 use crate::{
+    admission::{Admission, HandshakeSlot, SlotsByIdentity},
     identity::Identity,
-    lobby::{Lobby, Places, Visit},
     pki::{HTTP, Tls, TlsError},
 };
 
@@ -104,10 +104,10 @@ impl Gate for Arc<ServerConfig> {
 /// with a connection ends that one.
 pub async fn serve(tcp: TcpListener, gate: impl Gate, api: Api) {
     let limits = api.limits().clone();
-    let lobby = Lobby::new(limits.unsecured, limits.unsecured_of_one);
+    let admission = Admission::new(limits.unsecured, limits.unsecured_of_one);
     let door = Arc::new(Door {
         router: router(api.clone()),
-        places: Places::new(limits.connections_of_one),
+        places: SlotsByIdentity::new(limits.connections_of_one),
         all: Semaphore::new(limits.connections as usize),
         api: api.clone(),
         gate,
@@ -121,7 +121,7 @@ pub async fn serve(tcp: TcpListener, gate: impl Gate, api: Api) {
         match accepted {
             Ok((stream, from)) => {
                 let config = with_protocols(door.gate.config());
-                let (door, visit) = (Arc::clone(&door), lobby.enter(from.ip()));
+                let (door, visit) = (Arc::clone(&door), admission.enter(from.ip()));
                 tasks.spawn(async move { door.connection(stream, visit, from.ip(), config).await });
             }
             Err(error) => {
@@ -149,7 +149,7 @@ fn with_protocols(config: Arc<ServerConfig>) -> Arc<ServerConfig> {
 struct Door<G> {
     router: Router,
     /// Of who has shown a certificate: his own, and all.
-    places: Places,
+    places: SlotsByIdentity,
     all: Semaphore,
     api: Api,
     gate: G,
@@ -159,7 +159,7 @@ impl<G: Gate> Door<G> {
     async fn connection(
         &self,
         stream: TcpStream,
-        visit: Visit,
+        visit: HandshakeSlot,
         from: IpAddr,
         config: Arc<ServerConfig>,
     ) {
@@ -172,7 +172,7 @@ impl<G: Gate> Door<G> {
         let handshake = timeout(limits.handshake_time, TlsAcceptor::from(config).accept(stream));
         let secured = tokio::select! {
             secured = handshake => secured,
-            () = visit.sent_away() => return tracing::debug!(%from, "a connection makes room for newer ones"),
+            () = visit.evicted() => return tracing::debug!(%from, "a connection makes room for newer ones"),
         };
         let stream = match secured {
             Ok(Ok(stream)) => stream,
@@ -182,7 +182,7 @@ impl<G: Gate> Door<G> {
         let Some(who) = identity(&stream) else {
             // Every request is told so. It stays where it was, and not for long.
             let told = timeout(limits.handshake_time, self.requests(stream, None, limits));
-            return tokio::select! { _ = told => {}, () = visit.sent_away() => {} };
+            return tokio::select! { _ = told => {}, () = visit.evicted() => {} };
         };
         drop(visit);
         match (self.places.take(&who), self.all.try_acquire()) {

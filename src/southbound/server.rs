@@ -26,9 +26,9 @@ use super::{
     share::Sharing,
 };
 use crate::{
+    admission::{Admission, HandshakeSlot, SlotsByIdentity},
     controller::Controller,
     identity::Identity,
-    lobby::{Lobby, Places, Visit},
     pki::{Tls, TlsError},
     protocol::{
         LONGEST_REPORT,
@@ -77,11 +77,12 @@ pub async fn serve<S: Store + 'static>(
     let service =
         agents_server::AgentsServer::new(agents.clone()).max_decoding_message_size(LONGEST_REPORT);
     let (send, incoming) = mpsc::channel(1);
-    let (lobby, places) = (Lobby::new(HANDSHAKES.0, HANDSHAKES.1), Arc::new(Places::new(OF_ONE)));
+    let (admission, places) =
+        (Admission::new(HANDSHAKES.0, HANDSHAKES.1), Arc::new(SlotsByIdentity::new(OF_ONE)));
     let accepting = listeners.into_iter().map(|listener| {
         let door = Door {
             tls: TlsAcceptor::from(Arc::clone(&config)),
-            lobby: lobby.clone(),
+            admission: admission.clone(),
             places: Arc::clone(&places),
             send: send.clone(),
         };
@@ -107,8 +108,8 @@ pub async fn serve<S: Store + 'static>(
 #[derive(Clone)]
 struct Door {
     tls: TlsAcceptor,
-    lobby: Lobby,
-    places: Arc<Places>,
+    admission: Admission,
+    places: Arc<SlotsByIdentity>,
     send: mpsc::Sender<Result<Guest, io::Error>>,
 }
 
@@ -122,7 +123,7 @@ impl Door {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let (door, visit) = (self.clone(), self.lobby.enter(peer.ip()));
+                    let (door, visit) = (self.clone(), self.admission.enter(peer.ip()));
                     tokio::spawn(async move { door.shake_hands(stream, visit, peer).await });
                 }
                 Err(error) => {
@@ -134,12 +135,12 @@ impl Door {
         }
     }
 
-    async fn shake_hands(self, stream: TcpStream, visit: Visit, peer: SocketAddr) {
+    async fn shake_hands(self, stream: TcpStream, visit: HandshakeSlot, peer: SocketAddr) {
         // Only later than it could be, if it can't be set.
         let _ = stream.set_nodelay(true);
         let secured = tokio::select! {
             secured = timeout(PATIENCE, self.tls.accept(stream)) => secured,
-            () = visit.sent_away() => return tracing::debug!(%peer, "a connection makes room for newer ones"),
+            () = visit.evicted() => return tracing::debug!(%peer, "a connection makes room for newer ones"),
         };
         let stream = match secured {
             Ok(Ok(stream)) => stream,

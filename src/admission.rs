@@ -1,14 +1,12 @@
-//! Connections of whom nobody knows yet who it is. They cost a place each, and anybody can make
-//! them; so
+//! Connections that have yet to show a certificate. Each takes a slot, and anybody can open one. So
 //!
-//! - a source address has few places, and who comes to no end with TLS there makes room for who
-//!   comes next: the oldest goes first. Only one that has been here for a [`MOMENT`] has to go for
-//!   that: all agents of a site may come from one address at once, and are gone from here within
-//!   it.
-//! - if all places are taken, the source that has most of them gives its oldest.
+//! - a source address has few slots, and an unfinished handshake there makes room for the next
+//!   one: the oldest is evicted first, but not within its first [`MOMENT`]. All agents of a site may
+//!   come from one address at once, and are identified within it.
+//! - if all slots are taken, the source that has most of them loses its oldest.
 //!
-//! Who has shown a certificate of the fabric is no longer here: its connections are counted by
-//! identity ([`Places`]).
+//! Whoever has shown a certificate of the fabric gives its slot back: its connections are counted
+//! by identity ([`SlotsByIdentity`]).
 #![forbid(unsafe_code)]
 
 use std::{
@@ -31,7 +29,7 @@ const MOMENT: Duration = Duration::from_millis(500);
 
 /// The places of a listener.
 #[derive(Debug, Clone)]
-pub struct Lobby {
+pub struct Admission {
     most: usize,
     of_one: usize,
     moment: Duration,
@@ -42,12 +40,12 @@ pub struct Lobby {
 #[derive(Debug, Default)]
 struct Here {
     next: u64,
-    all: BTreeMap<u64, Visitor>,
+    all: BTreeMap<u64, Handshake>,
     of: HashMap<Source, BTreeSet<u64>>,
 }
 
 #[derive(Debug)]
-struct Visitor {
+struct Handshake {
     source: Source,
     since: Instant,
     go: CancellationToken,
@@ -69,13 +67,13 @@ impl From<IpAddr> for Source {
 
 /// A place that is taken, until it is dropped.
 #[derive(Debug)]
-pub struct Visit {
-    lobby: Lobby,
+pub struct HandshakeSlot {
+    admission: Admission,
     number: u64,
     go: CancellationToken,
 }
 
-impl Lobby {
+impl Admission {
     /// So many places, and so many of one source.
     pub fn new(most: u32, of_one: u32) -> Self {
         let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX).max(1);
@@ -83,9 +81,9 @@ impl Lobby {
     }
 
     /// Somebody comes, and takes a place, if need be another's.
-    pub fn enter(&self, from: IpAddr) -> Visit {
+    pub fn enter(&self, from: IpAddr) -> HandshakeSlot {
         let (source, go, mut here) = (from.into(), CancellationToken::new(), self.here());
-        here.send_away(source, self.of_one - 1, self.moment);
+        here.evict(source, self.of_one - 1, self.moment);
         while here.all.len() >= self.most {
             let Some(oldest) =
                 here.of.values().max_by_key(|own| own.len()).and_then(BTreeSet::first).copied()
@@ -97,8 +95,8 @@ impl Lobby {
         let number = here.next;
         here.next += 1;
         here.of.entry(source).or_default().insert(number);
-        here.all.insert(number, Visitor { source, since: Instant::now(), go: go.clone() });
-        Visit { lobby: self.clone(), number, go }
+        here.all.insert(number, Handshake { source, since: Instant::now(), go: go.clone() });
+        HandshakeSlot { admission: self.clone(), number, go }
     }
 
     fn here(&self) -> MutexGuard<'_, Here> {
@@ -110,7 +108,7 @@ impl Lobby {
 impl Here {
     /// Of a source, all but so many go, the oldest first, as far as they have been here for a
     /// moment.
-    fn send_away(&mut self, source: Source, but: usize, moment: Duration) {
+    fn evict(&mut self, source: Source, but: usize, moment: Duration) {
         while let Some(own) = self.of.get(&source)
             && own.len() > but
             && let Some(oldest) = own.first().copied()
@@ -132,22 +130,22 @@ impl Here {
     }
 }
 
-impl Visit {
+impl HandshakeSlot {
     /// Returns when somebody else needs the place.
-    pub async fn sent_away(&self) {
-        if tokio::time::timeout(self.lobby.moment, self.go.cancelled()).await.is_err() {
-            let mut here = self.lobby.here();
+    pub async fn evicted(&self) {
+        if tokio::time::timeout(self.admission.moment, self.go.cancelled()).await.is_err() {
+            let mut here = self.admission.here();
             if let Some(source) = here.all.get(&self.number).map(|visitor| visitor.source) {
-                here.send_away(source, self.lobby.of_one, self.lobby.moment);
+                here.evict(source, self.admission.of_one, self.admission.moment);
             }
         }
         self.go.cancelled().await;
     }
 }
 
-impl Drop for Visit {
+impl Drop for HandshakeSlot {
     fn drop(&mut self) {
-        self.lobby.here().remove(self.number);
+        self.admission.here().remove(self.number);
     }
 }
 
@@ -155,14 +153,14 @@ impl Drop for Visit {
 /// Whoever has a certificate can be one, and nobody else.
 pub const MANY: usize = 1024;
 
-/// Places that are counted by identity.
+/// Slots that are counted by identity.
 #[derive(Debug)]
-pub struct Places {
+pub struct SlotsByIdentity {
     most: u32,
     taken: Mutex<HashMap<Identity, Arc<Semaphore>>>,
 }
 
-impl Places {
+impl SlotsByIdentity {
     /// So many for each.
     pub fn new(most: u32) -> Self {
         Self { most, taken: Mutex::default() }
@@ -192,39 +190,40 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_of_a_source_goes_first_once_it_had_its_moment() {
-        let lobby = Lobby { moment: Duration::from_millis(200), ..Lobby::new(100, 2) };
-        let other = lobby.enter(source("2001:db8:0:1::1"));
+        let admission = Admission { moment: Duration::from_millis(200), ..Admission::new(100, 2) };
+        let other = admission.enter(source("2001:db8:0:1::1"));
         // One network, however it is written.
-        let own: Vec<Visit> =
-            (1..=4).map(|host| lobby.enter(source(&format!("2001:db8::{host}")))).collect();
+        let own: Vec<HandshakeSlot> =
+            (1..=4).map(|host| admission.enter(source(&format!("2001:db8::{host}")))).collect();
         assert!(own.iter().all(|visit| !visit.go.is_cancelled()), "all have their moment");
-        tokio::time::timeout(Duration::from_secs(20), own[0].sent_away()).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(20), own[0].evicted()).await.unwrap();
         // They came one after the other, and go so.
-        tokio::time::timeout(Duration::from_secs(20), own[1].sent_away()).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(20), own[1].evicted()).await.unwrap();
         assert_eq!(
             own.iter().map(|visit| visit.go.is_cancelled()).collect::<Vec<_>>(),
             [true, true, false, false]
         );
-        let _next = lobby.enter(source("2001:db8::5"));
+        let _next = admission.enter(source("2001:db8::5"));
         assert!(own[2].go.is_cancelled() && !own[3].go.is_cancelled());
         assert!(!other.go.is_cancelled());
     }
 
     #[test]
     fn if_all_is_full_who_has_most_gives_its_oldest_and_who_leaves_gives_its_own() {
-        let lobby = Lobby::new(4, 4);
-        let many: Vec<Visit> = (0..3).map(|_| lobby.enter(source("192.0.2.1"))).collect();
-        let one = lobby.enter(source("::ffff:192.0.2.2"));
-        let next = lobby.enter(source("192.0.2.2"));
+        let admission = Admission::new(4, 4);
+        let many: Vec<HandshakeSlot> =
+            (0..3).map(|_| admission.enter(source("192.0.2.1"))).collect();
+        let one = admission.enter(source("::ffff:192.0.2.2"));
+        let next = admission.enter(source("192.0.2.2"));
         assert!(many[0].go.is_cancelled() && !many[1].go.is_cancelled() && !one.go.is_cancelled());
         drop((many, one, next));
-        let here = lobby.here();
+        let here = admission.here();
         assert!(here.all.is_empty() && here.of.is_empty());
     }
 
     #[test]
     fn places_come_back_and_are_forgotten() {
-        let places = Places::new(1);
+        let places = SlotsByIdentity::new(1);
         let who = |index: usize| format!("operator/o{index}").parse::<Identity>().unwrap();
         let first = places.take(&who(0)).unwrap();
         assert!(places.take(&who(0)).is_none() && places.take(&who(1)).is_some());
