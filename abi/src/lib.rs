@@ -48,10 +48,12 @@ pub const PORT_SLOTS: u32 = 1 << 18;
 pub mod map {
     /// Names the map constants once, and lists them for whoever walks the pin directory.
     macro_rules! names {
-        ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
-            $($(#[$doc])* pub const $name: &str = stringify!($name);)*
+        ($($(#[doc = $doc:literal])+ $name:ident),* $(,)?) => {
+            $($(#[doc = $doc])+ pub const $name: &str = stringify!($name);)*
             /// All of them.
             pub const ALL: &[&str] = &[$($name),*];
+            /// What each holds, in the order of [`ALL`]: for `docs/reference/maps.md`.
+            pub const HELP: &[&str] = &[$(concat!($($doc),+)),*];
         };
     }
     names! {
