@@ -23,5 +23,5 @@ pub mod store;
 
 /// What allocates memory in `sillon`. A controller's state is millions of small pieces that
 /// come and go with every transaction: with glibc's a sixth of a transaction was spent on
-/// these (docs/performance.md, "Where a transaction's time goes").
+/// these (docs/adr/0015-mimalloc.md).
 pub use mimalloc::MiMalloc as Allocator;

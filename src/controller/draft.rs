@@ -3,7 +3,7 @@
 //!
 //! It is written for a whole chain of commits, and only once that is on its way: what is planned
 //! again is not written again. A third thread for that was tried, on two CPUs, and seemed to make
-//! it slower (docs/performance.md).
+//! it slower (docs/adr/0013-one-writer-that-plans-ahead.md).
 
 use std::sync::Arc;
 

@@ -382,7 +382,7 @@ async fn events_are_told_up_to_now() {
     fabric.stop().await;
 }
 
-/// What `examples/` and the README say, in their order.
+/// What `examples/` and docs/how-to/install.md say, in their order.
 #[tokio::test]
 async fn the_examples_do_what_is_said_of_them() {
     let fabric = Fabric::new().await;

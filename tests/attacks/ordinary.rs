@@ -116,7 +116,7 @@ fn is_left_and_arrives(is_machine: bool, family: Family) {
                     bench.near.wire.send(&hello).unwrap();
                 }
                 bench.forget();
-                // From port to port at XDP nobody makes a checksum that is left: see README.
+                // From port to port at XDP nobody makes a checksum that is left: see docs/explanation/hooks.md.
                 if is_known && at.0 == "xdp" {
                     continue;
                 }

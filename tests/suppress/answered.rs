@@ -95,7 +95,7 @@ fn a_whole_port_is_answered_beside_its_tags() {
 }
 
 /// On one edge: generic XDP does not see floods of another one in the same kernel
-/// (docs/architecture.md). Without tags, which it does not see on a device over a veth.
+/// (docs/explanation/suppression.md). Without tags, which it does not see on a device over a veth.
 #[test]
 fn generic_xdp_answers_as_well() {
     let lan = Lan::generic(PLAN);

@@ -1,5 +1,5 @@
 //! The rules of whose decision something is: what costs others, an operator asks for only as far as
-//! the owner lets it, on the operator's object or on the port's. docs/architecture.md has the table
+//! the owner lets it, on the operator's object or on the port's. docs/explanation/leases.md has the table
 //! of all fields.
 //!
 //! What is beyond a ceiling already is let be as it is: a store that an older Sillon wrote is read,

@@ -1,4 +1,4 @@
-//! The forwarding model. A frame takes the steps of docs/architecture.md, a file each:
+//! The forwarding model. A frame takes the steps of docs/explanation/pipeline.md, a file each:
 //!
 //! ```text
 //! classify | tunnel → inner → guard → ecn → police → bridge (guard::mac) → suppress ─┬─ known ────→ police → send

@@ -1,4 +1,4 @@
-//! What an operator may send (docs/architecture.md, "Guards"), asked where a frame enters the
+//! What an operator may send (docs/explanation/guards.md), asked where a frame enters the
 //! fabric, in this order: what no station may do, control frames, and then what is in the packet,
 //! as far as the attachment has a guard that looks into it. Whose the source address is, is asked
 //! last, where it is learned ([`mac`]).

@@ -1,6 +1,6 @@
 //! Who has this address? In a segment with `suppress`, the node listens to ARP (`arp`) and
 //! neighbour discovery (`nd`), keeps what was said ([`known`]), and answers a question that it
-//! knows the answer to, where it came in (docs/architecture.md, "Suppression").
+//! knows the answer to, where it came in (docs/explanation/suppression.md).
 //!
 //! It stands behind the guards and the bridge: a frame that they drop says nothing. What is inside
 //! tags of the operator's own is not looked at; a lone priority tag out of a tunnel is the

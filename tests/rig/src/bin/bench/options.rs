@@ -11,7 +11,7 @@ Examples:
   cargo xtask bench forward latency --quick    two suites, fewer cases and rounds
   cargo xtask bench forward --against /tmp/sillon-before
                                                what a change gains
-  cargo xtask bench --json b.json --plot docs/plots --markdown docs/performance.md";
+  cargo xtask bench --json b.json --plot docs/benchmarks/plots --markdown docs/benchmarks/DATE.md";
 
 /// Build, and measure Sillon in a rig of network namespaces, as ratios to references of the same
 /// run: a bare redirect, the kernel's bridge and VXLAN, and Open vSwitch. Needs root. Fails where a
