@@ -6,6 +6,7 @@ mod build;
 mod chaos;
 mod ci;
 mod demo;
+mod docs;
 mod fuzz;
 mod package;
 mod run;
@@ -44,6 +45,8 @@ enum Task {
     Chaos(chaos::Chaos),
     /// Build, and make the Debian package
     Package(package::Package),
+    /// Check the documentation: links, named files, the generated reference; or build the book
+    Docs(docs::Docs),
     /// Everything that must pass before a change lands
     Ci,
 }
@@ -60,6 +63,8 @@ Examples:
   cargo xtask setup --bench        install what is only compared with: Open vSwitch
   cargo xtask fuzz --time 3600     an hour of random frames; --seed N for those of an earlier run
   cargo xtask chaos --time 10m     ten minutes of parts that die, hang, are cut off and have a wrong time
+  cargo xtask docs                 are links, names and the reference right?
+  cargo xtask docs --write         write docs/reference/ anew
   cargo xtask package              the Debian package, in target/package
   cargo xtask ci                   format, lint, test, fuzz, docs";
 
@@ -73,6 +78,7 @@ fn main() -> ExitCode {
         Task::Fuzz(fuzz) => fuzz.run(),
         Task::Chaos(chaos) => chaos.run(),
         Task::Package(package) => package.run(),
+        Task::Docs(docs) => docs.run(),
         Task::Ci => ci::ci(),
     };
     if let Err(error) = done {

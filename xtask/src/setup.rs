@@ -19,6 +19,9 @@ const TOOLCHAIN: &str = include_str!("../../ebpf/rust-toolchain.toml");
 const FUZZER: &str = "cargo-fuzz";
 const FUZZER_VERSION: &str = "0.13.2";
 
+const BOOK: &str = "mdbook";
+const BOOK_VERSION: &str = "0.5.4";
+
 const LINKER: &str = "bpf-linker";
 const LINKER_VERSION: &str = "0.10.4";
 /// bpf-linker with the LLVM that comes with the pinned rustc, since Debian's is older.
@@ -78,6 +81,15 @@ pub fn fuzzer() -> anyhow::Result<()> {
         return Ok(());
     }
     install(FUZZER, FUZZER_VERSION, &[])
+}
+
+/// Installs mdBook, which only `cargo xtask docs --book` asks for.
+pub fn book() -> anyhow::Result<()> {
+    let version = output(Command::new(tools().join("bin").join(BOOK)).arg("--version"));
+    if version.is_some_and(|version| version.trim().ends_with(BOOK_VERSION)) {
+        return Ok(());
+    }
+    install(BOOK, BOOK_VERSION, &["--no-default-features", "--features", "search"])
 }
 
 /// Where programs are looked for, first among the project's own.
