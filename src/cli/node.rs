@@ -1,6 +1,6 @@
 //! `sillon node`: look at what is pinned, or take it down.
 
-use std::process::ExitCode;
+use std::{fs, io::ErrorKind, path::Path, process::ExitCode};
 
 use anyhow::bail;
 use serde::Serialize;
@@ -113,9 +113,7 @@ fn text(
 /// Takes a node down.
 pub fn flush(args: &FlushArgs, output: Output) -> anyhow::Result<ExitCode> {
     let pins = chosen(&args.which)?;
-    if !pins.root().exists() {
-        bail!("there is no node at {}{}", pins.root().display(), there_are());
-    }
+    is_there(&pins, pins.root())?;
     let restored = agent::runtime()?.block_on(reconciler::flush(&pins))?;
     RunFiles::new(args::DEFAULT_RUN_DIR, pins.name()).remove_left_out();
     output.say(&format!("node {} is down\n", pins.name()))?;
@@ -128,10 +126,31 @@ pub fn flush(args: &FlushArgs, output: Output) -> anyhow::Result<ExitCode> {
 /// The node that is meant, which must have maps of this version.
 pub(super) fn existing(which: &WhichNode) -> anyhow::Result<Pins> {
     let pins = chosen(which)?;
+    is_there(&pins, &pins.maps())?;
     if !pins.exists() {
         bail!("there is no node at {}{}", pins.root().display(), there_are());
     }
     Ok(pins)
+}
+
+/// Refuses a node that is not there, and says so if it can't be looked at.
+fn is_there(pins: &Pins, path: &Path) -> anyhow::Result<()> {
+    match unreadable(path) {
+        Some(error) => Err(error),
+        None if path.exists() => Ok(()),
+        None => bail!("there is no node at {}{}", pins.root().display(), there_are()),
+    }
+}
+
+/// Why nobody can say whether something is there.
+fn unreadable(path: &Path) -> Option<anyhow::Error> {
+    let error = fs::metadata(path).and_then(|_| fs::read_dir(path)).err()?;
+    let path = path.display();
+    match error.kind() {
+        ErrorKind::NotFound => None,
+        ErrorKind::PermissionDenied => Some(anyhow::anyhow!("{path}: {error}; run this as root")),
+        _ => Some(anyhow::anyhow!("{path}: {error}")),
+    }
 }
 
 fn chosen(which: &WhichNode) -> anyhow::Result<Pins> {
@@ -144,6 +163,7 @@ fn chosen(which: &WhichNode) -> anyhow::Result<Pins> {
     let mut all = Pins::all();
     match (all.pop(), all.is_empty()) {
         (Some(only), true) => Ok(only),
+        (None, _) if let Some(error) = unreadable(Path::new(DEFAULT_ROOT)) => Err(error),
         (None, _) => bail!(
             "there is no node under {DEFAULT_ROOT}; start one with `sillon agent --config FILE`, or name its directory with --bpffs"
         ),

@@ -158,12 +158,15 @@ async fn compact(args: &CompactArgs) -> Result<Done, Refused> {
 /// Opens a store that is there; to look at one must not make it.
 async fn open(place: &Place, etcd: &EtcdArgs) -> Result<AnyStore, Refused> {
     if let Place::File(path) = place
-        && !path.exists()
+        && let Err(error) = fs::metadata(path)
     {
-        return wrong(format!(
-            "{}: there is no store; name the file that the controller writes",
-            path.display()
-        ));
+        return match error.kind() {
+            io::ErrorKind::NotFound => wrong(format!(
+                "{}: there is no store; name the file that the controller writes",
+                path.display()
+            )),
+            _ => Err(Refused::Failed(anyhow::anyhow!("{}: {error}", path.display()))),
+        };
     }
     Ok(AnyStore::open(place, tls(place, etcd)?.as_ref()).await?)
 }

@@ -113,9 +113,15 @@ impl Directory {
     pub fn open(path: &Path) -> Result<Self, PkiError> {
         let (certificate_path, key_path, index_path) =
             (path.join("ca.crt"), path.join("ca.key"), path.join("index.json"));
-        if !certificate_path.exists() {
-            let help = "make one with `sillon pki init`, or say with --dir where it is";
-            return Err(PkiError::wrong(format_args!("{} has no CA in it", path.display()), help));
+        match fs::metadata(&certificate_path) {
+            Ok(_) => {}
+            // Only what is surely missing is said to be; else the reason is told.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let what = if path.exists() { "has no CA in it" } else { "is not there" };
+                let help = "make one with `sillon pki init`, or say with --dir where it is";
+                return Err(PkiError::wrong(format_args!("{} {what}", path.display()), help));
+            }
+            Err(error) => return Err(PkiError::file(&certificate_path)(error)),
         }
         let lock = lock(path)?;
         let certificate = read_certificate(&certificate_path)?;

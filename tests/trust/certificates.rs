@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Command, Output},
 };
@@ -256,4 +256,31 @@ fn commands_at_the_same_time_wait_for_each_other() {
     }
     assert_eq!(ca.shown("").len(), 12);
     assert_eq!(fs::read_dir(ca.path("pki")).unwrap().count(), 5, "nothing is left behind");
+}
+
+#[test]
+fn who_may_not_look_into_a_ca_is_told_so_and_not_that_there_is_none() {
+    let ca = Ca::new();
+    ca.done("issue node/edge1");
+    fs::set_permissions(ca.0.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let as_nobody = |line: &str| {
+        let output = command(ca.0.path(), line).uid(65534).gid(65534).output().unwrap();
+        assert!(!output.status.success(), "{line}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    for line in ["show", "issue node/edge2", "refresh", "revoke pki/ca.crt"] {
+        let said = as_nobody(line);
+        assert!(said.contains("Permission denied") && !said.contains("no CA"), "{line}: {said}");
+    }
+    fs::write(ca.path("file"), "x").unwrap();
+    fs::create_dir(ca.path("empty")).unwrap();
+    for (dir, reason) in [
+        ("none", "none is not there"),
+        ("empty", "empty has no CA in it"),
+        ("file", "Not a directory"),
+    ] {
+        let output = ca.run(&format!("show --dir {dir}"));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(reason), "{dir}: {said}");
+    }
 }

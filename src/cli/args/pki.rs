@@ -1,6 +1,6 @@
 //! `sillon pki`
 
-use std::{net::IpAddr, path::PathBuf, str::FromStr};
+use std::{io, net::IpAddr, path::PathBuf, str::FromStr};
 
 use clap::{Args, Subcommand};
 
@@ -183,7 +183,12 @@ impl FromStr for Revoked {
             return Ok(Self(Which::Subject(subject)));
         }
         let path = PathBuf::from(text);
-        if path.is_file() {
+        // One that can't be looked at is a file as well: whoever reads it says why.
+        let is_file = match path.metadata() {
+            Ok(metadata) => metadata.is_file(),
+            Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+        };
+        if is_file {
             return Ok(Self(Which::File(path)));
         }
         text.parse::<Serial>().map(|serial| Self(Which::Serial(serial))).map_err(|_| {
