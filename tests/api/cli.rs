@@ -258,7 +258,14 @@ async fn files_are_compared_applied_and_read_back() {
     let table = fabric.alder(&["get", "attachments"]).await.is(0);
     assert!(table.contains("alder/a") && table.contains("dot1q 7"), "{table}");
     assert!(fabric.alder(&["describe", "segment", "alder/lan"]).await.is(0).contains("Accepted"));
+    // No agent runs here: nothing is carried out, and the port's description says so.
+    for described in [["port", "edge1/p1"], ["node", "edge1"], ["server", "s1"]] {
+        let text = fabric.owner(&["describe", described[0], described[1]]).await.is(0);
+        assert!(text.contains("not programmed") && text.contains("alder/a"), "{text}");
+    }
     fabric.alder(&["detach", "alder/a"]).await.is(0);
+    let text = fabric.owner(&["describe", "port", "edge1/p1"]).await.is(0);
+    assert!(!text.contains("not programmed"), "{text}");
     fabric.alder(&["delete", "segment", "alder/lan"]).await.is(0);
     fabric.alder(&["get", "segment", "alder/lan"]).await.is(1);
     fabric.stop().await;

@@ -71,9 +71,31 @@ pub async fn get(client: &Client, args: &GetArgs, output: Output) -> anyhow::Res
 
 /// `sillon describe`
 pub async fn describe(client: &Client, args: &OneArgs, output: Output) -> anyhow::Result<ExitCode> {
-    let object = one(client, &key(args.kind.0, &args.name)?).await?;
+    let key = key(args.kind.0, &args.name)?;
+    let object = one(client, &key).await?;
     output.say(&show::describe(&object))?;
+    output.say(&show::not_programmed(&attached_to(client, &key).await?))?;
     Ok(exit::DONE)
+}
+
+/// The attachments that an object carries, as far as the asker may see them. What is wrong with one
+/// is not wrong with its port, and still what somebody wants to know who looks at the port.
+async fn attached_to(client: &Client, key: &Key) -> anyhow::Result<Vec<Value>> {
+    let (word, name) = match key {
+        Key::Port(port) => ("node", port.node.to_string()),
+        Key::Node(name) => ("node", name.to_string()),
+        Key::Server(name) => ("server", name.to_string()),
+        Key::Segment(segment) => ("segment", segment.to_string()),
+        _ => return Ok(Vec::new()),
+    };
+    let mut all = client.list(Kind::Attachment, &[(word, name)]).await?;
+    if let Key::Port(port) = key {
+        let port = port.to_string();
+        all.retain(|attachment| {
+            attachment.pointer("/spec/port").and_then(Value::as_str) == Some(port.as_str())
+        });
+    }
+    Ok(all)
 }
 
 /// `sillon delete`

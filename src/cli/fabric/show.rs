@@ -166,6 +166,23 @@ pub fn describe(object: &Value) -> String {
     out
 }
 
+/// Those of some attachments that are not carried out, each with the reason; nothing if there are
+/// none.
+pub fn not_programmed(attachments: &[Value]) -> String {
+    let mut sheet = Sheet::new("\nAttachments that are not programmed", &["name", "why"]);
+    let mut is_empty = true;
+    for attachment in attachments {
+        let programmed = |field: &str| {
+            attachment.pointer("/status/conditions/Programmed").and_then(|it| it.get(field))
+        };
+        if programmed("is").and_then(Value::as_bool) == Some(false) {
+            is_empty = false;
+            sheet.row([attachment.get("name"), programmed("why")].map(|it| text(cell(it))).into());
+        }
+    }
+    if is_empty { String::new() } else { sheet.text() }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -179,6 +196,19 @@ mod tests {
         let row: Vec<&str> = text.lines().last().unwrap_or_default().split_whitespace().collect();
         assert_eq!(row, ["alder", "100-199", "300-300", "3", "-", "-", "-", "-", "-", "-"]);
         assert_eq!(table(Kind::Node, &[]), "Nodes: none\n");
+    }
+
+    #[test]
+    fn of_what_is_attached_it_says_what_is_left_out_and_why() {
+        let attachment = |name: &str, is: bool| {
+            let programmed = json!({ "is": is, "why": "node/edge1 does not carry it out" });
+            json!({ "name": name, "status": { "conditions": { "Programmed": programmed } } })
+        };
+        let all = [attachment("alder/a1", true), attachment("alder/a2", false)];
+        assert_eq!(not_programmed(&all[..1]), "");
+        let text = not_programmed(&all);
+        assert!(text.contains("alder/a2") && text.contains("does not carry it out"), "{text}");
+        assert!(!text.contains("alder/a1"), "{text}");
     }
 
     #[test]
