@@ -42,7 +42,7 @@ use crate::{
         maps::Maps,
         news::News,
         object::Programs,
-        paths::{self, NextHop, Vteps},
+        paths::{self, NextHop, Underlay, Vteps},
         pins::Pins,
         sizes::Sizes,
         tables::{Tables, unpadded},
@@ -291,7 +291,10 @@ impl Reconciler {
         &mut self,
         links: &BTreeMap<String, Link>,
     ) -> Result<usize, ApplyError> {
-        self.converge(self.config.clone(), self.tables()?, links).await
+        let changes = self.converge(self.config.clone(), self.tables()?, links).await;
+        // An uplink that came is a way from now on, and one that went is none.
+        let paths = self.follow_paths();
+        Ok(changes? + paths?)
     }
 
     /// The next hops of the remotes changed.
@@ -305,7 +308,8 @@ impl Reconciler {
 
     fn follow_paths(&mut self) -> Result<usize, DataplaneError> {
         let vteps = Vteps { v4: self.config.node.vtep4, v6: self.config.node.vtep6 };
-        paths::apply(&mut self.maps, vteps, &self.hops, self.sizes.paths())
+        let underlay = Underlay { vteps, hops: &self.hops };
+        paths::apply(&mut self.maps, underlay, self.sizes.paths())
     }
 
     /// Brings the kernel to as much of a configuration as can be. Nobody but this agent writes what

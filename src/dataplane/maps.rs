@@ -261,7 +261,10 @@ impl Maps {
     }
 
     /// The ports. Each has a record from before it is one until after.
-    fn ports(
+    ///
+    /// # Errors
+    /// The map can't be read.
+    pub fn ports(
         &self,
         records: &BTreeMap<u32, PortRecord>,
     ) -> Result<BTreeMap<u32, PortEntry>, DataplaneError> {

@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use sillon_abi::{PATH_BUCKETS, PathEntry, RemoteEntry, V4_OUTER, V6_OUTER};
+use sillon_abi::{PATH_BUCKETS, PathEntry, PortEntry, RemoteEntry, Role, V4_OUTER, V6_OUTER};
 
 use super::{DataplaneError, barrier, compile::addr, maps::Maps};
 
@@ -73,6 +73,22 @@ pub fn entry(vteps: Vteps, remote: IpAddr, hop: NextHop) -> Option<PathEntry> {
     Some(path)
 }
 
+/// The headers in front of frames to `remote`, each with its weight: by the next hops that leave by
+/// an uplink that is one of the node's `ports`. One that is left out carries nothing back, so it is
+/// no way there either.
+pub fn ways(
+    vteps: Vteps,
+    remote: IpAddr,
+    hops: &[NextHop],
+    ports: &BTreeMap<u32, PortEntry>,
+) -> Vec<(PathEntry, u32)> {
+    let is_uplink = |hop: &&NextHop| {
+        ports.get(&hop.ifindex).is_some_and(|port| port.role == Role::Uplink as u8)
+    };
+    let hops = hops.iter().filter(is_uplink);
+    hops.filter_map(|hop| Some((entry(vteps, remote, *hop)?, hop.weight))).collect()
+}
+
 /// Appends ethertype and header; returns the sum of its words (RFC 1071), lengths and TOS zero.
 fn ipv4(header: &mut Vec<u8>, source: Ipv4Addr, destination: Ipv4Addr) -> u32 {
     header.extend_from_slice(&0x0800u16.to_be_bytes());
@@ -135,9 +151,18 @@ pub(super) fn buckets(weights: &BTreeMap<u32, u32>) -> [u32; PATH_BUCKETS] {
     buckets
 }
 
+/// What the ways follow from.
+#[derive(Clone, Copy, Debug)]
+pub struct Underlay<'a> {
+    /// This node's VTEPs.
+    pub vteps: Vteps,
+    /// The next hops of each remote, as the kernel's routes and neighbours say.
+    pub hops: &'a BTreeMap<IpAddr, Vec<NextHop>>,
+}
+
 fn plan(
-    vteps: Vteps,
-    hops: &BTreeMap<IpAddr, Vec<NextHop>>,
+    Underlay { vteps, hops }: Underlay<'_>,
+    ports: &BTreeMap<u32, PortEntry>,
     remotes: &[(u32, RemoteEntry)],
     paths: &[(u32, PathEntry)],
     room: u32,
@@ -154,9 +179,7 @@ fn plan(
     for (id, remote) in remotes {
         let mut weights = BTreeMap::new();
         if let Some((ip, hops)) = by_addr.get(&remote.addr) {
-            for (entry, weight) in
-                hops.iter().filter_map(|hop| Some((entry(vteps, *ip, *hop)?, hop.weight)))
-            {
+            for (entry, weight) in ways(vteps, *ip, hops, ports) {
                 let path = known.get(&entry).copied().or_else(|| {
                     let path = free.next()?;
                     known.insert(entry, path);
@@ -184,13 +207,9 @@ fn plan(
 ///
 /// # Errors
 /// A map can't be read or written.
-pub fn apply(
-    maps: &mut Maps,
-    vteps: Vteps,
-    hops: &BTreeMap<IpAddr, Vec<NextHop>>,
-    room: u32,
-) -> Result<usize, DataplaneError> {
-    let plan = plan(vteps, hops, &maps.remotes()?, &maps.paths()?, room);
+pub fn apply(maps: &mut Maps, underlay: Underlay<'_>, room: u32) -> Result<usize, DataplaneError> {
+    let ports = maps.ports(&maps.records()?)?;
+    let plan = plan(underlay, &ports, &maps.remotes()?, &maps.paths()?, room);
     maps.set_paths(&plan.add)?;
     maps.set_paths_of(&plan.switch)?;
     if !plan.switch.is_empty() || !plan.remove.is_empty() {
@@ -222,6 +241,19 @@ mod tests {
             mtu: 1600,
             weight: 1,
         }
+    }
+
+    /// The node's only uplink.
+    fn ports() -> BTreeMap<u32, PortEntry> {
+        BTreeMap::from([(7, PortEntry { role: Role::Uplink as u8, ..PortEntry::default() })])
+    }
+
+    fn planned(
+        hops: &BTreeMap<IpAddr, Vec<NextHop>>,
+        remote: (u32, RemoteEntry),
+        paths: &[(u32, PathEntry)],
+    ) -> Plan {
+        plan(Underlay { vteps: vteps(), hops }, &ports(), &[remote], paths, 64)
     }
 
     fn bytes(path: &PathEntry) -> Vec<u8> {
@@ -260,13 +292,11 @@ mod tests {
     fn two_hops_share_the_buckets_and_a_lost_one_leaves_them_to_the_other() {
         let remote: IpAddr = "10.99.0.2".parse().unwrap();
         let unknown = (1, RemoteEntry { addr: addr(remote), ..RemoteEntry::default() });
-        let both =
-            plan(vteps(), &BTreeMap::from([(remote, vec![hop(2), hop(3)])]), &[unknown], &[], 64);
+        let both = planned(&BTreeMap::from([(remote, vec![hop(2), hop(3)])]), unknown, &[]);
         assert_eq!(both.add.len(), 2);
         let [(1, entry)] = both.switch[..] else { panic!("one remote changes") };
         assert_eq!(entry.paths.iter().filter(|path| **path == 1).count(), PATH_BUCKETS / 2);
-        let one =
-            plan(vteps(), &BTreeMap::from([(remote, vec![hop(3)])]), &[(1, entry)], &both.add, 64);
+        let one = planned(&BTreeMap::from([(remote, vec![hop(3)])]), (1, entry), &both.add);
         assert_eq!(one.switch[0].1.paths, [2; PATH_BUCKETS]);
         assert_eq!((one.add.len(), one.remove), (0, vec![1]));
     }
@@ -309,22 +339,27 @@ mod tests {
         let remote: IpAddr = "10.99.0.2".parse().unwrap();
         let unknown = (1, RemoteEntry { addr: addr(remote), ..RemoteEntry::default() });
         let hops = vec![hop(2), NextHop { weight: 2, ..hop(3) }, hop(2)];
-        let plan = plan(vteps(), &BTreeMap::from([(remote, hops)]), &[unknown], &[], 64);
+        let plan = planned(&BTreeMap::from([(remote, hops)]), unknown, &[]);
         let count = |id| plan.switch[0].1.paths.iter().filter(|path| **path == id).count();
         assert_eq!((plan.add.len(), count(1), count(2)), (2, 8, 8));
+    }
+
+    #[test]
+    fn a_device_that_is_no_uplink_port_is_no_way() {
+        let remote: IpAddr = "10.99.0.2".parse().unwrap();
+        let access = PortEntry { role: Role::Access as u8, ..PortEntry::default() };
+        let hops = [hop(2), NextHop { ifindex: 8, ..hop(3) }, NextHop { ifindex: 9, ..hop(4) }];
+        let ports = ports().into_iter().chain([(8, access)]).collect();
+        let ways = ways(vteps(), remote, &hops, &ports);
+        assert_eq!(ways, [(entry(vteps(), remote, hop(2)).unwrap(), 1)]);
     }
 
     #[test]
     fn a_remote_that_is_out_of_reach_has_empty_buckets() {
         let remote: IpAddr = "fd99::2".parse().unwrap();
         let known = (1, RemoteEntry { addr: addr(remote), paths: [5; PATH_BUCKETS] });
-        let plan = plan(
-            vteps(),
-            &BTreeMap::from([(remote, vec![])]),
-            &[known],
-            &[(5, PathEntry::default())],
-            64,
-        );
+        let gone = [(5, PathEntry::default())];
+        let plan = planned(&BTreeMap::from([(remote, vec![])]), known, &gone);
         assert_eq!(plan.switch[0].1.paths, [0; PATH_BUCKETS]);
         assert_eq!(plan.remove, [5]);
     }

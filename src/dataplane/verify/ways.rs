@@ -11,7 +11,7 @@ use sillon_abi::{PathEntry, RemoteEntry, Role};
 use super::{Reference, Verifier};
 use crate::dataplane::{
     names::ip,
-    paths::{NextHop, Vteps, buckets, entry},
+    paths::{NextHop, Vteps, buckets, entry, ways},
 };
 
 /// The octets of a header from `at` on.
@@ -115,11 +115,10 @@ impl Verifier<'_> {
             self.live.remotes.iter().map(|(_, remote)| (ip(remote.addr), remote)).collect();
         for (remote, entry_of) in by_remote {
             let hops = reference.hops.get(&remote).map_or(&[][..], Vec::as_slice);
-            let should: Vec<PathEntry> =
-                hops.iter().filter_map(|hop| entry(vteps, remote, *hop)).collect();
+            let ways = ways(vteps, remote, hops, &self.tables.ports);
             let ids: BTreeSet<u32> = entry_of.paths.into_iter().filter(|path| *path != 0).collect();
             let is: Vec<&PathEntry> = ids.iter().filter_map(|id| self.live.paths.get(id)).collect();
-            if let Some(path) = is.iter().find(|path| !should.contains(path)) {
+            if let Some(path) = is.iter().find(|path| ways.iter().all(|(way, _)| way != **path)) {
                 let [a, b, c, d, e, f] = octets::<6>(path, 0);
                 let out = self.names().port(path.ifindex);
                 let what = format!(
@@ -128,18 +127,17 @@ impl Verifier<'_> {
                 self.violation("paths", what, &[]);
             }
             let mut weights: BTreeMap<u32, u32> = BTreeMap::new();
-            for (way, hop) in hops.iter().filter_map(|hop| Some((entry(vteps, remote, *hop)?, hop)))
-            {
-                if let Some(id) = ids.iter().find(|id| self.live.paths.get(id) == Some(&way)) {
+            for (way, weight) in &ways {
+                if let Some(id) = ids.iter().find(|id| self.live.paths.get(id) == Some(way)) {
                     let sum = weights.entry(*id).or_default();
-                    *sum = sum.saturating_add(hop.weight);
+                    *sum = sum.saturating_add(*weight);
                 }
             }
             if buckets(&weights) != entry_of.paths {
                 let what = format!("{remote}: its flows are not shared by its ways' weights");
                 self.violation("remotes", what, &[]);
             }
-            if should.iter().any(|way| !is.contains(&way)) {
+            if ways.iter().any(|(way, _)| !is.contains(&way)) {
                 self.violation(
                     "paths",
                     format!("a way to {remote} that the kernel has is not used"),

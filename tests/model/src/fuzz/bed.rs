@@ -17,7 +17,7 @@ use sillon::{
         links::{self, Mode, Target},
         maps::Maps,
         object::{Programs, WHOLE},
-        paths::{self, NextHop, Vteps},
+        paths::{self, NextHop, Underlay, Vteps},
         pins::Pins,
         sizes::Sizes,
         tables::padded,
@@ -216,7 +216,8 @@ impl Bed {
             hops.insert(*remote, ways.iter().map(hop).collect());
         }
         let vteps = Vteps { v4: config.node.vtep4, v6: config.node.vtep6 };
-        paths::apply(&mut self.maps, vteps, &hops, self.sizes.paths())?;
+        let underlay = Underlay { vteps, hops: &hops };
+        paths::apply(&mut self.maps, underlay, self.sizes.paths())?;
         Ok(())
     }
 
