@@ -4,6 +4,12 @@
 
 mod common;
 
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
 use common::{comes, datagram, fabric, mac, soon};
 use sillon_abi::ABI_VERSION;
 use sillon_rig::{
@@ -214,6 +220,169 @@ fn the_nodes_own_stack_is_closed_on_ports_that_face_servers() {
     node.netns.sysctl("net/ipv4/conf/p0/rp_filter", "1").unwrap();
     node.flush().unwrap();
     assert_eq!(["p0", "p1", "up0"].map(|port| own_stack(node, port)), before);
+}
+
+/// A value for all devices can undo a port's: only the owner can mend that, and is told so.
+#[test]
+fn a_setting_for_all_devices_that_opens_ports_is_told_of() {
+    const ALL: &str = "net/ipv4/conf/all/rp_filter";
+    const LINE: &str = "net.ipv4.conf.all.rp_filter = 2";
+    let mut fabric = fabric(Underlay::Direct);
+    let _wire = fabric.plug(0, "p0").unwrap();
+    fabric.edges[0].netns.sysctl("net/ipv4/conf/p0/arp_ignore", "3").unwrap();
+    let before = own_stack(&fabric.edges[0], "p0");
+    let file = fabric.file(0).port("p0", "access");
+    fabric.edges[0].start(&file).unwrap();
+    let node = &fabric.edges[0];
+    assert_eq!(own_stack(node, "p0")[2], "8", "what answers for any address is closed as well");
+    let proof = || {
+        let output = node.sillon(&["verify"]).unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert!(proof().0, "{}", proof().1);
+    node.netns.sysctl(ALL, "2").unwrap();
+    assert!(!proof().0 && proof().1.contains(LINE), "{}", proof().1);
+    let told = || node.log().matches(LINE).count();
+    let end = Instant::now() + Duration::from_secs(12);
+    while Instant::now() < end {
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(told(), 1, "once: {}", node.log());
+    assert!(!node.log().contains("is applied again"), "{}", node.log());
+    node.netns.sysctl(ALL, "1").unwrap();
+    assert!(proof().0, "{}", proof().1);
+    // What somebody opens on the port itself is seen, and closed again.
+    node.netns.sysctl("net/ipv4/conf/p0/rp_filter", "2").unwrap();
+    assert!(soon(|| own_stack(node, "p0")[1] == "1"));
+    fabric.edges[0].kill().unwrap();
+    let node = &fabric.edges[0];
+    node.netns.sysctl("net/ipv6/conf/p0/disable_ipv6", "0").unwrap();
+    let output = node.sillon(&["verify"]).unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("net.ipv6.conf.p0.disable_ipv6 = 0"), "{text}");
+    node.flush().unwrap();
+    assert_eq!(own_stack(node, "p0")[2], before[2]);
+}
+
+/// A new device is an interface of the node like any other until the programs are on it.
+#[test]
+fn the_nodes_own_stack_is_closed_on_a_new_device_before_anything_else() {
+    let mut fabric = fabric(Underlay::Direct);
+    let file = fabric.file(0).port("p0", "access").segment("alder-lan", 100, "lan", &[]);
+    fabric.edges[0].start(&file.attach("alder-lan", "p0", "untagged")).unwrap();
+    let node = &fabric.edges[0];
+    for key in ["ipv6/conf/default/disable_ipv6", "ipv4/conf/default/rp_filter"] {
+        node.netns.sysctl(&format!("net/{key}"), "0").unwrap();
+    }
+    let _wire = fabric.plug(0, "p0").unwrap();
+    assert!(soon(|| is_promiscuous(node, "p0")));
+    let log = node.log();
+    let at =
+        |words: &str| log.lines().position(|it| it.contains("port=\"p0\"") && it.contains(words));
+    let (closed, attached) = (at("IP stack hears nothing"), at("attached"));
+    assert!(closed.is_some() && closed < attached, "{log}");
+    assert_eq!(own_stack(node, "p0"), ["1", "1", "8"]);
+    // And it is given back as it was.
+    node.reload(&fabric.file(0)).unwrap();
+    assert_eq!(own_stack(node, "p0"), ["0", "0", "0"]);
+}
+
+/// What another has attached, or will, is nobody's whose link goes up and down.
+#[test]
+fn a_container_that_flaps_its_link_costs_the_node_nothing() {
+    const DEVICES: &str = "came, went or became another";
+    let mut fabric = fabric(Underlay::Direct);
+    let wires = ["p0", "p1", "p2"].map(|port| fabric.plug(0, port).unwrap());
+    let file = |birch: bool| {
+        let file = fabric.file(0).port_at("p0", "access", "tc").port("p1", "access");
+        let file = file.port("p2", "access").segment("alder-lan", 100, "lan", &[]);
+        let file = file.segment("birch-lan", 200, "lan", &[]);
+        let file = file.attach("alder-lan", "p0", "untagged").attach("birch-lan", "p1", "untagged");
+        if birch { file.attach("birch-lan", "p2", "untagged") } else { file }
+    };
+    let files = [file(false), file(true)];
+    fabric.edges[0].environment = vec![("RUST_LOG".to_owned(), "sillon=debug".to_owned())];
+    fabric.edges[0].start(&files[0]).unwrap();
+    let node = &fabric.edges[0];
+    let before = node.log().matches(DEVICES).count();
+    let is_over = AtomicBool::new(false);
+    let (flaps, took) = thread::scope(|scope| {
+        let flapping = scope.spawn(|| {
+            let mut flaps = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                for to in ["down", "up"] {
+                    wires[0].netns.ip(&format!("link set eth0 {to}")).unwrap();
+                    thread::sleep(Duration::from_millis(7));
+                }
+                flaps += 1;
+            }
+            flaps
+        });
+        thread::sleep(Duration::from_secs(2));
+        let begun = Instant::now();
+        let reloaded = node.reload(&files[1]);
+        let took = begun.elapsed();
+        thread::sleep(Duration::from_secs(1));
+        is_over.store(true, Ordering::Relaxed);
+        reloaded.unwrap();
+        (flapping.join().unwrap(), took)
+    });
+    assert!(flaps > 60, "{flaps} flaps are none");
+    assert!(took < Duration::from_secs(1), "birch waited {took:?}");
+    // The reload puts programs on a port, which is a change of its device.
+    let converged = node.log().matches(DEVICES).count() - before;
+    assert!(converged <= 3, "{converged} times for {flaps} flaps");
+    wires[1].send(&datagram(1, BROADCAST, "birch")).unwrap();
+    assert!(comes(&wires[2], "birch"));
+}
+
+/// What comes back by an uplink that is left out is in no tunnel for the node.
+#[test]
+fn an_uplink_that_is_left_out_is_no_way() {
+    let mut fabric = fabric(Underlay::Direct);
+    let _wire = fabric.plug(0, "p0").unwrap();
+    let file = fabric.file(0).port_at("p0", "access", "tc").segment(
+        "alder-lan",
+        100,
+        "lan",
+        &[fabric.vtep(1, Family::V4)],
+    );
+    let file = file.attach("alder-lan", "p0", "untagged");
+    fabric.edges[0].arguments = ["--xdp-mode", "generic"].map(str::to_owned).into();
+    fabric.edges[0].start(&file).unwrap();
+    let node = &fabric.edges[0];
+    assert!(node.table("left-out").unwrap().contains("generic XDP is not for a veth"));
+    // The neighbour answers all the same.
+    let neighbour = ["neigh", "show", fabric.vtep(1, Family::V4), "nud", "reachable"];
+    assert!(soon(|| !node.netns.run("ip", &neighbour).unwrap().is_empty()));
+    thread::sleep(Duration::from_secs(7));
+    let ways = || node.show("remotes").unwrap()[0]["paths"].as_array().unwrap().len();
+    assert_eq!(ways(), 0);
+    assert!(node.sillon(&["verify"]).unwrap().status.success());
+    assert!(!node.log().contains("drift"), "{}", node.log());
+}
+
+#[test]
+fn an_uplink_that_comes_is_a_way_at_once() {
+    let mut fabric = fabric(Underlay::Direct);
+    let _wire = fabric.plug(0, "p0").unwrap();
+    let file = fabric.file(0).port("p0", "access").segment(
+        "alder-lan",
+        100,
+        "lan",
+        &[fabric.vtep(1, Family::V4)],
+    );
+    let away = "link set up0 down\nlink set up0 name later\nlink set later up";
+    fabric.edges[0].netns.ip(away).unwrap();
+    let file = file.attach("alder-lan", "p0", "untagged");
+    fabric.edges[0].start(&file).unwrap();
+    let node = &fabric.edges[0];
+    let ways = || node.show("remotes").unwrap()[0]["paths"].as_array().unwrap().len();
+    assert_eq!(ways(), 0);
+    let back = "link set later down\nlink set later name up0\nlink set up0 up";
+    node.netns.ip(back).unwrap();
+    assert!(soon(|| ways() == 1), "{}", node.log());
+    assert!(node.sillon(&["verify"]).unwrap().status.success());
 }
 
 #[test]

@@ -154,7 +154,7 @@ async fn read(port: &str) -> Result<Features, Refusal> {
 pub async fn deafness(link: &Link, is_new: bool) -> Result<u32, HygieneError> {
     let named = |source| HygieneError { port: link.name.clone(), source };
     let promiscuous = if link.is_promiscuous { 0 } else { PROMISCUOUS };
-    let promiscuous = promiscuous | stack::open(&link.name).map_err(|error| named(error.into()))?;
+    let promiscuous = promiscuous | stack::open(link.stack);
     if !is_new {
         return Ok(promiscuous);
     }

@@ -32,11 +32,12 @@ use tokio::{
     task::yield_now,
     time::timeout,
 };
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::{
     dataplane::{
         DataplaneError, left_out::LeftOut, links::Mode, news::News, pins::Pins, tables::Tables,
+        verify,
     },
     model::{self, ConfigErrors, NodeConfig},
     net::{
@@ -144,6 +145,8 @@ struct Agent {
     ageing_took: Duration,
     /// What was told of the ports' features, and is still so.
     trouble: Option<String>,
+    /// What was told of as changed by another hand.
+    drift: Option<String>,
     /// Which addresses are where.
     addresses: Addresses,
     /// What the programs say of them, where a controller is followed.
@@ -289,6 +292,7 @@ impl Agent {
             next_ageing: Instant::now(),
             ageing_took: Duration::ZERO,
             trouble: None,
+            drift: None,
             addresses: Addresses::default(),
             news: None,
             left_out: None,
@@ -401,7 +405,10 @@ impl Agent {
             Ok(report) => report,
             Err(error) => return Some(format!("the node can't be judged: {error}")),
         };
-        let first = report.violations.first()?;
+        let Some(first) = report.violations.first() else {
+            self.drift = None;
+            return None;
+        };
         let more = match report.violations.len() - 1 {
             0 => String::new(),
             more => format!(", and {more} more"),
@@ -410,6 +417,15 @@ impl Agent {
             "the node was changed by another hand; what has to be put right in {}: {}{more}",
             first.of, first.what
         );
+        // What only the owner can set is told of once, and applying anything again is no help.
+        if report.violations.iter().all(|violation| violation.of == verify::STACK) {
+            if self.drift.as_ref() != Some(&drift) {
+                error!(drift, "drift");
+            }
+            self.drift = Some(drift.clone());
+            return Some(drift);
+        }
+        self.drift = Some(drift.clone());
         error!(drift, "drift; what should be there is applied again");
         if let Err(error) = self.reconciler.mend(&report) {
             error!(%error, "not all of the drift can be put right");
@@ -454,11 +470,11 @@ impl Agent {
         Seen { down: self.down(), left_out: self.all_left_out(), devices, made_for }
     }
 
-    /// Tells a controller at once.
+    /// Tells a controller, as often as there is time for.
     fn say_what_is_there(&mut self) {
         let seen = self.seen();
         if let Some(remote) = &mut self.remote {
-            remote.observe(seen);
+            remote.observe_in_time(seen);
         }
     }
 
@@ -470,6 +486,9 @@ impl Agent {
     }
 
     async fn each_second(&mut self) {
+        if let Some(remote) = &mut self.remote {
+            remote.say_unsaid();
+        }
         if Instant::now() >= self.next_look {
             let begun = Instant::now();
             self.look_back().await;
@@ -572,12 +591,15 @@ impl Agent {
     async fn follow_underlay(&mut self) {
         let snapshot = self.snapshots.borrow_and_update().clone();
         if self.links != snapshot.links {
-            if let Err(error) = self.reconciler.links_changed(&snapshot.links).await {
-                error!(%error, "the tables do not follow the links wholly");
+            if self.has_other_devices(&snapshot.links) {
+                debug!("a port's device came, went or became another");
+                if let Err(error) = self.reconciler.links_changed(&snapshot.links).await {
+                    error!(%error, "the tables do not follow the links wholly");
+                }
+                self.follow_places();
+                self.tell_left_out();
             }
             self.links = snapshot.links.clone();
-            self.follow_places();
-            self.tell_left_out();
             self.say_what_is_there();
         }
         match self.reconciler.underlay_changed(&snapshot) {
@@ -586,6 +608,18 @@ impl Agent {
             Err(error) => error!(%error, "the tables do not follow the underlay"),
         }
         self.tell_unreachable(&snapshot);
+    }
+
+    /// Whether these links can make other tables than those that they were last made for.
+    fn has_other_devices(&self, links: &BTreeMap<String, Link>) -> bool {
+        let ports = &self.reconciler.config().ports;
+        ports.iter().map(|port| port.name.as_str()).any(|name| {
+            match (self.links.get(name), links.get(name)) {
+                (None, None) => false,
+                (Some(before), Some(now)) => !before.is_as_fit_as(now),
+                _ => true,
+            }
+        })
     }
 
     /// Says once that a remote is out of reach, and once that it is back.

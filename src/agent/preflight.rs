@@ -66,6 +66,13 @@ pub fn fit<'a>(config: &'a NodeConfig, known: &Known<'_>) -> Fit<'a> {
     Fit { config: fitting.config, devices, left_out: fitting.left_out }
 }
 
+/// Whether a device is there that can be this port of `config`.
+pub fn can_be(port: &Port, config: &NodeConfig, known: &Known<'_>) -> bool {
+    let (file, left_out) = (config, Vec::new());
+    let fitting = Fitting { known, file, config: Cow::Borrowed(config), left_out };
+    matches!(fitting.find(port), Found::Usable(_))
+}
+
 struct Fitting<'a, 'k> {
     known: &'k Known<'k>,
     /// All that is asked for.

@@ -11,6 +11,7 @@ mod make;
 mod places;
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     fs::File,
     net::IpAddr,
@@ -28,7 +29,7 @@ use self::make::{Made, Wish, make};
 pub use self::{
     counters::Counters,
     drift::Place,
-    hooks::devices,
+    hooks::{devices, stacks},
     places::{Places, SegmentPlace},
 };
 use super::{budget::Budget, hygiene};
@@ -134,7 +135,9 @@ pub struct Reconciler {
 }
 
 /// From the tables as they were read back to those that are wanted.
-struct Change {
+struct Change<'a> {
+    /// What of the configuration fits.
+    config: Cow<'a, NodeConfig>,
     devices: BTreeMap<String, Device>,
     previous: Tables,
     wanted: Tables,
@@ -302,7 +305,11 @@ impl Reconciler {
     /// # Errors
     /// A map can't be read or written.
     pub fn underlay_changed(&mut self, snapshot: &Snapshot) -> Result<usize, DataplaneError> {
-        self.hops = next_hops(snapshot);
+        let hops = next_hops(snapshot);
+        if hops == self.hops {
+            return Ok(0);
+        }
+        self.hops = hops;
         self.follow_paths()
     }
 
@@ -324,14 +331,17 @@ impl Reconciler {
         self.ageing = None;
         let (mode, sizes) = (self.mode, self.sizes);
         let wish = Wish { config: &config, links, mode, sizes: &sizes };
-        let Made { changes, tables, left_out, failed, error } = make(self, wish, tables).await;
+        let Made { changes, tables, applied, left_out, failed, error } =
+            make(self, wish, tables).await;
         if self.places.is_some() {
             self.places = Some(Arc::new(Places::of(&tables)));
         }
         self.own_macs.clone_from(&tables.own_macs);
         self.fixed_bindings = tables.bindings.keys().copied().collect();
         self.attached.retain(|ifindex, _| tables.records.contains_key(ifindex));
-        self.keep(&config, links, &tables, &failed);
+        if let Some(applied) = applied {
+            self.keep(&config, applied, &tables);
+        }
         (self.config, self.left_out, self.failed) = (config, left_out, failed);
         self.is_undone = error.is_some();
         let fresh = std::mem::take(&mut self.fresh);

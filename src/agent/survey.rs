@@ -37,12 +37,15 @@ pub async fn survey(pins: &Pins, live: &Live, known: Option<Tags>) -> anyhow::Re
     let Some(applied) = Kept::read(pins).ok().flatten().and_then(|kept| applied(&kept).ok()) else {
         return Ok(Reference { tags, xdp, ..Reference::default() });
     };
+    let (open, undone) = reconciler::stacks(&applied.config, &links);
     let snapshot = underlay::look(&watch_set(&applied.config)).await?;
     Ok(Reference {
         devices: reconciler::devices(&applied.config, &links),
         hops: reconciler::next_hops(&snapshot),
         kept: Some(applied),
         xdp,
+        open,
+        undone,
         tags,
         loaded: None,
     })

@@ -16,6 +16,7 @@ mod learned;
 mod programs;
 mod rates;
 mod reference;
+mod stack;
 mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,6 +42,9 @@ use super::{
     tables::Tables,
     view::monotonic_ns,
 };
+
+/// What a violation of the node's own IP stack is of. It is in no map.
+pub const STACK: &str = "stack";
 
 /// What a node holds now.
 #[derive(Clone, Debug, Default)]
@@ -176,6 +180,7 @@ pub fn judge(live: &Live, reference: &Reference) -> Report {
     verifier.programs(reference);
     verifier.derived(reference);
     verifier.hops(reference);
+    verifier.stack(reference);
     verifier.report()
 }
 

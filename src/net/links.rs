@@ -7,12 +7,12 @@ use nix::errno::Errno;
 use rtnetlink::{
     Handle,
     packet_route::link::{
-        LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp,
-        XdpAttached as KernelXdp,
+        AfSpecInet, AfSpecInet6, AfSpecUnspec, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType,
+        LinkMessage, LinkXdp, XdpAttached as KernelXdp,
     },
 };
 
-use super::NetlinkError;
+use super::{NetlinkError, stack};
 
 /// A link.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +42,24 @@ pub struct Link {
     pub has_far_end: bool,
     /// The XDP program on it.
     pub xdp: Option<XdpAttached>,
+    /// What the node's own IP stack does with what comes there.
+    pub stack: stack::Conf,
+}
+
+impl Link {
+    /// Whether nothing is different of what decides whether it can be a port, and what that can
+    /// carry. That a link is up, has a carrier or is promiscuous decides nothing, and who is at its
+    /// other end can change that as often as it likes.
+    pub fn is_as_fit_as(&self, other: &Self) -> bool {
+        let Self { admin_up, carrier, is_promiscuous, stack, .. } = *other;
+        Self { admin_up, carrier, is_promiscuous, stack, ..self.clone() } == *other
+    }
+
+    /// Whether nothing is different but that it is up, or has a carrier.
+    pub fn differs_by_carrier_alone(&self, other: &Self) -> bool {
+        let Self { admin_up, carrier, .. } = *other;
+        Self { admin_up, carrier, ..self.clone() } == *other
+    }
 }
 
 /// An XDP program on a link.
@@ -119,6 +137,7 @@ pub(crate) fn link(message: LinkMessage) -> Link {
         kind: None,
         has_far_end: false,
         xdp: None,
+        stack: stack::Conf::default(),
     };
     for attribute in message.attributes {
         match attribute {
@@ -129,12 +148,38 @@ pub(crate) fn link(message: LinkMessage) -> Link {
             LinkAttribute::LinkInfo(infos) => link.kind = infos.iter().find_map(kind),
             LinkAttribute::LinkNetNsId(_) => link.has_far_end = true,
             LinkAttribute::Xdp(attributes) => link.xdp = xdp(&attributes),
+            LinkAttribute::AfSpecUnspec(families) => link.stack = stack(&families),
             _ => {}
         }
     }
     // Others have this, too, whose lower device is elsewhere.
     link.has_far_end &= link.kind.as_deref() == Some("veth");
     link
+}
+
+fn stack(families: &[AfSpecUnspec]) -> stack::Conf {
+    let mut conf = stack::Conf::default();
+    for family in families {
+        match family {
+            AfSpecUnspec::Inet(attributes) => {
+                for attribute in attributes {
+                    if let AfSpecInet::DevConf(inet) = attribute {
+                        conf.rp_filter = Some(inet.rp_filter);
+                        conf.arp_ignore = Some(inet.arp_ignore);
+                    }
+                }
+            }
+            AfSpecUnspec::Inet6(attributes) => {
+                for attribute in attributes {
+                    if let AfSpecInet6::DevConf(inet6) = attribute {
+                        conf.disable_ipv6 = Some(inet6.disable_ipv6);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    conf
 }
 
 fn kind(info: &LinkInfo) -> Option<String> {

@@ -10,6 +10,7 @@ mod command;
 mod common;
 mod counters;
 mod fair;
+mod flapping;
 #[allow(dead_code, reason = "shared with the tests of suppression")]
 #[path = "../suppress/frames.rs"]
 mod frames;

@@ -11,12 +11,10 @@ use tracing::warn;
 
 use super::{Reconciler, hooks};
 use crate::{
-    agent::preflight::{self, Known},
     dataplane::{
         DataplaneError,
         diff::Op,
         kept::Kept,
-        left_out::Item,
         links,
         links::{Mode, Target},
         maps::whole::Account,
@@ -24,7 +22,7 @@ use crate::{
         tables::{Tables, unpadded},
         verify::{self, Applied, Live, Reference, Report, Unsound},
     },
-    model::{Hook, NodeConfig, Port, PortRole},
+    model::{NodeConfig, Port, PortRole},
     net::links::Link,
     protocol::Parts,
 };
@@ -67,6 +65,7 @@ impl Reconciler {
             next_list: kept.next_list,
             mode: Mode::from_number(kept.mode).unwrap_or(self.mode),
         });
+        let (open, undone) = hooks::stacks(applied, links);
         Ok(Reference {
             kept,
             devices: hooks::devices(applied, links),
@@ -74,6 +73,8 @@ impl Reconciler {
             // had another.
             xdp: None,
             hops: self.hops.clone(),
+            open,
+            undone,
             tags: self.programs.tags(&[])?,
             loaded: Some(self.programs.ids()?),
         })
@@ -152,26 +153,8 @@ impl Reconciler {
         result
     }
 
-    /// Keeps what was applied, for who asks without the agent: of `config` all but what is left
-    /// out.
-    pub(super) fn keep(
-        &mut self,
-        config: &NodeConfig,
-        links: &BTreeMap<String, Link>,
-        tables: &Tables,
-        failed: &BTreeMap<Item, String>,
-    ) {
-        let is_attached = |ifindex| links::is_attached(&self.pins, ifindex);
-        let (mode, sizes, is_attached) = (self.mode, &self.sizes, &is_attached);
-        let known = Known { links, previous: tables, mode, sizes, is_attached, failed };
-        let fit = preflight::fit(config, &known);
-        let mut applied = fit.config.into_owned();
-        // A port that stays at another hook than it was last asked for is applied as it is.
-        for port in &mut applied.ports {
-            if let Some(device) = fit.devices.get(port.name.as_str()) {
-                port.hook = if device.at_tc { Hook::Tc } else { Hook::Xdp };
-            }
-        }
+    /// Keeps what was applied of `config`, for who asks without the agent.
+    pub(super) fn keep(&mut self, config: &NodeConfig, applied: NodeConfig, tables: &Tables) {
         let mode = stays_at(tables).unwrap_or(self.mode);
         let is_kept = self.kept.as_ref().is_some_and(|kept| kept.has_numbers_of(&tables.node));
         if is_kept && self.applied.as_ref() == Some(&applied) && self.pins.applied().exists() {

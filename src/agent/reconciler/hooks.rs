@@ -6,8 +6,8 @@ use super::Reconciler;
 use crate::{
     agent::hygiene::Setting,
     dataplane::compile::Device,
-    model::{NodeConfig, Port},
-    net::links::Link,
+    model::{NodeConfig, Port, PortRole},
+    net::{links::Link, stack},
 };
 
 impl Reconciler {
@@ -29,6 +29,20 @@ pub fn devices(config: &NodeConfig, links: &BTreeMap<String, Link>) -> BTreeMap<
         has_far_end: link.has_far_end,
     };
     present.map(|(port, link)| (link.name.clone(), device(port, link))).collect()
+}
+
+/// By which settings the node's own IP stack hears something on ports that face servers, by
+/// ifindex; and which of those for all devices undo what is set there.
+pub fn stacks(
+    config: &NodeConfig,
+    links: &BTreeMap<String, Link>,
+) -> (BTreeMap<u32, Vec<String>>, Vec<String>) {
+    let facing = config.ports.iter().filter(|port| port.role != PortRole::Uplink);
+    let facing = facing.filter_map(|port| links.get(port.name.as_str()));
+    let open = facing.map(|link| (link.ifindex, stack::open_lines(&link.name, link.stack)));
+    let open = open.filter(|(_, lines)| !lines.is_empty()).collect();
+    let undone = stack::of_all().map(stack::undone);
+    (open, undone.unwrap_or_else(|error| vec![error.to_string()]))
 }
 
 fn is_at_tc(port: &Port, link: &Link) -> bool {

@@ -15,7 +15,7 @@ use crate::{
         maps::Refused,
         tables::Tables,
     },
-    net::underlay::neighbours,
+    net::{links::Link, stack, underlay::neighbours},
 };
 
 impl Kernel for Reconciler {
@@ -25,6 +25,15 @@ impl Kernel for Reconciler {
 
     fn write(&mut self, ops: &[Op]) -> Vec<Refused> {
         self.maps.apply_each(ops)
+    }
+
+    fn close(&mut self, link: &Link) -> Result<u32, ApplyError> {
+        let bits = stack::open(link.stack);
+        if bits != 0 {
+            stack::close(&link.name, bits)?;
+            info!(port = link.name, "the node's own IP stack hears nothing there");
+        }
+        Ok(bits)
     }
 
     async fn prepare(&mut self, port: &str, setting: Setting) -> Result<u32, ApplyError> {

@@ -26,10 +26,8 @@ impl Reconciler {
         let ports = self.config.ports.iter().map(|port| (port.name.as_str(), port.role));
         let ports = ports.filter_map(|(name, role)| Some((links.get(name)?, role)));
         let ports = ports.filter(|(link, _)| self.attached.contains_key(&link.ifindex));
-        // What can't be read is asked for again where that is told.
         let is_deaf = |(link, role): &(&Link, PortRole)| {
-            let is_open = || stack::open(&link.name).map_or(true, |bits| bits != 0);
-            *role != PortRole::Uplink && (!link.is_promiscuous || is_open())
+            *role != PortRole::Uplink && (!link.is_promiscuous || stack::open(link.stack) != 0)
         };
         let ports: Vec<(String, PortRole)> = ports
             .filter(|port| fresh.contains(&port.0.ifindex) || is_deaf(port))

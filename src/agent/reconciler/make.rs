@@ -6,7 +6,10 @@
 //! Only what takes something away must not fail: then the rest is done all the same, but
 //! nobody is told that the change was made.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use sillon_abi::{PortEntry, PortRecord};
 use tracing::{info, warn};
@@ -15,7 +18,7 @@ use super::{ApplyError, Change};
 use crate::{
     agent::{
         hygiene::Setting,
-        preflight::{self, Known},
+        preflight::{self, Fit, Known},
     },
     dataplane::{
         DataplaneError,
@@ -27,7 +30,7 @@ use crate::{
         sizes::Sizes,
         tables::{Tables, padded, unpadded},
     },
-    model::{NodeConfig, Port},
+    model::{Hook, NodeConfig, Port, PortRole},
     net::links::Link,
 };
 
@@ -44,6 +47,8 @@ pub trait Kernel {
     fn read(&self) -> Result<Tables, DataplaneError>;
     /// Takes steps, each by itself; gives those that were refused.
     fn write(&mut self, ops: &[Op]) -> Vec<Refused>;
+    /// Closes the node's own stack on a device; gives what that changed.
+    fn close(&mut self, link: &Link) -> Result<u32, ApplyError>;
     /// Turns off what a device does that the pipeline can't bear; gives what that was.
     async fn prepare(&mut self, port: &str, setting: Setting) -> Result<u32, ApplyError>;
     /// Turns it on again.
@@ -85,6 +90,9 @@ pub struct Made {
     pub changes: usize,
     /// The tables.
     pub tables: Tables,
+    /// The file without what is left out, each port at the hook at which it is. None where it was
+    /// not even found out what that is.
+    pub applied: Option<NodeConfig>,
     /// What is left out.
     pub left_out: Vec<LeftOut>,
     /// What of that the kernel refused.
@@ -93,32 +101,20 @@ pub struct Made {
     pub error: Option<ApplyError>,
 }
 
-/// The change from `previous` to what fits of a wish, without what the kernel refused before.
-pub fn change(
-    wish: &Wish<'_>,
-    previous: Tables,
-    failed: &BTreeMap<Item, String>,
-    is_attached: &dyn Fn(u32) -> bool,
-) -> Result<Change, ApplyError> {
-    let Wish { config, links, mode, sizes } = *wish;
-    let known = Known { links, previous: &previous, mode, sizes, is_attached, failed };
-    let fit = preflight::fit(config, &known);
-    let wanted = compile::compile(&fit.config, &fit.devices, &previous, sizes)?;
-    let (devices, left_out) = (fit.devices, fit.left_out);
-    Ok(Change { devices, previous, wanted, left_out })
-}
-
 /// Makes the change from `tables`, which were just read back, to what fits of a wish.
 pub async fn make(kernel: &mut impl Kernel, wish: Wish<'_>, tables: Tables) -> Made {
     let made = Made { tables, ..Made::default() };
     let (kept, devices) = (BTreeMap::new(), BTreeMap::new());
-    let used = BTreeSet::new();
-    let mut making = Making { kernel, wish, made, kept, devices, used, unwritten: None };
+    let (used, closed) = (BTreeSet::new(), BTreeMap::new());
+    let (fit, unwritten) = (None, None);
+    let mut making = Making { kernel, wish, made, kept, fit, devices, used, closed, unwritten };
     if let Err(error) = making.run().await {
         making.made.error.get_or_insert(error);
     }
+    making.open_again().await;
     // A port that could not be seen to again, and is as it was.
-    let Making { mut made, kept, unwritten, .. } = making;
+    let Making { mut made, kept, fit, devices, unwritten, .. } = making;
+    made.applied = fit.map(|fit| as_it_is(fit.into_owned(), &devices));
     made.error = made.error.or(unwritten);
     made.left_out.extend(kept.into_iter().map(|(port, why)| LeftOut {
         what: Item::Port { port },
@@ -128,6 +124,16 @@ pub async fn make(kernel: &mut impl Kernel, wish: Wish<'_>, tables: Tables) -> M
     }));
     made.left_out.sort();
     made
+}
+
+/// A port that stays at another hook than it was last asked for is applied as it is.
+fn as_it_is(mut config: NodeConfig, devices: &BTreeMap<String, Device>) -> NodeConfig {
+    for port in &mut config.ports {
+        if let Some(device) = devices.get(port.name.as_str()) {
+            port.hook = if device.at_tc { Hook::Tc } else { Hook::Xdp };
+        }
+    }
+    config
 }
 
 /// Which ports a round is about.
@@ -145,15 +151,20 @@ struct Making<'a, 'k, K> {
     made: Made,
     /// Ports that are still as they were, since that could not be changed.
     kept: BTreeMap<String, String>,
+    /// What of the file fits, by the last round that was about all ports.
+    fit: Option<Cow<'a, NodeConfig>>,
     devices: BTreeMap<String, Device>,
     /// Numbers of ports whose devices are gone, and which other devices have now.
     used: BTreeSet<u32>,
+    /// New devices on which the node's own stack was closed, and what was changed there.
+    closed: BTreeMap<u32, u32>,
     /// Why the last round has left something undone that can't be left out.
     unwritten: Option<ApplyError>,
 }
 
 impl<'a, K: Kernel> Making<'a, '_, K> {
     async fn run(&mut self) -> Result<(), ApplyError> {
+        self.close_new_ports();
         self.give_up_used_numbers().await?;
         loop {
             let mut before = self.made.tables.records.clone();
@@ -173,6 +184,44 @@ impl<'a, K: Kernel> Making<'a, '_, K> {
                 return Ok(());
             }
         }
+    }
+
+    /// Until the programs are there, a new device that faces servers is an interface of the node
+    /// like any other: the node's own stack is closed on it before anything else is done.
+    fn close_new_ports(&mut self) {
+        let facing: Vec<&Port> =
+            self.new_ports().filter(|port| port.role != PortRole::Uplink).collect();
+        for port in facing {
+            let name = port.name.as_str();
+            let Some(link) = self.wish.links.get(name) else { continue };
+            let is_attached = |ifindex| self.kernel.is_attached(ifindex);
+            if self.closed.contains_key(&link.ifindex)
+                || !preflight::can_be(port, self.wish.config, &self.known(&is_attached))
+            {
+                continue;
+            }
+            match self.kernel.close(link) {
+                Ok(bits) => drop(self.closed.insert(link.ifindex, bits)),
+                // It is tried again as soon as the port is one.
+                Err(error) => warn!(port = name, %error, "the node's own IP stack hears it"),
+            }
+        }
+    }
+
+    /// What was closed and is no port after all is as it was.
+    async fn open_again(&mut self) {
+        let closed = std::mem::take(&mut self.closed);
+        for link in self.wish.links.values() {
+            if let Some(bits) = closed.get(&link.ifindex) {
+                self.restore(&link.name, *bits).await;
+            }
+        }
+    }
+
+    fn known<'k>(&'k self, is_attached: &'k dyn Fn(u32) -> bool) -> Known<'k> {
+        let Wish { links, mode, sizes, .. } = self.wish;
+        let (previous, failed) = (&self.made.tables, &self.made.failed);
+        Known { links, previous, mode, sizes, is_attached, failed }
     }
 
     /// Takes away what is still said of a number whose device went while nobody looked: the one
@@ -195,8 +244,9 @@ impl<'a, K: Kernel> Making<'a, '_, K> {
     fn settle(&mut self, ports: Ports) -> Result<(), ApplyError> {
         for _ in 0..ROUNDS {
             self.unwritten = None;
-            let Change { devices, previous, wanted, left_out } = self.change(ports)?;
+            let Change { config, devices, previous, wanted, left_out } = self.change(ports)?;
             (self.devices, self.made.left_out) = (devices, left_out);
+            self.fit = (ports == Ports::All).then_some(config);
             let steps = diff::steps(&previous, &wanted);
             self.made.changes += steps.len();
             let mut refused = self.kernel.write(&steps.down);
@@ -223,7 +273,7 @@ impl<'a, K: Kernel> Making<'a, '_, K> {
         Ok(())
     }
 
-    fn change(&mut self, ports: Ports) -> Result<Change, ApplyError> {
+    fn change(&mut self, ports: Ports) -> Result<Change<'a>, ApplyError> {
         let ours = (ports == Ports::Ours).then(|| {
             let (records, used) = (&self.made.tables.records, &self.used);
             let is_ours =
@@ -231,15 +281,21 @@ impl<'a, K: Kernel> Making<'a, '_, K> {
             let ours = self.wish.links.values().filter(is_ours);
             ours.map(|link| (link.name.clone(), link.clone())).collect::<BTreeMap<_, _>>()
         });
-        let wish = Wish { links: ours.as_ref().unwrap_or(self.wish.links), ..self.wish };
-        let kernel = &*self.kernel;
-        let tables = std::mem::take(&mut self.made.tables);
-        let change =
-            change(&wish, tables, &self.made.failed, &|ifindex| kernel.is_attached(ifindex));
-        if change.is_err() {
-            self.made.tables = self.kernel.read()?;
+        let links = ours.as_ref().unwrap_or(self.wish.links);
+        let previous = std::mem::take(&mut self.made.tables);
+        let is_attached = |ifindex| self.kernel.is_attached(ifindex);
+        let Wish { config, mode, sizes, .. } = self.wish;
+        let failed = &self.made.failed;
+        let known =
+            Known { links, previous: &previous, mode, sizes, is_attached: &is_attached, failed };
+        let Fit { config, devices, left_out } = preflight::fit(config, &known);
+        match compile::compile(&config, &devices, &previous, sizes) {
+            Ok(wanted) => Ok(Change { config, devices, previous, wanted, left_out }),
+            Err(error) => {
+                self.made.tables = previous;
+                Err(error.into())
+            }
         }
-        change
     }
 
     /// Leaves out what refused steps were of; says whether that is more than was left out before.
@@ -278,10 +334,8 @@ impl<'a, K: Kernel> Making<'a, '_, K> {
             self.kernel.give_back(ifindex).await;
             let Some(record) = before.get(&ifindex) else { continue };
             let name = unpadded(&record.name);
-            if self.wish.links.get(&name).is_some_and(|link| link.ifindex == ifindex)
-                && let Err(error) = self.kernel.restore(&name, record.features).await
-            {
-                warn!(port = name, %error, "its features could not be restored");
+            if self.wish.links.get(&name).is_some_and(|link| link.ifindex == ifindex) {
+                self.restore(&name, record.features).await;
             }
             info!(port = name, ifindex, "released");
         }
@@ -290,6 +344,7 @@ impl<'a, K: Kernel> Making<'a, '_, K> {
     /// Makes devices ports that are none yet, each by itself: it carries nothing before the tables
     /// say so.
     async fn bring_up(&mut self) {
+        self.close_new_ports();
         let new: Vec<&Port> = self.new_ports().collect();
         let devices = self.usable();
         for port in new {
@@ -313,21 +368,22 @@ impl<'a, K: Kernel> Making<'a, '_, K> {
 
     /// The devices that can be ports.
     fn usable(&self) -> BTreeMap<String, Device> {
-        let Wish { config, links, mode, sizes } = self.wish;
-        let (previous, failed) = (&self.made.tables, &self.made.failed);
         let is_attached = |ifindex| self.kernel.is_attached(ifindex);
-        preflight::fit(
-            config,
-            &Known { links, previous, mode, sizes, is_attached: &is_attached, failed },
-        )
-        .devices
+        preflight::fit(self.wish.config, &self.known(&is_attached)).devices
     }
 
     async fn bring_up_one(&mut self, port: &Port, device: Device) -> Result<(), ApplyError> {
         let (name, ifindex) = (port.name.as_str(), device.ifindex);
         let kind = self.wish.links.get(name).and_then(|link| link.kind.as_deref());
         let mode = if device.at_tc { Mode::Tc } else { self.wish.mode };
-        let features = self.kernel.prepare(name, Setting::of(mode, kind)).await?;
+        let closed = self.closed.remove(&ifindex).unwrap_or_default();
+        let features = match self.kernel.prepare(name, Setting::of(mode, kind)).await {
+            Ok(features) => features | closed,
+            Err(error) => {
+                self.restore(name, closed).await;
+                return Err(error);
+            }
+        };
         let record = PortRecord { name: padded(name), features, mode: mode.number() };
         let entry = bare_port(&self.wish.config.node, port, device);
         let up = [Op::SetRecord(ifindex, record), Op::SetPort(ifindex, entry)];
@@ -351,10 +407,14 @@ impl<'a, K: Kernel> Making<'a, '_, K> {
         if let Some(Refused { why, .. }) = self.kernel.write(&down).into_iter().next() {
             self.made.error.get_or_insert(why.into());
         }
+        self.restore(name, features).await;
+        Err(error.into())
+    }
+
+    async fn restore(&mut self, name: &str, features: u32) {
         if let Err(error) = self.kernel.restore(name, features).await {
             warn!(port = name, %error, "its features could not be restored");
         }
-        Err(error.into())
     }
 
     /// Sees to it that the programs on all ports are this agent's and what their role needs; gives

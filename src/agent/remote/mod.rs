@@ -19,8 +19,9 @@ mod share;
 mod untold;
 mod urls;
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use jiff::{SignedDuration, Timestamp};
 use sillon_abi::ABI_VERSION;
 use tokio::sync::{mpsc, watch};
@@ -104,7 +105,14 @@ pub struct Remote {
     /// start.
     revoked: watch::Receiver<Option<bool>>,
     grace: SignedDuration,
+    /// How often what is seen may be said that others have a hand in.
+    pace: DefaultDirectRateLimiter,
+    /// What was seen last, if there was no time to say it.
+    unsaid: Option<Seen>,
 }
+
+/// Each is a revision at the controller. What comes at once is mostly of one event.
+const SEEN: (NonZeroU32, Duration) = (NonZeroU32::MIN.saturating_add(3), Duration::from_secs(2));
 
 /// What is seen of the node.
 #[derive(Debug, Default)]
@@ -166,6 +174,8 @@ impl Remote {
             counters: count,
             revoked,
             grace,
+            pace: pace(),
+            unsaid: None,
         };
         let config = remote.read(&remote.kept.parts.clone()).unwrap_or_else(|why| {
             warn!(why, "what was kept can't be applied; a controller has to send it again");
@@ -322,33 +332,51 @@ impl Remote {
         }
     }
 
-    /// What the ports are like now, and what is not carried out there.
+    /// What the ports are like now, and what is not carried out there. It is said at once.
     pub fn observe(&mut self, seen: Seen) {
-        let Seen { down, left_out, devices, made_for } = seen;
-        let Limits { attachments, fdb, remotes, segments } = made_for;
-        let made_for = Some(pb::Limits {
-            max_attachments: attachments,
-            max_fdb: fdb,
-            max_remotes: remotes,
-            max_segments: segments,
-        });
-        let down: Vec<String> = down.into_iter().collect();
-        let left_out = said::left_out(&left_out);
-        let is_same = {
-            let report = &self.status.borrow().report;
-            report.has_looked
-                && report.down == down
-                && report.left_out == left_out
-                && report.devices == devices
-                && report.made_for == made_for
-        };
-        if !is_same {
-            self.tell(|report| {
-                (report.down, report.left_out, report.devices) = (down, left_out, devices);
-                report.made_for = made_for;
-                report.has_looked = true;
-            });
+        self.unsaid = None;
+        if self.is_news(&seen) {
+            self.say_seen(seen);
         }
+    }
+
+    /// As [`Self::observe`], when there is time for it: who is at a port's other end can change
+    /// whether that is up as often as it likes. The last is always said.
+    pub fn observe_in_time(&mut self, seen: Seen) {
+        self.unsaid = None;
+        if !self.is_news(&seen) {
+            return;
+        }
+        if self.pace.check().is_ok() {
+            self.say_seen(seen);
+        } else {
+            self.unsaid = Some(seen);
+        }
+    }
+
+    /// Says what there was no time for.
+    pub fn say_unsaid(&mut self) {
+        if let Some(seen) = self.unsaid.take() {
+            self.observe_in_time(seen);
+        }
+    }
+
+    fn is_news(&self, Seen { down, left_out, devices, made_for }: &Seen) -> bool {
+        let report = &self.status.borrow().report;
+        !(report.has_looked
+            && report.down.iter().eq(down)
+            && report.left_out == said::left_out(left_out)
+            && report.devices == *devices
+            && report.made_for == Some(said::limits(made_for)))
+    }
+
+    fn say_seen(&self, Seen { down, left_out, devices, made_for }: Seen) {
+        self.tell(|report| {
+            report.down = down.into_iter().collect();
+            report.left_out = said::left_out(&left_out);
+            report.made_for = Some(said::limits(&made_for));
+            (report.devices, report.has_looked) = (devices, true);
+        });
     }
 
     /// What the attachments have counted until now.
@@ -423,6 +451,12 @@ impl Remote {
         self.on_disk = kept;
         Ok(())
     }
+}
+
+fn pace() -> DefaultDirectRateLimiter {
+    let (burst, period) = SEEN;
+    let quota = Quota::with_period(period).unwrap_or(Quota::per_second(NonZeroU32::MIN));
+    RateLimiter::direct(quota.allow_burst(burst))
 }
 
 /// The parts that an update makes of what there is.

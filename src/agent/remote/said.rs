@@ -1,9 +1,10 @@
-//! What is left out, as it is said to a controller.
+//! What is left out, and what maps were made for, as it is said to a controller.
 
 use std::collections::BTreeMap;
 
 use crate::{
     dataplane::left_out::{Item, LeftOut},
+    model::Limits,
     protocol::pb,
 };
 
@@ -12,6 +13,17 @@ use crate::{
 const MOST: usize = 1000;
 /// The longest text, bytes.
 const LONGEST: usize = 300;
+
+/// What a node's maps were made for, in a message.
+pub fn limits(made_for: &Limits) -> pb::Limits {
+    let Limits { attachments, fdb, remotes, segments } = *made_for;
+    pb::Limits {
+        max_attachments: attachments,
+        max_fdb: fdb,
+        max_remotes: remotes,
+        max_segments: segments,
+    }
+}
 
 /// What is left out, in a message.
 pub fn left_out(all: &[LeftOut]) -> Vec<pb::LeftOut> {

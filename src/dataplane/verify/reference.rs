@@ -42,6 +42,10 @@ pub struct Reference {
     pub hops: BTreeMap<IpAddr, Vec<NextHop>>,
     /// Tags of the programs that this binary would load, by name.
     pub tags: BTreeMap<&'static str, u64>,
+    /// Settings by which the node's own IP stack hears something on a device, by ifindex.
+    pub open: BTreeMap<u32, Vec<String>>,
+    /// Settings for all devices that undo what is set on a port.
+    pub undone: Vec<String>,
     /// Ids of the programs that the agent has loaded itself; none where no agent asks.
     pub loaded: Option<BTreeSet<u32>>,
 }

@@ -21,7 +21,7 @@ use resolve::{Context, Wanted, resolve};
 pub use resolve::{Path, Resolution};
 use rtnetlink::{
     Handle, MulticastGroup,
-    packet_core::NetlinkMessage,
+    packet_core::{NetlinkMessage, NetlinkPayload},
     packet_route::{
         AddressFamily, RouteNetlinkMessage,
         route::{RouteAddress, RouteAttribute, RouteFlags, RouteMessage},
@@ -79,7 +79,38 @@ impl FollowerHandle {
     }
 }
 
-type Events = UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>;
+type Event = (NetlinkMessage<RouteNetlinkMessage>, SocketAddr);
+type Events = UnboundedReceiver<Event>;
+
+/// The events of a [`BURST`].
+#[derive(Default)]
+struct Burst {
+    /// Links that went up or down, or whose carrier did, and that are no uplinks: no way to a
+    /// remote depends on them. Whoever is at the other end can have that happen a hundred times a
+    /// second, and it must not cost looking at everything.
+    links: BTreeMap<String, Link>,
+    /// Whether there was anything else.
+    is_of_more: bool,
+}
+
+impl Burst {
+    fn take(&mut self, follower: &Follower, (message, _): Event) {
+        let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(message)) = message.payload
+        else {
+            self.is_of_more = true;
+            return;
+        };
+        let link = links::link(message);
+        let is_uplink = follower.watched.borrow().uplinks.contains(&link.name);
+        let snapshot = follower.snapshots.borrow();
+        let before = snapshot.links.get(&link.name);
+        if !is_uplink && before.is_some_and(|before| before.differs_by_carrier_alone(&link)) {
+            self.links.insert(link.name.clone(), link);
+        } else {
+            self.is_of_more = true;
+        }
+    }
+}
 
 /// A netlink connection that hears of changes.
 struct Connection {
@@ -147,21 +178,35 @@ impl Follower {
         let mut retry = interval(RETRY);
         retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let mut again = false;
+            let (mut again, mut burst) = (false, Burst::default());
             tokio::select! {
-                event = self.connection.events.next() => if event.is_none() && !self.reopen().await {
-                    return;
+                event = self.connection.events.next() => match event {
+                    Some(event) => burst.take(&self, event),
+                    None if self.reopen().await => burst.is_of_more = true,
+                    None => return,
                 },
-                there_are_more = self.connection.nexthops.changed() => if !there_are_more && !self.reopen().await {
-                    return;
-                },
-                set = self.watched.changed() => if set.is_err() {
-                    return;
-                },
-                _ = retry.tick() => again = true,
+                there_are_more = self.connection.nexthops.changed() => {
+                    if !there_are_more && !self.reopen().await {
+                        return;
+                    }
+                    burst.is_of_more = true;
+                }
+                set = self.watched.changed() => {
+                    if set.is_err() {
+                        return;
+                    }
+                    burst.is_of_more = true;
+                }
+                _ = retry.tick() => (again, burst.is_of_more) = (true, true),
             }
             sleep(BURST).await;
-            while let Ok(_event) = self.connection.events.try_recv() {}
+            while let Ok(event) = self.connection.events.try_recv() {
+                burst.take(&self, event);
+            }
+            if !burst.is_of_more {
+                self.publish(|last| last.links.extend(burst.links));
+                continue;
+            }
             self.connection.nexthops.drain();
             if let Err(error) = self.look(again).await {
                 warn!(%error, "the underlay could not be looked at; trying again");
@@ -199,12 +244,17 @@ impl Follower {
         self.keeper.keep(&handle, (&table, &wanted), &ports, again).await?;
         let is_kept = |place: &Wanted| wanted.contains(place) && !self.keeper.is_refused(place);
         self.neighbours = neighbours.into_iter().filter(|(place, _)| is_kept(place)).collect();
-        self.snapshots.send_if_modified(|last| {
-            let changed = *last != snapshot;
-            *last = snapshot;
-            changed
-        });
+        self.publish(|last| *last = snapshot);
         Ok(())
+    }
+
+    /// Changes the snapshot; whoever waits for one hears of it if it is another.
+    fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
+        self.snapshots.send_if_modified(|last| {
+            let before = last.clone();
+            change(last);
+            *last != before
+        });
     }
 
     /// What there is, the neighbours, those that the ways need, and where they are; nothing is

@@ -6,12 +6,13 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::{dataplane::testing::take, model};
+use crate::{dataplane::testing::take, model, net::stack};
 
 /// A step of a change.
 #[derive(Clone, Debug, PartialEq)]
 enum Step {
     Write(Op),
+    Close(String),
     Prepare(String),
     Attach(String),
     Detach(u32),
@@ -36,7 +37,8 @@ fn refused() -> DataplaneError {
 fn removes(step: &Step) -> bool {
     match step {
         Step::Write(op) => blame::removes(op),
-        Step::Detach(_) | Step::Restore(_) => true,
+        // Nothing is left out for what stays open: it is tried again each second.
+        Step::Detach(_) | Step::Restore(_) | Step::Close(_) => true,
         Step::Prepare(_) | Step::Attach(_) => false,
     }
 }
@@ -68,6 +70,11 @@ impl Kernel for Model {
             }
         }
         all
+    }
+
+    fn close(&mut self, link: &Link) -> Result<u32, ApplyError> {
+        let step = Step::Close(link.name.clone());
+        Ok(self.may(step).map(|()| stack::BITS)?)
     }
 
     async fn prepare(&mut self, port: &str, _: Setting) -> Result<u32, ApplyError> {
@@ -151,6 +158,7 @@ fn links(names: &[&str]) -> BTreeMap<String, Link> {
         kind: None,
         has_far_end: false,
         xdp: None,
+        stack: stack::Conf::default(),
     };
     (10..).zip(names).map(|all| (all.1.to_string(), link(all))).collect()
 }
