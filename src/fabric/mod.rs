@@ -7,7 +7,7 @@
 //! say. Copies of a state are cheap: they share what is the same.
 #![forbid(unsafe_code)]
 
-mod concern;
+mod affected;
 mod key;
 mod load;
 mod map;
@@ -22,7 +22,7 @@ mod tests;
 mod transact;
 mod waiting;
 
-pub use concern::{Stale, Tables, concerned};
+pub use affected::{Affected, AffectedTables, affected_nodes};
 pub use key::{Freed, Key, Kind, Learned, Owned, PortKey};
 pub use load::Load;
 pub use object::{

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{
     Freed, Key, Learned, Owned, PortKey,
-    concern::Tables,
+    affected::AffectedTables,
     object::{Attachment, Body, Node, Revision, Segment, Tombstone},
     state::State,
 };
@@ -57,7 +57,7 @@ pub fn desired(state: &State, name: &Name) -> Result<NodeConfig, ProjectError> {
 pub fn desired_tables(
     state: &State,
     name: &Name,
-    tables: &Tables,
+    tables: &AffectedTables,
 ) -> Result<NodeConfig, ProjectError> {
     let node = state.node(name).ok_or_else(|| ProjectError::Unknown(name.clone()))?;
     let vtep = |v4: bool| node.spec.vtep.iter().copied().find(|address| address.is_ipv4() == v4);
@@ -100,8 +100,8 @@ pub fn desired_tables(
 }
 
 /// All tables that the node's file has.
-pub(super) fn tables_of(state: &State, node: &Name) -> Tables {
-    let mut all = Tables::default();
+pub(super) fn tables_of(state: &State, node: &Name) -> AffectedTables {
+    let mut all = AffectedTables::default();
     let ports = state.referrers(&Key::Node(node.clone())).filter_map(|key| match key {
         Key::Port(port) => Some(port),
         _ => None,

@@ -4,9 +4,9 @@
 //! - **Who.** The certificate says which node it is; any other identity, and another node's name,
 //!   is refused. Of two streams of one node the newer one counts.
 //! - **What.** [`Projection`] is what a node shall do at one revision. A session compares it with
-//!   what its agent has and sends the difference, if there is one. It makes anew only the tables of
-//!   the node's file that commits have made stale (`news`). What concerns nobody on a node is not
-//!   sent there, and its revision counts as applied as soon as nothing is under way.
+//!   what its agent has and sends the difference, if there is one. It makes only those tables
+//!   of the node's file anew that commits may have changed (`pending`). What affects nobody on a
+//!   node is not sent there, and its revision counts as applied as soon as nothing is under way.
 //! - **How fast.** One update is under way at a time. What changes meanwhile waits as the state
 //!   that it is, not as a queue: a slow agent gets the newest state next.
 //! - **Under whom.** Only the controller that leads serves, and each update has its term. When it
@@ -21,7 +21,7 @@
 
 mod counted;
 mod learned;
-mod news;
+mod pending;
 mod projection;
 mod seen;
 mod server;
@@ -39,14 +39,14 @@ use rustls::pki_types::CertificateDer;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use self::{learned::Registry, news::News};
+use self::{learned::Registry, pending::PendingState};
 pub use self::{
     projection::Projection,
     server::{ServeError, serve},
 };
 use crate::{
     controller::{Committed, Controller},
-    fabric::{Owned, Revision, Stale, State, concerned},
+    fabric::{Affected, Owned, Revision, State, affected_nodes},
     model::Name,
     pki::Tls,
     protocol::REVOKED,
@@ -88,7 +88,7 @@ struct Nodes {
 /// What is known of a node's agent.
 struct Entry {
     /// Of the session that there is.
-    news: Arc<News>,
+    pending: Arc<PendingState>,
     /// Ends the session that there is.
     session: CancellationToken,
     /// What its agent had when it was heard of last.
@@ -107,16 +107,21 @@ impl<S: Store + 'static> Agents<S> {
     }
 
     /// A session of a node begins, and the one before it ends.
-    fn enter(&self, node: &Name) -> (Arc<News>, CancellationToken, Option<Arc<Projection>>) {
+    fn enter(
+        &self,
+        node: &Name,
+    ) -> (Arc<PendingState>, CancellationToken, Option<Arc<Projection>>) {
         let mut nodes = self.nodes();
-        let (news, session) = (Arc::new(News::new(nodes.told.clone())), self.stop.child_token());
+        let (pending, session) =
+            (Arc::new(PendingState::new(nodes.told.clone())), self.stop.child_token());
         let has = nodes.all.remove(node).and_then(|before| {
             before.session.cancel();
             before.has
         });
-        let entry = Entry { news: Arc::clone(&news), session: session.clone(), has: has.clone() };
+        let entry =
+            Entry { pending: Arc::clone(&pending), session: session.clone(), has: has.clone() };
         nodes.all.insert(node.clone(), entry);
-        (news, session, has)
+        (pending, session, has)
     }
 
     /// Whether who came with a certificate would still be let in with it.
@@ -175,11 +180,11 @@ impl<S: Store + 'static> Agents<S> {
         commits: &mut (impl Stream<Item = Arc<Committed>> + Unpin),
     ) -> Option<Revision> {
         let state = self.controller.state();
-        let mut untold: BTreeMap<Name, Stale> = BTreeMap::new();
+        let mut untold: BTreeMap<Name, Affected> = BTreeMap::new();
         loop {
             let Committed { revision, events, .. } = &*commit?;
-            for (node, stale) in concerned(&state, events) {
-                untold.entry(node).or_default().merge(stale);
+            for (node, affected) in affected_nodes(&state, events) {
+                untold.entry(node).or_default().merge(affected);
             }
             self.learned().follow(&state, *revision, events);
             self.controller.counters().follow(&state, events);
@@ -194,18 +199,18 @@ impl<S: Store + 'static> Agents<S> {
 
 impl Nodes {
     /// These tables may be others in this state than in the one that was told before.
-    fn tell(&mut self, state: &State, untold: BTreeMap<Name, Stale>) {
+    fn tell(&mut self, state: &State, untold: BTreeMap<Name, Affected>) {
         self.told = state.clone();
-        for (node, stale) in untold {
+        for (node, affected) in untold {
             if let Some(entry) = self.all.get(&node) {
-                entry.news.tell(state.clone(), stale);
+                entry.pending.tell(state.clone(), affected);
             }
         }
     }
 
     /// Everything may be another.
     fn tell_all(&mut self, state: State) {
-        self.all.values().for_each(|entry| entry.news.tell(state.clone(), Stale::All));
+        self.all.values().for_each(|entry| entry.pending.tell(state.clone(), Affected::All));
         self.told = state;
     }
 }

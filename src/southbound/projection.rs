@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     controller::Lead,
-    fabric::{self, Owned, ProjectError, Revision, Stale, State},
+    fabric::{self, Affected, Owned, ProjectError, Revision, State},
     model::Name,
     protocol::{Digest, Parts, pb},
 };
@@ -33,12 +33,17 @@ impl Projection {
         Ok(Self::with(state, node, Parts::of(&fabric::desired(state, node)?)))
     }
 
-    /// The part of a node in a later state, if this is what it was before only this was stale.
+    /// The part of a node in a later state, where nothing but `affected` may differ.
     ///
     /// # Errors
     /// It is not there.
-    pub fn follow(&self, state: &State, node: &Name, stale: &Stale) -> Result<Self, ProjectError> {
-        let Stale::Tables(tables) = stale else { return Self::of(state, node) };
+    pub fn follow(
+        &self,
+        state: &State,
+        node: &Name,
+        affected: &Affected,
+    ) -> Result<Self, ProjectError> {
+        let Affected::Tables(tables) = affected else { return Self::of(state, node) };
         let mut parts = self.parts.clone();
         tables.ports.iter().for_each(|port| parts.remove_port(port));
         // What has no such name was never there.

@@ -244,9 +244,9 @@ impl<S: Store + 'static> agents_server::Agents for Agents<S> {
         tracing::info!(
             node = %node, abi = hello.abi, applied = hello.applied, boot = hello.boot, "an agent is here"
         );
-        let (news, end, last) = self.enter(&node);
+        let (pending, end, last) = self.enter(&node);
         let (to, updates) = mpsc::channel(1);
-        tokio::spawn(Session::new(self.clone(), peer, news, hello, last).run(from, to, end));
+        tokio::spawn(Session::new(self.clone(), peer, pending, hello, last).run(from, to, end));
         Ok(Response::new(ReceiverStream::new(updates)))
     }
 

@@ -11,7 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
-use super::{Agents, News, Projection, counted::counted, seen::seen};
+use super::{Agents, PendingState, Projection, counted::counted, seen::seen};
 use crate::{
     controller::{Lead, Request, SubmitError},
     fabric::{Actor, Change, ProjectError, Report, Revision, Seen},
@@ -41,7 +41,7 @@ pub struct Session<S> {
     node: Name,
     /// Its certificate, and what leads to a root.
     chain: Arc<Vec<CertificateDer<'static>>>,
-    news: Arc<News>,
+    pending: Arc<PendingState>,
     /// What the node shall do by the last state that was looked at.
     newest: Option<Arc<Projection>>,
     /// What the agent said first that it has.
@@ -78,7 +78,7 @@ impl<S: Store + 'static> Session<S> {
     pub fn new(
         agents: Agents<S>,
         Peer { node, chain }: Peer,
-        news: Arc<News>,
+        pending: Arc<PendingState>,
         hello: pb::Hello,
         last: Option<Arc<Projection>>,
     ) -> Self {
@@ -88,7 +88,7 @@ impl<S: Store + 'static> Session<S> {
             agents,
             node,
             chain,
-            news,
+            pending,
             newest: None,
             digest,
             has,
@@ -111,7 +111,7 @@ impl<S: Store + 'static> Session<S> {
         let mut lead = self.agents.controller.lead();
         let mut files = self.agents.tls.changed();
         let mut look = every(LOOK);
-        let news = Arc::clone(&self.news);
+        let pending = Arc::clone(&self.pending);
         let status = loop {
             let done = tokio::select! {
                 () = end.cancelled() => Err(Status::unavailable("this stream is over: the controller stops, or the agent has another one")),
@@ -133,7 +133,7 @@ impl<S: Store + 'static> Session<S> {
                     Ok(())
                 }
                 noted = noted(&mut self.noting) => noted.map(|()| self.note_more()),
-                () = news.told(), if !self.waits => self.offer(&to, &lead).await,
+                () = pending.told(), if !self.waits => self.offer(&to, &lead).await,
             };
             if let Err(status) = done {
                 break status;
@@ -151,10 +151,10 @@ impl<S: Store + 'static> Session<S> {
         lead: &watch::Receiver<Option<Lead>>,
     ) -> Result<(), Status> {
         let lead = leads(lead)?;
-        let Some((state, stale)) = self.news.take() else { return Ok(()) };
+        let Some((state, affected)) = self.pending.take() else { return Ok(()) };
         let known = self.newest.take();
         let projection = match &known {
-            Some(known) => known.follow(&state, &self.node, &stale),
+            Some(known) => known.follow(&state, &self.node, &affected),
             None => Projection::of(&state, &self.node),
         };
         let projection = match projection {
@@ -166,7 +166,7 @@ impl<S: Store + 'static> Session<S> {
         debug_assert_eq!(
             Ok(&*projection),
             Projection::of(&state, &self.node).as_ref(),
-            "{stale:?}"
+            "{affected:?}"
         );
         self.newest = Some(Arc::clone(&projection));
         let is_done = self.has.as_ref().is_some_and(|has| projection.is_done_with(has));

@@ -137,15 +137,15 @@ pub fn assert_restores(state: &State) {
 
 /// Whoever has something else to do is told, and of what: nothing else of its file is another.
 pub fn assert_concerned(before: &State, after: &State, events: &[Event]) {
-    let told = concerned(after, events);
+    let told = affected_nodes(after, events);
     for key in after.of_kind(Kind::Node) {
         let Key::Node(node) = key else { unreachable!() };
         let is = Projection::of(after, node).unwrap();
         match (told.get(node), Projection::of(before, node)) {
-            (Some(stale), Ok(was)) => {
-                assert_eq!(was.follow(after, node, stale).unwrap(), is, "{events:?}")
+            (Some(affected), Ok(was)) => {
+                assert_eq!(was.follow(after, node, affected).unwrap(), is, "{events:?}")
             }
-            (Some(stale), Err(_)) => assert_eq!(*stale, Stale::All),
+            (Some(affected), Err(_)) => assert_eq!(*affected, Affected::All),
             (None, was) => assert!(is.is_done_with(&was.unwrap()), "{node}: {events:?}"),
         }
     }

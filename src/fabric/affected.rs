@@ -1,5 +1,4 @@
-//! Whom a change concerns, and with what: the nodes whose part of the fabric may be another one
-//! after it.
+//! Which nodes a commit affects, and which tables of their files it may have changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,9 +10,9 @@ use super::{
 };
 use crate::model::{InterfaceName, Name};
 
-/// Tables of a node's file. Of a port, those of its attachments, too.
+/// Tables of a node's file that may have changed. A port stands for its attachments, too.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tables {
+pub struct AffectedTables {
     /// Of the node.
     pub ports: BTreeSet<InterfaceName>,
     /// That are on the node, or were.
@@ -22,23 +21,23 @@ pub struct Tables {
     pub profiles: BTreeSet<Owned>,
 }
 
-/// What of a node's file may not be so any more.
+/// What of a node's file may have changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stale {
+pub enum Affected {
     /// Anything.
     All,
     /// These at most. What the node has to forget is no part of its file, and may be another thing
     /// in any case.
-    Tables(Tables),
+    Tables(AffectedTables),
 }
 
-impl Default for Stale {
+impl Default for Affected {
     fn default() -> Self {
-        Self::Tables(Tables::default())
+        Self::Tables(AffectedTables::default())
     }
 }
 
-impl Stale {
+impl Affected {
     /// Both.
     pub fn merge(&mut self, other: Self) {
         match (&mut *self, other) {
@@ -52,9 +51,10 @@ impl Stale {
     }
 }
 
-/// The nodes that have to be told of these events, and maybe others; `state` has them all behind
-/// it, and maybe more. What agents report concerns nobody, unless somebody waits for it.
-pub fn concerned(state: &State, events: &[Event]) -> BTreeMap<Name, Stale> {
+/// Returns the nodes that have to look at their files after these events, and maybe others. `state`
+/// is at least as new as the events. Reports of agents affect nobody, unless somebody waits for
+/// them.
+pub fn affected_nodes(state: &State, events: &[Event]) -> BTreeMap<Name, Affected> {
     let mut nodes = Nodes(BTreeMap::new());
     for event in events {
         nodes.add(state, event);
@@ -62,7 +62,7 @@ pub fn concerned(state: &State, events: &[Event]) -> BTreeMap<Name, Stale> {
     nodes.0
 }
 
-struct Nodes(BTreeMap<Name, Stale>);
+struct Nodes(BTreeMap<Name, Affected>);
 
 impl Nodes {
     fn add(&mut self, state: &State, event: &Event) {
@@ -70,7 +70,7 @@ impl Nodes {
         let is_asked = before.map(|object| object.revision) != after.map(|object| object.revision);
         match &event.key {
             Key::Node(name) if is_asked => {
-                self.0.insert(name.clone(), Stale::All);
+                self.0.insert(name.clone(), Affected::All);
                 tables_of(state, name)
                     .segments
                     .iter()
@@ -82,14 +82,14 @@ impl Nodes {
             }
             _ if !is_asked => {}
             Key::Port(port) => {
-                if let Some(stale) = self.tables(&port.node) {
-                    stale.ports.insert(port.port.clone());
+                if let Some(affected) = self.tables(&port.node) {
+                    affected.ports.insert(port.port.clone());
                 }
             }
             Key::Profile(owned) => {
                 for (_, user) in state.attachments_of(&event.key) {
-                    if let Some(stale) = self.tables(&user.spec.port.node) {
-                        stale.profiles.insert(owned.clone());
+                    if let Some(affected) = self.tables(&user.spec.port.node) {
+                        affected.profiles.insert(owned.clone());
                     }
                 }
             }
@@ -114,19 +114,19 @@ impl Nodes {
         self.0.entry(node).or_default();
     }
 
-    /// Of a node of which not all is stale already.
-    fn tables(&mut self, node: &Name) -> Option<&mut Tables> {
+    /// Of a node of which not all is affected already.
+    fn tables(&mut self, node: &Name) -> Option<&mut AffectedTables> {
         match self.0.entry(node.clone()).or_default() {
-            Stale::All => None,
-            Stale::Tables(tables) => Some(tables),
+            Affected::All => None,
+            Affected::Tables(tables) => Some(tables),
         }
     }
 
     /// On all nodes where it is.
     fn segment(&mut self, state: &State, owned: &Owned) {
         for node in state.nodes_of(owned) {
-            if let Some(stale) = self.tables(node) {
-                stale.segments.insert(owned.clone());
+            if let Some(affected) = self.tables(node) {
+                affected.segments.insert(owned.clone());
             }
         }
     }
@@ -134,10 +134,10 @@ impl Nodes {
     fn attachment(&mut self, state: &State, owned: &Owned, attachment: &Attachment) {
         let (spec, segment) = (&attachment.spec, owned.beside(&attachment.spec.segment));
         self.segment(state, &segment);
-        if let Some(stale) = self.tables(&spec.port.node) {
-            stale.profiles.extend(spec.profiles_of(owned));
-            stale.segments.insert(segment);
-            stale.ports.insert(spec.port.port.clone());
+        if let Some(affected) = self.tables(&spec.port.node) {
+            affected.profiles.extend(spec.profiles_of(owned));
+            affected.segments.insert(segment);
+            affected.ports.insert(spec.port.port.clone());
         }
     }
 }
