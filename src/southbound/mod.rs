@@ -11,22 +11,21 @@
 //!   that it is, not as a queue: a slow agent gets the newest state next.
 //! - **Under whom.** Only the controller that leads serves, and each update has its term. When it
 //!   no longer leads, its streams end.
-//! - **Addresses** have a stream of their own (`learned`): what a node learned at its attachments
-//!   goes to the others of the segment.
+//! - **Addresses** have a stream of their own (`address_sync`): what a node learned at its
+//!   attachments goes to the others of the segment.
 //! - **Counters** of attachments come with reports, and go no further than the memory of who leads
-//!   (`counted`).
+//!   (`counters`).
 //! - **Purges** go to a node once the node where the server was lets it in no more; until then, no
 //!   revision counts as applied that asked for one.
 #![forbid(unsafe_code)]
 
-mod counted;
-mod learned;
+mod address_sync;
+mod counters;
 mod pending;
 mod projection;
 mod seen;
 mod server;
 mod session;
-mod share;
 
 use std::{
     collections::BTreeMap,
@@ -39,7 +38,7 @@ use rustls::pki_types::CertificateDer;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use self::{learned::Registry, pending::PendingState};
+use self::{address_sync::Registry, pending::PendingState};
 pub use self::{
     projection::Projection,
     server::{ServeError, serve},
@@ -61,7 +60,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 struct Agents<S> {
     controller: Controller<S>,
     nodes: Arc<Mutex<Nodes>>,
-    learned: Arc<Mutex<Registry>>,
+    addresses: Arc<Mutex<Registry>>,
     tls: Tls,
     stop: CancellationToken,
 }
@@ -71,7 +70,7 @@ impl<S> Clone for Agents<S> {
         Self {
             controller: self.controller.clone(),
             nodes: Arc::clone(&self.nodes),
-            learned: Arc::clone(&self.learned),
+            addresses: Arc::clone(&self.addresses),
             tls: self.tls.clone(),
             stop: self.stop.clone(),
         }
@@ -98,7 +97,13 @@ struct Entry {
 impl<S: Store + 'static> Agents<S> {
     fn new(controller: Controller<S>, tls: Tls, stop: CancellationToken) -> Self {
         let nodes = Nodes { told: controller.state(), all: BTreeMap::new() };
-        Self { controller, nodes: Arc::new(Mutex::new(nodes)), learned: Arc::default(), tls, stop }
+        Self {
+            controller,
+            nodes: Arc::new(Mutex::new(nodes)),
+            addresses: Arc::default(),
+            tls,
+            stop,
+        }
     }
 
     fn nodes(&self) -> MutexGuard<'_, Nodes> {
@@ -147,7 +152,7 @@ impl<S: Store + 'static> Agents<S> {
         loop {
             let state = self.controller.state();
             let mut at = state.revision();
-            self.learned().renew(&state);
+            self.addresses().renew(&state);
             self.controller.counters().renew(&state);
             // Of what happened before that, everybody may have missed something.
             self.nodes().tell_all(state);
@@ -156,7 +161,7 @@ impl<S: Store + 'static> Agents<S> {
                     let commit = tokio::select! {
                         () = self.stop.cancelled() => return,
                         _ = second.tick() => {
-                            self.learned().expire(&self.controller.state(), Instant::now());
+                            self.addresses().expire(&self.controller.state(), Instant::now());
                             continue;
                         }
                         commit = commits.next() => commit,
@@ -186,7 +191,7 @@ impl<S: Store + 'static> Agents<S> {
             for (node, affected) in affected_nodes(&state, events) {
                 untold.entry(node).or_default().merge(affected);
             }
-            self.learned().follow(&state, *revision, events);
+            self.addresses().follow(&state, *revision, events);
             self.controller.counters().follow(&state, events);
             if *revision >= state.revision() {
                 self.nodes().tell(&state, untold);

@@ -22,8 +22,8 @@ use tonic::{Request, Response, Status, Streaming, transport::server::Connected};
 
 use super::{
     Agents,
+    address_sync::AddressSession,
     session::{Peer, Session, leads},
-    share::Sharing,
 };
 use crate::{
     admission::{Admission, HandshakeSlot, SlotsByIdentity},
@@ -259,7 +259,7 @@ impl<S: Store + 'static> agents_server::Agents for Agents<S> {
         let peer = peer(&request)?;
         leads(&self.controller.lead())?;
         let (to, there) = mpsc::channel(1);
-        tokio::spawn(Sharing::new(self.clone(), peer).run(request.into_inner(), to));
+        tokio::spawn(AddressSession::new(self.clone(), peer).run(request.into_inner(), to));
         Ok(Response::new(ReceiverStream::new(there)))
     }
 }

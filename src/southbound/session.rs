@@ -11,7 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
-use super::{Agents, PendingState, Projection, counted::counted, seen::seen};
+use super::{Agents, PendingState, Projection, counters, seen::seen};
 use crate::{
     controller::{Lead, Request, SubmitError},
     fabric::{Actor, Change, ProjectError, Report, Revision, Seen},
@@ -55,7 +55,7 @@ pub struct Session<S> {
     /// Since when, if it is not known yet that this is long.
     since: Option<Instant>,
     /// What it said last of its maps and ports.
-    said: Said,
+    said: LastReport,
     /// What is known of the node, on its way into the fabric: nothing else waits for that.
     noting: Option<Noting>,
     /// Whether there is more to note after that; and if so, whether the agent was silent for long.
@@ -65,7 +65,7 @@ pub struct Session<S> {
 type Noting = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
 
 #[derive(Clone, Default, PartialEq)]
-struct Said {
+struct LastReport {
     drift: Option<String>,
     down: BTreeSet<InterfaceName>,
     seen: Option<Seen>,
@@ -83,7 +83,7 @@ impl<S: Store + 'static> Session<S> {
         last: Option<Arc<Projection>>,
     ) -> Self {
         let has = last.filter(|last| hello.digest == last.digest);
-        let (digest, said) = (hello.digest, Said::default());
+        let (digest, said) = (hello.digest, LastReport::default());
         Self {
             agents,
             node,
@@ -206,7 +206,8 @@ impl<S: Store + 'static> Session<S> {
         // Who does not say what it sees has not looked yet, or is too old to.
         let seen =
             report.has_looked.then(|| seen(report.left_out, report.devices, report.made_for));
-        self.said = Said { drift, down, seen: seen.or(self.said.seen.take()), is_known: true };
+        self.said =
+            LastReport { drift, down, seen: seen.or(self.said.seen.take()), is_known: true };
         // Counters alone are nothing that the fabric's one writer has to look at, however many
         // agents report them.
         if has_counters && before == (self.said.clone(), self.sent.is_some(), self.waits) {
@@ -221,8 +222,10 @@ impl<S: Store + 'static> Session<S> {
             return;
         }
         let now = Timestamp::now();
-        let said =
-            said.into_iter().filter_map(|counters| counted(&self.node, now, counters)).collect();
+        let said = said
+            .into_iter()
+            .filter_map(|counters| counters::decode(&self.node, now, counters))
+            .collect();
         let controller = &self.agents.controller;
         controller.counters().hear(|| controller.state(), said);
     }
@@ -245,7 +248,7 @@ impl<S: Store + 'static> Session<S> {
     /// What is known already changes nothing there.
     fn noting(&self, silent: bool) -> impl Future<Output = Result<(), Status>> + Send + use<S> {
         let applied = self.has.as_ref().map_or(Revision(0), |has| has.counts_as());
-        let Said { drift, down, seen, .. } = self.said.clone();
+        let LastReport { drift, down, seen, .. } = self.said.clone();
         let report = Report { node: self.node.clone(), applied, drift, down, silent, seen };
         let who = Actor::Node(self.node.clone());
         let request = Request { who, changes: vec![Change::Report(report)], dry_run: false };

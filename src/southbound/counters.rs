@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// What a node says of one of its attachments; nothing, if it has no names that can be.
-pub fn counted(node: &Name, at: Timestamp, said: pb::Counters) -> Option<Counted> {
+pub fn decode(node: &Name, at: Timestamp, said: pb::Counters) -> Option<Counted> {
     let reason = |dropped: &pb::Dropped| {
         DropReason::from_number(dropped.reason).map(|reason| (reason.name(), dropped.frames))
     };

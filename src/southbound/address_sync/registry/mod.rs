@@ -60,7 +60,7 @@ pub struct Holder {
 
 /// What a node says of an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said {
+pub struct LocalAddress {
     pub segment: Owned,
     pub address: Address,
     /// Behind which of its ports; it has it no more, if none.
@@ -71,7 +71,7 @@ pub struct Said {
 
 /// What a node is told of an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
+pub struct RemoteAddress {
     pub segment: Owned,
     pub address: Address,
     /// Behind which remote; none, if it is there no more.
@@ -82,9 +82,9 @@ pub struct Told {
 
 /// What was not taken of what a node said.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct NotTaken {
+pub struct Rejected {
     /// Of segments or ports that are not its own.
-    pub strange: u64,
+    pub foreign: u64,
     /// Of segments, or attachments, that have as many as they may.
     pub full: u64,
 }
@@ -98,7 +98,7 @@ struct Node {
     /// Since when there is none.
     cut: Option<Instant>,
     /// What it has yet to be told, by operator.
-    untold: BTreeMap<Name, BTreeSet<(Name, Address)>>,
+    pending: BTreeMap<Name, BTreeSet<(Name, Address)>>,
     /// The operator whose turn was last.
     last: Option<Name>,
 }
@@ -115,7 +115,7 @@ pub struct Registry {
 
 impl Registry {
     /// A stream of a node begins, and is the one that counts.
-    pub fn enter(&mut self, node: &Name) -> (u64, Arc<Notify>) {
+    pub fn connect(&mut self, node: &Name) -> (u64, Arc<Notify>) {
         self.streams += 1;
         let entry = self.nodes.entry(node.clone()).or_default();
         entry.wake.notify_waiters();
@@ -124,10 +124,10 @@ impl Registry {
     }
 
     /// It has ended.
-    pub fn leave(&mut self, node: &Name, stream: u64, now: Instant) {
+    pub fn disconnect(&mut self, node: &Name, stream: u64, now: Instant) {
         if let Some(entry) = self.nodes.get_mut(node).filter(|entry| entry.stream == stream) {
             entry.cut = Some(now);
-            entry.untold.clear();
+            entry.pending.clear();
         }
     }
 
@@ -137,15 +137,15 @@ impl Registry {
     }
 
     /// A node that has applied a revision says where addresses are.
-    pub fn hear(
+    pub fn record(
         &mut self,
         (node, stream): (&Name, u64),
         (state, applied): (&State, Revision),
-        said: Vec<Said>,
-    ) -> NotTaken {
-        let mut not_taken = NotTaken::default();
+        said: Vec<LocalAddress>,
+    ) -> Rejected {
+        let mut rejected = Rejected::default();
         let mut attached = Attached::default();
-        for Said { segment, address, port, holder } in said {
+        for LocalAddress { segment, address, port, holder } in said {
             let Some(port) = port else {
                 self.withdraw(state, &segment, address, node);
                 continue;
@@ -154,7 +154,7 @@ impl Registry {
             let floor = self.floors.get(&(port.clone(), segment.clone()));
             let is_late = floor.is_some_and(|floor| applied < *floor);
             let Some(limits) = attached.limits(state, &segment, &port) else {
-                not_taken.strange += u64::from(!is_late);
+                rejected.foreign += u64::from(!is_late);
                 continue;
             };
             if is_late {
@@ -162,7 +162,7 @@ impl Registry {
             }
             let table = self.segments.entry(segment.clone()).or_default();
             let Ok(before) = table.claim(address, Claim { port, stream, holder }, limits) else {
-                not_taken.full += 1;
+                rejected.full += 1;
                 continue;
             };
             let is_same = |before: &Claim| before.port.node == *node && before.holder == holder;
@@ -174,7 +174,7 @@ impl Registry {
         }
         let is_here = |port: &PortKey, floor: &Revision| port.node == *node && *floor <= applied;
         self.floors.retain(|(port, _), floor| !is_here(port, floor));
-        not_taken
+        rejected
     }
 
     /// A node has said on a stream all that it has: what it said before and not again is there no
@@ -184,32 +184,32 @@ impl Registry {
     }
 
     /// A node is to be told all of a segment. Nothing, if it does not have the segment.
-    pub fn want(&mut self, state: &State, node: &Name, segment: &Owned) {
+    pub fn request(&mut self, state: &State, node: &Name, segment: &Owned) {
         if !state.is_on(segment, node) {
             return;
         }
         let Some(entry) = self.nodes.get_mut(node) else { return };
         let others = self.segments.get(segment).into_iter().flat_map(Table::iter);
         let others = others.filter(|(_, claim)| claim.port.node != *node);
-        let untold = entry.untold.entry(segment.operator.clone()).or_default();
-        untold.extend(others.map(|(address, _)| (segment.name.clone(), *address)));
+        let pending = entry.pending.entry(segment.operator.clone()).or_default();
+        pending.extend(others.map(|(address, _)| (segment.name.clone(), *address)));
         entry.wake.notify_one();
     }
 
     /// Whether a node has something to be told.
-    pub fn has_untold(&self, node: &Name) -> bool {
-        self.nodes.get(node).is_some_and(|entry| entry.untold.values().any(|all| !all.is_empty()))
+    pub fn has_pending(&self, node: &Name) -> bool {
+        self.nodes.get(node).is_some_and(|entry| entry.pending.values().any(|all| !all.is_empty()))
     }
 
     /// What a node is told next, by the newest state: of each operator some, in turns.
-    pub fn take(&mut self, state: &State, node: &Name) -> Vec<Told> {
+    pub fn next_batch(&mut self, state: &State, node: &Name) -> Vec<RemoteAddress> {
         let mut told = Vec::new();
         let Some(entry) = self.nodes.get_mut(node) else { return told };
         let mut attached = Attached::default();
-        entry.untold.retain(|_, all| !all.is_empty());
+        entry.pending.retain(|_, all| !all.is_empty());
         let after = entry.last.take();
         let (first, rest): (Vec<&Name>, Vec<&Name>) = entry
-            .untold
+            .pending
             .keys()
             .partition(|operator| after.as_ref().is_none_or(|last| *operator > last));
         let turns: Vec<Name> = first.into_iter().chain(rest).cloned().collect();
@@ -217,7 +217,7 @@ impl Registry {
             if told.len() >= AT_ONCE.0 {
                 break;
             }
-            let Some(all) = entry.untold.get_mut(&operator) else { continue };
+            let Some(all) = entry.pending.get_mut(&operator) else { continue };
             for _ in 0..AT_ONCE.1 {
                 let Some((name, address)) = all.pop_first() else { break };
                 let segment = Owned { operator: operator.clone(), name };
@@ -228,7 +228,7 @@ impl Registry {
                 let remote =
                     claim.and_then(|claim| fabric::remote(state, node, &claim.port.node).ok());
                 let holder = claim.and_then(|claim| claim.holder);
-                told.push(Told { segment, address, remote, holder });
+                told.push(RemoteAddress { segment, address, remote, holder });
             }
             entry.last = Some(operator);
         }
@@ -300,8 +300,8 @@ impl Registry {
     fn mark(&mut self, state: &State, segment: &Owned, address: Address, but: Option<&Name>) {
         for node in state.nodes_of(segment).filter(|node| Some(*node) != but) {
             if let Some(entry) = self.nodes.get_mut(node).filter(|entry| entry.cut.is_none()) {
-                let untold = entry.untold.entry(segment.operator.clone()).or_default();
-                untold.insert((segment.name.clone(), address));
+                let pending = entry.pending.entry(segment.operator.clone()).or_default();
+                pending.insert((segment.name.clone(), address));
                 entry.wake.notify_one();
             }
         }

@@ -64,9 +64,9 @@ fn mac(number: u16) -> MacAddr {
     MacAddr::new([2, 0, 0, 0, a, b]).unwrap()
 }
 
-fn said(operator: &str, number: u16, is_there: bool) -> Said {
+fn said(operator: &str, number: u16, is_there: bool) -> LocalAddress {
     let port = is_there.then(|| operator.parse().unwrap());
-    Said {
+    LocalAddress {
         segment: owned(&format!("{operator}/lan")),
         address: Address::Mac(mac(number)),
         port,
@@ -75,10 +75,10 @@ fn said(operator: &str, number: u16, is_there: bool) -> Said {
 }
 
 /// An IP address, which its own MAC claims.
-fn said_bound(operator: &str, number: u16, claimed_by: Option<u16>) -> Said {
+fn decode_binding(operator: &str, number: u16, claimed_by: Option<u16>) -> LocalAddress {
     let [a, b] = number.to_be_bytes();
     let holder = |by| Holder { mac: mac(by), router: false, replaces: true, leaf: false };
-    Said {
+    LocalAddress {
         address: Address::Ip([10, 0, a, b].into()),
         holder: claimed_by.map(holder),
         ..said(operator, number, claimed_by.is_some())
@@ -91,7 +91,7 @@ fn told_bound(
     state: &State,
     node: &str,
 ) -> Vec<Option<(MacAddr, String)>> {
-    let told = registry.take(state, &name(node)).into_iter();
+    let told = registry.next_batch(state, &name(node)).into_iter();
     let told = told.filter(|told| matches!(told.address, Address::Ip(_)));
     told.map(|told| Some((told.holder?.mac, told.remote?.to_string()))).collect()
 }
@@ -99,13 +99,13 @@ fn told_bound(
 /// A registry that three nodes have streams to.
 fn entered() -> (Registry, [u64; 3]) {
     let mut registry = Registry::default();
-    let streams = ["n1", "n2", "n3"].map(|node| registry.enter(&name(node)).0);
+    let streams = ["n1", "n2", "n3"].map(|node| registry.connect(&name(node)).0);
     (registry, streams)
 }
 
 /// Where a node is told that an address is, if it is told of any.
 fn told(registry: &mut Registry, state: &State, node: &str) -> Vec<(u16, Option<String>)> {
-    let told = registry.take(state, &name(node)).into_iter();
+    let told = registry.next_batch(state, &name(node)).into_iter();
     let number = |address: Address| match address {
         Address::Mac(mac) => u16::from_be_bytes([mac.octets()[4], mac.octets()[5]]),
         Address::Ip(ip) => panic!("{ip} is no MAC"),
@@ -118,9 +118,9 @@ fn an_address_is_told_to_the_segments_other_nodes_and_to_no_one_else() {
     let (state, (mut registry, [one, two, _])) = (fabric(), entered());
     let at = |remote: &str| Some(remote.to_owned());
     let hear = |registry: &mut Registry, node: &str, stream, said| {
-        registry.hear((&name(node), stream), (&state, state.revision()), vec![said])
+        registry.record((&name(node), stream), (&state, state.revision()), vec![said])
     };
-    assert_eq!(hear(&mut registry, "n1", one, said("birch", 7, true)), NotTaken::default());
+    assert_eq!(hear(&mut registry, "n1", one, said("birch", 7, true)), Rejected::default());
     assert_eq!(told(&mut registry, &state, "n2"), [(7, at("10.0.0.1"))]);
     assert_eq!(told(&mut registry, &state, "n1"), []);
     assert_eq!(told(&mut registry, &state, "n3"), []);
@@ -139,10 +139,10 @@ fn an_address_is_told_to_the_segments_other_nodes_and_to_no_one_else() {
 fn a_node_speaks_only_for_its_own_attachments() {
     let (state, (mut registry, [one, _, three])) = (fabric(), entered());
     let mut hear = |node: &str, stream, said| {
-        registry.hear((&name(node), stream), (&state, state.revision()), vec![said]).strange
+        registry.record((&name(node), stream), (&state, state.revision()), vec![said]).foreign
     };
     assert_eq!(hear("n3", three, said("birch", 1, true)), 1, "birch is not there");
-    let at_alders = Said { port: Some("alder".parse().unwrap()), ..said("birch", 1, true) };
+    let at_alders = LocalAddress { port: Some("alder".parse().unwrap()), ..said("birch", 1, true) };
     assert_eq!(hear("n1", one, at_alders), 1, "birch is there, at another port");
     assert_eq!(told(&mut registry, &state, "n2"), []);
 }
@@ -151,14 +151,18 @@ fn a_node_speaks_only_for_its_own_attachments() {
 fn one_operators_flood_does_not_hold_up_the_others() {
     let (state, (mut registry, [one, ..])) = (fabric(), entered());
     let flood = (0..1500).map(|number| said("alder", number, true)).collect();
-    let not_taken = registry.hear((&name("n1"), one), (&state, state.revision()), flood);
-    assert_eq!(not_taken, NotTaken { strange: 0, full: 500 });
-    registry.hear((&name("n1"), one), (&state, state.revision()), vec![said("birch", 9999, true)]);
+    let rejected = registry.record((&name("n1"), one), (&state, state.revision()), flood);
+    assert_eq!(rejected, Rejected { foreign: 0, full: 500 });
+    registry.record(
+        (&name("n1"), one),
+        (&state, state.revision()),
+        vec![said("birch", 9999, true)],
+    );
     let first = told(&mut registry, &state, "n2");
     assert!(first.iter().any(|(number, _)| *number == 9999), "birch waits behind alder: {first:?}");
     assert!(first.len() <= 2 * AT_ONCE.1);
     let mut count = first.len();
-    while registry.has_untold(&name("n2")) {
+    while registry.has_pending(&name("n2")) {
         count += told(&mut registry, &state, "n2").len();
     }
     assert_eq!(count, 1001);
@@ -167,25 +171,25 @@ fn one_operators_flood_does_not_hold_up_the_others() {
 #[test]
 fn a_server_that_is_taken_away_takes_its_addresses_along_and_late_words_do_not_count() {
     let (state, (mut registry, [one, ..])) = (fabric(), entered());
-    registry.hear((&name("n1"), one), (&state, state.revision()), vec![said("alder", 1, true)]);
+    registry.record((&name("n1"), one), (&state, state.revision()), vec![said("alder", 1, true)]);
     told(&mut registry, &state, "n2");
     let before = state.revision();
     let to = owned("birch/new");
     let Outcome { state, events } =
         does(&state, vec![Change::Transfer { server: name("alder1"), to }]);
     // Whoever asks for it in between is not told that it is there.
-    registry.want(&state, &name("n2"), &owned("alder/lan"));
+    registry.request(&state, &name("n2"), &owned("alder/lan"));
     assert_eq!(told(&mut registry, &state, "n2"), [(1, None)]);
     registry.follow(&state, state.revision(), &events);
     assert_eq!(told(&mut registry, &state, "n3"), [(1, None)]);
-    let late = registry.hear((&name("n1"), one), (&state, before), vec![said("alder", 1, true)]);
-    assert_eq!(late, NotTaken::default());
+    let late = registry.record((&name("n1"), one), (&state, before), vec![said("alder", 1, true)]);
+    assert_eq!(late, Rejected::default());
     // The node is slow, and alder has the server again: what the node said before it had given it
     // up is still of the old times.
     let again = fabric();
-    registry.hear((&name("n1"), one), (&again, before), vec![said("alder", 1, true)]);
+    registry.record((&name("n1"), one), (&again, before), vec![said("alder", 1, true)]);
     assert!(registry.segments.is_empty());
-    registry.hear((&name("n1"), one), (&again, state.revision()), vec![said("alder", 1, true)]);
+    registry.record((&name("n1"), one), (&again, state.revision()), vec![said("alder", 1, true)]);
     assert_eq!(registry.segments.len(), 1);
 }
 
@@ -193,22 +197,22 @@ fn a_server_that_is_taken_away_takes_its_addresses_along_and_late_words_do_not_c
 fn who_is_cut_off_is_believed_for_a_grace_and_then_no_more() {
     let (state, (mut registry, [one, ..])) = (fabric(), entered());
     let (node, now) = (name("n1"), Instant::now());
-    registry.hear(
+    registry.record(
         (&node, one),
         (&state, state.revision()),
         vec![said("alder", 1, true), said("alder", 2, true)],
     );
     told(&mut registry, &state, "n2");
-    registry.leave(&node, one, now);
+    registry.disconnect(&node, one, now);
     registry.expire(&state, now + GRACE - Duration::from_secs(1));
     assert_eq!(told(&mut registry, &state, "n2"), []);
     // It is back, and has only one of them.
-    let (again, _) = registry.enter(&node);
-    registry.leave(&node, one, now);
-    registry.hear((&node, again), (&state, state.revision()), vec![said("alder", 2, true)]);
+    let (again, _) = registry.connect(&node);
+    registry.disconnect(&node, one, now);
+    registry.record((&node, again), (&state, state.revision()), vec![said("alder", 2, true)]);
     registry.complete(&state, &node, again);
     assert_eq!(told(&mut registry, &state, "n2"), [(1, None)]);
-    registry.leave(&node, again, now);
+    registry.disconnect(&node, again, now);
     registry.expire(&state, now + GRACE);
     assert_eq!(told(&mut registry, &state, "n2"), [(2, None)]);
 }
@@ -217,26 +221,26 @@ fn who_is_cut_off_is_believed_for_a_grace_and_then_no_more() {
 fn whose_an_ip_address_is_is_told_like_where_a_mac_is() {
     let (state, (mut registry, [one, two, _])) = (fabric(), entered());
     let hear = |registry: &mut Registry, node: &str, stream, said| {
-        registry.hear((&name(node), stream), (&state, state.revision()), vec![said])
+        registry.record((&name(node), stream), (&state, state.revision()), vec![said])
     };
     let at = |by: u16, remote: &str| [Some((mac(by), remote.to_owned()))];
     assert_eq!(
-        hear(&mut registry, "n1", one, said_bound("birch", 7, Some(7))),
-        NotTaken::default()
+        hear(&mut registry, "n1", one, decode_binding("birch", 7, Some(7))),
+        Rejected::default()
     );
     assert_eq!(told_bound(&mut registry, &state, "n2"), at(7, "10.0.0.1"));
     assert_eq!(told_bound(&mut registry, &state, "n3"), []);
     // Said again, it is nothing new; of another MAC, it is, also for nobody but the others.
-    hear(&mut registry, "n1", one, said_bound("birch", 7, Some(7)));
+    hear(&mut registry, "n1", one, decode_binding("birch", 7, Some(7)));
     assert_eq!(told_bound(&mut registry, &state, "n2"), []);
-    hear(&mut registry, "n1", one, said_bound("birch", 7, Some(8)));
+    hear(&mut registry, "n1", one, decode_binding("birch", 7, Some(8)));
     assert_eq!(told_bound(&mut registry, &state, "n2"), at(8, "10.0.0.1"));
     assert_eq!(told_bound(&mut registry, &state, "n1"), []);
-    hear(&mut registry, "n2", two, said_bound("birch", 7, Some(9)));
+    hear(&mut registry, "n2", two, decode_binding("birch", 7, Some(9)));
     assert_eq!(told_bound(&mut registry, &state, "n1"), at(9, "10.0.0.2"));
-    hear(&mut registry, "n1", one, said_bound("birch", 7, None));
+    hear(&mut registry, "n1", one, decode_binding("birch", 7, None));
     assert_eq!(told_bound(&mut registry, &state, "n1"), []);
-    hear(&mut registry, "n2", two, said_bound("birch", 7, None));
+    hear(&mut registry, "n2", two, decode_binding("birch", 7, None));
     assert_eq!(told_bound(&mut registry, &state, "n1"), [None]);
 }
 
@@ -244,8 +248,8 @@ fn whose_an_ip_address_is_is_told_like_where_a_mac_is() {
 fn ip_addresses_have_quotas_of_their_own_for_the_segment_and_for_each_port() {
     let (state, (mut registry, [one, two, three])) = (fabric(), entered());
     let mut full = |node: &str, stream, numbers: std::ops::Range<u16>| {
-        let all = numbers.map(|number| said_bound("alder", number, Some(number))).collect();
-        registry.hear((&name(node), stream), (&state, state.revision()), all).full
+        let all = numbers.map(|number| decode_binding("alder", number, Some(number))).collect();
+        registry.record((&name(node), stream), (&state, state.revision()), all).full
     };
     // An attachment has 64 MACs by default, and eight times as many IP addresses.
     assert_eq!(full("n1", one, 0..600), 600 - 512);
@@ -258,17 +262,17 @@ fn ip_addresses_have_quotas_of_their_own_for_the_segment_and_for_each_port() {
     assert_eq!(full("n2", two, 24..25), 1);
     assert_eq!(full("n1", one, 600..601), 1, "the segment still has as many as it may");
     let macs = (0..1000).map(|number| said("alder", number, true)).collect();
-    let not_taken = registry.hear((&name("n3"), three), (&state, state.revision()), macs);
-    assert_eq!(not_taken, NotTaken::default(), "MACs have theirs");
+    let rejected = registry.record((&name("n3"), three), (&state, state.revision()), macs);
+    assert_eq!(rejected, Rejected::default(), "MACs have theirs");
 }
 
 #[test]
 fn a_server_that_is_taken_away_takes_its_ip_addresses_along() {
     let (state, (mut registry, [one, ..])) = (fabric(), entered());
-    registry.hear(
+    registry.record(
         (&name("n1"), one),
         (&state, state.revision()),
-        vec![said_bound("alder", 1, Some(1))],
+        vec![decode_binding("alder", 1, Some(1))],
     );
     assert_eq!(told_bound(&mut registry, &state, "n2").len(), 1);
     let to = owned("birch/new");
