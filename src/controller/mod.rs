@@ -21,16 +21,16 @@
 //! leases, and serves the agents; all of them take requests.
 #![forbid(unsafe_code)]
 
+mod audit_writer;
 mod budget;
+mod chain;
+mod codec;
 mod config;
 pub mod counters;
-mod draft;
+mod encode;
 mod history;
 mod lead;
-mod plan;
 mod queue;
-mod record;
-mod recorder;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -52,15 +52,15 @@ use tokio_util::{
 
 pub use self::{
     budget::Allowance,
+    codec::RECORD,
     config::{ApiConfig, AuditConfig, Config, ListenerConfig},
     history::Compacted,
     lead::Lead,
-    record::RECORD,
 };
 use self::{
     budget::Budgets,
+    chain::{Denied, Pending},
     counters::Newest,
-    plan::{Denied, Pending},
     queue::Requests,
     writer::Writer,
 };
@@ -243,7 +243,7 @@ impl<S: Store + 'static> Controller<S> {
     /// The store fails, or what it has is no state of a fabric.
     pub async fn open(store: S, settings: Settings) -> Result<Self, ControllerError> {
         let store = Arc::new(store);
-        let (state, tree, history) = record::load(&*store, settings.history).await?;
+        let (state, tree, history) = codec::load(&*store, settings.history).await?;
         let history = history::Shared::new(history, state.revision(), settings.history);
         let (say, now) = watch::channel(Now { state, broken: None });
         let (requests, queue) = queue::queue();

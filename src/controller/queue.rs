@@ -12,7 +12,7 @@ use std::collections::{HashMap, VecDeque};
 
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
-use super::{SubmitError, plan::Pending};
+use super::{SubmitError, chain::Pending};
 use crate::{audit::Who, fabric::Actor, identity::Identity, model::Name};
 
 /// Requests that wait in each queue; who comes then waits for a place.

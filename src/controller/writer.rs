@@ -17,13 +17,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     ControllerError, Now, SubmitError,
+    audit_writer::AuditWriter,
     budget::Budgets,
-    draft::{self, Draft},
+    chain::{Chain, Pending, Planned, version},
+    codec,
+    encode::{self, Draft},
     history,
-    plan::{Chain, Pending, Planned, version},
     queue::Queue,
-    record,
-    recorder::Recorder,
 };
 use crate::{
     audit::{Signer, Tree},
@@ -46,18 +46,18 @@ pub struct Writer<S> {
     say: watch::Sender<Now>,
     history: history::Shared,
     tries: u32,
-    recorder: Recorder,
+    audit: AuditWriter,
     signer: Option<Arc<Signer>>,
     budgets: Arc<Budgets>,
     tree: Tree,
     /// What is being committed.
-    flight: Option<Flight>,
+    in_flight: Option<InFlight>,
     /// What is planned to come after that.
     next: Chain,
 }
 
 /// What became of a chain.
-struct Made {
+struct ChainResult {
     /// How many of its commits were made.
     commits: usize,
     /// Why the next one was not.
@@ -66,37 +66,37 @@ struct Made {
     trees: Vec<Tree>,
 }
 
-impl Made {
+impl ChainResult {
     fn nothing(error: Option<StoreError>) -> Self {
         Self { commits: 0, error, trees: Vec::new() }
     }
 }
 
 /// A chain on its way into the store.
-struct Flight {
+struct InFlight {
     planned: Vec<Planned>,
-    made: Pin<Box<dyn Future<Output = Made> + Send>>,
+    made: Pin<Box<dyn Future<Output = ChainResult> + Send>>,
 }
 
 /// Writes a chain, and has it committed. What it takes is its askers' to account for.
-async fn fly<S: Store>(
+async fn commit<S: Store>(
     store: Arc<S>,
     drafts: Vec<Draft>,
     tree: Tree,
     signer: Option<Arc<Signer>>,
     budgets: Arc<Budgets>,
-) -> Made {
-    match draft::write(&drafts, tree, signer.as_deref(), store.is_one_process()) {
+) -> ChainResult {
+    match encode::write(&drafts, tree, signer.as_deref(), store.is_one_process()) {
         Ok((commits, trees)) => {
             let now = Instant::now();
             for (draft, commit) in drafts.iter().zip(&commits) {
                 budgets.wrote(&draft.committed.who, bytes(&commit.writes), now);
             }
             let (commits, error) = store.commit_all(commits).await;
-            Made { commits, error, trees }
+            ChainResult { commits, error, trees }
         }
         Err(what) => {
-            Made::nothing(Some(StoreError::Failed(format!("{what}; nothing was committed"))))
+            ChainResult::nothing(Some(StoreError::Failed(format!("{what}; nothing was committed"))))
         }
     }
 }
@@ -107,9 +107,9 @@ fn bytes(writes: &[Write]) -> usize {
 }
 
 /// Waits until a chain is made, or can't be; for ever, if none is under way.
-async fn landed(flight: &mut Option<Flight>) -> Made {
-    match flight {
-        Some(flight) => flight.made.as_mut().await,
+async fn committed(in_flight: &mut Option<InFlight>) -> ChainResult {
+    match in_flight {
+        Some(in_flight) => in_flight.made.as_mut().await,
         None => std::future::pending().await,
     }
 }
@@ -123,18 +123,18 @@ impl<S: Store + 'static> Writer<S> {
         budgets: Arc<Budgets>,
     ) -> Self {
         let state = say.borrow().state.clone();
-        let (recorder, next) = (Recorder::default(), Chain::after(&state));
+        let (audit, next) = (AuditWriter::default(), Chain::after(&state));
         Self {
             store,
             state,
             say,
             history,
             tries,
-            recorder,
+            audit,
             signer,
             budgets,
             tree,
-            flight: None,
+            in_flight: None,
             next,
         }
     }
@@ -171,26 +171,26 @@ impl<S: Store + 'static> Writer<S> {
             if self.next.planned.is_empty() {
                 requests.planned_nothing();
             }
-            if self.flight.is_none() && !self.next.planned.is_empty() {
+            if self.in_flight.is_none() && !self.next.planned.is_empty() {
                 while !plans_ahead
                     && self.has_room()
                     && let Some(pending) = requests.try_recv()
                 {
-                    self.next.add(&mut self.recorder, pending);
+                    self.next.add(&mut self.audit, pending);
                 }
                 self.launch().await?;
-                if self.flight.is_some() {
+                if self.in_flight.is_some() {
                     requests.committing();
                 }
                 continue;
             }
-            let is_idle = self.flight.is_none();
+            let is_idle = self.in_flight.is_none();
             let has_room = self.has_room() && (is_idle || plans_ahead);
             tokio::select! {
                 // A chain begins to be made when it is first looked at: before anything is planned on it.
                 biased;
-                made = landed(&mut self.flight) => {
-                    self.land(made).await?;
+                made = committed(&mut self.in_flight) => {
+                    self.finish(made).await?;
                     requests.committed();
                     // Whoever was answered last runs on this thread next, and nowhere else: it must
                     // not wait until all that waits in the queue is planned.
@@ -198,7 +198,7 @@ impl<S: Store + 'static> Writer<S> {
                 }
                 () = stop.cancelled() => break,
                 pending = requests.recv(), if has_room => match pending {
-                    Some(pending) => self.next.add(&mut self.recorder, pending),
+                    Some(pending) => self.next.add(&mut self.audit, pending),
                     None => break,
                 },
                 batches = self.store.after(version(&self.state)), if is_idle => {
@@ -209,9 +209,9 @@ impl<S: Store + 'static> Writer<S> {
             }
         }
         // What is on its way is seen through, since it may be made anyway.
-        if self.flight.is_some() {
-            let made = landed(&mut self.flight).await;
-            self.land(made).await?;
+        if self.in_flight.is_some() {
+            let made = committed(&mut self.in_flight).await;
+            self.finish(made).await?;
         }
         Ok(())
     }
@@ -242,18 +242,18 @@ impl<S: Store + 'static> Writer<S> {
         }
         let chain = self.take_next();
         if chain.drafts.is_empty() {
-            self.settle(chain.planned, &Made::nothing(None));
+            self.settle(chain.planned, &ChainResult::nothing(None));
             return Ok(());
         }
         self.next = Chain::after(&chain.state);
-        let made = fly(
+        let made = commit(
             Arc::clone(&self.store),
             chain.drafts,
             self.tree.clone(),
             self.signer.clone(),
             Arc::clone(&self.budgets),
         );
-        self.flight = Some(Flight { planned: chain.planned, made: Box::pin(made) });
+        self.in_flight = Some(InFlight { planned: chain.planned, made: Box::pin(made) });
         Ok(())
     }
 
@@ -263,8 +263,8 @@ impl<S: Store + 'static> Writer<S> {
     }
 
     /// A chain is made, or as much of it as can be: answers that, and plans all else again.
-    async fn land(&mut self, made: Made) -> Result<(), ControllerError> {
-        let Some(Flight { planned, .. }) = self.flight.take() else { return Ok(()) };
+    async fn finish(&mut self, made: ChainResult) -> Result<(), ControllerError> {
+        let Some(InFlight { planned, .. }) = self.in_flight.take() else { return Ok(()) };
         let rest = self.settle(planned, &made);
         match made.error {
             None if rest.is_empty() => return Ok(()),
@@ -274,7 +274,7 @@ impl<S: Store + 'static> Writer<S> {
         }
         let next = self.take_next();
         self.again(rest);
-        next.into_pending().for_each(|pending| self.next.add(&mut self.recorder, pending));
+        next.into_pending().for_each(|pending| self.next.add(&mut self.audit, pending));
         Ok(())
     }
 
@@ -283,7 +283,7 @@ impl<S: Store + 'static> Writer<S> {
         for mut pending in all {
             pending.tried += 1;
             if pending.tried < self.tries {
-                self.next.add(&mut self.recorder, pending);
+                self.next.add(&mut self.audit, pending);
             } else {
                 pending.answer(Err(SubmitError::Busy));
             }
@@ -291,7 +291,7 @@ impl<S: Store + 'static> Writer<S> {
     }
 
     /// Answers what can be answered once so many commits are made; gives the rest.
-    fn settle(&mut self, planned: Vec<Planned>, made: &Made) -> Vec<Pending> {
+    fn settle(&mut self, planned: Vec<Planned>, made: &ChainResult) -> Vec<Pending> {
         let (done, rest): (Vec<_>, Vec<_>) =
             planned.into_iter().partition(|one| one.rests_on <= made.commits);
         let mut answers = Vec::with_capacity(done.len());
@@ -350,17 +350,17 @@ impl<S: Store + 'static> Writer<S> {
                     let expected = version(&self.state).0 + 1;
                     if batch.version.0 != expected {
                         let what = format!("version {expected} should come next");
-                        let key = record::RECORD.to_owned();
+                        let key = codec::RECORD.to_owned();
                         return Err(ControllerError::Record { key, version: batch.version, what });
                     }
-                    let made = record::read_batch(batch)?;
+                    let made = codec::read_batch(batch)?;
                     self.state = self.state.followed(made.committed.revision, made.objects);
                     self.tree = made.tree.unwrap_or_else(|| self.tree.clone());
                     self.history.push(Arc::new(made.committed));
                 }
             }
             Err(StoreError::Compacted(_)) => {
-                let (state, tree, _) = record::load(&*self.store, 0).await?;
+                let (state, tree, _) = codec::load(&*self.store, 0).await?;
                 self.history.restart(state.revision());
                 (self.state, self.tree) = (state, tree);
             }

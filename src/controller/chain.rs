@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 
 use super::{
     Committed, Request, SubmitError,
-    draft::Draft,
-    recorder::{Recorder, Refusal, nothing_changed, rule},
+    audit_writer::{AuditWriter, Refusal, nothing_changed, rule},
+    encode::Draft,
 };
 use crate::{
     audit::Who,
@@ -78,8 +78,8 @@ impl Chain {
     }
 
     /// One more, made from what those before it make.
-    pub fn add(&mut self, recorder: &mut Recorder, mut pending: Pending) {
-        let (answer, made) = plan(recorder, &self.state, &mut pending, Timestamp::now());
+    pub fn add(&mut self, audit: &mut AuditWriter, mut pending: Pending) {
+        let (answer, made) = plan(audit, &self.state, &mut pending, Timestamp::now());
         let commit = made.map(|(draft, next)| {
             let committed = Arc::clone(&draft.committed);
             self.state = next;
@@ -109,11 +109,11 @@ pub fn version(state: &State) -> Version {
 
 /// What one request would do; and if it is more than a try and changes anything, or is refused,
 /// what is committed.
-fn plan(recorder: &mut Recorder, state: &State, pending: &mut Pending, when: Timestamp) -> Step {
+fn plan(audit: &mut AuditWriter, state: &State, pending: &mut Pending, when: Timestamp) -> Step {
     if let Some(Denied { who, message }) = &pending.denied {
         let (who, why) = (who.clone(), ("rights".to_owned(), message.clone()));
         let committed = nothing_changed(state.revision(), when, &pending.request.who);
-        return (Ok(committed), refuse(recorder, state, pending, (when, who, why)));
+        return (Ok(committed), refuse(audit, state, pending, (when, who, why)));
     }
     let Request { who, changes, dry_run } = &mut pending.request;
     let (who, dry_run) = (who.clone(), *dry_run);
@@ -132,7 +132,7 @@ fn plan(recorder: &mut Recorder, state: &State, pending: &mut Pending, when: Tim
             // What agents report and time brings about is not asked for by anybody.
             let made = if !dry_run && matches!(who, Actor::Owner | Actor::Operator(_)) {
                 let why = (rule(&refused), refused.message.clone());
-                refuse(recorder, state, pending, (when, Who::from(&who), why))
+                refuse(audit, state, pending, (when, Who::from(&who), why))
             } else {
                 None
             };
@@ -156,13 +156,13 @@ fn plan(recorder: &mut Recorder, state: &State, pending: &mut Pending, when: Tim
 
 /// A commit that writes down that something was refused, unless there are too many of these.
 fn refuse(
-    recorder: &mut Recorder,
+    audit: &mut AuditWriter,
     state: &State,
     pending: &mut Pending,
     (when, who, (rule, message)): (Timestamp, Who, (String, String)),
 ) -> Option<(Draft, State)> {
     // Asked once, however often this is planned anew.
-    let besides = (*pending.refusal.get_or_insert_with(|| recorder.admits(&who)))?;
+    let besides = (*pending.refusal.get_or_insert_with(|| audit.admits(&who)))?;
     let revision = Revision(state.revision().0 + 1);
     let committed = nothing_changed(revision, when, &pending.request.who);
     let draft = Draft {

@@ -42,20 +42,20 @@ pub struct Refusal {
 }
 
 /// What decides which refusals are written down.
-pub struct Recorder {
+pub struct AuditWriter {
     limits: DefaultKeyedRateLimiter<String>,
     /// Of whom there were more refusals than were written down.
     besides: HashMap<String, u64>,
 }
 
-impl Default for Recorder {
+impl Default for AuditWriter {
     fn default() -> Self {
         let quota = Quota::per_minute(A_MINUTE).allow_burst(AT_ONCE);
         Self { limits: RateLimiter::keyed(quota), besides: HashMap::new() }
     }
 }
 
-impl Recorder {
+impl AuditWriter {
     /// Whether a refusal is written down, and how many were not since the last that was.
     pub fn admits(&mut self, who: &Who) -> Option<u64> {
         let who = who.to_string();

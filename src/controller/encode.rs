@@ -10,8 +10,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{
-    Committed, record,
-    recorder::{self, Refusal},
+    Committed,
+    audit_writer::{self, Refusal},
+    codec,
 };
 use crate::{
     audit::{self, Signer, Tree, Who},
@@ -51,7 +52,7 @@ pub fn write(
     let (mut tree, mut sealed) = (tree.clone(), tree);
     for (index, draft) in drafts.iter().enumerate() {
         let json = |error| format!("what is committed can't be written as JSON: {error}");
-        let mut writes = record::writes(&draft.committed).map_err(json)?;
+        let mut writes = codec::writes(&draft.committed).map_err(json)?;
         let (entries, grown) = entries(draft, &tree)?;
         writes.extend(entries);
         let may_be_last = drafts.get(index + 1).is_none_or(|next| next.held.is_some());
@@ -68,11 +69,11 @@ pub fn write(
 }
 
 /// What a commit adds to the audit log.
-fn entries(draft: &Draft, tree: &Tree) -> Result<recorder::Added, String> {
+fn entries(draft: &Draft, tree: &Tree) -> Result<audit_writer::Added, String> {
     let when: Timestamp = draft.committed.when;
     match &draft.refused {
-        None => recorder::accepted(tree, &draft.committed, &draft.asked),
-        Some((who, refusal)) => recorder::refused(tree, (who, when), &draft.asked, refusal),
+        None => audit_writer::accepted(tree, &draft.committed, &draft.asked),
+        Some((who, refusal)) => audit_writer::refused(tree, (who, when), &draft.asked, refusal),
     }
 }
 
@@ -81,7 +82,7 @@ mod tests {
     use super::*;
     use crate::{
         audit::{CHECKPOINT_KEY, TREE_KEY},
-        controller::recorder::nothing_changed,
+        controller::audit_writer::nothing_changed,
         fabric::{Actor, Revision},
     };
 

@@ -108,7 +108,7 @@ async fn recent(
 }
 
 /// What a commit did.
-pub struct Made {
+pub struct ReadBatch {
     pub committed: Committed,
     /// The objects that it wrote.
     pub objects: Vec<(Key, Option<Object>)>,
@@ -117,7 +117,7 @@ pub struct Made {
 }
 
 /// What a commit did, and what it wrote.
-pub fn read_batch(batch: Batch) -> Result<Made, ControllerError> {
+pub fn read_batch(batch: Batch) -> Result<ReadBatch, ControllerError> {
     let version = batch.version;
     let (mut record, mut tree) = (None, None);
     let mut objects = Vec::with_capacity(batch.writes.len());
@@ -146,7 +146,7 @@ pub fn read_batch(batch: Batch) -> Result<Made, ControllerError> {
         after: object.clone().map(Arc::new),
     });
     let committed = Committed { revision, when, who, events: events.collect() };
-    Ok(Made { committed, objects, tree })
+    Ok(ReadBatch { committed, objects, tree })
 }
 
 fn read_tree(version: Version, value: &str) -> Result<Tree, ControllerError> {
