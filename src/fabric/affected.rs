@@ -78,7 +78,7 @@ impl Nodes {
             }
             // It has confirmed something.
             Key::Node(name) => {
-                waiting_for(state, name).into_iter().for_each(|other| self.wake(other))
+                pending_on(state, name).into_iter().for_each(|other| self.wake(other))
             }
             _ if !is_asked => {}
             Key::Port(port) => {
@@ -143,7 +143,7 @@ impl Nodes {
 }
 
 /// The nodes that shall forget a server of this one, which they may only once it has given that up.
-fn waiting_for(state: &State, node: &Name) -> Vec<Name> {
+fn pending_on(state: &State, node: &Name) -> Vec<Name> {
     let ports = state.referrers(&Key::Node(node.clone())).filter(|key| matches!(key, Key::Port(_)));
     let graves = ports.flat_map(|port| state.referrers(port));
     let waiting = graves.filter_map(|key| match key {

@@ -9,9 +9,10 @@
 
 mod affected;
 mod key;
-mod load;
 mod map;
+mod node_usage;
 mod object;
+mod pending_index;
 mod pool;
 mod project;
 mod quota;
@@ -20,11 +21,10 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod transact;
-mod waiting;
 
 pub use affected::{Affected, AffectedTables, affected_nodes};
 pub use key::{Freed, Key, Kind, Learned, Owned, PortKey};
-pub use load::Load;
+pub use node_usage::NodeUsage;
 pub use object::{
     Attachment, Body, Condition, ConditionKind, Device, Lease, LeaseState, Node, Object, Restore,
     Revision, Segment, Tombstone, Trial,

@@ -8,12 +8,12 @@ use super::map::Map;
 use super::{
     Freed, Key, Kind, Owned, PortKey, Refused,
     key::Before,
-    load::{Load, Loads},
+    node_usage::{NodeUsage, NodeUsages},
     object::{Attachment, Body, Lease, LeaseState, Node, Object, Revision, Segment},
+    pending_index::{PendingIndex, is_pending},
     quota::{Lists, Usage},
     spec::{OperatorSpec, PortSpec, ProfileSpec, ServerSpec},
     transact::check_whole,
-    waiting::{Waiting, is_waiting},
 };
 use crate::model::{Encap, Name, Vni};
 
@@ -34,8 +34,8 @@ pub struct State {
     /// `None` is before all keys of a target.
     index: Map<(Target, Option<Key>), ()>,
     usage: Map<Name, Usage>,
-    loads: Loads,
-    waiting: Waiting,
+    node_usages: NodeUsages,
+    pending_index: PendingIndex,
 }
 
 impl State {
@@ -79,18 +79,18 @@ impl State {
     }
 
     /// What a node has.
-    pub fn load(&self, node: &Name) -> Load {
-        self.loads.of(node)
+    pub fn node_usage(&self, node: &Name) -> NodeUsage {
+        self.node_usages.of(node)
     }
 
     /// What an operator has on a node.
-    pub fn part(&self, node: &Name, operator: &Name) -> Load {
-        self.loads.part(node, operator)
+    pub fn part(&self, node: &Name, operator: &Name) -> NodeUsage {
+        self.node_usages.part(node, operator)
     }
 
     /// What each operator has on a node, of those who have anything there or a right to it.
-    pub(super) fn parts(&self, node: &Name) -> Vec<(&Name, Load)> {
-        self.loads.parts(node)
+    pub(super) fn parts(&self, node: &Name) -> Vec<(&Name, NodeUsage)> {
+        self.node_usages.parts(node)
     }
 
     /// The state that these objects are, at this revision. They come from a state, by way of a
@@ -167,7 +167,7 @@ impl State {
             && old.body == object.body
         {
             // What is known of it is in no index, but for what it waits for.
-            let waits = is_waiting(old) != is_waiting(object);
+            let waits = is_pending(old) != is_pending(object);
             self.objects.insert(key.clone(), Arc::clone(object));
             if waits {
                 self.wait(&key, Some(object), Some(object));
@@ -186,11 +186,11 @@ impl State {
             self.index.insert((target.clone(), Some(key.clone())), ());
         }
         if let Some(old) = &old {
-            self.loads.remove(&key, old);
+            self.node_usages.remove(&key, old);
         }
         match &object {
             Some(object) => {
-                self.loads.add(&key, object);
+                self.node_usages.add(&key, object);
                 self.objects.insert(key.clone(), Arc::clone(object));
             }
             None => {
@@ -208,9 +208,9 @@ impl State {
             Key::Attachment(owned) => {
                 if let Some(Body::Attachment(old)) = old.map(|old| &old.body) {
                     let (node, segment) = (&old.spec.port.node, owned.beside(&old.spec.segment));
-                    self.waiting.set(node, key, false);
-                    if !self.loads.is_on(&segment, node) {
-                        self.waiting.set(node, &Key::Segment(segment), false);
+                    self.pending_index.set(node, key, false);
+                    if !self.node_usages.is_on(&segment, node) {
+                        self.pending_index.set(node, &Key::Segment(segment), false);
                     }
                 }
                 if let Some(object) = new
@@ -218,15 +218,15 @@ impl State {
                 {
                     let segment = Key::Segment(owned.beside(&new.spec.segment));
                     let waits =
-                        self.objects.get(&segment).is_none_or(|segment| is_waiting(segment));
-                    self.waiting.set(&new.spec.port.node, key, is_waiting(object));
-                    self.waiting.set(&new.spec.port.node, &segment, waits);
+                        self.objects.get(&segment).is_none_or(|segment| is_pending(segment));
+                    self.pending_index.set(&new.spec.port.node, key, is_pending(object));
+                    self.pending_index.set(&new.spec.port.node, &segment, waits);
                 }
             }
             Key::Segment(owned) => {
-                let waits = new.is_some_and(is_waiting);
-                for node in self.loads.nodes_of(owned) {
-                    self.waiting.set(node, key, waits);
+                let waits = new.is_some_and(is_pending);
+                for node in self.node_usages.nodes_of(owned) {
+                    self.pending_index.set(node, key, waits);
                 }
             }
             _ => {}
@@ -234,8 +234,8 @@ impl State {
     }
 
     /// What a node has yet to apply before it is programmed.
-    pub(super) fn waiting_for(&self, node: &Name) -> impl Iterator<Item = &Key> {
-        self.waiting.at(node)
+    pub(super) fn pending_on(&self, node: &Name) -> impl Iterator<Item = &Key> {
+        self.pending_index.at(node)
     }
 
     /// Adds what an object counts, or takes it away. A profile counts for all that use it, a server
@@ -313,7 +313,7 @@ impl State {
     /// An operator has a right to a server, and so to room on its nodes; or has it no more.
     fn entitle(&mut self, operator: &Name, server: &Name, add: bool) {
         let nodes: Vec<Name> = self.ports_of(server).map(|port| port.node.clone()).collect();
-        nodes.iter().for_each(|node| self.loads.entitle(node, operator, add));
+        nodes.iter().for_each(|node| self.node_usages.entitle(node, operator, add));
     }
 
     fn cir(&self, profile: &Owned) -> u64 {
@@ -389,17 +389,17 @@ impl State {
 
     /// The nodes on which a segment is.
     pub(crate) fn nodes_of(&self, segment: &Owned) -> impl Iterator<Item = &Name> {
-        self.loads.nodes_of(segment)
+        self.node_usages.nodes_of(segment)
     }
 
     /// Whether a segment is on a node.
     pub(crate) fn is_on(&self, segment: &Owned, node: &Name) -> bool {
-        self.loads.is_on(segment, node)
+        self.node_usages.is_on(segment, node)
     }
 
     /// The nodes that share a segment with this one.
     pub(super) fn remotes_of(&self, node: &Name) -> BTreeSet<Name> {
-        self.loads.remotes_of(node).cloned().collect()
+        self.node_usages.remotes_of(node).cloned().collect()
     }
 
     /// The ports that face a server; none if it is not there.

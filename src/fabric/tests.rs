@@ -2,12 +2,12 @@
 //! rule.
 
 mod invariants;
+mod progress;
 mod quotas;
 mod random;
 mod seen;
 mod stories;
 mod trials;
-mod waits;
 
 use jiff::{SignedDuration, Timestamp};
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 use crate::{
     fabric::{
+        pending_index::is_pending,
         state::{Target, targets},
-        waiting::is_waiting,
     },
     model::{self, PortRole},
     southbound::Projection,
@@ -152,7 +152,7 @@ pub fn assert_concerned(before: &State, after: &State, events: &[Event]) {
 }
 
 /// The parts of a node are all of it, and are of those who have something there or a right to it.
-fn assert_parts(state: &State, node: &Name, whole: Load) {
+fn assert_parts(state: &State, node: &Name, whole: NodeUsage) {
     let mut may: BTreeSet<&Name> = BTreeSet::new();
     for (key, object) in state.objects() {
         match (key, &object.body) {
@@ -174,7 +174,7 @@ fn assert_parts(state: &State, node: &Name, whole: Load) {
         }
     }
     let (mut sum, parts) = (
-        Load { remotes: whole.remotes, uplinks: whole.uplinks, ..Load::default() },
+        NodeUsage { remotes: whole.remotes, uplinks: whole.uplinks, ..NodeUsage::default() },
         state.parts(node),
     );
     for (_, part) in &parts {
@@ -192,7 +192,7 @@ pub fn assert_loads(state: &State) {
     for key in state.of_kind(Kind::Node) {
         let Key::Node(node) = key else { unreachable!() };
         let (mut slow, mut segments, mut remotes) =
-            (Load::default(), BTreeSet::new(), BTreeSet::new());
+            (NodeUsage::default(), BTreeSet::new(), BTreeSet::new());
         for (key, object) in state.objects() {
             match (key, &object.body) {
                 (Key::Port(port), Body::Port { spec }) if port.node == *node => {
@@ -217,7 +217,7 @@ pub fn assert_loads(state: &State) {
             remotes.extend(nodes.into_iter().filter(|other| other != node));
         }
         (slow.segments, slow.remotes) = (segments.len() as u64, remotes.len() as u64);
-        assert_eq!(state.load(node), slow, "{node}");
+        assert_eq!(state.node_usage(node), slow, "{node}");
         assert_eq!(state.remotes_of(node), remotes);
         assert_parts(state, node, slow);
         let attached = state.objects().filter_map(|(key, object)| match &object.body {
@@ -225,8 +225,8 @@ pub fn assert_loads(state: &State) {
             _ => None,
         });
         let there = attached.chain(segments.iter().cloned().map(Key::Segment));
-        let waiting: Vec<Key> = there.filter(|key| is_waiting(state.get(key).unwrap())).collect();
-        let said: Vec<Key> = state.waiting_for(node).cloned().collect();
+        let waiting: Vec<Key> = there.filter(|key| is_pending(state.get(key).unwrap())).collect();
+        let said: Vec<Key> = state.pending_on(node).cloned().collect();
         assert_eq!(said.iter().collect::<BTreeSet<_>>(), waiting.iter().collect(), "{node}");
         // And it is what the node's file has.
         let config = desired(state, node).unwrap();

@@ -67,7 +67,7 @@ fn what_an_attachment_lists_is_counted_by_operator_and_by_node() {
     // The link-local addresses are a prefix, too.
     assert_eq!(fabric.state.usage(&name("alder")).lists.prefixes, 101);
     assert_eq!(fabric.state.part(&name("edge1"), &name("alder")).lists.prefixes, 101);
-    assert_eq!(fabric.state.part(&name("edge1"), &name("birch")), Load::default());
+    assert_eq!(fabric.state.part(&name("edge1"), &name("birch")), NodeUsage::default());
     let refused = fabric.is_refused(Rule::Quota, vec![listing(2048)]);
     assert!(refused.message.contains("2049 prefixes on edge1, and may have 2048"), "{refused}");
     for (quota, what) in [
@@ -178,7 +178,7 @@ fn the_remotes_of_all_segments_together_have_room_too() {
     for number in 0..16 {
         fabric.does(segment(number));
     }
-    assert_eq!(fabric.state.load(&name("edge1")).tunnels, 80);
+    assert_eq!(fabric.state.node_usage(&name("edge1")).tunnels, 80);
     let refused = fabric.is_refused(Rule::Room, segment(16));
     assert!(refused.message.contains("node/edge1 has no room for more remotes"), "{refused}");
     let help = refused.help_for_owner.unwrap();
@@ -186,7 +186,7 @@ fn the_remotes_of_all_segments_together_have_room_too() {
     for edge in 3..=7 {
         fabric.does(vec![delete(&format!("attachment/alder/s0-{edge}"))]);
     }
-    assert_eq!(fabric.state.load(&name("edge1")).tunnels, 75);
+    assert_eq!(fabric.state.node_usage(&name("edge1")).tunnels, 75);
     fabric.does(segment(16));
 }
 

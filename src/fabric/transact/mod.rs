@@ -6,12 +6,12 @@
 //! made together, and no revision breaks a rule.
 
 mod leases;
+mod progress;
 mod refused;
 mod reports;
 mod rules;
 mod tombstones;
 mod trials;
-mod waits;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -302,10 +302,10 @@ impl Tx<'_> {
         match &body {
             // Who is waited for is told once all is done.
             Body::Segment(_) => {
-                conditions.insert(ConditionKind::Programmed, condition(false, waits::UNUSED));
+                conditions.insert(ConditionKind::Programmed, condition(false, progress::UNUSED));
             }
             Body::Attachment(attachment) => {
-                let why = waits::not_applied(&attachment.spec.port.node);
+                let why = progress::not_applied(&attachment.spec.port.node);
                 conditions.insert(ConditionKind::Programmed, condition(false, &why));
             }
             _ => {}

@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Refused, Rule, Tx, refused::refuse, waits::not_applied};
+use super::{Refused, Rule, Tx, progress::not_applied, refused::refuse};
 use crate::{
     fabric::{
         Key, Owned, PortKey,
@@ -204,7 +204,7 @@ impl Tx<'_> {
             }
         }
         // Attachments come before segments.
-        let waiting: Vec<Key> = self.next.waiting_for(node).cloned().collect();
+        let waiting: Vec<Key> = self.next.pending_on(node).cloned().collect();
         let awaited = not_applied(node);
         for key in waiting {
             match &key {

@@ -326,13 +326,13 @@ fn reach(next: &State, one: &Name, two: &Name) -> Result<(), Refused> {
 /// [`quotas::room`].
 fn node(next: &State, name: &Name) -> Result<(), Refused> {
     let Some(node) = next.node(name) else { return Ok(()) };
-    let (load, key) = (next.load(name), Key::Node(name.clone()));
+    let (usage, key) = (next.node_usage(name), Key::Node(name.clone()));
     let refused = |message: String, help: &str| refuse(Rule::Room, message, help, [&key]);
-    if node.gone && load.attachments > 0 {
+    if node.gone && usage.attachments > 0 {
         let message = format!("{key} is gone, and something is attached to it");
         return refused(message, "detach what is on its ports, and attach elsewhere");
     }
-    if load.remotes > 0 && load.uplinks == 0 {
+    if usage.remotes > 0 && usage.uplinks == 0 {
         return refused(
             format!("{key} has no uplink port"),
             "the owner has to add the port that faces the underlay",

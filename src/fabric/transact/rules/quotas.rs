@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 use super::super::{Refused, Rule, refused::refuse};
 use crate::{
-    fabric::{Key, Kind, Load, Node, Owned, Quota, Usage, quota::Lists, state::State},
+    fabric::{Key, Kind, Node, NodeUsage, Owned, Quota, Usage, quota::Lists, state::State},
     model::{BitRate, Limits, Name},
 };
 
@@ -51,7 +51,7 @@ pub(super) fn operator(
         _ => None,
     });
     for node in nodes.iter().chain(every) {
-        let parts = [before, next].map(|state| load(state.part(node, name)));
+        let parts = [before, next].map(|state| counts(state.part(node, name)));
         let all = count(NAMES_ON_NODE, parts, most.map(on_node));
         exceeded(name, all, &format!(" on {node}"))?;
     }
@@ -112,9 +112,9 @@ const fn usage(usage: Usage) -> [u64; 9] {
     [segments, attachments, macs, prefixes, listed, ethertypes, bindings, profiles, bandwidth]
 }
 
-const fn load(load: Load) -> [u64; 7] {
-    let [prefixes, listed, ethertypes, bindings] = lists_of(load.lists);
-    [load.segments, load.attachments, load.macs, prefixes, listed, ethertypes, bindings]
+const fn counts(usage: NodeUsage) -> [u64; 7] {
+    let [prefixes, listed, ethertypes, bindings] = lists_of(usage.lists);
+    [usage.segments, usage.attachments, usage.macs, prefixes, listed, ethertypes, bindings]
 }
 
 const fn lists_of(lists: Lists) -> [u64; 4] {
@@ -190,7 +190,7 @@ fn is_new(before: &State, owned: &Owned, is: &crate::fabric::Attachment) -> bool
 pub(super) fn room(before: &State, next: &State, name: &Name) -> Result<(), Refused> {
     let Some(node) = next.node(name) else { return Ok(()) };
     let limits = [before.node(name).unwrap_or(node).limits(), node.limits()].map(rooms);
-    let used = [before.load(name), next.load(name)].map(held);
+    let used = [before.node_usage(name), next.node_usage(name)].map(held);
     for (resource, counted) in ROOM.iter().zip(count(ROOM.map(|it| it.what), used, limits)) {
         if counted.is_too_much() {
             let would = format!("it would hold {}", counted.used[1]);
@@ -200,7 +200,7 @@ pub(super) fn room(before: &State, next: &State, name: &Name) -> Result<(), Refu
     let parts = next.parts(name);
     let others = u64::try_from(parts.len()).unwrap_or(u64::MAX).max(1);
     let grown =
-        parts.iter().map(|(operator, part)| (load(before.part(name, operator)), load(*part)));
+        parts.iter().map(|(operator, part)| (counts(before.part(name, operator)), counts(*part)));
     for (was, is) in grown {
         for (i, resource) in ROOM.iter().enumerate().take(is.len()) {
             let room = limits[1][i];
@@ -208,7 +208,7 @@ pub(super) fn room(before: &State, next: &State, name: &Name) -> Result<(), Refu
             let kept = || {
                 parts
                     .iter()
-                    .map(|(_, part)| load(*part)[i].max(reserve))
+                    .map(|(_, part)| counts(*part)[i].max(reserve))
                     .fold(0, u64::saturating_add)
             };
             if is[i] > was[i] && is[i] > reserve && kept() > room {
@@ -273,9 +273,9 @@ fn rooms(limits: Limits) -> [u64; 9] {
     ROOM.map(|resource| u64::from((resource.room)(&limits)))
 }
 
-const fn held(of: Load) -> [u64; 9] {
-    let [segments, attachments, macs, prefixes, listed, ethertypes, bindings] = load(of);
-    let Load { remotes, tunnels, .. } = of;
+const fn held(of: NodeUsage) -> [u64; 9] {
+    let [segments, attachments, macs, prefixes, listed, ethertypes, bindings] = counts(of);
+    let NodeUsage { remotes, tunnels, .. } = of;
     [segments, attachments, macs, prefixes, listed, ethertypes, bindings, remotes, tunnels]
 }
 

@@ -12,12 +12,12 @@ use crate::model::Name;
 
 /// By node. A copy shares all that is the same.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Waiting {
+pub(super) struct PendingIndex {
     /// `None` is before all keys of a node.
     all: Map<(Name, Option<Key>), ()>,
 }
 
-impl Waiting {
+impl PendingIndex {
     /// What waits for a node.
     pub fn at(&self, node: &Name) -> impl Iterator<Item = &Key> {
         let from = (node.clone(), None);
@@ -41,6 +41,6 @@ impl Waiting {
 }
 
 /// Whether an object was not programmed yet.
-pub(super) fn is_waiting(object: &Object) -> bool {
+pub(super) fn is_pending(object: &Object) -> bool {
     object.conditions.get(&ConditionKind::Programmed).is_none_or(|condition| !condition.is)
 }

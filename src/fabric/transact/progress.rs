@@ -8,8 +8,8 @@ use crate::{
     fabric::{
         Freed, Key, Kind, Owned, PortKey,
         object::{Body, ConditionKind, LeaseState, Revision},
+        pending_index::is_pending,
         project::is_early,
-        waiting::is_waiting,
     },
     model::Name,
 };
@@ -53,7 +53,7 @@ impl Tx<'_> {
         let (is, why) = match (self.awaited_by(segment), self.left_out_of(segment)) {
             (Some(node), _) => (false, not_applied(&node)),
             (None, Some(why)) => (false, why),
-            _ if !self.next.get(&key).is_some_and(|segment| is_waiting(segment)) => return,
+            _ if !self.next.get(&key).is_some_and(|segment| is_pending(segment)) => return,
             _ if self.next.nodes_of(segment).next().is_none() => (false, UNUSED.to_owned()),
             _ => (true, "every node has applied it".to_owned()),
         };
@@ -77,7 +77,7 @@ impl Tx<'_> {
         let key = Key::Segment(segment.clone());
         self.next.attachments_of(&key).find_map(|(owned, attachment)| {
             let key = Key::Attachment(owned.clone());
-            let object = self.next.get(&key).filter(|object| is_waiting(object))?;
+            let object = self.next.get(&key).filter(|object| is_pending(object))?;
             let why = &object.conditions.get(&ConditionKind::Programmed)?.why;
             (*why != not_applied(&attachment.spec.port.node)).then(|| format!("{key}: {why}"))
         })

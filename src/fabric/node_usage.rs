@@ -13,7 +13,7 @@ use crate::model::{Name, PortRole};
 
 /// What a node has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Load {
+pub struct NodeUsage {
     /// Attachments on its ports.
     pub attachments: u64,
     /// Segments that these are of.
@@ -32,10 +32,10 @@ pub struct Load {
 
 /// The loads of all nodes, and what they are counted by. A copy shares all that is the same.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Loads {
+pub(super) struct NodeUsages {
     /// By node, and by operator on a node. `None` is all of them together. Remotes and tunnels are
     /// counted only so.
-    loads: Map<(Name, Option<Name>), Load>,
+    node_usages: Map<(Name, Option<Name>), NodeUsage>,
     /// How many leases and grants give an operator a right to a node. `None` is before all
     /// operators.
     rights: Map<(Name, Option<Name>), u64>,
@@ -47,20 +47,20 @@ pub(super) struct Loads {
     macs: Map<Owned, u64>,
 }
 
-impl Loads {
-    pub fn of(&self, node: &Name) -> Load {
-        self.loads.get(&(node.clone(), None)).copied().unwrap_or_default()
+impl NodeUsages {
+    pub fn of(&self, node: &Name) -> NodeUsage {
+        self.node_usages.get(&(node.clone(), None)).copied().unwrap_or_default()
     }
 
     /// What an operator has on a node.
-    pub fn part(&self, node: &Name, operator: &Name) -> Load {
-        self.loads.get(&(node.clone(), Some(operator.clone()))).copied().unwrap_or_default()
+    pub fn part(&self, node: &Name, operator: &Name) -> NodeUsage {
+        self.node_usages.get(&(node.clone(), Some(operator.clone()))).copied().unwrap_or_default()
     }
 
     /// What each operator has there, of those who have anything there or a right to it.
-    pub fn parts(&self, node: &Name) -> Vec<(&Name, Load)> {
+    pub fn parts(&self, node: &Name) -> Vec<(&Name, NodeUsage)> {
         let from = || (node.clone(), None);
-        let has = self.loads.range(from()..).take_while(|((of, _), _)| of == node);
+        let has = self.node_usages.range(from()..).take_while(|((of, _), _)| of == node);
         let may = self.rights.range(from()..).take_while(|((of, _), _)| of == node);
         let mut all: Vec<&Name> = has
             .map(|(key, _)| key)
@@ -130,8 +130,9 @@ impl Loads {
     fn port(&mut self, node: &Name, spec: &PortSpec, add: bool) {
         spec.grants.keys().for_each(|operator| self.entitle(node, operator, add));
         if spec.role == PortRole::Uplink {
-            self.change(node, None, |load| {
-                load.uplinks = if add { load.uplinks + 1 } else { load.uplinks.saturating_sub(1) };
+            self.change(node, None, |usage| {
+                usage.uplinks =
+                    if add { usage.uplinks + 1 } else { usage.uplinks.saturating_sub(1) };
             });
         }
     }
@@ -139,16 +140,16 @@ impl Loads {
     fn attach(&mut self, owned: &Owned, attachment: &Attachment) {
         let (segment, node) = (owned.beside(&attachment.spec.segment), &attachment.spec.port.node);
         let (of, lists) = (Some(&owned.operator), Lists::of(&attachment.spec));
-        self.change(node, of, |load| {
-            load.attachments += 1;
-            load.lists.change(&lists, true);
+        self.change(node, of, |usage| {
+            usage.attachments += 1;
+            usage.lists.change(&lists, true);
         });
         let place = (segment, Some(node.clone()));
         let before = self.places.get(&place).copied().unwrap_or(0);
         if before == 0 {
             let macs = self.macs.get(&place.0).copied().unwrap_or(0);
-            self.change(node, of, |load| {
-                (load.segments, load.macs) = (load.segments + 1, load.macs + macs)
+            self.change(node, of, |usage| {
+                (usage.segments, usage.macs) = (usage.segments + 1, usage.macs + macs)
             });
             for other in self.others(&place.0, node) {
                 self.share(node, &other);
@@ -161,9 +162,9 @@ impl Loads {
     fn detach(&mut self, owned: &Owned, attachment: &Attachment) {
         let (segment, node) = (owned.beside(&attachment.spec.segment), &attachment.spec.port.node);
         let (of, lists) = (Some(&owned.operator), Lists::of(&attachment.spec));
-        self.change(node, of, |load| {
-            load.attachments -= 1;
-            load.lists.change(&lists, false);
+        self.change(node, of, |usage| {
+            usage.attachments -= 1;
+            usage.lists.change(&lists, false);
         });
         let place = (segment, Some(node.clone()));
         let before = self.places.get(&place).copied().unwrap_or(0);
@@ -172,8 +173,8 @@ impl Loads {
             return;
         }
         let macs = self.macs.get(&place.0).copied().unwrap_or(0);
-        self.change(node, of, |load| {
-            (load.segments, load.macs) = (load.segments - 1, load.macs - macs)
+        self.change(node, of, |usage| {
+            (usage.segments, usage.macs) = (usage.segments - 1, usage.macs - macs)
         });
         for other in self.others(&place.0, node) {
             self.unshare(node, &other);
@@ -190,9 +191,9 @@ impl Loads {
     fn share(&mut self, node: &Name, other: &Name) {
         let pair = (node.clone(), Some(other.clone()));
         let before = self.shared.get(&pair).copied().unwrap_or(0);
-        self.change(node, None, |load| {
-            load.remotes += u64::from(before == 0);
-            load.tunnels += 1;
+        self.change(node, None, |usage| {
+            usage.remotes += u64::from(before == 0);
+            usage.tunnels += 1;
         });
         self.shared.insert(pair, before + 1);
     }
@@ -205,9 +206,9 @@ impl Loads {
         } else {
             self.shared.remove(&pair);
         }
-        self.change(node, None, |load| {
-            load.remotes -= u64::from(before <= 1);
-            load.tunnels -= 1;
+        self.change(node, None, |usage| {
+            usage.remotes -= u64::from(before <= 1);
+            usage.tunnels -= 1;
         });
     }
 
@@ -221,22 +222,22 @@ impl Loads {
         }
         let nodes: Vec<Name> = self.nodes_of(segment).cloned().collect();
         for node in nodes {
-            self.change(&node, Some(&segment.operator), |load| {
-                load.macs = load.macs + macs - before
+            self.change(&node, Some(&segment.operator), |usage| {
+                usage.macs = usage.macs + macs - before
             });
         }
     }
 
     /// Of a node, and of an operator's part of it.
-    fn change(&mut self, node: &Name, operator: Option<&Name>, how: impl Fn(&mut Load)) {
+    fn change(&mut self, node: &Name, operator: Option<&Name>, how: impl Fn(&mut NodeUsage)) {
         let part = operator.map(|operator| (node.clone(), Some(operator.clone())));
         for key in part.into_iter().chain([(node.clone(), None)]) {
-            let mut load = self.loads.get(&key).copied().unwrap_or_default();
-            how(&mut load);
-            if load == Load::default() {
-                self.loads.remove(&key);
+            let mut usage = self.node_usages.get(&key).copied().unwrap_or_default();
+            how(&mut usage);
+            if usage == NodeUsage::default() {
+                self.node_usages.remove(&key);
             } else {
-                self.loads.insert(key, load);
+                self.node_usages.insert(key, usage);
             }
         }
     }
