@@ -84,7 +84,7 @@ impl Filter {
 
 fn of_operator(key: &Key, object: &Object, name: &Name) -> bool {
     match &object.body {
-        Body::Tombstone(grave) => grave.operator == *name,
+        Body::Tombstone(tombstone) => tombstone.operator == *name,
         _ => key.operator() == Some(name),
     }
 }
@@ -115,8 +115,8 @@ fn in_segment(key: &Key, object: &Object, segment: &Owned) -> bool {
         (Key::Attachment(owned), Body::Attachment(attachment)) => {
             owned.operator == segment.operator && attachment.spec.segment == segment.name
         }
-        (_, Body::Tombstone(grave)) => {
-            grave.operator == segment.operator && grave.segment == segment.name
+        (_, Body::Tombstone(tombstone)) => {
+            tombstone.operator == segment.operator && tombstone.segment == segment.name
         }
         _ => false,
     }

@@ -121,9 +121,11 @@ fn status(body: &Body) -> Map<String, Value> {
         }),
         Body::Segment(segment) => json!({ "vni": segment.vni }),
         Body::Attachment(attachment) => json!({ "encap": attachment.encap }),
-        Body::Tombstone(grave) => {
-            json!({ "operator": grave.operator, "segment": grave.segment, "freed": grave.freed })
-        }
+        Body::Tombstone(tombstone) => json!({
+            "operator": tombstone.operator,
+            "segment": tombstone.segment,
+            "freed": tombstone.freed,
+        }),
         Body::Trial(trial) => {
             let what = |restore: &Restore| match (&restore.before, restore.there) {
                 (None, _) => "remove",

@@ -145,8 +145,8 @@ impl Nodes {
 /// The nodes that shall forget a server of this one, which they may only once it has given that up.
 fn pending_on(state: &State, node: &Name) -> Vec<Name> {
     let ports = state.referrers(&Key::Node(node.clone())).filter(|key| matches!(key, Key::Port(_)));
-    let graves = ports.flat_map(|port| state.referrers(port));
-    let waiting = graves.filter_map(|key| match key {
+    let tombstones = ports.flat_map(|port| state.referrers(port));
+    let waiting = tombstones.filter_map(|key| match key {
         Key::Tombstone(other, Freed::Learned(..)) if other != node => Some(other.clone()),
         _ => None,
     });

@@ -287,8 +287,8 @@ impl State {
             // What is to be forgotten of a server is bounded by where it was, and gone within
             // seconds where nodes answer.
             Key::Tombstone(_, Freed::Vni(_) | Freed::Encap(..)) => match &self.get(key)?.body {
-                Body::Tombstone(grave) => {
-                    Some((grave.operator.clone(), Usage { tombstones: 1, ..none }))
+                Body::Tombstone(tombstone) => {
+                    Some((tombstone.operator.clone(), Usage { tombstones: 1, ..none }))
                 }
                 _ => None,
             },

@@ -342,8 +342,8 @@ async fn tombstones_and_ports_are_read_by_their_whole_names() {
         .await
         .is(201);
     alder.delete("attachments/alder/a").await.is(204);
-    let grave = owner.get("tombstones/edge1/encap/p1/dot1q%2010").await.is(200).json();
-    assert_eq!(grave["status"]["operator"], "alder");
+    let tombstone = owner.get("tombstones/edge1/encap/p1/dot1q%2010").await.is(200).json();
+    assert_eq!(tombstone["status"]["operator"], "alder");
     assert_eq!(
         owner.get("tombstones?node=edge1").await.json()["items"].as_array().unwrap().len(),
         2

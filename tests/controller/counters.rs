@@ -72,8 +72,8 @@ fn what_an_attachment_carries_and_drops_is_told_and_no_commit_is_made_for_it() {
     world.does(vec![delete("attachment/alder/a1")]);
     assert_eq!(counters(&world, "a1"), None);
     world.at(async |running| {
-        let grave: Key = "tombstone/edge1/encap/p0/untagged".parse().unwrap();
-        running.until("edge1 has detached it", |state| state.get(&grave).is_none()).await;
+        let tombstone: Key = "tombstone/edge1/encap/p0/untagged".parse().unwrap();
+        running.until("edge1 has detached it", |state| state.get(&tombstone).is_none()).await;
     });
     world.does(vec![attach("alder/a1", "edge1/p0")]);
     let anew = until(&world, "a1", |_| true);

@@ -134,9 +134,9 @@ fn a_server_that_is_taken_away_is_away_whatever_its_node_leaves_out_and_after_a_
         to: owned("birch", "round"),
     }]);
     world.fabric.edges[1].restart().unwrap();
-    let grave: Key = "tombstone/edge2/encap/p0/untagged".parse().unwrap();
+    let tombstone: Key = "tombstone/edge2/encap/p0/untagged".parse().unwrap();
     world.at(async |running| {
-        running.until("edge2 has detached it", |state| state.get(&grave).is_none()).await;
+        running.until("edge2 has detached it", |state| state.get(&tombstone).is_none()).await;
     });
     world.hosts[1].send(&datagram(2, BROADCAST, "of s2, who is gone")).unwrap();
     assert!(stays_away(&world.hosts[0], "of s2, who is gone"));

@@ -154,8 +154,8 @@ fn frames_pass_once_the_attachments_are_submitted_and_not_before() {
     }
     world.does(vec![delete("attachment/alder/a2")]);
     world.at(async |running| {
-        let grave: Key = "tombstone/edge2/encap/p0/untagged".parse().unwrap();
-        running.until("edge2 has detached it", |state| state.get(&grave).is_none()).await;
+        let tombstone: Key = "tombstone/edge2/encap/p0/untagged".parse().unwrap();
+        running.until("edge2 has detached it", |state| state.get(&tombstone).is_none()).await;
     });
     world.hosts[0].send(&datagram(1, BROADCAST, "too late")).unwrap();
     assert!(stays_away(&world.hosts[1], "too late"));

@@ -176,9 +176,9 @@ async fn changes_come_as_such_and_only_to_whom_they_concern() {
     let update = again.follow().await;
     assert_eq!(keys(&update), ["attachment/p1/untagged", "segment/birch.lan"]);
     assert!(update.parts.iter().all(|part| part.text.is_none()));
-    let grave: Key =
+    let tombstone: Key =
         "tombstone/edge1/vni/birch".replace("birch", &vni(&running, "birch/lan")).parse().unwrap();
-    running.until("edge1 has confirmed it", |state| state.get(&grave).is_none()).await;
+    running.until("edge1 has confirmed it", |state| state.get(&tombstone).is_none()).await;
     // And who has something else, all of it.
     drop(again);
     let mut again = hello(at, &tls, "edge1", parts).await.unwrap();
@@ -329,16 +329,16 @@ async fn a_server_is_forgotten_elsewhere_only_after_its_own_node_lets_it_in_no_m
     let at_port = pb::purge::At::Port("p0".to_owned());
     assert_eq!(update.purges, [pb::Purge { segment: "alder.lan".to_owned(), at: Some(at_port) }]);
     two.is_left_alone().await;
-    let grave: Key = "tombstone/edge2/learned/alder/lan/edge1/p0".parse().unwrap();
-    assert!(running.controller.state().get(&grave).is_some());
+    let tombstone: Key = "tombstone/edge2/learned/alder/lan/edge1/p0".parse().unwrap();
+    assert!(running.controller.state().get(&tombstone).is_some());
     one.applied(&update).await;
     let update = two.next().await;
     let there = pb::purge::At::Remote("10.99.0.1".to_owned());
     assert_eq!(update.purges, [pb::Purge { segment: "alder.lan".to_owned(), at: Some(there) }]);
     assert!(update.parts.is_empty() && update.revision >= freed.0);
-    assert!(running.controller.state().get(&grave).is_some());
+    assert!(running.controller.state().get(&tombstone).is_some());
     two.applied(&update).await;
-    running.until("edge2 has forgotten", |state| state.get(&grave).is_none()).await;
+    running.until("edge2 has forgotten", |state| state.get(&tombstone).is_none()).await;
 }
 
 #[tokio::test]

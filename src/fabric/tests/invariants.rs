@@ -44,8 +44,8 @@ pub fn assert_all(state: &State) {
                 usage.egress += cir(&attachment.spec.egress);
             }
             (Key::Profile(owned), _) => usage.entry(&owned.operator).or_default().profiles += 1,
-            (Key::Tombstone(_, Freed::Vni(_) | Freed::Encap(..)), Body::Tombstone(grave)) => {
-                usage.entry(&grave.operator).or_default().tombstones += 1;
+            (Key::Tombstone(_, Freed::Vni(_) | Freed::Encap(..)), Body::Tombstone(tombstone)) => {
+                usage.entry(&tombstone.operator).or_default().tombstones += 1;
             }
             (_, Body::Lease(lease)) if lease.state.holds_server() => {
                 assert!(held.insert(&lease.spec.server), "{key}");
@@ -102,7 +102,7 @@ pub fn assert_files(state: &State) {
 pub fn assert_graves(before: &State, after: &State) {
     for key in after.of_kind(Kind::Tombstone) {
         let Key::Tombstone(node, Freed::Vni(vni)) = key else { continue };
-        let Body::Tombstone(grave) = &after.get(key).unwrap().body else { unreachable!() };
+        let Body::Tombstone(tombstone) = &after.get(key).unwrap().body else { unreachable!() };
         let users = after.at(Target::Vni(*vni)).filter_map(|user| match user {
             Key::Segment(owned) => Some(owned),
             _ => None,
@@ -110,7 +110,7 @@ pub fn assert_graves(before: &State, after: &State) {
         for owned in users {
             let goes_on = before.segment(owned).is_some_and(|segment| segment.vni == *vni);
             assert!(
-                goes_on && owned.name == grave.segment,
+                goes_on && owned.name == tombstone.segment,
                 "{vni} of {owned} is not free on {node}"
             );
         }

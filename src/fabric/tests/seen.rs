@@ -116,12 +116,12 @@ fn what_is_taken_away_is_confirmed_whatever_else_is_left_out() {
     fabric.converge();
     let to = owned("birch", "taken");
     fabric.does(vec![Change::Transfer { server: "s1".parse().unwrap(), to }]);
-    let grave: Key = "tombstone/edge1/encap/p1/untagged".parse().unwrap();
-    assert!(fabric.state.get(&grave).is_some());
+    let tombstone: Key = "tombstone/edge1/encap/p1/untagged".parse().unwrap();
+    assert!(fabric.state.get(&tombstone).is_some());
     let seen =
         Seen { left_out: vec![left_out(Some(("alder", "lan")), None, None)], ..Seen::default() };
     fabric.does(vec![report(&fabric, "edge1", Some(seen))]);
-    assert!(fabric.state.get(&grave).is_none());
+    assert!(fabric.state.get(&tombstone).is_none());
     assert_eq!(fabric.condition("attachment/alder/a3", ConditionKind::Programmed), Some(false));
     assert_eq!(fabric.condition("attachment/birch/b2", ConditionKind::Programmed), Some(true));
 }

@@ -231,7 +231,7 @@ impl Tx<'_> {
             self.next.set(key, None);
             self.purge(&owned.beside(&spec.segment), &spec.port);
         }
-        self.bury();
+        self.add_tombstones();
     }
 }
 

@@ -390,7 +390,7 @@ impl Tx<'_> {
     }
 
     fn settle(&mut self, trial: Option<trials::Wish>) -> Result<(), Refused> {
-        self.bury();
+        self.add_tombstones();
         self.progress_touched();
         self.explain_segments();
         self.name_the_awaited();

@@ -85,12 +85,12 @@ impl Tx<'_> {
 
     /// What waits says for whom, wherever that may be another one now.
     pub(super) fn name_the_awaited(&mut self) {
-        let (mut graves, mut leases) = (BTreeSet::new(), BTreeSet::new());
+        let (mut tombstones, mut leases) = (BTreeSet::new(), BTreeSet::new());
         for key in &self.touched {
             match key {
                 Key::Tombstone(node, freed) => {
                     let Some(port) = port_of(node, freed) else {
-                        graves.insert(key.clone());
+                        tombstones.insert(key.clone());
                         continue;
                     };
                     // The others are asked once the server's own node has confirmed; and only then,
@@ -98,14 +98,14 @@ impl Tx<'_> {
                     if self.next.get(key).is_none() && port.node == *node {
                         let is_learned =
                             |key: &&Key| matches!(key, Key::Tombstone(_, Freed::Learned(..)));
-                        graves.extend(
+                        tombstones.extend(
                             self.next
                                 .referrers(&Key::Port(port.clone()))
                                 .filter(is_learned)
                                 .cloned(),
                         );
                     }
-                    graves.insert(key.clone());
+                    tombstones.insert(key.clone());
                     leases.extend(self.leases_at(&port));
                 }
                 // Once it is over, its server does not know it any more.
@@ -115,7 +115,7 @@ impl Tx<'_> {
                 _ => {}
             }
         }
-        graves.iter().for_each(|grave| self.explain_grave(grave));
+        tombstones.iter().for_each(|tombstone| self.explain_tombstone(tombstone));
         leases.iter().for_each(|lease| self.explain_lease(lease));
     }
 
@@ -126,7 +126,7 @@ impl Tx<'_> {
         self.next.referrers(&key).filter_map(owned).collect()
     }
 
-    fn explain_grave(&mut self, key: &Key) {
+    fn explain_tombstone(&mut self, key: &Key) {
         let Key::Tombstone(node, freed) = key else { return };
         let why = match freed {
             Freed::Learned(learned) if self.is_early(key) => format!(
@@ -175,7 +175,7 @@ impl Tx<'_> {
                 let Key::Tombstone(node, _) = key else { continue };
                 is_clean = false;
                 let is_own = self.next.get(key).is_some_and(|object| {
-                    matches!(&object.body, Body::Tombstone(grave) if grave.operator == lease.operator)
+                    matches!(&object.body, Body::Tombstone(tombstone) if tombstone.operator == lease.operator)
                 });
                 // What is another's is not named to this lease's operator.
                 if is_own && !self.is_early(key) {
@@ -196,7 +196,7 @@ impl Tx<'_> {
 
     fn is_early(&self, key: &Key) -> bool {
         let freed = |key| match &self.next.get(key)?.body {
-            Body::Tombstone(grave) => Some(grave.freed),
+            Body::Tombstone(tombstone) => Some(tombstone.freed),
             _ => None,
         };
         match key {

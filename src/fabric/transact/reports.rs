@@ -267,10 +267,10 @@ impl Tx<'_> {
 
     /// What was freed until `applied` is free.
     fn confirmed(&mut self, node: &Name, applied: Revision) {
-        let graves = self.on(&Key::Node(node.clone()), |key| {
+        let tombstones = self.on(&Key::Node(node.clone()), |key| {
             if let Key::Tombstone(..) = key { Some(key) } else { None }
         });
-        for key in graves {
+        for key in tombstones {
             let gone = self.next.get(&key).is_some_and(
                 |object| matches!(&object.body, Body::Tombstone(tombstone) if tombstone.freed <= applied),
             );

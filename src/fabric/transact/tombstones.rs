@@ -19,7 +19,7 @@ use crate::{
 
 impl Tx<'_> {
     /// Buries what the transaction has freed.
-    pub(super) fn bury(&mut self) {
+    pub(super) fn add_tombstones(&mut self) {
         let touched: Vec<Key> = self.touched.iter().cloned().collect();
         let mut segments = BTreeSet::new();
         for key in &touched {
@@ -83,9 +83,9 @@ impl Tx<'_> {
         };
         self.set(&key, Body::Node(Node { gone: true, ..node }));
         let here = self.next.referrers(&key).filter(|key| matches!(key, Key::Tombstone(..)));
-        for grave in here.cloned().collect::<Vec<_>>() {
-            self.next.set(grave.clone(), None);
-            self.touched.insert(grave);
+        for tombstone in here.cloned().collect::<Vec<_>>() {
+            self.next.set(tombstone.clone(), None);
+            self.touched.insert(tombstone);
         }
         Ok(())
     }

@@ -189,7 +189,7 @@ impl Tx<'_> {
     /// again: the frames are the same segment's as before. On other nodes the tombstone stays,
     /// since nobody would wait for them otherwise.
     fn dig_up(&mut self, key: &Key) {
-        let (segment, graves): (_, Vec<Key>) = match key {
+        let (segment, tombstones): (_, Vec<Key>) = match key {
             Key::Segment(owned) => {
                 let Some(vni) = self.next.segment(owned).map(|segment| segment.vni) else { return };
                 let nodes = self.next.nodes_of(owned).cloned();
@@ -198,20 +198,20 @@ impl Tx<'_> {
             Key::Attachment(owned) => {
                 let Some(attachment) = self.next.attachment(owned) else { return };
                 let PortKey { node, port } = attachment.spec.port.clone();
-                let grave = Key::Tombstone(node, Freed::Encap(port, attachment.encap));
-                (owned.beside(&attachment.spec.segment), vec![grave])
+                let tombstone = Key::Tombstone(node, Freed::Encap(port, attachment.encap));
+                (owned.beside(&attachment.spec.segment), vec![tombstone])
             }
             _ => return,
         };
-        for grave in graves {
-            let is_own = self.next.get(&grave).is_some_and(|object| match &object.body {
+        for tombstone in tombstones {
+            let is_own = self.next.get(&tombstone).is_some_and(|object| match &object.body {
                 Body::Tombstone(was) => {
                     was.operator == segment.operator && was.segment == segment.name
                 }
                 _ => false,
             });
             if is_own {
-                self.end(grave);
+                self.end(tombstone);
             }
         }
     }

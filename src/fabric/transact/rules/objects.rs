@@ -32,9 +32,9 @@ pub(super) fn pool(next: &State, name: &Name) -> Result<(), Refused> {
 pub(super) fn port(next: &State, port: &PortKey) -> Result<(), Refused> {
     let key = Key::Port(port.clone());
     let Some(spec) = next.port(port) else { return Ok(()) };
-    for grave in next.referrers(&key) {
+    for tombstone in next.referrers(&key) {
         let (Key::Tombstone(_, crate::fabric::Freed::Encap(_, encap)), Some(object)) =
-            (grave, next.get(grave))
+            (tombstone, next.get(tombstone))
         else {
             continue;
         };
@@ -48,7 +48,12 @@ pub(super) fn port(next: &State, port: &PortKey) -> Result<(), Refused> {
                 "\"{encap}\" on {port} was {}'s, and can't be granted to {name} yet",
                 tombstone.operator
             );
-            return refuse(Rule::Pool, message, "wait until the node has confirmed", [&key, grave]);
+            return refuse(
+                Rule::Pool,
+                message,
+                "wait until the node has confirmed",
+                [&key, tombstone],
+            );
         }
     }
     Ok(())

@@ -148,8 +148,8 @@ fn on_node(quota: &Quota) -> [u64; 7] {
     ]
 }
 
-/// Who churns on a node that does not answer leaves a grave each time. Nothing new is had before
-/// some of them are confirmed.
+/// Whoever churns on a node that does not answer leaves a tombstone each time, and gets nothing new
+/// before some of them are confirmed.
 pub(super) fn tombstones<'k>(
     before: &State,
     next: &State,
@@ -168,10 +168,10 @@ pub(super) fn tombstones<'k>(
     for name in touched.filter(|key| takes(key)).filter_map(Key::operator).collect::<BTreeSet<_>>()
     {
         let Some(spec) = next.operator(name) else { continue };
-        let (graves, most) = (next.usage(name).tombstones, u64::from(spec.quota.tombstones));
-        if graves > most {
+        let (tombstones, most) = (next.usage(name).tombstones, u64::from(spec.quota.tombstones));
+        if tombstones > most {
             let message = format!(
-                "{name} gave up {graves} VNIs and encapsulations that nodes have yet to confirm, and may have {most}"
+                "{name} gave up {tombstones} VNIs and encapsulations that nodes have yet to confirm, and may have {most}"
             );
             let help =
                 "wait until the nodes have confirmed, or ask the owner what is wrong with them";
