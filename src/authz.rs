@@ -10,11 +10,11 @@
 //! - A port that it may attach to may be granted to others as well: [`view`] leaves them out.
 #![forbid(unsafe_code)]
 
-mod sight;
 #[cfg(test)]
 mod tests;
+mod visibility;
 
-pub use self::sight::{keys, refusal, view, without_others};
+pub use self::visibility::{keys, refusal, view, without_others};
 use crate::{
     fabric::{Change, Key, Kind, LeaseStep, State},
     identity::Identity,
