@@ -18,7 +18,8 @@ use super::{
     exit,
 };
 use crate::store::{
-    AnyStore, EtcdTls, Existing, Place, Snapshot, Store, StoreError, Version, export, read_export,
+    AnyStore, EtcdTls, Existing, Snapshot, Store, StoreError, StoreUrl, Version, export,
+    read_export,
 };
 
 /// What stands for standard input and output.
@@ -156,8 +157,8 @@ async fn compact(args: &CompactArgs) -> Result<Done, Refused> {
 }
 
 /// Opens a store that is there; to look at one must not make it.
-async fn open(place: &Place, etcd: &EtcdArgs) -> Result<AnyStore, Refused> {
-    if let Place::File(path) = place
+async fn open(url: &StoreUrl, etcd: &EtcdArgs) -> Result<AnyStore, Refused> {
+    if let StoreUrl::File(path) = url
         && let Err(error) = fs::metadata(path)
     {
         return match error.kind() {
@@ -168,49 +169,48 @@ async fn open(place: &Place, etcd: &EtcdArgs) -> Result<AnyStore, Refused> {
             _ => Err(Refused::Failed(anyhow::anyhow!("{}: {error}", path.display()))),
         };
     }
-    Ok(AnyStore::open(place, tls(place, etcd)?.as_ref()).await?)
+    Ok(AnyStore::open(url, tls(url, etcd)?.as_ref()).await?)
 }
 
-async fn read(place: &Place, etcd: &EtcdArgs) -> Result<Snapshot, Refused> {
+async fn read(url: &StoreUrl, etcd: &EtcdArgs) -> Result<Snapshot, Refused> {
     let wheel = wheel("reading");
-    let snapshot = open(place, etcd).await?.snapshot().await?;
+    let snapshot = open(url, etcd).await?.snapshot().await?;
     wheel.finish_and_clear();
     Ok(snapshot)
 }
 
 /// Writes a whole store, reads it back, and gives its version.
 async fn write(
-    place: &Place,
+    url: &StoreUrl,
     etcd: &EtcdArgs,
     snapshot: &Snapshot,
     replace: bool,
 ) -> Result<Version, Refused> {
-    let tls = tls(place, etcd)?;
-    if !replace
-        && AnyStore::open(place, tls.as_ref()).await?.snapshot().await?.version != Version(0)
+    let tls = tls(url, etcd)?;
+    if !replace && AnyStore::open(url, tls.as_ref()).await?.snapshot().await?.version != Version(0)
     {
-        return wrong(format!("{place} is not empty; name an empty store, or say --replace"));
+        return wrong(format!("{url} is not empty; name an empty store, or say --replace"));
     }
     let existing = if replace { Existing::Replace } else { Existing::Refuse };
     let bar = bar("writing", snapshot.entries.len());
     let mut progress = |done: usize, _| bar.set_position(done as u64);
-    let store = AnyStore::import(place, tls.as_ref(), snapshot, existing, &mut progress).await?;
+    let store = AnyStore::import(url, tls.as_ref(), snapshot, existing, &mut progress).await?;
     bar.finish_and_clear();
     let wheel = wheel("reading it back");
     let written = store.snapshot().await?;
     wheel.finish_and_clear();
     if written.entries != snapshot.entries {
         return Err(Refused::Failed(anyhow::anyhow!(
-            "{place} does not have what was written; does somebody else write to it?"
+            "{url} does not have what was written; does somebody else write to it?"
         )));
     }
     Ok(written.version)
 }
 
-fn tls(place: &Place, args: &EtcdArgs) -> Result<Option<EtcdTls>, Refused> {
+fn tls(url: &StoreUrl, args: &EtcdArgs) -> Result<Option<EtcdTls>, Refused> {
     let Some(ca) = &args.etcd_ca else {
-        if matches!(place, Place::Etcd { tls: true, .. }) {
-            return wrong(format!("{place} is spoken to with TLS: say --etcd-ca FILE"));
+        if matches!(url, StoreUrl::Etcd { tls: true, .. }) {
+            return wrong(format!("{url} is spoken to with TLS: say --etcd-ca FILE"));
         }
         return Ok(None);
     };

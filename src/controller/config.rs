@@ -12,7 +12,7 @@ use toml::Spanned;
 use crate::{
     model::{ConfigErrors, Name},
     pki::TlsFiles,
-    store::{EtcdTls, Place},
+    store::{EtcdTls, StoreUrl},
 };
 
 /// A controller's file.
@@ -21,7 +21,7 @@ use crate::{
 pub struct Config {
     /// What it is called where controllers are told apart; something random if left out.
     pub name: Option<Name>,
-    store: Spanned<Place>,
+    store: Spanned<StoreUrl>,
     /// The agents' listener.
     pub agents: ListenerConfig,
     /// The API's listener; none if left out.
@@ -116,8 +116,8 @@ impl Config {
         let directory = path.parent().unwrap_or(Path::new("."));
         let tls = &mut config.tls;
         let store = match config.store.get_mut() {
-            Place::File(file) => Some(file),
-            Place::Etcd { .. } => None,
+            StoreUrl::File(file) => Some(file),
+            StoreUrl::Etcd { .. } => None,
         };
         let etcd = config.etcd.iter_mut().flat_map(|etcd| {
             [Some(&mut etcd.ca), etcd.certificate.as_mut(), etcd.key.as_mut()].into_iter().flatten()
@@ -151,7 +151,7 @@ impl Config {
                 "[\"ca.crt\"]",
             ),
         ];
-        let with_tls = matches!(config.store.get_ref(), Place::Etcd { tls: true, .. });
+        let with_tls = matches!(config.store.get_ref(), StoreUrl::Etcd { tls: true, .. });
         if with_tls && config.etcd.is_none() {
             let help = "add a part [etcd] with ca = \"etcd-ca.crt\", and certificate and key if the members ask for them";
             let what = "etcds:// is spoken to with TLS: nothing says whom to trust".to_owned();
@@ -173,7 +173,7 @@ impl Config {
     }
 
     /// Where the store is.
-    pub fn store(&self) -> &Place {
+    pub fn store(&self) -> &StoreUrl {
         self.store.get_ref()
     }
 
@@ -202,7 +202,7 @@ mod tests {
         let path = dir.path().join("controller.toml");
         fs::write(&path, WHOLE).unwrap();
         let config = Config::load(&path).unwrap();
-        assert_eq!(config.store(), &Place::File(dir.path().join("fabric.db")));
+        assert_eq!(config.store(), &StoreUrl::File(dir.path().join("fabric.db")));
         let tls = config.tls();
         assert_eq!((tls.key, tls.roots), ("/k/c.key".into(), vec![dir.path().join("ca.crt")]));
         let error = Config::load(&dir.path().join("none.toml")).unwrap_err().to_string();

@@ -8,7 +8,7 @@
 mod embedded;
 mod etcd;
 mod export;
-mod place;
+mod url;
 
 use std::{
     future::Future,
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use embedded::Embedded;
 pub use etcd::{Etcd, EtcdOptions, EtcdTls};
 pub use export::{ExportError, export, read_export};
-pub use place::{AnyStore, InvalidPlace, Place};
+pub use url::{AnyStore, InvalidStoreUrl, StoreUrl};
 
 /// The number of a commit: each has one more than the one before it; 0 is the empty store.
 #[derive(

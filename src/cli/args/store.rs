@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::store::Place;
+use crate::store::StoreUrl;
 
 /// `sillon store`
 #[derive(Debug, Args)]
@@ -36,7 +36,7 @@ pub enum StoreCommand {
 #[derive(Debug, Args)]
 pub struct ExportArgs {
     /// The store: a FILE, or etcd://HOST:PORT,HOST:PORT/PREFIX
-    pub store: Place,
+    pub store: StoreUrl,
     /// Where to write it; - is standard output
     pub file: PathBuf,
     /// Overwrite the file if it is there
@@ -51,7 +51,7 @@ pub struct ExportArgs {
 #[derive(Debug, Args)]
 pub struct ImportArgs {
     /// The store: a FILE, or etcd://HOST:PORT,HOST:PORT/PREFIX
-    pub store: Place,
+    pub store: StoreUrl,
     /// What was exported; - is standard input
     pub file: PathBuf,
     /// Import also into a store that is not empty: what is there goes
@@ -66,7 +66,7 @@ pub struct ImportArgs {
 #[derive(Debug, Args)]
 pub struct CompactArgs {
     /// The store: a FILE, or etcd://HOST:PORT,HOST:PORT/PREFIX
-    pub store: Place,
+    pub store: StoreUrl,
     /// How many of the last changes stay known, for those who follow
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub keep: u64,
@@ -79,9 +79,9 @@ pub struct CompactArgs {
 #[derive(Debug, Args)]
 pub struct MigrateArgs {
     /// The store that there is
-    pub from: Place,
+    pub from: StoreUrl,
     /// The store to write; it has to be empty
-    pub to: Place,
+    pub to: StoreUrl,
     /// Migrate also to a store that is not empty: what is there goes
     #[arg(long)]
     pub replace: bool,

@@ -15,7 +15,7 @@ const PORT: &str = "2379";
 /// `FILE`, or `etcd://HOST[:PORT][,HOST[:PORT]…][/PREFIX]`; `etcds://` with TLS.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub enum Place {
+pub enum StoreUrl {
     /// The embedded store.
     File(PathBuf),
     /// etcd.
@@ -29,30 +29,30 @@ pub enum Place {
     },
 }
 
-/// Why a text is no place.
+/// Why a text is no URL of a store.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}; write a FILE, or etcd://HOST:PORT,HOST:PORT/PREFIX (etcds:// with TLS)")]
-pub struct InvalidPlace(String);
+pub struct InvalidStoreUrl(String);
 
-impl TryFrom<String> for Place {
-    type Error = InvalidPlace;
+impl TryFrom<String> for StoreUrl {
+    type Error = InvalidStoreUrl;
 
-    fn try_from(text: String) -> Result<Self, InvalidPlace> {
+    fn try_from(text: String) -> Result<Self, InvalidStoreUrl> {
         text.parse()
     }
 }
 
-impl FromStr for Place {
-    type Err = InvalidPlace;
+impl FromStr for StoreUrl {
+    type Err = InvalidStoreUrl;
 
-    fn from_str(text: &str) -> Result<Self, InvalidPlace> {
+    fn from_str(text: &str) -> Result<Self, InvalidStoreUrl> {
         let (tls, rest) = match text.split_once("://") {
             Some(("etcd", rest)) => (false, rest),
             Some(("etcds", rest)) => (true, rest),
             Some((scheme, _)) => {
-                return Err(InvalidPlace(format!("{scheme:?} is no kind of store")));
+                return Err(InvalidStoreUrl(format!("{scheme:?} is no kind of store")));
             }
-            None if text.is_empty() => return Err(InvalidPlace("no store is named".to_owned())),
+            None if text.is_empty() => return Err(InvalidStoreUrl("no store is named".to_owned())),
             None => return Ok(Self::File(text.into())),
         };
         let (hosts, prefix) = rest.split_once('/').unwrap_or((rest, ""));
@@ -63,8 +63,8 @@ impl FromStr for Place {
     }
 }
 
-fn endpoint(text: &str) -> Result<String, InvalidPlace> {
-    let wrong = || InvalidPlace(format!("{text:?} is no HOST:PORT"));
+fn endpoint(text: &str) -> Result<String, InvalidStoreUrl> {
+    let wrong = || InvalidStoreUrl(format!("{text:?} is no HOST:PORT"));
     // An IPv6 address is in brackets, so that its colons are its own.
     let after = text.rfind(']').map_or(0, |at| at + 1);
     let (host, port) = match text[after..].find(':') {
@@ -79,7 +79,7 @@ fn endpoint(text: &str) -> Result<String, InvalidPlace> {
     Ok(format!("{host}:{port}"))
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(f, "{}", path.display()),
@@ -103,10 +103,10 @@ impl AnyStore {
     ///
     /// # Errors
     /// Those of [`Embedded::open`] or [`Etcd::open`].
-    pub async fn open(place: &Place, tls: Option<&EtcdTls>) -> Result<Self, StoreError> {
-        match place {
-            Place::File(path) => Embedded::open(path).map(Self::Embedded),
-            Place::Etcd { .. } => Etcd::open(options(place, tls)?).await.map(Self::Etcd),
+    pub async fn open(url: &StoreUrl, tls: Option<&EtcdTls>) -> Result<Self, StoreError> {
+        match url {
+            StoreUrl::File(path) => Embedded::open(path).map(Self::Embedded),
+            StoreUrl::Etcd { .. } => Etcd::open(options(url, tls)?).await.map(Self::Etcd),
         }
     }
 
@@ -115,28 +115,28 @@ impl AnyStore {
     /// # Errors
     /// It is not empty and `existing` says to refuse then, or as for [`Self::open`].
     pub async fn import(
-        place: &Place,
+        url: &StoreUrl,
         tls: Option<&EtcdTls>,
         snapshot: &Snapshot,
         existing: Existing,
         progress: &mut Progress<'_>,
     ) -> Result<Self, StoreError> {
-        match place {
-            Place::File(path) => Embedded::import(path, snapshot, existing).map(Self::Embedded),
-            Place::Etcd { .. } => Etcd::import(options(place, tls)?, snapshot, existing, progress)
-                .await
-                .map(Self::Etcd),
+        match url {
+            StoreUrl::File(path) => Embedded::import(path, snapshot, existing).map(Self::Embedded),
+            StoreUrl::Etcd { .. } => {
+                Etcd::import(options(url, tls)?, snapshot, existing, progress).await.map(Self::Etcd)
+            }
         }
     }
 }
 
-fn options(place: &Place, files: Option<&EtcdTls>) -> Result<EtcdOptions, StoreError> {
-    let Place::Etcd { endpoints, prefix, tls } = place else {
-        return Err(StoreError::Failed(format!("{place} is a file")));
+fn options(url: &StoreUrl, files: Option<&EtcdTls>) -> Result<EtcdOptions, StoreError> {
+    let StoreUrl::Etcd { endpoints, prefix, tls } = url else {
+        return Err(StoreError::Failed(format!("{url} is a file")));
     };
     if *tls && files.is_none() {
         return Err(StoreError::Failed(format!(
-            "{place} is spoken to with TLS: say by which CA its certificates are signed"
+            "{url} is spoken to with TLS: say by which CA its certificates are signed"
         )));
     }
     let tls = files.filter(|_| *tls).cloned();
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_place_is_a_file_or_endpoints_of_etcd() {
-        let written = |text: &str| text.parse::<Place>().map(|place| place.to_string());
+        let written = |text: &str| text.parse::<StoreUrl>().map(|url| url.to_string());
         for (text, read) in [
             ("/var/lib/sillon/store.db", "/var/lib/sillon/store.db"),
             ("a,b", "a,b"),
