@@ -6,7 +6,7 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 
 use crate::{
     controller::{
-        Committed, Compacted, Controller, Lead, Request, SubmitError, counters::Counters,
+        Committed, Compacted, Controller, LeaderTerm, Request, SubmitError, counters::Counters,
     },
     fabric::{Owned, Revision, State},
     identity::Identity,
@@ -76,7 +76,7 @@ impl<S: Store + 'static> Backend for Controller<S> {
 
     fn counters(&self, attachment: &Owned, state: &State) -> Option<Counters> {
         // What one that was deposed was told is old.
-        let leads = self.lead().borrow().as_ref().is_some_and(Lead::holds);
+        let leads = self.lead().borrow().as_ref().is_some_and(LeaderTerm::holds);
         if leads { Self::counters(self).of(attachment, state) } else { None }
     }
 

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     audit::Who,
     fabric::{Actor, Revision, State, Transaction, transact},
-    store::{Held, Version},
+    store::{Leadership, Version},
 };
 
 /// A request that waits for its answer.
@@ -22,7 +22,7 @@ use crate::{
 pub struct Pending {
     pub request: Request,
     /// What has to be held still when it is committed.
-    pub held: Option<Held>,
+    pub held: Option<Leadership>,
     /// If it is refused already.
     pub denied: Option<Denied>,
     /// Once it was refused: whether that is written down, with how many that were not.

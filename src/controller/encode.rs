@@ -17,13 +17,13 @@ use super::{
 use crate::{
     audit::{self, Signer, Tree, Who},
     fabric::Change,
-    store::{Commit, Held, Version},
+    store::{Commit, Leadership, Version},
 };
 
 /// A commit that is decided.
 pub struct Draft {
     pub committed: Arc<Committed>,
-    pub held: Option<Held>,
+    pub held: Option<Leadership>,
     /// What was asked for.
     pub asked: Vec<Change>,
     /// If that was refused: to whom, and why. Then nothing but this is written.
@@ -87,7 +87,7 @@ mod tests {
     };
 
     /// A refusal has an entry; what changed nothing that anybody asked for has none.
-    fn draft(revision: u64, has_entry: bool, held: Option<Held>) -> Draft {
+    fn draft(revision: u64, has_entry: bool, held: Option<Leadership>) -> Draft {
         let committed = nothing_changed(Revision(revision), Timestamp::UNIX_EPOCH, &Actor::Owner);
         let refusal =
             Refusal { rule: "vni".to_owned(), message: "none is free".to_owned(), besides: 0 };
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn the_log_is_signed_wherever_a_chain_may_end_and_nowhere_else() {
         let signer = Signer::generate("north").unwrap();
-        let held = Held { name: "l".to_owned(), holder: "one".to_owned(), term: 1 };
+        let held = Leadership { name: "l".to_owned(), holder: "one".to_owned(), term: 1 };
         let drafts = [
             draft(1, true, None),
             draft(2, true, None),

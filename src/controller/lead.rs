@@ -15,7 +15,7 @@ use crate::{
     fabric::{Actor, Body, Change, Key, Kind, Refused, State},
     model::Name,
     service::every,
-    store::{Held, Store},
+    store::{Leadership, Store},
 };
 
 /// What controllers lead.
@@ -23,13 +23,13 @@ const NAME: &str = "controller";
 
 /// A leadership, and for how long it is sure.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lead {
+pub struct LeaderTerm {
     /// What was held when it was last asked for.
-    pub held: Held,
+    pub held: Leadership,
     until: Instant,
 }
 
-impl Lead {
+impl LeaderTerm {
     /// Whether nobody else can lead yet. Asked anew each time: a process may have slept.
     pub fn holds(&self) -> bool {
         Instant::now() < self.until
@@ -47,7 +47,7 @@ pub struct Leader<S> {
     pub settings: Settings,
     pub requests: Requests,
     pub now: watch::Receiver<Now>,
-    pub say: watch::Sender<Option<Lead>>,
+    pub say: watch::Sender<Option<LeaderTerm>>,
 }
 
 impl<S: Store> Leader<S> {
@@ -85,7 +85,7 @@ async fn broken(now: &mut watch::Receiver<Now>) {
     let _ = now.wait_for(|now| now.broken.is_some()).await;
 }
 
-async fn lead(store: &impl Store, settings: &Settings, say: &watch::Sender<Option<Lead>>) {
+async fn lead(store: &impl Store, settings: &Settings, say: &watch::Sender<Option<LeaderTerm>>) {
     let asked = Instant::now();
     let was = say.borrow().clone();
     // A store that does not answer must not keep a leader from noticing that it may be none any
@@ -95,15 +95,17 @@ async fn lead(store: &impl Store, settings: &Settings, say: &watch::Sender<Optio
     let answer = timeout(patience, store.lead(NAME, &settings.name, settings.lead)).await;
     let now = match answer {
         // It was given after it was asked for.
-        Ok(Ok(Some(held))) => asked.checked_add(settings.lead).map(|until| Lead { held, until }),
+        Ok(Ok(Some(held))) => {
+            asked.checked_add(settings.lead).map(|until| LeaderTerm { held, until })
+        }
         Ok(Ok(None)) => None,
         Ok(Err(error)) => {
             tracing::warn!(%error, "the leadership can't be asked for");
-            was.clone().filter(Lead::holds)
+            was.clone().filter(LeaderTerm::holds)
         }
-        Err(_) => was.clone().filter(Lead::holds),
+        Err(_) => was.clone().filter(LeaderTerm::holds),
     };
-    let term = |lead: &Option<Lead>| lead.as_ref().map(Lead::term);
+    let term = |lead: &Option<LeaderTerm>| lead.as_ref().map(LeaderTerm::term);
     match (term(&was), term(&now)) {
         (was, Some(term)) if was != Some(term) => tracing::info!(term, "this controller leads"),
         (Some(term), None) => tracing::warn!(term, "this controller no longer leads"),
@@ -117,9 +119,9 @@ async fn lead(store: &impl Store, settings: &Settings, say: &watch::Sender<Optio
 async fn let_time_pass(
     requests: &Requests,
     now: &watch::Receiver<Now>,
-    say: &watch::Sender<Option<Lead>>,
+    say: &watch::Sender<Option<LeaderTerm>>,
 ) {
-    let Some(lead) = say.borrow().clone().filter(Lead::holds) else { return };
+    let Some(lead) = say.borrow().clone().filter(LeaderTerm::holds) else { return };
     does(requests, &lead, Change::Tick).await;
     // One by one: what is against one of them is not against the others.
     let state = now.borrow().state.clone();
@@ -140,7 +142,7 @@ fn overdue(state: &State, now: Timestamp) -> Vec<Option<Name>> {
 }
 
 /// Gives the rule that is against it, if one is.
-async fn does(requests: &Requests, lead: &Lead, change: Change) -> Option<Refused> {
+async fn does(requests: &Requests, lead: &LeaderTerm, change: Change) -> Option<Refused> {
     let request = Request { who: Actor::Controller, changes: vec![change], dry_run: false };
     match ask(requests, request, Some(lead.held.clone())).await {
         Err(SubmitError::Refused(refused)) => return Some(refused),

@@ -55,7 +55,7 @@ pub use self::{
     codec::RECORD,
     config::{ApiConfig, AuditConfig, Config, ListenerConfig},
     history::Compacted,
-    lead::Lead,
+    lead::LeaderTerm,
 };
 use self::{
     budget::Budgets,
@@ -68,7 +68,7 @@ use crate::{
     audit::{Signer, Who},
     fabric::{Actor, Change, Event, Refused, Revision, State},
     identity::Identity,
-    store::{Held, Store, StoreError, Version},
+    store::{Leadership, Store, StoreError, Version},
 };
 
 /// How a controller goes about it.
@@ -212,7 +212,7 @@ struct Inner<S> {
     budgets: Arc<Budgets>,
     now: watch::Receiver<Now>,
     history: history::Shared,
-    lead: watch::Receiver<Option<Lead>>,
+    lead: watch::Receiver<Option<LeaderTerm>>,
     counters: Newest,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -342,9 +342,9 @@ impl<S: Store + 'static> Controller<S> {
         self.inner.history.watch(after, changed)
     }
 
-    /// The leadership that this controller has, and that it is told of. [`Lead::holds`] has to be
+    /// The leadership that this controller has, and that it is told of. [`LeaderTerm::holds`] has to be
     /// asked when it counts.
-    pub fn lead(&self) -> watch::Receiver<Option<Lead>> {
+    pub fn lead(&self) -> watch::Receiver<Option<LeaderTerm>> {
         self.inner.lead.clone()
     }
 
@@ -370,7 +370,7 @@ impl<S: Store + 'static> Controller<S> {
 async fn ask(
     requests: &Requests,
     request: Request,
-    held: Option<Held>,
+    held: Option<Leadership>,
 ) -> Result<Committed, SubmitError> {
     wait(requests, request, held, None).await
 }
@@ -378,7 +378,7 @@ async fn ask(
 async fn wait(
     requests: &Requests,
     request: Request,
-    held: Option<Held>,
+    held: Option<Leadership>,
     denied: Option<Denied>,
 ) -> Result<Committed, SubmitError> {
     let (reply, answer) = oneshot::channel();

@@ -234,7 +234,8 @@ async fn one_leads_and_lets_time_pass_and_the_next_has_a_larger_term() {
     let store = store(dir.path());
     let one = controller(&store, "one").await;
     let mut leads = one.lead();
-    let term = leads.wait_for(Option::is_some).await.unwrap().as_ref().map(Lead::term).unwrap();
+    let term =
+        leads.wait_for(Option::is_some).await.unwrap().as_ref().map(LeaderTerm::term).unwrap();
     let two = controller(&store, "two").await;
     assert!(two.lead().borrow().is_none());
     let site = [
@@ -264,7 +265,8 @@ async fn one_leads_and_lets_time_pass_and_the_next_has_a_larger_term() {
 
     one.close().await;
     let mut leads = two.lead();
-    let next = leads.wait_for(Option::is_some).await.unwrap().as_ref().map(Lead::term).unwrap();
+    let next =
+        leads.wait_for(Option::is_some).await.unwrap().as_ref().map(LeaderTerm::term).unwrap();
     assert!(next > term);
 }
 
@@ -273,7 +275,7 @@ async fn what_a_deposed_leader_asks_is_not_done() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
     let one = controller(&store, "one").await;
-    let held = Held { name: "controller".to_owned(), holder: "somebody".to_owned(), term: 0 };
+    let held = Leadership { name: "controller".to_owned(), holder: "somebody".to_owned(), term: 0 };
     let pending = ask(&one.inner.requests, request(vec![operator("alder", 100)]), Some(held));
     let others =
         (0..20).map(|n| one.submit(request(vec![operator(&format!("o{n}"), 1000 + n * 100)])));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    controller::Lead,
+    controller::LeaderTerm,
     fabric::{self, Affected, Owned, ProjectError, Revision, State},
     model::Name,
     protocol::{Digest, Parts, pb},
@@ -77,7 +77,7 @@ impl Projection {
     }
 
     /// What an agent is sent that has the parts of `base`, or none that are known here.
-    pub fn update(&self, base: Option<&Self>, lead: &Lead) -> pb::Update {
+    pub fn update(&self, base: Option<&Self>, lead: &LeaderTerm) -> pb::Update {
         let nothing = Parts::default();
         let parts = self.parts.changes_from(base.map_or(&nothing, |base| &base.parts));
         pb::Update {

@@ -13,7 +13,7 @@ use tonic::{Status, Streaming};
 
 use super::{Agents, PendingState, Projection, counters, seen::seen};
 use crate::{
-    controller::{Lead, Request, SubmitError},
+    controller::{LeaderTerm, Request, SubmitError},
     fabric::{Actor, Change, ProjectError, Report, Revision, Seen},
     model::{InterfaceName, Name},
     protocol::pb::{self, from_agent::What},
@@ -148,7 +148,7 @@ impl<S: Store + 'static> Session<S> {
     async fn offer(
         &mut self,
         to: &mpsc::Sender<Result<pb::Update, Status>>,
-        lead: &watch::Receiver<Option<Lead>>,
+        lead: &watch::Receiver<Option<LeaderTerm>>,
     ) -> Result<(), Status> {
         let lead = leads(lead)?;
         let Some((state, affected)) = self.pending.take() else { return Ok(()) };
@@ -284,10 +284,10 @@ async fn silence(since: Option<Instant>) {
 }
 
 /// The leadership, if there is one now.
-pub fn leads(lead: &watch::Receiver<Option<Lead>>) -> Result<Lead, Status> {
+pub fn leads(lead: &watch::Receiver<Option<LeaderTerm>>) -> Result<LeaderTerm, Status> {
     lead.borrow()
         .clone()
-        .filter(Lead::holds)
+        .filter(LeaderTerm::holds)
         .ok_or_else(|| Status::unavailable("this controller does not lead: ask another one"))
 }
 

@@ -18,7 +18,7 @@ use std::{
 use tokio::sync::{oneshot, watch};
 
 use self::file::File;
-use super::{Batch, Commit, Existing, Held, Snapshot, Store, StoreError, Version};
+use super::{Batch, Commit, Existing, Leadership, Snapshot, Store, StoreError, Version};
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -37,9 +37,9 @@ enum Request {
         name: String,
         holder: String,
         time: Duration,
-        reply: Reply<Option<Held>>,
+        reply: Reply<Option<Leadership>>,
     },
-    Resign(Held, Reply<()>),
+    Resign(Leadership, Reply<()>),
     Compact(Version, Reply<()>),
 }
 
@@ -147,12 +147,12 @@ impl Store for Embedded {
         name: &str,
         holder: &str,
         time: Duration,
-    ) -> Result<Option<Held>, StoreError> {
+    ) -> Result<Option<Leadership>, StoreError> {
         let (name, holder) = (name.to_owned(), holder.to_owned());
         self.ask(|reply| Request::Lead { name, holder, time, reply }).await
     }
 
-    async fn resign(&self, held: Held) -> Result<(), StoreError> {
+    async fn resign(&self, held: Leadership) -> Result<(), StoreError> {
         self.ask(|reply| Request::Resign(held, reply)).await
     }
 
@@ -167,7 +167,7 @@ struct Worker {
     say: watch::Sender<Version>,
     /// Who leads, until when. No other process can open the file: what a process held ends with
     /// it, and only the terms are kept.
-    leads: BTreeMap<String, (Held, Instant)>,
+    leads: BTreeMap<String, (Leadership, Instant)>,
 }
 
 impl Worker {
@@ -197,7 +197,7 @@ impl Worker {
 
     fn commit(&mut self, chain: Vec<Commit>) -> (usize, Option<StoreError>) {
         let leads = &self.leads;
-        let may = |held: &Option<Held>| held.as_ref().is_none_or(|held| is_held(leads, held));
+        let may = |held: &Option<Leadership>| held.as_ref().is_none_or(|held| is_held(leads, held));
         let made = self.file.commit(chain, may);
         self.say.send_replace(self.file.version());
         made
@@ -208,7 +208,7 @@ impl Worker {
         name: String,
         holder: String,
         time: Duration,
-    ) -> Result<Option<Held>, StoreError> {
+    ) -> Result<Option<Leadership>, StoreError> {
         let now = Instant::now();
         let Some(until) = now.checked_add(time) else {
             return Err(StoreError::Failed("a leadership can't last that long".to_owned()));
@@ -222,7 +222,7 @@ impl Worker {
                 Ok(Some(held.clone()))
             }
             _ => {
-                let held = Held { term: self.file.next_term()?, name: name.clone(), holder };
+                let held = Leadership { term: self.file.next_term()?, name: name.clone(), holder };
                 self.leads.insert(name, (held.clone(), until));
                 Ok(Some(held))
             }
@@ -230,6 +230,6 @@ impl Worker {
     }
 }
 
-fn is_held(leads: &BTreeMap<String, (Held, Instant)>, held: &Held) -> bool {
+fn is_held(leads: &BTreeMap<String, (Leadership, Instant)>, held: &Leadership) -> bool {
     leads.get(&held.name).is_some_and(|(lead, end)| lead == held && *end > Instant::now())
 }

@@ -40,7 +40,7 @@ use self::{
     keys::{Head, Keys, Record},
     members::{Members, Trouble, is_compacted},
 };
-use super::{Batch, Commit, Existing, Held, Progress, Snapshot, Store, StoreError, Version};
+use super::{Batch, Commit, Existing, Leadership, Progress, Snapshot, Store, StoreError, Version};
 
 /// Records that [`Store::after`] gives at once, and entries that are read at once, at most. A
 /// record may have `most_bytes`.
@@ -215,11 +215,11 @@ impl Store for Etcd {
         name: &str,
         holder: &str,
         time: Duration,
-    ) -> Result<Option<Held>, StoreError> {
+    ) -> Result<Option<Leadership>, StoreError> {
         self.shared.lead(name, holder, time).await
     }
 
-    async fn resign(&self, held: Held) -> Result<(), StoreError> {
+    async fn resign(&self, held: Leadership) -> Result<(), StoreError> {
         self.shared.resign(&held).await
     }
 

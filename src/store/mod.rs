@@ -52,7 +52,7 @@ pub struct Commit {
     /// The version that the writer knows. If the store has another, nothing is written.
     pub expected: Version,
     /// A leadership that the writer must still have, if any.
-    pub held: Option<Held>,
+    pub held: Option<Leadership>,
     /// What to write.
     pub writes: Vec<Write>,
 }
@@ -77,7 +77,7 @@ pub struct Snapshot {
 
 /// A leadership.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
+pub struct Leadership {
     /// Of what.
     pub name: String,
     /// Who has it.
@@ -221,10 +221,10 @@ pub trait Store: Send + Sync {
         name: &str,
         holder: &str,
         time: Duration,
-    ) -> impl Future<Output = Result<Option<Held>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Option<Leadership>, StoreError>> + Send;
 
     /// Gives a leadership back, if it is still held.
-    fn resign(&self, held: Held) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn resign(&self, held: Leadership) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Forgets what happened up to a version; what is there stays.
     fn compact(&self, until: Version) -> impl Future<Output = Result<(), StoreError>> + Send;
@@ -275,11 +275,11 @@ impl<S: Store> Store for Arc<S> {
         name: &str,
         holder: &str,
         time: Duration,
-    ) -> impl Future<Output = Result<Option<Held>, StoreError>> + Send {
+    ) -> impl Future<Output = Result<Option<Leadership>, StoreError>> + Send {
         (**self).lead(name, holder, time)
     }
 
-    fn resign(&self, held: Held) -> impl Future<Output = Result<(), StoreError>> + Send {
+    fn resign(&self, held: Leadership) -> impl Future<Output = Result<(), StoreError>> + Send {
         (**self).resign(held)
     }
 

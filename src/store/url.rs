@@ -5,8 +5,8 @@ use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 use serde::Deserialize;
 
 use super::{
-    Batch, Commit, Embedded, Etcd, EtcdOptions, EtcdTls, Existing, Held, Progress, Snapshot, Store,
-    StoreError, Version,
+    Batch, Commit, Embedded, Etcd, EtcdOptions, EtcdTls, Existing, Leadership, Progress, Snapshot,
+    Store, StoreError, Version,
 };
 
 /// The port of an endpoint that is given without one.
@@ -196,14 +196,14 @@ impl Store for AnyStore {
         name: &str,
         holder: &str,
         time: Duration,
-    ) -> Result<Option<Held>, StoreError> {
+    ) -> Result<Option<Leadership>, StoreError> {
         match self {
             Self::Embedded(store) => store.lead(name, holder, time).await,
             Self::Etcd(store) => store.lead(name, holder, time).await,
         }
     }
 
-    async fn resign(&self, held: Held) -> Result<(), StoreError> {
+    async fn resign(&self, held: Leadership) -> Result<(), StoreError> {
         match self {
             Self::Embedded(store) => store.resign(held).await,
             Self::Etcd(store) => store.resign(held).await,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sillon::store::{
-    Commit, Etcd, EtcdOptions, Existing, Held, Snapshot, Store, StoreError, Version,
+    Commit, Etcd, EtcdOptions, Existing, Leadership, Snapshot, Store, StoreError, Version,
 };
 use sillon_rig::EtcdCluster;
 
@@ -191,6 +191,6 @@ async fn a_store_with_no_member_says_so(cluster: &EtcdCluster) {
 }
 
 /// A commit of a leader.
-pub fn by(held: &Held, expected: Version, text: &str) -> Commit {
+pub fn by(held: &Leadership, expected: Version, text: &str) -> Commit {
     Commit { expected, held: Some(held.clone()), writes: vec![write(&held.holder, text)] }
 }

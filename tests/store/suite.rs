@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sillon::store::{Commit, Held, Store, StoreError, Version, Write};
+use sillon::store::{Commit, Leadership, Store, StoreError, Version, Write};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -209,7 +209,7 @@ async fn one_leads_at_a_time_and_terms_grow<S: Store>(store: &S) {
 }
 
 async fn a_deposed_leader_writes_nothing<S: Store>(store: &S) {
-    let by = |held: &Held, expected| Commit {
+    let by = |held: &Leadership, expected| Commit {
         expected,
         held: Some(held.clone()),
         writes: vec![write("by", &held.holder)],

@@ -71,11 +71,11 @@ impl Store for Gated {
         name: &str,
         holder: &str,
         time: Duration,
-    ) -> Result<Option<Held>, StoreError> {
+    ) -> Result<Option<Leadership>, StoreError> {
         self.store.lead(name, holder, time).await
     }
 
-    async fn resign(&self, held: Held) -> Result<(), StoreError> {
+    async fn resign(&self, held: Leadership) -> Result<(), StoreError> {
         self.store.resign(held).await
     }
 

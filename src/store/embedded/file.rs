@@ -16,7 +16,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 
 use self::row::Row;
 use super::super::{
-    Batch, Commit, Existing, Held, Snapshot, StoreError, Version, term_after, up_to,
+    Batch, Commit, Existing, Leadership, Snapshot, StoreError, Version, term_after, up_to,
     version_of_import,
 };
 
@@ -114,7 +114,7 @@ impl File {
     pub fn commit(
         &mut self,
         chain: Vec<Commit>,
-        may: impl Fn(&Option<Held>) -> bool,
+        may: impl Fn(&Option<Leadership>) -> bool,
     ) -> (usize, Option<StoreError>) {
         self.try_commit(chain, may)
             .unwrap_or_else(|error| (0, Some(StoreError::Failed(error.to_string()))))
@@ -123,7 +123,7 @@ impl File {
     fn try_commit(
         &mut self,
         chain: Vec<Commit>,
-        may: impl Fn(&Option<Held>) -> bool,
+        may: impl Fn(&Option<Leadership>) -> bool,
     ) -> rusqlite::Result<(usize, Option<StoreError>)> {
         let (mut version, mut made, mut refused) =
             (self.version, Vec::with_capacity(chain.len()), None);

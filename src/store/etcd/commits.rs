@@ -7,7 +7,7 @@ use etcd_client::{Compare, CompareOp, Txn, TxnOp, TxnOpResponse};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    super::{Commit, Held, StoreError, Version},
+    super::{Commit, Leadership, StoreError, Version},
     Shared, first_text,
     keys::{Head, Record, lead_text},
 };
@@ -26,13 +26,13 @@ pub struct Chain {
 /// Commits that are made together: each expects the version that the one before it makes.
 struct Group {
     expected: Version,
-    held: Option<Held>,
+    held: Option<Leadership>,
     records: Vec<String>,
     bytes: usize,
 }
 
 impl Group {
-    fn new(expected: Version, held: Option<Held>, record: String) -> Self {
+    fn new(expected: Version, held: Option<Leadership>, record: String) -> Self {
         let bytes = record.len();
         Self { expected, held, records: vec![record], bytes }
     }

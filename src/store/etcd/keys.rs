@@ -14,7 +14,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::{Batch, Held, StoreError, Version, Write};
+use super::super::{Batch, Leadership, StoreError, Version, Write};
 
 /// Of what is told above.
 const LAYOUT: &str = "v1";
@@ -117,14 +117,14 @@ pub fn token() -> String {
 }
 
 /// A leadership as it stands in etcd.
-pub fn lead_text(held: &Held) -> String {
+pub fn lead_text(held: &Leadership) -> String {
     format!("{} {}", held.term, held.holder)
 }
 
 /// The leadership that stands there.
-pub fn lead_of(name: &str, text: &str) -> Option<Held> {
+pub fn lead_of(name: &str, text: &str) -> Option<Leadership> {
     let (term, holder) = text.split_once(' ')?;
-    Some(Held { name: name.to_owned(), holder: holder.to_owned(), term: term.parse().ok()? })
+    Some(Leadership { name: name.to_owned(), holder: holder.to_owned(), term: term.parse().ok()? })
 }
 
 /// What stands under `version`.
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_leadership_is_read_back() {
-        let held = Held { name: "l".to_owned(), holder: "one of three".to_owned(), term: 12 };
+        let held = Leadership { name: "l".to_owned(), holder: "one of three".to_owned(), term: 12 };
         assert_eq!(lead_of("l", &lead_text(&held)), Some(held));
         assert_eq!(lead_of("l", "x y"), None);
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use etcd_client::{Compare, CompareOp, PutOptions, Txn, TxnOp};
 
 use super::{
-    super::{Held, StoreError, term_after},
+    super::{Leadership, StoreError, term_after},
     Shared, first_text,
     keys::{lead_of, lead_text, number, strange},
 };
@@ -27,7 +27,7 @@ impl Shared {
         name: &str,
         holder: &str,
         time: Duration,
-    ) -> Result<Option<Held>, StoreError> {
+    ) -> Result<Option<Leadership>, StoreError> {
         if time > LONGEST {
             return Err(StoreError::Failed("a leadership can't last that long".to_owned()));
         }
@@ -49,8 +49,11 @@ impl Shared {
                 continue;
             }
             let last = term.map_or(Ok(0), |term| number(&term_key, term).map(|term| term.0))?;
-            let held =
-                Held { name: name.to_owned(), holder: holder.to_owned(), term: term_after(last) };
+            let held = Leadership {
+                name: name.to_owned(),
+                holder: holder.to_owned(),
+                term: term_after(last),
+            };
             let compares = vec![
                 Compare::version(key.clone(), CompareOp::Equal, 0),
                 match term {
@@ -71,7 +74,7 @@ impl Shared {
     /// fails, and the next look finds it written.
     async fn put_lead(
         &self,
-        held: &Held,
+        held: &Leadership,
         mut compares: Vec<Compare>,
         time: Duration,
     ) -> Result<bool, StoreError> {
@@ -102,7 +105,7 @@ impl Shared {
         Ok(answer.value.succeeded())
     }
 
-    pub async fn resign(&self, held: &Held) -> Result<(), StoreError> {
+    pub async fn resign(&self, held: &Leadership) -> Result<(), StoreError> {
         let key = self.keys.lead(&held.name);
         let is_ours = Compare::value(key.clone(), CompareOp::Equal, lead_text(held));
         let transaction = Txn::new().when([is_ours]).and_then([TxnOp::delete(key, None)]);
