@@ -75,12 +75,13 @@ pub fn without_others(who: &Identity, object: &Arc<Object>) -> Arc<Object> {
 
 /// Why a change was refused, as who asked for it may know it. What names an object that it does not
 /// see says less.
-pub fn refusal(who: &Identity, refused: Refused, state: &State) -> Refused {
+pub fn refusal(who: &Identity, mut refused: Refused, state: &State) -> Refused {
+    let help_for_owner = refused.help_for_owner.take();
     if matches!(who, Identity::Owner | Identity::Auditor) {
-        let help = refused.help_for_owner.clone().unwrap_or_else(|| refused.help.clone());
-        return Refused { help, ..refused };
+        refused.help = help_for_owner.unwrap_or(refused.help);
+        debug_assert!(!refused.help.contains("the owner"), "who is told this: {refused}");
+        return refused;
     }
-    let refused = Refused { help_for_owner: None, ..refused };
     let (known, unknown): (Vec<_>, Vec<_>) =
         refused.objects.iter().cloned().partition(|key| may_know_of(who, key, state));
     let (message, help) = match refused.rule {

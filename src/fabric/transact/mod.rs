@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 
-use self::refused::refuse;
+use self::refused::{Help, refuse};
 pub(super) use self::rules::check_whole;
 pub use self::{
     refused::{Refused, Rule},
@@ -353,7 +353,13 @@ impl Tx<'_> {
             None => refuse(
                 Rule::Vni,
                 format!("no VNI of {} is free", owned.operator),
-                "remove a segment and wait until its nodes have confirmed, or ask the owner for more VNIs",
+                Help::by_role(
+                    "remove a segment and wait until its nodes have confirmed, or ask the owner for more VNIs",
+                    format!(
+                        "remove a segment and wait until its nodes have confirmed, or add to the vnis of operator/{}",
+                        owned.operator
+                    ),
+                ),
                 [&Key::Segment(owned.clone())],
             ),
         }

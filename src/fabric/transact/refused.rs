@@ -57,21 +57,40 @@ pub struct Refused {
     pub message: String,
     /// What would be right.
     pub help: String,
-    /// The same for the owner, where that is more than an operator may know: how much a node has
-    /// of what, and what to change there.
+    /// The same for the owner, where an operator is told to ask the owner, or may not know how much
+    /// a node has of what.
     #[serde(skip)]
     pub help_for_owner: Option<String>,
     /// The objects concerned. An operator may see them all if it may change the first.
     pub objects: Vec<Key>,
 }
 
+/// What would be right, told to whoever asks.
+pub(super) struct Help {
+    to_operator: String,
+    to_owner: Option<String>,
+}
+
+impl Help {
+    /// Tells the owner something else than operators: nobody is told to ask themselves.
+    pub(super) fn by_role(to_operator: impl Into<String>, to_owner: impl Into<String>) -> Self {
+        Self { to_operator: to_operator.into(), to_owner: Some(to_owner.into()) }
+    }
+}
+
+impl<T: Into<String>> From<T> for Help {
+    fn from(to_all: T) -> Self {
+        Self { to_operator: to_all.into(), to_owner: None }
+    }
+}
+
 pub(super) fn refuse<'k, T>(
     rule: Rule,
     message: impl Into<String>,
-    help: impl Into<String>,
+    help: impl Into<Help>,
     objects: impl IntoIterator<Item = &'k Key>,
 ) -> Result<T, Refused> {
+    let Help { to_operator: help, to_owner: help_for_owner } = help.into();
     let objects = objects.into_iter().cloned().collect();
-    let (message, help) = (message.into(), help.into());
-    Err(Refused { rule, message, help, help_for_owner: None, objects })
+    Err(Refused { rule, message: message.into(), help, help_for_owner, objects })
 }

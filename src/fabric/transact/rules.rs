@@ -10,7 +10,10 @@ mod quotas;
 use std::collections::BTreeSet;
 
 pub(super) use self::attachments::taken_by_own;
-use super::{Refused, Rule, refused::refuse};
+use super::{
+    Refused, Rule,
+    refused::{Help, refuse},
+};
 use crate::{
     fabric::{
         Key, Kind, Owned,
@@ -327,15 +330,20 @@ fn reach(next: &State, one: &Name, two: &Name) -> Result<(), Refused> {
 fn node(next: &State, name: &Name) -> Result<(), Refused> {
     let Some(node) = next.node(name) else { return Ok(()) };
     let (usage, key) = (next.node_usage(name), Key::Node(name.clone()));
-    let refused = |message: String, help: &str| refuse(Rule::Room, message, help, [&key]);
+    let refused = |message: String, help: Help| refuse(Rule::Room, message, help, [&key]);
     if node.gone && usage.attachments > 0 {
         let message = format!("{key} is gone, and something is attached to it");
-        return refused(message, "detach what is on its ports, and attach elsewhere");
+        return refused(message, "detach what is on its ports, and attach elsewhere".into());
     }
     if usage.remotes > 0 && usage.uplinks == 0 {
         return refused(
             format!("{key} has no uplink port"),
-            "the owner has to add the port that faces the underlay",
+            Help::by_role(
+                "the owner has to add the port that faces the underlay",
+                format!(
+                    "add the port that faces the underlay: port/{name}/INTERFACE, role: uplink"
+                ),
+            ),
         );
     }
     Ok(())

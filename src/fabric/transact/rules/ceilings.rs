@@ -6,7 +6,10 @@
 //! and nothing of it changes by that. Who asks for it anew is refused, and so is who lowers a
 //! ceiling below what is in use; the owner does both in one transaction.
 
-use super::super::{Refused, Rule, refused::refuse};
+use super::super::{
+    Refused, Rule,
+    refused::{Help, refuse},
+};
 use crate::{
     fabric::{
         Ceiling, Key, Owned, PortSpec,
@@ -55,7 +58,10 @@ fn new(before: Option<Vec<Breach>>, next: Option<Vec<Breach>>, key: &Key) -> Res
         return Ok(());
     };
     let message = format!("{asked} of {key} is the owner's decision: it may be {may}");
-    let help = format!("ask for that, or have the owner change {field} of {object}");
+    let help = Help::by_role(
+        format!("ask for that, or have the owner change {field} of {object}"),
+        format!("ask for that, or change {field} of {object}"),
+    );
     refuse(Rule::Ceiling, message, help, [key, &object])
 }
 

@@ -7,7 +7,10 @@
 
 use std::collections::BTreeSet;
 
-use super::super::{Refused, Rule, refused::refuse};
+use super::super::{
+    Refused, Rule,
+    refused::{Help, refuse},
+};
 use crate::{
     fabric::{
         Key, Owned,
@@ -44,9 +47,13 @@ pub(super) fn port(
         "an MTU of {} needs {needed} at {port} under \"{}\", and the MTU of that device is {has}",
         segment.spec.mtu, attachment.spec.encap
     );
-    let help = format!(
-        "lower the segment's mtu to {} at most, choose another encapsulation, or ask the owner for a larger MTU",
+    let lower = format!(
+        "lower the segment's mtu to {} at most, choose another encapsulation",
         has.saturating_sub(needed - u32::from(segment.spec.mtu))
+    );
+    let help = Help::by_role(
+        format!("{lower}, or ask the owner for a larger MTU"),
+        format!("{lower}, or raise the MTU of that device"),
     );
     refuse(
         Rule::Device,
@@ -87,7 +94,10 @@ pub(super) fn uplinks(before: &State, next: &State, owned: &Owned) -> Result<(),
             segment.spec.mtu,
             Key::Node(name.clone())
         );
-        let help = "lower the segment's mtu, attach elsewhere, or ask the owner for a larger MTU";
+        let help = Help::by_role(
+            "lower the segment's mtu, attach elsewhere, or ask the owner for a larger MTU",
+            "lower the segment's mtu, attach elsewhere, or raise the MTU of that uplink",
+        );
         return refuse(
             Rule::Device,
             message,

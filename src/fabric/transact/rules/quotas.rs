@@ -10,7 +10,10 @@
 
 use std::collections::BTreeSet;
 
-use super::super::{Refused, Rule, refused::refuse};
+use super::super::{
+    Refused, Rule,
+    refused::{Help, refuse},
+};
 use crate::{
     fabric::{Key, Kind, Node, NodeUsage, Owned, Quota, Usage, quota::Lists, state::State},
     model::{BitRate, Limits, Name},
@@ -65,12 +68,12 @@ fn exceeded(name: &Name, all: impl Iterator<Item = Counted>, place: &str) -> Res
         return Ok(());
     };
     let message = format!("{name} would have {is} {what}{place}, and may have {may}");
-    refuse(
-        Rule::Quota,
-        message,
+    let key = Key::Operator(name.clone());
+    let help = Help::by_role(
         "remove something, or ask the owner for more",
-        [&Key::Operator(name.clone())],
-    )
+        format!("remove something, or raise the quota of {key}"),
+    );
+    refuse(Rule::Quota, message, help, [&key])
 }
 
 const NAMES: [&str; 9] = [
@@ -173,8 +176,10 @@ pub(super) fn tombstones<'k>(
             let message = format!(
                 "{name} gave up {tombstones} VNIs and encapsulations that nodes have yet to confirm, and may have {most}"
             );
-            let help =
-                "wait until the nodes have confirmed, or ask the owner what is wrong with them";
+            let help = Help::by_role(
+                "wait until the nodes have confirmed, or ask the owner what is wrong with them",
+                "wait until the nodes have confirmed; `sillon get nodes` shows which lag behind",
+            );
             return refuse(Rule::Quota, message, help, [&Key::Operator(name.clone())]);
         }
     }
@@ -291,11 +296,7 @@ fn full(name: &Name, node: &Node, resource: &Resource, would: &str) -> Result<()
     } else {
         format!("under [node]; raise {spec_key} of {key}, and {again}; or attach elsewhere")
     };
-    let refused = refuse(
-        Rule::Room,
-        format!("{key} has no room for more {what}"),
-        "attach elsewhere, or ask the owner for room",
-        [&key],
-    );
-    refused.map_err(|it| Refused { help_for_owner: Some(format!("{room} {advice}")), ..it })
+    let help =
+        Help::by_role("attach elsewhere, or ask the owner for room", format!("{room} {advice}"));
+    refuse(Rule::Room, format!("{key} has no room for more {what}"), help, [&key])
 }
