@@ -17,6 +17,7 @@ use super::{Api, problem::Problem, routes::has_long_names, seal::Seal};
 use crate::{
     fabric::{Expect, Key, Kind, State},
     identity::Identity,
+    model,
 };
 
 /// A request.
@@ -181,34 +182,21 @@ fn tag(text: &str) -> Result<String, Problem> {
     }
 }
 
-/// JSON, and only that.
+/// Reads a body that is JSON and nothing else.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    let mut reader = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let place = error.path().to_string();
-        let inner = error.into_inner();
-        match (inner.classify(), place.as_str()) {
-            (serde_json::error::Category::Data, "." | "?") => Problem::body(inner.to_string()),
-            (serde_json::error::Category::Data, place) => {
-                Problem::body(format!("{place}: {inner}"))
-            }
-            _ => Problem::json(inner.to_string()),
-        }
-    })?;
-    reader.end().map_err(|error| Problem::json(error.to_string()))?;
-    Ok(value)
+    serde_json::from_slice(body).map_err(|error| match serde_json::from_slice(body) {
+        // Read again, now that there is a mistake, to say where it is and what would be right.
+        Ok(value) if error.is_data() => decode::<T>(value).err().unwrap_or_else(|| {
+            // Only the bytes have it, like a key that is there twice.
+            Problem::body(error.to_string())
+        }),
+        _ => Problem::json(error.to_string()),
+    })
 }
 
-/// A value as something of ours; where it is wrong is said from `place` on.
-pub fn decode<T: DeserializeOwned>(value: serde_json::Value, place: &str) -> Result<T, Problem> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let path = error.path().to_string();
-        let inner = error.inner();
-        match path.as_str() {
-            "." | "?" => Problem::body(format!("{place}: {inner}")),
-            path => Problem::body(format!("{place}.{path}: {inner}")),
-        }
-    })
+/// Reads a value as something of ours.
+pub fn decode<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, Problem> {
+    model::decode(value).map_err(|mistake| Problem::body(mistake.to_string()))
 }
 
 impl Precondition {

@@ -143,7 +143,7 @@ pub async fn patch(kind: Kind, api: Api, call: Call) -> Result<Response, Problem
 fn patched(key: &Key, spec: Option<Value>, patch: &Value) -> Result<crate::fabric::Spec, Problem> {
     let mut whole = Value::Object(Map::from_iter([("spec".to_owned(), spec.unwrap_or_default())]));
     json_patch::merge(&mut whole, patch);
-    decode::<Wanted>(whole, "the patched object")?.spec(key)
+    decode::<Wanted>(whole)?.spec(key)
 }
 
 /// `DELETE /v1/KINDS/NAME`

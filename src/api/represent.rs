@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::{Map, Value, json};
 
-use super::{call::decode, problem::Problem, seal::Seal};
+use super::{problem::Problem, seal::Seal};
 use crate::{
     authz::{self, Decision, Verb},
     controller::Committed,
@@ -43,20 +43,10 @@ impl Wanted {
 
 /// A spec of a kind.
 pub fn spec(kind: Kind, value: Value) -> Result<Spec, Problem> {
-    let place = "spec";
-    Ok(match kind {
-        Kind::Operator => Spec::Operator(decode(value, place)?),
-        Kind::Node => Spec::Node(decode(value, place)?),
-        Kind::Port => Spec::Port(decode(value, place)?),
-        Kind::Server => Spec::Server(decode(value, place)?),
-        Kind::Lease => Spec::Lease(decode(value, place)?),
-        Kind::Profile => Spec::Profile(decode(value, place)?),
-        Kind::Segment => Spec::Segment(decode(value, place)?),
-        Kind::Attachment => Spec::Attachment(decode(value, place)?),
-        Kind::Tombstone | Kind::Trial => {
-            return Err(Problem::body(format!("a {kind} is made by the controller alone")));
-        }
-    })
+    match Spec::decode(kind, value) {
+        Some(spec) => spec.map_err(|mistake| Problem::body(mistake.within("spec").to_string())),
+        None => Err(Problem::body(format!("a {kind} is made by the controller alone"))),
+    }
 }
 
 /// A spec as JSON.

@@ -83,7 +83,7 @@ fn change(api: &Api, call: &Call, value: Value, state: &State) -> Result<Change,
     };
     // What may not be done is refused before anything else is said of it.
     let allowed = |verb, key: &Key| authz::may_by_name(&call.who, verb, key);
-    let change = match decode(value, "change")? {
+    let change = match decode(value)? {
         Step::Put { key, spec, expect: wish } => {
             allowed(authz::Verb::Put, &key)?;
             let spec = represent::spec(key.kind(), spec)?;

@@ -9,6 +9,7 @@ use std::{
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
@@ -16,8 +17,8 @@ use super::{
     quota::{Ceiling, Quota},
 };
 use crate::model::{
-    self, Binding, BitRate, ByteSize, Encap, Guards, Hook, InvalidValue, LeafRole, Limits, Moves,
-    Name, PortRole, Service, StormControl, VlanId, Vni, agree,
+    self, Binding, BitRate, ByteSize, Encap, Guards, Hook, InvalidValue, LeafRole, Limits, Mistake,
+    Moves, Name, PortRole, Service, StormControl, VlanId, Vni, agree, decode,
 };
 
 /// The spec of any kind that can be asked for.
@@ -78,13 +79,27 @@ pub struct PortSpec {
     #[serde(default)]
     pub peer: bool,
     /// The most that storm control may let pass here, for each attachment, if it is less than its
-    /// operator's ceiling; null is no ceiling.
-    #[serde(default = "unlimited")]
+    /// operator's ceiling. Only what is named has a ceiling; null is none as well.
+    #[serde(default = "unlimited", deserialize_with = "only_named")]
     pub storm: StormControl,
 }
 
 fn unlimited() -> StormControl {
     StormControl::OFF
+}
+
+/// Reads limits of which one that is left out is none. By itself [`StormControl`] fills in what an
+/// attachment has if nothing is said.
+fn only_named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StormControl, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Named {
+        broadcast: Option<u32>,
+        multicast: Option<u32>,
+        unknown: Option<u32>,
+    }
+    let Named { broadcast, multicast, unknown } = Named::deserialize(deserializer)?;
+    Ok(StormControl { broadcast, multicast, unknown })
 }
 
 /// What an operator may attach on a handover port.
@@ -333,6 +348,24 @@ impl Spec {
         }
     }
 
+    /// Reads the spec of an object of this kind; `None` where nobody can ask for one.
+    ///
+    /// # Errors
+    /// Returns what is wrong with it, and where.
+    pub fn decode(kind: Kind, spec: Value) -> Option<Result<Self, Mistake>> {
+        Some(match kind {
+            Kind::Operator => decode(spec).map(Self::Operator),
+            Kind::Node => decode(spec).map(Self::Node),
+            Kind::Port => decode(spec).map(Self::Port),
+            Kind::Server => decode(spec).map(Self::Server),
+            Kind::Lease => decode(spec).map(Self::Lease),
+            Kind::Profile => decode(spec).map(Self::Profile),
+            Kind::Segment => decode(spec).map(Self::Segment),
+            Kind::Attachment => decode(spec).map(Self::Attachment),
+            Kind::Tombstone | Kind::Trial => return None,
+        })
+    }
+
     /// What can be said of it without the rest of the fabric.
     pub fn check(&self) -> Result<(), InvalidValue> {
         match self {
@@ -412,7 +445,8 @@ fn port(spec: &PortSpec) -> Result<(), InvalidValue> {
     }
     for (index, (operator, grant)) in spec.grants.iter().enumerate() {
         if let Grant::Vids(vids) = grant {
-            ranges(vids, "grants", VlanId::MIN.get().into(), VlanId::MAX.get().into())?;
+            let key = format!("grants.{operator}.vids");
+            ranges(vids, &key, VlanId::MIN.get().into(), VlanId::MAX.get().into())?;
         }
         if let Some((other, _)) =
             spec.grants.iter().skip(index + 1).find(|(_, two)| two.overlaps(grant))

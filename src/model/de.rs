@@ -1,7 +1,7 @@
 //! Values out of JSON: through the same constructors as everywhere. What is refused says what would
 //! be right, too.
 
-use std::{fmt::Display, marker::PhantomData, str::FromStr};
+use std::{marker::PhantomData, str::FromStr};
 
 use serde::{
     Deserialize, Deserializer,
@@ -36,7 +36,9 @@ impl<T: FromStr<Err = InvalidValue>> Visitor<'_> for Text<T> {
 /// A value that is written as text with a unit, or as a number of the smallest.
 struct Quantity<T>(PhantomData<T>, &'static str);
 
-impl<T: FromStr<Err = InvalidValue> + TryFrom<u64, Error: Display>> Visitor<'_> for Quantity<T> {
+impl<T: FromStr<Err = InvalidValue> + TryFrom<u64, Error = InvalidValue>> Visitor<'_>
+    for Quantity<T>
+{
     type Value = T;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -48,10 +50,34 @@ impl<T: FromStr<Err = InvalidValue> + TryFrom<u64, Error: Display>> Visitor<'_> 
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<T, E> {
-        T::try_from(number).map_err(E::custom)
+        T::try_from(number).map_err(|invalid| refused(&invalid))
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
+        let number = u64::try_from(number)
+            .map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))?;
+        self.visit_u64(number)
+    }
+}
+
+/// A VNI, which is written as a number.
+struct Number;
+
+impl Visitor<'_> for Number {
+    type Value = Vni;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "a VNI, a number from {} to {}", Vni::MIN, Vni::MAX)
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Vni, E> {
+        match u32::try_from(number) {
+            Ok(number) => Vni::new(number).map_err(|invalid| refused(&invalid)),
+            Err(_) => Err(E::invalid_value(Unexpected::Unsigned(number), &self)),
+        }
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Vni, E> {
         let number = u64::try_from(number)
             .map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))?;
         self.visit_u64(number)
@@ -106,15 +132,17 @@ impl TryFrom<u64> for BitRate {
     }
 }
 
-impl From<u64> for ByteSize {
-    fn from(bytes: u64) -> Self {
-        Self(bytes)
+impl TryFrom<u64> for ByteSize {
+    type Error = InvalidValue;
+
+    fn try_from(bytes: u64) -> Result<Self, InvalidValue> {
+        Ok(Self(bytes))
     }
 }
 
 impl<'de> Deserialize<'de> for Vni {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::new(u32::deserialize(deserializer)?).map_err(|invalid| refused(&invalid))
+        deserializer.deserialize_u32(Number)
     }
 }
 

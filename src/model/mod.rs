@@ -9,6 +9,7 @@
 pub(crate) mod agree;
 mod binding;
 mod de;
+pub(crate) mod decode;
 mod diagnostic;
 mod encap;
 mod ethertype;
@@ -33,6 +34,7 @@ pub(crate) mod write;
 
 pub use binding::Binding;
 pub(crate) use de::refused;
+pub(crate) use decode::{Mistake, decode};
 pub use diagnostic::{ConfigErrors, Diagnostic, Severity, Style};
 pub use encap::Encap;
 pub use ethertype::Ethertype;
@@ -46,5 +48,6 @@ pub use police::{Profile, StormControl};
 pub use prefix::Prefix;
 pub use quantity::{BitRate, ByteSize};
 pub use role::{Control, Hook, LeafRole, OverLimit, PortRole, Service, Trust};
+pub(crate) use suggest::did_you_mean;
 pub use vlan::VlanId;
 pub use vni::Vni;

@@ -5,7 +5,7 @@
 const CLOSE: f64 = 0.82;
 
 /// `did you mean "access"?`, if one of `known` is close to `word`.
-pub(super) fn did_you_mean<'a>(
+pub(crate) fn did_you_mean<'a>(
     word: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<String> {

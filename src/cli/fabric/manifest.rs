@@ -6,11 +6,13 @@ use std::{
 };
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
+use serde_norway::Value as Yaml;
+use toml::de::{DeTable, DeValue};
 
 use crate::{
-    fabric::{Key, Spec},
-    model::InvalidValue,
+    fabric::{Key, Kind, Spec},
+    model::{self, InvalidValue, Mistake, did_you_mean},
 };
 
 /// What is wrong with a file.
@@ -41,7 +43,7 @@ struct Item {
 #[serde(deny_unknown_fields)]
 struct Toml {
     #[serde(default)]
-    object: Vec<Item>,
+    object: Vec<Value>,
 }
 
 /// The objects of files and directories, in the order in which they can be made. Each spec has all
@@ -92,99 +94,141 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, WrongFile> {
     Ok(files)
 }
 
-/// The objects of a text.
+/// Reads the objects of a text.
 ///
 /// # Errors
-/// What is wrong, in a sentence.
+/// Returns what is wrong, in a sentence.
 pub fn parse(text: &str, is_toml: bool) -> Result<Vec<(Key, Value)>, String> {
-    let items = if is_toml {
-        toml::from_str::<Toml>(text).map_err(|error| error.to_string())?.object
-    } else {
-        let mut items = Vec::new();
-        for document in serde_norway::Deserializer::from_str(text) {
-            let value = Value::deserialize(document).map_err(|error| error.to_string())?;
-            match value {
-                // An empty document, as behind the last `---`.
-                Value::Null => {}
-                Value::Array(all) => items.extend(all),
-                one => items.push(one),
-            }
-        }
-        let item = |(index, value)| {
-            serde_path_to_error::deserialize(value)
-                .map_err(|error| format!("object {}: {error}", index + 1))
-        };
-        items.into_iter().enumerate().map(item).collect::<Result<Vec<Item>, _>>()?
+    let items = if is_toml { toml_items(text)? } else { yaml_items(text)? };
+    let item = |(index, value)| {
+        model::decode(value).map_err(|mistake| format!("object {}: {mistake}", index + 1))
     };
+    let items = items.into_iter().enumerate().map(item).collect::<Result<Vec<Item>, _>>()?;
     items.into_iter().map(object).collect()
 }
 
+fn toml_items(text: &str) -> Result<Vec<Value>, String> {
+    let root = DeTable::parse(text).map_err(|error| error.to_string())?;
+    let toml = model::decode::<Toml>(of_toml(DeValue::Table(root.into_inner())));
+    Ok(toml.map_err(|mistake| mistake.to_string())?.object)
+}
+
+/// A date of TOML stands for the text that JSON has in its place, and a number that is too large
+/// for one is told of where it stands.
+fn of_toml(value: DeValue<'_>) -> Value {
+    match value {
+        DeValue::String(text) => text.into_owned().into(),
+        DeValue::Integer(number) => match i128::from_str_radix(number.as_str(), number.radix()) {
+            Ok(number) => match (u64::try_from(number), i64::try_from(number)) {
+                (Ok(number), _) => number.into(),
+                (_, Ok(number)) => number.into(),
+                _ => number.to_string().parse::<f64>().unwrap_or(f64::INFINITY).into(),
+            },
+            Err(_) => f64::INFINITY.into(),
+        },
+        DeValue::Float(number) => number.as_str().parse::<f64>().unwrap_or(f64::NAN).into(),
+        DeValue::Boolean(is) => is.into(),
+        DeValue::Datetime(time) => time.to_string().into(),
+        DeValue::Array(all) => all.into_iter().map(|value| of_toml(value.into_inner())).collect(),
+        DeValue::Table(all) => all
+            .into_iter()
+            .map(|(key, value)| (key.into_inner().into_owned(), of_toml(value.into_inner())))
+            .collect(),
+    }
+}
+
+fn yaml_items(text: &str) -> Result<Vec<Value>, String> {
+    let mut items = Vec::new();
+    for document in serde_norway::Deserializer::from_str(text) {
+        let value = Yaml::deserialize(document).map_err(|error| error.to_string())?;
+        match of_yaml(value).map_err(|mistake| mistake.to_string())? {
+            // An empty document, as behind the last `---`.
+            Value::Null => {}
+            Value::Array(all) => items.extend(all),
+            one => items.push(one),
+        }
+    }
+    Ok(items)
+}
+
+/// YAML has more than JSON: keys that are not text, and tags.
+fn of_yaml(value: Yaml) -> Result<Value, Mistake> {
+    Ok(match value {
+        Yaml::Null => Value::Null,
+        Yaml::Bool(is) => is.into(),
+        Yaml::Number(number) => match (number.as_u64(), number.as_i64(), number.as_f64()) {
+            (Some(number), ..) => number.into(),
+            (_, Some(number), _) => number.into(),
+            (.., number) => number.into(),
+        },
+        Yaml::String(text) => text.into(),
+        Yaml::Sequence(all) => {
+            let element = |(index, value)| of_yaml(value).map_err(|mistake| mistake.at(index));
+            all.into_iter().enumerate().map(element).collect::<Result<_, _>>()?
+        }
+        Yaml::Mapping(all) => {
+            let entry = |(key, value)| match key {
+                Yaml::String(key) => match of_yaml(value) {
+                    Ok(value) => Ok((key, value)),
+                    Err(mistake) => Err(mistake.within(key)),
+                },
+                _ => Err(Mistake::new("this has a key that is not text", "write it in quotes")),
+            };
+            all.into_iter().map(entry).collect::<Result<_, _>>()?
+        }
+        Yaml::Tagged(tagged) => {
+            let what = format_args!("this has the tag {}", tagged.tag);
+            return Err(Mistake::new(what, "leave it out; text with a ! is written in quotes"));
+        }
+    })
+}
+
 fn object(item: Item) -> Result<(Key, Value), String> {
-    let name = format!("{}/{}", item.kind, item.name);
-    let key: Key = name
-        .parse()
-        .map_err(|invalid: InvalidValue| format!("{name}: {invalid} ({})", invalid.help()))?;
-    let spec = normal(&key, item.spec).map_err(|what| format!("{key}: {what}"))?;
+    let Item { kind, name, spec, .. } = item;
+    let key = key(&kind, &name)?;
+    let spec = normal(&key, spec).map_err(|what| format!("{key}: {what}"))?;
     Ok((key, spec))
 }
 
-/// A spec with all its defaults, as a controller would give it.
+/// Makes the key of an object of a file. What is wrong with it is said in the words of the file.
+fn key(kind: &str, name: &str) -> Result<Key, String> {
+    let asked = Kind::ALL.into_iter().filter(|kind| form_of_name(*kind).is_some());
+    let Some(form) = asked.clone().find(|one| one.as_str() == kind).and_then(form_of_name) else {
+        let known: Vec<&str> = asked.map(Kind::as_str).collect();
+        let help = did_you_mean(kind, known.iter().copied())
+            .unwrap_or_else(|| format!("it is one of {}", known.join(", ")));
+        return Err(format!("{kind}/{name}: kind: there is no kind {kind:?} ({help})"));
+    };
+    let text = format!("{kind}/{name}");
+    if name.split('/').count() != form.split('/').count() {
+        return Err(format!("{text}: name: {name:?} is no name of a {kind} (write {form})"));
+    }
+    text.parse()
+        .map_err(|invalid: InvalidValue| format!("{text}: name: {invalid} ({})", invalid.help()))
+}
+
+/// How objects of a kind are called; `None` where nobody makes them.
+const fn form_of_name(kind: Kind) -> Option<&'static str> {
+    Some(match kind {
+        Kind::Operator | Kind::Node | Kind::Server => "NAME",
+        Kind::Port => "NODE/INTERFACE",
+        Kind::Lease | Kind::Profile | Kind::Segment | Kind::Attachment => "OPERATOR/NAME",
+        Kind::Tombstone | Kind::Trial => return None,
+    })
+}
+
+/// Fills in the defaults of a spec, as a controller would give it.
+///
+/// # Errors
+/// Returns what is wrong with it, in a sentence.
 pub fn normal(key: &Key, spec: Value) -> Result<Value, String> {
-    let tagged = json!({ "kind": key.kind(), "spec": spec });
-    let spec: Spec =
-        serde_path_to_error::deserialize(tagged).map_err(|error| error.inner().to_string())?;
-    spec.check().map_err(|invalid| format!("{invalid} ({})", invalid.help()))?;
+    let spec = Spec::decode(key.kind(), spec)
+        .ok_or_else(|| format!("a {} is made by the controller alone", key.kind()))?
+        .map_err(|mistake| mistake.within("spec").to_string())?;
+    spec.check().map_err(|invalid| format!("spec.{invalid} ({})", invalid.help()))?;
     let mut value = serde_json::to_value(&spec).map_err(|error| error.to_string())?;
     Ok(value.get_mut("spec").map(Value::take).unwrap_or_default())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const YAML: &str = "kind: segment\nname: alder/lan\nspec: { service: lan, mtu: 9000 }\n---\n- kind: node\n  name: edge1\n  spec: {}\n---\n";
-    const TOML: &str = "[[object]]\nkind = \"segment\"\nname = \"alder/lan\"\nspec = { service = \"lan\", mtu = 9000 }\n[[object]]\nkind = \"node\"\nname = \"edge1\"\n[object.spec]\n";
-
-    #[test]
-    fn both_languages_say_the_same() {
-        let yaml = parse(YAML, false).unwrap();
-        assert_eq!(yaml, parse(TOML, true).unwrap());
-        let (key, spec) = &yaml[0];
-        assert_eq!(
-            (key.to_string().as_str(), &spec["mtu"], &spec["ageing"]),
-            ("segment/alder/lan", &json!(9000), &json!(300))
-        );
-    }
-
-    #[test]
-    fn what_is_wrong_is_said() {
-        for (text, what) in [
-            ("kind: segment\nname: lan\nspec: {}", "segment/lan"),
-            ("kind: segment\nname: a/lan\nspec: { service: ring }", "one of line, lan, tree"),
-            ("kind: segment\nname: a/lan\nspec: { service: lan, mtu: 1 }", "mtu"),
-            ("kind: segment\nname: a/lan", "spec"),
-            ("kind: segment\nname: a/lan\nspecs: {}\n", "specs"),
-            ("7", "object 1"),
-            (": :", ""),
-        ] {
-            let error = parse(text, false).unwrap_err();
-            assert!(error.contains(what), "{error}");
-        }
-        assert!(parse("[[objects]]", true).unwrap_err().contains("objects"));
-    }
-
-    #[test]
-    fn a_directory_is_all_of_its_files_and_nothing_is_there_twice() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = [dir.path().to_owned()];
-        assert!(read(&path).unwrap_err().to_string().contains("no file"));
-        std::fs::write(dir.path().join("b.toml"), TOML).unwrap();
-        std::fs::write(dir.path().join("a.yaml"), "kind: server\nname: s1\nspec: { ports: [] }")
-            .unwrap();
-        std::fs::write(dir.path().join("README"), "x").unwrap();
-        let keys: Vec<String> = read(&path).unwrap().keys().map(ToString::to_string).collect();
-        assert_eq!(keys, ["node/edge1", "server/s1", "segment/alder/lan"]);
-        std::fs::write(dir.path().join("c.yml"), YAML).unwrap();
-        assert!(read(&path).unwrap_err().to_string().contains("twice"));
-    }
-}
+mod tests;
