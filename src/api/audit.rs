@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::MutexGuard;
 
-use super::{Api, backend::Backend, call::Call, problem::Problem};
+use super::{Api, backend::Backend, problem::Problem, request::ApiRequest};
 use crate::{
     audit::{Archive, Item, Read},
     authz::{self, Decision, Record},
@@ -45,16 +45,16 @@ impl Read for dyn Backend + '_ {
 }
 
 /// `GET /v1/audit`
-pub async fn list(api: Api, call: Call) -> Result<Response, Problem> {
-    allowed(&call, Record::Own)?;
-    let query: ListQuery = call.query()?;
+pub async fn list(api: Api, request: ApiRequest) -> Result<Response, Problem> {
+    allowed(&request, Record::Own)?;
+    let query: ListQuery = request.query()?;
     let (most, default) = PAGE;
     let limit = query.limit.unwrap_or(default);
     if !(1..=most).contains(&limit) {
         return Err(Problem::request(format!("limit: {limit} is outside 1–{most}")));
     }
     let archive = api.archive().await?;
-    let page = archive.page(api.backend(), &call.who, (query.from, limit), query.whole).await;
+    let page = archive.page(api.backend(), &request.who, (query.from, limit), query.whole).await;
     let page = page.map_err(|error| failed(&error))?;
     let item = |(at, item): &(u64, Item)| match item {
         Item::Text(text) => json!({ "at": at, "text": text }),
@@ -66,8 +66,8 @@ pub async fn list(api: Api, call: Call) -> Result<Response, Problem> {
 }
 
 /// `GET /v1/audit/checkpoint`
-pub async fn checkpoint(api: Api, call: Call) -> Result<Response, Problem> {
-    allowed(&call, Record::Log)?;
+pub async fn checkpoint(api: Api, request: ApiRequest) -> Result<Response, Problem> {
+    allowed(&request, Record::Log)?;
     let archive = api.archive().await?;
     let text = archive.checkpoint().ok_or_else(unsigned)?.to_string();
     let mut response = text.into_response();
@@ -77,9 +77,9 @@ pub async fn checkpoint(api: Api, call: Call) -> Result<Response, Problem> {
 }
 
 /// `GET /v1/audit/growth?since=SIZE`
-pub async fn growth(api: Api, call: Call) -> Result<Response, Problem> {
-    allowed(&call, Record::Log)?;
-    let Since { since } = call.query()?;
+pub async fn growth(api: Api, request: ApiRequest) -> Result<Response, Problem> {
+    allowed(&request, Record::Log)?;
+    let Since { since } = request.query()?;
     let archive = api.archive().await?;
     archive.checkpoint().ok_or_else(unsigned)?;
     let growth = archive.grown(since).ok_or_else(|| never_so_large(since))?;
@@ -87,13 +87,13 @@ pub async fn growth(api: Api, call: Call) -> Result<Response, Problem> {
 }
 
 /// `GET /v1/audit/entries/N/proof?since=SIZE`
-pub async fn proof(api: Api, call: Call) -> Result<Response, Problem> {
-    allowed(&call, Record::Own)?;
-    let at: u64 = call.number()?;
-    let Since { since } = call.query()?;
+pub async fn proof(api: Api, request: ApiRequest) -> Result<Response, Problem> {
+    allowed(&request, Record::Own)?;
+    let at: u64 = request.number()?;
+    let Since { since } = request.query()?;
     let archive = api.archive().await?;
     // What is another's and what is not there are the same to an operator.
-    if !archive.is_visible(at, &call.who) {
+    if !archive.is_visible(at, &request.who) {
         return Err(Problem::no_entry(at));
     }
     archive.checkpoint().ok_or_else(unsigned)?;
@@ -104,10 +104,10 @@ pub async fn proof(api: Api, call: Call) -> Result<Response, Problem> {
     Ok(axum::Json(proof.ok_or_else(|| Problem::no_entry(at))?).into_response())
 }
 
-fn allowed(call: &Call, record: Record) -> Result<(), Problem> {
-    match authz::may_audit(&call.who, record) {
+fn allowed(request: &ApiRequest, record: Record) -> Result<(), Problem> {
+    match authz::may_audit(&request.who, record) {
         Decision::Allowed => Ok(()),
-        _ => Err(Problem::forbidden(format!("{} may not read the audit log", call.who))),
+        _ => Err(Problem::forbidden(format!("{} may not read the audit log", request.who))),
     }
 }
 

@@ -15,7 +15,7 @@ use governor::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Api, call, problem::Problem};
+use super::{Api, problem::Problem, request};
 use crate::{
     admission::{MANY, SlotsByIdentity},
     authz::Denied,
@@ -141,7 +141,7 @@ pub async fn guard(State(api): State<Api>, request: Request, next: Next) -> Resp
 }
 
 async fn guarded(api: &Api, request: Request, next: Next) -> Result<Response, Problem> {
-    let who = call::identity(request.extensions())?;
+    let who = request::identity(request.extensions())?;
     let _places = api.throttle().enter(&who)?;
     let time = api.limits().time;
     match tokio::time::timeout(time, next.run(request)).await {

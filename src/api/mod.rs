@@ -2,14 +2,13 @@
 //! `docs/openapi.json` describes it.
 //!
 //! It knows nothing that [`crate::authz`] does not let the asker know, and every answer that is no
-//! success is a [`Problem`]. A handler takes a `Call`, in which everything has been read and
+//! success is a [`Problem`]. A handler takes a `ApiRequest`, in which everything has been read and
 //! bounded, and does one of three things: it looks at a state, it submits changes, or it follows
 //! what is committed.
 #![forbid(unsafe_code)]
 
 mod audit;
 mod backend;
-mod call;
 mod filter;
 mod limits;
 mod listen;
@@ -17,6 +16,7 @@ mod objects;
 pub mod openapi;
 mod problem;
 mod represent;
+mod request;
 mod routes;
 mod schemas;
 mod seal;

@@ -9,10 +9,10 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Api,
-    call::{Call, DryRun, Precondition, decode},
     filter::Filter,
     problem::Problem,
     represent::{Wanted, spec_json},
+    request::{ApiRequest, DryRun, Precondition, decode},
     seal,
 };
 use crate::{
@@ -41,11 +41,11 @@ pub struct ListQuery {
 const PAGE: (usize, usize) = (1000, 100);
 
 /// `GET /v1/KINDS`
-pub async fn list(kind: Kind, api: Api, call: Call) -> Result<Response, Problem> {
-    if authz::may_ask(&call.who, Verb::List, kind) != Decision::Allowed {
-        return Err(Problem::forbidden(format!("{} may not list any {kind}", call.who)));
+pub async fn list(kind: Kind, api: Api, request: ApiRequest) -> Result<Response, Problem> {
+    if authz::may_ask(&request.who, Verb::List, kind) != Decision::Allowed {
+        return Err(Problem::forbidden(format!("{} may not list any {kind}", request.who)));
     }
-    let query: ListQuery = call.query()?;
+    let query: ListQuery = request.query()?;
     let (most, default) = PAGE;
     let limit = query.limit.unwrap_or(default);
     if !(1..=most).contains(&limit) {
@@ -57,10 +57,10 @@ pub async fn list(kind: Kind, api: Api, call: Call) -> Result<Response, Problem>
     });
     let after = after.transpose()?;
     let filter = Filter::new(kind, query.operator, query.server, query.node, query.segment)?;
-    let (state, eyes) = (api.state(), api.eyes(&call.who, false));
+    let (state, eyes) = (api.state(), api.eyes(&request.who, false));
     let (mut items, mut last, mut next) = (Vec::new(), None, None);
-    for key in authz::keys(&call.who, kind, after.as_ref(), &state) {
-        let Some(seen) = authz::view(&call.who, &key, &state) else { continue };
+    for key in authz::keys(&request.who, kind, after.as_ref(), &state) {
+        let Some(seen) = authz::view(&request.who, &key, &state) else { continue };
         if !filter.takes(&key, &seen, &state) {
             continue;
         }
@@ -75,19 +75,19 @@ pub async fn list(kind: Kind, api: Api, call: Call) -> Result<Response, Problem>
 }
 
 /// `GET /v1/KINDS/NAME`
-pub async fn get(kind: Kind, api: Api, call: Call) -> Result<Response, Problem> {
-    let key = call.key(kind)?;
+pub async fn get(kind: Kind, api: Api, request: ApiRequest) -> Result<Response, Problem> {
+    let key = request.key(kind)?;
     let state = api.state();
-    match authz::may(&call.who, Verb::Get, &key, &state) {
+    match authz::may(&request.who, Verb::Get, &key, &state) {
         Decision::Allowed => {}
         Decision::Hidden => return Err(Problem::no_object(&key)),
         Decision::Forbidden => {
-            return Err(Problem::forbidden(format!("{} may not get {key}", call.who)));
+            return Err(Problem::forbidden(format!("{} may not get {key}", request.who)));
         }
     }
-    let seen = authz::view(&call.who, &key, &state).ok_or_else(|| Problem::no_object(&key))?;
-    let mut shown = api.eyes(&call.who, false).show(&key, &seen);
-    if let Some(counters) = api.counters(&call.who, &key, &state)
+    let seen = authz::view(&request.who, &key, &state).ok_or_else(|| Problem::no_object(&key))?;
+    let mut shown = api.eyes(&request.who, false).show(&key, &seen);
+    if let Some(counters) = api.counters(&request.who, &key, &state)
         && let Some(Value::Object(status)) = shown.get_mut("status")
     {
         status.insert("counters".to_owned(), json!(counters));
@@ -96,42 +96,43 @@ pub async fn get(kind: Kind, api: Api, call: Call) -> Result<Response, Problem> 
 }
 
 /// `PUT /v1/KINDS/NAME`
-pub async fn put(kind: Kind, api: Api, call: Call) -> Result<Response, Problem> {
-    let key = call.key(kind)?;
-    authz::may_by_name(&call.who, Verb::Put, &key)?;
-    let DryRun { dry_run } = call.query()?;
-    let precondition = call.precondition()?;
-    let spec = call.json::<Wanted>()?.spec(&key)?;
-    let expect = precondition.expect(api.seal(), &call.who, &key, &api.state())?;
+pub async fn put(kind: Kind, api: Api, request: ApiRequest) -> Result<Response, Problem> {
+    let key = request.key(kind)?;
+    authz::may_by_name(&request.who, Verb::Put, &key)?;
+    let DryRun { dry_run } = request.query()?;
+    let precondition = request.precondition()?;
+    let spec = request.json::<Wanted>()?.spec(&key)?;
+    let expect = precondition.expect(api.seal(), &request.who, &key, &api.state())?;
     let committed =
-        api.submit(&call.who, vec![Change::Put(key.clone(), spec, expect)], dry_run).await?;
-    Ok(api.changed(&call, &key, &committed, dry_run))
+        api.submit(&request.who, vec![Change::Put(key.clone(), spec, expect)], dry_run).await?;
+    Ok(api.changed(&request, &key, &committed, dry_run))
 }
 
 /// `PATCH /v1/KINDS/NAME`
-pub async fn patch(kind: Kind, api: Api, call: Call) -> Result<Response, Problem> {
-    let key = call.key(kind)?;
-    authz::may_by_name(&call.who, Verb::Patch, &key)?;
-    let DryRun { dry_run } = call.query()?;
-    let patch = call.merge_patch()?;
+pub async fn patch(kind: Kind, api: Api, request: ApiRequest) -> Result<Response, Problem> {
+    let key = request.key(kind)?;
+    authz::may_by_name(&request.who, Verb::Patch, &key)?;
+    let DryRun { dry_run } = request.query()?;
+    let patch = request.merge_patch()?;
     if !patch.is_object() {
         return Err(Problem::body("a patch is an object, like {\"spec\": {\"mtu\": 9000}}"));
     }
     for _ in 0..PATCHES {
         let state = api.state();
-        let seen = authz::view(&call.who, &key, &state).ok_or_else(|| Problem::no_object(&key))?;
-        let precondition = call.precondition()?;
+        let seen =
+            authz::view(&request.who, &key, &state).ok_or_else(|| Problem::no_object(&key))?;
+        let precondition = request.precondition()?;
         if matches!(precondition, Precondition::Absent) {
             return Err(Problem::request(
                 "If-None-Match does not go with PATCH: the object has to be there",
             ));
         }
         let may_repeat = precondition.is_none();
-        precondition.expect(api.seal(), &call.who, &key, &state)?;
+        precondition.expect(api.seal(), &request.who, &key, &state)?;
         let spec = patched(&key, spec_json(&seen.body), &patch)?;
         let change = Change::Put(key.clone(), spec, Expect::At(seen.revision));
-        match api.submit(&call.who, vec![change], dry_run).await {
-            Ok(committed) => return Ok(api.changed(&call, &key, &committed, dry_run)),
+        match api.submit(&request.who, vec![change], dry_run).await {
+            Ok(committed) => return Ok(api.changed(&request, &key, &committed, dry_run)),
             Err(problem) if may_repeat && problem.is_changed() => {}
             Err(problem) => return Err(problem),
         }
@@ -147,24 +148,24 @@ fn patched(key: &Key, spec: Option<Value>, patch: &Value) -> Result<crate::fabri
 }
 
 /// `DELETE /v1/KINDS/NAME`
-pub async fn delete(kind: Kind, api: Api, call: Call) -> Result<Response, Problem> {
-    let key = call.key(kind)?;
-    authz::may_by_name(&call.who, Verb::Delete, &key)?;
-    let DryRun { dry_run } = call.query()?;
+pub async fn delete(kind: Kind, api: Api, request: ApiRequest) -> Result<Response, Problem> {
+    let key = request.key(kind)?;
+    authz::may_by_name(&request.who, Verb::Delete, &key)?;
+    let DryRun { dry_run } = request.query()?;
     let state = api.state();
-    let is_there = authz::view(&call.who, &key, &state).is_some();
-    let precondition = call.precondition()?;
+    let is_there = authz::view(&request.who, &key, &state).is_some();
+    let precondition = request.precondition()?;
     if precondition.is_none() && !is_there {
         return Err(Problem::no_object(&key));
     }
-    let expect = precondition.expect(api.seal(), &call.who, &key, &state)?;
+    let expect = precondition.expect(api.seal(), &request.who, &key, &state)?;
     if matches!(expect, Expect::Absent) {
         return Err(Problem::request(
             "If-None-Match does not go with DELETE: the object has to be there",
         ));
     }
     let committed =
-        api.submit(&call.who, vec![Change::Delete(key.clone(), expect)], dry_run).await?;
+        api.submit(&request.who, vec![Change::Delete(key.clone(), expect)], dry_run).await?;
     if !committed.events.iter().any(|event| event.key == key) {
         return Err(Problem::no_object(&key));
     }
@@ -182,7 +183,7 @@ impl Api {
     /// The answer that an object was made, changed, or is so already.
     pub(super) fn changed(
         &self,
-        call: &Call,
+        request: &ApiRequest,
         key: &Key,
         committed: &Committed,
         dry_run: bool,
@@ -191,11 +192,11 @@ impl Api {
         let event = committed.events.iter().find(|event| event.key == *key);
         let is_new = event.is_some_and(|event| event.before.is_none());
         let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
-        let eyes = self.eyes(&call.who, dry_run);
+        let eyes = self.eyes(&request.who, dry_run);
         let after = event.map_or_else(|| state.get(key).cloned(), |event| event.after.clone());
         match after {
             Some(object) => {
-                with_tag(status, eyes.show(key, &authz::without_others(&call.who, &object)))
+                with_tag(status, eyes.show(key, &authz::without_others(&request.who, &object)))
             }
             // Somebody has removed it since.
             None => StatusCode::NO_CONTENT.into_response(),

@@ -13,10 +13,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{
     Api, audit,
-    call::{Call, identity},
     limits::guard,
     objects, openapi,
     problem::Problem,
+    request::{ApiRequest, identity},
     transactions,
     transactions::{Ending, Way},
     watch,
@@ -64,31 +64,39 @@ pub fn router(api: Api) -> Router {
         .route("/v1/watch", get(watch::watch))
         .route(
             "/v1/audit",
-            get(async |State(api): State<Api>, call: Call| audit::list(api, call).await),
+            get(async |State(api): State<Api>, request: ApiRequest| {
+                audit::list(api, request).await
+            }),
         )
         .route(
             "/v1/audit/checkpoint",
-            get(async |State(api): State<Api>, call: Call| audit::checkpoint(api, call).await),
+            get(async |State(api): State<Api>, request: ApiRequest| {
+                audit::checkpoint(api, request).await
+            }),
         )
         .route(
             "/v1/audit/growth",
-            get(async |State(api): State<Api>, call: Call| audit::growth(api, call).await),
+            get(async |State(api): State<Api>, request: ApiRequest| {
+                audit::growth(api, request).await
+            }),
         )
         .route(
             "/v1/audit/entries/{entry}/proof",
-            get(async |State(api): State<Api>, call: Call| audit::proof(api, call).await),
+            get(async |State(api): State<Api>, request: ApiRequest| {
+                audit::proof(api, request).await
+            }),
         )
         .route("/v1/transactions", post(batch))
         .route("/v1/servers/{name}/transfer", post(transfer));
     for (word, way) in [("accept", Way::Accept), ("drain", Way::Drain), ("confirm", Way::Confirm)] {
-        let step = async move |State(api): State<Api>, call: Call| {
-            transactions::step(way, api, call).await
+        let step = async move |State(api): State<Api>, request: ApiRequest| {
+            transactions::step(way, api, request).await
         };
         router = router.route(&format!("/v1/leases/{{operator}}/{{name}}/{word}"), post(step));
     }
     for (path, ending) in [("/v1/confirm", Ending::Confirm), ("/v1/rollback", Ending::RollBack)] {
-        let end = async move |State(api): State<Api>, call: Call| {
-            transactions::end(ending, api, call).await
+        let end = async move |State(api): State<Api>, request: ApiRequest| {
+            transactions::end(ending, api, request).await
         };
         router = router.route(path, post(end));
     }
@@ -106,27 +114,34 @@ pub fn router(api: Api) -> Router {
 
 fn with_kind(router: Router<Api>, kind: Kind) -> Router<Api> {
     let all = format!("/v1/{}", plural(kind));
-    let list = async move |State(api): State<Api>, call: Call| objects::list(kind, api, call).await;
-    let read = async move |State(api): State<Api>, call: Call| objects::get(kind, api, call).await;
+    let list = async move |State(api): State<Api>, request: ApiRequest| {
+        objects::list(kind, api, request).await
+    };
+    let read = async move |State(api): State<Api>, request: ApiRequest| {
+        objects::get(kind, api, request).await
+    };
     let mut one = get(read);
     if !has_long_names(kind) {
-        let put =
-            async move |State(api): State<Api>, call: Call| objects::put(kind, api, call).await;
-        let patch =
-            async move |State(api): State<Api>, call: Call| objects::patch(kind, api, call).await;
-        let delete =
-            async move |State(api): State<Api>, call: Call| objects::delete(kind, api, call).await;
+        let put = async move |State(api): State<Api>, request: ApiRequest| {
+            objects::put(kind, api, request).await
+        };
+        let patch = async move |State(api): State<Api>, request: ApiRequest| {
+            objects::patch(kind, api, request).await
+        };
+        let delete = async move |State(api): State<Api>, request: ApiRequest| {
+            objects::delete(kind, api, request).await
+        };
         one = one.put(put).patch(patch).delete(delete);
     }
     router.route(&all, get(list)).route(&format!("{all}/{}", name_of(kind)), one)
 }
 
-async fn batch(State(api): State<Api>, call: Call) -> Result<Response, Problem> {
-    transactions::batch(api, call).await
+async fn batch(State(api): State<Api>, request: ApiRequest) -> Result<Response, Problem> {
+    transactions::batch(api, request).await
 }
 
-async fn transfer(State(api): State<Api>, call: Call) -> Result<Response, Problem> {
-    transactions::transfer(api, call).await
+async fn transfer(State(api): State<Api>, request: ApiRequest) -> Result<Response, Problem> {
+    transactions::transfer(api, request).await
 }
 
 /// `GET /v1/whoami`

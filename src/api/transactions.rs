@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::{
     Api,
-    call::{Call, DryRun, Precondition, decode},
     problem::Problem,
     represent,
+    request::{ApiRequest, DryRun, Precondition, decode},
 };
 use crate::{
     authz,
@@ -50,9 +50,9 @@ enum Step {
 }
 
 /// `POST /v1/transactions`
-pub async fn batch(api: Api, call: Call) -> Result<Response, Problem> {
-    let BatchQuery { dry_run, confirm } = call.query()?;
-    let Batch { changes } = call.json()?;
+pub async fn batch(api: Api, request: ApiRequest) -> Result<Response, Problem> {
+    let BatchQuery { dry_run, confirm } = request.query()?;
+    let Batch { changes } = request.json()?;
     if changes.len() > MOST_CHANGES {
         return Err(Problem::body(format!("changes: more than {MOST_CHANGES}")));
     }
@@ -60,29 +60,29 @@ pub async fn batch(api: Api, call: Call) -> Result<Response, Problem> {
     let mut all = Vec::with_capacity(changes.len());
     for (index, value) in changes.into_iter().enumerate() {
         let change =
-            change(&api, &call, value, &state).map_err(|problem| problem.of_change(index))?;
+            change(&api, &request, value, &state).map_err(|problem| problem.of_change(index))?;
         all.push(change);
     }
     if let Some(seconds) = confirm {
-        let trial = Change::Trial { of: call.who.operator().cloned(), seconds };
-        authz::may_change(&call.who, &trial)?;
+        let trial = Change::Trial { of: request.who.operator().cloned(), seconds };
+        authz::may_change(&request.who, &trial)?;
         all.push(trial);
     }
-    api.done(&call, all, dry_run).await
+    api.done(&request, all, dry_run).await
 }
 
 /// One change, if who asks may make it.
-fn change(api: &Api, call: &Call, value: Value, state: &State) -> Result<Change, Problem> {
+fn change(api: &Api, request: &ApiRequest, value: Value, state: &State) -> Result<Change, Problem> {
     let expect = |key: &Key, text: Option<String>| {
         let precondition = match text.as_deref() {
             None => Precondition::None,
             Some("absent") => Precondition::Absent,
             Some(tag) => Precondition::Tags(vec![tag.to_owned()]),
         };
-        precondition.expect(api.seal(), &call.who, key, state)
+        precondition.expect(api.seal(), &request.who, key, state)
     };
     // What may not be done is refused before anything else is said of it.
-    let allowed = |verb, key: &Key| authz::may_by_name(&call.who, verb, key);
+    let allowed = |verb, key: &Key| authz::may_by_name(&request.who, verb, key);
     let change = match decode(value)? {
         Step::Put { key, spec, expect: wish } => {
             allowed(authz::Verb::Put, &key)?;
@@ -103,7 +103,7 @@ fn change(api: &Api, call: &Call, value: Value, state: &State) -> Result<Change,
         Step::Transfer { server, to } => Change::Transfer { server, to: owned(to)? },
         Step::Forget { node } => Change::Forget { node },
     };
-    authz::may_change(&call.who, &change)?;
+    authz::may_change(&request.who, &change)?;
     Ok(change)
 }
 
@@ -140,8 +140,8 @@ pub enum Way {
 }
 
 /// A lease goes on.
-pub async fn step(way: Way, api: Api, call: Call) -> Result<Response, Problem> {
-    let key = call.key(Kind::Lease)?;
+pub async fn step(way: Way, api: Api, request: ApiRequest) -> Result<Response, Problem> {
+    let key = request.key(Kind::Lease)?;
     let lease = owned(key.clone())?;
     let step = match way {
         Way::Accept => LeaseStep::Accept,
@@ -149,30 +149,30 @@ pub async fn step(way: Way, api: Api, call: Call) -> Result<Response, Problem> {
         Way::Drain => LeaseStep::Drain(Timestamp::UNIX_EPOCH),
         Way::Confirm => LeaseStep::Confirm,
     };
-    authz::may_change(&call.who, &Change::Lease(lease.clone(), step))?;
-    let DryRun { dry_run } = call.query()?;
+    authz::may_change(&request.who, &Change::Lease(lease.clone(), step))?;
+    let DryRun { dry_run } = request.query()?;
     let step = match way {
         Way::Drain => {
-            let Until { until } = call.json_or_default()?;
+            let Until { until } = request.json_or_default()?;
             LeaseStep::Drain(until.unwrap_or_else(Timestamp::now))
         }
         Way::Accept | Way::Confirm => step,
     };
-    authz::view(&call.who, &key, &api.state()).ok_or_else(|| Problem::no_object(&key))?;
-    let committed = api.submit(&call.who, vec![Change::Lease(lease, step)], dry_run).await?;
-    Ok(api.changed(&call, &key, &committed, dry_run))
+    authz::view(&request.who, &key, &api.state()).ok_or_else(|| Problem::no_object(&key))?;
+    let committed = api.submit(&request.who, vec![Change::Lease(lease, step)], dry_run).await?;
+    Ok(api.changed(&request, &key, &committed, dry_run))
 }
 
 /// `POST /v1/servers/NAME/transfer`
-pub async fn transfer(api: Api, call: Call) -> Result<Response, Problem> {
-    let key = call.key(Kind::Server)?;
-    authz::may_by_name(&call.who, authz::Verb::Transfer, &key)?;
-    let DryRun { dry_run } = call.query()?;
-    let To { to } = call.json()?;
+pub async fn transfer(api: Api, request: ApiRequest) -> Result<Response, Problem> {
+    let key = request.key(Kind::Server)?;
+    authz::may_by_name(&request.who, authz::Verb::Transfer, &key)?;
+    let DryRun { dry_run } = request.query()?;
+    let To { to } = request.json()?;
     let to = owned(to)?;
-    authz::view(&call.who, &key, &api.state()).ok_or_else(|| Problem::no_object(&key))?;
+    authz::view(&request.who, &key, &api.state()).ok_or_else(|| Problem::no_object(&key))?;
     let Key::Server(server) = key else { return Err(Problem::request("this is no server")) };
-    api.done(&call, vec![Change::Transfer { server, to }], dry_run).await
+    api.done(&request, vec![Change::Transfer { server, to }], dry_run).await
 }
 
 /// `?of=owner`, `?of=operator/NAME`
@@ -193,10 +193,10 @@ pub enum Ending {
 }
 
 /// What is on trial stays, or is taken back. It is the asker's own, unless another's is asked for.
-pub async fn end(ending: Ending, api: Api, call: Call) -> Result<Response, Problem> {
-    let Of { of, dry_run } = call.query()?;
+pub async fn end(ending: Ending, api: Api, request: ApiRequest) -> Result<Response, Problem> {
+    let Of { of, dry_run } = request.query()?;
     let of = match of {
-        None => call.who.operator().cloned(),
+        None => request.who.operator().cloned(),
         Some(text) => match format!("trial/{text}").parse() {
             Ok(Key::Trial(of)) => of,
             _ => return Err(Problem::request("of: write owner or operator/NAME")),
@@ -207,23 +207,23 @@ pub async fn end(ending: Ending, api: Api, call: Call) -> Result<Response, Probl
         Ending::Confirm => Change::Confirm(of),
         Ending::RollBack => Change::RollBack(of),
     };
-    authz::may_change(&call.who, &change)?;
-    authz::view(&call.who, &key, &api.state()).ok_or_else(|| {
+    authz::may_change(&request.who, &change)?;
+    authz::view(&request.who, &key, &api.state()).ok_or_else(|| {
         Problem::no_object(&key).help("nothing waits to be confirmed; it may be taken back already")
     })?;
-    api.done(&call, vec![change], dry_run).await
+    api.done(&request, vec![change], dry_run).await
 }
 
 impl Api {
     /// Makes a transaction, and tells what it did.
     async fn done(
         &self,
-        call: &Call,
+        request: &ApiRequest,
         changes: Vec<Change>,
         dry_run: bool,
     ) -> Result<Response, Problem> {
-        let committed = self.submit(&call.who, changes, dry_run).await?;
-        let told = self.eyes(&call.who, dry_run).transaction(&committed, &self.state());
+        let committed = self.submit(&request.who, changes, dry_run).await?;
+        let told = self.eyes(&request.who, dry_run).transaction(&committed, &self.state());
         Ok(axum::Json(told).into_response())
     }
 }

@@ -28,7 +28,7 @@ use tokio::{
     time::{Instant, Interval, MissedTickBehavior, interval_at},
 };
 
-use super::{Api, call::identity, problem::Problem, represent::Told};
+use super::{Api, problem::Problem, represent::Told, request::identity};
 use crate::{
     authz::{self, Decision, Verb},
     controller::Committed,

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A request.
-pub struct Call {
+pub struct ApiRequest {
     /// Who asks.
     pub who: Identity,
     /// The parts of the path that are a name.
@@ -51,7 +51,7 @@ pub enum Precondition {
     Tags(Vec<String>),
 }
 
-impl FromRequest<Api> for Call {
+impl FromRequest<Api> for ApiRequest {
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
@@ -88,7 +88,7 @@ async fn read(body: Body, most: usize, time: Duration) -> Result<Bytes, Problem>
     }
 }
 
-impl Call {
+impl ApiRequest {
     /// The object of this kind that the path names.
     pub fn key(&self, kind: Kind) -> Result<Key, Problem> {
         let name = self.names.join("/");
