@@ -10,12 +10,12 @@
 mod audit;
 mod backend;
 mod filter;
+mod json;
 mod limits;
 mod listen;
 mod objects;
 pub mod openapi;
 mod problem;
-mod represent;
 mod request;
 mod routes;
 mod schemas;
@@ -35,7 +35,7 @@ pub use self::{
     routes::{plural, router},
     seal::{NoRandom, Seal},
 };
-use self::{limits::Throttle, represent::Eyes};
+use self::{json::Viewer, limits::Throttle};
 use crate::{
     audit::Archive,
     controller::{Committed, Request},
@@ -95,8 +95,8 @@ impl Api {
         &self.0.stop
     }
 
-    fn eyes<'a>(&'a self, who: &'a Identity, dry_run: bool) -> Eyes<'a> {
-        Eyes { seal: &self.0.seal, who, dry_run }
+    fn viewer<'a>(&'a self, who: &'a Identity, dry_run: bool) -> Viewer<'a> {
+        Viewer { seal: &self.0.seal, who, dry_run }
     }
 
     /// Has the audit log say what somebody had no right to. The refusal stands, whether it can be

@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 use super::{
     Api,
     filter::Filter,
+    json::{Wanted, spec_json},
     problem::Problem,
-    represent::{Wanted, spec_json},
     request::{ApiRequest, DryRun, Precondition, decode},
     seal,
 };
@@ -57,7 +57,7 @@ pub async fn list(kind: Kind, api: Api, request: ApiRequest) -> Result<Response,
     });
     let after = after.transpose()?;
     let filter = Filter::new(kind, query.operator, query.server, query.node, query.segment)?;
-    let (state, eyes) = (api.state(), api.eyes(&request.who, false));
+    let (state, viewer) = (api.state(), api.viewer(&request.who, false));
     let (mut items, mut last, mut next) = (Vec::new(), None, None);
     for key in authz::keys(&request.who, kind, after.as_ref(), &state) {
         let Some(seen) = authz::view(&request.who, &key, &state) else { continue };
@@ -68,7 +68,7 @@ pub async fn list(kind: Kind, api: Api, request: ApiRequest) -> Result<Response,
             next = last.as_ref().map(seal::page);
             break;
         }
-        items.push(eyes.show(&key, &seen));
+        items.push(viewer.show(&key, &seen));
         last = Some(key);
     }
     Ok(axum::Json(json!({ "items": items, "next": next })).into_response())
@@ -86,7 +86,7 @@ pub async fn get(kind: Kind, api: Api, request: ApiRequest) -> Result<Response, 
         }
     }
     let seen = authz::view(&request.who, &key, &state).ok_or_else(|| Problem::no_object(&key))?;
-    let mut shown = api.eyes(&request.who, false).show(&key, &seen);
+    let mut shown = api.viewer(&request.who, false).show(&key, &seen);
     if let Some(counters) = api.counters(&request.who, &key, &state)
         && let Some(Value::Object(status)) = shown.get_mut("status")
     {
@@ -192,11 +192,11 @@ impl Api {
         let event = committed.events.iter().find(|event| event.key == *key);
         let is_new = event.is_some_and(|event| event.before.is_none());
         let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
-        let eyes = self.eyes(&request.who, dry_run);
+        let viewer = self.viewer(&request.who, dry_run);
         let after = event.map_or_else(|| state.get(key).cloned(), |event| event.after.clone());
         match after {
             Some(object) => {
-                with_tag(status, eyes.show(key, &authz::without_others(&request.who, &object)))
+                with_tag(status, viewer.show(key, &authz::without_others(&request.who, &object)))
             }
             // Somebody has removed it since.
             None => StatusCode::NO_CONTENT.into_response(),

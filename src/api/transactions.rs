@@ -6,9 +6,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Api,
+    Api, json,
     problem::Problem,
-    represent,
     request::{ApiRequest, DryRun, Precondition, decode},
 };
 use crate::{
@@ -86,7 +85,7 @@ fn change(api: &Api, request: &ApiRequest, value: Value, state: &State) -> Resul
     let change = match decode(value)? {
         Step::Put { key, spec, expect: wish } => {
             allowed(authz::Verb::Put, &key)?;
-            let spec = represent::spec(key.kind(), spec)?;
+            let spec = json::spec(key.kind(), spec)?;
             let expect = expect(&key, wish)?;
             Change::Put(key, spec, expect)
         }
@@ -223,7 +222,7 @@ impl Api {
         dry_run: bool,
     ) -> Result<Response, Problem> {
         let committed = self.submit(&request.who, changes, dry_run).await?;
-        let told = self.eyes(&request.who, dry_run).transaction(&committed, &self.state());
-        Ok(axum::Json(told).into_response())
+        let body = self.viewer(&request.who, dry_run).transaction(&committed, &self.state());
+        Ok(axum::Json(body).into_response())
     }
 }

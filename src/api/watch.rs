@@ -28,7 +28,7 @@ use tokio::{
     time::{Instant, Interval, MissedTickBehavior, interval_at},
 };
 
-use super::{Api, problem::Problem, represent::Told, request::identity};
+use super::{Api, json::ObjectEvent, problem::Problem, request::identity};
 use crate::{
     authz::{self, Decision, Verb},
     controller::Committed,
@@ -53,7 +53,7 @@ struct Happened {
     who: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     revision: Option<Revision>,
-    events: Vec<Told>,
+    events: Vec<ObjectEvent>,
 }
 
 /// `GET /v1/watch`
@@ -182,8 +182,8 @@ impl Follow {
                         return Some(self.cut(why));
                     };
                     self.at = commit.revision;
-                    if let Some(told) = self.tell(&commit) {
-                        return Some(told);
+                    if let Some(event) = self.tell(&commit) {
+                        return Some(event);
                     }
                 }
             }
@@ -205,12 +205,13 @@ impl Follow {
     /// What the reader may know of a commit.
     fn tell(&mut self, commit: &Committed) -> Option<SseEvent> {
         let state = self.api.state();
-        let eyes = self.api.eyes(&self.who, false);
+        let viewer = self.api.viewer(&self.who, false);
         let is_operator = matches!(self.who, Identity::Operator(_));
         let is_near = |kind: Kind| matches!(kind, Kind::Port | Kind::Server);
         let own = commit.events.iter().filter(|event| !(is_operator && is_near(event.key.kind())));
-        let mut events: Vec<Told> = own.filter_map(|event| eyes.event(event, &state)).collect();
-        let who = eyes.actor(&commit.who);
+        let mut events: Vec<ObjectEvent> =
+            own.filter_map(|event| viewer.event(event, &state)).collect();
+        let who = viewer.actor(&commit.who);
         let touches = |kind: Kind| is_near(kind) || kind == Kind::Lease;
         if is_operator && commit.events.iter().any(|event| touches(event.key.kind())) {
             events.extend(self.news_of_near());
@@ -224,27 +225,27 @@ impl Follow {
     }
 
     /// What is another, new or gone of the servers and ports that an operator has to do with.
-    fn news_of_near(&mut self) -> Vec<Told> {
+    fn news_of_near(&mut self) -> Vec<ObjectEvent> {
         if !matches!(self.who, Identity::Operator(_)) {
             return Vec::new();
         }
         let state = self.api.state();
-        let eyes = self.api.eyes(&self.who, false);
+        let viewer = self.api.viewer(&self.who, false);
         let (mut now, mut news) = (BTreeMap::new(), Vec::new());
         for kind in [Kind::Port, Kind::Server] {
             for key in authz::keys(&self.who, kind, None, &state) {
                 let Some(seen) = authz::view(&self.who, &key, &state) else { continue };
-                let shown = eyes.show(&key, &seen);
+                let shown = viewer.show(&key, &seen);
                 // With its conditions, which are no part of the tag.
                 let text = shown.to_string();
                 if self.near.get(&key) != Some(&text) {
-                    news.push(Told { key: key.clone(), what: "put", object: Some(shown) });
+                    news.push(ObjectEvent { key: key.clone(), what: "put", object: Some(shown) });
                 }
                 now.insert(key, text);
             }
         }
         let gone = self.near.keys().filter(|key| !now.contains_key(key));
-        news.extend(gone.map(|key| Told { key: key.clone(), what: "delete", object: None }));
+        news.extend(gone.map(|key| ObjectEvent { key: key.clone(), what: "delete", object: None }));
         self.near = now;
         news
     }

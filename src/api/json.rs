@@ -135,7 +135,7 @@ fn status(body: &Body) -> Map<String, Value> {
 
 /// What became of an object.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Told {
+pub struct ObjectEvent {
     /// Which.
     pub key: Key,
     /// `put` or `delete`.
@@ -148,7 +148,7 @@ pub struct Told {
 
 /// How objects are shown to somebody.
 #[derive(Clone, Copy)]
-pub struct Eyes<'a> {
+pub struct Viewer<'a> {
     /// Makes the tags.
     pub seal: &'a Seal,
     /// Who looks.
@@ -157,7 +157,7 @@ pub struct Eyes<'a> {
     pub dry_run: bool,
 }
 
-impl Eyes<'_> {
+impl Viewer<'_> {
     /// The object as it is shown.
     pub fn show(self, key: &Key, seen: &Object) -> Value {
         if self.dry_run {
@@ -168,12 +168,12 @@ impl Eyes<'_> {
     }
 
     /// What became of an object, if who looks may read it in this state.
-    pub fn event(self, event: &Event, state: &State) -> Option<Told> {
+    pub fn event(self, event: &Event, state: &State) -> Option<ObjectEvent> {
         if authz::may(self.who, Verb::Get, &event.key, state) != Decision::Allowed {
             return None;
         }
         let shown = |object| self.show(&event.key, &authz::without_others(self.who, object));
-        Some(Told {
+        Some(ObjectEvent {
             key: event.key.clone(),
             what: if event.after.is_some() { "put" } else { "delete" },
             object: event.after.as_ref().map(shown),
@@ -182,7 +182,7 @@ impl Eyes<'_> {
 
     /// What a transaction did, in an answer.
     pub fn transaction(self, committed: &Committed, state: &State) -> Value {
-        let events: Vec<Told> =
+        let events: Vec<ObjectEvent> =
             committed.events.iter().filter_map(|event| self.event(event, state)).collect();
         let mut all = json!({ "dry_run": self.dry_run, "events": events });
         if matches!(self.who, Identity::Owner | Identity::Auditor)
