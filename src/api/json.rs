@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::{Map, Value, json};
 
-use super::{problem::Problem, seal::Seal};
+use super::{problem::Problem, tokens::Tokens};
 use crate::{
     authz::{self, Decision, Verb},
     controller::Committed,
@@ -64,9 +64,9 @@ pub fn name(key: &Key) -> String {
 }
 
 /// An object as somebody may see it; `object` has gone through [`authz::view`].
-pub fn object(seal: &Seal, who: &Identity, key: &Key, object: &Object) -> Value {
+pub fn object(tokens: &Tokens, who: &Identity, key: &Key, object: &Object) -> Value {
     let mut all = tried(key, object);
-    all.insert("etag".to_owned(), seal.tag(who, key, object).into());
+    all.insert("etag".to_owned(), tokens.tag(who, key, object).into());
     if matches!(who, Identity::Owner | Identity::Auditor) {
         all.insert("revision".to_owned(), object.revision.0.into());
     }
@@ -150,7 +150,7 @@ pub struct ObjectEvent {
 #[derive(Clone, Copy)]
 pub struct Viewer<'a> {
     /// Makes the tags.
-    pub seal: &'a Seal,
+    pub tokens: &'a Tokens,
     /// Who looks.
     pub who: &'a Identity,
     /// Whether what is shown was only tried.
@@ -163,7 +163,7 @@ impl Viewer<'_> {
         if self.dry_run {
             Value::Object(tried(key, seen))
         } else {
-            object(self.seal, self.who, key, seen)
+            object(self.tokens, self.who, key, seen)
         }
     }
 

@@ -19,7 +19,7 @@ mod problem;
 mod request;
 mod routes;
 mod schemas;
-mod seal;
+mod tokens;
 mod transactions;
 mod watch;
 
@@ -33,7 +33,7 @@ pub use self::{
     listen::{Gate, TlsGate, serve},
     problem::Problem,
     routes::{plural, router},
-    seal::{NoRandom, Seal},
+    tokens::{NoRandom, Tokens},
 };
 use self::{json::Viewer, limits::Throttle};
 use crate::{
@@ -49,7 +49,7 @@ pub struct Api(Arc<Inner>);
 
 struct Inner {
     backend: Arc<dyn Backend>,
-    seal: Seal,
+    tokens: Tokens,
     limits: Limits,
     throttle: Throttle,
     archive: tokio::sync::Mutex<Archive>,
@@ -60,13 +60,13 @@ impl Api {
     /// Of a controller. When `stop` is cancelled, its streams end.
     pub fn new(
         backend: Arc<dyn Backend>,
-        seal: Seal,
+        tokens: Tokens,
         limits: Limits,
         stop: CancellationToken,
     ) -> Self {
         let throttle = Throttle::new(&limits);
         let archive = tokio::sync::Mutex::default();
-        Self(Arc::new(Inner { backend, seal, limits, throttle, archive, stop }))
+        Self(Arc::new(Inner { backend, tokens, limits, throttle, archive, stop }))
     }
 
     fn backend(&self) -> &dyn Backend {
@@ -77,8 +77,8 @@ impl Api {
         self.0.backend.state()
     }
 
-    fn seal(&self) -> &Seal {
-        &self.0.seal
+    fn tokens(&self) -> &Tokens {
+        &self.0.tokens
     }
 
     /// What requests may cost.
@@ -96,7 +96,7 @@ impl Api {
     }
 
     fn viewer<'a>(&'a self, who: &'a Identity, dry_run: bool) -> Viewer<'a> {
-        Viewer { seal: &self.0.seal, who, dry_run }
+        Viewer { tokens: &self.0.tokens, who, dry_run }
     }
 
     /// Has the audit log say what somebody had no right to. The refusal stands, whether it can be

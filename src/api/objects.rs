@@ -13,7 +13,7 @@ use super::{
     json::{Wanted, spec_json},
     problem::Problem,
     request::{ApiRequest, DryRun, Precondition, decode},
-    seal,
+    tokens,
 };
 use crate::{
     authz::{self, Decision, Verb},
@@ -52,7 +52,7 @@ pub async fn list(kind: Kind, api: Api, request: ApiRequest) -> Result<Response,
         return Err(Problem::request(format!("limit: {limit} is outside 1–{most}")));
     }
     let after = query.page.as_deref().map(|text| {
-        let key = seal::read_page(text).filter(|key| key.kind() == kind);
+        let key = tokens::read_page(text).filter(|key| key.kind() == kind);
         key.ok_or_else(|| Problem::request("page: this is none that was given with this list"))
     });
     let after = after.transpose()?;
@@ -65,7 +65,7 @@ pub async fn list(kind: Kind, api: Api, request: ApiRequest) -> Result<Response,
             continue;
         }
         if items.len() == limit {
-            next = last.as_ref().map(seal::page);
+            next = last.as_ref().map(tokens::page);
             break;
         }
         items.push(viewer.show(&key, &seen));
@@ -102,7 +102,7 @@ pub async fn put(kind: Kind, api: Api, request: ApiRequest) -> Result<Response, 
     let DryRun { dry_run } = request.query()?;
     let precondition = request.precondition()?;
     let spec = request.json::<Wanted>()?.spec(&key)?;
-    let expect = precondition.expect(api.seal(), &request.who, &key, &api.state())?;
+    let expect = precondition.expect(api.tokens(), &request.who, &key, &api.state())?;
     let committed =
         api.submit(&request.who, vec![Change::Put(key.clone(), spec, expect)], dry_run).await?;
     Ok(api.changed(&request, &key, &committed, dry_run))
@@ -128,7 +128,7 @@ pub async fn patch(kind: Kind, api: Api, request: ApiRequest) -> Result<Response
             ));
         }
         let may_repeat = precondition.is_none();
-        precondition.expect(api.seal(), &request.who, &key, &state)?;
+        precondition.expect(api.tokens(), &request.who, &key, &state)?;
         let spec = patched(&key, spec_json(&seen.body), &patch)?;
         let change = Change::Put(key.clone(), spec, Expect::At(seen.revision));
         match api.submit(&request.who, vec![change], dry_run).await {
@@ -158,7 +158,7 @@ pub async fn delete(kind: Kind, api: Api, request: ApiRequest) -> Result<Respons
     if precondition.is_none() && !is_there {
         return Err(Problem::no_object(&key));
     }
-    let expect = precondition.expect(api.seal(), &request.who, &key, &state)?;
+    let expect = precondition.expect(api.tokens(), &request.who, &key, &state)?;
     if matches!(expect, Expect::Absent) {
         return Err(Problem::request(
             "If-None-Match does not go with DELETE: the object has to be there",
@@ -205,7 +205,7 @@ impl Api {
 }
 
 fn with_tag(status: StatusCode, shown: Value) -> Response {
-    let tag = shown.get("etag").and_then(Value::as_str).and_then(seal::etag);
+    let tag = shown.get("etag").and_then(Value::as_str).and_then(tokens::etag);
     let mut response = (status, axum::Json(shown)).into_response();
     if let Some(tag) = tag {
         response.headers_mut().insert(header::ETAG, tag);

@@ -13,7 +13,7 @@ use axum::{
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{Api, problem::Problem, routes::has_long_names, seal::Seal};
+use super::{Api, problem::Problem, routes::has_long_names, tokens::Tokens};
 use crate::{
     fabric::{Expect, Key, Kind, State},
     identity::Identity,
@@ -206,7 +206,7 @@ impl Precondition {
     /// It does not hold now.
     pub fn expect(
         self,
-        seal: &Seal,
+        tokens: &Tokens,
         who: &Identity,
         key: &Key,
         state: &State,
@@ -216,7 +216,7 @@ impl Precondition {
             (Self::None, _) => Ok(Expect::Any),
             (Self::Absent, None) => Ok(Expect::Absent),
             (Self::There, Some(object)) => Ok(Expect::At(object.revision)),
-            (Self::Tags(tags), Some(object)) if tags.contains(&seal.tag(who, key, &object)) => {
+            (Self::Tags(tags), Some(object)) if tags.contains(&tokens.tag(who, key, &object)) => {
                 Ok(Expect::At(object.revision))
             }
             _ => Err(Problem::changed(key)),

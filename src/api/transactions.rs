@@ -78,7 +78,7 @@ fn change(api: &Api, request: &ApiRequest, value: Value, state: &State) -> Resul
             Some("absent") => Precondition::Absent,
             Some(tag) => Precondition::Tags(vec![tag.to_owned()]),
         };
-        precondition.expect(api.seal(), &request.who, key, state)
+        precondition.expect(api.tokens(), &request.who, key, state)
     };
     // What may not be done is refused before anything else is said of it.
     let allowed = |verb, key: &Key| authz::may_by_name(&request.who, verb, key);

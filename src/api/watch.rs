@@ -73,7 +73,7 @@ pub async fn watch(State(api): State<Api>, request: Request) -> Result<Response,
     let now = api.state().revision();
     let at = match &asked {
         None => now,
-        Some(text) => place(&api, &who, text).ok_or_else(|| {
+        Some(text) => cursor(&api, &who, text).ok_or_else(|| {
             Problem::gone(
                 "this place in the stream is none, or none of yours, or from before a restart",
             )
@@ -108,19 +108,19 @@ pub async fn watch(State(api): State<Api>, request: Request) -> Result<Response,
 }
 
 /// The place that a text means.
-fn place(api: &Api, who: &Identity, text: &str) -> Option<Revision> {
+fn cursor(api: &Api, who: &Identity, text: &str) -> Option<Revision> {
     match who {
         Identity::Owner | Identity::Auditor => text.parse().ok().map(Revision),
-        _ => api.seal().open(who, text),
+        _ => api.tokens().read_cursor(who, text),
     }
 }
 
 /// The text for a place.
-pub fn place_text(api: &Api, who: &Identity, at: Revision) -> String {
+pub fn cursor_text(api: &Api, who: &Identity, at: Revision) -> String {
     match who {
         Identity::Owner | Identity::Auditor => at.to_string(),
         // A reader that gets none begins again, as after a restart.
-        _ => api.seal().place(who, at).unwrap_or_default(),
+        _ => api.tokens().cursor(who, at).unwrap_or_default(),
     }
 }
 
@@ -167,12 +167,12 @@ impl Follow {
         loop {
             if self.at >= self.until {
                 self.until = Revision(u64::MAX);
-                return Some(self.place());
+                return Some(self.cursor());
             }
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Some(self.cut("the controller is being stopped")),
-                _ = self.beat.tick() => return Some(self.place()),
+                _ = self.beat.tick() => return Some(self.cursor()),
                 commit = self.commits.next() => {
                     let Some(commit) = commit else {
                         let why = match self.api.backend().health() {
@@ -191,15 +191,15 @@ impl Follow {
     }
 
     /// Where the reader is.
-    fn place(&self) -> SseEvent {
-        event("place", Some(place_text(&self.api, &self.who, self.at)), &json!({}))
+    fn cursor(&self) -> SseEvent {
+        event("place", Some(cursor_text(&self.api, &self.who, self.at)), &json!({}))
     }
 
     /// The last event.
     fn cut(&mut self, why: &str) -> SseEvent {
         self.is_over = true;
-        let place = place_text(&self.api, &self.who, self.at);
-        event("cut", Some(place), &json!({ "why": why }))
+        let cursor = cursor_text(&self.api, &self.who, self.at);
+        event("cut", Some(cursor), &json!({ "why": why }))
     }
 
     /// What the reader may know of a commit.
@@ -220,8 +220,12 @@ impl Follow {
             return None;
         }
         let revision = (!is_operator).then_some(commit.revision);
-        let place = place_text(&self.api, &self.who, self.at);
-        Some(event("happened", Some(place), &Happened { when: commit.when, who, revision, events }))
+        let cursor = cursor_text(&self.api, &self.who, self.at);
+        Some(event(
+            "happened",
+            Some(cursor),
+            &Happened { when: commit.when, who, revision, events },
+        ))
     }
 
     /// What is another, new or gone of the servers and ports that an operator has to do with.

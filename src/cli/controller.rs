@@ -17,7 +17,7 @@ use tracing::{error, info};
 
 use super::{Output, args::ControllerArgs, exit};
 use crate::{
-    api::{self, Api, Limits, Seal, TlsGate},
+    api::{self, Api, Limits, TlsGate, Tokens},
     audit::Signer,
     controller::{AuditConfig, Config, Controller, Settings},
     pki::{Tls, refuse_if_open_to_all},
@@ -129,8 +129,8 @@ async fn serve_api(
     let (tasks, mut addresses) = (TaskTracker::new(), Vec::new());
     tasks.close();
     let Some(api) = &config.api else { return Ok((tasks, addresses)) };
-    let seal = match &api.secret {
-        None => Seal::random()?,
+    let tokens = match &api.secret {
+        None => Tokens::random()?,
         Some(path) => {
             refuse_if_open_to_all(path)?;
             let bytes =
@@ -142,10 +142,10 @@ async fn serve_api(
                     bytes.len()
                 )
             })?;
-            Seal::new(&secret)?
+            Tokens::new(&secret)?
         }
     };
-    let served = Api::new(Arc::new(controller.clone()), seal, Limits::default(), stop.clone());
+    let served = Api::new(Arc::new(controller.clone()), tokens, Limits::default(), stop.clone());
     for address in api.listen() {
         let tcp = TcpListener::bind(address).await;
         let tcp = tcp.with_context(|| format!("listening at {address} for the API"))?;

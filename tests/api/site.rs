@@ -16,7 +16,7 @@ use rustls::{
 };
 use serde_json::{Value, json};
 use sillon::{
-    api::{self, Api, Limits, Seal},
+    api::{self, Api, Limits, Tokens},
     controller::{Controller, Settings},
     store::Embedded,
 };
@@ -147,7 +147,7 @@ impl Site {
         let config = Arc::new(server_config(&ca));
         let stop = CancellationToken::new();
         let api =
-            Api::new(Arc::new(controller.clone()), Seal::random().unwrap(), limits, stop.clone());
+            Api::new(Arc::new(controller.clone()), Tokens::random().unwrap(), limits, stop.clone());
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = tcp.local_addr().unwrap();
         let listener = tokio::spawn(api::serve(tcp, config, api));

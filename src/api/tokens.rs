@@ -16,9 +16,9 @@ use crate::{
 
 /// Makes tags and tokens from a secret. Controllers that shall understand each other's have the
 /// same.
-pub struct Seal {
+pub struct Tokens {
     tags: hmac::Key,
-    tokens: LessSafeKey,
+    cursors: LessSafeKey,
     random: SystemRandom,
 }
 
@@ -27,7 +27,7 @@ pub struct Seal {
 #[error("the kernel gives no random bytes")]
 pub struct NoRandom;
 
-impl Seal {
+impl Tokens {
     /// With a secret of its own: what it gave means nothing to another controller, nor after a
     /// restart. Who has such a tag or token is told that the object has changed, or that what
     /// happened since is not known.
@@ -50,7 +50,7 @@ impl Seal {
         let tags = hmac::Key::new(hmac::HMAC_SHA256, derived("tags").as_ref());
         let key = UnboundKey::new(&CHACHA20_POLY1305, derived("tokens").as_ref())
             .map_err(|_| NoRandom)?;
-        Ok(Self { tags, tokens: LessSafeKey::new(key), random: SystemRandom::new() })
+        Ok(Self { tags, cursors: LessSafeKey::new(key), random: SystemRandom::new() })
     }
 
     /// The tag of an object as somebody sees it. It is another whenever what is asked of the object
@@ -76,24 +76,24 @@ impl Seal {
     ///
     /// # Errors
     /// There are no random bytes.
-    pub fn place(&self, who: &Identity, revision: Revision) -> Result<String, NoRandom> {
+    pub fn cursor(&self, who: &Identity, revision: Revision) -> Result<String, NoRandom> {
         let mut nonce = [0; NONCE_LEN];
         self.random.fill(&mut nonce).map_err(|_| NoRandom)?;
         let mut sealed = revision.0.to_be_bytes().to_vec();
         let aad = Aad::from(who.to_string());
-        self.tokens
+        self.cursors
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut sealed)
             .map_err(|_| NoRandom)?;
         Ok(URL_SAFE_NO_PAD.encode([&nonce[..], &sealed].concat()))
     }
 
     /// The place that a token means, if it was given to this identity.
-    pub fn open(&self, who: &Identity, token: &str) -> Option<Revision> {
+    pub fn read_cursor(&self, who: &Identity, token: &str) -> Option<Revision> {
         let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
         let (nonce, sealed) = bytes.split_first_chunk::<NONCE_LEN>()?;
         let (nonce, aad) = (Nonce::assume_unique_for_key(*nonce), Aad::from(who.to_string()));
         let mut sealed = sealed.to_vec();
-        let plain = self.tokens.open_in_place(nonce, aad, &mut sealed).ok()?;
+        let plain = self.cursors.open_in_place(nonce, aad, &mut sealed).ok()?;
         Some(Revision(u64::from_be_bytes(<[u8; 8]>::try_from(&*plain).ok()?)))
     }
 }
@@ -119,18 +119,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_read_by_whom_it_was_given_to_alone() {
-        let seal = Seal::random().unwrap();
+    fn a_cursor_is_read_by_whom_it_was_given_to_alone() {
+        let tokens = Tokens::random().unwrap();
         let (alder, birch) = ("operator/alder".parse().unwrap(), "operator/birch".parse().unwrap());
-        let token = seal.place(&alder, Revision(7)).unwrap();
-        assert_eq!(seal.open(&alder, &token), Some(Revision(7)));
-        assert_eq!(seal.open(&birch, &token), None);
-        assert_eq!(Seal::random().unwrap().open(&alder, &token), None);
-        assert_ne!(seal.place(&alder, Revision(7)).unwrap(), token);
+        let token = tokens.cursor(&alder, Revision(7)).unwrap();
+        assert_eq!(tokens.read_cursor(&alder, &token), Some(Revision(7)));
+        assert_eq!(tokens.read_cursor(&birch, &token), None);
+        assert_eq!(Tokens::random().unwrap().open(&alder, &token), None);
+        assert_ne!(tokens.cursor(&alder, Revision(7)).unwrap(), token);
         for index in 0..token.len() {
             let mut other = token.clone().into_bytes();
             other[index] = if other[index] == b'A' { b'B' } else { b'A' };
-            assert_eq!(seal.open(&alder, &String::from_utf8(other).unwrap()), None, "{index}");
+            assert_eq!(
+                tokens.read_cursor(&alder, &String::from_utf8(other).unwrap()),
+                None,
+                "{index}"
+            );
         }
     }
 
