@@ -18,7 +18,7 @@ use super::{
 };
 use crate::model::{
     self, Binding, BitRate, ByteSize, Encap, Guards, Hook, InvalidValue, LeafRole, Limits, Mistake,
-    Moves, Name, PortRole, Service, StormControl, VlanId, Vni, agree, decode,
+    Moves, Name, PortRole, Service, StormControl, VlanId, Vni, cross_checks, decode,
 };
 
 /// The spec of any kind that can be asked for.
@@ -414,7 +414,7 @@ fn ranges(ranges: &Ranges, key: &str, least: u32, most: u32) -> Result<(), Inval
 
 fn node(spec: &NodeSpec) -> Result<(), InvalidValue> {
     for address in &spec.vtep {
-        if let Some(what) = agree::not_for_tunnels(*address) {
+        if let Some(what) = cross_checks::not_for_tunnels(*address) {
             return Err(InvalidValue::new(
                 format_args!("vtep: {address} is {what}"),
                 "write a unicast address that the other nodes can reach",
@@ -471,11 +471,11 @@ fn lease(spec: &LeaseSpec) -> Result<(), InvalidValue> {
 }
 
 fn profile(spec: &ProfileSpec) -> Result<(), InvalidValue> {
-    agree::passes(spec.cir, spec.eir)?;
+    cross_checks::passes(spec.cir, spec.eir)?;
     for (bucket, rate, size) in
-        [(agree::COMMITTED, spec.cir, spec.cbs), (agree::EXCESS, spec.eir, spec.ebs)]
+        [(cross_checks::COMMITTED, spec.cir, spec.cbs), (cross_checks::EXCESS, spec.eir, spec.ebs)]
     {
-        size.map_or(Ok(()), |size| agree::burst(bucket, rate, size))?;
+        size.map_or(Ok(()), |size| cross_checks::burst(bucket, rate, size))?;
     }
     Ok(())
 }
@@ -487,7 +487,7 @@ fn segment(spec: &SegmentSpec) -> Result<(), InvalidValue> {
     within("dscp", spec.dscp.into(), model::Segment::DSCPS)?;
     within("moves.window", spec.moves.window.into(), 1..=u16::MAX.into())?;
     within("moves.freeze", spec.moves.freeze, model::Segment::SECONDS)?;
-    if spec.suppress { agree::suppress(spec.service) } else { Ok(()) }
+    if spec.suppress { cross_checks::suppress(spec.service) } else { Ok(()) }
 }
 
 fn attachment(spec: &AttachmentSpec) -> Result<(), InvalidValue> {
@@ -505,17 +505,17 @@ fn attachment(spec: &AttachmentSpec) -> Result<(), InvalidValue> {
         ("sticky", guards.sticky),
     ];
     if let Some((key, _)) = learning.iter().find(|(_, is_set)| *is_set && !guards.macs.is_empty()) {
-        return Err(agree::learns_nothing(key));
+        return Err(cross_checks::learns_nothing(key));
     }
     storm("storm", &spec.storm)?;
     let mut addresses = BTreeSet::new();
     for binding in &spec.bindings {
         if !addresses.insert(binding.address()) {
-            return Err(agree::bound_twice(binding.address(), spec.segment.as_str()));
+            return Err(cross_checks::bound_twice(binding.address(), spec.segment.as_str()));
         }
-        agree::within(guards.prefixes.iter().copied(), *binding)?;
+        cross_checks::within(guards.prefixes.iter().copied(), *binding)?;
         if !guards.macs.is_empty() && !guards.macs.contains(&binding.mac()) {
-            return Err(agree::not_its_own(binding.mac()));
+            return Err(cross_checks::not_its_own(binding.mac()));
         }
     }
     Ok(())

@@ -6,8 +6,8 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-pub(crate) mod agree;
 mod binding;
+pub(crate) mod cross_checks;
 mod de;
 pub(crate) mod decode;
 mod diagnostic;

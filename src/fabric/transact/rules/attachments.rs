@@ -12,7 +12,7 @@ use crate::{
     },
     model::{
         BitRate, Encap, InvalidValue, PortRole, Service,
-        agree::{self, Agreed, Claims},
+        cross_checks::{self, Checked, Claims},
     },
 };
 
@@ -103,12 +103,12 @@ pub(in super::super) fn taken_by_own(
     })
 }
 
-fn agrees(attachment: &Attachment, segment: &Segment) -> Agreed {
+fn agrees(attachment: &Attachment, segment: &Segment) -> Checked {
     let (spec, service) = (&attachment.spec, segment.spec.service);
-    agree::leaf(spec.role, service)?;
-    agree::control(spec.guards.control, service)?;
-    agree::peer(spec.guards.control, attachment.encap)?;
-    if spec.bindings.is_empty() { Ok(()) } else { agree::answers(segment.spec.suppress) }
+    cross_checks::leaf(spec.role, service)?;
+    cross_checks::control(spec.guards.control, service)?;
+    cross_checks::peer(spec.guards.control, attachment.encap)?;
+    if spec.bindings.is_empty() { Ok(()) } else { cross_checks::answers(segment.spec.suppress) }
 }
 
 /// Its profiles hold the segment's frames; and where bandwidth is counted, there are some.
@@ -142,13 +142,13 @@ fn bandwidth(
             continue;
         };
         for (bucket, rate, size) in [
-            (agree::COMMITTED, profile.cir, profile.cbs),
-            (agree::EXCESS, profile.eir, profile.ebs),
+            (cross_checks::COMMITTED, profile.cir, profile.cbs),
+            (cross_checks::EXCESS, profile.eir, profile.ebs),
         ] {
             if rate != BitRate::ZERO {
-                agree::holds(name.as_str(), bucket, size, segment.spec.mtu).or_else(|broken| {
-                    disagree(&broken, [&key, &Key::Profile(profile_of.clone())])
-                })?;
+                cross_checks::holds(name.as_str(), bucket, size, segment.spec.mtu).or_else(
+                    |broken| disagree(&broken, [&key, &Key::Profile(profile_of.clone())]),
+                )?;
             }
         }
     }
@@ -161,7 +161,7 @@ pub(super) fn together(next: &State, owned: &Owned) -> Result<(), Refused> {
     let Some(segment) = next.segment(owned) else { return Ok(()) };
     let all: Vec<(&Owned, &Attachment)> = next.attachments_of(&key).collect();
     if segment.spec.service == Service::Line {
-        agree::line_points(all.len()).or_else(|broken| disagree(&broken, [&key]))?;
+        cross_checks::line_points(all.len()).or_else(|broken| disagree(&broken, [&key]))?;
     }
     let (mut claims, name) = (Claims::default(), owned.name.as_str());
     for (at, attachment) in &all {
@@ -174,7 +174,7 @@ pub(super) fn together(next: &State, owned: &Owned) -> Result<(), Refused> {
             let bound = claims.bind(binding.address(), *at, name);
             bound.or_else(|(first, broken)| both(&broken, first, at))?;
             if let Some(other) = claims.listed(binding.mac()).filter(|other| *other != at) {
-                return both(&agree::anothers(binding.mac()), other, at);
+                return both(&cross_checks::anothers(binding.mac()), other, at);
             }
         }
     }

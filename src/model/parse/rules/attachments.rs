@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use toml::Spanned;
 
 use super::super::{
-    super::{Encap, PortRole, Service, VlanId, agree, suggest::did_you_mean},
+    super::{Encap, PortRole, Service, VlanId, cross_checks, suggest::did_you_mean},
     draft::{AttachmentDraft, Draft, PortDraft, SegmentDraft},
     sink::Sink,
 };
@@ -110,7 +110,7 @@ pub(super) fn unknown<T>(
 
 fn check_role(attachment: &AttachmentDraft, segment: &SegmentDraft, sink: &mut Sink) {
     let (Some(role), Some(service)) = (&attachment.role, &segment.service) else { return };
-    if let Err(broken) = agree::role(*service.get_ref()) {
+    if let Err(broken) = cross_checks::role(*service.get_ref()) {
         sink.broken(role.span(), &broken, "given here")
             .at(service.span(), format!("this segment is a {}", service.get_ref()));
     }
@@ -125,8 +125,8 @@ fn check_line(segment: &SegmentDraft, attachments: &[&AttachmentDraft], sink: &m
     let remotes = segment.remotes.iter().map(Spanned::span);
     let mut points = remotes.chain(attachments.iter().map(|attachment| attachment.at.clone()));
     let count = segment.remotes.len() + attachments.len();
-    if let Err(broken) = agree::line_points(count)
-        && let Some(third) = points.nth(agree::LINE_POINTS)
+    if let Err(broken) = cross_checks::line_points(count)
+        && let Some(third) = points.nth(cross_checks::LINE_POINTS)
     {
         sink.broken(third, &broken, "the third point").at(service.span(), "a line");
     }

@@ -44,7 +44,7 @@ pub(super) fn check<'d>(draft: &'d Draft, mut claims: SegmentClaims<'d>, sink: &
 fn line(segment: &SegmentDraft, sink: &mut Sink) {
     let (Some(suppress), Some(service)) = (&segment.suppress, &segment.service) else { return };
     if *suppress.get_ref()
-        && let Err(broken) = agree::suppress(*service.get_ref())
+        && let Err(broken) = cross_checks::suppress(*service.get_ref())
     {
         sink.broken(suppress.span(), &broken, "given here")
             .at(service.span(), "this segment is a line");
@@ -55,7 +55,7 @@ fn suppressing(attachment: &AttachmentDraft, segment: &SegmentDraft, sink: &mut 
     let Some(first) = attachment.bindings.first() else { return };
     let suppresses = segment.suppress_unreadable
         || segment.suppress.as_ref().is_some_and(|suppress| *suppress.get_ref());
-    let Err(broken) = agree::answers(suppresses) else { return };
+    let Err(broken) = cross_checks::answers(suppresses) else { return };
     let at = segment.suppress.as_ref().map(Spanned::span);
     let at = at.or_else(|| segment.written.as_ref().map(Spanned::span));
     let error = sink.broken(first.span(), &broken, "given here");
@@ -69,7 +69,7 @@ fn prefixes(attachment: &AttachmentDraft, binding: &Spanned<Binding>, sink: &mut
     let prefixes = &attachment.guards.prefixes;
     let Some(first) = prefixes.first() else { return };
     let all = prefixes.iter().map(|prefix| *prefix.get_ref());
-    if let Err(broken) = agree::within(all, *binding.get_ref()) {
+    if let Err(broken) = cross_checks::within(all, *binding.get_ref()) {
         sink.broken(binding.span(), &broken, "given here")
             .at(first.span(), "its prefixes begin here");
     }
@@ -87,10 +87,10 @@ fn macs(
         return;
     }
     if let Some(at) = listed {
-        sink.broken(binding.span(), &agree::anothers(mac), "given here")
+        sink.broken(binding.span(), &cross_checks::anothers(mac), "given here")
             .at(at.clone(), "listed here");
     } else if let Some(first) = macs.first() {
-        sink.broken(binding.span(), &agree::not_its_own(mac), "given here")
+        sink.broken(binding.span(), &cross_checks::not_its_own(mac), "given here")
             .at(first.span(), "these are all that it has");
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::HashMap, ops::Range};
 
 use super::{
     super::{
-        super::agree::{self, Claims},
+        super::cross_checks::{self, Claims},
         draft::{AttachmentDraft, Draft, SegmentDraft},
         sink::Sink,
     },
@@ -52,7 +52,7 @@ fn one_policy(attachment: &AttachmentDraft, sink: &mut Sink) {
         ),
     ];
     for (key, place) in learning.into_iter().filter_map(|(key, place)| Some((key, place?))) {
-        sink.broken(place, &agree::learns_nothing(key), "given here")
+        sink.broken(place, &cross_checks::learns_nothing(key), "given here")
             .at(first.span(), "these are all that it has");
     }
 }
@@ -61,7 +61,7 @@ fn peer(attachment: &AttachmentDraft, sink: &mut Sink) {
     let (Some(control), Some(encap)) = (&attachment.guards.control, &attachment.encap) else {
         return;
     };
-    if let Err(broken) = agree::peer(*control.get_ref(), *encap.get_ref()) {
+    if let Err(broken) = cross_checks::peer(*control.get_ref(), *encap.get_ref()) {
         sink.broken(control.span(), &broken, "given here")
             .at(encap.span(), "these frames have one");
     }
@@ -71,7 +71,7 @@ fn control(attachment: &AttachmentDraft, segment: &SegmentDraft, sink: &mut Sink
     let (Some(control), Some(service)) = (&attachment.guards.control, &segment.service) else {
         return;
     };
-    if let Err(broken) = agree::control(*control.get_ref(), *service.get_ref()) {
+    if let Err(broken) = cross_checks::control(*control.get_ref(), *service.get_ref()) {
         sink.broken(control.span(), &broken, "given here")
             .at(service.span(), format!("this segment is a {}", service.get_ref()));
     }

@@ -8,7 +8,7 @@ use super::{
     super::{
         super::{
             BitRate, Name, Profile,
-            agree::{self, Bucket},
+            cross_checks::{self, Bucket},
         },
         draft::{Draft, SegmentDraft},
         police::{BucketDraft, ProfileDraft},
@@ -19,7 +19,7 @@ use super::{
 
 pub(super) fn check(draft: &Draft, sink: &mut Sink) {
     for profile in draft.profiles.iter().filter(|profile| profile.readable) {
-        if let Err(broken) = agree::passes(profile.committed.rate(), profile.excess.rate()) {
+        if let Err(broken) = cross_checks::passes(profile.committed.rate(), profile.excess.rate()) {
             sink.broken(profile.at.clone(), &broken, "neither cir nor eir");
         }
         buckets(profile).for_each(|(words, bucket)| check_bucket(words, bucket, sink));
@@ -42,12 +42,13 @@ pub(super) fn check(draft: &Draft, sink: &mut Sink) {
 }
 
 fn buckets(profile: &ProfileDraft) -> impl Iterator<Item = (Bucket, &BucketDraft)> {
-    [(agree::COMMITTED, &profile.committed), (agree::EXCESS, &profile.excess)].into_iter()
+    [(cross_checks::COMMITTED, &profile.committed), (cross_checks::EXCESS, &profile.excess)]
+        .into_iter()
 }
 
 fn check_bucket(words: Bucket, bucket: &BucketDraft, sink: &mut Sink) {
     let Some(burst) = &bucket.burst else { return };
-    if let Err(broken) = agree::burst(words, bucket.rate(), *burst.get_ref()) {
+    if let Err(broken) = cross_checks::burst(words, bucket.rate(), *burst.get_ref()) {
         sink.broken(burst.span(), &broken, "");
     }
 }
@@ -66,8 +67,8 @@ fn check_use(
         };
         let size = *burst.get_ref();
         // Less than that was reported where it stands.
-        if size >= agree::LEAST_BURST
-            && let Err(broken) = agree::holds(name.get_ref(), words, size, mtu)
+        if size >= cross_checks::LEAST_BURST
+            && let Err(broken) = cross_checks::holds(name.get_ref(), words, size, mtu)
         {
             sink.broken(name.span(), &broken, "used here").at(burst.span(), "too small");
         }

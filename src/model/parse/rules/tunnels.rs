@@ -46,7 +46,7 @@ fn check_vteps(node: &NodeDraft, sink: &mut Sink) {
     let mut first: HashMap<bool, Range<usize>> = HashMap::new();
     for vtep in &node.vteps {
         let address = *vtep.get_ref();
-        if let Some(what) = agree::not_for_tunnels(address) {
+        if let Some(what) = cross_checks::not_for_tunnels(address) {
             sink.error(vtep.span(), format!("vtep: {address} is {what}"), "")
                 .help("a tunnel address is a unicast address that other nodes can send to");
         }
@@ -65,7 +65,7 @@ fn check_remotes(segment: &SegmentDraft, node: &NodeDraft, sink: &mut Sink) {
     let mut seen: HashMap<IpAddr, Range<usize>> = HashMap::new();
     for remote in &segment.remotes {
         let (address, at) = (*remote.get_ref(), remote.span());
-        if let Some(what) = agree::not_for_tunnels(address) {
+        if let Some(what) = cross_checks::not_for_tunnels(address) {
             sink.error(at, format!("remotes: {address} is {what}"), "")
                 .help("a remote is the unicast tunnel address of another node");
         } else if let Some(own) = node.vteps.iter().find(|vtep| *vtep.get_ref() == address) {

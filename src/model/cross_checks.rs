@@ -9,7 +9,7 @@ use super::{
 };
 
 /// What a rule answers: nothing, or what is wrong and what would be right.
-pub(crate) type Agreed = Result<(), InvalidValue>;
+pub(crate) type Checked = Result<(), InvalidValue>;
 
 /// The two halves of a bandwidth profile, by the names of their rate and their size.
 #[derive(Clone, Copy)]
@@ -30,7 +30,7 @@ pub(crate) const LEAST_BURST: ByteSize = ByteSize(Segment::largest_frame(Segment
 pub(crate) const LINE_POINTS: usize = 2;
 
 /// Roles are for trees.
-pub(crate) fn role(service: Service) -> Agreed {
+pub(crate) fn role(service: Service) -> Checked {
     if service == Service::Tree {
         return Ok(());
     }
@@ -41,12 +41,12 @@ pub(crate) fn role(service: Service) -> Agreed {
 }
 
 /// A leaf is only in a tree; in any other service all are roots, which nobody has to say.
-pub(crate) fn leaf(role_of: LeafRole, service: Service) -> Agreed {
+pub(crate) fn leaf(role_of: LeafRole, service: Service) -> Checked {
     if role_of == LeafRole::Leaf { role(service) } else { Ok(()) }
 }
 
 /// What speaks of a link crosses only a line.
-pub(crate) fn control(control: Control, service: Service) -> Agreed {
+pub(crate) fn control(control: Control, service: Service) -> Checked {
     if control != Control::Tunnel || service == Service::Line {
         return Ok(());
     }
@@ -58,7 +58,7 @@ pub(crate) fn control(control: Control, service: Service) -> Agreed {
 
 /// A tag is not the link's, but a VLAN's: on an attachment with one, no link-local control frame
 /// comes.
-pub(crate) fn peer(control: Control, encap: Encap) -> Agreed {
+pub(crate) fn peer(control: Control, encap: Encap) -> Checked {
     if control != Control::Peer || matches!(encap, Encap::Untagged | Encap::Port) {
         return Ok(());
     }
@@ -77,7 +77,7 @@ pub(crate) fn learns_nothing(key: &str) -> InvalidValue {
 }
 
 /// A line has two points.
-pub(crate) fn line_points(count: usize) -> Agreed {
+pub(crate) fn line_points(count: usize) -> Checked {
     if count <= LINE_POINTS {
         return Ok(());
     }
@@ -88,7 +88,7 @@ pub(crate) fn line_points(count: usize) -> Agreed {
 }
 
 /// A line has nothing to suppress.
-pub(crate) fn suppress(service: Service) -> Agreed {
+pub(crate) fn suppress(service: Service) -> Checked {
     if service != Service::Line {
         return Ok(());
     }
@@ -99,7 +99,7 @@ pub(crate) fn suppress(service: Service) -> Agreed {
 }
 
 /// Bindings are for segments that answer.
-pub(crate) fn answers(suppress: bool) -> Agreed {
+pub(crate) fn answers(suppress: bool) -> Checked {
     if suppress {
         return Ok(());
     }
@@ -111,7 +111,7 @@ pub(crate) fn answers(suppress: bool) -> Agreed {
 
 /// What the guard would not let an attachment claim is not claimed for it either. Without a list,
 /// it may have any address.
-pub(crate) fn within(prefixes: impl IntoIterator<Item = Prefix>, binding: Binding) -> Agreed {
+pub(crate) fn within(prefixes: impl IntoIterator<Item = Prefix>, binding: Binding) -> Checked {
     let (mut any, mut lists_link_local, address) = (false, false, binding.address());
     for prefix in prefixes {
         any = true;
@@ -146,7 +146,7 @@ pub(crate) fn anothers(mac: MacAddr) -> InvalidValue {
 }
 
 /// A profile lets something pass.
-pub(crate) fn passes(cir: BitRate, eir: BitRate) -> Agreed {
+pub(crate) fn passes(cir: BitRate, eir: BitRate) -> Checked {
     if cir != BitRate::ZERO || eir != BitRate::ZERO {
         return Ok(());
     }
@@ -154,7 +154,7 @@ pub(crate) fn passes(cir: BitRate, eir: BitRate) -> Agreed {
 }
 
 /// A burst has a rate, and a size that makes sense for it.
-pub(crate) fn burst(bucket: Bucket, rate: BitRate, size: ByteSize) -> Agreed {
+pub(crate) fn burst(bucket: Bucket, rate: BitRate, size: ByteSize) -> Checked {
     let Bucket { rate: rate_key, burst: key } = bucket;
     if rate == BitRate::ZERO {
         if size == ByteSize(0) {
@@ -185,7 +185,7 @@ pub(crate) fn burst(bucket: Bucket, rate: BitRate, size: ByteSize) -> Agreed {
 
 /// A profile's burst holds its segment's largest frame (MEF 10.3 section 12.1: a smaller one would
 /// never let that frame pass).
-pub(crate) fn holds(profile: &str, bucket: Bucket, size: ByteSize, mtu: u16) -> Agreed {
+pub(crate) fn holds(profile: &str, bucket: Bucket, size: ByteSize, mtu: u16) -> Checked {
     let (largest, key) = (Segment::largest_frame(mtu), bucket.burst);
     if size.0 >= largest {
         return Ok(());
