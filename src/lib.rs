@@ -10,6 +10,7 @@ pub mod cli;
 pub mod controller;
 pub mod dataplane;
 pub mod fabric;
+mod files;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 pub mod identity;

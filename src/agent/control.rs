@@ -15,7 +15,10 @@ use tokio::{
     net::{UnixListener, UnixStream as AsyncUnixStream},
 };
 
-use crate::dataplane::left_out::LeftOut;
+use crate::{
+    dataplane::left_out::LeftOut,
+    files::{self, Access, Existing},
+};
 
 /// The longest request that is read, bytes: a path and its wrapping.
 const LONGEST: u64 = 16 * 1024;
@@ -92,9 +95,9 @@ impl RunFiles {
     /// # Errors
     /// The file can't be written.
     pub fn write_left_out(&self, left_out: &[LeftOut]) -> anyhow::Result<()> {
-        let (path, new) = (self.left_out_file(), self.left_out_file().with_extension("new"));
-        fs::write(&new, serde_json::to_vec(left_out)?).map_err(|error| at(&new, &error))?;
-        fs::rename(&new, &path).map_err(|error| at(&path, &error))
+        let path = self.left_out_file();
+        files::write(&path, &serde_json::to_vec(left_out)?, Access::Public, Existing::Replace)
+            .map_err(|error| at(&path, &error))
     }
 
     /// What was written down; nothing, if nothing was.

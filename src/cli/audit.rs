@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     audit::{self, Checkpoint, Decision, Growth, Leaf, Proof, Signer, VerifierKey, write_export},
-    pki::files::{self, Access, Existing},
+    files::{self, Access, Existing},
 };
 
 /// No checkpoint, key or proof is longer than this.

@@ -3,7 +3,6 @@
 use std::{
     fs::{self, File},
     io::{self, BufReader, BufWriter, Write},
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -17,9 +16,12 @@ use super::{
     args::{CompactArgs, EtcdArgs, ExportArgs, ImportArgs, MigrateArgs, StoreArgs, StoreCommand},
     exit,
 };
-use crate::store::{
-    AnyStore, EtcdTls, Existing, Snapshot, Store, StoreError, StoreUrl, Version, export,
-    read_export,
+use crate::{
+    files::{self, Access, NewFile},
+    store::{
+        AnyStore, EtcdTls, Existing, Snapshot, Store, StoreError, StoreUrl, Version, export,
+        read_export,
+    },
 };
 
 /// What stands for standard input and output.
@@ -90,13 +92,15 @@ impl Done {
 async fn export_to(args: &ExportArgs) -> Result<Done, Refused> {
     // Whether the file is in the way is said before the store is read, which may take long.
     let standard = args.file.as_os_str() == STANDARD;
-    let target = if standard { None } else { Some(Target::new(&args.file, args.force)?) };
+    let target = if standard { None } else { Some(target(&args.file, args.force)?) };
     let snapshot = read(&args.store, &args.options.etcd).await?;
     match target {
         None => export(&snapshot, BufWriter::new(io::stdout().lock()))
             .context("standard output")
             .map_err(Refused::Failed)?,
-        Some(target) => target.fill(&snapshot)?,
+        Some(target) => fill(target, &snapshot)
+            .with_context(|| args.file.display().to_string())
+            .map_err(Refused::Failed)?,
     }
     Ok(Done {
         done: "exported",
@@ -218,66 +222,23 @@ fn tls(url: &StoreUrl, args: &EtcdArgs) -> Result<Option<EtcdTls>, Refused> {
     Ok(Some(EtcdTls { ca: ca.clone(), identity, server_name: None }))
 }
 
-/// A file that is there whole or not at all.
-struct Target {
-    path: PathBuf,
-    part: PathBuf,
-    /// Whether the file is there only to keep its name from others.
-    is_ours: bool,
-}
-
-impl Target {
-    fn new(path: &Path, force: bool) -> Result<Self, Refused> {
-        let mut part = path.as_os_str().to_owned();
-        part.push(".part");
-        let is_ours = match new_file(path) {
-            Ok(_) => true,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && force => false,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return wrong(format!(
-                    "{} is there already; name another file, or say --force",
-                    path.display()
-                ));
-            }
-            Err(error) => return wrong(format!("{}: {error}", path.display())),
-        };
-        Ok(Self { path: path.to_owned(), part: part.into(), is_ours })
-    }
-
-    fn fill(mut self, snapshot: &Snapshot) -> Result<(), Refused> {
-        let written = (|| {
-            // What an earlier export left when it was cut off.
-            let _ = fs::remove_file(&self.part);
-            let mut file = BufWriter::new(new_file(&self.part)?);
-            export(snapshot, &mut file)?;
-            file.flush()?;
-            file.get_ref().sync_all()?;
-            fs::rename(&self.part, &self.path)
-        })();
-        match written {
-            Ok(()) => {
-                self.is_ours = false;
-                Ok(())
-            }
-            Err(error) => {
-                let _ = fs::remove_file(&self.part);
-                Err(Refused::Failed(anyhow::anyhow!("{}: {error}", self.path.display())))
-            }
+/// Begins the file of an export, before anything is read. All of a store is in it: it is nobody
+/// else's to read.
+fn target(path: &Path, force: bool) -> Result<NewFile, Refused> {
+    let existing = if force { files::Existing::Replace } else { files::Existing::Keep };
+    match NewFile::create(path, Access::Private, existing) {
+        Ok(file) => Ok(file),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            wrong(format!("{} is there already; name another file, or say --force", path.display()))
         }
+        Err(error) => wrong(format!("{}: {error}", path.display())),
     }
 }
 
-impl Drop for Target {
-    fn drop(&mut self) {
-        if self.is_ours {
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
-/// Everything is in it: it is nobody else's to read.
-fn new_file(path: &Path) -> io::Result<File> {
-    File::options().write(true).create_new(true).mode(0o600).open(path)
+fn fill(target: NewFile, snapshot: &Snapshot) -> io::Result<()> {
+    let mut file = BufWriter::new(target);
+    export(snapshot, &mut file)?;
+    file.into_inner()?.finish()
 }
 
 /// Drawn only on a terminal, and gone when it is dropped.

@@ -28,9 +28,11 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::{
     Index, PkiError, Record, Serial, Subject,
     authority::{Authority, Lifetime, Order, key_of_request, new_key},
-    files::{self, Access, Existing},
 };
-use crate::model::Name;
+use crate::{
+    files::{self, Access, Existing},
+    model::Name,
+};
 
 /// No certificate, key or request is longer than this.
 const LONGEST: u64 = 1 << 20;

@@ -21,7 +21,7 @@ use rustls::{
 };
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
-use super::files;
+use crate::files;
 
 /// Certificates, keys and bundles.
 const LONGEST: u64 = 4 << 20;

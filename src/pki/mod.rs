@@ -18,7 +18,6 @@
 
 mod authority;
 mod directory;
-pub(crate) mod files;
 mod index;
 mod material;
 mod subject;

@@ -2,8 +2,7 @@
 //! controller answers.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -11,7 +10,10 @@ use anyhow::Context;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::Parts;
+use crate::{
+    files::{self, Access, Existing},
+    protocol::Parts,
+};
 
 /// What is kept. It is on disk before it is applied: an agent that dies in between must not go back
 /// to what a controller took back.
@@ -65,15 +67,10 @@ impl Place {
     /// It can't be written.
     pub fn write(&self, kept: &Kept) -> anyhow::Result<()> {
         let directory = self.path.parent().unwrap_or(Path::new("."));
-        let new = self.path.with_extension("new");
         let write = || {
             fs::create_dir_all(directory)?;
-            let mut file = File::create(&new)?;
-            file.write_all(&serde_json::to_vec(kept)?)?;
-            file.sync_all()?;
-            fs::rename(&new, &self.path)?;
-            // The new name is on disk only then.
-            File::open(directory)?.sync_all()
+            let text = serde_json::to_vec(kept)?;
+            files::write(&self.path, &text, Access::Public, Existing::Replace)
         };
         write().with_context(|| self.path.display().to_string())
     }

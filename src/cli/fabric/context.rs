@@ -2,8 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{ErrorKind, Write},
-    os::unix::fs::OpenOptionsExt,
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
@@ -16,6 +15,7 @@ use crate::{
         args::SetArgs,
         tables::{Sheet, text},
     },
+    files::{self, Access, Existing},
     model::Name,
 };
 
@@ -79,13 +79,7 @@ impl Contexts {
             if let Some(directory) = path.parent() {
                 std::fs::create_dir_all(directory)?;
             }
-            let new = path.with_extension("toml.new");
-            let mut options = std::fs::OpenOptions::new();
-            let mut file =
-                options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&new, path)
+            files::write(path, text.as_bytes(), Access::Private, Existing::Replace)
         };
         write().with_context(|| format!("writing {}", path.display()))
     }
