@@ -15,6 +15,7 @@ mod limits;
 mod listen;
 mod objects;
 pub mod openapi;
+mod paths;
 mod problem;
 mod request;
 mod routes;
@@ -31,8 +32,9 @@ pub use self::{
     backend::Backend,
     limits::Limits,
     listen::{Gate, TlsGate, serve},
+    paths::plural,
     problem::Problem,
-    routes::{plural, router},
+    routes::router,
     tokens::{NoRandom, Tokens},
 };
 use self::{json::Viewer, limits::Throttle};

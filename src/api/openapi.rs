@@ -17,8 +17,8 @@ use utoipa::{
 };
 
 use super::{
+    paths::{has_long_names, name_of, plural},
     problem::{CONTENT_TYPE, Details},
-    routes::{has_long_names, name_of, plural},
 };
 use crate::{
     controller::counters::Counters,

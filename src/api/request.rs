@@ -13,7 +13,7 @@ use axum::{
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{Api, problem::Problem, routes::has_long_names, tokens::Tokens};
+use super::{Api, paths::has_long_names, problem::Problem, tokens::Tokens};
 use crate::{
     fabric::{Expect, Key, Kind, State},
     identity::Identity,
@@ -184,13 +184,17 @@ fn tag(text: &str) -> Result<String, Problem> {
 
 /// Reads a body that is JSON and nothing else.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| match serde_json::from_slice(body) {
+    serde_json::from_slice(body).map_err(|error| {
+        if !error.is_data() {
+            return Problem::json(error.to_string());
+        }
         // Read again, now that there is a mistake, to say where it is and what would be right.
-        Ok(value) if error.is_data() => decode::<T>(value).err().unwrap_or_else(|| {
-            // Only the bytes have it, like a key that is there twice.
-            Problem::body(error.to_string())
-        }),
-        _ => Problem::json(error.to_string()),
+        let mut reader = serde_json::Deserializer::from_slice(body);
+        let mistake = serde_json::Value::deserialize(&mut reader)
+            .ok()
+            .and_then(|value| decode::<T>(value).err());
+        // Only the bytes have some, like a key that is there twice.
+        mistake.unwrap_or_else(|| Problem::body(error.to_string()))
     })
 }
 

@@ -1,12 +1,16 @@
 //! Which path is what.
 
+#[cfg(test)]
+use std::collections::BTreeSet;
+
 use axum::{
     Router,
     extract::{Request, State},
+    handler::Handler,
     http::{Method, Uri},
     middleware::from_fn_with_state,
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{MethodFilter, on},
 };
 use serde_json::json;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -15,6 +19,7 @@ use super::{
     Api, audit,
     limits::guard,
     objects, openapi,
+    paths::{has_long_names, name_of, plural},
     problem::Problem,
     request::{ApiRequest, identity},
     transactions,
@@ -23,87 +28,52 @@ use super::{
 };
 use crate::{fabric::Kind, identity::Identity};
 
-/// The word for a kind's path.
-pub const fn plural(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Operator => "operators",
-        Kind::Node => "nodes",
-        Kind::Port => "ports",
-        Kind::Server => "servers",
-        Kind::Lease => "leases",
-        Kind::Profile => "profiles",
-        Kind::Segment => "segments",
-        Kind::Attachment => "attachments",
-        Kind::Tombstone => "tombstones",
-        Kind::Trial => "trials",
-    }
+/// A router that knows what it has been given, so that a test can hold the OpenAPI document to it.
+struct Routes {
+    router: Router<Api>,
+    #[cfg(test)]
+    all: BTreeSet<(&'static str, String)>,
 }
 
-/// The parts of the path that name an object of a kind.
-pub const fn name_of(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Operator | Kind::Node | Kind::Server => "{name}",
-        Kind::Port => "{node}/{port}",
-        Kind::Lease | Kind::Profile | Kind::Segment | Kind::Attachment => "{operator}/{name}",
-        Kind::Tombstone | Kind::Trial => "{*name}",
+impl Routes {
+    fn new() -> Self {
+        Self {
+            router: Router::new(),
+            #[cfg(test)]
+            all: BTreeSet::new(),
+        }
     }
-}
 
-/// Whether objects of a kind have names with slashes in them. They are those that nobody puts.
-pub const fn has_long_names(kind: Kind) -> bool {
-    matches!(kind, Kind::Tombstone | Kind::Trial)
+    fn on<T: 'static>(
+        self,
+        method: MethodFilter,
+        path: &str,
+        handler: impl Handler<T, Api>,
+    ) -> Self {
+        Self {
+            router: self.router.route(path, on(method, handler)),
+            #[cfg(test)]
+            all: {
+                let mut all = self.all;
+                all.insert((tests::word(method), path.to_owned()));
+                all
+            },
+        }
+    }
+
+    fn get<T: 'static>(self, path: &str, handler: impl Handler<T, Api>) -> Self {
+        self.on(MethodFilter::GET, path, handler)
+    }
+
+    fn post<T: 'static>(self, path: &str, handler: impl Handler<T, Api>) -> Self {
+        self.on(MethodFilter::POST, path, handler)
+    }
 }
 
 /// All of the API.
 pub fn router(api: Api) -> Router {
-    let mut router = Router::new()
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
-        .route("/v1/whoami", get(whoami))
-        .route("/v1/openapi.json", get(describe))
-        .route("/v1/watch", get(watch::watch))
-        .route(
-            "/v1/audit",
-            get(async |State(api): State<Api>, request: ApiRequest| {
-                audit::list(api, request).await
-            }),
-        )
-        .route(
-            "/v1/audit/checkpoint",
-            get(async |State(api): State<Api>, request: ApiRequest| {
-                audit::checkpoint(api, request).await
-            }),
-        )
-        .route(
-            "/v1/audit/growth",
-            get(async |State(api): State<Api>, request: ApiRequest| {
-                audit::growth(api, request).await
-            }),
-        )
-        .route(
-            "/v1/audit/entries/{entry}/proof",
-            get(async |State(api): State<Api>, request: ApiRequest| {
-                audit::proof(api, request).await
-            }),
-        )
-        .route("/v1/transactions", post(batch))
-        .route("/v1/servers/{name}/transfer", post(transfer));
-    for (word, way) in [("accept", Way::Accept), ("drain", Way::Drain), ("confirm", Way::Confirm)] {
-        let step = async move |State(api): State<Api>, request: ApiRequest| {
-            transactions::step(way, api, request).await
-        };
-        router = router.route(&format!("/v1/leases/{{operator}}/{{name}}/{word}"), post(step));
-    }
-    for (path, ending) in [("/v1/confirm", Ending::Confirm), ("/v1/rollback", Ending::RollBack)] {
-        let end = async move |State(api): State<Api>, request: ApiRequest| {
-            transactions::end(ending, api, request).await
-        };
-        router = router.route(path, post(end));
-    }
-    for kind in Kind::ALL {
-        router = with_kind(router, kind);
-    }
-    router
+    routes()
+        .router
         .fallback(async |uri: Uri| Problem::no_path(uri.path()))
         .method_not_allowed_fallback(async |method: Method| Problem::method(method.as_str()))
         .layer(from_fn_with_state(api.clone(), guard))
@@ -112,36 +82,77 @@ pub fn router(api: Api) -> Router {
         .with_state(api)
 }
 
-fn with_kind(router: Router<Api>, kind: Kind) -> Router<Api> {
+fn routes() -> Routes {
+    let mut routes = Routes::new()
+        .get("/healthz", healthz)
+        .get("/readyz", readyz)
+        .get("/v1/whoami", whoami)
+        .get("/v1/openapi.json", describe)
+        .get("/v1/watch", watch::watch)
+        .get("/v1/audit", async |State(api): State<Api>, request: ApiRequest| {
+            audit::list(api, request).await
+        })
+        .get("/v1/audit/checkpoint", async |State(api): State<Api>, request: ApiRequest| {
+            audit::checkpoint(api, request).await
+        })
+        .get("/v1/audit/growth", async |State(api): State<Api>, request: ApiRequest| {
+            audit::growth(api, request).await
+        })
+        .get(
+            "/v1/audit/entries/{entry}/proof",
+            async |State(api): State<Api>, request: ApiRequest| audit::proof(api, request).await,
+        )
+        .post("/v1/transactions", async |State(api): State<Api>, request: ApiRequest| {
+            transactions::batch(api, request).await
+        })
+        .post(
+            "/v1/servers/{name}/transfer",
+            async |State(api): State<Api>, request: ApiRequest| {
+                transactions::transfer(api, request).await
+            },
+        );
+    for (word, way) in [("accept", Way::Accept), ("drain", Way::Drain), ("confirm", Way::Confirm)] {
+        let step = async move |State(api): State<Api>, request: ApiRequest| {
+            transactions::step(way, api, request).await
+        };
+        routes = routes.post(&format!("/v1/leases/{{operator}}/{{name}}/{word}"), step);
+    }
+    for (path, ending) in [("/v1/confirm", Ending::Confirm), ("/v1/rollback", Ending::RollBack)] {
+        let end = async move |State(api): State<Api>, request: ApiRequest| {
+            transactions::end(ending, api, request).await
+        };
+        routes = routes.post(path, end);
+    }
+    Kind::ALL.into_iter().fold(routes, with_kind)
+}
+
+fn with_kind(routes: Routes, kind: Kind) -> Routes {
     let all = format!("/v1/{}", plural(kind));
+    let one = format!("{all}/{}", name_of(kind));
     let list = async move |State(api): State<Api>, request: ApiRequest| {
         objects::list(kind, api, request).await
     };
     let read = async move |State(api): State<Api>, request: ApiRequest| {
         objects::get(kind, api, request).await
     };
-    let mut one = get(read);
-    if !has_long_names(kind) {
-        let put = async move |State(api): State<Api>, request: ApiRequest| {
-            objects::put(kind, api, request).await
-        };
-        let patch = async move |State(api): State<Api>, request: ApiRequest| {
-            objects::patch(kind, api, request).await
-        };
-        let delete = async move |State(api): State<Api>, request: ApiRequest| {
-            objects::delete(kind, api, request).await
-        };
-        one = one.put(put).patch(patch).delete(delete);
+    let routes = routes.get(&all, list).get(&one, read);
+    if has_long_names(kind) {
+        return routes;
     }
-    router.route(&all, get(list)).route(&format!("{all}/{}", name_of(kind)), one)
-}
-
-async fn batch(State(api): State<Api>, request: ApiRequest) -> Result<Response, Problem> {
-    transactions::batch(api, request).await
-}
-
-async fn transfer(State(api): State<Api>, request: ApiRequest) -> Result<Response, Problem> {
-    transactions::transfer(api, request).await
+    let put = async move |State(api): State<Api>, request: ApiRequest| {
+        objects::put(kind, api, request).await
+    };
+    let patch = async move |State(api): State<Api>, request: ApiRequest| {
+        objects::patch(kind, api, request).await
+    };
+    let delete = async move |State(api): State<Api>, request: ApiRequest| {
+        objects::delete(kind, api, request).await
+    };
+    routes.on(MethodFilter::PUT, &one, put).on(MethodFilter::PATCH, &one, patch).on(
+        MethodFilter::DELETE,
+        &one,
+        delete,
+    )
 }
 
 /// `GET /v1/whoami`
@@ -174,5 +185,41 @@ async fn readyz(State(api): State<Api>) -> Result<Response, Problem> {
             tracing::warn!(%error, "not ready");
             Err(Problem::unavailable("the controller has stopped following its store"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn word(method: MethodFilter) -> &'static str {
+        let words = [
+            (MethodFilter::GET, "get"),
+            (MethodFilter::POST, "post"),
+            (MethodFilter::PUT, "put"),
+            (MethodFilter::PATCH, "patch"),
+            (MethodFilter::DELETE, "delete"),
+        ];
+        words.into_iter().find(|(one, _)| *one == method).expect("a method of the API").1
+    }
+
+    #[test]
+    fn the_document_has_what_is_served_and_nothing_else() {
+        let document = serde_json::to_value(openapi::document()).unwrap();
+        let paths = document["paths"].as_object().unwrap().iter();
+        let documented: BTreeSet<(&str, String)> = paths
+            .flat_map(|(path, item)| {
+                let methods = item.as_object().unwrap().keys();
+                methods.map(|method| (method.as_str(), path.clone())).collect::<Vec<_>>()
+            })
+            .collect();
+        // OpenAPI has no parameters with slashes in them.
+        let served: BTreeSet<(&str, String)> = routes()
+            .all
+            .into_iter()
+            .map(|(method, path)| (method, path.replace("{*", "{")))
+            .collect();
+        assert!(served.len() > 50, "{served:?}");
+        assert_eq!(documented, served);
     }
 }
