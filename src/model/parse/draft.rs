@@ -14,7 +14,7 @@ use super::{
         Service, StormControl, Vni,
         node::{Limits, Moves},
     },
-    fields::{Fields, flag, number, number_within, text, type_of, word, wrong_type},
+    fields::{Fields, flag, number, number_within, spelled, text, type_of, word, wrong_type},
     guards::{self, GuardsDraft},
     police::{self, ProfileDraft},
     sink::Sink,
@@ -244,20 +244,6 @@ fn tables<T>(
         }
     }
     all
-}
-
-/// The checked form of a name that was read as text.
-pub(super) fn spelled<T: std::str::FromStr<Err = InvalidValue>>(
-    written: &Spanned<String>,
-    sink: &mut Sink,
-) -> Option<T> {
-    match written.get_ref().parse() {
-        Ok(name) => Some(name),
-        Err(invalid) => {
-            sink.error(written.span(), format!("name: {invalid}"), "").help(invalid.help());
-            None
-        }
-    }
 }
 
 fn address(value: &DeValue<'_>) -> Result<IpAddr, InvalidValue> {

@@ -146,6 +146,20 @@ pub(super) fn text(value: &DeValue<'_>) -> Result<String, InvalidValue> {
     value.as_str().map(str::to_owned).ok_or_else(|| wrong_type(value, "a string, in quotes"))
 }
 
+/// The checked form of a name that was read as text.
+pub(super) fn spelled<T: FromStr<Err = InvalidValue>>(
+    written: &Spanned<String>,
+    sink: &mut Sink,
+) -> Option<T> {
+    match written.get_ref().parse() {
+        Ok(name) => Some(name),
+        Err(invalid) => {
+            sink.error(written.span(), format!("name: {invalid}"), "").help(invalid.help());
+            None
+        }
+    }
+}
+
 /// `true` or `false`.
 pub(super) fn flag(value: &DeValue<'_>) -> Result<bool, InvalidValue> {
     value.as_bool().ok_or_else(|| wrong_type(value, "true or false, without quotes"))

@@ -9,8 +9,7 @@ use toml::{
 
 use super::{
     super::{BitRate, ByteSize, InvalidValue, Name, StormControl},
-    draft::spelled,
-    fields::{Fields, number_within, report, text, word, wrong_type},
+    fields::{Fields, number_within, report, spelled, text, word, wrong_type},
     sink::Sink,
 };
 
