@@ -4,7 +4,7 @@
 //! binary, with nothing before them ([`judge`]). Pure but for [`Live::read`]. The agent judges by
 //! the same function, and puts right what it finds.
 //!
-//! It trusts the programs to do what they say (`tests/isolation.rs` holds them to it), and nothing
+//! It trusts the programs to do what they say (`tests/with_root/isolation.rs` holds them to it), and nothing
 //! of what wrote the maps.
 
 mod accounts;

@@ -40,7 +40,15 @@ impl Chaos {
         build::object()?;
         say(&format!("chaos for {:?}", self.time));
         let mut test = cargo();
-        test.args(["test", "--quiet", "--test", "chaos", "--", "whatever_breaks", "--nocapture"]);
+        test.args([
+            "test",
+            "--quiet",
+            "--test",
+            "with_root",
+            "--",
+            "chaos::whatever_breaks",
+            "--nocapture",
+        ]);
         test.env("SILLON_CHAOS_SECONDS", self.time.as_secs().to_string());
         if let Some(seed) = self.seed {
             test.env("SILLON_CHAOS_SEED", seed.to_string());
