@@ -125,7 +125,7 @@ mod tests {
         let token = tokens.cursor(&alder, Revision(7)).unwrap();
         assert_eq!(tokens.read_cursor(&alder, &token), Some(Revision(7)));
         assert_eq!(tokens.read_cursor(&birch, &token), None);
-        assert_eq!(Tokens::random().unwrap().open(&alder, &token), None);
+        assert_eq!(Tokens::random().unwrap().read_cursor(&alder, &token), None);
         assert_ne!(tokens.cursor(&alder, Revision(7)).unwrap(), token);
         for index in 0..token.len() {
             let mut other = token.clone().into_bytes();

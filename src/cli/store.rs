@@ -2,8 +2,8 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufReader, BufWriter, Write},
-    path::{Path, PathBuf},
+    io::{self, BufReader, BufWriter},
+    path::Path,
     process::ExitCode,
 };
 

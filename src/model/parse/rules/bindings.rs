@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::{
     super::{
-        super::{Binding, agree},
+        super::{Binding, cross_checks},
         draft::{AttachmentDraft, Draft, SegmentDraft},
         sink::Sink,
     },

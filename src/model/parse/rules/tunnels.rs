@@ -13,7 +13,7 @@ use std::{
 use toml::Spanned;
 
 use super::super::{
-    super::{PortRole, agree},
+    super::{PortRole, cross_checks},
     draft::{Draft, NodeDraft, SegmentDraft},
     sink::Sink,
 };
