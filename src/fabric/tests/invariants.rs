@@ -214,7 +214,9 @@ pub fn assert_loads(state: &State) {
             let nodes: BTreeSet<Name> =
                 attached.map(|(_, one)| one.spec.port.node.clone()).collect();
             assert!(state.nodes_of(owned).eq(&nodes));
-            remotes.extend(nodes.into_iter().filter(|other| other != node));
+            let others: Vec<Name> = nodes.into_iter().filter(|other| other != node).collect();
+            slow.tunnels += others.len() as u64;
+            remotes.extend(others);
         }
         (slow.segments, slow.remotes) = (segments.len() as u64, remotes.len() as u64);
         assert_eq!(state.node_usage(node), slow, "{node}");

@@ -135,6 +135,7 @@ fn a_node_has_room_for_what_its_maps_were_made_for_whatever_is_asked_of_it_since
     fabric.does(vec![listing(799)]);
     // And where its own limit is in the way, that is what is to be raised.
     fabric.does(vec![delete("attachment/alder/a"), node(r#"{"attachments":1}"#)]);
+    fabric.converge();
     let refused = fabric.is_refused(Rule::Room, vec![listing(1200)]);
     let help = refused.help_for_owner.unwrap();
     assert!(help.contains("raise limits.attachments of node/edge1"), "{help}");
@@ -143,18 +144,15 @@ fn a_node_has_room_for_what_its_maps_were_made_for_whatever_is_asked_of_it_since
 #[test]
 fn the_remotes_of_all_segments_together_have_room_too() {
     let mut fabric = Fabric::leased();
-    let alder = operator("alder", "").to_owned();
-    let Change::Put(key, _, _) = alder else { unreachable!() };
     let wide = r#"{"kind":"operator","spec":{"vnis":[[100,199]]}}"#;
-    fabric.does(vec![put(&key.to_string(), wide)]);
+    fabric.does(vec![put("operator/alder", wide)]);
     // 80 of them, of 5 remotes.
     fabric.does(vec![node(r#"{"remotes":5,"segments":20}"#)]);
     for edge in 3..=7 {
-        let all = [("node", format!(r#"{{"kind":"node","spec":{{"vtep":["10.99.0.{edge}"]}}}}"#))];
-        let mut changes: Vec<Change> =
-            all.iter().map(|(kind, spec)| put(&format!("{kind}/edge{edge}"), spec)).collect();
+        let spec = format!(r#"{{"kind":"node","spec":{{"vtep":["10.99.0.{edge}"]}}}}"#);
+        let mut changes = vec![put(&format!("node/edge{edge}"), &spec)];
         for (port, role) in
-            [("up0", r#""uplink""#), ("h0", r#""handover","grants":{"alder":"all"}"#)]
+            [("up0", r#""uplink""#), ("h0", r#""handover","grants":{"alder":"whole"}"#)]
         {
             let spec = format!(r#"{{"kind":"port","spec":{{"role":{role}}}}}"#);
             changes.push(put(&format!("port/edge{edge}/{port}"), &spec));

@@ -28,13 +28,13 @@ pub(super) fn pool(next: &State, name: &Name) -> Result<(), Refused> {
     Ok(())
 }
 
-/// What is attached or buried there under an operator's grant is not granted to another.
+/// What is attached or has a tombstone there under an operator's grant is not granted to another.
 pub(super) fn port(next: &State, port: &PortKey) -> Result<(), Refused> {
     let key = Key::Port(port.clone());
     let Some(spec) = next.port(port) else { return Ok(()) };
-    for tombstone in next.referrers(&key) {
+    for user in next.referrers(&key) {
         let (Key::Tombstone(_, crate::fabric::Freed::Encap(_, encap)), Some(object)) =
-            (tombstone, next.get(tombstone))
+            (user, next.get(user))
         else {
             continue;
         };
@@ -48,12 +48,7 @@ pub(super) fn port(next: &State, port: &PortKey) -> Result<(), Refused> {
                 "\"{encap}\" on {port} was {}'s, and can't be granted to {name} yet",
                 tombstone.operator
             );
-            return refuse(
-                Rule::Pool,
-                message,
-                "wait until the node has confirmed",
-                [&key, tombstone],
-            );
+            return refuse(Rule::Pool, message, "wait until the node has confirmed", [&key, user]);
         }
     }
     Ok(())
