@@ -19,34 +19,46 @@ pub fn command(program: &str) -> Command {
     command
 }
 
-/// Cargo of the stable toolchain that runs us.
+/// Cargo of the stable toolchain that runs us, as if it were called from a shell. What `cargo run`
+/// says of xtask itself must not reach it: build scripts that ask for it would run again, and all
+/// that depends on them be built anew, whenever `cargo test` follows `cargo xtask test`.
 pub fn cargo() -> Command {
-    command(&std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()))
+    let mut command = command(&std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
+    without(&mut command, &[]);
+    command
 }
 
-/// Cargo of another toolchain: what the outer cargo set in the environment must not reach it.
+/// Cargo of another toolchain: nothing that the outer cargo set in the environment must reach it.
 pub fn cargo_of(toolchain: &str) -> Command {
     let mut command = command("rustup");
     command.args(["run", toolchain, "cargo"]);
-    let ours = [
-        "CARGO",
-        "RUSTC",
-        "RUSTDOC",
-        "RUSTFLAGS",
-        "RUSTUP_TOOLCHAIN",
-        "CARGO_ENCODED_RUSTFLAGS",
-        "CARGO_BUILD_TARGET",
-        "CARGO_TARGET_DIR",
-    ];
-    for (name, _) in std::env::vars() {
-        if ours.contains(&name.as_str())
-            || name.starts_with("CARGO_PKG_")
-            || name.starts_with("CARGO_MANIFEST_")
+    without(
+        &mut command,
+        &[
+            "CARGO",
+            "RUSTC",
+            "RUSTDOC",
+            "RUSTFLAGS",
+            "RUSTUP_TOOLCHAIN",
+            "CARGO_ENCODED_RUSTFLAGS",
+            "CARGO_BUILD_TARGET",
+            "CARGO_TARGET_DIR",
+        ],
+    );
+    command
+}
+
+/// Leaves these out of a command's environment, and what cargo says to a package's own program.
+fn without(command: &mut Command, others: &[&str]) {
+    for (name, _) in std::env::vars_os() {
+        let Some(text) = name.to_str() else { continue };
+        if others.contains(&text)
+            || text.starts_with("CARGO_PKG_")
+            || text.starts_with("CARGO_MANIFEST_")
         {
             command.env_remove(name);
         }
     }
-    command
 }
 
 /// Runs a command to its end.
