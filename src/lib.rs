@@ -11,7 +11,7 @@ pub mod controller;
 pub mod dataplane;
 pub mod fabric;
 mod files;
-#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
 pub mod fuzzing;
 pub mod identity;
 pub mod model;

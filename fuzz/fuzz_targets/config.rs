@@ -1,4 +1,7 @@
 //! A node's file.
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| sillon::fuzzing::config(bytes));
+
+#[cfg(not(fuzzing))]
+fn main() {}

@@ -121,7 +121,6 @@ fn parse(payload: &[u8]) -> Result<NexthopMessage, DecodeError> {
 }
 
 /// An object as a netlink message tells it; none in any other message.
-#[cfg(any(fuzzing, test))]
 pub fn read(message: &[u8]) -> Option<(u32, Nexthop)> {
     match NetlinkMessage::<NexthopMessage>::deserialize(message).ok()?.payload {
         NetlinkPayload::InnerMessage(NexthopMessage::New(id, nexthop)) => Some((id, nexthop)),
