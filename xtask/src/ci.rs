@@ -1,18 +1,19 @@
 //! What must pass before a change lands.
 
 use crate::{
-    build, fuzz,
+    build, deny, fuzz,
     run::{cargo, cargo_of, root, run},
     setup,
     steps::Steps,
     test::Test,
 };
 
-/// Format, lints, tests, the bounded fuzz run, docs.
+/// Format, dependencies, lints, tests, the bounded fuzz run, docs.
 pub fn ci() -> anyhow::Result<()> {
     let mut steps = Steps::default();
     steps.take("setup", setup::setup)?;
     steps.take("format", format)?;
+    steps.take("dependencies", deny::check)?;
     steps.take("eBPF objects", objects)?;
     steps.take("eBPF lints", ebpf_lints)?;
     steps.take("lints", || {

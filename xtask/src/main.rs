@@ -6,6 +6,7 @@ mod build;
 mod chaos;
 mod ci;
 mod demo;
+mod deny;
 mod docs;
 mod fuzz;
 mod package;
@@ -47,6 +48,8 @@ enum Task {
     Package(package::Package),
     /// Check the documentation: links, named files, the generated reference; or build the book
     Docs(docs::Docs),
+    /// Ask cargo-deny of what we depend on: licences, sources, double versions, known faults
+    Deny,
     /// Everything that must pass before a change lands
     Ci,
 }
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
         Task::Chaos(chaos) => chaos.run(),
         Task::Package(package) => package.run(),
         Task::Docs(docs) => docs.run(),
+        Task::Deny => deny::deny(),
         Task::Ci => ci::ci(),
     };
     if let Err(error) = done {

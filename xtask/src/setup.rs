@@ -19,6 +19,9 @@ const TOOLCHAIN: &str = include_str!("../../ebpf/rust-toolchain.toml");
 const FUZZER: &str = "cargo-fuzz";
 const FUZZER_VERSION: &str = "0.13.2";
 
+const DENY: &str = "cargo-deny";
+const DENY_VERSION: &str = "0.20.2";
+
 const BOOK: &str = "mdbook";
 const BOOK_VERSION: &str = "0.5.4";
 
@@ -81,6 +84,15 @@ pub fn fuzzer() -> anyhow::Result<()> {
         return Ok(());
     }
     install(FUZZER, FUZZER_VERSION, &[])
+}
+
+/// Installs cargo-deny, which only `cargo xtask deny` asks for.
+pub fn deny() -> anyhow::Result<()> {
+    let version = output(Command::new(tools().join("bin").join(DENY)).arg("--version"));
+    if version.is_some_and(|version| version.trim().ends_with(DENY_VERSION)) {
+        return Ok(());
+    }
+    install(DENY, DENY_VERSION, &[])
 }
 
 /// Installs mdBook, which only `cargo xtask docs --book` asks for.
