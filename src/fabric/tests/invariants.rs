@@ -174,7 +174,12 @@ fn assert_parts(state: &State, node: &Name, whole: NodeUsage) {
         }
     }
     let (mut sum, parts) = (
-        NodeUsage { remotes: whole.remotes, uplinks: whole.uplinks, ..NodeUsage::default() },
+        NodeUsage {
+            remotes: whole.remotes,
+            tunnels: whole.tunnels,
+            uplinks: whole.uplinks,
+            ..NodeUsage::default()
+        },
         state.parts(node),
     );
     for (_, part) in &parts {

@@ -146,9 +146,9 @@ fn the_remotes_of_all_segments_together_have_room_too() {
     let mut fabric = Fabric::leased();
     let wide = r#"{"kind":"operator","spec":{"vnis":[[100,199]]}}"#;
     fabric.does(vec![put("operator/alder", wide)]);
-    // 80 of them, of 5 remotes.
-    fabric.does(vec![node(r#"{"remotes":5,"segments":20}"#)]);
-    for edge in 3..=7 {
+    // 96 of them, of 6 remotes.
+    fabric.does(vec![node(r#"{"remotes":6,"segments":24}"#)]);
+    for edge in 3..=8 {
         let spec = format!(r#"{{"kind":"node","spec":{{"vtep":["10.99.0.{edge}"]}}}}"#);
         let mut changes = vec![put(&format!("node/edge{edge}"), &spec)];
         for (port, role) in
@@ -170,21 +170,21 @@ fn the_remotes_of_all_segments_together_have_room_too() {
             )
         };
         let mut changes = vec![lan(&format!("alder/s{number}")), at(1, "edge1/p1")];
-        changes.extend((3..=7).map(|edge| at(edge, &format!("edge{edge}/h0"))));
+        changes.extend((3..=8).map(|edge| at(edge, &format!("edge{edge}/h0"))));
         changes
     };
     for number in 0..16 {
         fabric.does(segment(number));
     }
-    assert_eq!(fabric.state.node_usage(&name("edge1")).tunnels, 80);
+    assert_eq!(fabric.state.node_usage(&name("edge1")).tunnels, 96);
     let refused = fabric.is_refused(Rule::Room, segment(16));
     assert!(refused.message.contains("node/edge1 has no room for more remotes"), "{refused}");
     let help = refused.help_for_owner.unwrap();
-    assert!(help.contains("85") && help.contains("80: max_remotes = 5"), "{help}");
-    for edge in 3..=7 {
+    assert!(help.contains("102") && help.contains("96: max_remotes = 6"), "{help}");
+    for edge in 3..=8 {
         fabric.does(vec![delete(&format!("attachment/alder/s0-{edge}"))]);
     }
-    assert_eq!(fabric.state.node_usage(&name("edge1")).tunnels, 75);
+    assert_eq!(fabric.state.node_usage(&name("edge1")).tunnels, 90);
     fabric.does(segment(16));
 }
 
