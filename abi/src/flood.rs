@@ -64,7 +64,8 @@ pub struct Handoff {
     /// PCP and DEI (the top four bits) of the frame, host order; the VID bits are zero.
     pub priority: u16,
     /// [`Handoff::LEAF`] | [`Handoff::PRIORITY_TAGGED`] | [`Handoff::CARRIES_TAGS`] |
-    /// [`Handoff::YELLOW`], or [`Handoff::FOR_HOST`], or [`Handoff::ONWARD`].
+    /// [`Handoff::YELLOW`], or [`Handoff::FOR_HOST`], or [`Handoff::ONWARD`]; and
+    /// [`Handoff::HW_VLAN`].
     pub flags: u16,
     /// ECN field of the inner packet, 0–3 (RFC 3168).
     pub ecn: u8,
@@ -88,6 +89,9 @@ impl Handoff {
     /// The frame is not to be flooded: it is as it shall leave by one port, which XDP has no way
     /// to.
     pub const ONWARD: u16 = 32;
+    /// The tag that the kernel still keeps beside the data was put into the data at XDP, and has
+    /// been seen to there: TC takes it away before all else.
+    pub const HW_VLAN: u16 = 64;
 }
 
 /// What the programs know each other by, random for each node: metadata and marks can be set by

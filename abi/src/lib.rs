@@ -39,7 +39,7 @@ pub use tunnel::{
 };
 
 /// Version of every layout and meaning in this crate.
-pub const ABI_VERSION: u32 = 6;
+pub const ABI_VERSION: u32 = 7;
 
 /// How high an ifindex may be, and one: ports are in an array, since that is asked for every frame.
 pub const PORT_SLOTS: u32 = 1 << 18;

@@ -27,6 +27,13 @@ pub struct SkbLayout {
     pub data: u32,
     /// `skb_shared_info.gso_type`.
     pub gso_type: u32,
+    /// `sk_buff.vlan_proto`, with `vlan_tci` behind it.
+    pub vlan: u32,
+    /// `xdp_buff.data_hard_start`: of a frame that is an skb, that one's `head`.
+    pub hard_start: u32,
+    /// `veth_xdp_buff.skb`: the skb that a veth runs an XDP program on, null where it is none. 0
+    /// where the kernel does not say; there are no veths, then, or none that is known.
+    pub veth_skb: u32,
 }
 
-pod!(SkbLayout = 40);
+pod!(SkbLayout = 52);

@@ -38,7 +38,8 @@ pub struct PortEntry {
     pub mac: Mac,
     /// A [`Role`].
     pub role: u8,
-    /// [`PortEntry::PEERS`] | [`PortEntry::AT_TC`] | [`PortEntry::HAS_FAR_END`].
+    /// [`PortEntry::PEERS`] | [`PortEntry::AT_TC`] | [`PortEntry::HAS_FAR_END`] |
+    /// [`PortEntry::VETH`] | [`PortEntry::HW_VLAN`].
     pub flags: u8,
     /// On an uplink: the node's IPv4 VTEP as on the wire; zero where there is none.
     pub vtep4: [u8; 4],
@@ -55,6 +56,12 @@ impl PortEntry {
     /// In `flags`, beside [`PortEntry::AT_TC`]: the device is one end of a veth pair whose other
     /// end is in another network namespace.
     pub const HAS_FAR_END: u8 = 4;
+    /// In `flags`, never beside [`PortEntry::AT_TC`]: the device is one end of a veth pair, so that
+    /// a frame's outermost tag may be beside the data, where XDP does not see it.
+    pub const VETH: u8 = 8;
+    /// In `flags`, beside [`PortEntry::VETH`]: that tag decides whose a frame is, or is carried.
+    /// So it is put into the data of each frame before anything else.
+    pub const HW_VLAN: u8 = 16;
 
     /// Whether the pipeline is at TC here.
     #[inline(always)]

@@ -9,6 +9,7 @@ use crate::{
     classify::Origin,
     flow,
     frame::{Frame, Way, XdpFrame},
+    guard::{reason, verdict},
     maps,
     parse::{Carried, ETHERTYPE, Inner, TAG},
     rewrite,
@@ -63,8 +64,7 @@ pub fn handoff(frame: &impl Frame, origin: &Origin, inner: &Inner) -> Handoff {
 /// either.
 #[inline(always)]
 pub fn onward(frame: &XdpFrame, way: &Way<'_>) -> Result<(), DropReason> {
-    let is_done = sillon_onward(frame.ctx(), way.endpoint.word(), way.ifindex, way.proof) != 0;
-    if is_done { Ok(()) } else { Err(DropReason::NoDevice) }
+    verdict(sillon_onward(frame.ctx(), way.endpoint.word(), way.ifindex, way.proof))
 }
 
 /// A function of its own, since most frames never come here. The kernel keeps the handoff in front
@@ -73,17 +73,16 @@ pub fn onward(frame: &XdpFrame, way: &Way<'_>) -> Result<(), DropReason> {
 #[inline(never)]
 extern "C" fn sillon_onward(ctx: *mut xdp_md, endpoint: u32, ifindex: u32, proof: u32) -> u32 {
     if !maps::port(ifindex).is_some_and(PortEntry::is_at_tc) {
-        return 0;
+        return DropReason::NoDevice as u32;
     }
-    let handoff = XdpFrame::of(ctx).leave_handoff(Handoff {
+    reason(XdpFrame::of(ctx).leave_handoff(Handoff {
         seal: Handoff::SAID,
         segment: proof,
         ingress: Endpoint::from_word(endpoint),
         hash: proof,
         flags: Handoff::ONWARD,
         ..Handoff::default()
-    });
-    u32::from(handoff.is_ok())
+    }))
 }
 
 /// Passes a control frame of an attachment to the host's own stack, past the flood.

@@ -23,7 +23,7 @@ use sillon_abi::{
 
 use crate::{
     classify::Origin,
-    flood, guard,
+    flood, guard, hw_vlan,
     maps::{self, DEVICES},
     outer::Outer,
     parse::{self, Inner},
@@ -329,6 +329,7 @@ impl XdpFrame {
     /// Leaves a handoff for TC in front of the frame, sealed.
     #[inline(always)]
     pub fn leave_handoff(&self, handoff: Handoff) -> Result<(), DropReason> {
+        let handoff = Handoff { flags: handoff.flags | hw_vlan::handoff_flag(self)?, ..handoff };
         self.leave(Handoff { seal: maps::seal(&handoff, self.ifindex()), ..handoff })
     }
 

@@ -28,6 +28,7 @@ mod flood;
 mod flow;
 mod frame;
 mod guard;
+mod hw_vlan;
 mod learn;
 mod lookup;
 mod maps;

@@ -56,8 +56,7 @@ pub fn longest(origin: &Origin, endpoint: Endpoint) -> u32 {
 /// What becomes of a frame that is plain, and nothing of another: that one is as it was, and not
 /// counted. `len` is the whole frame's.
 #[inline(always)]
-pub fn forward(frame: &impl Frame, len: usize) -> Option<u32> {
-    let port = frame.port()?;
+pub fn forward(frame: &impl Frame, port: &PortEntry, len: usize) -> Option<u32> {
     if port.role == Role::Uplink as u8 {
         from_tunnel(frame, port, len)
     } else {

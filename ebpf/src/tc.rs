@@ -80,7 +80,8 @@ const NOT_PLAIN: u32 = 1 << 16;
 #[inline(never)]
 extern "C" fn sillon_plain_skb(ctx: *mut __sk_buff) -> u32 {
     let frame = SkbFrame::of(ctx);
-    plain::forward(&frame, frame.len()).unwrap_or(NOT_PLAIN)
+    let forwarded = frame.port().and_then(|port| plain::forward(&frame, port, frame.len()));
+    forwarded.unwrap_or(NOT_PLAIN)
 }
 
 /// See `xdp::sillon_in_full`.
@@ -186,9 +187,16 @@ fn handoff_on(skb: Skb, is_at_tc: bool, handoff: &mut Handoff) -> Result<bool, D
 #[inline(always)]
 fn send(skb: Skb, is_at_tc: bool, handoff: Handoff) -> Result<i32, DropReason> {
     let is_onward = handoff.flags & Handoff::ONWARD != 0;
-    // A tag beside the data is one that XDP has not seen: the sender's device put it there (a veth
-    // with VLAN offload).
-    if !is_at_tc && !is_onward && skb.has_lifted_tag() {
+    let has_hw_vlan = skb.has_lifted_tag();
+    if handoff.flags & Handoff::HW_VLAN != 0 {
+        // XDP has it in the data, or took it off there. No other frame's handoff says so.
+        if !has_hw_vlan {
+            return Err(DropReason::Unclassified);
+        }
+        skb.pop_tag()?;
+    } else if !is_at_tc && !is_onward && has_hw_vlan {
+        // XDP has not seen it. Of a frame that is as it shall leave, it is the kernel that has
+        // taken XDP's own tag out of the data.
         return Err(DropReason::NestedTag);
     }
     if handoff.flags & Handoff::FOR_HOST != 0 {

@@ -17,7 +17,7 @@ use crate::{
     count::Scope,
     deliver, ecn,
     frame::{Frame, Macs, XdpFrame},
-    guard,
+    guard, hw_vlan,
     lookup::{self, Route},
     parse, plain, police,
     recall::{Flow, Undecided},
@@ -40,8 +40,13 @@ pub fn sillon_xdp_frags(ctx: XdpContext) -> u32 {
 }
 
 #[inline(always)]
-fn run(frame: &XdpFrame, len: usize) -> u32 {
-    match plain::forward(frame, len) {
+fn run(frame: &XdpFrame, mut len: usize) -> u32 {
+    let Some(port) = frame.port() else { return sillon_in_full(frame.ctx(), len as u32) };
+    if port.flags & PortEntry::HW_VLAN != 0 {
+        let Some(longer) = hw_vlan::bring_in(frame) else { return xdp_action::XDP_DROP };
+        len += longer;
+    }
+    match plain::forward(frame, port, len) {
         Some(action) => action,
         None => sillon_in_full(frame.ctx(), len as u32),
     }

@@ -172,6 +172,7 @@ impl Fitting<'_, '_> {
             mac: link.mac,
             at_tc,
             has_far_end: link.has_far_end,
+            is_veth: link.kind.as_deref() == Some("veth"),
         };
         let at_tc = port.hook.is_tc(port.role, link.kind.as_deref());
         let wanted = if at_tc { Mode::Tc } else { self.known.mode };

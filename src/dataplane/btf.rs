@@ -9,6 +9,8 @@ use sillon_abi::SkbLayout;
 
 /// Where the kernel shows it.
 const KERNEL: &str = "/sys/kernel/btf/vmlinux";
+/// The same of the veth driver, where that is a module.
+const VETH: &str = "/sys/kernel/btf/veth";
 
 /// Why a layout is not known.
 #[derive(Debug, thiserror::Error)]
@@ -39,17 +41,18 @@ pub enum BtfError {
 /// # Errors
 /// The kernel has no BTF, or other structs than those that are known.
 pub fn skb_layout() -> Result<SkbLayout, BtfError> {
-    layout(&fs::read(Path::new(KERNEL))?)
+    layout(&fs::read(Path::new(KERNEL))?, fs::read(Path::new(VETH)).ok().as_deref())
 }
 
-/// The same of BTF that was read.
+/// The same of BTF that was read; `veth` is the driver's own, where that is a module.
 ///
 /// # Errors
 /// As [`skb_layout`].
-pub fn layout(btf: &[u8]) -> Result<SkbLayout, BtfError> {
+pub fn layout(btf: &[u8], veth: Option<&[u8]>) -> Result<SkbLayout, BtfError> {
     const SKB: &str = "sk_buff";
     const INFO: &str = "skb_shared_info";
-    let btf = Btf::parse(btf).ok_or(BtfError::Malformed)?;
+    const XDP: &str = "xdp_buff";
+    let btf = Btf::parse(btf, None).ok_or(BtfError::Malformed)?;
     let bits = |owner, field| btf.bits(owner, field).ok_or(BtfError::Missing { owner, field });
     let bytes = |owner, field| match bits(owner, field)? {
         whole if whole % 8 == 0 => Ok(whole / 8),
@@ -58,6 +61,10 @@ pub fn layout(btf: &[u8]) -> Result<SkbLayout, BtfError> {
     let ip_summed = bits(SKB, "ip_summed")?;
     if ip_summed % 8 > 6 {
         return Err(BtfError::Missing { owner: SKB, field: "ip_summed" });
+    }
+    let vlan = bytes(SKB, "vlan_proto")?;
+    if bytes(SKB, "vlan_tci")? != vlan + 2 {
+        return Err(BtfError::Missing { owner: SKB, field: "vlan_tci" });
     }
     Ok(SkbLayout {
         ip_summed: ip_summed / 8,
@@ -70,7 +77,18 @@ pub fn layout(btf: &[u8]) -> Result<SkbLayout, BtfError> {
         head: bytes(SKB, "head")?,
         data: bytes(SKB, "data")?,
         gso_type: bytes(INFO, "gso_type")?,
+        vlan,
+        hard_start: bytes(XDP, "data_hard_start")?,
+        veth_skb: veth_skb(&btf, veth),
     })
+}
+
+/// Where a veth keeps the skb that it runs an XDP program on; 0 where there are no veths that are
+/// known.
+fn veth_skb(kernel: &Btf<'_>, module: Option<&[u8]>) -> u32 {
+    let of = |btf: &Btf<'_>| btf.bits("veth_xdp_buff", "skb").filter(|bits| bits % 8 == 0);
+    let bits = of(kernel).or_else(|| of(&Btf::parse(module?, Some(kernel))?));
+    bits.map_or(0, |bits| bits / 8)
 }
 
 /// A field of a struct or union.
@@ -87,13 +105,33 @@ struct Member<'a> {
 struct Btf<'a> {
     members: HashMap<u32, Vec<Member<'a>>>,
     structs: HashMap<&'a [u8], u32>,
+    strings: Strings<'a>,
+    /// The first id that is free: a module's types have those from here on.
+    next_id: u32,
+}
+
+/// Names by their offset: first the kernel's, and behind them a module's own.
+#[derive(Clone, Copy)]
+struct Strings<'a> {
+    kernel: &'a [u8],
+    module: &'a [u8],
+}
+
+impl<'a> Strings<'a> {
+    fn get(self, at: u32) -> Option<&'a [u8]> {
+        match (at as usize).checked_sub(self.kernel.len()) {
+            None => string(self.kernel, at),
+            Some(at) => string(self.module, u32::try_from(at).ok()?),
+        }
+    }
 }
 
 /// How deep structs without a name are looked into.
 const DEPTH: u32 = 8;
 
 impl<'a> Btf<'a> {
-    fn parse(data: &'a [u8]) -> Option<Self> {
+    /// Reads a kernel's BTF, or that of a module of the kernel `base`.
+    fn parse(data: &'a [u8], base: Option<&Btf<'a>>) -> Option<Self> {
         const MAGIC: u16 = 0xeb9f;
         let (header, version) = (number(data, 4)? as usize, *data.get(2)?);
         if u16::from_ne_bytes([*data.first()?, *data.get(1)?]) != MAGIC || version != 1 {
@@ -103,21 +141,27 @@ impl<'a> Btf<'a> {
             let start = header.checked_add(number(data, at)? as usize)?;
             data.get(start..start.checked_add(number(data, at + 4)? as usize)?)
         };
-        let (types, strings) = (part(8)?, part(16)?);
-        let mut btf = Self { members: HashMap::new(), structs: HashMap::new() };
-        let (mut at, mut id) = (0, 1);
+        let (types, own) = (part(8)?, part(16)?);
+        let strings = match base {
+            None => Strings { kernel: own, module: &[] },
+            Some(base) => Strings { kernel: base.strings.kernel, module: own },
+        };
+        let next_id = base.map_or(1, |base| base.next_id);
+        let mut btf = Self { members: HashMap::new(), structs: HashMap::new(), strings, next_id };
+        let mut at = 0;
         while at < types.len() {
-            at = btf.add(id, types, at, strings)?;
-            id += 1;
+            at = btf.add(types, at)?;
         }
         Some(btf)
     }
 
     /// Adds the type at `at`, and says where the next one is.
-    fn add(&mut self, id: u32, types: &'a [u8], at: usize, strings: &'a [u8]) -> Option<usize> {
+    fn add(&mut self, types: &'a [u8], at: usize) -> Option<usize> {
         const STRUCT: u32 = 4;
         const UNION: u32 = 5;
         const MEMBER: usize = 12;
+        let (id, strings) = (self.next_id, self.strings);
+        self.next_id = id.checked_add(1)?;
         let (name, info) = (number(types, at)?, number(types, at + 4)?);
         let (kind, count) = (info >> 24 & 0x1f, (info & 0xffff) as usize);
         let behind = at + 12;
@@ -128,14 +172,14 @@ impl<'a> Btf<'a> {
                 let bits = number(types, at + 8)?;
                 let bits = if has_bit_fields { bits & 0xff_ffff } else { bits };
                 Some(Member {
-                    name: string(strings, number(types, at)?)?,
+                    name: strings.get(number(types, at)?)?,
                     type_id: number(types, at + 4)?,
                     bits,
                 })
             };
             self.members.insert(id, (0..count).map(member).collect::<Option<_>>()?);
             if kind == STRUCT {
-                self.structs.entry(string(strings, name)?).or_insert(id);
+                self.structs.entry(strings.get(name)?).or_insert(id);
             }
         }
         Some(behind + length_behind(kind, count)?)
@@ -207,6 +251,8 @@ mod tests {
             layout.data,
         ];
         assert_eq!(layout.csum_offset, layout.csum_start + 2);
+        assert_eq!(layout.hard_start, 24);
+        assert!(layout.veth_skb > layout.hard_start, "{layout:?}");
         assert_eq!(layout.data, layout.head + 8);
         offsets.sort_unstable();
         assert!(offsets.windows(2).all(|pair| pair[0] < pair[1]), "{layout:?}");
@@ -217,8 +263,29 @@ mod tests {
     fn what_is_cut_short_or_is_something_else_is_no_btf() {
         let whole = fs::read(KERNEL).unwrap();
         for len in [0, 1, 3, 23, 24, 100, whole.len() / 2] {
-            assert!(matches!(layout(&whole[..len]), Err(BtfError::Malformed)), "{len}");
+            assert!(matches!(layout(&whole[..len], None), Err(BtfError::Malformed)), "{len}");
         }
-        assert!(matches!(layout(&[0xff; 4096]), Err(BtfError::Malformed)));
+        assert!(matches!(layout(&[0xff; 4096], None), Err(BtfError::Malformed)));
+    }
+
+    /// Types, each of so many words, and names, as BTF has them.
+    fn btf(types: &[u32], names: &[u8]) -> Vec<u8> {
+        let len = (size_of_val(types) as u32, names.len() as u32);
+        let header = [0x0001_eb9f, 24, 0, len.0, len.0, len.1];
+        let words = header.iter().chain(types).flat_map(|word| word.to_ne_bytes());
+        words.chain(names.iter().copied()).collect()
+    }
+
+    /// A module's names that the kernel has, too, are the kernel's; its own stand behind those.
+    #[test]
+    fn what_a_driver_says_that_is_a_module_stands_behind_what_the_kernel_says() {
+        const STRUCT: u32 = 4 << 24;
+        let kernel = btf(&[1, 1 << 24, 4, 32], b"\0skb\0");
+        let veth = [5, STRUCT | 2, 64, 19, 1, 0, 1, 1, 448];
+        let veth = btf(&veth, b"veth_xdp_buff\0xdp\0");
+        let base = Btf::parse(&kernel, None).unwrap();
+        assert_eq!(veth_skb(&base, Some(&veth)), 56);
+        assert_eq!(veth_skb(&base, None), 0);
+        assert_eq!(veth_skb(&base, Some(&veth[..30])), 0);
     }
 }

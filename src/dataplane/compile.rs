@@ -37,11 +37,14 @@ pub struct Device {
     pub at_tc: bool,
     /// Whether it is one end of a veth pair whose other end is in another network namespace.
     pub has_far_end: bool,
+    /// Whether it is one end of a veth pair.
+    pub is_veth: bool,
 }
 
 impl Device {
     fn flags(self) -> u8 {
         match (self.at_tc, self.has_far_end) {
+            (false, _) if self.is_veth => PortEntry::VETH,
             (false, _) => 0,
             (true, false) => PortEntry::AT_TC,
             (true, true) => PortEntry::AT_TC | PortEntry::HAS_FAR_END,
@@ -427,13 +430,21 @@ impl Compiler<'_> {
         let whole = self.tables.attachments.iter().map(|(id, attachment)| (attachment.class, *id));
         let whole = whole.filter(|(class, _)| class.encap() == sillon_abi::Encap::Port);
         let whole: BTreeMap<u32, u32> = whole.map(|(class, id)| (class.ifindex, id)).collect();
+        let classes = self.tables.attachments.values().map(|attachment| attachment.class);
+        let tagged = classes.filter(|class| class.encap() != sillon_abi::Encap::Untagged);
+        let tagged: BTreeSet<u32> = tagged.map(|class| class.ifindex).collect();
         for port in &self.config.ports {
             let Some(device) = self.devices.get(port.name.as_str()) else { continue };
             let bare = bare_port(&self.config.node, port, *device);
+            // Where there is an untagged attachment alone, its operator's frames are what they are
+            // without the tag that XDP does not see.
+            let is_confusable =
+                bare.flags & PortEntry::VETH != 0 && tagged.contains(&device.ifindex);
             let entry = PortEntry {
                 whole: whole.get(&device.ifindex).copied().unwrap_or(0),
                 flags: bare.flags
-                    | if peers.contains(&device.ifindex) { PortEntry::PEERS } else { 0 },
+                    | if peers.contains(&device.ifindex) { PortEntry::PEERS } else { 0 }
+                    | if is_confusable { PortEntry::HW_VLAN } else { 0 },
                 ..bare
             };
             self.tables.ports.insert(device.ifindex, entry);

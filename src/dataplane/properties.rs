@@ -358,7 +358,16 @@ fn devices(config: &NodeConfig, dice: &[u8]) -> BTreeMap<String, Device> {
     devices
         .map(|(name, ifindex)| {
             let mac = [2, 0, 0, 0, 0, ifindex as u8];
-            (name, Device { ifindex, mac, at_tc: ifindex % 2 == 0, has_far_end: ifindex % 4 == 0 })
+            (
+                name,
+                Device {
+                    ifindex,
+                    mac,
+                    at_tc: ifindex % 2 == 0,
+                    has_far_end: ifindex % 4 == 0,
+                    is_veth: ifindex % 3 == 0,
+                },
+            )
         })
         .collect()
 }

@@ -4,7 +4,7 @@
 //! A function of the kernel's own that would give us the same (`bpf_cast_to_kern_ctx`) came with
 //! Linux 6.2, and can't be called through aya.
 
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use aya_ebpf::{bindings::xdp_md, helpers::generated::bpf_probe_read_kernel};
 use sillon_abi::{DropReason, SkbLayout};
 
 use super::Skb;
@@ -23,6 +23,9 @@ static SKB_LAYOUT: SkbLayout = SkbLayout {
     head: 0,
     data: 0,
     gso_type: 0,
+    vlan: 0,
+    hard_start: 0,
+    veth_skb: 0,
 };
 
 /// An offset in [`SKB_LAYOUT`].
@@ -45,16 +48,38 @@ pub struct Unfinished {
 /// `CHECKSUM_PARTIAL` (include/linux/skbuff.h).
 const PARTIAL: u8 = 3;
 
+#[inline(always)]
+fn kernels<T: Wire>(address: *const u8) -> Result<T, DropReason> {
+    // SAFETY: the helper fills what it says that it did, and bears any address.
+    unsafe { loaded(|into, len| bpf_probe_read_kernel(into, len, address.cast())) }
+}
+
+/// At XDP on a veth: the tag that the kernel keeps beside the data of a frame, as on the wire; 0
+/// where there is none.
+#[inline(always)]
+pub fn hw_vlan(ctx: *mut xdp_md) -> Result<u32, DropReason> {
+    let field = |offset: u32| ctx.cast::<u8>().cast_const().wrapping_add(offset as usize);
+    if offset!(veth_skb) == 0 {
+        return Err(DropReason::HwVlan);
+    }
+    let skb: u64 = kernels(field(offset!(veth_skb)))?;
+    if skb == 0 {
+        return Ok(0);
+    }
+    // `BPF_PROG_TEST_RUN` has no such struct, and anything behind the context.
+    let head = kernels::<u64>((skb as *const u8).wrapping_add(offset!(head) as usize)).unwrap_or(0);
+    if head == 0 || head != kernels::<u64>(field(offset!(hard_start)))? {
+        return Ok(0);
+    }
+    let [tpid, tci]: [u16; 2] = kernels((skb as *const u8).wrapping_add(offset!(vlan) as usize))?;
+    // Together they are zero where there is no tag.
+    Ok(u32::from(tpid) | u32::from(tci.to_be()) << 16)
+}
+
 impl Skb {
     #[inline(always)]
-    fn kernels<T: Wire>(address: *const u8) -> Result<T, DropReason> {
-        // SAFETY: the helper fills what it says that it did, and bears any address.
-        unsafe { loaded(|into, len| bpf_probe_read_kernel(into, len, address.cast())) }
-    }
-
-    #[inline(always)]
     fn field<T: Wire>(self, offset: u32) -> Result<T, DropReason> {
-        Self::kernels(self.ctx.cast::<u8>().wrapping_add(offset as usize))
+        kernels(self.ctx.cast::<u8>().wrapping_add(offset as usize))
     }
 
     /// Whether its checksum is left to the device.
@@ -95,6 +120,6 @@ impl Skb {
         let head: u64 = self.field(offset!(head))?;
         let end: u32 = self.field(offset!(end))?;
         let info = head.wrapping_add(end.into()).wrapping_add(offset!(gso_type).into());
-        Self::kernels(info as *const u8)
+        kernels(info as *const u8)
     }
 }

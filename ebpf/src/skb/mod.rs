@@ -7,7 +7,7 @@
 //! lost.
 
 pub mod frame;
-mod kernel;
+pub mod kernel;
 pub mod offloads;
 mod tunnel;
 

@@ -27,6 +27,7 @@ pub fn devices(config: &NodeConfig, links: &BTreeMap<String, Link>) -> BTreeMap<
         mac: link.mac,
         at_tc: is_at_tc(port, link),
         has_far_end: link.has_far_end,
+        is_veth: link.kind.as_deref() == Some("veth"),
     };
     present.map(|(port, link)| (link.name.clone(), device(port, link))).collect()
 }

@@ -13,7 +13,7 @@ use sillon_model::{
 
 /// What a frame can't meet at XDP as long as tables and devices stay as they are, and what is met
 /// at TC, behind the verdict.
-const ELSEWHERE: [DropReason; 9] = [
+const ELSEWHERE: [DropReason; 10] = [
     DropReason::NoDevice,
     DropReason::StaleExit,
     DropReason::NoHeadroom,
@@ -24,6 +24,8 @@ const ELSEWHERE: [DropReason; 9] = [
     // What a sender's kernel leaves to be done is seen at TC: `left.rs`.
     DropReason::ChecksumOffset,
     DropReason::SegmentShape,
+    // Where the kernel has no veths.
+    DropReason::HwVlan,
 ];
 
 #[test]

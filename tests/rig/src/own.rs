@@ -11,6 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::Tag;
+
 /// `struct bpf_insn`.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -76,6 +78,7 @@ const BPF_FUNC_REDIRECT: i32 = 23;
 const BPF_FUNC_XDP_ADJUST_META: i32 = 54;
 const XDP_DROP: i32 = 1;
 const XDP_PASS: i32 = 2;
+const BPF_FUNC_SKB_VLAN_PUSH: i32 = 18;
 const BPF_FUNC_SKB_VLAN_POP: i32 = 19;
 const TCX_PASS: i32 = 0;
 
@@ -127,6 +130,19 @@ impl Own {
         let pop = (0..count).flat_map(|_| [copy(1, 6), call(BPF_FUNC_SKB_VLAN_POP)]);
         let program: Vec<_> =
             [copy(6, 1)].into_iter().chain(pop).chain([returns(TCX_PASS), EXIT]).collect();
+        let program = load(BPF_PROG_TYPE_SCHED_CLS, &program)?;
+        Ok(Self { _links: vec![attach(&program, interface, (BPF_TCX_EGRESS, 0))?] })
+    }
+
+    /// Gives whatever leaves by an interface of the calling thread's namespace one more tag. The
+    /// kernel keeps it beside the data, as a VLAN device's.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn pushing(interface: &str, tag: Tag) -> io::Result<Self> {
+        let (tpid, tci) = (i32::from(tag.tpid.to_be()), i32::from(tag.vid));
+        let push = [put(2, tpid), put(3, tci), call(BPF_FUNC_SKB_VLAN_PUSH)];
+        let program: Vec<_> = push.into_iter().chain([returns(TCX_PASS), EXIT]).collect();
         let program = load(BPF_PROG_TYPE_SCHED_CLS, &program)?;
         Ok(Self { _links: vec![attach(&program, interface, (BPF_TCX_EGRESS, 0))?] })
     }

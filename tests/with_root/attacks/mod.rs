@@ -11,6 +11,7 @@ mod checksums;
 mod control;
 mod handoffs;
 mod hopping;
+mod hw_vlan;
 mod macs;
 mod merged;
 mod numbers;

@@ -162,7 +162,16 @@ pub fn difference(world: &World, edge: usize, state: &State) -> Vec<String> {
         let mac = node.netns.mac(&name).ok()?;
         let port = config.ports.iter().find(|port| port.name.as_str() == name);
         let at_tc = port.is_some_and(|port| port.hook.is_tc(port.role, Some("veth")));
-        Some((name, Device { ifindex, mac, at_tc, has_far_end: link["link_netnsid"].is_u64() }))
+        Some((
+            name,
+            Device {
+                ifindex,
+                mac,
+                at_tc,
+                has_far_end: link["link_netnsid"].is_u64(),
+                is_veth: true,
+            },
+        ))
     });
     let devices: BTreeMap<String, Device> = devices.collect();
     let compare = || {

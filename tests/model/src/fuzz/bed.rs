@@ -183,7 +183,8 @@ impl Bed {
             .map(|device| {
                 let at_tc = self.hooks.mode(device) == Mode::Tc;
                 let (ifindex, has_far_end) = (self.ifindexes[device], !self.hooks.is_tap(device));
-                let entry = Device { ifindex, mac: mac(device), at_tc, has_far_end };
+                let is_veth = !self.hooks.is_tap(device);
+                let entry = Device { ifindex, mac: mac(device), at_tc, has_far_end, is_veth };
                 (DEVICES[device].to_owned(), entry)
             })
             .collect();
