@@ -10,7 +10,7 @@ use std::{
 use nix::sys::signal::Signal;
 use sillon_rig::{
     Fabric, Family, Frame, NodeFile, PacketSocket, Tag, Underlay, Wire,
-    frame::{BROADCAST, Macs},
+    frame::{BROADCAST, Macs, mac_text},
 };
 
 use crate::common::{self, Stream, comes, datagram, fabric, mac, soon, stays_away, stream};
@@ -25,10 +25,6 @@ const REMEMBERED: Duration = Duration::from_millis(600);
 fn follows(fabric: &Fabric, uplink: &str, neighbour: &str) {
     let way = format!("{uplink} via {neighbour} (16)");
     assert!(soon(|| fabric.edges[0].table("remotes").unwrap().contains(&way)), "{way}");
-}
-
-fn text(mac: [u8; 6]) -> String {
-    mac.map(|octet| format!("{octet:02x}")).join(":")
 }
 
 /// A segment between `p0` of one edge and `p0` of the other.
@@ -85,7 +81,7 @@ fn an_agent_that_is_killed_and_started_again_loses_no_frame() {
     }
     fabric.edges[0].stop().unwrap();
     nothing_lost("without an agent", &stream_for(&wires, 300));
-    assert_eq!(fabric.edges[0].show("fdb").unwrap().len(), 2, "the node still learns and shows");
+    assert_eq!(fabric.edges[0].fdb().unwrap().len(), 2, "the node still learns and shows");
 }
 
 fn stream_for(wires: &[Wire; 2], milliseconds: u64) -> Stream {
@@ -163,7 +159,11 @@ fn traffic_follows_a_route_without_a_loss() {
                 // First the way that is to be left carries on; then it is closed, which nobody may
                 // notice any more.
                 edge.ip(&format!("route replace {to} via {} dev up{way}", via[way])).unwrap();
-                follows(&fabric, &format!("up{way}"), &text(routers[way].mac("edge0").unwrap()));
+                follows(
+                    &fabric,
+                    &format!("up{way}"),
+                    &mac_text(routers[way].mac("edge0").unwrap()),
+                );
                 for (router, forwards) in [(way, "1"), (closed, "0")] {
                     routers[router].sysctl("net/ipv4/conf/all/forwarding", forwards).unwrap();
                     routers[router].sysctl("net/ipv6/conf/all/forwarding", forwards).unwrap();
@@ -244,7 +244,7 @@ fn flows_share_paths_of_equal_cost_and_move_when_one_breaks() {
     let [one, two] = flows("shared");
     assert!(one + two == 64 && one >= 12 && two >= 12, "{one} and {two} of 64 flows");
     fabric.edges[0].netns.ip("link set up0 down").unwrap();
-    follows(&fabric, "up1", &text(fabric.routers[1].mac("edge0").unwrap()));
+    follows(&fabric, "up1", &mac_text(fabric.routers[1].mac("edge0").unwrap()));
     assert_eq!(flows("moved"), [0, 64]);
     assert_eq!(
         wires[1].drain().unwrap().iter().filter(|frame| frame.contains(b"moved")).count(),
@@ -270,7 +270,7 @@ fn a_second_way_is_used_within_100_ms() {
     let mut took = Vec::new();
     for _ in 0..5 {
         edge.ip("route replace 10.99.0.2 via 10.98.0.2 dev up0").unwrap();
-        follows(&fabric, "up0", &text(fabric.routers[0].mac("edge0").unwrap()));
+        follows(&fabric, "up0", &mac_text(fabric.routers[0].mac("edge0").unwrap()));
         // What the programs remember of the flow is new when its ways change, and would hold for a
         // while.
         thread::sleep(REMEMBERED);
@@ -305,7 +305,7 @@ fn a_neighbours_new_address_is_used_within_100_ms() {
     let mut took = Vec::new();
     for host in (11..=12).cycle().take(10) {
         let change =
-            format!("neigh replace 10.99.0.2 lladdr {} dev up0 nud permanent", text(mac(host)));
+            format!("neigh replace 10.99.0.2 lladdr {} dev up0 nud permanent", mac_text(mac(host)));
         fabric.edges[0].netns.ip(&change).unwrap();
         let changed = Instant::now();
         while changed.elapsed() < common::PATIENCE {

@@ -389,7 +389,7 @@ fn only_own_tags(edge: usize, port: usize, frame: &Frame) -> bool {
 fn every_frame_is_accounted_for(arena: &Arena) {
     for edge in 0..2 {
         let node = &arena.fabric.edges[edge];
-        let (ports, drops) = (node.show("ports").unwrap(), node.show("drops").unwrap());
+        let (ports, drops) = (node.show("ports").unwrap(), node.drops().unwrap());
         for port in 0..PORTS {
             let name = format!("p{port}");
             let sent =
@@ -401,14 +401,10 @@ fn every_frame_is_accounted_for(arena: &Arena) {
                 .iter()
                 .map(|attachment| attachment["traffic"]["in_frames"].as_u64().unwrap())
                 .sum();
-            let at_port = drops
-                .iter()
-                .filter(|drop| drop["scope"] == "port" && drop["name"] == name.as_str());
+            let at_port = drops.iter().filter(|drop| drop.scope == "port" && drop.name == name);
             // What the node's own stack tried to send is no frame of ours.
-            let dropped: u64 = at_port
-                .filter(|drop| drop["reason"] != "host-egress")
-                .map(|drop| drop["frames"].as_u64().unwrap())
-                .sum();
+            let dropped: u64 =
+                at_port.filter(|drop| drop.reason != "host-egress").map(|drop| drop.frames).sum();
             assert_eq!(
                 taken + dropped,
                 sent,

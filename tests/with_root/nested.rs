@@ -65,7 +65,7 @@ fn cross(hooks: [&str; 2]) {
         for (from, to, address) in ways {
             let [from, to] = [from, to].map(|host: usize| &hosts[host].wire.netns);
             let done = transfer(from, to, address.parse().unwrap(), BYTES);
-            let drops = || fabric.edges[0].show("drops").unwrap();
+            let drops = || fabric.edges[0].drops().unwrap();
             assert!(
                 done.as_ref().is_ok_and(|it| it.intact),
                 "{name} at {hooks:?}: {done:?} {:?}",

@@ -83,7 +83,7 @@ fn a_port_that_can_not_be_used_is_left_out_with_the_reason_and_the_others_are_th
     let node = &fabric.edges[0];
     let follows = || {
         alder.send(&datagram(1, BROADCAST, "alder is here")).unwrap();
-        node.show("fdb").unwrap().iter().any(|entry| entry["segment"] == "alder-lan")
+        node.fdb().unwrap().iter().any(|entry| entry.segment == "alder-lan")
     };
     assert!(soon(follows));
     assert!(soon(|| left_out(node).is_empty()), "{:?}", left_out(node));

@@ -3,7 +3,7 @@
 
 use sillon_rig::{
     Fabric, Family, Frame, NodeFile, PacketSocket, Underlay, Wire,
-    frame::{BROADCAST, Macs},
+    frame::{BROADCAST, Macs, mac_text},
 };
 
 use crate::common::{self, comes, datagram, fabric, mac, soon, stream};
@@ -41,10 +41,6 @@ fn neighbour(fabric: &Fabric, address: &str) -> String {
     all.lines().find(|line| line.starts_with(address)).unwrap_or_default().to_owned()
 }
 
-fn text(mac: [u8; 6]) -> String {
-    mac.map(|octet| format!("{octet:02x}")).join(":")
-}
-
 fn managed(fabric: &Fabric) -> bool {
     neighbours(fabric, 0).contains("managed")
 }
@@ -64,7 +60,7 @@ fn neighbours_that_somebody_has_set_are_not_touched() {
     for way in ways {
         let mut fabric = fabric(Underlay::Direct);
         let [uplink, gateway] =
-            [0, 1].map(|edge| text(fabric.edges[edge].netns.mac("up0").unwrap()));
+            [0, 1].map(|edge| mac_text(fabric.edges[edge].netns.mac("up0").unwrap()));
         fabric.edges[1]
             .netns
             .ip(&format!("neigh replace 10.99.0.1 lladdr {uplink} dev up0 nud permanent"))
@@ -110,7 +106,7 @@ fn neighbours_that_somebody_has_set_are_not_touched() {
 fn a_neighbour_that_becomes_permanent_stays_so() {
     let mut fabric = fabric(Underlay::Direct);
     let wires = hosts(&mut fabric);
-    let gateway = text(fabric.edges[1].netns.mac("up0").unwrap());
+    let gateway = mac_text(fabric.edges[1].netns.mac("up0").unwrap());
     fabric.edges[0]
         .netns
         .ip(&format!("neigh replace 10.99.0.2 lladdr {gateway} dev up0 nud permanent"))
@@ -165,7 +161,7 @@ fn a_flush_gives_neighbours_back() {
         let file = file.segment("birch-lan", 200, "lan", &[nobody]);
         fabric.edges[0].start(&file).unwrap();
         assert!(managed(&fabric));
-        let mac = text(fabric.edges[1].netns.mac("up0").unwrap());
+        let mac = mac_text(fabric.edges[1].netns.mac("up0").unwrap());
         fabric.edges[0].kill().unwrap();
         fabric.edges[0].flush().unwrap();
         let after = neighbours(&fabric, 0);
@@ -273,11 +269,11 @@ fn routes_over_nexthop_objects_are_followed_whatever_the_kernel_says_of_them() {
         let shares = shares(&fabric, &wires[0], "by object");
         assert!(is_one_to_three(shares), "{shares:?}");
         edge.ip("route replace 10.99.0.2 nhid 1").unwrap();
-        let only = text(fabric.routers[0].mac("edge0").unwrap());
+        let only = mac_text(fabric.routers[0].mac("edge0").unwrap());
         assert!(soon(|| ways().contains(&format!("up0 via {only} (16)"))), "{}", ways());
         // The object alone changes, and the route says nothing of it.
         edge.ip("nexthop replace id 1 via 10.98.1.2 dev up1").unwrap();
-        let other = text(fabric.routers[1].mac("edge0").unwrap());
+        let other = mac_text(fabric.routers[1].mac("edge0").unwrap());
         assert!(soon(|| ways().contains(&format!("up1 via {other} (16)"))), "{}", ways());
         edge.ip("nexthop del id 10\nnexthop replace id 1 blackhole").unwrap();
         assert!(soon(|| !ways().contains(" via ")), "{}", ways());

@@ -34,10 +34,7 @@ fn untagged(
 }
 
 fn where_is(fabric: &Fabric, edge: usize, host: u8) -> Option<String> {
-    let wanted = mac(host).map(|octet| format!("{octet:02x}")).join(":");
-    let fdb = fabric.edges[edge].show("fdb").unwrap();
-    let entry = fdb.iter().find(|entry| entry["mac"] == wanted.as_str())?;
-    Some(entry["at"].as_str().unwrap().to_owned())
+    Some(fabric.edges[edge].fdb_entry(mac(host)).unwrap()?.at)
 }
 
 #[test]
@@ -118,7 +115,7 @@ fn a_segment_learns_no_more_than_its_share() {
         near[0].send(&datagram(host, BROADCAST, &word)).unwrap();
         assert!(comes(&near[1], &word), "what is not learned is still forwarded");
     }
-    assert_eq!(fabric.edges[0].show("fdb").unwrap().len(), 5);
+    assert_eq!(fabric.edges[0].fdb().unwrap().len(), 5);
     let segment = &fabric.edges[0].show("segments").unwrap()[0];
     assert_eq!((segment["macs"].as_u64(), segment["macs_refused"].as_u64()), (Some(5), Some(15)));
 }
@@ -135,7 +132,7 @@ fn a_line_carries_everything_across_and_learns_nothing() {
         from.send(&datagram(1, dst, &format!("{dst:?}"))).unwrap();
         assert!(comes(to, &format!("{dst:?}")));
     }
-    assert!(fabric.edges.iter().all(|edge| edge.show("fdb").unwrap().is_empty()));
+    assert!(fabric.edges.iter().all(|edge| edge.fdb().unwrap().is_empty()));
 }
 
 #[test]

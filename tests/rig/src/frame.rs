@@ -17,6 +17,11 @@ pub const DOT1AD: u16 = 0x88a8;
 /// All hosts of a segment.
 pub const BROADCAST: [u8; 6] = [0xff; 6];
 
+/// A MAC as `sillon`, `ip` and node files write it.
+pub fn mac_text(mac: [u8; 6]) -> String {
+    mac.map(|octet| format!("{octet:02x}")).join(":")
+}
+
 /// A VLAN tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tag {

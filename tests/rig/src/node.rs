@@ -163,17 +163,6 @@ impl Node {
         self.sillon_says(&["node", "show", what, "--node", &self.name])
     }
 
-    /// How many frames were dropped for `reason` at whatever is called `name` (`p0`, `p0 dot1q
-    /// 100`, `alder-lan`).
-    ///
-    /// # Errors
-    /// There is no node.
-    pub fn dropped(&self, name: &str, reason: &str) -> anyhow::Result<u64> {
-        let drops = self.show("drops")?;
-        let these = drops.iter().filter(|drop| drop["name"] == name && drop["reason"] == reason);
-        Ok(these.filter_map(|drop| drop["frames"].as_u64()).sum())
-    }
-
     /// Takes the node down.
     ///
     /// # Errors

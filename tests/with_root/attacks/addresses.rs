@@ -35,11 +35,7 @@ fn ip6(host: u8) -> Ipv6Addr {
 /// A message that the guard must let through.
 fn passes(lan: &Lan, what: &str, frame: &Frame) {
     lan.attacker.send(frame).unwrap();
-    assert!(
-        comes(&lan.victim, "attack!"),
-        "{what} is dropped: {:?}",
-        lan.fabric.edges[0].show("drops")
-    );
+    assert!(comes(&lan.victim, "attack!"), "{what} is dropped: {:?}", lan.fabric.edges[0].drops());
 }
 
 /// RFC 826 believes everybody; "ARP cache poisoning" (S. Whalen, 2001). An answer, a question and a

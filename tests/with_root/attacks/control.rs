@@ -154,7 +154,7 @@ fn control_frames_for_the_nodes_own_stack() {
     );
     assert!(soon(|| node.dropped("p1 untagged", "link-local-control").unwrap() == count as u64));
     assert!(stays_away(&other, "attack!"), "it is not flooded either");
-    assert_eq!(node.show("fdb").unwrap().len(), 0, "nothing is learned of a link's own frames");
+    assert_eq!(node.fdb().unwrap().len(), 0, "nothing is learned of a link's own frames");
     // A tag, and a PAUSE, are not the link's.
     peer.send(&lldp.tagged(&[Tag::c(0)])).unwrap();
     assert!(soon(|| node.dropped("p0 untagged", "link-local-control").unwrap() == 1));

@@ -189,7 +189,7 @@ fn forges(hook: &str, place: Place) {
     assert!(seen.is_empty(), "birch gets, at {hook} from {place:?}: {seen:#?}");
     if place == Place::Container {
         // They are alder's, and go where alder's go.
-        assert!(comes(&bench.alder[1], "attack!"), "{:?}", bench.fabric.edges[0].show("drops"));
+        assert!(comes(&bench.alder[1], "attack!"), "{:?}", bench.fabric.edges[0].drops());
     }
     if hook == "tc" {
         return;

@@ -61,7 +61,7 @@ impl Bench {
                 assert!(
                     soon(|| dropped() > before),
                     "{tags:?} is not dropped at {name} for {reason}: {:?}",
-                    self.fabric.edges[0].show("drops")
+                    self.fabric.edges[0].drops()
                 );
             }
         });

@@ -151,7 +151,7 @@ impl Lan {
                 assert!(
                     soon(|| self.dropped(reason) == wanted),
                     "{name} is not dropped for {reason}: {:?}",
-                    self.fabric.edges[0].show("drops")
+                    self.fabric.edges[0].drops()
                 );
             }
         });

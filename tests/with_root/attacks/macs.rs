@@ -37,21 +37,13 @@ fn show(lan: &Lan, what: &str, port: &str) -> Value {
 fn held(lan: &Lan, port: &str) -> (u64, u64) {
     let macs = show(lan, "guards", port)["macs"].as_u64().unwrap();
     let at = format!("{port} untagged");
-    let fdb = lan.fabric.edges[0].show("fdb").unwrap();
-    (
-        macs,
-        fdb.iter().filter(|row| row["at"] == at.as_str() && row["state"] != "configured").count()
-            as u64,
-    )
+    let fdb = lan.fabric.edges[0].fdb().unwrap();
+    (macs, fdb.iter().filter(|row| row.at == at && row.state != "configured").count() as u64)
 }
 
 /// Where an address is, and in which state.
 fn place(lan: &Lan, host: u8) -> Option<(String, String)> {
-    let wanted = mac(host).map(|octet| format!("{octet:02x}")).join(":");
-    let fdb = lan.fabric.edges[0].show("fdb").unwrap();
-    let row = fdb.iter().find(|row| row["mac"] == wanted.as_str())?;
-    let text = |key: &str| row[key].as_str().unwrap().to_owned();
-    Some((text("at"), text("state")))
+    lan.fabric.edges[0].fdb_entry(mac(host)).unwrap().map(|row| (row.at, row.state))
 }
 
 /// Dsniff's `macof` (D. Song, 1999): who fills the table makes a hub of the switch, and hears what

@@ -3,7 +3,7 @@
 //! as many inner frames as there were.
 
 use sillon_rig::{
-    Fabric, Family, Frame, Netns, PacketSocket, Underlay, Wire,
+    DropRow, Fabric, Family, Frame, Netns, PacketSocket, Underlay, Wire,
     frame::{BROADCAST, Macs},
     undone::UDP,
 };
@@ -93,12 +93,12 @@ impl Bench {
         [came, arrived, self.dropped() - before]
     }
 
-    fn drops(&self) -> Vec<serde_json::Value> {
-        self.fabric.edges[0].show("drops").unwrap()
+    fn drops(&self) -> Vec<DropRow> {
+        self.fabric.edges[0].drops().unwrap()
     }
 
     fn dropped(&self) -> usize {
-        self.drops().iter().filter_map(|drop| drop["frames"].as_u64()).sum::<u64>() as usize
+        self.fabric.edges[0].dropped_in_all().unwrap() as usize
     }
 }
 
@@ -124,11 +124,7 @@ fn merges(hook: &str) {
         }
         turn(&node, kind, false);
     }
-    assert!(
-        bench.drops().iter().any(|drop| drop["reason"] == "segment-shape"),
-        "{:?}",
-        bench.drops()
-    );
+    assert!(bench.drops().iter().any(|drop| drop.reason == "segment-shape"), "{:?}", bench.drops());
     bench.fabric.edges[0].restart().unwrap();
     bench.fabric.edges[0].kill().unwrap();
     bench.fabric.edges[0].flush().unwrap();

@@ -129,9 +129,7 @@ impl Bench {
     }
 
     fn dropped(&self) -> u64 {
-        let drops = self.fabric.edges[0].show("drops").unwrap();
-        let these = drops.iter().filter(|drop| drop["reason"] == REASON);
-        these.filter_map(|drop| drop["frames"].as_u64()).sum()
+        self.fabric.edges[0].dropped_anywhere(REASON).unwrap()
     }
 
     /// Has the programs take the number for a device that is there, as they did before they asked:
@@ -212,13 +210,13 @@ fn a_number_that_is_used_again(at: At, how: How, then: Then) {
     // birch has its own there.
     let own = datagram(BIRCH, BROADCAST, "from the new port");
     birch.enter(|| Ok(PacketSocket::open("eth0")?.send(&own.0)?)).unwrap();
-    assert!(comes(&bench.birchs_other, "from the new port"), "{case}: {:?}", node.show("drops"));
+    assert!(comes(&bench.birchs_other, "from the new port"), "{case}: {:?}", node.drops());
     bench.birchs_other.send(&datagram(OTHER, mac(BIRCH), "to the new port")).unwrap();
     let came = || socket.receive(SILENCE).unwrap().unwrap_or_default();
     assert!(
         soon(|| came().windows(15).any(|word| word == b"to the new port")),
         "{case}: {:?}",
-        node.show("drops")
+        node.drops()
     );
     let verified = node.sillon(&["verify", "--node", "edge1"]).unwrap();
     assert!(verified.status.success(), "{case}: {verified:?}");

@@ -139,7 +139,7 @@ fn is_left_and_arrives(is_machine: bool, family: Family) {
                             came.as_ref(),
                             Some(&wanted),
                             "{name} from {own} to {theirs} at {at:?}, known: {is_known}: {:?}",
-                            bench.fabric.edges[0].show("drops")
+                            bench.fabric.edges[0].drops()
                         );
                     }
                 }
@@ -196,7 +196,7 @@ fn super_packets_that_are_what_they_say_arrive() {
                         let frame = receiver.expect(is_it).unwrap_or_else(|| {
                             panic!(
                                 "TCP {is_tcp}, IPv6 {is_v6}, {at:?}, machine {is_machine}: {came:?} {:?}",
-                                bench.fabric.edges[0].show("drops")
+                                bench.fabric.edges[0].drops()
                             )
                         });
                         for byte in &frame.0[header..] {

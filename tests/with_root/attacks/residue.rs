@@ -43,11 +43,7 @@ fn reuse_of_a_vni_and_a_vid() {
     wires[1].send(&datagram(2, BROADCAST, "alder's too").tagged(&tag)).unwrap();
     assert!(comes(&wires[0], "alder's too"));
     fabric.edges[0].reload(&leased(&fabric, "birch-lan", false)).unwrap();
-    assert_eq!(
-        fabric.edges[0].show("fdb").unwrap(),
-        Vec::<serde_json::Value>::new(),
-        "addresses are left"
-    );
+    assert_eq!(fabric.edges[0].fdb().unwrap(), [], "addresses are left");
     let guards = fabric.edges[0].show("guards").unwrap();
     for attachment in &guards {
         assert_eq!(

@@ -58,9 +58,7 @@ fn headers_in_memory_that_the_sender_still_writes_to() {
         file.attach("alder-lan", "p0", "untagged").key("trusted", trusted)
     };
     let [open, guarded] = [file("[\"dhcp\", \"ra\"]"), file("[]")];
-    let dropped = |edge: &sillon_rig::Node| -> u64 {
-        edge.show("drops").unwrap().iter().filter_map(|drop| drop["frames"].as_u64()).sum()
-    };
+    let dropped = |edge: &sillon_rig::Node| edge.dropped_in_all().unwrap();
     // What the victim reads of a frame that is changed as soon as it is sent: whether it comes, and
     // whether as it was changed.
     let reads = |(_, frame, at, bytes): &Change| {
@@ -83,7 +81,7 @@ fn headers_in_memory_that_the_sender_still_writes_to() {
     for change in &far {
         let before = dropped(&fabric.edges[0]);
         assert_eq!(reads(change), (0, false), "{}", change.0);
-        let drops = || fabric.edges[0].show("drops").unwrap();
+        let drops = || fabric.edges[0].drops().unwrap();
         assert!(
             soon(|| dropped(&fabric.edges[0]) > before),
             "{} is dropped: {:?}",

@@ -159,7 +159,7 @@ fn router_advertisement_in_fragments() {
     assert!(
         crate::common::soon(|| lan.dropped("headless-fragment") == 3),
         "{:?}",
-        lan.fabric.edges[0].show("drops")
+        lan.fabric.edges[0].drops()
     );
     let rest = icmpv6(
         from_attacker(),

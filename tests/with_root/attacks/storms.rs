@@ -198,7 +198,7 @@ fn event_channel_flooding() {
     flap(&wires[..2], 0..ADDRESSES);
     flap(&wires[2..], 5000..5001);
     let node = &fabric.edges[0];
-    let frozen = || node.show("fdb").unwrap().iter().filter(|row| row["state"] == "frozen").count();
+    let frozen = || node.fdb().unwrap().iter().filter(|row| row.state == "frozen").count();
     assert!(soon(|| frozen() == usize::from(ADDRESSES) + 1), "{}", frozen());
     let lines = |operator: &str| {
         let word = format!("operator=\"{operator}\"");

@@ -186,9 +186,7 @@ impl Bench {
 
     /// How many frames of the attacker's were dropped for this reason, wherever it is counted.
     pub fn dropped(&self, reason: &str) -> u64 {
-        let drops = self.fabric.edges[0].show("drops").unwrap();
-        let these = drops.iter().filter(|drop| drop["reason"] == reason);
-        these.filter_map(|drop| drop["frames"].as_u64()).sum()
+        self.fabric.edges[0].dropped_anywhere(reason).unwrap()
     }
 }
 

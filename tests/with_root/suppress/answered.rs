@@ -1,6 +1,6 @@
 //! What the edge answers, and how.
 
-use sillon_rig::{KernelHost, Tag};
+use sillon_rig::{KernelHost, Tag, frame::mac_text};
 
 use crate::{
     common::{PATIENCE, comes, datagram, mac, soon, stays_away},
@@ -187,7 +187,7 @@ fn kernels_believe_the_answers() {
     let lan = Lan::new(PLAN);
     let host = |number: u8| {
         let addresses = [format!("{}/24", ip4(number)), format!("{}/64", ip6(number))];
-        let mac = mac(number).map(|octet| format!("{octet:02x}")).join(":");
+        let mac = mac_text(mac(number));
         let wire = lan.wire(number).share().unwrap();
         wire.netns.sysctl("net/ipv6/conf/eth0/accept_dad", "0").unwrap();
         let host = KernelHost::new(wire, &mac, &addresses.each_ref().map(String::as_str)).unwrap();

@@ -123,14 +123,7 @@ fn who_is_not_believed_otherwise_is_not_believed_here() {
         hosts: [&[("mac_limit", "1"), ("over_limit", "\"forward\"")], prefixes, listed, &[]],
         ..PLAN
     });
-    let dropped = |reason| {
-        let drops = lan.fabric.edges[0].show("drops").unwrap();
-        drops
-            .iter()
-            .filter(|drop| drop["reason"] == reason)
-            .filter_map(|drop| drop["frames"].as_u64())
-            .sum::<u64>()
-    };
+    let dropped = |reason| lan.fabric.edges[0].dropped_anywhere(reason).unwrap();
     lan.says(2, &announces(2, 2));
     lan.says(2, &advertises(2, 2, OVERRIDE));
     lan.send(2, &announces(2, 4));
@@ -172,9 +165,7 @@ fn what_is_not_heard_again_is_forgotten() {
     assert_eq!(lan.owner(0, ip4(2)), Some(2));
     // And it is not answered for one whose place is not known any longer.
     lan.says(2, &announces(2, 2));
-    let is_forgotten = || {
-        lan.fabric.edges[0].show("fdb").unwrap().iter().all(|one| one["mac"] != "02:00:00:00:00:02")
-    };
+    let is_forgotten = || lan.fabric.edges[0].fdb_entry(mac(2)).unwrap().is_none();
     assert!((0..3).any(|_| soon(is_forgotten)));
     lan.comes_to(1, &asks(1, 2), &[2, 3, 4]);
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use sillon_rig::{Fabric, Family, Frame, NodeFile, Tag, Underlay, Wire};
+use sillon_rig::{Fabric, Family, Frame, NodeFile, Tag, Underlay, Wire, frame::mac_text};
 
 use crate::{
     common::{PATIENCE, SILENCE, comes, datagram, fabric, mac},
@@ -204,7 +204,7 @@ impl Lan {
     pub fn owner(&self, edge: usize, address: impl ToString) -> Option<u8> {
         let bindings = self.bindings(edge);
         let known = bindings.get(&address.to_string())?["mac"].as_str().unwrap().to_owned();
-        (0..=255).find(|host| mac(*host).map(|octet| format!("{octet:02x}")).join(":") == known)
+        (0..=255).find(|host| mac_text(mac(*host)) == known)
     }
 
     pub fn is_in_order(&self) {

@@ -25,7 +25,7 @@ use sillon::{
     model::NodeConfig,
 };
 use sillon_abi::{Cookies, Handoff, HandoffMetadata, PortRecord, Role};
-use sillon_rig::{Mounts, Netns};
+use sillon_rig::{Mounts, Netns, frame::mac_text};
 
 use super::{
     end::End,
@@ -138,7 +138,7 @@ fn plug(
     } else {
         End::wire(netns, name, mounts.netns(name)?, MTU)?
     };
-    let mac = mac(device).map(|octet| format!("{octet:02x}")).join(":");
+    let mac = mac_text(mac(device));
     netns.ip(&format!("link set {name} address {mac}"))?;
     // As `agent::hygiene` does.
     let features = ["rxvlan", "rx-vlan-stag-hw-parse", "txvlan", "tx-vlan-stag-hw-insert", "tx"];

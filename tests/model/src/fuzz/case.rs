@@ -15,7 +15,7 @@
 use std::{fmt::Write, net::IpAddr};
 
 use anyhow::{Context, bail};
-use sillon_rig::Undone;
+use sillon_rig::{Undone, frame::mac_text};
 
 use super::setup::{DEVICES, Setup};
 use crate::forwarding::{Way, frame::Mac};
@@ -70,10 +70,6 @@ fn unhex(text: &str) -> anyhow::Result<Vec<u8>> {
     let pairs =
         text.as_bytes().chunks(2).map(|pair| Ok(u8::from_str_radix(str::from_utf8(pair)?, 16)?));
     pairs.collect()
-}
-
-fn mac_text(mac: Mac) -> String {
-    mac.map(|octet| format!("{octet:02x}")).join(":")
 }
 
 fn device(name: Option<&str>) -> anyhow::Result<usize> {

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, fmt::Write, net::IpAddr};
 
 use fastrand::Rng;
 use sillon::model::{Prefix, Service};
+use sillon_rig::frame::mac_text;
 
 use super::{
     packets::{any_host4, any_host6},
@@ -81,7 +82,11 @@ pub fn lines(rng: &mut Rng, service: Service, may_peer: bool, taken: &mut Taken)
     } else if rng.u8(..4) == 0 {
         macs = list_macs(rng, taken);
         if !macs.is_empty() {
-            let _ = writeln!(text, "macs = {:?}", macs.iter().map(mac_text).collect::<Vec<_>>());
+            let _ = writeln!(
+                text,
+                "macs = {:?}",
+                macs.iter().copied().map(mac_text).collect::<Vec<_>>()
+            );
         }
     } else {
         let limit = rng.choice([1, 2, 3, 64, 64, 64]).unwrap_or(64);
@@ -117,10 +122,6 @@ pub fn lines(rng: &mut Rng, service: Service, may_peer: bool, taken: &mut Taken)
         let _ = writeln!(text, "bindings = {list:?}");
     }
     text
-}
-
-fn mac_text(mac: &[u8; 6]) -> String {
-    mac.map(|octet| format!("{octet:02x}")).join(":")
 }
 
 /// Some of the hosts' addresses, and now and then one that is a port's of the node.
@@ -163,7 +164,7 @@ fn bindings(
             taken.bound.insert(mac);
         }
         let router = if address.is_ipv6() && rng.bool() { " router" } else { "" };
-        list.push(format!("{address} {}{router}", mac_text(&mac)));
+        list.push(format!("{address} {}{router}", mac_text(mac)));
     }
     list
 }

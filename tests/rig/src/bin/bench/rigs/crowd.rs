@@ -139,7 +139,7 @@ impl Crowd {
         }
         for edge in [0, 1] {
             self.introduce(&fabric, edge)?;
-            let known = fabric.edges[edge].show("fdb")?.len();
+            let known = fabric.edges[edge].fdb()?.len();
             let wanted = self.macs as usize + usize::from(STATIONS) + 2;
             ensure!(
                 known == wanted,
