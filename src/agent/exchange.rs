@@ -1,4 +1,4 @@
-//! The agent's part in the exchange of addresses: from the programs' news and the FDB to the
+//! The agent's part in the exchange of addresses: from the programs' learn events and the FDB to the
 //! controller, and from there into the FDB.
 #![forbid(unsafe_code)]
 
@@ -8,12 +8,12 @@ use sillon_abi::MacLocation;
 use tracing::warn;
 
 use super::{Agent, addresses::ToDo, reconciler::Place, remote::Shared};
-use crate::dataplane::{DataplaneError, news::News, place::How};
+use crate::dataplane::{DataplaneError, learn_events::LearnEvents, place::How};
 
-/// The next news; never any, if nobody is to be told.
-pub async fn news(news: &mut Option<News>) -> io::Result<Vec<MacLocation>> {
-    match news {
-        Some(news) => news.next().await,
+/// The next learn events; never any, if nobody is to be told.
+pub async fn next_events(events: &mut Option<LearnEvents>) -> io::Result<Vec<MacLocation>> {
+    match events {
+        Some(events) => events.next().await,
         None => std::future::pending().await,
     }
 }
@@ -22,7 +22,7 @@ impl Agent {
     /// Begins to take part.
     pub(super) fn share(&mut self) -> anyhow::Result<()> {
         self.reconciler.share()?;
-        self.news = Some(self.reconciler.news()?);
+        self.events = Some(self.reconciler.learn_events()?);
         self.follow_places();
         Ok(())
     }
@@ -34,12 +34,12 @@ impl Agent {
     }
 
     /// The programs have learned something.
-    pub(super) fn heard(&mut self, news: io::Result<Vec<MacLocation>>) {
-        match news {
+    pub(super) fn heard(&mut self, events: io::Result<Vec<MacLocation>>) {
+        match events {
             Ok(all) => all.iter().for_each(|location| self.addresses.heard(location)),
             Err(error) => {
-                warn!(%error, "the programs' news can't be read; what is new is found when the FDB is looked through");
-                self.news = None;
+                warn!(%error, "the learn events can't be read; new addresses are found when the FDB is walked through");
+                self.events = None;
             }
         }
         self.say();

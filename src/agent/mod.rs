@@ -36,8 +36,8 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     dataplane::{
-        DataplaneError, left_out::LeftOut, links::Mode, news::News, pins::Pins, tables::Tables,
-        verify,
+        DataplaneError, learn_events::LearnEvents, left_out::LeftOut, links::Mode, pins::Pins,
+        tables::Tables, verify,
     },
     model::{self, ConfigErrors, NodeConfig},
     net::{
@@ -150,7 +150,7 @@ struct Agent {
     /// Which addresses are where.
     addresses: Addresses,
     /// What the programs say of them, where a controller is followed.
-    news: Option<News>,
+    events: Option<LearnEvents>,
     /// What was told of as left out.
     left_out: Option<Vec<LeftOut>>,
     files: RunFiles,
@@ -294,7 +294,7 @@ impl Agent {
             trouble: None,
             drift: None,
             addresses: Addresses::default(),
-            news: None,
+            events: None,
             left_out: None,
             files,
             to: None,
@@ -332,7 +332,7 @@ impl Agent {
                     }
                     Word::Shared(event) => self.exchange(event),
                 },
-                news = exchange::news(&mut self.news) => self.heard(news),
+                events = exchange::next_events(&mut self.events) => self.heard(events),
                 _ = pace.tick(), if self.has_unsaid() => self.say(),
                 _ = second.tick() => self.each_second().await,
                 _ = beat.tick() => service::alive(),

@@ -38,10 +38,10 @@ use crate::{
         DataplaneError,
         compile::{CompileError, Device},
         kept::Kept,
+        learn_events::LearnEvents,
         left_out::{Item, LeftOut},
         links::{self, Mode},
         maps::Maps,
-        news::News,
         object::Programs,
         paths::{self, NextHop, Underlay, Vteps},
         pins::Pins,
@@ -228,8 +228,8 @@ impl Reconciler {
     ///
     /// # Errors
     /// It was taken.
-    pub fn news(&mut self) -> Result<News, DataplaneError> {
-        self.programs.news()
+    pub fn learn_events(&mut self) -> Result<LearnEvents, DataplaneError> {
+        self.programs.learn_events()
     }
 
     /// What the maps were made for. They keep their size until the node is flushed.

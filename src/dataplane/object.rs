@@ -13,7 +13,7 @@ use aya::{
 };
 use sillon_abi::map;
 
-use super::{DataplaneError, btf, cookies, news::News, sizes::Sizes};
+use super::{DataplaneError, btf, cookies, learn_events::LearnEvents, sizes::Sizes};
 
 /// The object, aligned as ELF wants it. Empty when the binary was built without `cargo xtask
 /// build`.
@@ -144,10 +144,10 @@ impl Programs {
     ///
     /// # Errors
     /// The object is not ours, or it was taken.
-    pub fn news(&mut self) -> Result<News, DataplaneError> {
+    pub fn learn_events(&mut self) -> Result<LearnEvents, DataplaneError> {
         let map = self.0.take_map("NEWS").ok_or(DataplaneError::NoObject)?;
         let ring = map.try_into().map_err(|source| DataplaneError::Map { map: "NEWS", source })?;
-        News::new(ring).map_err(|source| DataplaneError::Io { path: "NEWS".into(), source })
+        LearnEvents::new(ring).map_err(|source| DataplaneError::Io { path: "NEWS".into(), source })
     }
 
     /// The pipeline at TC ([`PIPELINE`]), which may not have been loaded, the flood ([`INGRESS`]),

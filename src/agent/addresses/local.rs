@@ -1,6 +1,6 @@
 //! What the node's own attachments have learned, and what of it others have yet to be told. Each
 //! operator's waits by itself and has a budget of its own: however many addresses one has, the
-//! others' news go out at once.
+//! others' addresses go out at once.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},

@@ -8,13 +8,13 @@ use aya::maps::{MapData, RingBuf};
 use sillon_abi::{Endpoint, FdbKey, Mac, MacLocation};
 use tokio::io::unix::AsyncFd;
 
-/// So many of the programs' news are read before something else has its turn.
+/// So many of the programs' learn events are read before something else has its turn.
 const AT_ONCE: usize = 4096;
 
 /// What the programs say of addresses.
-pub struct News(AsyncFd<RingBuf<MapData>>);
+pub struct LearnEvents(AsyncFd<RingBuf<MapData>>);
 
-impl News {
+impl LearnEvents {
     /// Over the programs' ring. Needs a tokio runtime.
     ///
     /// # Errors
