@@ -8,7 +8,7 @@ use sillon_abi::MacLocation;
 use tracing::warn;
 
 use super::{Agent, addresses::ToDo, reconciler::Place, remote::Shared};
-use crate::dataplane::{DataplaneError, learn_events::LearnEvents, place::How};
+use crate::dataplane::{DataplaneError, inject::How, learn_events::LearnEvents};
 
 /// The next learn events; never any, if nobody is to be told.
 pub async fn next_events(events: &mut Option<LearnEvents>) -> io::Result<Vec<MacLocation>> {
@@ -95,8 +95,8 @@ impl Agent {
 
     /// What others have learned. One that fails does not keep the rest.
     fn bring_in(&mut self, ToDo { learn, forget, bind, unbind }: &ToDo) {
-        let placed = self.reconciler.place_all(learn);
-        self.note(placed);
+        let injected = self.reconciler.inject_all(learn);
+        self.note(injected);
         let forgotten = self.reconciler.withdraw(forget).map(drop);
         self.note(forgotten);
         let newer = self.reconciler.bind(bind, |bound| self.addresses.is_newer(bound));
@@ -115,7 +115,7 @@ impl Agent {
 
 impl super::Reconciler {
     /// As if a frame had come from each.
-    fn place_all(&mut self, all: &[MacLocation]) -> Result<(), DataplaneError> {
-        if all.is_empty() { Ok(()) } else { self.place(all, How::Learn) }
+    fn inject_all(&mut self, all: &[MacLocation]) -> Result<(), DataplaneError> {
+        if all.is_empty() { Ok(()) } else { self.inject(all, How::Learn) }
     }
 }

@@ -49,7 +49,7 @@ impl Programs {
         let mut programs = Self(loader.load(OBJECT)?);
         cookies::keep(&mut programs.0, cookies)?;
         programs.xdp(WHOLE)?.load()?;
-        programs.placer()?.load()?;
+        programs.injector()?.load()?;
         programs.classifier(INGRESS)?.load()?;
         programs.classifier(EGRESS)?.load()?;
         Ok(programs)
@@ -135,7 +135,7 @@ impl Programs {
     }
 
     /// What has addresses learned: see [`super::place`].
-    pub(super) fn placer(&mut self) -> Result<&mut Xdp, DataplaneError> {
+    pub(super) fn injector(&mut self) -> Result<&mut Xdp, DataplaneError> {
         let program = self.0.program_mut("sillon_place").ok_or(DataplaneError::NoObject)?;
         Ok(program.try_into()?)
     }

@@ -14,8 +14,8 @@ use crate::{
     agent::addresses::{Addresses, Found},
     dataplane::{
         DataplaneError,
+        inject::How,
         maps::{BindingWalk, FdbWalk},
-        place::How,
         view::monotonic_ns,
     },
 };
@@ -97,7 +97,7 @@ impl Reconciler {
                 keeps
             };
             ageing.is_fdb_done = !self.maps.walk_fdb(&mut ageing.fdb, keep)?;
-            self.programs.place(&refresh, How::Refresh)?;
+            self.programs.inject(&refresh, How::Refresh)?;
             if ageing.is_fdb_done {
                 addresses.end_fdb();
             }

@@ -17,9 +17,9 @@ use crate::{
     dataplane::{
         DataplaneError,
         compile::addr,
+        inject::How,
         maps::Maps,
         names::{Names, encap},
-        place::How,
         tables::{Tables, unpadded},
         view::monotonic_ns,
     },
@@ -166,8 +166,8 @@ impl Reconciler {
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn place(&mut self, all: &[MacLocation], how: How) -> Result<(), DataplaneError> {
-        self.programs.place(all, how)
+    pub fn inject(&mut self, all: &[MacLocation], how: How) -> Result<(), DataplaneError> {
+        self.programs.inject(all, how)
     }
 
     /// Forgets addresses that were learned, if they are still there.

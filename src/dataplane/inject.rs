@@ -29,8 +29,8 @@ impl Programs {
     ///
     /// # Errors
     /// The kernel does not run the program.
-    pub fn place(&mut self, all: &[MacLocation], how: How) -> Result<(), DataplaneError> {
-        let program = self.placer()?;
+    pub fn inject(&mut self, all: &[MacLocation], how: How) -> Result<(), DataplaneError> {
+        let program = self.injector()?;
         all.chunks(InjectHeader::MOST as usize).try_for_each(|some| Ok(run(program, some, how)?))
     }
 }
