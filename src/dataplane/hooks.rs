@@ -14,8 +14,8 @@ use sillon_abi::map;
 use super::{
     DataplaneError,
     detach::{Attached, attached_at},
+    loader::{APART, EGRESS, FRAGS, INGRESS, PIPELINE, WHOLE},
     maps::Named,
-    object::{APART, EGRESS, FRAGS, INGRESS, PIPELINE, WHOLE},
     pins::Pins,
     raw::query,
 };

@@ -8,7 +8,7 @@ use aya::{
 };
 use sillon_abi::{InjectHeader, MacLocation};
 
-use super::{DataplaneError, object::Programs};
+use super::{DataplaneError, loader::Programs};
 
 /// How often a run is begun anew that a signal has interrupted: what was learned already is learned
 /// again.

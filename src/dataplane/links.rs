@@ -23,7 +23,7 @@ use crate::causes::said;
 use super::{
     DataplaneError,
     detach::{Attached, attached_at, detach_pinned},
-    object::{EGRESS, FRAGS, INGRESS, Programs, WHOLE},
+    loader::{EGRESS, FRAGS, INGRESS, Programs, WHOLE},
     pins::Pins,
 };
 
