@@ -13,7 +13,7 @@ use std::{
     path::Path,
 };
 
-use super::raw;
+use super::bpf_syscall;
 
 const BPF_OBJ_GET: c_int = 7;
 const BPF_LINK_DETACH: c_int = 34;
@@ -91,7 +91,7 @@ pub fn attached_at(path: &Path) -> io::Result<Option<Attached>> {
     };
     // SAFETY: `attr` is what this command reads, and the kernel writes no more than `len` bytes of
     // `info`, which lives until the call is over.
-    unsafe { raw::bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr) }?;
+    unsafe { bpf_syscall::bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr) }?;
     let LinkInfo { ifindex, program, kind, attach_type: side, .. } = info;
     Ok(Some(Attached {
         ifindex,
@@ -108,14 +108,14 @@ pub fn attached_at(path: &Path) -> io::Result<Option<Attached>> {
 pub fn detach_pinned(path: &Path) -> io::Result<()> {
     let Some(link) = open(path)? else { return Ok(()) };
     // SAFETY: `LinkDetach` is what this command reads.
-    unsafe { raw::bpf(BPF_LINK_DETACH, &mut LinkDetach { fd: link.as_raw_fd() }) }.map(drop)
+    unsafe { bpf_syscall::bpf(BPF_LINK_DETACH, &mut LinkDetach { fd: link.as_raw_fd() }) }.map(drop)
 }
 
 fn open(path: &Path) -> io::Result<Option<OwnedFd>> {
     let name = CString::new(path.as_os_str().as_bytes())?;
     let mut get = ObjGet { path: name.as_ptr() as u64, fd: 0, flags: 0 };
     // SAFETY: `get` is what this command reads, and the name in it lives until the call is over.
-    let fd = match unsafe { raw::bpf(BPF_OBJ_GET, &mut get) } {
+    let fd = match unsafe { bpf_syscall::bpf(BPF_OBJ_GET, &mut get) } {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         result => c_int::try_from(result?).map_err(io::Error::other)?,
     };

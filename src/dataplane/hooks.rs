@@ -13,11 +13,11 @@ use sillon_abi::map;
 
 use super::{
     DataplaneError,
+    bpf_syscall::query,
     detach::{Attached, attached_at},
     loader::{APART, EGRESS, FRAGS, INGRESS, PIPELINE, WHOLE},
     maps::Named,
     pins::Pins,
-    raw::query,
 };
 
 /// So much of a name the kernel keeps.

@@ -9,7 +9,7 @@
 use serde::{Deserialize, Serialize};
 use sillon_abi::NodeEntry;
 
-use super::{DataplaneError, pins::Pins, raw::sealed};
+use super::{DataplaneError, bpf_syscall::sealed, pins::Pins};
 
 /// What was applied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

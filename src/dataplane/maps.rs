@@ -30,7 +30,7 @@ pub use fdb::{FdbWalk, Walk};
 
 use super::{
     DataplaneError,
-    raw::{
+    bpf_syscall::{
         batch::{self, Batched},
         epoch::NodeEpoch,
     },

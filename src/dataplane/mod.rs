@@ -2,6 +2,7 @@
 //! which steps they get there, `maps` and `links` do it.
 
 mod barrier;
+mod bpf_syscall;
 pub mod btf;
 pub mod compile;
 pub mod cookies;
@@ -20,7 +21,6 @@ pub mod names;
 pub mod paths;
 pub mod pins;
 pub mod rates;
-mod raw;
 pub mod room;
 pub mod sizes;
 pub mod tables;

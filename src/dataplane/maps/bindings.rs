@@ -7,7 +7,7 @@ use aya::maps::{HashMap, MapData, MapError};
 use sillon_abi::{Binding, BindingKey, Endpoint, FdbUse, map};
 
 use super::{Maps, Named, batch, found};
-use crate::dataplane::{DataplaneError, raw};
+use crate::dataplane::{DataplaneError, bpf_syscall};
 
 /// Flags of `BPF_MAP_UPDATE_ELEM`.
 const BPF_NOEXIST: u64 = 1;
@@ -68,7 +68,8 @@ impl Maps {
     ) -> Result<u64, DataplaneError> {
         let mut removed: BTreeMap<u32, u64> = BTreeMap::new();
         for key in keys {
-            let taken: Option<Binding> = raw::take(&mut self.bindings, key).named(map::BINDINGS)?;
+            let taken: Option<Binding> =
+                bpf_syscall::take(&mut self.bindings, key).named(map::BINDINGS)?;
             *removed.entry(key.segment).or_default() += u64::from(taken.is_some());
         }
         for (segment, count) in &removed {

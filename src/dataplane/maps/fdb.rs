@@ -7,7 +7,7 @@ use aya::maps::lpm_trie::Key;
 use sillon_abi::{Endpoint, FdbEntry, FdbKey, FdbUse, MacUse, PrefixKey, map};
 
 use super::{Maps, Named, batch, found, keys, used};
-use crate::dataplane::{DataplaneError, raw};
+use crate::dataplane::{DataplaneError, bpf_syscall};
 
 /// What a walk through the FDB found.
 #[derive(Debug, Default)]
@@ -89,14 +89,15 @@ impl Maps {
         let mut taken = 0;
         let mut result = Ok(());
         for key in keys {
-            let entry: Option<FdbEntry> = match raw::take(&mut self.fdb, key).named(map::FDB) {
-                Ok(entry) => entry,
-                // What was taken before it is counted all the same.
-                Err(error) => {
-                    result = Err(error);
-                    break;
-                }
-            };
+            let entry: Option<FdbEntry> =
+                match bpf_syscall::take(&mut self.fdb, key).named(map::FDB) {
+                    Ok(entry) => entry,
+                    // What was taken before it is counted all the same.
+                    Err(error) => {
+                        result = Err(error);
+                        break;
+                    }
+                };
             let Some(entry) = entry.filter(|entry| !entry.is_configured()) else { continue };
             taken += 1;
             *segments.entry(key.segment).or_insert(0_u64) += 1;
