@@ -7,7 +7,7 @@
 //! is new comes. What stays is not touched meanwhile: each moment's tables send its frames where
 //! the old or the new ones do.
 
-mod way;
+mod table;
 
 use std::{borrow::Cow, collections::BTreeSet};
 
@@ -17,7 +17,7 @@ use sillon_abi::{
     TunnelKey,
 };
 
-use self::way::{FloodLists, Stage, Way};
+use self::table::{FloodLists, Stage, TableDiff};
 use super::tables::{Lists, Tables};
 
 /// One step. What is large in it has a place of its own: a change may be some hundred thousand
@@ -189,24 +189,24 @@ fn believed(old: &Tables, new: &Tables) -> BTreeSet<(u32, Endpoint)> {
 struct Ways {
     /// In between.
     node: NodeEntry,
-    ports: Way<u32, PortEntry>,
-    records: Way<u32, PortRecord>,
-    classes: Way<ClassKey, u32>,
-    attachments: Way<u32, Attachment>,
-    rates: Way<u32, Rates>,
-    segments: Way<u32, Segment>,
-    labels: Way<u32, Label>,
-    tunnels: Way<TunnelKey, TunnelEntry>,
-    vnis: Way<u32, u32>,
-    remotes: Way<u32, Addr>,
-    flood: Way<FloodKey, Endpoint>,
-    devices: Way<u32, ()>,
-    tc_devices: Way<u32, ()>,
-    macs: Way<FdbKey, Endpoint>,
-    own_macs: Way<Mac, ()>,
-    prefixes: Way<(u32, PrefixKey), ()>,
-    ethertypes: Way<EthertypeKey, ()>,
-    bindings: Way<BindingKey, Binding>,
+    ports: TableDiff<u32, PortEntry>,
+    records: TableDiff<u32, PortRecord>,
+    classes: TableDiff<ClassKey, u32>,
+    attachments: TableDiff<u32, Attachment>,
+    rates: TableDiff<u32, Rates>,
+    segments: TableDiff<u32, Segment>,
+    labels: TableDiff<u32, Label>,
+    tunnels: TableDiff<TunnelKey, TunnelEntry>,
+    vnis: TableDiff<u32, u32>,
+    remotes: TableDiff<u32, Addr>,
+    flood: TableDiff<FloodKey, Endpoint>,
+    devices: TableDiff<u32, ()>,
+    tc_devices: TableDiff<u32, ()>,
+    macs: TableDiff<FdbKey, Endpoint>,
+    own_macs: TableDiff<Mac, ()>,
+    prefixes: TableDiff<(u32, PrefixKey), ()>,
+    ethertypes: TableDiff<EthertypeKey, ()>,
+    bindings: TableDiff<BindingKey, Binding>,
 }
 
 impl Ways {
@@ -221,46 +221,48 @@ impl Ways {
                 next_list: new.node.next_list,
                 ..old.node
             },
-            ports: Way::between(&old.ports, &new.ports, |_, old, new| {
+            ports: TableDiff::between(&old.ports, &new.ports, |_, old, new| {
                 let new = new.filter(|new| new.role == old.role)?;
                 Some(PortEntry {
                     whole: if new.whole == old.whole { old.whole } else { 0 },
                     ..*old
                 })
             }),
-            records: Way::kept(&old.records, &new.records, |_, _| true),
-            classes: Way::kept(&old.classes, &new.classes, u32::eq),
+            records: TableDiff::kept(&old.records, &new.records, |_, _| true),
+            classes: TableDiff::kept(&old.classes, &new.classes, u32::eq),
             // Whoever is a leaf before or after is one in between: a frame of a root that is to be
             // a leaf must not find a leaf that joins.
-            attachments: Way::between(&old.attachments, &new.attachments, |_, old, new| {
+            attachments: TableDiff::between(&old.attachments, &new.attachments, |_, old, new| {
                 Some(Attachment { leaf: old.leaf | new?.leaf, ..*old })
             }),
-            rates: Way::kept(&old.rates, &new.rates, |_, _| true),
-            segments: Way::between(&old.segments, &new.segments, |_, before, after| {
+            rates: TableDiff::kept(&old.rates, &new.rates, |_, _| true),
+            segments: TableDiff::between(&old.segments, &new.segments, |_, before, after| {
                 Some(lists.between((old, before), (new, after?)))
             }),
-            labels: Way::kept(&old.labels, &new.labels, |_, _| true),
-            tunnels: Way::kept(&old.tunnels, &new.tunnels, |old, new| {
+            labels: TableDiff::kept(&old.labels, &new.labels, |_, _| true),
+            tunnels: TableDiff::kept(&old.tunnels, &new.tunnels, |old, new| {
                 (old.segment, old.remote) == (new.segment, new.remote)
             }),
-            vnis: Way::kept(&old.vnis, &new.vnis, u32::eq),
-            remotes: Way::kept(&old.remotes, &new.remotes, Addr::eq),
-            flood: lists.way(&old.flood, &new.flood),
-            devices: Way::of_sets(&old.devices, &new.devices, |_, is_wanted| is_wanted),
-            tc_devices: Way::of_sets(&old.tc_devices, &new.tc_devices, |_, is_wanted| is_wanted),
+            vnis: TableDiff::kept(&old.vnis, &new.vnis, u32::eq),
+            remotes: TableDiff::kept(&old.remotes, &new.remotes, Addr::eq),
+            flood: lists.diff(&old.flood, &new.flood),
+            devices: TableDiff::of_sets(&old.devices, &new.devices, |_, is_wanted| is_wanted),
+            tc_devices: TableDiff::of_sets(&old.tc_devices, &new.tc_devices, |_, is_wanted| {
+                is_wanted
+            }),
             // As long as the guards ask for them: an attachment that stays loses no frame while its
             // lists change.
-            macs: Way::between(&old.macs, &new.macs, |_, endpoint, _| {
+            macs: TableDiff::between(&old.macs, &new.macs, |_, endpoint, _| {
                 stays(endpoint.id()).then_some(*endpoint)
             }),
-            own_macs: Way::of_sets(&old.own_macs, &new.own_macs, |_, _| true),
-            prefixes: Way::of_sets(&old.prefixes, &new.prefixes, |(_, key), _| {
+            own_macs: TableDiff::of_sets(&old.own_macs, &new.own_macs, |_, _| true),
+            prefixes: TableDiff::of_sets(&old.prefixes, &new.prefixes, |(_, key), _| {
                 stays(key.attachment())
             }),
-            ethertypes: Way::of_sets(&old.ethertypes, &new.ethertypes, |key, _| {
+            ethertypes: TableDiff::of_sets(&old.ethertypes, &new.ethertypes, |key, _| {
                 stays(key.attachment)
             }),
-            bindings: Way::kept(&old.bindings, &new.bindings, Binding::eq),
+            bindings: TableDiff::kept(&old.bindings, &new.bindings, Binding::eq),
         }
     }
 

@@ -9,7 +9,7 @@ use sillon_abi::{Endpoint, FloodKey, Segment};
 
 use crate::dataplane::tables::{Tables, interim_list};
 
-/// A way leads down to what both have, and up from there.
+/// It leads down to what both have, and up from there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// From the table as it is.
@@ -20,7 +20,7 @@ pub enum Stage {
 
 /// The steps of one table.
 #[derive(Debug)]
-pub struct Way<K, V> {
+pub struct TableDiff<K, V> {
     /// What is in between, but not as it was.
     narrowed: Vec<(K, V)>,
     /// What is there, and not in between.
@@ -33,7 +33,7 @@ pub struct Way<K, V> {
     late: Vec<K>,
 }
 
-impl<K: Ord + Copy, V: PartialEq + Copy> Way<K, V> {
+impl<K: Ord + Copy, V: PartialEq + Copy> TableDiff<K, V> {
     /// `between` says what is in between of an entry that is there, by how it should be.
     pub fn between(
         old: &BTreeMap<K, V>,
@@ -64,19 +64,19 @@ impl<K: Ord + Copy, V: PartialEq + Copy> Way<K, V> {
         V: 'a,
     {
         let [narrowed, widened, fresh] = [const { Vec::new() }; 3];
-        let mut way = Self { narrowed, gone: Vec::new(), widened, fresh, late: Vec::new() };
+        let mut diff = Self { narrowed, gone: Vec::new(), widened, fresh, late: Vec::new() };
         for entry in old.merge_join_by(new, |(old, _), (new, _)| old.cmp(new)) {
             let (old, new) = match entry {
                 EitherOrBoth::Both((key, old), (_, new)) => ((key, old), Some(new)),
                 EitherOrBoth::Left(old) => (old, None),
                 EitherOrBoth::Right((key, new)) => {
-                    way.fresh.push((*key, *new));
+                    diff.fresh.push((*key, *new));
                     continue;
                 }
             };
-            way.add(old, between(old.0, old.1, new), new);
+            diff.add(old, between(old.0, old.1, new), new);
         }
-        way
+        diff
     }
 
     fn add(&mut self, (key, old): (&K, &V), between: Option<V>, new: Option<&V>) {
@@ -116,7 +116,7 @@ impl<K: Ord + Copy, V: PartialEq + Copy> Way<K, V> {
     }
 }
 
-impl<K: Ord + Copy> Way<K, ()> {
+impl<K: Ord + Copy> TableDiff<K, ()> {
     /// `stays` says of what is there whether it is in between, by whether it should be there.
     pub fn of_sets(old: &BTreeSet<K>, new: &BTreeSet<K>, stays: impl Fn(&K, bool) -> bool) -> Self {
         let [old, new] = [old, new].map(|keys| keys.iter().map(|key| (key, &())));
@@ -158,19 +158,19 @@ impl FloodLists {
 
     /// What becomes of the places of lists. Those in `between` that are new to it are no step of a
     /// walk through what is there.
-    pub fn way(
+    pub fn diff(
         &self,
         old: &BTreeMap<FloodKey, Endpoint>,
         new: &BTreeMap<FloodKey, Endpoint>,
-    ) -> Way<FloodKey, Endpoint> {
+    ) -> TableDiff<FloodKey, Endpoint> {
         let Self(between) = self;
-        let mut way = Way::between(old, new, |key, endpoint, after| {
+        let mut diff = TableDiff::between(old, new, |key, endpoint, after| {
             between.get(key).or(after.filter(|after| *after == endpoint)).copied()
         });
-        way.fresh.retain(|(key, endpoint)| between.get(key) != Some(endpoint));
+        diff.fresh.retain(|(key, endpoint)| between.get(key) != Some(endpoint));
         let interim = || between.iter().filter(|(key, _)| !old.contains_key(key));
-        way.narrowed.extend(interim().map(|(key, endpoint)| (*key, *endpoint)));
-        way.late.extend(interim().map(|(key, _)| *key).filter(|key| !new.contains_key(key)));
-        way
+        diff.narrowed.extend(interim().map(|(key, endpoint)| (*key, *endpoint)));
+        diff.late.extend(interim().map(|(key, _)| *key).filter(|key| !new.contains_key(key)));
+        diff
     }
 }
