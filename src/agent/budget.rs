@@ -43,7 +43,7 @@ impl Budget {
     }
 
     /// How many events of each operator were left untold since this was asked last; who has all of
-    /// its budget again is forgotten.
+    /// its budget again is removed.
     pub fn untold(&mut self, now: Instant) -> Vec<(String, u64)> {
         let mut told = Vec::new();
         self.operators.retain(|operator, left| {

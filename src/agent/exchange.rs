@@ -68,12 +68,12 @@ impl Agent {
         self.say();
     }
 
-    /// What was forgotten is not said any more, and not believed.
-    pub(super) fn forgotten(&mut self, forget: &[(String, Place)], revision: u64) {
-        for (segment, place) in forget {
+    /// What was purged is published no more, and not believed.
+    pub(super) fn purged(&mut self, purges: &[(String, Place)], revision: u64) {
+        for (segment, place) in purges {
             match place {
-                Place::Port(port) => self.addresses.forget_port(segment, port),
-                Place::Remote(remote) => self.addresses.forget_remote(segment, *remote, revision),
+                Place::Port(port) => self.addresses.purge_port(segment, port),
+                Place::Remote(remote) => self.addresses.purge_remote(segment, *remote, revision),
             }
         }
     }
@@ -94,11 +94,11 @@ impl Agent {
     }
 
     /// What others have learned. One that fails does not keep the rest.
-    fn bring_in(&mut self, ToDo { learn, forget, bind, unbind }: &ToDo) {
+    fn bring_in(&mut self, ToDo { learn, remove, bind, unbind }: &ToDo) {
         let injected = self.reconciler.inject_all(learn);
         self.note(injected);
-        let forgotten = self.reconciler.withdraw(forget).map(drop);
-        self.note(forgotten);
+        let removed = self.reconciler.withdraw(remove).map(drop);
+        self.note(removed);
         let newer = self.reconciler.bind(bind, |bound| self.addresses.is_newer(bound));
         let bound = newer.map(|newer| self.addresses.moved_bound(bind, &newer));
         self.note(bound);

@@ -206,7 +206,7 @@ async fn begin(
         if let Some(wanted) = &config {
             match Agent::start(options, wanted.clone()).await {
                 Ok((mut agent, listener)) => {
-                    // What is to be forgotten, if that was sent with it.
+                    // What is to be purged, if that was sent with it.
                     let task = remote.again();
                     agent.is_shut = is_shut && task.is_none();
                     agent.remote = Some(remote);
@@ -344,7 +344,7 @@ impl Agent {
 
     /// What the controller asks for.
     async fn carry_out(&mut self, task: Option<Task>) {
-        let Some(Task { revision, config, forget }) = task else { return };
+        let Some(Task { revision, config, purges }) = task else { return };
         let before = watch_set(self.reconciler.config()).remotes;
         // Who is sent something is trusted again.
         let kept = self.remote.as_mut().filter(|_| self.is_shut).and_then(Remote::config);
@@ -357,13 +357,13 @@ impl Agent {
         if !watch_set(self.reconciler.config()).remotes.is_subset(&before) {
             self.settle().await;
         }
-        for (segment, place) in &forget {
+        for (segment, place) in &purges {
             // One that fails does not keep the others.
-            if let Err(error) = self.reconciler.forget(segment, place) {
+            if let Err(error) = self.reconciler.purge(segment, place) {
                 applied = Err(error.into());
             }
         }
-        self.forgotten(&forget, revision);
+        self.purged(&purges, revision);
         self.tell_left_out();
         let seen = self.seen();
         let Some(remote) = &mut self.remote else { return };
@@ -371,7 +371,7 @@ impl Agent {
         remote.observe(seen);
         match applied {
             Ok(changes) => {
-                info!(changes, forgotten = forget.len(), "applied");
+                info!(changes, purged = purges.len(), "applied");
                 remote.done();
             }
             Err(error) => remote.refuse(error.to_string(), error.is_wrong_input()),

@@ -398,7 +398,7 @@ impl Reconciler {
         let fdb = self.maps.fdb()?;
         let keys = fdb.iter().filter(|(key, entry)| is_meant(key, entry));
         let keys: Vec<FdbKey> = keys.map(|(key, _)| *key).collect();
-        Ok(self.maps.thaw(&keys)?)
+        Ok(self.maps.remove_addresses(&keys)?)
     }
 }
 

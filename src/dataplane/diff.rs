@@ -126,7 +126,7 @@ pub struct Steps {
     pub refer: Vec<Op>,
     /// What refers to it: from here on, what is new carries frames.
     pub switch: Vec<Op>,
-    /// What was decided and heard before is forgotten.
+    /// What was decided and heard before is void.
     pub last: Vec<Op>,
 }
 
@@ -166,7 +166,7 @@ pub fn steps(old: &Tables, new: &Tables) -> Steps {
     if !claimants.is_empty() {
         let believed = believed(old, new);
         if !claimants.is_subset(&believed) {
-            // What recalls a decision listens as it did before, until that is forgotten.
+            // What recalls a decision listens as it did before, until that is void.
             steps.last.extend([Op::Barrier, Op::PurgeBindings(believed)]);
         }
     }

@@ -214,7 +214,7 @@ pub fn apply(maps: &mut Maps, underlay: Underlay<'_>, room: u32) -> Result<usize
     maps.set_paths_of(&plan.switch)?;
     if !plan.switch.is_empty() || !plan.remove.is_empty() {
         // Programs remember which path is a remote's only one, until they are told.
-        maps.forget();
+        maps.bump_epoch();
     }
     if !plan.remove.is_empty() {
         barrier::wait_for_programs()?;

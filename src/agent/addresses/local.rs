@@ -161,7 +161,7 @@ impl<K: Subject> Local<K> {
         }
     }
 
-    pub fn forget(&mut self, places: &Places, uid: u32, port: &str) {
+    pub fn purge(&mut self, places: &Places, uid: u32, port: &str) {
         self.retain(places, |key, entry| {
             key.segment() != uid || places.port(uid, entry.endpoint).is_none_or(|is| is != port)
         });

@@ -28,7 +28,7 @@ pub struct ToDo {
     /// What is to be learned.
     pub learn: Vec<MacLocation>,
     /// What is there no more.
-    pub forget: Vec<MacLocation>,
+    pub remove: Vec<MacLocation>,
     /// Whose IP addresses are now.
     pub bind: Vec<Bound>,
     /// Whose they are no more.
@@ -146,20 +146,20 @@ impl Addresses {
         is_here && !is_said
     }
 
-    /// A server was forgotten that was at one of this node's own ports.
-    pub fn forget_port(&mut self, segment: &str, port: &str) {
+    /// Purges what a server had at one of this node's own ports.
+    pub fn purge_port(&mut self, segment: &str, port: &str) {
         if let Some(uid) = self.places.uid(segment) {
-            self.local.forget(&self.places, uid, port);
-            self.local_bound.forget(&self.places, uid, port);
+            self.local.purge(&self.places, uid, port);
+            self.local_bound.purge(&self.places, uid, port);
         }
     }
 
-    /// What was learned of a remote in a segment was forgotten, at this revision of the fabric.
+    /// Purges what was learned of a remote in a segment, at this revision of the fabric.
     /// What is still there is told again.
-    pub fn forget_remote(&mut self, segment: &str, remote: IpAddr, revision: u64) {
+    pub fn purge_remote(&mut self, segment: &str, remote: IpAddr, revision: u64) {
         if let Some(uid) = self.places.uid(segment) {
-            self.told.forget(uid, remote, revision);
-            self.told_bound.forget(uid, remote, revision);
+            self.told.purge(uid, remote, revision);
+            self.told_bound.purge(uid, remote, revision);
             self.want.insert(segment.to_owned());
         }
     }
@@ -176,7 +176,7 @@ impl Addresses {
                 Some(at) => to_do
                     .learn
                     .extend(self.told.set(&self.places, (key, ()), at).map(MacLocation::from)),
-                None => to_do.forget.extend(self.told.remove(key).map(MacLocation::from)),
+                None => to_do.remove.extend(self.told.remove(key).map(MacLocation::from)),
             }
         }
         // Who was told otherwise before it could say what it has learned meanwhile has learned

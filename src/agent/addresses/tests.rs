@@ -127,14 +127,14 @@ fn what_others_say_is_learned_unless_it_is_late_or_known_better() {
         ToDo::default(),
         "there is no such remote"
     );
-    assert_eq!(addresses.take(there(5, 1, 7, None)).forget, [far]);
+    assert_eq!(addresses.take(there(5, 1, 7, None)).remove, [far]);
     // It was just learned here, which was not said yet.
     addresses.heard(&location(1, 7));
     assert_eq!(addresses.take(there(5, 1, 7, Some(FAR))), ToDo::default());
     said(&mut addresses);
     assert_eq!(addresses.take(there(5, 1, 7, Some(FAR))).learn, [far]);
-    // What was said before the node had to forget it.
-    addresses.forget_remote("alder.lan", FAR.parse().unwrap(), 9);
+    // What was said before the node had to purge it.
+    addresses.purge_remote("alder.lan", FAR.parse().unwrap(), 9);
     assert!(!addresses.is_told(&far));
     assert_eq!(addresses.take(there(8, 1, 7, Some(FAR))), ToDo::default());
     assert_eq!(addresses.say(9, Instant::now()).unwrap().want, ["alder.lan"]);
@@ -142,11 +142,11 @@ fn what_others_say_is_learned_unless_it_is_late_or_known_better() {
 }
 
 #[test]
-fn a_server_that_is_forgotten_takes_its_addresses_along() {
+fn a_server_that_is_purged_takes_its_addresses_along() {
     let mut addresses = begun();
     addresses.heard(&location(1, 7));
     addresses.heard(&location(2, 7));
-    addresses.forget_port("alder.lan", "p0");
+    addresses.purge_port("alder.lan", "p0");
     let said = said(&mut addresses);
     assert!(
         said.contains(&("alder.lan".to_owned(), None))

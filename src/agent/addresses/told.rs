@@ -87,7 +87,7 @@ impl<K: Subject> Told<K> {
         (!endpoint.is_none()).then_some(Found { key, endpoint, word })
     }
 
-    /// It is there no more. Gives what is to be forgotten.
+    /// It is there no more. Returns what is to be removed.
     pub fn remove(&mut self, key: K) -> Option<Found<K>> {
         let Entry { endpoint, word, .. } = self.entries.remove(&key)?;
         if let Some(count) = self.counts.get_mut(&key.segment()) {
@@ -96,9 +96,9 @@ impl<K: Subject> Told<K> {
         (!endpoint.is_none()).then_some(Found { key, endpoint, word })
     }
 
-    /// What was said of a segment and a remote is forgotten, and what was said before this revision
+    /// Removes what was said of a segment and a remote; what was said before this revision
     /// is late.
-    pub fn forget(&mut self, uid: u32, remote: IpAddr, revision: u64) {
+    pub fn purge(&mut self, uid: u32, remote: IpAddr, revision: u64) {
         let is_meant =
             |key: &K, entry: &Entry<K::Word>| key.segment() == uid && entry.remote == remote;
         let keys: Vec<K> = self

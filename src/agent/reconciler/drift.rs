@@ -1,5 +1,5 @@
 //! What is judged by what is read back from the maps, and not by what was written: drift, and what
-//! a controller wants forgotten.
+//! a controller has purged.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,7 +27,7 @@ use crate::{
     protocol::Parts,
 };
 
-/// Where a server was that is to be forgotten.
+/// Where a server was whose addresses are to be purged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// Behind one of the node's own ports.
@@ -119,7 +119,7 @@ impl Reconciler {
                 NodeEntry { next_uid: kept.next_uid, next_list: kept.next_list, ..tables.node };
             self.maps.apply(&[Op::SetNode(node)])?;
         }
-        self.maps.forget();
+        self.maps.bump_epoch();
         Ok(())
     }
 
@@ -169,12 +169,12 @@ impl Reconciler {
         (self.applied, self.kept) = (Some(applied), Some(kept));
     }
 
-    /// Forgets what was learned of a segment at a place, whatever is there now. Nothing, if the
+    /// Removes what was learned of a segment at a place, whatever is there now. Nothing, if the
     /// segment or the place is not there.
     ///
     /// # Errors
     /// A map can't be read or written.
-    pub fn forget(&mut self, segment: &str, place: &Place) -> Result<u64, DataplaneError> {
+    pub fn purge(&mut self, segment: &str, place: &Place) -> Result<u64, DataplaneError> {
         let tables = self.tables()?;
         let uid = tables.labels.iter().find(|(_, label)| unpadded(&label.segment) == segment);
         let Some((uid, _)) = uid else { return Ok(0) };
@@ -196,7 +196,7 @@ impl Reconciler {
                 here.map(|(id, _)| Endpoint::attachment(*id)).collect()
             }
         };
-        if endpoints.is_empty() { Ok(0) } else { self.maps.forget_endpoints(*uid, &endpoints) }
+        if endpoints.is_empty() { Ok(0) } else { self.maps.purge_endpoints(*uid, &endpoints) }
     }
 }
 

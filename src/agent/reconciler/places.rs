@@ -170,7 +170,7 @@ impl Reconciler {
         self.programs.inject(all, how)
     }
 
-    /// Forgets addresses that were learned, if they are still there.
+    /// Removes addresses that were learned, if they are still there.
     ///
     /// # Errors
     /// A map can't be written.
@@ -208,7 +208,7 @@ impl Reconciler {
         Ok(kept)
     }
 
-    /// Forgets whose IP addresses are, if it is still so.
+    /// Removes bindings, if they are still so.
     ///
     /// # Errors
     /// A map can't be read or written.
@@ -227,5 +227,9 @@ fn withdraw(maps: &mut Maps, all: &[MacLocation]) -> Result<u64, DataplaneError>
             keys.insert(*key);
         }
     }
-    if keys.is_empty() { Ok(0) } else { maps.thaw(&keys.into_iter().collect::<Vec<_>>()) }
+    if keys.is_empty() {
+        Ok(0)
+    } else {
+        maps.remove_addresses(&keys.into_iter().collect::<Vec<_>>())
+    }
 }

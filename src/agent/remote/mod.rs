@@ -5,7 +5,7 @@
 //! and goes as controllers do, and touches nothing: no controller for any time, and all goes on as
 //! it is.
 //!
-//! What a controller sends is on disk before it is applied, and what is applied and forgotten is
+//! What a controller sends is on disk before it is applied, and what is applied and purged is
 //! reported after that. An update of a smaller term than one that was seen, or one that is a change
 //! of what this node does not have, is not looked at: the controller is left, and another
 //! stream begins with what the node has.
@@ -72,8 +72,8 @@ pub struct Task {
     pub revision: u64,
     /// The configuration, if it is another one.
     pub config: Option<NodeConfig>,
-    /// What is to be forgotten then: of which segment, and where.
-    pub forget: Vec<(String, Place)>,
+    /// What is to be purged then: of which segment, and where.
+    pub purges: Vec<(String, Place)>,
 }
 
 /// What is to be done, and not done yet.
@@ -228,7 +228,7 @@ impl Remote {
     /// [`Self::refuse`] says what became of it.
     pub fn take(&mut self, update: pb::Update) -> Option<Task> {
         let (term, revision) = (update.term, update.revision);
-        let forget = update.purges.iter().filter_map(place).collect();
+        let purges = update.purges.iter().filter_map(place).collect();
         let parts = match consider(&self.kept, update) {
             Ok(parts) => parts,
             Err(why) => {
@@ -242,7 +242,7 @@ impl Remote {
         let why = match config {
             Ok(config) => {
                 self.wanted =
-                    Some(Wanted { revision, parts, task: Task { revision, config, forget } });
+                    Some(Wanted { revision, parts, task: Task { revision, config, purges } });
                 return self.again();
             }
             Err(why) => why,
@@ -264,7 +264,7 @@ impl Remote {
         }
     }
 
-    /// What was asked for is applied and forgotten.
+    /// What was asked for is applied and purged.
     pub fn done(&mut self) {
         let Some(Wanted { revision, parts, .. }) = self.wanted.take() else { return };
         self.kept.parts = parts;
@@ -490,7 +490,7 @@ fn hello(node: &Name, kept: &Kept) -> pb::Hello {
     }
 }
 
-/// Where to forget; nothing, if it is none that this version knows.
+/// Where to purge; nothing, if it is no place that this version knows.
 fn place(purge: &pb::Purge) -> Option<(String, Place)> {
     let place = match purge.at.as_ref()? {
         pb::purge::At::Port(port) => Place::Port(port.clone()),

@@ -195,7 +195,7 @@ impl Maps {
                 self.records.insert(ifindex, record, 0).named(map::PORT_RECORDS)
             }
             Op::RemoveRecord(ifindex) => {
-                self.forget_drops(ScopeKind::Port, [*ifindex])?;
+                self.remove_drops(ScopeKind::Port, [*ifindex])?;
                 gone(self.records.remove(ifindex)).named(map::PORT_RECORDS)
             }
             Op::SetPort(ifindex, port) => self.ports.set(*ifindex, *port, 0).named(map::PORTS),
@@ -205,7 +205,7 @@ impl Maps {
             Op::AddOwnMac(mac) => self.add_own_mac(mac),
             Op::RemoveOwnMac(mac) => gone(self.own_macs.remove(mac)).named(map::OWN_MACS),
             Op::Forget => {
-                self.forget();
+                self.bump_epoch();
                 Ok(())
             }
             Op::Barrier => barrier::wait_for_programs(),
@@ -216,8 +216,8 @@ impl Maps {
         }
     }
 
-    /// Voids what the programs remember: see `ebpf/src/recall.rs`.
-    pub(crate) fn forget(&self) {
+    /// Voids all decisions in the flow caches: see `ebpf/src/recall.rs`.
+    pub(crate) fn bump_epoch(&self) {
         self.epoch.count_up();
     }
 
@@ -261,7 +261,7 @@ impl Maps {
             .named(map::RATES)?;
         batch::update(&mut self.meters, all.clone().map(|id| (id, Meters::default())))
             .named(map::METERS)?;
-        self.forget_drops(ScopeKind::Attachment, all.clone())?;
+        self.remove_drops(ScopeKind::Attachment, all.clone())?;
         batch::update(&mut self.attachments, all.map(|id| (id, Attachment::default())))
             .named(map::ATTACHMENTS)
     }
@@ -269,7 +269,7 @@ impl Maps {
     /// The segments last, as above.
     fn remove_segments(&mut self, uids: &[u32]) -> Result<(), DataplaneError> {
         let all = uids.iter().copied();
-        self.forget_drops(ScopeKind::Segment, all.clone())?;
+        self.remove_drops(ScopeKind::Segment, all.clone())?;
         batch::delete(&mut self.fdb_use, all.clone()).named(map::FDB_USE)?;
         batch::delete(&mut self.fdb_removed, all.clone()).named(map::FDB_REMOVED)?;
         batch::delete(&mut self.binding_use, all.clone()).named(map::BINDING_USE)?;

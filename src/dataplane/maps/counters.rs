@@ -16,7 +16,7 @@ impl Maps {
             .named(map::DROPS)
     }
 
-    pub(super) fn forget_drops(
+    pub(super) fn remove_drops(
         &mut self,
         scope: ScopeKind,
         ids: impl IntoIterator<Item = u32>,

@@ -36,7 +36,7 @@ impl Maps {
         endpoints: &BTreeSet<(u32, Endpoint)>,
     ) -> Result<(), DataplaneError> {
         self.retain_fdb(|key, entry| endpoints.contains(&(key.segment, entry.endpoint)))?;
-        self.forget();
+        self.bump_epoch();
         Ok(())
     }
 
@@ -119,21 +119,21 @@ impl Maps {
         result.map(|()| taken)
     }
 
-    /// Forgets where these addresses are, frozen or not; they are learned anew.
+    /// Removes these addresses, frozen or not; they are learned anew.
     ///
     /// # Errors
     /// The map can't be written.
-    pub fn thaw(&mut self, keys: &[FdbKey]) -> Result<u64, DataplaneError> {
+    pub fn remove_addresses(&mut self, keys: &[FdbKey]) -> Result<u64, DataplaneError> {
         let count = self.take_learned(keys)?;
-        self.forget();
+        self.bump_epoch();
         Ok(count)
     }
 
-    /// Forgets what was learned of a segment at these endpoints, and what was decided by it.
+    /// Removes what was learned of a segment at these endpoints, and voids what was decided by it.
     ///
     /// # Errors
     /// A map can't be read or written.
-    pub fn forget_endpoints(
+    pub fn purge_endpoints(
         &mut self,
         uid: u32,
         endpoints: &BTreeSet<Endpoint>,
@@ -143,7 +143,7 @@ impl Maps {
         let heard = self.retain_bindings(|key, binding| {
             key.segment != uid || !endpoints.contains(&binding.endpoint)
         })?;
-        self.forget();
+        self.bump_epoch();
         Ok(walk.removed + heard)
     }
 
