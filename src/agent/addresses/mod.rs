@@ -5,9 +5,9 @@
 //! same rules.
 #![forbid(unsafe_code)]
 
-mod local;
+mod local_table;
+mod remote_table;
 mod subject;
-mod told;
 mod wire;
 
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Instant};
@@ -15,7 +15,7 @@ use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Instant};
 use sillon_abi::{BindingKey, FdbKey, MacLocation};
 
 pub use self::subject::{Bound, Found};
-use self::{local::Local, told::Told};
+use self::{local_table::LocalTable, remote_table::RemoteTable};
 use super::reconciler::Places;
 use crate::protocol::pb;
 
@@ -39,10 +39,10 @@ pub struct ToDo {
 #[derive(Debug, Default)]
 pub struct Addresses {
     places: Arc<Places>,
-    local: Local<FdbKey>,
-    told: Told<FdbKey>,
-    local_bound: Local<BindingKey>,
-    told_bound: Told<BindingKey>,
+    local_macs: LocalTable<FdbKey>,
+    remote_macs: RemoteTable<FdbKey>,
+    local_bindings: LocalTable<BindingKey>,
+    remote_bindings: RemoteTable<BindingKey>,
     /// Segments of which this node has to be told everything.
     want: BTreeSet<String>,
     /// Whether all that was there when the stream began has yet to be said.
@@ -68,89 +68,89 @@ impl Addresses {
         let is_same = places.has_same_remotes(&self.places);
         self.places = places;
         let places = &self.places;
-        self.local.follow(places, &places.configured);
-        self.local_bound.follow(places, &places.bound);
+        self.local_macs.follow(places, &places.configured);
+        self.local_bindings.follow(places, &places.bound);
         if is_same {
             return ToDo::default();
         }
-        let learn = self.told.follow(places, |uid| places.segments.contains_key(&uid));
-        let bind = self.told_bound.follow(places, |uid| places.suppresses(uid));
+        let learn = self.remote_macs.follow(places, |uid| places.segments.contains_key(&uid));
+        let bind = self.remote_bindings.follow(places, |uid| places.suppresses(uid));
         ToDo { learn: learn.into_iter().map(MacLocation::from).collect(), bind, ..ToDo::default() }
     }
 
     /// A stream begins: all is said, and asked for, again.
     pub fn begin(&mut self) {
-        self.local.say_again(&self.places);
-        self.local_bound.say_again(&self.places);
-        (self.told, self.told_bound) = (Told::default(), Told::default());
+        self.local_macs.say_again(&self.places);
+        self.local_bindings.say_again(&self.places);
+        (self.remote_macs, self.remote_bindings) = (RemoteTable::default(), RemoteTable::default());
         self.want = self.places.segments.values().map(|segment| segment.name.clone()).collect();
         self.is_new = true;
     }
 
     /// It has ended. What was told ages from now on like what was heard.
     pub fn end(&mut self) {
-        (self.told, self.told_bound) = (Told::default(), Told::default());
+        (self.remote_macs, self.remote_bindings) = (RemoteTable::default(), RemoteTable::default());
     }
 
     /// An attachment has learned an address.
     pub fn heard(&mut self, location: &MacLocation) {
-        self.local.heard(&self.places, (*location).into());
+        self.local_macs.heard(&self.places, (*location).into());
     }
 
     /// A walk has seen where an address is.
     pub fn seen(&mut self, location: &MacLocation) {
-        self.local.seen(&self.places, (*location).into());
+        self.local_macs.seen(&self.places, (*location).into());
     }
 
     /// A walk has seen whose an IP address is.
     pub fn seen_bound(&mut self, bound: &Bound) {
         // What no host may have nobody is told of.
         if wire::is_hosts(bound) {
-            self.local_bound.seen(&self.places, *bound);
+            self.local_bindings.seen(&self.places, *bound);
         }
     }
 
     /// A walk through the FDB, and then the bindings, begins.
     pub fn begin_walk(&mut self) {
-        self.local.begin_walk();
-        self.local_bound.begin_walk();
+        self.local_macs.begin_walk();
+        self.local_bindings.begin_walk();
     }
 
     /// The FDB was walked through: what was not seen is there no more.
     pub fn end_fdb(&mut self) {
-        self.local.end_walk(&self.places);
+        self.local_macs.end_walk(&self.places);
     }
 
     /// So were the bindings.
     pub fn end_walk(&mut self) {
-        self.local_bound.end_walk(&self.places);
+        self.local_bindings.end_walk(&self.places);
         self.has_looked = true;
     }
 
-    /// Whether an address is behind a remote because others say so.
-    pub fn is_told(&self, location: &MacLocation) -> bool {
-        location.endpoint.is_remote() && self.told.is_at(&(*location).into())
+    /// Whether a MAC is behind a remote because others say so.
+    pub fn is_remote_mac(&self, location: &MacLocation) -> bool {
+        location.endpoint.is_remote() && self.remote_macs.is_at(&(*location).into())
     }
 
-    /// Whether an IP address is somebody's because others say so.
-    pub fn is_told_bound(&self, bound: &Bound) -> bool {
-        bound.endpoint.is_remote() && self.told_bound.is_at(bound)
+    /// Whether a binding is there because others say so.
+    pub fn is_remote_binding(&self, bound: &Bound) -> bool {
+        bound.endpoint.is_remote() && self.remote_bindings.is_at(bound)
     }
 
     /// Whether an IP address was claimed here so lately that no walk has seen it, or nobody was
     /// told.
     pub fn is_newer(&self, bound: &Bound) -> bool {
         let is_here = self.places.port(bound.key.segment, bound.endpoint).is_some();
-        let is_said =
-            self.local_bound.knows(bound) && !self.local_bound.is_news(&self.places, &bound.key);
+        let is_said = self.local_bindings.knows(bound)
+            && !self.local_bindings.is_news(&self.places, &bound.key);
         is_here && !is_said
     }
 
     /// Purges what a server had at one of this node's own ports.
     pub fn purge_port(&mut self, segment: &str, port: &str) {
         if let Some(uid) = self.places.uid(segment) {
-            self.local.purge(&self.places, uid, port);
-            self.local_bound.purge(&self.places, uid, port);
+            self.local_macs.purge(&self.places, uid, port);
+            self.local_bindings.purge(&self.places, uid, port);
         }
     }
 
@@ -158,8 +158,8 @@ impl Addresses {
     /// What is still there is told again.
     pub fn purge_remote(&mut self, segment: &str, remote: IpAddr, revision: u64) {
         if let Some(uid) = self.places.uid(segment) {
-            self.told.purge(uid, remote, revision);
-            self.told_bound.purge(uid, remote, revision);
+            self.remote_macs.purge(uid, remote, revision);
+            self.remote_bindings.purge(uid, remote, revision);
             self.want.insert(segment.to_owned());
         }
     }
@@ -169,20 +169,20 @@ impl Addresses {
         let mut to_do = ToDo::default();
         for learned in there.learned {
             let Some((key, at)) = wire::heard(&self.places, learned) else { continue };
-            if !self.told.counts(key.segment, there.revision) {
+            if !self.remote_macs.counts(key.segment, there.revision) {
                 continue;
             }
             match at {
-                Some(at) => to_do
-                    .learn
-                    .extend(self.told.set(&self.places, (key, ()), at).map(MacLocation::from)),
-                None => to_do.remove.extend(self.told.remove(key).map(MacLocation::from)),
+                Some(at) => to_do.learn.extend(
+                    self.remote_macs.set(&self.places, (key, ()), at).map(MacLocation::from),
+                ),
+                None => to_do.remove.extend(self.remote_macs.remove(key).map(MacLocation::from)),
             }
         }
         // Who was told otherwise before it could say what it has learned meanwhile has learned
         // better.
-        to_do.learn.retain(|location| !self.local.is_news(&self.places, &location.key));
-        to_do.learn.iter().for_each(|location| self.local.moved(&self.places, location.key));
+        to_do.learn.retain(|location| !self.local_macs.is_news(&self.places, &location.key));
+        to_do.learn.iter().for_each(|location| self.local_macs.moved(&self.places, location.key));
         self.take_bound(there.bound, there.revision, &mut to_do);
         to_do
     }
@@ -190,26 +190,26 @@ impl Addresses {
     fn take_bound(&mut self, all: Vec<pb::Bound>, revision: u64, to_do: &mut ToDo) {
         for bound in all {
             let Some((key, at)) = wire::heard_bound(&self.places, bound) else { continue };
-            if !self.told_bound.counts(key.segment, revision)
+            if !self.remote_bindings.counts(key.segment, revision)
                 || !self.places.suppresses(key.segment)
             {
                 continue;
             }
             match at {
                 Some((at, claim)) => {
-                    to_do.bind.extend(self.told_bound.set(&self.places, (key, claim), at))
+                    to_do.bind.extend(self.remote_bindings.set(&self.places, (key, claim), at))
                 }
-                None => to_do.unbind.extend(self.told_bound.remove(key)),
+                None => to_do.unbind.extend(self.remote_bindings.remove(key)),
             }
         }
-        to_do.bind.retain(|bound| !self.local_bound.is_news(&self.places, &bound.key));
+        to_do.bind.retain(|bound| !self.local_bindings.is_news(&self.places, &bound.key));
     }
 
     /// What others said of these was brought in, but for those of which this node has heard
     /// something newer.
     pub fn moved_bound(&mut self, all: &[Bound], newer: &[BindingKey]) {
         let moved = all.iter().filter(|bound| !newer.contains(&bound.key));
-        moved.for_each(|bound| self.local_bound.moved(&self.places, bound.key));
+        moved.for_each(|bound| self.local_bindings.moved(&self.places, bound.key));
     }
 
     /// Whether there is something to say, as soon as budgets allow.
@@ -218,7 +218,7 @@ impl Addresses {
     }
 
     fn has_unsaid_addresses(&self) -> bool {
-        self.local.has_unsaid() || self.local_bound.has_unsaid()
+        self.local_macs.has_unsaid() || self.local_bindings.has_unsaid()
     }
 
     /// What is said next; nothing if there is nothing, or nothing yet.
@@ -230,9 +230,9 @@ impl Addresses {
             want.push(name);
         }
         let learned: Vec<_> =
-            self.local.take(&self.places, now).into_iter().map(wire::learned).collect();
+            self.local_macs.take(&self.places, now).into_iter().map(wire::learned).collect();
         let bound: Vec<_> =
-            self.local_bound.take(&self.places, now).into_iter().map(wire::bound).collect();
+            self.local_bindings.take(&self.places, now).into_iter().map(wire::bound).collect();
         let is_all = self.want.is_empty() && !self.has_unsaid_addresses();
         let complete = self.is_new && self.has_looked && is_all;
         if learned.is_empty() && bound.is_empty() && want.is_empty() && !complete {

@@ -121,7 +121,7 @@ fn what_others_say_is_learned_unless_it_is_late_or_known_better() {
     let mut addresses = begun();
     let far = MacLocation { endpoint: Endpoint::remote(9), ..location(1, 7) };
     assert_eq!(addresses.take(there(5, 1, 7, Some(FAR))).learn, [far]);
-    assert!(addresses.is_told(&far));
+    assert!(addresses.is_remote_mac(&far));
     assert_eq!(
         addresses.take(there(5, 1, 8, Some("10.0.0.3"))),
         ToDo::default(),
@@ -135,7 +135,7 @@ fn what_others_say_is_learned_unless_it_is_late_or_known_better() {
     assert_eq!(addresses.take(there(5, 1, 7, Some(FAR))).learn, [far]);
     // What was said before the node had to purge it.
     addresses.purge_remote("alder.lan", FAR.parse().unwrap(), 9);
-    assert!(!addresses.is_told(&far));
+    assert!(!addresses.is_remote_mac(&far));
     assert_eq!(addresses.take(there(8, 1, 7, Some(FAR))), ToDo::default());
     assert_eq!(addresses.say(9, Instant::now()).unwrap().want, ["alder.lan"]);
     assert_eq!(addresses.take(there(9, 1, 7, Some(FAR))).learn, [far]);
@@ -237,8 +237,8 @@ fn whose_an_ip_address_is_elsewhere_counts_where_it_is_asked_for_and_until_somet
         addresses.take(there_bound(1, 7, Some(FAR))),
         ToDo { bind: vec![far], ..ToDo::default() }
     );
-    assert!(addresses.is_told_bound(&far));
-    assert!(!addresses.is_told_bound(&Found { word: bound(1, 8).word, ..far }));
+    assert!(addresses.is_remote_binding(&far));
+    assert!(!addresses.is_remote_binding(&Found { word: bound(1, 8).word, ..far }));
     // Claimed here, before a walk saw it and while nobody was told: the other one is older.
     assert!(addresses.is_newer(&bound(1, 7)));
     addresses.seen_bound(&bound(1, 7));
@@ -248,9 +248,9 @@ fn whose_an_ip_address_is_elsewhere_counts_where_it_is_asked_for_and_until_somet
     assert!(!addresses.is_newer(&bound(1, 7)));
     assert_eq!(addresses.take(there_bound(1, 7, Some(FAR))).bind, [far]);
     assert_eq!(addresses.take(there_bound(1, 7, None)).unbind, [far]);
-    assert!(!addresses.is_told_bound(&far));
+    assert!(!addresses.is_remote_binding(&far));
     // It suppresses no more.
     addresses.take(there_bound(1, 7, Some(FAR)));
     addresses.follow(places());
-    assert!(!addresses.is_told_bound(&far));
+    assert!(!addresses.is_remote_binding(&far));
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use sillon_abi::{BindingKey, Claim, FdbKey, Mac};
 
-use super::{local::Saying, subject::Bound};
+use super::{local_table::Saying, subject::Bound};
 use crate::{
     agent::reconciler::Places,
     dataplane::{compile::addr, names::ip},

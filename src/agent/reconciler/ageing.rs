@@ -86,7 +86,8 @@ impl Reconciler {
             let mut refresh = Vec::new();
             let keep = |key: &FdbKey, entry: &FdbEntry| {
                 let location = MacLocation { key: *key, endpoint: entry.endpoint };
-                let is_told = addresses.is_told(&location) && limits.contains_key(&key.segment);
+                let is_told =
+                    addresses.is_remote_mac(&location) && limits.contains_key(&key.segment);
                 let keeps =
                     (is_told || is_young(key.segment, entry.seen)) && !own.contains(&key.mac);
                 if keeps && is_told && is_half_old(key.segment, entry.seen) {
@@ -107,7 +108,7 @@ impl Reconciler {
         let fixed = &self.fixed_bindings;
         let keep = |key: &BindingKey, binding: &Binding| {
             let bound = Found { key: *key, endpoint: binding.endpoint, word: binding.claim };
-            let is_told = addresses.is_told_bound(&bound) && limits.contains_key(&key.segment);
+            let is_told = addresses.is_remote_binding(&bound) && limits.contains_key(&key.segment);
             let keeps = (is_told || is_young(key.segment, binding.seen)) && !fixed.contains(key);
             if keeps {
                 addresses.seen_bound(&bound);

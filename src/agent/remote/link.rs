@@ -17,8 +17,8 @@ use tracing::{debug, info, warn};
 
 use super::{
     Url,
+    counter_delta::CounterDelta,
     share::{self, Shared},
-    untold::Untold,
 };
 use crate::{
     agent::reconciler::Counters,
@@ -113,7 +113,7 @@ async fn follow(
     let mut stream = stream.context("it does not answer")?.map_err(told)?.into_inner();
     info!(controller = %url, "a controller is followed");
     let since = Instant::now();
-    let (mut untold, mut is_heard) = (Untold::default(), false);
+    let (mut delta, mut is_heard) = (CounterDelta::default(), false);
     counters.mark_changed();
     let mut sharing = pin!(share::run(channel, shared.clone()));
     loop {
@@ -137,13 +137,13 @@ async fn follow(
                 anyhow::ensure!(now.left == left, "left after {:?}: it sent what can't be used", since.elapsed());
                 say.send(pb::FromAgent { what: Some(What::Report(now.report)) }).await.context("the stream has ended")?;
             }
-            changed = counters.changed(), if untold.is_empty() => match changed {
-                Ok(()) => untold.follow(counters.borrow_and_update().clone()),
+            changed = counters.changed(), if delta.is_empty() => match changed {
+                Ok(()) => delta.follow(counters.borrow_and_update().clone()),
                 Err(_) => return Ok(()),
             },
             // Not before the first update: what an agent reports first is taken for its answer to that.
-            place = say.reserve(), if is_heard && !untold.is_empty() => {
-                let report = pb::Report { counters: untold.take(), ..status.borrow().report.clone() };
+            place = say.reserve(), if is_heard && !delta.is_empty() => {
+                let report = pb::Report { counters: delta.take(), ..status.borrow().report.clone() };
                 place.context("the stream has ended")?.send(pb::FromAgent { what: Some(What::Report(report)) });
             }
         }

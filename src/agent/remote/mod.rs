@@ -11,12 +11,12 @@
 //! stream begins with what the node has.
 #![forbid(unsafe_code)]
 
+mod counter_delta;
 mod kept;
 pub mod link;
 mod read;
 mod said;
 mod share;
-mod untold;
 mod urls;
 
 use std::{collections::BTreeSet, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};

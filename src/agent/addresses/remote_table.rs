@@ -20,7 +20,7 @@ struct Entry<W> {
 
 /// Addresses behind remotes.
 #[derive(Debug)]
-pub struct Told<K: Subject> {
+pub struct RemoteTable<K: Subject> {
     entries: HashMap<K, Entry<K::Word>>,
     /// How many of each segment.
     counts: BTreeMap<u32, u32>,
@@ -28,13 +28,13 @@ pub struct Told<K: Subject> {
     floors: BTreeMap<u32, u64>,
 }
 
-impl<K: Subject> Default for Told<K> {
+impl<K: Subject> Default for RemoteTable<K> {
     fn default() -> Self {
         Self { entries: HashMap::new(), counts: BTreeMap::new(), floors: BTreeMap::new() }
     }
 }
 
-impl<K: Subject> Told<K> {
+impl<K: Subject> RemoteTable<K> {
     pub fn is_at(&self, Found { key, endpoint, word }: &Found<K>) -> bool {
         self.entries
             .get(key)

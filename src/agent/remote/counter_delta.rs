@@ -10,13 +10,13 @@ const AT_ONCE: usize = 256;
 
 /// What one stream tells of counters.
 #[derive(Debug, Default)]
-pub struct Untold {
+pub struct CounterDelta {
     /// What is told once the rest is.
     last: Arc<Counters>,
     rest: Vec<pb::Counters>,
 }
 
-impl Untold {
+impl CounterDelta {
     /// Whether all is told that there was.
     pub fn is_empty(&self) -> bool {
         self.rest.is_empty()
@@ -55,34 +55,34 @@ mod tests {
         Arc::new(all.iter().map(of).collect())
     }
 
-    fn told(untold: &mut Untold) -> Vec<(String, u64)> {
-        untold.take().into_iter().map(|counters| (counters.port, counters.in_frames)).collect()
+    fn taken(delta: &mut CounterDelta) -> Vec<(String, u64)> {
+        delta.take().into_iter().map(|counters| (counters.port, counters.in_frames)).collect()
     }
 
     #[test]
     fn at_first_all_is_told_and_then_what_has_changed() {
-        let mut untold = Untold::default();
-        untold.follow(counters(&[(1, 0), (2, 5)]));
-        assert_eq!(told(&mut untold), [("p1".to_owned(), 0), ("p2".to_owned(), 5)]);
-        assert!(untold.is_empty());
-        untold.follow(counters(&[(1, 0), (2, 5)]));
-        assert!(untold.is_empty());
-        untold.follow(counters(&[(1, 0), (2, 6), (3, 0)]));
-        assert_eq!(told(&mut untold), [("p2".to_owned(), 6), ("p3".to_owned(), 0)]);
+        let mut delta = CounterDelta::default();
+        delta.follow(counters(&[(1, 0), (2, 5)]));
+        assert_eq!(taken(&mut delta), [("p1".to_owned(), 0), ("p2".to_owned(), 5)]);
+        assert!(delta.is_empty());
+        delta.follow(counters(&[(1, 0), (2, 5)]));
+        assert!(delta.is_empty());
+        delta.follow(counters(&[(1, 0), (2, 6), (3, 0)]));
+        assert_eq!(taken(&mut delta), [("p2".to_owned(), 6), ("p3".to_owned(), 0)]);
         // An id that was given to another attachment.
-        untold.follow(counters(&[(2, 6)]));
-        untold.follow(counters(&[(1, 0), (2, 6)]));
-        assert_eq!(told(&mut untold), [("p1".to_owned(), 0)]);
+        delta.follow(counters(&[(2, 6)]));
+        delta.follow(counters(&[(1, 0), (2, 6)]));
+        assert_eq!(taken(&mut delta), [("p1".to_owned(), 0)]);
     }
 
     #[test]
     fn many_are_told_in_parts_each_once() {
         let all: Vec<(u32, u64)> = (0..1000).map(|id| (id, 1)).collect();
-        let mut untold = Untold::default();
-        untold.follow(counters(&all));
+        let mut delta = CounterDelta::default();
+        delta.follow(counters(&all));
         let mut heard = Vec::new();
-        while !untold.is_empty() {
-            let part = told(&mut untold);
+        while !delta.is_empty() {
+            let part = taken(&mut delta);
             assert!(part.len() <= AT_ONCE);
             heard.extend(part);
         }

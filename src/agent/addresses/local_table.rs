@@ -56,19 +56,19 @@ impl<K> Default for Unsaid<K> {
 
 /// Addresses at the node's own attachments.
 #[derive(Debug)]
-pub struct Local<K: Subject> {
+pub struct LocalTable<K: Subject> {
     entries: HashMap<K, Entry<K::Word>>,
     walk: u64,
     unsaid: BTreeMap<String, Unsaid<K>>,
 }
 
-impl<K: Subject> Default for Local<K> {
+impl<K: Subject> Default for LocalTable<K> {
     fn default() -> Self {
         Self { entries: HashMap::new(), walk: CONFIGURED + 1, unsaid: BTreeMap::new() }
     }
 }
 
-impl<K: Subject> Local<K> {
+impl<K: Subject> LocalTable<K> {
     /// A walk has seen an address at an attachment.
     pub fn seen(&mut self, places: &Places, Found { key, endpoint, word }: Found<K>) {
         self.set(places, key, Entry { endpoint, word, walk: self.walk });
