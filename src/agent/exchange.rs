@@ -7,7 +7,7 @@ use std::{io, time::Instant};
 use sillon_abi::MacLocation;
 use tracing::warn;
 
-use super::{Agent, addresses::ToDo, reconciler::Place, remote::Shared};
+use super::{Agent, addresses::ToDo, reconciler::PurgeTarget, remote::Shared};
 use crate::dataplane::{DataplaneError, inject::How, learn_events::LearnEvents};
 
 /// The next learn events; never any, if nobody is to be told.
@@ -23,13 +23,13 @@ impl Agent {
     pub(super) fn share(&mut self) -> anyhow::Result<()> {
         self.reconciler.share()?;
         self.events = Some(self.reconciler.learn_events()?);
-        self.follow_places();
+        self.follow_index();
         Ok(())
     }
 
     /// The node may be another one than it was.
-    pub(super) fn follow_places(&mut self) {
-        let to_do = self.addresses.follow(self.reconciler.places());
+    pub(super) fn follow_index(&mut self) {
+        let to_do = self.addresses.follow(self.reconciler.index());
         self.bring_in(&to_do);
     }
 
@@ -69,11 +69,13 @@ impl Agent {
     }
 
     /// What was purged is published no more, and not believed.
-    pub(super) fn purged(&mut self, purges: &[(String, Place)], revision: u64) {
+    pub(super) fn purged(&mut self, purges: &[(String, PurgeTarget)], revision: u64) {
         for (segment, place) in purges {
             match place {
-                Place::Port(port) => self.addresses.purge_port(segment, port),
-                Place::Remote(remote) => self.addresses.purge_remote(segment, *remote, revision),
+                PurgeTarget::Port(port) => self.addresses.purge_port(segment, port),
+                PurgeTarget::Remote(remote) => {
+                    self.addresses.purge_remote(segment, *remote, revision)
+                }
             }
         }
     }

@@ -545,7 +545,7 @@ impl Agent {
         }
         // What could be done was done.
         self.links = links;
-        self.follow_places();
+        self.follow_index();
         self.follower.set(watched);
         self.tell_left_out();
         applied
@@ -596,7 +596,7 @@ impl Agent {
                 if let Err(error) = self.reconciler.links_changed(&snapshot.links).await {
                     error!(%error, "the tables do not follow the links wholly");
                 }
-                self.follow_places();
+                self.follow_index();
                 self.tell_left_out();
             }
             self.links = snapshot.links.clone();

@@ -8,7 +8,7 @@ mod hooks;
 mod kernel;
 mod listen;
 mod make;
-mod places;
+mod node_index;
 
 use std::{
     borrow::Cow,
@@ -28,9 +28,9 @@ use ageing::Ageing;
 use self::make::{Made, Wish, make};
 pub use self::{
     counters::Counters,
-    drift::Place,
+    drift::PurgeTarget,
     hooks::{devices, stacks},
-    places::{Places, SegmentPlace},
+    node_index::{IndexedSegment, NodeIndex},
 };
 use super::{budget::Budget, hygiene};
 use crate::{
@@ -126,7 +126,7 @@ pub struct Reconciler {
     /// Where that is, while it is at it.
     ageing: Option<Ageing>,
     /// What ids mean, if anybody wants to know.
-    places: Option<Arc<Places>>,
+    index: Option<Arc<NodeIndex>>,
     /// What of the configuration was applied, which is all but what is left out.
     applied: Option<NodeConfig>,
     /// The same, as it is kept beside the maps.
@@ -205,7 +205,7 @@ impl Reconciler {
             budget: Budget::default(),
             ticks: 0,
             ageing: None,
-            places: None,
+            index: None,
             applied: None,
             kept: None,
             _lock: None,
@@ -333,8 +333,8 @@ impl Reconciler {
         let wish = Wish { config: &config, links, mode, sizes: &sizes };
         let Made { changes, tables, applied, left_out, failed, error } =
             make(self, wish, tables).await;
-        if self.places.is_some() {
-            self.places = Some(Arc::new(Places::of(&tables)));
+        if self.index.is_some() {
+            self.index = Some(Arc::new(NodeIndex::of(&tables)));
         }
         self.own_macs.clone_from(&tables.own_macs);
         self.fixed_bindings = tables.bindings.keys().copied().collect();

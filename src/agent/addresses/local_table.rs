@@ -10,7 +10,7 @@ use std::{
 use sillon_abi::Endpoint;
 
 use super::subject::{Found, Subject};
-use crate::agent::reconciler::Places;
+use crate::agent::reconciler::NodeIndex;
 
 /// So many addresses of an operator are said at once, so many a second in the long run, and so many
 /// of those are saved up.
@@ -70,19 +70,19 @@ impl<K: Subject> Default for LocalTable<K> {
 
 impl<K: Subject> LocalTable<K> {
     /// A walk has seen an address at an attachment.
-    pub fn seen(&mut self, places: &Places, Found { key, endpoint, word }: Found<K>) {
-        self.set(places, key, Entry { endpoint, word, walk: self.walk });
+    pub fn seen(&mut self, index: &NodeIndex, Found { key, endpoint, word }: Found<K>) {
+        self.set(index, key, Entry { endpoint, word, walk: self.walk });
     }
 
     /// An attachment has learned an address just now, wherever it was before.
-    pub fn heard(&mut self, places: &Places, found: Found<K>) {
+    pub fn heard(&mut self, index: &NodeIndex, found: Found<K>) {
         self.entries.remove(&found.key);
-        self.seen(places, found);
+        self.seen(index, found);
     }
 
     /// Whether an address is here, and those who say otherwise have yet to be told.
-    pub fn is_news(&self, places: &Places, key: &K) -> bool {
-        let operator = places.segments.get(&key.segment()).map(|segment| &segment.operator);
+    pub fn is_news(&self, index: &NodeIndex, key: &K) -> bool {
+        let operator = index.segments.get(&key.segment()).map(|segment| &segment.operator);
         let unsaid = operator.and_then(|operator| self.unsaid.get(operator));
         self.entries.contains_key(key) && unsaid.is_some_and(|unsaid| unsaid.keys.contains(key))
     }
@@ -96,17 +96,17 @@ impl<K: Subject> LocalTable<K> {
 
     /// Others say that an address is elsewhere. What is configured here is said again; the rest,
     /// the next walk finds if it is still here.
-    pub fn moved(&mut self, places: &Places, key: K) {
+    pub fn moved(&mut self, index: &NodeIndex, key: K) {
         match self.entries.get(&key) {
-            Some(entry) if entry.walk == CONFIGURED => self.mark(places, key),
+            Some(entry) if entry.walk == CONFIGURED => self.mark(index, key),
             Some(_) => drop(self.entries.remove(&key)),
             None => {}
         }
     }
 
-    fn set(&mut self, places: &Places, key: K, entry: Entry<K::Word>) {
-        if places.port(key.segment(), entry.endpoint).is_none()
-            || !places.segments.contains_key(&key.segment())
+    fn set(&mut self, index: &NodeIndex, key: K, entry: Entry<K::Word>) {
+        if index.port(key.segment(), entry.endpoint).is_none()
+            || !index.segments.contains_key(&key.segment())
         {
             return;
         }
@@ -123,12 +123,12 @@ impl<K: Subject> LocalTable<K> {
         if before
             .is_none_or(|before| (before.endpoint, before.word) != (entry.endpoint, entry.word))
         {
-            self.mark(places, key);
+            self.mark(index, key);
         }
     }
 
-    fn mark(&mut self, places: &Places, key: K) {
-        let Some(segment) = places.segments.get(&key.segment()) else { return };
+    fn mark(&mut self, index: &NodeIndex, key: K) {
+        let Some(segment) = index.segments.get(&key.segment()) else { return };
         match self.unsaid.get_mut(&segment.operator) {
             Some(unsaid) => unsaid.keys.insert(key),
             None => self.unsaid.entry(segment.operator.clone()).or_default().keys.insert(key),
@@ -136,38 +136,38 @@ impl<K: Subject> LocalTable<K> {
     }
 
     /// All is to be said again.
-    pub fn say_again(&mut self, places: &Places) {
+    pub fn say_again(&mut self, index: &NodeIndex) {
         self.unsaid.clear();
         let keys: Vec<K> = self.entries.keys().copied().collect();
-        keys.into_iter().for_each(|key| self.mark(places, key));
+        keys.into_iter().for_each(|key| self.mark(index, key));
     }
 
     pub fn begin_walk(&mut self) {
         self.walk += 1;
     }
 
-    pub fn end_walk(&mut self, places: &Places) {
+    pub fn end_walk(&mut self, index: &NodeIndex) {
         let walk = self.walk;
-        self.retain(places, |_, entry| entry.walk == walk || entry.walk == CONFIGURED);
+        self.retain(index, |_, entry| entry.walk == walk || entry.walk == CONFIGURED);
     }
 
     /// Attachments come and go, and what is configured for them.
-    pub fn follow(&mut self, places: &Places, configured: &[Found<K>]) {
-        self.retain(places, |key, entry| {
-            entry.walk != CONFIGURED && places.port(key.segment(), entry.endpoint).is_some()
+    pub fn follow(&mut self, index: &NodeIndex, configured: &[Found<K>]) {
+        self.retain(index, |key, entry| {
+            entry.walk != CONFIGURED && index.port(key.segment(), entry.endpoint).is_some()
         });
         for Found { key, endpoint, word } in configured {
-            self.set(places, *key, Entry { endpoint: *endpoint, word: *word, walk: CONFIGURED });
+            self.set(index, *key, Entry { endpoint: *endpoint, word: *word, walk: CONFIGURED });
         }
     }
 
-    pub fn purge(&mut self, places: &Places, uid: u32, port: &str) {
-        self.retain(places, |key, entry| {
-            key.segment() != uid || places.port(uid, entry.endpoint).is_none_or(|is| is != port)
+    pub fn purge(&mut self, index: &NodeIndex, uid: u32, port: &str) {
+        self.retain(index, |key, entry| {
+            key.segment() != uid || index.port(uid, entry.endpoint).is_none_or(|is| is != port)
         });
     }
 
-    fn retain(&mut self, places: &Places, keep: impl Fn(&K, &Entry<K::Word>) -> bool) {
+    fn retain(&mut self, index: &NodeIndex, keep: impl Fn(&K, &Entry<K::Word>) -> bool) {
         let mut gone = Vec::new();
         self.entries.retain(|key, entry| {
             let keeps = keep(key, entry);
@@ -176,7 +176,7 @@ impl<K: Subject> LocalTable<K> {
             }
             keeps
         });
-        gone.into_iter().for_each(|key| self.mark(places, key));
+        gone.into_iter().for_each(|key| self.mark(index, key));
     }
 
     pub fn has_unsaid(&self) -> bool {
@@ -184,7 +184,7 @@ impl<K: Subject> LocalTable<K> {
     }
 
     /// What is said next, as it is now.
-    pub fn take(&mut self, places: &Places, now: Instant) -> Vec<Saying<K>> {
+    pub fn take(&mut self, index: &NodeIndex, now: Instant) -> Vec<Saying<K>> {
         let mut said = Vec::new();
         for unsaid in self.unsaid.values_mut() {
             let passed = unsaid
@@ -199,10 +199,10 @@ impl<K: Subject> LocalTable<K> {
                 let Some(key) = unsaid.keys.pop_first() else { break };
                 unsaid.left -= 1.0;
                 // A segment that is gone takes its addresses along.
-                let Some(segment) = places.segments.get(&key.segment()) else { continue };
+                let Some(segment) = index.segments.get(&key.segment()) else { continue };
                 let entry = self.entries.get(&key);
                 let at = entry.and_then(|entry| {
-                    let port = places.port(key.segment(), entry.endpoint)?;
+                    let port = index.port(key.segment(), entry.endpoint)?;
                     Some((port.to_owned(), entry.word))
                 });
                 said.push(Saying { key, segment: segment.name.clone(), at });

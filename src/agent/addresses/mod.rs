@@ -16,7 +16,7 @@ use sillon_abi::{BindingKey, FdbKey, MacLocation};
 
 pub use self::subject::{Bound, Found};
 use self::{local_table::LocalTable, remote_table::RemoteTable};
-use super::reconciler::Places;
+use super::reconciler::NodeIndex;
 use crate::protocol::pb;
 
 /// So many names of segments are in one message.
@@ -38,7 +38,7 @@ pub struct ToDo {
 /// What is known of addresses.
 #[derive(Debug, Default)]
 pub struct Addresses {
-    places: Arc<Places>,
+    index: Arc<NodeIndex>,
     local_macs: LocalTable<FdbKey>,
     remote_macs: RemoteTable<FdbKey>,
     local_bindings: LocalTable<BindingKey>,
@@ -54,36 +54,36 @@ pub struct Addresses {
 
 impl Addresses {
     /// The node is another one. Gives what can be learned now and could not before.
-    pub fn follow(&mut self, places: Arc<Places>) -> ToDo {
-        if Arc::ptr_eq(&places, &self.places) {
+    pub fn follow(&mut self, index: Arc<NodeIndex>) -> ToDo {
+        if Arc::ptr_eq(&index, &self.index) {
             return ToDo::default();
         }
         // One that begins to suppress was told nothing of IP addresses.
         let is_new = |uid: &u32| {
-            !self.places.segments.contains_key(uid)
-                || places.suppresses(*uid) && !self.places.suppresses(*uid)
+            !self.index.segments.contains_key(uid)
+                || index.suppresses(*uid) && !self.index.suppresses(*uid)
         };
-        let new = places.segments.iter().filter(|(uid, _)| is_new(uid));
+        let new = index.segments.iter().filter(|(uid, _)| is_new(uid));
         self.want.extend(new.map(|(_, segment)| segment.name.clone()));
-        let is_same = places.has_same_remotes(&self.places);
-        self.places = places;
-        let places = &self.places;
-        self.local_macs.follow(places, &places.configured);
-        self.local_bindings.follow(places, &places.bound);
+        let is_same = index.has_same_remotes(&self.index);
+        self.index = index;
+        let index = &self.index;
+        self.local_macs.follow(index, &index.configured);
+        self.local_bindings.follow(index, &index.bound);
         if is_same {
             return ToDo::default();
         }
-        let learn = self.remote_macs.follow(places, |uid| places.segments.contains_key(&uid));
-        let bind = self.remote_bindings.follow(places, |uid| places.suppresses(uid));
+        let learn = self.remote_macs.follow(index, |uid| index.segments.contains_key(&uid));
+        let bind = self.remote_bindings.follow(index, |uid| index.suppresses(uid));
         ToDo { learn: learn.into_iter().map(MacLocation::from).collect(), bind, ..ToDo::default() }
     }
 
     /// A stream begins: all is said, and asked for, again.
     pub fn begin(&mut self) {
-        self.local_macs.say_again(&self.places);
-        self.local_bindings.say_again(&self.places);
+        self.local_macs.say_again(&self.index);
+        self.local_bindings.say_again(&self.index);
         (self.remote_macs, self.remote_bindings) = (RemoteTable::default(), RemoteTable::default());
-        self.want = self.places.segments.values().map(|segment| segment.name.clone()).collect();
+        self.want = self.index.segments.values().map(|segment| segment.name.clone()).collect();
         self.is_new = true;
     }
 
@@ -94,19 +94,19 @@ impl Addresses {
 
     /// An attachment has learned an address.
     pub fn heard(&mut self, location: &MacLocation) {
-        self.local_macs.heard(&self.places, (*location).into());
+        self.local_macs.heard(&self.index, (*location).into());
     }
 
     /// A walk has seen where an address is.
     pub fn seen(&mut self, location: &MacLocation) {
-        self.local_macs.seen(&self.places, (*location).into());
+        self.local_macs.seen(&self.index, (*location).into());
     }
 
     /// A walk has seen whose an IP address is.
     pub fn seen_bound(&mut self, bound: &Bound) {
         // What no host may have nobody is told of.
         if wire::is_hosts(bound) {
-            self.local_bindings.seen(&self.places, *bound);
+            self.local_bindings.seen(&self.index, *bound);
         }
     }
 
@@ -118,12 +118,12 @@ impl Addresses {
 
     /// The FDB was walked through: what was not seen is there no more.
     pub fn end_fdb(&mut self) {
-        self.local_macs.end_walk(&self.places);
+        self.local_macs.end_walk(&self.index);
     }
 
     /// So were the bindings.
     pub fn end_walk(&mut self) {
-        self.local_bindings.end_walk(&self.places);
+        self.local_bindings.end_walk(&self.index);
         self.has_looked = true;
     }
 
@@ -140,24 +140,24 @@ impl Addresses {
     /// Whether an IP address was claimed here so lately that no walk has seen it, or nobody was
     /// told.
     pub fn is_newer(&self, bound: &Bound) -> bool {
-        let is_here = self.places.port(bound.key.segment, bound.endpoint).is_some();
+        let is_here = self.index.port(bound.key.segment, bound.endpoint).is_some();
         let is_said = self.local_bindings.knows(bound)
-            && !self.local_bindings.is_news(&self.places, &bound.key);
+            && !self.local_bindings.is_news(&self.index, &bound.key);
         is_here && !is_said
     }
 
     /// Purges what a server had at one of this node's own ports.
     pub fn purge_port(&mut self, segment: &str, port: &str) {
-        if let Some(uid) = self.places.uid(segment) {
-            self.local_macs.purge(&self.places, uid, port);
-            self.local_bindings.purge(&self.places, uid, port);
+        if let Some(uid) = self.index.uid(segment) {
+            self.local_macs.purge(&self.index, uid, port);
+            self.local_bindings.purge(&self.index, uid, port);
         }
     }
 
     /// Purges what was learned of a remote in a segment, at this revision of the fabric.
     /// What is still there is told again.
     pub fn purge_remote(&mut self, segment: &str, remote: IpAddr, revision: u64) {
-        if let Some(uid) = self.places.uid(segment) {
+        if let Some(uid) = self.index.uid(segment) {
             self.remote_macs.purge(uid, remote, revision);
             self.remote_bindings.purge(uid, remote, revision);
             self.want.insert(segment.to_owned());
@@ -168,48 +168,48 @@ impl Addresses {
     pub fn take(&mut self, there: pb::There) -> ToDo {
         let mut to_do = ToDo::default();
         for learned in there.learned {
-            let Some((key, at)) = wire::heard(&self.places, learned) else { continue };
+            let Some((key, at)) = wire::heard(&self.index, learned) else { continue };
             if !self.remote_macs.counts(key.segment, there.revision) {
                 continue;
             }
             match at {
                 Some(at) => to_do.learn.extend(
-                    self.remote_macs.set(&self.places, (key, ()), at).map(MacLocation::from),
+                    self.remote_macs.set(&self.index, (key, ()), at).map(MacLocation::from),
                 ),
                 None => to_do.remove.extend(self.remote_macs.remove(key).map(MacLocation::from)),
             }
         }
         // Who was told otherwise before it could say what it has learned meanwhile has learned
         // better.
-        to_do.learn.retain(|location| !self.local_macs.is_news(&self.places, &location.key));
-        to_do.learn.iter().for_each(|location| self.local_macs.moved(&self.places, location.key));
+        to_do.learn.retain(|location| !self.local_macs.is_news(&self.index, &location.key));
+        to_do.learn.iter().for_each(|location| self.local_macs.moved(&self.index, location.key));
         self.take_bound(there.bound, there.revision, &mut to_do);
         to_do
     }
 
     fn take_bound(&mut self, all: Vec<pb::Bound>, revision: u64, to_do: &mut ToDo) {
         for bound in all {
-            let Some((key, at)) = wire::heard_bound(&self.places, bound) else { continue };
+            let Some((key, at)) = wire::heard_bound(&self.index, bound) else { continue };
             if !self.remote_bindings.counts(key.segment, revision)
-                || !self.places.suppresses(key.segment)
+                || !self.index.suppresses(key.segment)
             {
                 continue;
             }
             match at {
                 Some((at, claim)) => {
-                    to_do.bind.extend(self.remote_bindings.set(&self.places, (key, claim), at))
+                    to_do.bind.extend(self.remote_bindings.set(&self.index, (key, claim), at))
                 }
                 None => to_do.unbind.extend(self.remote_bindings.remove(key)),
             }
         }
-        to_do.bind.retain(|bound| !self.local_bindings.is_news(&self.places, &bound.key));
+        to_do.bind.retain(|bound| !self.local_bindings.is_news(&self.index, &bound.key));
     }
 
     /// What others said of these was brought in, but for those of which this node has heard
     /// something newer.
     pub fn moved_bound(&mut self, all: &[Bound], newer: &[BindingKey]) {
         let moved = all.iter().filter(|bound| !newer.contains(&bound.key));
-        moved.for_each(|bound| self.local_bindings.moved(&self.places, bound.key));
+        moved.for_each(|bound| self.local_bindings.moved(&self.index, bound.key));
     }
 
     /// Whether there is something to say, as soon as budgets allow.
@@ -230,9 +230,9 @@ impl Addresses {
             want.push(name);
         }
         let learned: Vec<_> =
-            self.local_macs.take(&self.places, now).into_iter().map(wire::learned).collect();
+            self.local_macs.take(&self.index, now).into_iter().map(wire::learned).collect();
         let bound: Vec<_> =
-            self.local_bindings.take(&self.places, now).into_iter().map(wire::bound).collect();
+            self.local_bindings.take(&self.index, now).into_iter().map(wire::bound).collect();
         let is_all = self.want.is_empty() && !self.has_unsaid_addresses();
         let complete = self.is_new && self.has_looked && is_all;
         if learned.is_empty() && bound.is_empty() && want.is_empty() && !complete {

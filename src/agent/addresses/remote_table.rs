@@ -8,7 +8,7 @@ use std::{
 use sillon_abi::Endpoint;
 
 use super::subject::{Found, Subject};
-use crate::agent::reconciler::Places;
+use crate::agent::reconciler::NodeIndex;
 
 #[derive(Debug, Clone, Copy)]
 struct Entry<W> {
@@ -43,14 +43,14 @@ impl<K: Subject> RemoteTable<K> {
 
     /// Remotes came or went. Gives what can be learned only now. Of segments that `has` does not
     /// know nothing is kept.
-    pub fn follow(&mut self, places: &Places, has: impl Fn(u32) -> bool) -> Vec<Found<K>> {
+    pub fn follow(&mut self, index: &NodeIndex, has: impl Fn(u32) -> bool) -> Vec<Found<K>> {
         let mut learn = Vec::new();
         let mut counts: BTreeMap<u32, u32> = BTreeMap::new();
         self.entries.retain(|key, entry| {
             if !has(key.segment()) {
                 return false;
             }
-            let endpoint = places.remote(key.segment(), entry.remote).unwrap_or(Endpoint::NONE);
+            let endpoint = index.remote(key.segment(), entry.remote).unwrap_or(Endpoint::NONE);
             if endpoint != entry.endpoint && !endpoint.is_none() {
                 learn.push(Found { key: *key, endpoint, word: entry.word });
             }
@@ -59,7 +59,7 @@ impl<K: Subject> RemoteTable<K> {
             true
         });
         self.counts = counts;
-        self.floors.retain(|uid, _| places.segments.contains_key(uid));
+        self.floors.retain(|uid, _| index.segments.contains_key(uid));
         learn
     }
 
@@ -71,18 +71,18 @@ impl<K: Subject> RemoteTable<K> {
     /// It is behind a remote. Gives what can be learned of that now.
     pub fn set(
         &mut self,
-        places: &Places,
+        index: &NodeIndex,
         (key, word): (K, K::Word),
         remote: IpAddr,
     ) -> Option<Found<K>> {
-        let limit = places.segments.get(&key.segment())?.limit;
+        let limit = index.segments.get(&key.segment())?.limit;
         let count = self.counts.entry(key.segment()).or_default();
         let is_new = !self.entries.contains_key(&key);
         if is_new && *count >= limit {
             return None;
         }
         *count += u32::from(is_new);
-        let endpoint = places.remote(key.segment(), remote).unwrap_or(Endpoint::NONE);
+        let endpoint = index.remote(key.segment(), remote).unwrap_or(Endpoint::NONE);
         self.entries.insert(key, Entry { remote, word, endpoint });
         (!endpoint.is_none()).then_some(Found { key, endpoint, word })
     }

@@ -15,8 +15,8 @@ const FAR: &str = "10.0.0.2";
 
 /// Two segments, alder's (uid 1) and birch's (uid 2): each has an attachment of its uid, at p0 and
 /// p1, and a remote, 9.
-fn places() -> Arc<Places> {
-    Arc::new(Places::of(&tables()))
+fn index() -> Arc<NodeIndex> {
+    Arc::new(NodeIndex::of(&tables()))
 }
 
 fn tables() -> Tables {
@@ -61,7 +61,7 @@ fn there(revision: u64, uid: u32, number: u16, at: Option<&str>) -> pb::There {
 /// With a stream, on which all that was there is said.
 fn begun() -> Addresses {
     let mut addresses = Addresses::default();
-    addresses.follow(places());
+    addresses.follow(index());
     addresses.begin();
     addresses.begin_walk();
     addresses.end_fdb();
@@ -155,14 +155,14 @@ fn a_server_that_is_purged_takes_its_addresses_along() {
 }
 
 /// Alder's segment suppresses.
-fn suppressing() -> Arc<Places> {
+fn suppressing() -> Arc<NodeIndex> {
     let mut tables = tables();
     tables
         .attachments
         .values_mut()
         .filter(|one| one.segment == 1)
         .for_each(|one| one.guards = Guards::SUPPRESS);
-    Arc::new(Places::of(&tables))
+    Arc::new(NodeIndex::of(&tables))
 }
 
 fn bound(uid: u32, number: u8) -> Bound {
@@ -251,6 +251,6 @@ fn whose_an_ip_address_is_elsewhere_counts_where_it_is_asked_for_and_until_somet
     assert!(!addresses.is_remote_binding(&far));
     // It suppresses no more.
     addresses.take(there_bound(1, 7, Some(FAR)));
-    addresses.follow(places());
+    addresses.follow(index());
     assert!(!addresses.is_remote_binding(&far));
 }

@@ -6,24 +6,24 @@ use sillon_abi::{BindingKey, Claim, FdbKey, Mac};
 
 use super::{local_table::Saying, subject::Bound};
 use crate::{
-    agent::reconciler::Places,
+    agent::reconciler::NodeIndex,
     dataplane::{compile::addr, names::ip},
     model::MacAddr,
     protocol::{bytes, host, pb},
 };
 
 /// Where a MAC is said to be, if that can be.
-pub fn heard(places: &Places, learned: pb::Learned) -> Option<(FdbKey, Option<IpAddr>)> {
-    let key = FdbKey::new(places.uid(&learned.segment)?, mac(learned.mac)?);
+pub fn heard(index: &NodeIndex, learned: pb::Learned) -> Option<(FdbKey, Option<IpAddr>)> {
+    let key = FdbKey::new(index.uid(&learned.segment)?, mac(learned.mac)?);
     Some((key, remote(learned.at)?))
 }
 
 /// Whose an IP address is said to be, if that can be, and where.
 pub fn heard_bound(
-    places: &Places,
+    index: &NodeIndex,
     bound: pb::Bound,
 ) -> Option<(BindingKey, Option<(IpAddr, Claim)>)> {
-    let key = BindingKey::new(places.uid(&bound.segment)?, addr(host(&bound.address)?));
+    let key = BindingKey::new(index.uid(&bound.segment)?, addr(host(&bound.address)?));
     let Some(at) = remote(bound.at)? else { return Some((key, None)) };
     let flag = |is: bool, flag: u16| if is { flag } else { 0 };
     let flags = flag(bound.router, Claim::ROUTER)

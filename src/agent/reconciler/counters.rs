@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sillon_abi::{Answers, Colour, ScopeKind, Tally};
 
-use super::{Reconciler, places::Point};
+use super::{Reconciler, node_index::Point};
 use crate::{dataplane::DataplaneError, protocol::pb};
 
 /// By attachment. An id is given to another one sometime, so that each says whose it is.
@@ -26,9 +26,9 @@ impl Reconciler {
             }
         }
         let mut macs = self.maps.mac_accounts()?;
-        let places = self.places();
+        let index = self.index();
         let mut all = Counters::new();
-        for (id, Point { segment, port, encap, policed }) in &places.points {
+        for (id, Point { segment, port, encap, policed }) in &index.points {
             let traffic = self.maps.attachment_counters(*id)?;
             let Answers { arp, nd } = self.maps.answers(*id)?;
             let (learned, not_learned) = macs.remove(id).unwrap_or_default();

@@ -29,7 +29,7 @@ use crate::{
 
 /// Where a server was whose addresses are to be purged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum PurgeTarget {
     /// Behind one of the node's own ports.
     Port(String),
     /// Behind another node.
@@ -174,16 +174,16 @@ impl Reconciler {
     ///
     /// # Errors
     /// A map can't be read or written.
-    pub fn purge(&mut self, segment: &str, place: &Place) -> Result<u64, DataplaneError> {
+    pub fn purge(&mut self, segment: &str, place: &PurgeTarget) -> Result<u64, DataplaneError> {
         let tables = self.tables()?;
         let uid = tables.labels.iter().find(|(_, label)| unpadded(&label.segment) == segment);
         let Some((uid, _)) = uid else { return Ok(0) };
         let endpoints: BTreeSet<Endpoint> = match place {
-            Place::Remote(addr) => {
+            PurgeTarget::Remote(addr) => {
                 let remotes = tables.remotes.iter().filter(|(_, remote)| ip(**remote) == *addr);
                 remotes.map(|(id, _)| Endpoint::remote(*id)).collect()
             }
-            Place::Port(name) => {
+            PurgeTarget::Port(name) => {
                 let is_port = |ifindex| {
                     tables
                         .records

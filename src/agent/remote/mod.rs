@@ -33,7 +33,7 @@ use self::{
     read::Read,
 };
 pub use self::{share::Shared, urls::Url};
-use super::reconciler::{Counters, Place};
+use super::reconciler::{Counters, PurgeTarget};
 use crate::{
     dataplane::left_out::LeftOut,
     model::{Limits, Name, NodeConfig},
@@ -73,7 +73,7 @@ pub struct Task {
     /// The configuration, if it is another one.
     pub config: Option<NodeConfig>,
     /// What is to be purged then: of which segment, and where.
-    pub purges: Vec<(String, Place)>,
+    pub purges: Vec<(String, PurgeTarget)>,
 }
 
 /// What is to be done, and not done yet.
@@ -491,10 +491,10 @@ fn hello(node: &Name, kept: &Kept) -> pb::Hello {
 }
 
 /// Where to purge; nothing, if it is no place that this version knows.
-fn place(purge: &pb::Purge) -> Option<(String, Place)> {
+fn place(purge: &pb::Purge) -> Option<(String, PurgeTarget)> {
     let place = match purge.at.as_ref()? {
-        pb::purge::At::Port(port) => Place::Port(port.clone()),
-        pb::purge::At::Remote(remote) => Place::Remote(remote.parse().ok()?),
+        pb::purge::At::Port(port) => PurgeTarget::Port(port.clone()),
+        pb::purge::At::Remote(remote) => PurgeTarget::Remote(remote.parse().ok()?),
     };
     Some((purge.segment.clone(), place))
 }

@@ -27,7 +27,7 @@ use crate::{
 
 /// A segment that learns.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SegmentPlace {
+pub struct IndexedSegment {
     /// Its name.
     pub name: String,
     /// Whose it is.
@@ -54,9 +54,9 @@ pub struct Point {
 
 /// What ids mean.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Places {
+pub struct NodeIndex {
     /// The segments that learn, by uid.
-    pub segments: BTreeMap<u32, SegmentPlace>,
+    pub segments: BTreeMap<u32, IndexedSegment>,
     by_name: HashMap<String, u32>,
     /// Segment and port, by attachment id.
     attachments: HashMap<u32, (u32, Arc<str>)>,
@@ -69,7 +69,7 @@ pub struct Places {
     pub bound: Vec<Bound>,
 }
 
-impl Places {
+impl NodeIndex {
     /// What these tables have.
     pub fn of(tables: &Tables) -> Self {
         let suppressing: BTreeSet<u32> =
@@ -80,9 +80,9 @@ impl Places {
             let label = tables.labels.get(uid)?;
             let (name, operator) = (unpadded(&label.segment), unpadded(&label.operator));
             let (limit, suppresses) = (segment.fdb_limit, suppressing.contains(uid));
-            Some((*uid, SegmentPlace { name, operator, limit, suppresses, vni: segment.vni }))
+            Some((*uid, IndexedSegment { name, operator, limit, suppresses, vni: segment.vni }))
         });
-        let segments: BTreeMap<u32, SegmentPlace> = segments.collect();
+        let segments: BTreeMap<u32, IndexedSegment> = segments.collect();
         let ports: BTreeMap<u32, Arc<str>> = tables
             .records
             .iter()
@@ -148,18 +148,18 @@ impl Places {
 }
 
 impl Reconciler {
-    /// From now on, [`Self::places`] says what ids mean.
+    /// From now on, [`Self::index`] says what ids mean.
     ///
     /// # Errors
     /// A map can't be read.
     pub fn share(&mut self) -> Result<(), DataplaneError> {
-        self.places = Some(Arc::new(Places::of(&self.tables()?)));
+        self.index = Some(Arc::new(NodeIndex::of(&self.tables()?)));
         Ok(())
     }
 
     /// What ids mean now.
-    pub fn places(&self) -> Arc<Places> {
-        self.places.clone().unwrap_or_default()
+    pub fn index(&self) -> Arc<NodeIndex> {
+        self.index.clone().unwrap_or_default()
     }
 
     /// Has the programs learn where addresses are.
