@@ -36,8 +36,8 @@ use super::{budget::Budget, hygiene};
 use crate::{
     dataplane::{
         DataplaneError,
+        applied::AppliedState,
         compile::{CompileError, Device},
-        kept::Kept,
         learn_events::LearnEvents,
         left_out::{Item, LeftOut},
         links::{self, Mode},
@@ -130,7 +130,7 @@ pub struct Reconciler {
     /// What of the configuration was applied, which is all but what is left out.
     applied: Option<NodeConfig>,
     /// The same, as it is kept beside the maps.
-    kept: Option<Kept>,
+    applied_state: Option<AppliedState>,
     _lock: Option<Flock<File>>,
 }
 
@@ -207,7 +207,7 @@ impl Reconciler {
             ageing: None,
             index: None,
             applied: None,
-            kept: None,
+            applied_state: None,
             _lock: None,
         };
         if takes_over {

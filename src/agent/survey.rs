@@ -8,8 +8,8 @@ use anyhow::Context;
 use super::{reconciler, watch_set};
 use crate::{
     dataplane::{
+        applied::AppliedState,
         hooks::kept,
-        kept::Kept,
         links::Mode,
         loader::{FRAGS, PIPELINE, Programs},
         maps::Maps,
@@ -34,7 +34,9 @@ pub async fn survey(pins: &Pins, live: &Live, known: Option<Tags>) -> anyhow::Re
     let xdp = links.values().filter_map(|link| Some((link.ifindex, link.xdp?)));
     let xdp = Some(xdp.map(|(ifindex, xdp)| (ifindex, (xdp.prog_id, xdp.generic))).collect());
     // What can't be read is as good as not there, which is told of.
-    let Some(applied) = Kept::read(pins).ok().flatten().and_then(|kept| applied(&kept).ok()) else {
+    let Some(applied) =
+        AppliedState::read(pins).ok().flatten().and_then(|kept| applied(&kept).ok())
+    else {
         return Ok(Reference { tags, xdp, ..Reference::default() });
     };
     let (open, undone) = reconciler::stacks(&applied.config, &links);
@@ -65,7 +67,7 @@ fn tags(pins: &Pins, live: &Live) -> anyhow::Result<Tags> {
     Ok(programs.tags(&wanted)?)
 }
 
-fn applied(kept: &Kept) -> anyhow::Result<Applied> {
+fn applied(kept: &AppliedState) -> anyhow::Result<Applied> {
     let (mut config, _) = model::parse("applied", &kept.file)?;
     config.ports.retain(|port| !kept.absent.iter().any(|absent| absent == port.name.as_str()));
     let mode = Mode::from_number(kept.mode).context("no mode of XDP")?;

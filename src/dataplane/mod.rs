@@ -1,6 +1,7 @@
 //! The kernel half, seen from userspace: `compile` says what the tables should hold, `diff` in
 //! which steps they get there, `maps` and `links` do it.
 
+pub mod applied;
 mod barrier;
 mod bpf_syscall;
 pub mod btf;
@@ -11,7 +12,6 @@ pub mod diff;
 mod error;
 pub mod hooks;
 pub mod inject;
-pub mod kept;
 pub mod learn_events;
 pub mod left_out;
 pub mod links;

@@ -13,8 +13,8 @@ use super::{Reconciler, hooks};
 use crate::{
     dataplane::{
         DataplaneError,
+        applied::AppliedState,
         diff::Op,
-        kept::Kept,
         links,
         links::{Mode, Target},
         maps::whole::Account,
@@ -59,7 +59,7 @@ impl Reconciler {
     /// What the agent knows without the maps.
     fn reference(&mut self, links: &BTreeMap<String, Link>) -> Result<Reference, DataplaneError> {
         let applied = self.applied.as_ref().unwrap_or(&self.config);
-        let kept = self.kept.as_ref().map(|kept| Applied {
+        let kept = self.applied_state.as_ref().map(|kept| Applied {
             config: applied.clone(),
             next_uid: kept.next_uid,
             next_list: kept.next_list,
@@ -114,7 +114,9 @@ impl Reconciler {
                 _ => self.maps.settle(*account, *was, *there)?,
             }
         }
-        if let Some(kept) = self.kept.as_ref().filter(|kept| !kept.has_numbers_of(&tables.node)) {
+        if let Some(kept) =
+            self.applied_state.as_ref().filter(|kept| !kept.has_numbers_of(&tables.node))
+        {
             let node =
                 NodeEntry { next_uid: kept.next_uid, next_list: kept.next_list, ..tables.node };
             self.maps.apply(&[Op::SetNode(node)])?;
@@ -156,17 +158,18 @@ impl Reconciler {
     /// Keeps what was applied of `config`, for who asks without the agent.
     pub(super) fn keep(&mut self, config: &NodeConfig, applied: NodeConfig, tables: &Tables) {
         let mode = stays_at(tables).unwrap_or(self.mode);
-        let is_kept = self.kept.as_ref().is_some_and(|kept| kept.has_numbers_of(&tables.node));
+        let is_kept =
+            self.applied_state.as_ref().is_some_and(|kept| kept.has_numbers_of(&tables.node));
         if is_kept && self.applied.as_ref() == Some(&applied) && self.pins.applied().exists() {
             return;
         }
         let (file, absent) = as_file(&applied, config);
         let NodeEntry { next_uid, next_list, .. } = tables.node;
-        let kept = Kept { file, absent, next_uid, next_list, mode: mode.number() };
+        let kept = AppliedState { file, absent, next_uid, next_list, mode: mode.number() };
         if let Err(error) = kept.keep(&self.pins) {
             warn!(%error, "what was applied can't be kept: `sillon verify` has nothing to compare the maps with");
         }
-        (self.applied, self.kept) = (Some(applied), Some(kept));
+        (self.applied, self.applied_state) = (Some(applied), Some(kept));
     }
 
     /// Removes what was learned of a segment at a place, whatever is there now. Nothing, if the

@@ -12,7 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod counter_delta;
-mod kept;
+mod last_known;
 pub mod link;
 mod read;
 mod said;
@@ -28,7 +28,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{error, warn};
 
 use self::{
-    kept::Kept,
+    last_known::LastKnown,
     link::{Says, Status},
     read::Read,
 };
@@ -88,10 +88,10 @@ struct Wanted {
 #[derive(Debug)]
 pub struct Remote {
     node: Name,
-    place: kept::Place,
+    file: last_known::File,
     /// What is applied.
-    kept: Kept,
-    on_disk: Kept,
+    last_known: LastKnown,
+    on_disk: LastKnown,
     wanted: Option<Wanted>,
     /// What of the last file that was read can't be read.
     unread: Vec<LeftOut>,
@@ -145,13 +145,13 @@ impl Remote {
     /// A certificate, or what was kept, can't be read.
     pub fn start(options: Options) -> anyhow::Result<(Self, Option<NodeConfig>)> {
         let Options { urls, node, state_dir, files, grace } = options;
-        let place = kept::Place::of_node(&state_dir, node.as_str());
-        let kept = place.read()?;
+        let file = last_known::File::of_node(&state_dir, node.as_str());
+        let last_known = file.read()?;
         let tls = Tls::load(files)?;
         tokio::spawn(tls.follow(Tls::LOOK));
         let (say, status) = watch::channel(Status {
-            hello: hello(&node, &kept),
-            report: pb::Report { applied: kept.applied, ..pb::Report::default() },
+            hello: hello(&node, &last_known),
+            report: pb::Report { applied: last_known.applied, ..pb::Report::default() },
             left: 0,
         });
         let (count, counters) = watch::channel(Arc::default());
@@ -162,9 +162,9 @@ impl Remote {
         tokio::spawn(link::run((urls, tls), Says { status, counters }, send, share, told));
         let mut remote = Self {
             node,
-            place,
-            on_disk: kept.clone(),
-            kept,
+            file,
+            on_disk: last_known.clone(),
+            last_known,
             wanted: None,
             unread: Vec::new(),
             updates,
@@ -177,7 +177,7 @@ impl Remote {
             pace: pace(),
             unsaid: None,
         };
-        let config = remote.read(&remote.kept.parts.clone()).unwrap_or_else(|why| {
+        let config = remote.read(&remote.last_known.parts.clone()).unwrap_or_else(|why| {
             warn!(why, "what was kept can't be applied; a controller has to send it again");
             None
         });
@@ -216,12 +216,12 @@ impl Remote {
 
     /// Of the last update that was applied wholly.
     pub fn applied(&self) -> u64 {
-        self.kept.applied
+        self.last_known.applied
     }
 
     /// The largest that was seen.
     pub fn term(&self) -> u64 {
-        self.kept.term
+        self.last_known.term
     }
 
     /// What an update asks for, if anything is to be done. It is on disk then; [`Self::done`] or
@@ -229,15 +229,15 @@ impl Remote {
     pub fn take(&mut self, update: pb::Update) -> Option<Task> {
         let (term, revision) = (update.term, update.revision);
         let purges = update.purges.iter().filter_map(place).collect();
-        let parts = match consider(&self.kept, update) {
+        let parts = match consider(&self.last_known, update) {
             Ok(parts) => parts,
             Err(why) => {
                 self.leave(&why);
                 return None;
             }
         };
-        self.kept.term = term;
-        let is_same = parts == self.kept.parts && self.unread.is_empty();
+        self.last_known.term = term;
+        let is_same = parts == self.last_known.parts && self.unread.is_empty();
         let config = if is_same { Ok(None) } else { self.read(&parts) };
         let why = match config {
             Ok(config) => {
@@ -267,8 +267,8 @@ impl Remote {
     /// What was asked for is applied and purged.
     pub fn done(&mut self) {
         let Some(Wanted { revision, parts, .. }) = self.wanted.take() else { return };
-        self.kept.parts = parts;
-        self.kept.applied = revision;
+        self.last_known.parts = parts;
+        self.last_known.applied = revision;
         self.tell(|report| {
             (report.applied, report.received, report.refused) = (revision, revision, None)
         });
@@ -279,7 +279,7 @@ impl Remote {
     pub fn refuse(&mut self, why: String, is_untouched: bool) {
         let Some(wanted) = &self.wanted else { return };
         let revision = wanted.revision;
-        if is_untouched && let Err(error) = self.write(self.kept.parts.clone()) {
+        if is_untouched && let Err(error) = self.write(self.last_known.parts.clone()) {
             error!(error = format!("{error:#}"), "what is applied can't be kept");
         }
         self.say_refused(revision, why);
@@ -287,19 +287,19 @@ impl Remote {
 
     /// What was kept could not be applied: the node has nothing.
     pub fn has_nothing(&mut self) {
-        self.kept.parts = Parts::default();
-        self.status.send_modify(|status| status.hello = hello(&self.node, &self.kept));
+        self.last_known.parts = Parts::default();
+        self.status.send_modify(|status| status.hello = hello(&self.node, &self.last_known));
     }
 
     /// Whether the node's certificate was revoked so long ago that its ports shall be shut.
     pub fn is_over(&mut self) -> bool {
         let (now, told) = (Timestamp::now(), *self.revoked.borrow());
-        match (told, self.kept.revoked) {
+        match (told, self.last_known.revoked) {
             (Some(true), None) => {
                 error!(grace = %self.grace, "the node's certificate was revoked; after the grace its ports are shut");
-                self.kept.revoked = Some(now);
+                self.last_known.revoked = Some(now);
             }
-            (Some(false), Some(_)) => self.kept.revoked = None,
+            (Some(false), Some(_)) => self.last_known.revoked = None,
             _ => {}
         }
         if let Err(error) = self.write(self.on_disk.parts.clone()) {
@@ -308,13 +308,13 @@ impl Remote {
                 "since when the certificate is revoked can't be kept"
             );
         }
-        let ends = self.kept.revoked.map(|since| since.checked_add(self.grace));
+        let ends = self.last_known.revoked.map(|since| since.checked_add(self.grace));
         ends.is_some_and(|end| end.is_ok_and(|end| end <= now))
     }
 
     /// The configuration that is kept.
     pub fn config(&mut self) -> Option<NodeConfig> {
-        self.read(&self.kept.parts.clone()).ok().flatten()
+        self.read(&self.last_known.parts.clone()).ok().flatten()
     }
 
     /// What of the file this agent can't read.
@@ -399,14 +399,18 @@ impl Remote {
     fn tell(&self, change: impl FnOnce(&mut pb::Report)) {
         self.status.send_modify(|status| {
             change(&mut status.report);
-            status.hello = hello(&self.node, &self.kept);
+            status.hello = hello(&self.node, &self.last_known);
         });
     }
 
     fn leave(&self, why: &NotTaken) {
         match why {
             NotTaken::OldTerm(term) => {
-                warn!(term, seen = self.kept.term, "a controller that leads no more was refused");
+                warn!(
+                    term,
+                    seen = self.last_known.term,
+                    "a controller that leads no more was refused"
+                );
             }
             NotTaken::OtherBase => {
                 warn!("what was sent is a change of what is not here; it is asked for again")
@@ -417,7 +421,7 @@ impl Remote {
         }
         self.status.send_modify(|status| {
             status.left += 1;
-            status.hello = hello(&self.node, &self.kept);
+            status.hello = hello(&self.node, &self.last_known);
             if *why == NotTaken::OtherDigest {
                 status.hello.digest.clear();
             }
@@ -430,7 +434,7 @@ impl Remote {
             return Ok(None);
         }
         let name = format!("the file of node {}", self.node);
-        let Read { config, warnings, unread } = read::read(&name, parts, &self.kept.parts)?;
+        let Read { config, warnings, unread } = read::read(&name, parts, &self.last_known.parts)?;
         for warning in warnings {
             warn!("{warning}");
         }
@@ -442,12 +446,12 @@ impl Remote {
     }
 
     fn write(&mut self, parts: Parts) -> anyhow::Result<()> {
-        let is = (&parts, self.kept.term, self.kept.revoked);
+        let is = (&parts, self.last_known.term, self.last_known.revoked);
         if is == (&self.on_disk.parts, self.on_disk.term, self.on_disk.revoked) {
             return Ok(());
         }
-        let kept = Kept { parts, ..self.kept.clone() };
-        self.place.write(&kept)?;
+        let kept = LastKnown { parts, ..self.last_known.clone() };
+        self.file.write(&kept)?;
         self.on_disk = kept;
         Ok(())
     }
@@ -460,29 +464,33 @@ fn pace() -> DefaultDirectRateLimiter {
 }
 
 /// The parts that an update makes of what there is.
-fn consider(kept: &Kept, update: pb::Update) -> Result<Parts, NotTaken> {
-    let is = kept.parts.digest();
-    if update.term < kept.term {
+fn consider(last_known: &LastKnown, update: pb::Update) -> Result<Parts, NotTaken> {
+    let is = last_known.parts.digest();
+    if update.term < last_known.term {
         return Err(NotTaken::OldTerm(update.term));
     }
     if update.digest == is {
-        return Ok(kept.parts.clone());
+        return Ok(last_known.parts.clone());
     }
     let parts = match &update.base[..] {
         [] => Parts::default().with(update.parts),
-        base if *base == is => kept.parts.with(update.parts),
+        base if *base == is => last_known.parts.with(update.parts),
         _ => return Err(NotTaken::OtherBase),
     };
     if parts.digest()[..] == update.digest[..] { Ok(parts) } else { Err(NotTaken::OtherDigest) }
 }
 
-fn hello(node: &Name, kept: &Kept) -> pb::Hello {
+fn hello(node: &Name, last_known: &LastKnown) -> pb::Hello {
     pb::Hello {
         node: node.to_string(),
         abi: ABI_VERSION,
-        applied: kept.applied,
-        digest: if kept.parts.is_empty() { Vec::new() } else { kept.parts.digest().to_vec() },
-        term: kept.term,
+        applied: last_known.applied,
+        digest: if last_known.parts.is_empty() {
+            Vec::new()
+        } else {
+            last_known.parts.digest().to_vec()
+        },
+        term: last_known.term,
         boot: std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
             .unwrap_or_default()
             .trim()
@@ -510,7 +518,7 @@ mod tests {
     #[test]
     fn an_update_is_taken_if_it_is_new_enough_and_makes_of_what_there_is_what_it_says() {
         let parts = Parts::default().with(vec![part("node", "a")]);
-        let kept = Kept { term: 5, applied: 7, parts: parts.clone(), revoked: None };
+        let kept = LastKnown { term: 5, applied: 7, parts: parts.clone(), revoked: None };
         let next = parts.with(vec![part("port/p0", "b")]);
         let update = pb::Update {
             term: 5,

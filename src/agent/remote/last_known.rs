@@ -19,7 +19,7 @@ use crate::{
 /// to what a controller took back.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Kept {
+pub struct LastKnown {
     /// The largest term that was seen.
     pub term: u64,
     /// The revision that was applied wholly.
@@ -33,11 +33,11 @@ pub struct Kept {
 
 /// Where it is kept.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct File {
     path: PathBuf,
 }
 
-impl Place {
+impl File {
     /// Of a node, in a directory.
     pub fn of_node(directory: &Path, node: &str) -> Self {
         Self { path: directory.join(format!("{node}.json")) }
@@ -47,7 +47,7 @@ impl Place {
     ///
     /// # Errors
     /// It can't be read, or is not what was written.
-    pub fn read(&self) -> anyhow::Result<Kept> {
+    pub fn read(&self) -> anyhow::Result<LastKnown> {
         let path = || self.path.display().to_string();
         match fs::read(&self.path) {
             Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| {
@@ -56,7 +56,7 @@ impl Place {
                     path()
                 )
             }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Kept::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(LastKnown::default()),
             Err(error) => Err(error).with_context(path),
         }
     }
@@ -65,7 +65,7 @@ impl Place {
     ///
     /// # Errors
     /// It can't be written.
-    pub fn write(&self, kept: &Kept) -> anyhow::Result<()> {
+    pub fn write(&self, kept: &LastKnown) -> anyhow::Result<()> {
         let directory = self.path.parent().unwrap_or(Path::new("."));
         let write = || {
             fs::create_dir_all(directory)?;
@@ -83,16 +83,14 @@ mod tests {
     #[test]
     fn what_is_kept_is_there_again_and_what_is_torn_is_said() {
         let dir = tempfile::tempdir().unwrap();
-        let place = Place::of_node(&dir.path().join("state"), "edge1");
-        assert_eq!(place.read().unwrap(), Kept::default());
-        let kept = Kept { term: 3, applied: 7, ..Kept::default() };
-        place.write(&kept).unwrap();
-        assert_eq!(place.read().unwrap(), kept);
+        let file = File::of_node(&dir.path().join("state"), "edge1");
+        assert_eq!(file.read().unwrap(), LastKnown::default());
+        let kept = LastKnown { term: 3, applied: 7, ..LastKnown::default() };
+        file.write(&kept).unwrap();
+        assert_eq!(file.read().unwrap(), kept);
         let path = dir.path().join("state/edge1.json");
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, &text[..text.len() / 2]).unwrap();
-        assert!(
-            format!("{:#}", place.read().unwrap_err()).contains("edge1.json: this is not what")
-        );
+        assert!(format!("{:#}", file.read().unwrap_err()).contains("edge1.json: this is not what"));
     }
 }

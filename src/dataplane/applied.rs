@@ -13,7 +13,7 @@ use super::{DataplaneError, bpf_syscall::sealed, pins::Pins};
 
 /// What was applied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
+pub struct AppliedState {
     /// The configuration, as a node's file.
     pub file: String,
     /// Uplinks in it that are left out: a file with remotes has to name one.
@@ -27,7 +27,7 @@ pub struct Kept {
     pub mode: u32,
 }
 
-impl Kept {
+impl AppliedState {
     /// Whether these are the numbers that it gave out.
     pub const fn has_numbers_of(&self, node: &NodeEntry) -> bool {
         self.next_uid == node.next_uid && self.next_list == node.next_list
