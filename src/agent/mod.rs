@@ -3,11 +3,11 @@
 //! the next agent takes over what is there.
 
 mod addresses;
-mod budget;
 pub mod control;
 mod exchange;
-mod hygiene;
+mod log_limit;
 mod memory;
+mod offloads;
 mod preflight;
 pub mod reconciler;
 pub mod remote;

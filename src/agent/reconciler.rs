@@ -32,7 +32,7 @@ pub use self::{
     hooks::{devices, stacks},
     node_index::{IndexedSegment, NodeIndex},
 };
-use super::{budget::Budget, hygiene};
+use super::{log_limit::LogLimit, offloads};
 use crate::{
     dataplane::{
         DataplaneError,
@@ -80,7 +80,7 @@ pub enum ApplyError {
     },
     /// A device's features.
     #[error(transparent)]
-    Hygiene(#[from] hygiene::HygieneError),
+    Offloads(#[from] offloads::OffloadsError),
     /// The kernel did not say what is on its devices.
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
@@ -120,7 +120,7 @@ pub struct Reconciler {
     /// Addresses that were told of as frozen.
     frozen: BTreeSet<FdbKey>,
     /// How many of those are told of.
-    budget: Budget,
+    log_limit: LogLimit,
     /// How often it was asked to age the FDB.
     ticks: u32,
     /// Where that is, while it is at it.
@@ -202,7 +202,7 @@ impl Reconciler {
             own_macs: BTreeSet::new(),
             fixed_bindings: BTreeSet::new(),
             frozen: BTreeSet::new(),
-            budget: Budget::default(),
+            log_limit: LogLimit::default(),
             ticks: 0,
             ageing: None,
             index: None,
@@ -362,7 +362,7 @@ impl Reconciler {
         let ports = names.filter_map(|name| links.get(name));
         let ports = ports.filter(|link| self.attached.contains_key(&link.ifindex));
         let lapsed =
-            hygiene::lapsed(ports.map(|link| (link.name.as_str(), self.setting_of(link)))).await?;
+            offloads::lapsed(ports.map(|link| (link.name.as_str(), self.setting_of(link)))).await?;
         let mut result = Ok(());
         for link in lapsed.into_iter().filter_map(|name| links.get(name)) {
             result = result.and(self.clean(link).await);
@@ -371,7 +371,7 @@ impl Reconciler {
     }
 
     async fn clean(&mut self, link: &Link) -> Result<(), ApplyError> {
-        let features = hygiene::turn_off(&link.name, self.setting_of(link)).await?;
+        let features = offloads::turn_off(&link.name, self.setting_of(link)).await?;
         warn!(
             port = link.name,
             "somebody turned on what was off: frames may have lost their tags since"
@@ -449,7 +449,7 @@ async fn take_down(pins: &Pins) -> Result<Vec<String>, ApplyError> {
     let mut restored = Vec::new();
     for record in records.values() {
         let name = unpadded(&record.name);
-        match hygiene::restore(&name, record.features).await {
+        match offloads::restore(&name, record.features).await {
             Ok(()) => restored.push(name),
             Err(error) => warn!(port = name, %error, "its features could not be restored"),
         }

@@ -138,11 +138,11 @@ impl Reconciler {
         let now = Instant::now();
         for key in frozen.difference(&self.frozen) {
             let (segment, operator) = self.maps.label(key.segment)?;
-            if self.budget.take(&operator, now) {
+            if self.log_limit.take(&operator, now) {
                 warn!(mac = %key.mac, segment, operator, "moved too often: it stays where it is until it thaws");
             }
         }
-        for (operator, addresses) in self.budget.untold(now) {
+        for (operator, addresses) in self.log_limit.untold(now) {
             warn!(addresses, operator, "more that moved too often: see `sillon node show fdb`");
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Reconciler;
 use crate::{
-    agent::hygiene::Setting,
+    agent::offloads::Setting,
     dataplane::compile::Device,
     model::{NodeConfig, Port, PortRole},
     net::{links::Link, stack},

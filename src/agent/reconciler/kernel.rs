@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use super::{ApplyError, Reconciler, make::Kernel};
 use crate::{
-    agent::hygiene::{self, Setting},
+    agent::offloads::{self, Setting},
     dataplane::{
         DataplaneError,
         diff::Op,
@@ -37,11 +37,11 @@ impl Kernel for Reconciler {
     }
 
     async fn prepare(&mut self, port: &str, setting: Setting) -> Result<u32, ApplyError> {
-        Ok(hygiene::turn_off(port, setting).await?)
+        Ok(offloads::turn_off(port, setting).await?)
     }
 
     async fn restore(&mut self, port: &str, features: u32) -> Result<(), ApplyError> {
-        Ok(hygiene::restore(port, features).await?)
+        Ok(offloads::restore(port, features).await?)
     }
 
     fn attach(&mut self, target: Target<'_>) -> Result<(), DataplaneError> {

@@ -6,7 +6,7 @@ use tracing::warn;
 
 use super::{ApplyError, Reconciler};
 use crate::{
-    agent::hygiene,
+    agent::offloads,
     model::PortRole,
     net::{
         links::{self, Link},
@@ -52,7 +52,7 @@ impl Reconciler {
     }
 
     async fn listen_at(&mut self, link: &Link, is_new: bool) -> Result<(), ApplyError> {
-        let deafness = hygiene::deafness(link, is_new).await?;
+        let deafness = offloads::deafness(link, is_new).await?;
         if deafness == 0 {
             return Ok(());
         }
@@ -63,14 +63,14 @@ impl Reconciler {
             );
         }
         self.maps.add_features(link.ifindex, deafness)?;
-        Ok(hygiene::listen(&link.name, deafness).await?)
+        Ok(offloads::listen(&link.name, deafness).await?)
     }
 
     async fn listen_no_more(&mut self, link: &Link) -> Result<(), ApplyError> {
         let records = self.maps.records()?;
         let Some(record) = records.get(&link.ifindex) else { return Ok(()) };
-        let facing = record.features & hygiene::FACING;
-        hygiene::hear_no_others(&link.name, facing).await?;
+        let facing = record.features & offloads::FACING;
+        offloads::hear_no_others(&link.name, facing).await?;
         Ok(self.maps.remove_features(link.ifindex, facing)?)
     }
 }

@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use super::{ApplyError, Change};
 use crate::{
     agent::{
-        hygiene::Setting,
+        offloads::Setting,
         preflight::{self, Fit, Known},
     },
     dataplane::{

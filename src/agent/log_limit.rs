@@ -21,11 +21,11 @@ struct Left {
 
 /// The budgets of all operators.
 #[derive(Debug, Default)]
-pub struct Budget {
+pub struct LogLimit {
     operators: BTreeMap<String, Left>,
 }
 
-impl Budget {
+impl LogLimit {
     /// Whether one more event of this operator is told of.
     pub fn take(&mut self, operator: &str, now: Instant) -> bool {
         let left = self.operators.entry(operator.to_owned()).or_insert(Left {
@@ -77,33 +77,33 @@ mod tests {
 
     #[test]
     fn one_operators_events_cost_another_nothing() {
-        let (mut budget, now) = (Budget::default(), Instant::now());
-        let told = (0..1000).filter(|_| budget.take("birch", now)).count();
+        let (mut limit, now) = (LogLimit::default(), Instant::now());
+        let told = (0..1000).filter(|_| limit.take("birch", now)).count();
         assert_eq!(told, BURST as usize);
-        assert!(budget.take("alder", now));
-        assert_eq!(budget.untold(now), [], "not at once: that would be one more line each second");
-        assert_eq!(budget.untold(now + PERIOD), [("birch".to_owned(), 990)]);
-        assert_eq!(budget.untold(now + PERIOD * 2), []);
+        assert!(limit.take("alder", now));
+        assert_eq!(limit.untold(now), [], "not at once: that would be one more line each second");
+        assert_eq!(limit.untold(now + PERIOD), [("birch".to_owned(), 990)]);
+        assert_eq!(limit.untold(now + PERIOD * 2), []);
     }
 
     proptest! {
         #[test]
         fn every_event_is_told_of_or_counted_and_the_lines_are_limited(pauses in prop::collection::vec(0..2000_u64, 1..300)) {
-            let (mut budget, start) = (Budget::default(), Instant::now());
+            let (mut limit, start) = (LogLimit::default(), Instant::now());
             let (mut now, mut lines, mut told, mut untold) = (start, 0, 0, 0);
             for pause in &pauses {
                 now += Duration::from_millis(*pause);
-                let is_told = budget.take("birch", now);
+                let is_told = limit.take("birch", now);
                 lines += u64::from(is_told);
                 told += u64::from(is_told);
-                for (_, count) in budget.untold(now) {
+                for (_, count) in limit.untold(now) {
                     lines += 1;
                     untold += count;
                 }
             }
             let most = u64::from(BURST) + (now - start).as_secs() / PERIOD.as_secs() + 1;
             prop_assert!(lines <= most, "{lines} of {most}");
-            untold += budget.untold(now + PERIOD).iter().map(|(_, count)| count).sum::<u64>();
+            untold += limit.untold(now + PERIOD).iter().map(|(_, count)| count).sum::<u64>();
             prop_assert_eq!(told + untold, pauses.len() as u64);
         }
     }

@@ -92,7 +92,7 @@ pub const FACING: u32 = PROMISCUOUS | stack::BITS;
 /// A device's features could not be changed.
 #[derive(Debug, thiserror::Error)]
 #[error("port {port}: {source}")]
-pub struct HygieneError {
+pub struct OffloadsError {
     port: String,
     source: Refusal,
 }
@@ -110,8 +110,8 @@ enum Refusal {
 ///
 /// # Errors
 /// The device refuses.
-pub async fn turn_off(port: &str, setting: Setting) -> Result<u32, HygieneError> {
-    let named = |source| HygieneError { port: port.to_owned(), source };
+pub async fn turn_off(port: &str, setting: Setting) -> Result<u32, OffloadsError> {
+    let named = |source| OffloadsError { port: port.to_owned(), source };
     let unbearable = unbearable(&read(port).await.map_err(named)?, setting);
     if unbearable.is_empty() {
         return Ok(0);
@@ -151,8 +151,8 @@ async fn read(port: &str) -> Result<Features, Refusal> {
 ///
 /// # Errors
 /// Netlink fails.
-pub async fn deafness(link: &Link, is_new: bool) -> Result<u32, HygieneError> {
-    let named = |source| HygieneError { port: link.name.clone(), source };
+pub async fn deafness(link: &Link, is_new: bool) -> Result<u32, OffloadsError> {
+    let named = |source| OffloadsError { port: link.name.clone(), source };
     let promiscuous = if link.is_promiscuous { 0 } else { PROMISCUOUS };
     let promiscuous = promiscuous | stack::open(link.stack);
     if !is_new {
@@ -167,8 +167,8 @@ pub async fn deafness(link: &Link, is_new: bool) -> Result<u32, HygieneError> {
 ///
 /// # Errors
 /// The device refuses.
-pub async fn listen(port: &str, deafness: u32) -> Result<(), HygieneError> {
-    let named = |error: NetlinkError| HygieneError { port: port.to_owned(), source: error.into() };
+pub async fn listen(port: &str, deafness: u32) -> Result<(), OffloadsError> {
+    let named = |error: NetlinkError| OffloadsError { port: port.to_owned(), source: error.into() };
     if deafness & PROMISCUOUS != 0 {
         links::set_promiscuous(port, true).await.map_err(named)?;
         info!(port, "made promiscuous, to hear frames for its servers");
@@ -195,22 +195,22 @@ fn unbearable(features: &Features, setting: Setting) -> Vec<&'static str> {
 ///
 /// # Errors
 /// The device refuses.
-pub async fn hear_no_others(port: &str, bits: u32) -> Result<(), HygieneError> {
+pub async fn hear_no_others(port: &str, bits: u32) -> Result<(), OffloadsError> {
     let reopened = stack::reopen(port, bits);
-    reopened.map_err(|error| HygieneError { port: port.to_owned(), source: error.into() })?;
+    reopened.map_err(|error| OffloadsError { port: port.to_owned(), source: error.into() })?;
     if bits & PROMISCUOUS == 0 {
         return Ok(());
     }
     info!(port, "not promiscuous any more");
     let done = links::set_promiscuous(port, false).await;
-    done.map_err(|error| HygieneError { port: port.to_owned(), source: error.into() })
+    done.map_err(|error| OffloadsError { port: port.to_owned(), source: error.into() })
 }
 
 /// Makes a port again what it was before what these bits say.
 ///
 /// # Errors
 /// The device refuses.
-pub async fn restore(port: &str, bits: u32) -> Result<(), HygieneError> {
+pub async fn restore(port: &str, bits: u32) -> Result<(), OffloadsError> {
     hear_no_others(port, bits).await?;
     let names = names(bits);
     if names.is_empty() {
@@ -219,7 +219,7 @@ pub async fn restore(port: &str, bits: u32) -> Result<(), HygieneError> {
     info!(port, features = names.join(","), "turned on again");
     features::set(port, &names, true)
         .await
-        .map_err(|error| HygieneError { port: port.to_owned(), source: error.into() })
+        .map_err(|error| OffloadsError { port: port.to_owned(), source: error.into() })
 }
 
 fn bits(names: &[&str]) -> u32 {
