@@ -1,7 +1,7 @@
 //! Random input: files for the parser, histories of configurations for `compile` and `diff`, and
 //! frames for the loaded programs.
 
-use std::fs;
+use std::{fs, process::Command};
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -111,12 +111,25 @@ impl Fuzz {
         Ok(())
     }
 
-    /// A part of the frames or of the time that was asked for, or of `frames`; `left` of a hundred
-    /// leave work to their device.
-    fn frames_at(&self, hooks: &str, part: u64, frames: u64, left: u8) -> anyhow::Result<()> {
+    /// The fuzzer, built. Cargo chooses features of dependencies for what it is asked to build: only
+    /// asked for the same as the tests, it has built them already.
+    fn fuzzer(&self) -> anyhow::Result<Command> {
+        if self.profile().is_empty() {
+            run(cargo().args(["test", "--quiet", "--workspace", "--tests", "--no-run"]))?;
+            let mut fuzz = Command::new(root().join("target/debug/sillon-fuzz"));
+            fuzz.current_dir(root());
+            return Ok(fuzz);
+        }
         let mut fuzz = cargo();
         fuzz.args(["run", "--quiet", "--package", "sillon-model", "--bin", "sillon-fuzz"]);
         fuzz.args(self.profile()).arg("--");
+        Ok(fuzz)
+    }
+
+    /// A part of the frames or of the time that was asked for, or of `frames`; `left` of a hundred
+    /// leave work to their device.
+    fn frames_at(&self, hooks: &str, part: u64, frames: u64, left: u8) -> anyhow::Result<()> {
+        let mut fuzz = self.fuzzer()?;
         match (self.time, self.frames) {
             (Some(seconds), _) => fuzz.arg("--time").arg((seconds / part).max(1).to_string()),
             (None, asked) => {
