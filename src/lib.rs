@@ -21,6 +21,7 @@ pub mod protocol;
 pub mod service;
 pub mod southbound;
 pub mod store;
+mod tls_listener;
 
 /// What allocates memory in `sillon`. A controller's state is millions of small pieces that
 /// come and go with every transaction: with glibc's a sixth of a transaction was spent on

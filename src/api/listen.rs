@@ -1,6 +1,6 @@
 //! The API's listener: TLS with a certificate of whoever connects, HTTP/1.1 and HTTP/2.
 
-use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, http::Request};
 use hyper::{body::Incoming, service::service_fn};
@@ -15,15 +15,16 @@ use tokio::{
     sync::{Semaphore, watch},
     time::timeout,
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::server::TlsStream;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::{Api, Limits, router};
 use crate::{
-    admission::{Admission, HandshakeSlot, SlotsByIdentity},
+    admission::{Admission, SlotsByIdentity},
     identity::Identity,
     pki::{HTTP, Tls, TlsError},
+    tls_listener::{Secured, TlsListener},
 };
 
 /// How long what is under way may last once its connection is to end.
@@ -38,9 +39,6 @@ const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs
 
 /// Requests of one connection at once, in HTTP/2.
 const STREAMS: u32 = 128;
-
-/// How long to wait if the kernel has no more descriptors.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// Who is let in. It has to ask for a certificate of whoever connects.
 pub trait Gate: Send + Sync + 'static {
@@ -104,7 +102,10 @@ impl Gate for Arc<ServerConfig> {
 /// with a connection ends that one.
 pub async fn serve(tcp: TcpListener, gate: impl Gate, api: Api) {
     let limits = api.limits().clone();
-    let admission = Admission::new(limits.unsecured, limits.unsecured_of_one);
+    let listener = TlsListener {
+        admission: Admission::new(limits.unsecured, limits.unsecured_of_one),
+        handshake_time: limits.handshake_time,
+    };
     let door = Arc::new(Door {
         router: router(api.clone()),
         places: SlotsByIdentity::new(limits.connections_of_one),
@@ -113,24 +114,13 @@ pub async fn serve(tcp: TcpListener, gate: impl Gate, api: Api) {
         gate,
     });
     let tasks = TaskTracker::new();
-    loop {
-        let accepted = tokio::select! {
-            () = api.stop().cancelled() => break,
-            accepted = tcp.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, from)) => {
-                let config = with_protocols(door.gate.config());
-                let (door, visit) = (Arc::clone(&door), admission.enter(from.ip()));
-                tasks.spawn(async move { door.connection(stream, visit, from.ip(), config).await });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be taken");
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
-    }
-    drop(tcp);
+    let serving = Arc::clone(&door);
+    let serve = move |secured| {
+        let door = Arc::clone(&serving);
+        async move { door.connection(secured).await }
+    };
+    let config = || with_protocols(door.gate.config());
+    listener.accept(tcp, config, api.stop(), &tasks, serve).await;
     tasks.close();
     tasks.wait().await;
 }
@@ -156,35 +146,19 @@ struct Door<G> {
 }
 
 impl<G: Gate> Door<G> {
-    async fn connection(
-        &self,
-        stream: TcpStream,
-        visit: HandshakeSlot,
-        from: IpAddr,
-        config: Arc<ServerConfig>,
-    ) {
-        let set = stream.set_nodelay(true);
-        let set = set.and_then(|()| Ok(setsockopt(&stream, TcpUserTimeout, &UNACKNOWLEDGED_MS)?));
-        if let Err(error) = set {
+    async fn connection(&self, secured: Secured) {
+        let Secured { stream, who, slot, .. } = secured;
+        if let Err(error) = setsockopt(stream.get_ref().0, TcpUserTimeout, &UNACKNOWLEDGED_MS) {
             return tracing::debug!(%error, "a connection was gone at once");
         }
         let limits = self.api.limits();
-        let handshake = timeout(limits.handshake_time, TlsAcceptor::from(config).accept(stream));
-        let secured = tokio::select! {
-            secured = handshake => secured,
-            () = visit.evicted() => return tracing::debug!(%from, "a connection makes room for newer ones"),
-        };
-        let stream = match secured {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return tracing::debug!(%error, "a connection was not secured"),
-            Err(_) => return tracing::debug!("a connection was not secured in time"),
-        };
-        let Some(who) = identity(&stream) else {
-            // Every request is told so. It stays where it was, and not for long.
+        let Some(who) = who else {
+            // Each request is answered with the reason. The connection stays unidentified, and
+            // does not stay for long.
             let told = timeout(limits.handshake_time, self.requests(stream, None, limits));
-            return tokio::select! { _ = told => {}, () = visit.evicted() => {} };
+            return tokio::select! { _ = told => {}, () = slot.evicted() => {} };
         };
-        drop(visit);
+        drop(slot);
         match (self.places.take(&who), self.all.try_acquire()) {
             (Some(_place), Ok(_one_of_all)) => self.requests(stream, Some(who), limits).await,
             _ => tracing::info!(%who, "one connection too many"),
@@ -263,17 +237,4 @@ fn protocols(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .keep_alive_interval(every)
         .keep_alive_timeout(within);
     builder
-}
-
-/// Who has connected.
-fn identity(stream: &TlsStream<TcpStream>) -> Option<Identity> {
-    let (_, session) = stream.get_ref();
-    let certificate = session.peer_certificates()?.first()?;
-    match Identity::of_certificate(certificate) {
-        Ok(who) => Some(who),
-        Err(error) => {
-            tracing::info!(%error, "somebody connected with a certificate that says nobody");
-            None
-        }
-    }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -15,10 +14,11 @@ use tokio::{
     sync::{OwnedSemaphorePermit, mpsc},
     time::timeout,
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, Streaming, transport::server::Connected};
+use tracing::Instrument;
 
 use super::{
     Agents,
@@ -26,7 +26,7 @@ use super::{
     session::{Peer, Session, leads},
 };
 use crate::{
-    admission::{Admission, HandshakeSlot, SlotsByIdentity},
+    admission::{Admission, SlotsByIdentity},
     controller::Controller,
     identity::Identity,
     pki::{Tls, TlsError},
@@ -35,6 +35,7 @@ use crate::{
         pb::{self, agents_server, from_agent::What},
     },
     store::Store,
+    tls_listener::{Secured, TlsListener},
 };
 
 /// How long a peer may take to say who it is: in TLS, and then in words.
@@ -77,19 +78,25 @@ pub async fn serve<S: Store + 'static>(
     let service =
         agents_server::AgentsServer::new(agents.clone()).max_decoding_message_size(LONGEST_REPORT);
     let (send, incoming) = mpsc::channel(1);
-    let (admission, places) =
-        (Admission::new(HANDSHAKES.0, HANDSHAKES.1), Arc::new(SlotsByIdentity::new(OF_ONE)));
-    let accepting = listeners.into_iter().map(|listener| {
-        let door = Door {
-            tls: TlsAcceptor::from(Arc::clone(&config)),
-            admission: admission.clone(),
-            places: Arc::clone(&places),
-            send: send.clone(),
+    let listener = TlsListener {
+        admission: Admission::new(HANDSHAKES.0, HANDSHAKES.1),
+        handshake_time: PATIENCE,
+    };
+    let door = Arc::new(Door { places: SlotsByIdentity::new(OF_ONE), send });
+    let accepting = listeners.into_iter().map(|tcp| {
+        let (listener, config, stop) = (listener.clone(), Arc::clone(&config), stop.clone());
+        let door = Arc::clone(&door);
+        let serve = move |secured| {
+            let door = Arc::clone(&door);
+            async move { door.admit(secured).await }
         };
-        tokio::spawn(door.accept(listener, stop.clone()))
+        tokio::spawn(async move {
+            let tasks = TaskTracker::new();
+            listener.accept(tcp, || Arc::clone(&config), &stop, &tasks, serve).await;
+        })
     });
     let accepting: Vec<_> = accepting.collect();
-    drop(send);
+    drop(door);
     let telling = tokio::spawn(agents.tell());
     let done = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(ALIVE))
@@ -105,62 +112,20 @@ pub async fn serve<S: Store + 'static>(
 }
 
 /// What all connections of the listeners go through.
-#[derive(Clone)]
 struct Door {
-    tls: TlsAcceptor,
-    admission: Admission,
-    places: Arc<SlotsByIdentity>,
+    places: SlotsByIdentity,
     send: mpsc::Sender<Result<Guest, io::Error>>,
 }
 
 impl Door {
-    /// Shakes hands with whoever comes; nobody waits for a slow one.
-    async fn accept(self, listener: TcpListener, stop: CancellationToken) {
-        loop {
-            let accepted = tokio::select! {
-                () = stop.cancelled() => return,
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((stream, peer)) => {
-                    let (door, visit) = (self.clone(), self.admission.enter(peer.ip()));
-                    tokio::spawn(async move { door.shake_hands(stream, visit, peer).await });
-                }
-                Err(error) => {
-                    // As many files are open as may be: it goes on when some are closed.
-                    tracing::warn!(%error, "a connection can't be accepted");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
-    }
-
-    async fn shake_hands(self, stream: TcpStream, visit: HandshakeSlot, peer: SocketAddr) {
-        // Only later than it could be, if it can't be set.
-        let _ = stream.set_nodelay(true);
-        let secured = tokio::select! {
-            secured = timeout(PATIENCE, self.tls.accept(stream)) => secured,
-            () = visit.evicted() => return tracing::debug!(%peer, "a connection makes room for newer ones"),
+    /// Hands a connection to the server. Whoever is no node is told so there, if it asks.
+    async fn admit(&self, Secured { stream, peer, who, slot }: Secured) {
+        let Some(who) = who else { return };
+        let Some(place) = self.places.take(&who) else {
+            return tracing::info!(%peer, %who, "one connection too many");
         };
-        let stream = match secured {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return tracing::debug!(%peer, %error, "a connection was refused"),
-            Err(_) => return tracing::debug!(%peer, "a peer took too long to shake hands"),
-        };
-        let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-        // Who is no node is told so, if it asks.
-        let who = certificate.and_then(|certificate| Identity::of_certificate(certificate).ok());
-        let place = who.as_ref().and_then(|who| self.places.take(who));
-        match (who, place) {
-            (Some(_), Some(place)) => {
-                drop(visit);
-                let _ = self.send.send(Ok(Guest { stream, _place: place })).await;
-            }
-            (Some(who), None) => tracing::info!(%peer, %who, "one connection too many"),
-            (None, _) => {
-                tracing::info!(%peer, "somebody connected with a certificate that says nobody")
-            }
-        }
+        drop(slot);
+        let _ = self.send.send(Ok(Guest { stream, _place: place })).await;
     }
 }
 
@@ -246,7 +211,8 @@ impl<S: Store + 'static> agents_server::Agents for Agents<S> {
         );
         let (pending, end, last) = self.enter(&node);
         let (to, updates) = mpsc::channel(1);
-        tokio::spawn(Session::new(self.clone(), peer, pending, hello, last).run(from, to, end));
+        let session = Session::new(self.clone(), peer, pending, hello, last).run(from, to, end);
+        tokio::spawn(session.instrument(tracing::info_span!("session", %node)));
         Ok(Response::new(ReceiverStream::new(updates)))
     }
 
@@ -259,7 +225,9 @@ impl<S: Store + 'static> agents_server::Agents for Agents<S> {
         let peer = peer(&request)?;
         leads(&self.controller.lead())?;
         let (to, there) = mpsc::channel(1);
-        tokio::spawn(AddressSession::new(self.clone(), peer).run(request.into_inner(), to));
+        let span = tracing::info_span!("addresses", node = %peer.node);
+        let session = AddressSession::new(self.clone(), peer).run(request.into_inner(), to);
+        tokio::spawn(session.instrument(span));
         Ok(Response::new(ReceiverStream::new(there)))
     }
 }
