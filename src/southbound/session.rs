@@ -48,21 +48,72 @@ pub struct Session<S> {
     digest: Vec<u8>,
     /// What the agent has.
     has: Option<Arc<Projection>>,
-    /// What it was sent last, unless it has that.
-    sent: Option<Arc<Projection>>,
-    /// Whether it has yet to say what it made of it.
-    waits: bool,
-    /// Since when, if it is not known yet that this is long.
-    since: Option<Instant>,
+    /// What became of the last update.
+    phase: Phase,
     /// What it said last of its maps and ports.
     said: LastReport,
-    /// What is known of the node, on its way into the fabric: nothing else waits for that.
-    noting: Option<Noting>,
-    /// Whether there is more to note after that; and if so, whether the agent was silent for long.
-    to_note: Option<bool>,
+    reporting: Reporting,
 }
 
-type Noting = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
+/// What became of the last update. One is under way at a time.
+enum Phase {
+    /// The agent has applied it, or none was sent.
+    Idle,
+    /// The agent has yet to say what it made of this.
+    AwaitingAck { sent: Arc<Projection>, since: Instant },
+    /// It has said nothing for so long that the node is reported as silent.
+    Silent { sent: Arc<Projection> },
+    /// It refused this, and is sent the next change.
+    Refused { sent: Arc<Projection> },
+}
+
+impl Phase {
+    /// Returns what the agent was sent last, unless it has applied that.
+    const fn sent(&self) -> Option<&Arc<Projection>> {
+        match self {
+            Self::Idle => None,
+            Self::AwaitingAck { sent, .. } | Self::Silent { sent } | Self::Refused { sent } => {
+                Some(sent)
+            }
+        }
+    }
+
+    const fn is_waiting(&self) -> bool {
+        matches!(self, Self::AwaitingAck { .. } | Self::Silent { .. })
+    }
+
+    const fn is_silent(&self) -> bool {
+        matches!(self, Self::Silent { .. })
+    }
+
+    /// Returns since when the agent is waited for, while that is not too long yet.
+    const fn awaited_since(&self) -> Option<Instant> {
+        match self {
+            Self::AwaitingAck { since, .. } => Some(*since),
+            _ => None,
+        }
+    }
+
+    /// The agent has been waited for too long.
+    fn time_out(&mut self) {
+        *self = match std::mem::replace(self, Self::Idle) {
+            Self::AwaitingAck { sent, .. } => Self::Silent { sent },
+            other => other,
+        };
+    }
+}
+
+/// What is known of the node, on its way into the fabric. The session goes on meanwhile.
+enum Reporting {
+    Idle,
+    UnderWay {
+        submitted: Submitted,
+        /// Whether something has changed since, and another report has to follow.
+        is_outdated: bool,
+    },
+}
+
+type Submitted = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
 
 #[derive(Clone, Default, PartialEq)]
 struct LastReport {
@@ -92,12 +143,9 @@ impl<S: Store + 'static> Session<S> {
             newest: None,
             digest,
             has,
-            sent: None,
-            waits: false,
-            since: None,
+            phase: Phase::Idle,
             said,
-            noting: None,
-            to_note: None,
+            reporting: Reporting::Idle,
         }
     }
 
@@ -127,19 +175,23 @@ impl<S: Store + 'static> Session<S> {
                     // It goes.
                     Ok(None) | Err(_) => return,
                 },
-                () = silence(self.since) => {
-                    self.since = None;
-                    self.note(true);
+                () = silence(self.phase.awaited_since()) => {
+                    self.phase.time_out();
+                    self.report();
                     Ok(())
                 }
-                noted = noted(&mut self.noting) => noted.map(|()| self.note_more()),
-                () = pending.told(), if !self.waits => self.offer(&to, &lead).await,
+                reported = reported(&mut self.reporting) => reported.map(|is_outdated| {
+                    if is_outdated {
+                        self.report();
+                    }
+                }),
+                () = pending.told(), if !self.phase.is_waiting() => self.offer(&to, &lead).await,
             };
             if let Err(status) = done {
                 break status;
             }
         };
-        tracing::info!(node = %self.node, why = status.message(), "the agent's stream ends");
+        tracing::info!(why = status.message(), "the agent's stream ends");
         // It may be gone already.
         let _ = to.send(Err(status)).await;
     }
@@ -171,17 +223,18 @@ impl<S: Store + 'static> Session<S> {
         self.newest = Some(Arc::clone(&projection));
         let is_done = self.has.as_ref().is_some_and(|has| projection.is_done_with(has));
         // After hello, an agent always hears that it is heard.
-        if is_done && self.said.is_known && self.sent.is_none() {
+        let is_idle = matches!(self.phase, Phase::Idle);
+        if is_done && self.said.is_known && is_idle {
             self.has = Some(projection);
-            self.note(false);
+            self.report();
             return Ok(());
         }
         // What it has may be right although it is not known since when it has it.
-        let same =
-            Some(&*projection).filter(|new| self.sent.is_none() && self.digest == new.digest);
+        let same = Some(&*projection).filter(|new| is_idle && self.digest == new.digest);
         let update = projection.update(self.has.as_deref().or(same), &lead);
-        tracing::debug!(node = %self.node, revision = %projection.revision, parts = update.parts.len(), "sent");
-        (self.sent, self.waits, self.since) = (Some(projection), true, Some(Instant::now()));
+        let (revision, parts) = (&projection.revision, update.parts.len());
+        tracing::debug!(%revision, parts, "sent");
+        self.phase = Phase::AwaitingAck { sent: projection, since: Instant::now() };
         to.send(Ok(update)).await.map_err(|_| Status::cancelled("the agent is gone"))
     }
 
@@ -189,16 +242,19 @@ impl<S: Store + 'static> Session<S> {
     fn hear(&mut self, mut report: pb::Report) {
         let has_counters = !report.counters.is_empty();
         self.count(std::mem::take(&mut report.counters));
-        let before = (self.said.clone(), self.sent.is_some(), self.waits);
-        let is_last = |sent: &Arc<Projection>| sent.revision.0 == report.received;
+        let phase = |phase: &Phase| (phase.sent().is_some(), phase.is_waiting());
+        let before = (self.said.clone(), phase(&self.phase));
         let refused = report
             .refused
             .map(|why| cut(format!("revision {} is refused: {why}", report.received)));
-        if self.sent.as_ref().is_some_and(is_last) {
-            (self.waits, self.since) = (false, None);
-            if refused.is_none() {
-                self.has = self.sent.take();
-                self.has.iter().for_each(|has| self.agents.has(&self.node, has));
+        if let Some(sent) = self.phase.sent().cloned()
+            && sent.revision.0 == report.received
+        {
+            if refused.is_some() {
+                self.phase = Phase::Refused { sent };
+            } else {
+                self.agents.has(&self.node, &sent);
+                (self.has, self.phase) = (Some(sent), Phase::Idle);
             }
         }
         let down = report.down.iter().filter_map(|name| name.parse().ok()).collect();
@@ -210,10 +266,10 @@ impl<S: Store + 'static> Session<S> {
             LastReport { drift, down, seen: seen.or(self.said.seen.take()), is_known: true };
         // Counters alone are nothing that the fabric's one writer has to look at, however many
         // agents report them.
-        if has_counters && before == (self.said.clone(), self.sent.is_some(), self.waits) {
+        if has_counters && before == (self.said.clone(), phase(&self.phase)) {
             return;
         }
-        self.note(self.waits && self.since.is_none());
+        self.report();
     }
 
     /// Keeps what the attachments have counted.
@@ -230,23 +286,21 @@ impl<S: Store + 'static> Session<S> {
         controller.counters().hear(|| controller.state(), said);
     }
 
-    /// Brings what is known of the node into the fabric, once what was known before is there: a
-    /// thousand agents may have reported just now.
-    fn note(&mut self, silent: bool) {
-        self.to_note = Some(silent);
-        self.note_more();
-    }
-
-    fn note_more(&mut self) {
-        if self.noting.is_none()
-            && let Some(silent) = self.to_note.take()
-        {
-            self.noting = Some(Box::pin(self.noting(silent)));
+    /// Reports what is known of the node to the fabric, once the report before is there: a thousand
+    /// agents may have said something just now.
+    fn report(&mut self) {
+        match &mut self.reporting {
+            Reporting::UnderWay { is_outdated, .. } => *is_outdated = true,
+            Reporting::Idle => {
+                let submitted = Box::pin(self.submit_report());
+                self.reporting = Reporting::UnderWay { submitted, is_outdated: false };
+            }
         }
     }
 
     /// What is known already changes nothing there.
-    fn noting(&self, silent: bool) -> impl Future<Output = Result<(), Status>> + Send + use<S> {
+    fn submit_report(&self) -> impl Future<Output = Result<(), Status>> + Send + use<S> {
+        let silent = self.phase.is_silent();
         let applied = self.has.as_ref().map_or(Revision(0), |has| has.counts_as());
         let LastReport { drift, down, seen, .. } = self.said.clone();
         let report = Report { node: self.node.clone(), applied, drift, down, silent, seen };
@@ -267,12 +321,16 @@ impl<S: Store + 'static> Session<S> {
     }
 }
 
-/// Waits until it is noted; for ever, if nothing is being noted.
-async fn noted(noting: &mut Option<Noting>) -> Result<(), Status> {
-    let Some(under_way) = noting else { return std::future::pending().await };
-    let done = under_way.await;
-    *noting = None;
-    done
+/// Waits until a report is in the fabric, and returns whether it is outdated by then. Waits for ever,
+/// if none is under way.
+async fn reported(reporting: &mut Reporting) -> Result<bool, Status> {
+    let Reporting::UnderWay { submitted, is_outdated } = reporting else {
+        return std::future::pending().await;
+    };
+    submitted.await?;
+    let is_outdated = *is_outdated;
+    *reporting = Reporting::Idle;
+    Ok(is_outdated)
 }
 
 /// Returns when somebody has been silent for long.
