@@ -13,7 +13,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::Committed;
+use super::{Committed, chain::RefusalLog};
 use crate::{
     audit::{self, Decision, Entry, Salt, Tree, Who},
     fabric::{Change, Refused, Revision},
@@ -26,6 +26,15 @@ const AT_ONCE: NonZeroU32 = NonZeroU32::new(30).unwrap();
 const A_MINUTE: NonZeroU32 = NonZeroU32::new(2).unwrap();
 /// What was asked for and refused is kept if it is not longer than this, as JSON.
 const LONGEST: usize = 4096;
+
+/// Why a commit can't be written as the store has it.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    #[error("what is committed can't be written as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("the system gives no random numbers")]
+    NoRandom,
+}
 
 /// What is added to a commit.
 pub type Added = (Vec<Write>, Tree);
@@ -56,22 +65,26 @@ impl Default for AuditWriter {
 }
 
 impl AuditWriter {
-    /// Whether a refusal is written down, and how many were not since the last that was.
-    pub fn admits(&mut self, who: &Who) -> Option<u64> {
+    /// Decides whether a refusal is written down.
+    pub fn decide(&mut self, who: &Who) -> RefusalLog {
         let who = who.to_string();
         if self.limits.check_key(&who).is_ok() {
-            return Some(self.besides.remove(&who).unwrap_or(0));
+            return RefusalLog::Written { suppressed: self.besides.remove(&who).unwrap_or(0) };
         }
         *self.besides.entry(who).or_default() += 1;
-        None
+        RefusalLog::Counted
     }
 }
 
 /// The entries of what was made.
-pub fn accepted(tree: &Tree, committed: &Committed, asked: &[Change]) -> Result<Added, String> {
+pub fn accepted(
+    tree: &Tree,
+    committed: &Committed,
+    asked: &[Change],
+) -> Result<Added, EncodeError> {
     let Committed { revision, when, who, events } = committed;
     let entries = audit::accepted(&Who::from(who), *when, *revision, asked, events);
-    add(tree, entries.map_err(|error| error.to_string())?)
+    add(tree, entries?)
 }
 
 /// The entry of what was refused.
@@ -80,18 +93,16 @@ pub fn refused(
     (who, when): (&Who, Timestamp),
     asked: &[Change],
     Refusal { rule, message, besides }: &Refusal,
-) -> Result<Added, String> {
-    let entry = audit::refused(who, when, asked, (rule, message), *besides);
-    let mut entry: Entry = entry.map_err(|error| error.to_string())?;
+) -> Result<Added, EncodeError> {
+    let mut entry: Entry = audit::refused(who, when, asked, (rule, message), *besides)?;
     shorten(&mut entry);
     add(tree, vec![entry])
 }
 
-fn add(tree: &Tree, entries: Vec<Entry>) -> Result<Added, String> {
+fn add(tree: &Tree, entries: Vec<Entry>) -> Result<Added, EncodeError> {
     let salted: Option<Vec<_>> =
         entries.into_iter().map(|entry| Salt::random().map(|salt| (entry, salt))).collect();
-    let salted = salted.ok_or("the system gives no random numbers")?;
-    audit::add(tree, &salted).map_err(|error| error.to_string())
+    Ok(audit::add(tree, &salted.ok_or(EncodeError::NoRandom)?)?)
 }
 
 fn shorten(entry: &mut Entry) {

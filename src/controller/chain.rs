@@ -25,18 +25,37 @@ pub struct Pending {
     pub held: Option<Leadership>,
     /// If it is refused already.
     pub denied: Option<Denied>,
-    /// Once it was refused: whether that is written down, with how many that were not.
-    pub refusal: Option<Option<u64>>,
+    pub refusal: RefusalLog,
     /// How often another controller was faster.
     pub tried: u32,
     pub reply: oneshot::Sender<Result<Committed, SubmitError>>,
+    /// What the log says of it is said here.
+    pub span: tracing::Span,
 }
 
 impl Pending {
     /// Whoever no longer waits does not need the answer.
     pub fn answer(self, answer: Result<Committed, SubmitError>) {
+        self.span.in_scope(|| match &answer {
+            Ok(Committed { revision, events, .. }) => {
+                tracing::debug!(%revision, changed = events.len(), "done");
+            }
+            Err(error) => tracing::debug!(%error, "not done"),
+        });
         let _ = self.reply.send(answer);
     }
+}
+
+/// Whether the audit log says that a request was refused. It is decided once, however often the
+/// request is planned again.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum RefusalLog {
+    #[default]
+    Undecided,
+    /// There were too many of the same asker's: it is only counted.
+    Counted,
+    /// It is written down, and that so many before it were only counted.
+    Written { suppressed: u64 },
 }
 
 /// What was refused for lack of rights, and is only to be written down.
@@ -161,8 +180,10 @@ fn refuse(
     pending: &mut Pending,
     (when, who, (rule, message)): (Timestamp, Who, (String, String)),
 ) -> Option<(Draft, State)> {
-    // Asked once, however often this is planned anew.
-    let besides = (*pending.refusal.get_or_insert_with(|| audit.admits(&who)))?;
+    if let RefusalLog::Undecided = pending.refusal {
+        pending.refusal = audit.decide(&who);
+    }
+    let RefusalLog::Written { suppressed: besides } = pending.refusal else { return None };
     let revision = Revision(state.revision().0 + 1);
     let committed = nothing_changed(revision, when, &pending.request.who);
     let draft = Draft {

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::{
     Committed,
-    audit_writer::{self, Refusal},
+    audit_writer::{self, EncodeError, Refusal},
     codec,
 };
 use crate::{
@@ -46,18 +46,17 @@ pub fn write(
     tree: Tree,
     signer: Option<&Signer>,
     whole: bool,
-) -> Result<Written, String> {
+) -> Result<Written, EncodeError> {
     let (mut commits, mut trees) =
         (Vec::with_capacity(drafts.len()), Vec::with_capacity(drafts.len()));
     let (mut tree, mut sealed) = (tree.clone(), tree);
     for (index, draft) in drafts.iter().enumerate() {
-        let json = |error| format!("what is committed can't be written as JSON: {error}");
-        let mut writes = codec::writes(&draft.committed).map_err(json)?;
+        let mut writes = codec::writes(&draft.committed)?;
         let (entries, grown) = entries(draft, &tree)?;
         writes.extend(entries);
         let may_be_last = drafts.get(index + 1).is_none_or(|next| next.held.is_some());
         if (may_be_last || !whole) && grown != sealed {
-            writes.extend(audit::seal(&grown, signer).map_err(json)?);
+            writes.extend(audit::seal(&grown, signer)?);
             sealed = grown.clone();
         }
         tree = grown;
@@ -69,7 +68,7 @@ pub fn write(
 }
 
 /// What a commit adds to the audit log.
-fn entries(draft: &Draft, tree: &Tree) -> Result<audit_writer::Added, String> {
+fn entries(draft: &Draft, tree: &Tree) -> Result<audit_writer::Added, EncodeError> {
     let when: Timestamp = draft.committed.when;
     match &draft.refused {
         None => audit_writer::accepted(tree, &draft.committed, &draft.asked),

@@ -37,7 +37,10 @@ mod writer;
 
 use std::{
     fmt,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -49,6 +52,7 @@ use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
 };
+use tracing::{Instrument, Span};
 
 pub use self::{
     budget::Allowance,
@@ -59,7 +63,7 @@ pub use self::{
 };
 use self::{
     budget::Budgets,
-    chain::{Denied, Pending},
+    chain::{Denied, Pending, RefusalLog},
     counters::Newest,
     queue::Requests,
     writer::Writer,
@@ -214,6 +218,8 @@ struct Inner<S> {
     history: history::Shared,
     lead: watch::Receiver<Option<LeaderTerm>>,
     counters: Newest,
+    /// How many transactions were submitted here: each has its number in the log.
+    submitted: AtomicU64,
     tasks: TaskTracker,
     stop: CancellationToken,
     /// The tasks end with the last copy.
@@ -275,6 +281,7 @@ impl<S: Store + 'static> Controller<S> {
             history,
             lead,
             counters,
+            submitted: AtomicU64::new(1),
             tasks,
             stop,
             _guard: guard,
@@ -305,7 +312,10 @@ impl<S: Store + 'static> Controller<S> {
         let admitted =
             self.inner.budgets.admit(&request.who, request.changes.len(), Instant::now());
         admitted.map_err(SubmitError::TooMany)?;
-        ask(&self.inner.requests, request, None).await
+        let number = self.inner.submitted.fetch_add(1, Ordering::Relaxed);
+        let who = Who::from(&request.who);
+        let span = tracing::info_span!("transaction", request = number, %who);
+        ask(&self.inner.requests, request, None).instrument(span).await
     }
 
     /// Has the audit log say that something was refused before it was submitted: for lack of
@@ -382,7 +392,8 @@ async fn wait(
     denied: Option<Denied>,
 ) -> Result<Committed, SubmitError> {
     let (reply, answer) = oneshot::channel();
-    let pending = Pending { request, held, denied, refusal: None, tried: 0, reply };
+    let (refusal, span) = (RefusalLog::default(), Span::current());
+    let pending = Pending { request, held, denied, refusal, tried: 0, reply, span };
     requests.send(pending).await?;
     answer.await.map_err(|_| SubmitError::Closed)?
 }

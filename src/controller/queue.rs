@@ -199,12 +199,23 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::{controller::Request, fabric::Change};
+    use crate::{
+        controller::{Request, chain::RefusalLog},
+        fabric::Change,
+    };
 
     fn pending(who: Actor) -> Pending {
         let request = Request { who, changes: Vec::new(), dry_run: false };
         let reply = oneshot::channel().0;
-        Pending { request, held: None, denied: None, refusal: None, tried: 0, reply }
+        Pending {
+            request,
+            held: None,
+            denied: None,
+            refusal: RefusalLog::default(),
+            tried: 0,
+            reply,
+            span: tracing::Span::none(),
+        }
     }
 
     fn operator(name: &str) -> Actor {
