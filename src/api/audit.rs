@@ -12,6 +12,7 @@ use super::{Api, backend::Backend, problem::Problem, request::ApiRequest};
 use crate::{
     audit::{Archive, Item, Read},
     authz::{self, Decision, Record},
+    store::StoreError,
 };
 
 /// The most places of one page, and how many there are if nothing is said.
@@ -39,7 +40,7 @@ impl Read for dyn Backend + '_ {
         from: &str,
         before: &str,
         bytes: usize,
-    ) -> Result<Vec<(String, String)>, String> {
+    ) -> Result<Vec<(String, String)>, StoreError> {
         self.range(from.to_owned(), before.to_owned(), bytes).await
     }
 }
@@ -120,8 +121,8 @@ fn never_so_large(since: u64) -> Problem {
         .help("if you have a signed checkpoint of that size, the log was truncated: tell others who keep checkpoints")
 }
 
-fn failed(error: &str) -> Problem {
-    tracing::error!(error, "the audit log can't be read");
+fn failed(error: &impl std::fmt::Display) -> Problem {
+    tracing::error!(%error, "the audit log can't be read");
     Problem::unavailable("the audit log can't be read now")
 }
 

@@ -10,7 +10,7 @@ use crate::{
     },
     fabric::{Owned, Revision, State},
     identity::Identity,
-    store::Store,
+    store::{Store, StoreError},
 };
 
 /// A controller.
@@ -46,7 +46,7 @@ pub trait Backend: Send + Sync {
         from: String,
         before: String,
         bytes: usize,
-    ) -> BoxFuture<'_, Result<Vec<(String, String)>, String>>;
+    ) -> BoxFuture<'_, Result<Vec<(String, String)>, StoreError>>;
 
     /// What was committed after a revision, and what will be. It ends when the reader is too slow.
     ///
@@ -85,11 +85,8 @@ impl<S: Store + 'static> Backend for Controller<S> {
         from: String,
         before: String,
         bytes: usize,
-    ) -> BoxFuture<'_, Result<Vec<(String, String)>, String>> {
-        let range = async move {
-            self.store().range(&from, &before, bytes).await.map_err(|error| error.to_string())
-        };
-        range.boxed()
+    ) -> BoxFuture<'_, Result<Vec<(String, String)>, StoreError>> {
+        async move { self.store().range(&from, &before, bytes).await }.boxed()
     }
 
     fn watch(&self, after: Revision) -> Result<BoxStream<'static, Arc<Committed>>, Compacted> {

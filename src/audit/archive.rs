@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
-    CHECKPOINT_KEY, Checkpoint, Growth, Item, Log, PREFIX, Proof, commitment, entry_key,
+    CHECKPOINT_KEY, Checkpoint, Growth, Item, Log, NoteError, PREFIX, Proof, commitment, entry_key,
     is_visible_of,
 };
-use crate::{identity::Identity, model::Name};
+use crate::{identity::Identity, model::Name, store::StoreError};
 
 /// Behind all keys of the log: "0" comes after "/".
 const END: &str = "audit0";
@@ -27,7 +27,34 @@ pub trait Read {
         from: &str,
         before: &str,
         bytes: usize,
-    ) -> impl Future<Output = Result<Vec<(String, String)>, String>> + Send;
+    ) -> impl Future<Output = Result<Vec<(String, String)>, StoreError>> + Send;
+}
+
+/// Why the log can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// The store fails.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The checkpoint in the store is none.
+    #[error(transparent)]
+    Checkpoint(#[from] NoteError),
+    /// What is under an entry's key is no entry.
+    #[error("{key}: {error}")]
+    Entry {
+        /// The key.
+        key: String,
+        /// What is wrong there.
+        error: serde_json::Error,
+    },
+    /// An entry is missing before another.
+    #[error("{there} is there, and {missing} is not")]
+    Gap {
+        /// The key of the one that is there.
+        there: String,
+        /// The key of the one that is not.
+        missing: String,
+    },
 }
 
 /// What is known of the log.
@@ -69,23 +96,21 @@ impl Archive {
     ///
     /// # Errors
     /// The store fails, or what it has is no log.
-    pub async fn refresh(&mut self, store: &(impl Read + ?Sized)) -> Result<(), String> {
+    pub async fn refresh(&mut self, store: &(impl Read + ?Sized)) -> Result<(), ArchiveError> {
         loop {
             let page = store.read(&entry_key(self.log.size()), END, BYTES).await?;
             // The checkpoint comes behind the entries: where it is there, it is of these.
             let is_last = page.last().is_none_or(|(key, _)| key.as_str() >= CHECKPOINT_KEY);
             for (key, value) in &page {
                 if key == CHECKPOINT_KEY {
-                    self.checkpoint =
-                        Some(Checkpoint::own(value).map_err(|error| error.to_string())?);
+                    self.checkpoint = Some(Checkpoint::own(value)?);
                 } else if *key == entry_key(self.log.size()) {
-                    self.push(value).map_err(|error| format!("{key}: {error}"))?;
+                    self.push(value)
+                        .map_err(|error| ArchiveError::Entry { key: key.clone(), error })?;
                 } else if key.strip_prefix(PREFIX).is_some_and(|place| place.parse::<u64>().is_ok())
                 {
-                    return Err(format!(
-                        "{key} is there, and {} is not",
-                        entry_key(self.log.size())
-                    ));
+                    let missing = entry_key(self.log.size());
+                    return Err(ArchiveError::Gap { there: key.clone(), missing });
                 }
             }
             if is_last {
@@ -136,7 +161,7 @@ impl Archive {
         to: &Identity,
         (from, most): (u64, u64),
         whole: bool,
-    ) -> Result<Page, String> {
+    ) -> Result<Page, StoreError> {
         let until = from.saturating_add(most).min(self.size());
         // What is read is bounded, whatever it is that stands there.
         let texts = store.read(&entry_key(from), &entry_key(until.max(from)), BYTES).await?;
@@ -164,7 +189,7 @@ impl Archive {
         store: &(impl Read + ?Sized),
         at: u64,
         since: u64,
-    ) -> Result<Option<Proof>, String> {
+    ) -> Result<Option<Proof>, StoreError> {
         let Some(checkpoint) = &self.checkpoint else { return Ok(None) };
         let found = store.read(&entry_key(at), &entry_key(at.saturating_add(1)), 1).await?;
         Ok(found.first().and_then(|(_, text)| self.log.prove(at, text, since, checkpoint)))

@@ -31,6 +31,59 @@ pub enum Item {
     Commitment(Hash),
 }
 
+/// Why something is no export of an audit log.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// A key of the store is among the log's, and none of them.
+    #[error("the key {0:?} is none of an audit log's")]
+    Key(String),
+    /// A line can't be read.
+    #[error("line {line}: {error}")]
+    Read {
+        /// Its number.
+        line: u64,
+        /// Why.
+        error: io::Error,
+    },
+    /// A line has no end.
+    #[error("line {line} has no end: the file was cut, or the line is too long")]
+    Cut {
+        /// Its number.
+        line: u64,
+    },
+    /// The first line is not what it should be.
+    #[error("line 1 is not the header of an audit log's export: {0}")]
+    Header(serde_json::Error),
+    /// Another Sillon wrote it.
+    #[error("the export has form {0}; this Sillon reads {known}", known = FORMAT)]
+    Format(u32),
+    /// A line is no entry.
+    #[error("line {line}: {error}")]
+    Line {
+        /// Its number.
+        line: u64,
+        /// Why.
+        error: serde_json::Error,
+    },
+    /// An entry is there twice over, or not at all.
+    #[error("line {line} has to have either a text or a commitment")]
+    Item {
+        /// Its number.
+        line: u64,
+    },
+    /// There are more or fewer entries than there should be.
+    #[error(
+        "the header says {said} entries, and there are {found}: the file was cut, or entries were \
+         removed or added"
+    )]
+    Count {
+        /// As the header says.
+        said: u64,
+        /// As there are.
+        found: usize,
+    },
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
@@ -85,7 +138,7 @@ impl Export {
 ///
 /// # Errors
 /// A key below [`PREFIX`] is none of the log's.
-pub fn of_store(snapshot: &Snapshot) -> Result<Export, String> {
+pub fn of_store(snapshot: &Snapshot) -> Result<Export, ExportError> {
     let mut export = Export { checkpoint: String::new(), items: Vec::new() };
     for (key, value) in &snapshot.entries {
         match key.as_str() {
@@ -94,7 +147,7 @@ pub fn of_store(snapshot: &Snapshot) -> Result<Export, String> {
             key => {
                 let Some(place) = key.strip_prefix(PREFIX) else { continue };
                 let at = place.parse().ok().filter(|at| entry_key(*at) == key);
-                let at = at.ok_or_else(|| format!("the key {key:?} is none of an audit log's"))?;
+                let at = at.ok_or_else(|| ExportError::Key(key.to_owned()))?;
                 export.items.push((at, Item::Text(value.clone())));
             }
         }
@@ -126,47 +179,37 @@ pub fn write_export(export: &Export, mut to: impl Write) -> io::Result<()> {
 ///
 /// # Errors
 /// It can't be read, or is not that; with the line.
-pub fn read_export(mut from: impl BufRead) -> Result<Export, String> {
+pub fn read_export(mut from: impl BufRead) -> Result<Export, ExportError> {
     let mut text = String::new();
-    let mut next = |text: &mut String, line: u64| -> Result<bool, String> {
+    let mut next = |text: &mut String, line: u64| -> Result<bool, ExportError> {
         text.clear();
         let read = Read::take(&mut from, LONGEST_LINE).read_line(text);
-        let length = read.map_err(|error| format!("line {line}: {error}"))?;
+        let length = read.map_err(|error| ExportError::Read { line, error })?;
         if length > 0 && text.pop() != Some('\n') {
-            return Err(format!(
-                "line {line} has no end: the file was cut, or the line is too long"
-            ));
+            return Err(ExportError::Cut { line });
         }
         Ok(length > 0)
     };
     next(&mut text, 1)?;
-    let header: Header = serde_json::from_str(&text)
-        .map_err(|error| format!("line 1 is not the header of an audit log's export: {error}"))?;
+    let header: Header = serde_json::from_str(&text).map_err(ExportError::Header)?;
     if header.sillon_audit != FORMAT {
-        return Err(format!(
-            "the export has form {}; this Sillon reads {FORMAT}",
-            header.sillon_audit
-        ));
+        return Err(ExportError::Format(header.sillon_audit));
     }
     let mut items = Vec::new();
     let mut number = 2;
     while next(&mut text, number)? {
-        let line: Line =
-            serde_json::from_str(&text).map_err(|error| format!("line {number}: {error}"))?;
+        let line: Line = serde_json::from_str(&text)
+            .map_err(|error| ExportError::Line { line: number, error })?;
         let item = match (line.text, line.commitment) {
             (Some(text), None) => Item::Text(text),
             (None, Some(commitment)) => Item::Commitment(commitment),
-            _ => return Err(format!("line {number} has to have either a text or a commitment")),
+            _ => return Err(ExportError::Item { line: number }),
         };
         items.push((line.at, item));
         number += 1;
     }
     if items.len() as u64 != header.entries {
-        return Err(format!(
-            "the header says {} entries, and there are {}: the file was cut, or entries were removed or added",
-            header.entries,
-            items.len()
-        ));
+        return Err(ExportError::Count { said: header.entries, found: items.len() });
     }
     Ok(Export { checkpoint: header.checkpoint, items })
 }

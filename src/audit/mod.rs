@@ -27,6 +27,7 @@
 //! part of them, by the last of these.
 #![forbid(unsafe_code)]
 
+mod append;
 mod archive;
 mod checkpoint;
 mod entry;
@@ -36,15 +37,16 @@ mod proof;
 mod tree;
 mod verify;
 
-pub use archive::{Archive, Page, Read};
+pub use append::{Leaf, add, seal};
+pub use archive::{Archive, ArchiveError, Page, Read};
 pub use checkpoint::{Checkpoint, NoteError, Signer, VerifierKey};
 pub use entry::{
     Decision, Entry, Salt, Touched, Who, accepted, is_visible, is_visible_of, refused,
 };
-pub use export::{Export, Item, of_store, read_export, write_export};
+pub use export::{Export, ExportError, Item, of_store, read_export, write_export};
 pub use log::Log;
 pub use proof::{Growth, Proof, ProofError};
-pub use tree::{Hash, Leaf, Tree, add, commitment, restore, seal};
+pub use tree::{Hash, Tree, commitment, restore};
 pub use verify::{Finding, verify};
 
 /// What all keys of the log begin with.

@@ -216,15 +216,13 @@ pub fn load(path: &Path) -> anyhow::Result<Export> {
                     path.display()
                 )
             })?;
-        return audit::of_store(&snapshot).map_err(anyhow::Error::msg);
+        return Ok(audit::of_store(&snapshot)?);
     }
     let lines = BufReader::new(open(path)?);
-    let read = if start.starts_with(b"{\"sillon_store\"") {
-        store::read_export(lines)
-            .map_err(|error| error.to_string())
-            .and_then(|snapshot| audit::of_store(&snapshot))
-    } else {
-        read_export(lines)
-    };
-    read.map_err(|error| anyhow!("{}: {error}", path.display()))
+    let wrong = |error: &dyn std::fmt::Display| anyhow!("{}: {error}", path.display());
+    if start.starts_with(b"{\"sillon_store\"") {
+        let snapshot = store::read_export(lines).map_err(|error| wrong(&error))?;
+        return audit::of_store(&snapshot).map_err(|error| wrong(&error));
+    }
+    read_export(lines).map_err(|error| wrong(&error))
 }
