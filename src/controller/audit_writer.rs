@@ -13,7 +13,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Committed, chain::RefusalLog};
+use super::Committed;
 use crate::{
     audit::{self, Decision, Entry, Salt, Tree, Who},
     fabric::{Change, Refused, Revision},
@@ -48,6 +48,18 @@ pub struct Refusal {
     pub message: String,
     /// How many more of the same asker's were refused before, and not written down.
     pub besides: u64,
+}
+
+/// Whether the audit log says that a request was refused. It is decided once, however often the
+/// request is planned again.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum RefusalLog {
+    #[default]
+    Undecided,
+    /// There were too many of the same asker's: it is only counted.
+    Counted,
+    /// It is written down, and that so many before it were only counted.
+    Written { suppressed: u64 },
 }
 
 /// What decides which refusals are written down.

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Committed, Request, SubmitError,
-    audit_writer::{AuditWriter, Refusal, nothing_changed, rule},
+    audit_writer::{AuditWriter, Refusal, RefusalLog, nothing_changed, rule},
     encode::Draft,
 };
 use crate::{
@@ -44,18 +44,6 @@ impl Pending {
         });
         let _ = self.reply.send(answer);
     }
-}
-
-/// Whether the audit log says that a request was refused. It is decided once, however often the
-/// request is planned again.
-#[derive(Debug, Clone, Copy, Default)]
-pub enum RefusalLog {
-    #[default]
-    Undecided,
-    /// There were too many of the same asker's: it is only counted.
-    Counted,
-    /// It is written down, and that so many before it were only counted.
-    Written { suppressed: u64 },
 }
 
 /// What was refused for lack of rights, and is only to be written down.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{Committed, ControllerError};
 use crate::{
     audit::{self, Tree},
-    fabric::{Actor, Event, Key, Object, Revision, State},
+    fabric::{Actor, Event, Key, Object, Revision, State, restore_checked},
     store::{Batch, Store, StoreError, Version, Write},
 };
 
@@ -69,7 +69,7 @@ pub async fn load(
         }
     }
     check_record(version, record.as_ref())?;
-    let state = State::from_objects(Revision(version.0), objects)
+    let state = restore_checked(Revision(version.0), objects)
         .map_err(|refused| ControllerError::Rule { version, refused })?;
     Ok((state, tree, recent(store, version, history).await?))
 }

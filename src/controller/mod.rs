@@ -54,19 +54,20 @@ use tokio_util::{
 };
 use tracing::{Instrument, Span};
 
+use self::{
+    audit_writer::RefusalLog,
+    budget::Budgets,
+    chain::{Denied, Pending},
+    counters::Newest,
+    queue::Requests,
+    writer::Writer,
+};
 pub use self::{
     budget::Allowance,
     codec::RECORD,
     config::{ApiConfig, AuditConfig, Config, ListenerConfig},
     history::Compacted,
     lead::LeaderTerm,
-};
-use self::{
-    budget::Budgets,
-    chain::{Denied, Pending, RefusalLog},
-    counters::Newest,
-    queue::Requests,
-    writer::Writer,
 };
 use crate::{
     audit::{Signer, Who},

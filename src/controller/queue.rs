@@ -200,7 +200,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        controller::{Request, chain::RefusalLog},
+        controller::{Request, audit_writer::RefusalLog},
         fabric::Change,
     };
 

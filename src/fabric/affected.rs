@@ -1,25 +1,14 @@
 //! Which nodes a commit affects, and which tables of their files it may have changed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{
     Event, Freed, Key, Owned,
     object::{Attachment, Body},
-    project::tables_of,
+    project::{FileTables, tables_of},
     state::State,
 };
-use crate::model::{InterfaceName, Name};
-
-/// Tables of a node's file that may have changed. A port stands for its attachments, too.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AffectedTables {
-    /// Of the node.
-    pub ports: BTreeSet<InterfaceName>,
-    /// That are on the node, or were.
-    pub segments: BTreeSet<Owned>,
-    /// That are in use on the node, or were.
-    pub profiles: BTreeSet<Owned>,
-}
+use crate::model::Name;
 
 /// What of a node's file may have changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,12 +17,12 @@ pub enum Affected {
     All,
     /// These at most. What the node has to forget is no part of its file, and may be another thing
     /// in any case.
-    Tables(AffectedTables),
+    Tables(FileTables),
 }
 
 impl Default for Affected {
     fn default() -> Self {
-        Self::Tables(AffectedTables::default())
+        Self::Tables(FileTables::default())
     }
 }
 
@@ -115,7 +104,7 @@ impl Nodes {
     }
 
     /// Of a node of which not all is affected already.
-    fn tables(&mut self, node: &Name) -> Option<&mut AffectedTables> {
+    fn tables(&mut self, node: &Name) -> Option<&mut FileTables> {
         match self.0.entry(node.clone()).or_default() {
             Affected::All => None,
             Affected::Tables(tables) => Some(tables),

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod affected;
+mod bounds;
 mod key;
 mod map;
 mod node_usage;
@@ -22,7 +23,7 @@ mod state;
 mod tests;
 mod transact;
 
-pub use affected::{Affected, AffectedTables, affected_nodes};
+pub use affected::{Affected, affected_nodes};
 pub use key::{Freed, Key, Kind, Learned, Owned, PortKey};
 pub use node_usage::NodeUsage;
 pub use object::{
@@ -30,7 +31,7 @@ pub use object::{
     Revision, Segment, Tombstone, Trial,
 };
 pub use pool::Ranges;
-pub use project::{ProjectError, Purge, desired, desired_tables, joined, purges};
+pub use project::{FileTables, ProjectError, Purge, desired, desired_tables, joined, purges};
 pub(crate) use project::{attachment_at, is_attached, macs_at, remote};
 pub use quota::{Ceiling, Lists, NodeQuota, Quota, Usage};
 pub use spec::{
@@ -40,5 +41,5 @@ pub use spec::{
 pub use state::State;
 pub use transact::{
     Actor, Change, Event, Expect, LeaseStep, LeftOut, Outcome, Refused, Report, Rule, Seen,
-    Transaction, transact,
+    Transaction, restore_checked, transact,
 };

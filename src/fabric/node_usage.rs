@@ -139,7 +139,7 @@ impl NodeUsages {
 
     fn attach(&mut self, owned: &Owned, attachment: &Attachment) {
         let (segment, node) = (owned.beside(&attachment.spec.segment), &attachment.spec.port.node);
-        let (of, lists) = (Some(&owned.operator), Lists::of(&attachment.spec));
+        let (of, lists) = (Some(&owned.operator), attachment.spec.lists());
         self.change(node, of, |usage| {
             usage.attachments += 1;
             usage.lists.change(&lists, true);
@@ -161,7 +161,7 @@ impl NodeUsages {
 
     fn detach(&mut self, owned: &Owned, attachment: &Attachment) {
         let (segment, node) = (owned.beside(&attachment.spec.segment), &attachment.spec.port.node);
-        let (of, lists) = (Some(&owned.operator), Lists::of(&attachment.spec));
+        let (of, lists) = (Some(&owned.operator), attachment.spec.lists());
         self.change(node, of, |usage| {
             usage.attachments -= 1;
             usage.lists.change(&lists, false);

@@ -1,14 +1,13 @@
 //! What one node shall do: what its file would say, of exactly its part of the fabric.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{
     Freed, Key, Learned, Owned, PortKey,
-    affected::AffectedTables,
     object::{Attachment, Body, Node, Revision, Segment, Tombstone},
     state::State,
 };
-use crate::model::{self, Encap, InvalidValue, Name, NodeConfig};
+use crate::model::{self, Encap, InterfaceName, InvalidValue, Name, NodeConfig};
 
 /// Why there is no such file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +39,17 @@ pub struct Purge {
     pub is_early: bool,
 }
 
+/// Tables of a node's file. A port stands for its attachments, too.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FileTables {
+    /// Of the node.
+    pub ports: BTreeSet<InterfaceName>,
+    /// That are on the node, or were.
+    pub segments: BTreeSet<Owned>,
+    /// That are in use on the node, or were.
+    pub profiles: BTreeSet<Owned>,
+}
+
 /// What the node's file would say. Names of an operator's objects become `OPERATOR.NAME`, which no
 /// two share: an operator's name has no dot.
 ///
@@ -57,7 +67,7 @@ pub fn desired(state: &State, name: &Name) -> Result<NodeConfig, ProjectError> {
 pub fn desired_tables(
     state: &State,
     name: &Name,
-    tables: &AffectedTables,
+    tables: &FileTables,
 ) -> Result<NodeConfig, ProjectError> {
     let node = state.node(name).ok_or_else(|| ProjectError::Unknown(name.clone()))?;
     let vtep = |v4: bool| node.spec.vtep.iter().copied().find(|address| address.is_ipv4() == v4);
@@ -100,8 +110,8 @@ pub fn desired_tables(
 }
 
 /// All tables that the node's file has.
-pub(super) fn tables_of(state: &State, node: &Name) -> AffectedTables {
-    let mut all = AffectedTables::default();
+pub(super) fn tables_of(state: &State, node: &Name) -> FileTables {
+    let mut all = FileTables::default();
     let ports = state.referrers(&Key::Node(node.clone())).filter_map(|key| match key {
         Key::Port(port) => Some(port),
         _ => None,

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::spec::AttachmentSpec;
+use super::bounds::{storm, within};
 use crate::model::{BitRate, InvalidValue, Moves, Segment, StormControl};
 
 /// How much an operator may have.
@@ -124,11 +124,11 @@ impl Default for Ceiling {
 impl Ceiling {
     /// What is wrong with it by itself.
     pub(super) fn check(&self) -> Result<(), InvalidValue> {
-        super::spec::within("ceiling.mtu", self.mtu.into(), Segment::MTUS)?;
+        within("ceiling.mtu", self.mtu.into(), Segment::MTUS)?;
         for dscp in &self.dscp {
-            super::spec::within("ceiling.dscp", (*dscp).into(), Segment::DSCPS)?;
+            within("ceiling.dscp", (*dscp).into(), Segment::DSCPS)?;
         }
-        super::spec::storm("ceiling.storm", &self.storm)
+        storm("ceiling.storm", &self.storm)
     }
 
     /// How often in a minute an address may move for ever; none where it is never frozen.
@@ -152,21 +152,6 @@ pub struct Lists {
 }
 
 impl Lists {
-    /// What an attachment lists.
-    pub fn of(spec: &AttachmentSpec) -> Self {
-        let (guards, length) =
-            (&spec.guards, |length: usize| u64::try_from(length).unwrap_or(u64::MAX));
-        // A node adds the link-local addresses where there is a list without any.
-        let adds = !guards.prefixes.is_empty()
-            && !guards.prefixes.iter().any(|prefix| prefix.is_link_local());
-        Self {
-            prefixes: length(guards.prefixes.len()) + u64::from(adds),
-            macs: length(guards.macs.len()),
-            ethertypes: length(guards.ethertypes.as_ref().map_or(0, BTreeSet::len)),
-            bindings: length(spec.bindings.len()),
-        }
-    }
-
     /// Adds what others list, or takes it away.
     pub(super) fn change(&mut self, other: &Self, add: bool) {
         change(&mut self.prefixes, other.prefixes, add);

@@ -14,7 +14,8 @@ use utoipa::ToSchema;
 
 use super::{
     Kind, Owned, PortKey, Ranges,
-    quota::{Ceiling, Quota},
+    bounds::{storm, within},
+    quota::{Ceiling, Lists, Quota},
 };
 use crate::model::{
     self, Binding, BitRate, ByteSize, Encap, Guards, Hook, InvalidValue, LeafRole, Limits, Mistake,
@@ -266,6 +267,21 @@ pub struct AttachmentSpec {
 }
 
 impl AttachmentSpec {
+    /// Returns how many entries its lists take on a node.
+    pub fn lists(&self) -> Lists {
+        let (guards, length) =
+            (&self.guards, |length: usize| u64::try_from(length).unwrap_or(u64::MAX));
+        // A node adds the link-local addresses where there is a list without any.
+        let adds = !guards.prefixes.is_empty()
+            && !guards.prefixes.iter().any(|prefix| prefix.is_link_local());
+        Lists {
+            prefixes: length(guards.prefixes.len()) + u64::from(adds),
+            macs: length(guards.macs.len()),
+            ethertypes: length(guards.ethertypes.as_ref().map_or(0, BTreeSet::len)),
+            bindings: length(self.bindings.len()),
+        }
+    }
+
     /// The profiles that the attachment of this name asks for: its operator's.
     pub(super) fn profiles_of(&self, attachment: &Owned) -> impl Iterator<Item = Owned> {
         [&self.ingress, &self.egress].into_iter().flatten().map(|name| attachment.beside(name))
@@ -382,26 +398,6 @@ impl Spec {
             Self::Attachment(spec) => attachment(spec),
         }
     }
-}
-
-pub(super) fn within(
-    key: &str,
-    number: u32,
-    range: std::ops::RangeInclusive<u32>,
-) -> Result<(), InvalidValue> {
-    if range.contains(&number) {
-        return Ok(());
-    }
-    let (low, high) = (range.start(), range.end());
-    Err(InvalidValue::new(
-        format_args!("{key}: {number} is outside {low}–{high}"),
-        format_args!("it is a number from {low} to {high}"),
-    ))
-}
-
-pub(super) fn storm(key: &str, storm: &StormControl) -> Result<(), InvalidValue> {
-    let limits = [storm.broadcast, storm.multicast, storm.unknown];
-    limits.into_iter().flatten().try_for_each(|limit| within(key, limit, 1..=StormControl::MAX))
 }
 
 fn ranges(ranges: &Ranges, key: &str, least: u32, most: u32) -> Result<(), InvalidValue> {

@@ -6,14 +6,13 @@ use std::{collections::BTreeSet, ops::Bound, sync::Arc};
 use super::map::Map;
 
 use super::{
-    Freed, Key, Kind, Owned, PortKey, Refused,
+    Freed, Key, Kind, Owned, PortKey,
     key::Before,
     node_usage::{NodeUsage, NodeUsages},
     object::{Attachment, Body, Lease, LeaseState, Node, Object, Revision, Segment},
     pending_index::{PendingIndex, is_pending},
-    quota::{Lists, Usage},
+    quota::Usage,
     spec::{OperatorSpec, PortSpec, ProfileSpec, ServerSpec},
-    transact::check_whole,
 };
 use crate::model::{Encap, Name, Vni};
 
@@ -101,20 +100,6 @@ impl State {
             state.set(key, Some(Arc::new(object)));
         }
         state
-    }
-
-    /// As [`Self::restore`], of objects that anybody may have written: every rule is asked of all
-    /// of them.
-    ///
-    /// # Errors
-    /// The first rule that does not hold, and the objects that break it.
-    pub fn from_objects(
-        revision: Revision,
-        objects: impl IntoIterator<Item = (Key, Object)>,
-    ) -> Result<Self, Refused> {
-        let state = Self::restore(revision, objects);
-        check_whole(&state)?;
-        Ok(state)
     }
 
     /// The next state, of what a transaction elsewhere has made of this one.
@@ -266,7 +251,7 @@ impl State {
                 };
                 let (ingress, egress) =
                     (cir(&attachment.spec.ingress), cir(&attachment.spec.egress));
-                let lists = Lists::of(&attachment.spec);
+                let lists = attachment.spec.lists();
                 Some((
                     owned.operator.clone(),
                     Usage { attachments: 1, lists, ingress, egress, ..none },

@@ -39,7 +39,7 @@ pub fn assert_all(state: &State) {
                 };
                 let usage = usage.entry(&owned.operator).or_default();
                 usage.attachments += 1;
-                usage.lists.change(&Lists::of(&attachment.spec), true);
+                usage.lists.change(&attachment.spec.lists(), true);
                 usage.ingress += cir(&attachment.spec.ingress);
                 usage.egress += cir(&attachment.spec.egress);
             }
@@ -126,7 +126,7 @@ pub fn assert_restores(state: &State) {
     let objects = json
         .iter()
         .map(|(key, object)| (key.parse().unwrap(), serde_json::from_str(object).unwrap()));
-    let again = State::from_objects(state.revision(), objects).unwrap();
+    let again = restore_checked(state.revision(), objects).unwrap();
     assert!(again.objects().eq(state.objects()));
     for operator in state.of_kind(Kind::Operator) {
         let Key::Operator(name) = operator else { unreachable!() };
@@ -207,7 +207,7 @@ pub fn assert_loads(state: &State) {
                     if attachment.spec.port.node == *node =>
                 {
                     slow.attachments += 1;
-                    slow.lists.change(&Lists::of(&attachment.spec), true);
+                    slow.lists.change(&attachment.spec.lists(), true);
                     segments.insert(owned.beside(&attachment.spec.segment));
                 }
                 _ => {}

@@ -56,7 +56,7 @@ fn with(fabric: &Fabric, change: &Change) -> Fabric {
         }
         (of.clone(), object)
     });
-    let state = State::from_objects(fabric.state.revision(), objects).unwrap();
+    let state = restore_checked(fabric.state.revision(), objects).unwrap();
     Fabric { state, now: fabric.now, seed: fabric.seed }
 }
 

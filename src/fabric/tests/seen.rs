@@ -185,5 +185,5 @@ fn a_device_that_became_less_stands_in_the_way_of_nobody_who_asks_for_no_more() 
     }]);
     assert!(fabric.state.attachment(&owned("alder", "a1")).is_none());
     let objects = fabric.state.objects().map(|(key, object)| (key.clone(), (**object).clone()));
-    State::from_objects(fabric.state.revision(), objects.collect::<Vec<_>>()).unwrap();
+    restore_checked(fabric.state.revision(), objects.collect::<Vec<_>>()).unwrap();
 }

@@ -20,7 +20,6 @@ use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 
 use self::refused::{Help, refuse};
-pub(super) use self::rules::check_whole;
 pub use self::{
     refused::{Refused, Rule},
     reports::{LeftOut, Report, Seen},
@@ -145,6 +144,20 @@ pub struct Outcome {
     pub state: State,
     /// What changed, in the order of the keys.
     pub events: Vec<Event>,
+}
+
+/// Returns the state that these objects are, as [`State::restore`] does, of objects that anybody may
+/// have written: every rule is asked of all of them.
+///
+/// # Errors
+/// The first rule that does not hold, and the objects that break it.
+pub fn restore_checked(
+    revision: Revision,
+    objects: impl IntoIterator<Item = (Key, Object)>,
+) -> Result<State, Refused> {
+    let state = State::restore(revision, objects);
+    rules::check_whole(&state)?;
+    Ok(state)
 }
 
 /// The next state, or why there is none. What is asked again changes nothing.

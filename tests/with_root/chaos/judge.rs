@@ -12,7 +12,7 @@ use sillon::{
         pins::Pins,
         sizes::Sizes,
     },
-    fabric::{Body, ConditionKind, Key, Kind, Revision, State, desired},
+    fabric::{Body, ConditionKind, Key, Kind, Revision, State, desired, restore_checked},
     store::{Batch, Etcd, EtcdOptions, Snapshot, Store, Version},
 };
 
@@ -44,7 +44,7 @@ pub async fn read(endpoints: Vec<String>) -> Records {
         objects.filter(|(key, _)| !key.starts_with(audit::PREFIX) && key != audit::TREE_KEY);
     let objects =
         objects.map(|(key, value)| (key.parse().unwrap(), serde_json::from_str(value).unwrap()));
-    let state = State::from_objects(Revision(snapshot.version.0), objects).unwrap();
+    let state = restore_checked(Revision(snapshot.version.0), objects).unwrap();
     Records { snapshot, log, state }
 }
 
