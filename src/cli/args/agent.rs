@@ -27,8 +27,15 @@ pub struct RunArgs {
     /// The configuration of the node (TOML)
     #[arg(long, value_name = "FILE", group = "source")]
     pub config: Option<PathBuf>,
-    /// The controllers to follow instead, as https://HOST or https://HOST:PORT; one after the other is tried
-    #[arg(long, value_name = "URL", value_delimiter = ',', group = "source", requires_all = ["node", "cert", "key", "ca"])]
+    /// The controllers to follow instead, as https://HOST or https://HOST:PORT; they are tried one
+    /// after the other
+    #[arg(
+        long,
+        value_name = "URL",
+        value_delimiter = ',',
+        group = "source",
+        requires_all = ["node", "cert", "key", "ca"],
+    )]
     pub controller: Vec<Url>,
     /// The name of the node, with --controller
     #[arg(long, value_name = "NAME", requires = "controller")]
@@ -125,7 +132,7 @@ Examples:
   sudo sillon agent --config node.toml
   sudo sillon agent --config node.toml --xdp-mode generic    where the driver has no XDP
   sudo sillon agent reload --config node.toml                after a change of the file
-  sudo sillon agent --controller https://ctl1.example,https://ctl2.example --node edge1 \
+  sudo sillon agent --controller https://ctl1.example,https://ctl2.example --node edge1 \\
       --cert node-edge1.crt --key node-edge1.key --ca ca.crt
 
 Stopping the agent leaves the node forwarding, and starting it again takes over what is there.
@@ -143,4 +150,5 @@ Examples:
   sudo sillon agent thaw --node edge1 --segment alder-lan
   sudo sillon agent thaw --node edge1 --segment alder-lan 02:00:00:00:00:01
 
-`sillon node show fdb` says which are frozen. They thaw by themselves after the segment's `freeze` seconds.";
+`sillon node show fdb` shows which addresses are frozen. They thaw by themselves after the segment's
+`freeze` seconds.";

@@ -155,21 +155,25 @@ Examples:
   sillon audit proof --key audit.key.pub --since monday.checkpoint > grown.json
   sillon audit proof 17 --key audit.key.pub --store fabric.db > 17.json
 
-Nothing of another entry is in it: what it names of others are hashes that a random salt went into.";
+A proof shows nothing of other entries: it names them by hashes that include a random salt.";
 
 const AUDIT_VERIFY_EXAMPLES: &str = "\
 Examples:
   sillon audit verify 17.json --key audit.key.pub --checkpoint monday.checkpoint
-  sillon audit verify export.jsonl --key audit.key.pub --checkpoint monday.checkpoint --checkpoint friday.checkpoint
+  sillon audit verify export.jsonl --key audit.key.pub --checkpoint monday.checkpoint \\
+      --checkpoint friday.checkpoint
   sillon audit verify fabric.db --key audit.key.pub
 
-It needs nobody but the file, the key and the checkpoints. It finds what was changed, removed, reordered or cut off, and a log that was
-forked. Whoever has the log's key can make a whole new log: only checkpoints that others have kept show that. Keep one now and then.
+It needs only the file, the key and the checkpoints. It finds entries that were changed, removed,
+reordered or cut off, and a log that was forked.
 
-Exits with 0 if all is well, with 1 and what is wrong if not.";
+Whoever has the log's key can make a whole new log. Only checkpoints that others have kept show
+that, so keep one now and then.
+
+Exits with 0 if all is well; else with 1, and says what is wrong.";
 
 const EXPORT_EXAMPLES: &str = "\
 Examples:
-  sillon audit export > log.jsonl                            what you may read, and all else as hashes
+  sillon audit export > log.jsonl              what you may read; all else as hashes
   sillon audit export --store fabric.db > log.jsonl
   sillon audit export --store fabric.db --as operator/alder > alder.jsonl";

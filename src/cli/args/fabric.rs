@@ -363,7 +363,7 @@ pub(super) const APPLY_EXAMPLES: &str = "\
 Examples:
   sillon apply -f fabric.yaml
   sillon apply -f examples/ --yes
-  sillon apply -f fabric.yaml --confirm 5m     taken back after five minutes, unless `sillon confirm` comes before
+  sillon apply -f fabric.yaml --confirm 5m     reverts after five minutes, unless confirmed
 
 A file has many objects. In YAML, each is a document:
   kind: segment
@@ -379,19 +379,23 @@ In TOML, each is a table of the list `object`:
   name = \"alder/lan\"
   spec = { service = \"lan\", ageing = 600 }
 
-What would change is shown first. All of it is one transaction, or nothing is done. What is so already is not mentioned.
-`sillon confirm --help` says more of --confirm.";
+It shows what would change and asks before it changes anything. All of it is one transaction: either
+everything is done or nothing. What is already so is not shown.
+`sillon confirm --help` explains --confirm.";
 
 pub(super) const CONFIRM_EXAMPLES: &str = "\
 Examples:
   sillon apply -f fabric.yaml --confirm 5m
-  sillon confirm                               all is well: it stays
-  sillon rollback                              it is not: take it back now
-  sillon get trials                            what waits, until when, and what would be taken back
+  sillon confirm                               all is well: keep the change
+  sillon rollback                              it is not: revert it now
+  sillon get trials                            what waits, until when, and what would be reverted
 
-It is the controllers that take it back, whatever becomes of this machine. What somebody changed since stays as that left it. If a
-rule is against it, since something else uses by now what would go, the trial stays and says why, and is tried again until it can be
-done or is confirmed. Each identity has one at a time; the owner may end any.";
+This is like a confirmed commit of NETCONF (RFC 6241 section 8.4): if you lock yourself out, the
+change reverts by itself. The controllers do that, whatever happens to this machine.
+
+What somebody changed in the meantime stays. If a rule is against the revert, since something else
+uses by now what would go, the trial stays, says why, and tries again until it can be done or is
+confirmed. Each identity has one trial at a time; the owner may end any.";
 
 pub(super) const DIFF_EXAMPLES: &str = "\
 Examples:
@@ -409,7 +413,8 @@ Examples:
 
 pub(super) const CONTEXT_EXAMPLES: &str = "\
 Examples:
-  sillon context set lab --server https://ctl1.example:7470 --cert owner.crt --key owner.key --ca ca.crt
+  sillon context set lab --server https://ctl1.example:7470 \\
+      --cert owner.crt --key owner.key --ca ca.crt
   sillon context use lab
   sillon context list";
 

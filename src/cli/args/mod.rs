@@ -44,7 +44,11 @@ pub enum Color {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run this machine as a node: attach the programs to its ports and keep them as FILE says
-    #[command(after_help = agent::AGENT_EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+    #[command(
+        after_help = agent::AGENT_EXAMPLES,
+        args_conflicts_with_subcommands = true,
+        subcommand_negates_reqs = true,
+    )]
     Agent(Box<AgentArgs>),
     /// Keep a fabric: who rents what, and what every node shall do
     #[command(after_help = CONTROLLER_EXAMPLES)]
@@ -145,31 +149,38 @@ Examples:
   sillon get segments                      what there is in the fabric, from its controller
   sillon apply -f fabric.yaml              make it what a file says
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or wrong input, 3 there is a difference, 4 refused for lack of rights";
+Exit codes:
+  0 done
+  1 failed
+  2 wrong usage or wrong input
+  3 there is a difference
+  4 refused for lack of rights";
 
 const CONTROLLER_EXAMPLES: &str = "\
 Examples:
   sillon controller --config controller.toml
 
 The file:
-  store = \"/var/lib/sillon/fabric.db\"         where the fabric is kept; made if it is not there.
-                                              For several controllers: \"etcd://HOST:PORT,HOST:PORT/PREFIX\", or
-                                              \"etcds://…\" with [etcd] ca = …, certificate = …, key = …
+  store = \"/var/lib/sillon/fabric.db\"   keeps the fabric; made if it is not there. Several
+                                        controllers share \"etcd://HOST:PORT,HOST:PORT/PREFIX\",
+                                        or \"etcds://…\" with [etcd] ca, certificate and key
   [agents]
-  listen = [\"0.0.0.0:7471\"]                   where nodes' agents are served
-  [api]                                       where the owner and the operators are served; none if left out
+  listen = [\"0.0.0.0:7471\"]             serves the nodes' agents
+  [api]                                 serves the owner and the operators; may be left out
   listen = [\"0.0.0.0:7470\"]
-  secret = \"api.secret\"                       32 random bytes, the same for all controllers of one store; may be left out
+  secret = \"api.secret\"                 32 random bytes, the same for all controllers of one
+                                        store; may be left out if there is one
   [tls]
-  certificate = \"controller.crt\"              what `sillon pki issue controller/NAME` made
+  certificate = \"controller.crt\"        made by `sillon pki issue controller/NAME`
   key = \"controller.key\"
-  roots = [\"ca.crt\"]                          whose certificates are taken
-  revocations = [\"crl.pem\"]                   unless there are no revocation lists
-  [audit]                                     without it, the log of changes has no signed checkpoints
+  roots = [\"ca.crt\"]                    the CAs whose certificates are taken
+  revocations = [\"crl.pem\"]             their revocation lists, if there are any
+  [audit]                               signs checkpoints of the log of changes; may be left out
   name = \"north.example/audit\"
-  key = \"audit.key\"                           what `sillon audit key --name north.example/audit` made
+  key = \"audit.key\"                     made by `sillon audit key --name north.example/audit`
 
-Paths are relative to the file. SIGHUP reads certificates again, which happens by itself, too. SIGTERM ends it.";
+Paths are relative to the file. Certificates are read again when they change, and on SIGHUP.
+SIGTERM stops the controller.";
 
 const COMPLETION_EXAMPLES: &str = "\
 Examples:

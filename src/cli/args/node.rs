@@ -132,8 +132,9 @@ Examples:
   sudo sillon verify
   sudo sillon verify --node edge1 --json | jq '.violations[]'
 
-It reads the maps that the programs use, whether an agent runs or not, and looks at every entry: each port and tag must lead
-to one segment, each VNI to one segment, and every FDB entry, binding, flood list, line and tunnel must stay inside its segment.
+It reads the maps that the programs use, whether an agent runs or not, and checks every entry: each
+port and tag leads to one segment, each VNI leads to one segment, and every FDB entry, binding,
+flood list, line and tunnel stays inside its segment.
 
 Exits with 0 if that is so, and with 1 if it is not.";
 
@@ -149,8 +150,11 @@ const FORGET_EXAMPLES: &str = "\
 Examples:
   sillon pki revoke node/edge7 && sillon node forget edge7
 
-A machine that is only cut off still forwards what it last had: revoke its certificate first, and be sure. What waited for it (a lease in
-quarantine, a VNI or VID that was freed) goes on at once. The node takes part again only after it was deleted and made anew.";
+Only do this if the machine is gone for good. One that is merely cut off still forwards what it
+last had, so revoke its certificate first.
+
+Whatever waited for the node goes on at once: a lease in quarantine, a VNI or VID that was freed.
+The node can come back only after it was deleted and made again.";
 
 const FLUSH_EXAMPLES: &str = "\
 Examples:

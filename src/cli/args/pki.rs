@@ -55,10 +55,20 @@ pub struct CaDir {
 #[command(group = clap::ArgGroup::new("lifetime"))]
 pub struct Long {
     /// It is valid for so many days [default: 7 for a node, 30 for others; renewed: as before]
-    #[arg(long, value_name = "N", group = "lifetime", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    #[arg(
+        long,
+        value_name = "N",
+        group = "lifetime",
+        value_parser = clap::value_parser!(u32).range(1..=36_500),
+    )]
     pub days: Option<u32>,
     /// It is valid for so many hours
-    #[arg(long, value_name = "N", group = "lifetime", value_parser = clap::value_parser!(u32).range(1..=876_000))]
+    #[arg(
+        long,
+        value_name = "N",
+        group = "lifetime",
+        value_parser = clap::value_parser!(u32).range(1..=876_000),
+    )]
     pub hours: Option<u32>,
 }
 
@@ -97,7 +107,12 @@ pub struct InitArgs {
     #[arg(long, value_name = "NAME", default_value = "fabric")]
     pub fabric: Name,
     /// The CA is good for so many days
-    #[arg(long, value_name = "N", default_value = "3650", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "3650",
+        value_parser = clap::value_parser!(u32).range(1..=36_500),
+    )]
     pub days: u32,
 }
 
@@ -193,7 +208,8 @@ impl FromStr for Revoked {
         }
         text.parse::<Serial>().map(|serial| Self(Which::Serial(serial))).map_err(|_| {
             let help =
-                "give owner, operator/NAME, auditor, node/NAME, controller/NAME, a file or a serial number";
+                "give owner, operator/NAME, auditor, node/NAME, controller/NAME, a file or a \
+                 serial number";
             InvalidValue::new(
                 format_args!("{text:?} is no subject, no file that is there, and no serial number"),
                 help,
@@ -228,19 +244,24 @@ pub struct ShowIssuedArgs {
 
 const INIT_EXAMPLES: &str = "\
 Examples:
-  sudo sillon pki init --fabric north                       a CA in /etc/sillon/pki
+  sudo sillon pki init --fabric north        a CA in /etc/sillon/pki
   sillon pki init --dir ~/ca --fabric north --days 1825
 
-Its key (ca.key) is readable by its owner alone, and should be nowhere else but in a backup. Everybody else gets ca.crt and crl.pem.
-An existing CA is never overwritten. To follow one by another: make it in another directory, add its ca.crt and crl.pem to those of the
-controllers and agents, issue all certificates anew, and take the old one out.";
+Keep the key (ca.key) to yourself: it belongs here and in a backup, and nowhere else.
+Controllers, agents and operators get ca.crt and crl.pem.
+
+An existing CA is never overwritten. To replace it, make the new one in another directory, add its
+ca.crt and crl.pem to those of the controllers and agents, issue all certificates again, and then
+remove the old ca.crt.";
 
 const REQUEST_EXAMPLES: &str = "\
 Examples:
-  sillon pki request operator/alder                         alder makes operator-alder.csr and operator-alder.key
-  sillon pki issue operator/alder --csr operator-alder.csr  the owner makes operator-alder.crt of it
+  sillon pki request operator/alder
+      alder makes operator-alder.csr, and operator-alder.key to keep
+  sillon pki issue operator/alder --csr operator-alder.csr
+      the owner makes operator-alder.crt from it
 
-The owner decides what the certificate says. The key stays with who made it.";
+The owner decides what the certificate says. The key stays with whoever made it.";
 
 const ISSUE_EXAMPLES: &str = "\
 Examples:
@@ -249,25 +270,28 @@ Examples:
   sillon pki issue node/edge1 --out /etc/sillon
   sillon pki issue controller/c1 --dns c1.example --ip 192.0.2.1
 
-Certificates are short-lived: a node's 7 days, all others 30 days, and should be renewed after two thirds of that; `sillon pki renew
---if-due` does it from a timer. A controller's certificate is good for a server alone, all others for a client alone. The identity is a
-URI, such as sillon:operator/alder, so that any other CA can issue certificates for this fabric as well.";
+Certificates are short-lived: 7 days for a node, 30 days for all others. Renew them after two thirds
+of that; `sillon pki renew --if-due` does so from a timer.
+
+A controller's certificate is for servers only, all others are for clients only. The identity is a
+URI, such as sillon:operator/alder, so that another CA can issue certificates for this fabric too.";
 
 const RENEW_EXAMPLES: &str = "\
 Examples:
-  sillon pki renew node-edge1.crt --if-due                  from a timer, each hour
+  sillon pki renew node-edge1.crt --if-due   from a timer, each hour
   sillon pki renew operator-alder.crt --csr new.csr
 
-Controllers and agents read their files again when they change. The old certificate stays valid until it ends.";
+Controllers and agents read their files again when these change. The old certificate stays valid
+until it expires.";
 
 const REVOKE_EXAMPLES: &str = "\
 Examples:
-  sillon pki revoke operator/alder                          all that still let alder in
+  sillon pki revoke operator/alder           every certificate of alder that is still valid
   sillon pki revoke node-edge1.crt
   sillon pki revoke 4f0c9be2a1d34aa08b0f0e8d6ad1b5c2
 
-Copy crl.pem to the controllers: they read it again when it changes, and cut whoever was revoked.
-What was revoked before stays as it is; the list is signed anew in any case.";
+Copy crl.pem to the controllers. They read it again when it changes, and close the connections of
+revoked certificates. What was revoked before stays revoked. The list is always signed again.";
 
 const PKI_SHOW_EXAMPLES: &str = "\
 Examples:

@@ -108,10 +108,20 @@ pub struct EtcdArgs {
     #[arg(long, value_name = "FILE", env = "SILLON_ETCD_CA")]
     pub etcd_ca: Option<PathBuf>,
     /// Our own certificate (PEM), if the members ask for one
-    #[arg(long, value_name = "FILE", env = "SILLON_ETCD_CERT", requires_all = ["etcd_ca", "etcd_key"])]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SILLON_ETCD_CERT",
+        requires_all = ["etcd_ca", "etcd_key"],
+    )]
     pub etcd_cert: Option<PathBuf>,
     /// Its key (PEM)
-    #[arg(long, value_name = "FILE", env = "SILLON_ETCD_KEY", requires_all = ["etcd_ca", "etcd_cert"])]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SILLON_ETCD_KEY",
+        requires_all = ["etcd_ca", "etcd_cert"],
+    )]
     pub etcd_key: Option<PathBuf>,
 }
 
@@ -120,8 +130,13 @@ Examples:
   sillon store export /var/lib/sillon/store.db backup.sillon
   sillon store migrate /var/lib/sillon/store.db etcd://10.0.0.1:2379,10.0.0.2:2379,10.0.0.3:2379
 
-STORE is the controller's FILE, or etcd://HOST:PORT,HOST:PORT/PREFIX (etcds:// with TLS; the prefix is \"sillon\" if none is given).
-Exit codes: 0 done, 1 failed, 2 wrong usage or wrong input, and nothing was changed";
+STORE is the controller's FILE, or etcd://HOST:PORT,HOST:PORT/PREFIX; etcds:// uses TLS. The prefix
+is \"sillon\" if none is given.
+
+Exit codes:
+  0 done
+  1 failed
+  2 wrong usage or wrong input; nothing was changed";
 
 const EXPORT_EXAMPLES: &str = "\
 Examples:
@@ -129,26 +144,28 @@ Examples:
   sillon store export etcds://10.0.0.1,10.0.0.2,10.0.0.3 --etcd-ca ca.pem backup.sillon --force
   sillon store export /var/lib/sillon/store.db - | gzip > backup.sillon.gz
 
-A controller has its FILE for itself: stop it before. Controllers on etcd may go on; what is exported is what there was at one moment.";
+Stop a controller that keeps its store in a FILE first. Controllers on etcd may go on: the export
+has what there was at one moment.";
 
 const IMPORT_EXAMPLES: &str = "\
 Examples:
   sillon store import /var/lib/sillon/store.db backup.sillon
   sillon store import etcd://10.0.0.1,10.0.0.2,10.0.0.3 backup.sillon --replace
 
-Stop the controllers before. With --replace, versions that were in use before are not used again.";
+Stop the controllers first. With --replace, version numbers that were in use are not used again.";
 
 const COMPACT_EXAMPLES: &str = "\
 Examples:
   sillon store compact etcd://10.0.0.1,10.0.0.2,10.0.0.3
   sillon store compact /var/lib/sillon/store.db --keep 0
 
-Who follows the changes and is further behind than what is kept begins anew with all that is there.
-A controller has its FILE for itself: stop it before. Controllers on etcd may go on.";
+A controller that is further behind than what is kept reads the whole store again.
+Stop a controller that keeps its store in a FILE first. Controllers on etcd may go on.";
 
 const MIGRATE_EXAMPLES: &str = "\
 Examples:
   sillon store migrate /var/lib/sillon/store.db etcd://10.0.0.1,10.0.0.2,10.0.0.3
   sillon store migrate etcd://10.0.0.1,10.0.0.2,10.0.0.3 store.db
 
-Stop the controllers before, and start them with the other store after. What was written is read back and compared.";
+Stop the controllers first, and start them with the new store afterwards. What was written is read
+back and compared.";
