@@ -2,8 +2,8 @@
 
 use std::error::Error;
 
-/// What an error says, and what its causes say that is not said already: many say their cause in
-/// their own words, too.
+/// Writes an error and its causes, but no cause that the text has already: many errors print their
+/// cause themselves.
 pub fn said(error: &(dyn Error + 'static)) -> String {
     let mut said = error.to_string();
     let mut next = error.source();

@@ -1,10 +1,9 @@
-//! Who somebody is: what a certificate says, and everything else (authorization, audit, logs) goes
-//! by.
+//! Identities: read from certificates, and used by authorization, audit and logs.
 //!
-//! A certificate says it in one URI among its subject's alternative names, `sillon:` and then the
-//! identity as it is written everywhere: `sillon:operator/alder`. Names of other kinds, and URIs of
-//! other schemes, say nothing to us and may be there. Two identities in one certificate are one too
-//! many, also if they are the same: nobody shall have to ask which of them counts.
+//! A certificate has its identity in one URI among its subject alternative names: `sillon:` and the
+//! identity as it is written everywhere, as in `sillon:operator/alder`. Names of other kinds and
+//! URIs of other schemes are ignored. A certificate with two identities is refused, even if they
+//! are the same, so that nobody has to ask which of them counts.
 #![forbid(unsafe_code)]
 
 use std::{fmt, str::FromStr};
@@ -36,23 +35,25 @@ pub enum Identity {
     Node(Name),
 }
 
-/// Why a certificate does not say who somebody is.
+/// Why a certificate has no identity.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoIdentity {
     /// It is not a certificate.
     #[error("this is not an X.509 certificate: {0}")]
     Certificate(String),
-    /// It says nothing of it.
+    /// It has none.
     #[error(
-        "the certificate has no identity: it needs one URI among its subject alternative names, such as {SCHEME}operator/alder"
+        "the certificate has no identity: it needs one URI among its subject alternative names, \
+         such as {SCHEME}operator/alder"
     )]
     Missing,
-    /// It says more than one thing.
+    /// It has more than one.
     #[error(
-        "the certificate has {0} identities, and must have one: have it issued again with one {SCHEME} URI"
+        "the certificate has {0} identities, and must have one: have it issued again with one \
+         {SCHEME} URI"
     )]
     Several(usize),
-    /// What it says is none.
+    /// Its URI is not an identity.
     #[error("the certificate's identity {uri:?} is none: {invalid} ({})", .invalid.help())]
     Wrong {
         /// What it says.
@@ -63,11 +64,10 @@ pub enum NoIdentity {
 }
 
 impl Identity {
-    /// Who a certificate says that its owner is. Whether that is true is for TLS to find out,
-    /// before this is asked.
+    /// Reads the identity in a certificate. TLS has to verify the certificate before.
     ///
     /// # Errors
-    /// It does not say exactly one identity.
+    /// Fails if there is not exactly one identity in it.
     pub fn of_certificate(der: &CertificateDer<'_>) -> Result<Self, NoIdentity> {
         let wrong = |what: &dyn fmt::Display| NoIdentity::Certificate(what.to_string());
         let (rest, certificate) = X509Certificate::from_der(der).map_err(|error| wrong(&error))?;
@@ -95,10 +95,10 @@ impl Identity {
         }
     }
 
-    /// The identity in a URI.
+    /// Reads the identity in a URI.
     ///
     /// # Errors
-    /// The URI is not exactly [`SCHEME`] and an identity.
+    /// Fails if the URI is not exactly [`SCHEME`] and an identity.
     pub fn of_uri(uri: &str) -> Result<Self, InvalidValue> {
         let Some(text) = uri.strip_prefix(SCHEME) else {
             return Err(InvalidValue::new(
@@ -109,12 +109,12 @@ impl Identity {
         text.parse()
     }
 
-    /// As it is written into a certificate.
+    /// Returns the URI that is written into a certificate.
     pub fn uri(&self) -> String {
         format!("{SCHEME}{self}")
     }
 
-    /// Whose changes it makes; an auditor makes none.
+    /// Returns the actor of its changes; an auditor makes none.
     pub fn actor(&self) -> Option<Actor> {
         match self {
             Self::Owner => Some(Actor::Owner),
@@ -124,7 +124,7 @@ impl Identity {
         }
     }
 
-    /// The operator that this is, if it is one.
+    /// Returns the operator's name, if it is one.
     pub fn operator(&self) -> Option<&Name> {
         if let Self::Operator(name) = self { Some(name) } else { None }
     }
@@ -306,7 +306,9 @@ mod tests {
         }
 
         #[test]
-        fn whatever_is_taken_is_written_just_so(text in "(owner|auditor|operator|node)?/?[a-zA-Z/.%é-]{0,8}") {
+        fn whatever_is_taken_is_written_just_so(
+            text in "(owner|auditor|operator|node)?/?[a-zA-Z/.%é-]{0,8}",
+        ) {
             if let Ok(identity) = text.parse::<Identity>() {
                 prop_assert_eq!(identity.to_string(), text);
             }

@@ -1,4 +1,4 @@
-//! The audit log: its entries, as far as who asks may read them, and proofs that it is what it was.
+//! The audit log: the entries that the asker may read, and proofs that nothing in it was changed.
 
 use axum::{
     http::{HeaderValue, header},
@@ -15,7 +15,7 @@ use crate::{
     store::StoreError,
 };
 
-/// The most places of one page, and how many there are if nothing is said.
+/// The most entries of one page, and the default.
 const PAGE: (u64, u64) = (1000, 100);
 
 /// `?from=0&limit=100&whole=true`
@@ -117,8 +117,10 @@ fn unsigned() -> Problem {
 }
 
 fn never_so_large(since: u64) -> Problem {
-    Problem::request(format!("since: the log never had {since} entries"))
-        .help("if you have a signed checkpoint of that size, the log was truncated: tell others who keep checkpoints")
+    Problem::request(format!("since: the log never had {since} entries")).help(
+        "if you have a signed checkpoint of that size, the log was truncated: tell others \
+         who keep checkpoints",
+    )
 }
 
 fn failed(error: &impl std::fmt::Display) -> Problem {
@@ -127,7 +129,7 @@ fn failed(error: &impl std::fmt::Display) -> Problem {
 }
 
 impl Api {
-    /// The log as it is now. One request at a time: in some stores it is a lot to read.
+    /// Reads the log as it is now, for one request at a time: in some stores that is a lot.
     async fn archive(&self) -> Result<MutexGuard<'_, Archive>, Problem> {
         let mut archive = self.0.archive.lock().await;
         archive.refresh(self.backend()).await.map_err(|error| failed(&error))?;

@@ -18,10 +18,10 @@ pub trait Backend: Send + Sync {
     /// The newest state that is known.
     fn state(&self) -> State;
 
-    /// Why it is not ready to serve, if it is not.
+    /// Checks that it is ready to serve.
     ///
     /// # Errors
-    /// That.
+    /// Returns why it is not.
     fn health(&self) -> Result<(), String>;
 
     /// Makes a transaction, or tries it.
@@ -30,17 +30,17 @@ pub trait Backend: Send + Sync {
     /// Writes to the audit log what somebody had no right to.
     ///
     /// # Errors
-    /// It could not.
+    /// Fails if it can't be written.
     fn deny(&self, who: Identity, message: String) -> BoxFuture<'_, Result<(), SubmitError>>;
 
-    /// What an attachment has counted, if this controller leads and was told.
+    /// Returns the counters of an attachment, if this controller leads and its node has reported.
     fn counters(&self, attachment: &Owned, state: &State) -> Option<Counters>;
 
-    /// A range of the store: from a key, before another, up to so many bytes, and one entry at
-    /// least.
+    /// Reads a range of the store, from a key and before another: as many entries as fit in
+    /// `bytes`, and one at least.
     ///
     /// # Errors
-    /// The store fails.
+    /// Fails if the store does.
     fn range(
         &self,
         from: String,
@@ -48,10 +48,11 @@ pub trait Backend: Send + Sync {
         bytes: usize,
     ) -> BoxFuture<'_, Result<Vec<(String, String)>, StoreError>>;
 
-    /// What was committed after a revision, and what will be. It ends when the reader is too slow.
+    /// Follows what was committed after a revision and what will be. The stream ends when its
+    /// reader is too slow.
     ///
     /// # Errors
-    /// It is not known what was.
+    /// Fails if what was committed since is no longer known.
     fn watch(&self, after: Revision) -> Result<BoxStream<'static, Arc<Committed>>, Compacted>;
 }
 

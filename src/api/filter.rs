@@ -1,4 +1,4 @@
-//! Which objects of a list are asked for.
+//! The filters of a list.
 
 use super::problem::Problem;
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     model::{InvalidValue, Name},
 };
 
-/// Only those that have to do with all of these.
+/// Takes the objects that have to do with all of these.
 #[derive(Debug, Default)]
 pub struct Filter {
     operator: Option<Name>,
@@ -15,7 +15,7 @@ pub struct Filter {
     segment: Option<Owned>,
 }
 
-/// Which kinds can be asked for by which word.
+/// Which kinds each filter is for.
 const WORDS: [(&str, &[Kind]); 4] = [
     (
         "operator",
@@ -35,7 +35,7 @@ const WORDS: [(&str, &[Kind]); 4] = [
 ];
 
 impl Filter {
-    /// From what stands behind the question mark.
+    /// Makes it from a query.
     pub fn new(
         kind: Kind,
         operator: Option<String>,
@@ -72,7 +72,7 @@ impl Filter {
         })
     }
 
-    /// Whether it is asked for.
+    /// Whether the list has this object.
     pub fn takes(&self, key: &Key, object: &Object, state: &State) -> bool {
         let wanted = |wish: &Option<Name>, is: &dyn Fn(&Name) -> bool| wish.as_ref().is_none_or(is);
         wanted(&self.operator, &|name| of_operator(key, object, name))

@@ -11,7 +11,8 @@ use crate::{
     identity::Identity,
 };
 
-/// An object that is asked for. What else stands in an answer of the API may be left in it.
+/// The body of a PUT. It may be an answer of the API that was changed: the fields that only answers
+/// have are ignored.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wanted {
@@ -27,7 +28,7 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Its spec, if it is the object that the path names.
+    /// Returns its spec; kind and name have to be those of the path, if they are given.
     pub fn spec(self, key: &Key) -> Result<Spec, Problem> {
         let says = |field: &str, said: Option<String>, is: &str| match said {
             Some(said) if said != is => {
@@ -41,7 +42,7 @@ impl Wanted {
     }
 }
 
-/// A spec of a kind.
+/// Reads a spec of a kind.
 pub fn spec(kind: Kind, value: Value) -> Result<Spec, Problem> {
     match Spec::decode(kind, value) {
         Some(spec) => spec.map_err(|mistake| Problem::body(mistake.within("spec").to_string())),
@@ -49,7 +50,7 @@ pub fn spec(kind: Kind, value: Value) -> Result<Spec, Problem> {
     }
 }
 
-/// A spec as JSON.
+/// Writes a spec as JSON.
 pub fn spec_json(body: &Body) -> Option<Value> {
     match serde_json::to_value(body.spec()?) {
         Ok(Value::Object(mut tagged)) => tagged.remove("spec"),
@@ -57,13 +58,13 @@ pub fn spec_json(body: &Body) -> Option<Value> {
     }
 }
 
-/// An object's name without its kind.
+/// Returns an object's name without its kind.
 pub fn name(key: &Key) -> String {
     let text = key.to_string();
     text.split_once('/').map_or_else(String::new, |(_, name)| name.to_owned())
 }
 
-/// An object as somebody may see it; `object` has gone through [`authz::view`].
+/// Writes an object for whoever sees it; `object` has gone through [`authz::view`].
 pub fn object(tokens: &Tokens, who: &Identity, key: &Key, object: &Object) -> Value {
     let mut all = tried(key, object);
     all.insert("etag".to_owned(), tokens.tag(who, key, object).into());
@@ -73,7 +74,7 @@ pub fn object(tokens: &Tokens, who: &Identity, key: &Key, object: &Object) -> Va
     Value::Object(all)
 }
 
-/// An object that is not there yet: it has no tag.
+/// Writes an object that was only tried: it has no tag.
 pub fn tried(key: &Key, object: &Object) -> Map<String, Value> {
     let mut all = Map::new();
     all.insert("kind".to_owned(), key.kind().as_str().into());
@@ -91,7 +92,7 @@ pub fn tried(key: &Key, object: &Object) -> Map<String, Value> {
     all
 }
 
-/// What became of what was asked.
+/// Writes what the controller and the nodes have made of a spec.
 fn status(body: &Body) -> Map<String, Value> {
     let value = match body {
         Body::Node(node) => {
@@ -133,20 +134,18 @@ fn status(body: &Body) -> Map<String, Value> {
     if let Value::Object(map) = value { map } else { Map::new() }
 }
 
-/// What became of an object.
+/// What became of an object, as an answer or the stream of events has it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ObjectEvent {
-    /// Which.
     pub key: Key,
     /// `put` or `delete`.
     #[serde(rename = "type")]
     pub what: &'static str,
-    /// What it is now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub object: Option<Value>,
 }
 
-/// How objects are shown to somebody.
+/// Shows objects to somebody.
 #[derive(Clone, Copy)]
 pub struct Viewer<'a> {
     /// Makes the tags.
@@ -158,7 +157,7 @@ pub struct Viewer<'a> {
 }
 
 impl Viewer<'_> {
-    /// The object as it is shown.
+    /// Writes an object.
     pub fn show(self, key: &Key, seen: &Object) -> Value {
         if self.dry_run {
             Value::Object(tried(key, seen))
@@ -167,7 +166,7 @@ impl Viewer<'_> {
         }
     }
 
-    /// What became of an object, if who looks may read it in this state.
+    /// Writes what became of an object, if the viewer may read it in this state.
     pub fn event(self, event: &Event, state: &State) -> Option<ObjectEvent> {
         if authz::may(self.who, Verb::Get, &event.key, state) != Decision::Allowed {
             return None;
@@ -180,7 +179,7 @@ impl Viewer<'_> {
         })
     }
 
-    /// What a transaction did, in an answer.
+    /// Writes what a transaction did.
     pub fn transaction(self, committed: &Committed, state: &State) -> Value {
         let events: Vec<ObjectEvent> =
             committed.events.iter().filter_map(|event| self.event(event, state)).collect();
@@ -193,7 +192,8 @@ impl Viewer<'_> {
         all
     }
 
-    /// Who did something, as who looks may know it: an operator knows itself and the owner.
+    /// Names who did something. An operator is told of itself and of the owner; all others are
+    /// "fabric".
     pub fn actor(self, actor: &Actor) -> String {
         match (self.who, actor) {
             (Identity::Operator(own), Actor::Operator(name)) if own != name => "fabric".to_owned(),

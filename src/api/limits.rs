@@ -1,5 +1,5 @@
-//! What a request may cost, and what all of them together may. Nobody takes what others need: rates
-//! and places are by identity.
+//! What a request may cost, and all requests together. Rates and slots are counted by identity, so
+//! that nobody takes what others need.
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -27,9 +27,9 @@ use crate::{
 pub struct Limits {
     /// The most bytes of a body.
     pub body_bytes: usize,
-    /// In what time a body has to be there.
+    /// How long a body may take to arrive.
     pub body_time: Duration,
-    /// In what time an answer is begun.
+    /// How long an answer may take to begin.
     pub time: Duration,
     /// Requests of one identity at once.
     pub at_once: u32,
@@ -43,12 +43,12 @@ pub struct Limits {
     pub streams: u32,
     /// The most bytes of a request's line and headers.
     pub header_bytes: usize,
-    /// In what time they have to be there.
+    /// How long they may take to arrive.
     pub header_time: Duration,
-    /// In what time a connection has to be secured; and for how long one may last whose
-    /// certificate says nobody.
+    /// How long a TLS handshake may take, and how long a connection may last whose certificate has
+    /// no identity.
     pub handshake_time: Duration,
-    /// Connections that are not secured yet …
+    /// Connections in their handshake …
     pub unsecured: u32,
     /// … and those of them of one source address, once they had half a second.
     pub unsecured_of_one: u32,
@@ -56,7 +56,7 @@ pub struct Limits {
     pub connections: u32,
     /// Connections of one identity.
     pub connections_of_one: u32,
-    /// After what time a connection is ended, so that who may connect is asked anew.
+    /// How long a connection may last: then its certificate is checked again by the next one.
     pub connection_time: Duration,
 }
 
@@ -84,7 +84,7 @@ impl Default for Limits {
     }
 }
 
-/// Who has had how much of the limits.
+/// Counts what each identity uses.
 pub struct Throttle {
     rates: DefaultKeyedRateLimiter<Identity>,
     clock: DefaultClock,
@@ -129,7 +129,7 @@ impl Throttle {
     }
 }
 
-/// Stands before every request.
+/// Checks the limits before every request.
 pub async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
     let mut response = match guarded(&api, request, next).await {
         Ok(response) => response,
@@ -152,7 +152,8 @@ async fn guarded(api: &Api, request: Request, next: Next) -> Result<Response, Pr
             Ok(response)
         }
         Err(_) => Err(Problem::unavailable(format!(
-            "the answer was not there within {time:?}; whether a change was made is not known: look first"
+            "the answer was not there within {time:?}; whether a change was made is not known: \
+             look first"
         ))),
     }
 }

@@ -27,32 +27,31 @@ use crate::{
     tls_listener::{Secured, TlsListener},
 };
 
-/// How long what is under way may last once its connection is to end.
+/// How long requests in flight may take once their connection has to end.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// For how long a peer may leave what it was sent unacknowledged: a reader of events that is gone
-/// gives its place back.
+/// How long a peer may leave data unacknowledged, so that a dead reader of events frees its slot.
 const UNACKNOWLEDGED_MS: u32 = 60_000;
 
-/// How often a peer is asked whether it is still there, and how long it may take to say so.
+/// How often a peer is pinged, and how long it may take to answer.
 const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(20));
 
 /// Requests of one connection at once, in HTTP/2.
 const STREAMS: u32 = 128;
 
-/// Who is let in. It has to ask for a certificate of whoever connects.
+/// Decides who is let in. It has to demand a client certificate.
 pub trait Gate: Send + Sync + 'static {
-    /// How connections are secured; asked for each.
+    /// Returns the TLS configuration for a new connection.
     fn config(&self) -> Arc<ServerConfig>;
 
-    /// Whether who has a connection would still be let in, by its certificates.
+    /// Checks whether the holder of these certificates would be let in now.
     fn admits(&self, chain: &[CertificateDer<'_>]) -> bool;
 
-    /// Changes when that may be another answer than before.
+    /// Changes whenever [`Self::check`] may answer otherwise than before.
     fn changed(&self) -> watch::Receiver<u64>;
 }
 
-/// By certificates that may be renewed and revoked.
+/// A gate whose certificates may be renewed and revoked while it stands.
 pub struct TlsGate {
     tls: Tls,
     config: Arc<ServerConfig>,
@@ -62,7 +61,7 @@ impl TlsGate {
     /// Of these files.
     ///
     /// # Errors
-    /// The cryptography has no TLS 1.3. It has.
+    /// Fails only if the cryptography provider has no TLS 1.3; the one that is built in does.
     pub fn new(tls: Tls) -> Result<Self, TlsError> {
         let config = tls.server(&HTTP)?;
         Ok(Self { tls, config })
@@ -83,7 +82,7 @@ impl Gate for TlsGate {
     }
 }
 
-/// By a configuration that stays as it is.
+/// A gate of a fixed configuration.
 impl Gate for Arc<ServerConfig> {
     fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(self)
@@ -98,8 +97,8 @@ impl Gate for Arc<ServerConfig> {
     }
 }
 
-/// Takes connections until the API is stopped, and returns when the last has ended. What is wrong
-/// with a connection ends that one.
+/// Accepts connections until the API is stopped, and returns when the last has ended. An error of a
+/// connection ends that one only.
 pub async fn serve(tcp: TcpListener, gate: impl Gate, api: Api) {
     let limits = api.limits().clone();
     let listener = TlsListener {
@@ -125,7 +124,7 @@ pub async fn serve(tcp: TcpListener, gate: impl Gate, api: Api) {
     tasks.wait().await;
 }
 
-/// What is spoken behind the handshake, unless the configuration says so already.
+/// Offers HTTP by ALPN, unless the configuration does so already.
 fn with_protocols(config: Arc<ServerConfig>) -> Arc<ServerConfig> {
     if !config.alpn_protocols.is_empty() {
         return config;
@@ -138,7 +137,7 @@ fn with_protocols(config: Arc<ServerConfig>) -> Arc<ServerConfig> {
 /// What connections share.
 struct Door<G> {
     router: Router,
-    /// Of who has shown a certificate: his own, and all.
+    /// The slots of identities: each one's, and all together.
     places: SlotsByIdentity,
     all: Semaphore,
     api: Api,
@@ -204,11 +203,11 @@ impl<G: Gate> Door<G> {
     }
 }
 
-/// How often certificates are looked at if nothing is said of them: they also end by themselves.
+/// How often a connection's certificates are checked without a change: they expire by themselves.
 const LOOK: Duration = Duration::from_secs(60);
 
 impl<G: Gate> Door<G> {
-    /// Waits until who has these certificates would no longer be let in.
+    /// Waits until the holder of these certificates would no longer be let in.
     async fn shut_out(&self, chain: &[CertificateDer<'static>]) {
         let mut changed = self.gate.changed();
         while self.gate.admits(chain) {

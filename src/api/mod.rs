@@ -1,10 +1,9 @@
 //! The API: HTTPS and JSON under `/v1`, for the owner, the operators and the auditor.
 //! `docs/openapi.json` describes it.
 //!
-//! It knows nothing that [`crate::authz`] does not let the asker know, and every answer that is no
-//! success is a [`Problem`]. A handler takes a `ApiRequest`, in which everything has been read and
-//! bounded, and does one of three things: it looks at a state, it submits changes, or it follows
-//! what is committed.
+//! It shows nothing that [`crate::authz`] does not let the asker see, and every failure is a
+//! [`Problem`]. A handler takes an `ApiRequest`, in which everything has been read and bounded. It
+//! does one of three things: it reads a state, submits changes, or follows what is committed.
 #![forbid(unsafe_code)]
 
 mod audit;
@@ -45,7 +44,7 @@ use crate::{
     identity::Identity,
 };
 
-/// What the handlers share. Copies are one.
+/// What the handlers share. A clone is the same one.
 #[derive(Clone)]
 pub struct Api(Arc<Inner>);
 
@@ -59,7 +58,7 @@ struct Inner {
 }
 
 impl Api {
-    /// Of a controller. When `stop` is cancelled, its streams end.
+    /// Serves a controller. When `stop` is cancelled, the streams end.
     pub fn new(
         backend: Arc<dyn Backend>,
         tokens: Tokens,
@@ -92,7 +91,7 @@ impl Api {
         &self.0.throttle
     }
 
-    /// Ends the streams, and the listener.
+    /// Ends the streams and the listener when it is cancelled.
     pub fn stop(&self) -> &CancellationToken {
         &self.0.stop
     }
@@ -101,15 +100,16 @@ impl Api {
         Viewer { tokens: &self.0.tokens, who, dry_run }
     }
 
-    /// Has the audit log say what somebody had no right to. The refusal stands, whether it can be
-    /// written down or not.
+    /// Writes to the audit log what somebody had no right to. The request is refused even if that
+    /// fails.
     async fn denied(&self, who: Identity, message: String) {
         if let Err(error) = self.0.backend.deny(who.clone(), message.clone()).await {
-            tracing::error!(%error, %who, message, "a refusal could not be written to the audit log");
+            tracing::error!(%error, %who, message, "a refusal could not be written to the audit \
+                log");
         }
     }
 
-    /// Makes changes that were found to be allowed, or tries them.
+    /// Makes changes that authorization has allowed, or tries them.
     async fn submit(
         &self,
         who: &Identity,

@@ -1,4 +1,4 @@
-//! Objects: listed, read, put, patched and deleted.
+//! List, get, put, patch and delete objects.
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -22,10 +22,10 @@ use crate::{
     identity::Identity,
 };
 
-/// How often a patch without a precondition is made again because somebody else was faster.
+/// How often a patch without a precondition is retried if somebody else changed the object first.
 const PATCHES: u32 = 8;
 
-/// What may stand behind the question mark of a list.
+/// The query of a list.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
@@ -37,7 +37,7 @@ pub struct ListQuery {
     segment: Option<String>,
 }
 
-/// The most objects of one page, and how many there are if nothing is said.
+/// The most objects of one page, and the default.
 const PAGE: (usize, usize) = (1000, 100);
 
 /// `GET /v1/KINDS`
@@ -140,7 +140,7 @@ pub async fn patch(kind: Kind, api: Api, request: ApiRequest) -> Result<Response
     Err(Problem::unavailable("others changed the object each time; try again"))
 }
 
-/// The spec that a patch makes of one. Only the spec can be patched.
+/// Applies a patch to a spec. Nothing else can be patched.
 fn patched(key: &Key, spec: Option<Value>, patch: &Value) -> Result<crate::fabric::Spec, Problem> {
     let mut whole = Value::Object(Map::from_iter([("spec".to_owned(), spec.unwrap_or_default())]));
     json_patch::merge(&mut whole, patch);
@@ -173,14 +173,14 @@ pub async fn delete(kind: Kind, api: Api, request: ApiRequest) -> Result<Respons
 }
 
 impl Api {
-    /// What an attachment has counted, if who asks may know it and its node has said so.
+    /// Returns an attachment's counters, if the asker may see them and its node has reported.
     fn counters(&self, who: &Identity, key: &Key, state: &State) -> Option<Counters> {
         let Key::Attachment(owned) = key else { return None };
         let may = authz::may(who, Verb::Count, key, state) == Decision::Allowed;
         if may { self.backend().counters(owned, state) } else { None }
     }
 
-    /// The answer that an object was made, changed, or is so already.
+    /// Answers that an object was created, changed, or was so already.
     pub(super) fn changed(
         &self,
         request: &ApiRequest,

@@ -56,8 +56,9 @@ pub fn document() -> OpenApi {
     OpenApiBuilder::new().info(info).paths(paths).components(Some(components)).build()
 }
 
-const ABOUT: &str = "The controller of a Sillon fabric. Whoever asks says who it is by a client certificate. What an operator may not see is \
-    answered as what is not there. Every error is a problem (RFC 9457).";
+const ABOUT: &str = "The controller of a Sillon fabric. Whoever asks says who it is by a client \
+    certificate. What an operator may not see is answered as what is not there. Every error is a \
+    problem (RFC 9457).";
 
 /// A schema, and those that it refers to.
 fn add<T: ToSchema>(schemas: &mut Schemas) {
@@ -306,7 +307,8 @@ fn other_paths(paths: &mut Paths) {
         .required("changes");
     let batch = operation("transaction", "Several changes, all of them or none", &ok(done.clone()));
     let batch = body(dry_run(batch), "application/json", Schema::from(changes));
-    let confirm = "Take all of it back after so many seconds, unless `/v1/confirm` comes before; one such transaction of an asker at a time";
+    let confirm = "Take all of it back after so many seconds, unless `/v1/confirm` comes before; \
+        one such transaction of an asker at a time";
     let batch = batch.parameter(parameter(ParameterIn::Query, "confirm", confirm));
     add_path(paths, "/v1/transactions", HttpMethod::Post, batch);
 
@@ -315,7 +317,8 @@ fn other_paths(paths: &mut Paths) {
         (
             "/v1/rollback",
             "rollback",
-            "What was made with `confirm` is taken back at once, but for what somebody changed since",
+            "What was made with `confirm` is taken back at once, but for what somebody changed \
+             since",
         ),
     ] {
         let of = "Whose: `owner` or `operator/NAME`; the asker's own if it is left out";
@@ -396,8 +399,20 @@ fn audit_paths(paths: &mut Paths) {
     let item = ObjectBuilder::new()
         .schema_type(Type::Object)
         .property("at", number("Its place, from 0"))
-        .property("text", text("What the commitment is of: the entry with its place, the root before it, and a salt, as JSON"))
-        .property("commitment", text("Instead, of what is not for who asks: the SHA-256 of the text"));
+        .property(
+            "text",
+            text(
+                "What the commitment is of: the entry with its place, the root \
+                 before it, and a salt, as JSON",
+            ),
+        )
+        .property(
+            "commitment",
+            text(
+                "Instead, of what is not for who asks: the SHA-256 of the \
+                 text",
+            ),
+        );
     let page = ObjectBuilder::new()
         .schema_type(Type::Object)
         .property("items", ArrayBuilder::new().items(item))

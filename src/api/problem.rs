@@ -1,5 +1,4 @@
-//! What went wrong, as RFC 9457 has it. Every error of the API is one of these, and each kind of
-//! error is made in one place.
+//! Problems (RFC 9457). Every error of the API is one, and each kind of them is made here.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -86,7 +85,7 @@ impl Problem {
         self
     }
 
-    /// It is about this change of a transaction.
+    /// Says which change of a transaction it is about.
     pub(super) fn of_change(mut self, index: usize) -> Self {
         self.0.change = Some(index);
         self
@@ -97,12 +96,12 @@ impl Problem {
         self
     }
 
-    /// Whether it is worth while to try again from what is there now.
+    /// Whether the object changed meanwhile, so that trying again may help.
     pub(super) fn is_changed(&self) -> bool {
         self.0.status == StatusCode::PRECONDITION_FAILED.as_u16()
     }
 
-    /// The object is not there, or not for who asks.
+    /// The object is not there, or the asker may not see it.
     pub(super) fn no_object(key: &Key) -> Self {
         Self::new(
             StatusCode::NOT_FOUND,
@@ -112,7 +111,7 @@ impl Problem {
         )
     }
 
-    /// There is no such entry of the audit log, or not for who asks.
+    /// There is no such entry of the audit log, or the asker may not see it.
     pub(super) fn no_entry(at: u64) -> Self {
         let detail = format!("there is no entry {at} of yours");
         Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such entry", detail)
@@ -120,7 +119,8 @@ impl Problem {
 
     /// Nobody signs the audit log.
     pub(super) fn no_checkpoint() -> Self {
-        let detail = "the audit log has no checkpoint: its controller has no key to sign one, or has written nothing yet";
+        let detail = "the audit log has no checkpoint: its controller has no key to sign one, or \
+            has written nothing yet";
         Self::new(StatusCode::NOT_FOUND, "unsigned", "There is no checkpoint", detail).help(
             "the owner makes a key with `sillon audit key`, and names it in the controller's file",
         )
@@ -156,7 +156,7 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "json", "The body is no JSON", detail)
     }
 
-    /// The body says nothing that makes sense here.
+    /// The body is JSON, but not what is expected here.
     pub(super) fn body(detail: impl Into<String>) -> Self {
         Self::new(
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -209,7 +209,7 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The controller failed", detail)
     }
 
-    /// What a request expects of an object is not so.
+    /// A precondition does not hold.
     pub(super) fn changed(key: &Key) -> Self {
         let detail = format!("{key} is not what it is expected to be");
         Self::new(
@@ -221,7 +221,7 @@ impl Problem {
         .help("look at it again, and repeat the change if it still makes sense")
     }
 
-    /// What comes after a place in the stream of events is no longer known.
+    /// The events after a cursor are no longer kept.
     pub(super) fn gone(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::GONE, "gone", "What happened then is no longer known", detail)
             .help("read what is there, and watch from now on")
@@ -231,7 +231,7 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail)
     }
 
-    /// A rule of the fabric is against it. Whoever asks is told what it may know.
+    /// A rule of the fabric is against it. It says only what the asker may know.
     fn refused(who: &Identity, refused: Refused, state: &State) -> Self {
         let Refused { rule, message, help, objects, .. } = authz::refusal(who, refused, state);
         let of = |status, word, title| Self::new(status, word, title, message.clone());

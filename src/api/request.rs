@@ -1,4 +1,5 @@
-//! A request as the handlers take it: who, what for, and the whole body, or a problem.
+//! A request as handlers take it: who asks, for what, and the whole body. Whatever is wrong with it
+//! is a problem before a handler sees it.
 
 use std::time::Duration;
 
@@ -20,11 +21,9 @@ use crate::{
     model,
 };
 
-/// A request.
 pub struct ApiRequest {
-    /// Who asks.
     pub who: Identity,
-    /// The parts of the path that are a name.
+    /// The variable parts of the path: a name, in pieces.
     names: Vec<String>,
     uri: Uri,
     headers: HeaderMap,
@@ -35,11 +34,11 @@ pub struct ApiRequest {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DryRun {
-    /// Whether nothing shall be done.
+    /// Whether to only try it.
     pub dry_run: bool,
 }
 
-/// What a request expects the object to be.
+/// What a request expects of the object (RFC 9110 section 13).
 pub enum Precondition {
     /// Anything.
     None,
@@ -72,7 +71,7 @@ impl FromRequest<Api> for ApiRequest {
     }
 }
 
-/// Who asks, as the listener found it out.
+/// Returns who asks, as the listener found by the certificate.
 pub fn identity(extensions: &axum::http::Extensions) -> Result<Identity, Problem> {
     let known = extensions.get::<Identity>().cloned();
     known.ok_or_else(|| Problem::forbidden("whoever asks has to say who it is by a certificate"))
@@ -89,7 +88,7 @@ async fn read(body: Body, most: usize, time: Duration) -> Result<Bytes, Problem>
 }
 
 impl ApiRequest {
-    /// The object of this kind that the path names.
+    /// Returns the key of the object of this kind that the path names.
     pub fn key(&self, kind: Kind) -> Result<Key, Problem> {
         let name = self.names.join("/");
         // A tombstone's and a trial's name is the rest of the path; of the others, each part is one
@@ -103,29 +102,29 @@ impl ApiRequest {
         })
     }
 
-    /// The number that the path names.
+    /// Reads the path's variable part as a number.
     pub fn number(&self) -> Result<u64, Problem> {
         let name = self.names.join("/");
         name.parse().map_err(|_| Problem::request(format!("{name:?} is no number")))
     }
 
-    /// What stands behind the question mark.
+    /// Reads the query.
     pub fn query<Q: DeserializeOwned>(&self) -> Result<Q, Problem> {
         let query = Query::try_from_uri(&self.uri);
         query.map(|Query(query)| query).map_err(|rejection| Problem::request(rejection.body_text()))
     }
 
-    /// The body as JSON, which the header has to say that it is.
+    /// Reads the body as JSON; `Content-Type` has to say so.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         self.body_of(&["application/json"])
     }
 
-    /// The body as a merge patch (RFC 7396).
+    /// Reads the body as a merge patch (RFC 7396).
     pub fn merge_patch(&self) -> Result<serde_json::Value, Problem> {
         self.body_of(&["application/merge-patch+json", "application/json"])
     }
 
-    /// The body as JSON, or the default where there is none.
+    /// Reads the body as JSON; an empty one is the default.
     pub fn json_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, Problem> {
         if self.body.is_empty() { Ok(T::default()) } else { self.json() }
     }
@@ -139,7 +138,7 @@ impl ApiRequest {
         parse(&self.body)
     }
 
-    /// What is expected of the object.
+    /// Reads `If-Match` and `If-None-Match`.
     pub fn precondition(&self) -> Result<Precondition, Problem> {
         let text = |name: header::HeaderName| {
             let mut all = self.headers.get_all(&name).iter();
@@ -169,8 +168,8 @@ impl ApiRequest {
     }
 }
 
-/// A tag between quotation marks. A weak one (`W/"…"`) never matches here (RFC 9110 section
-/// 13.1.1).
+/// Reads a tag between quotation marks. A weak one (`W/"…"`) becomes one that never matches, since
+/// `If-Match` compares strongly (RFC 9110 section 13.1.1).
 fn tag(text: &str) -> Result<String, Problem> {
     let text = text.trim();
     let strong = text.strip_prefix("W/").unwrap_or(text);
@@ -204,10 +203,10 @@ pub fn decode<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, Proble
 }
 
 impl Precondition {
-    /// What it means for an object as it is now.
+    /// Turns it into what a change expects of the object as it is now.
     ///
     /// # Errors
-    /// It does not hold now.
+    /// Returns a problem if it does not hold now.
     pub fn expect(
         self,
         tokens: &Tokens,
@@ -227,7 +226,6 @@ impl Precondition {
         }
     }
 
-    /// Whether nothing is expected.
     pub const fn is_none(&self) -> bool {
         matches!(self, Self::None)
     }

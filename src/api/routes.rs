@@ -1,4 +1,4 @@
-//! Which path is what.
+//! The routes: which handler each path and method has.
 
 #[cfg(test)]
 use std::collections::BTreeSet;
@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{fabric::Kind, identity::Identity};
 
-/// A router that knows what it has been given, so that a test can hold the OpenAPI document to it.
+/// A router that remembers its routes, so that a test can compare them with the OpenAPI document.
 struct Routes {
     router: Router<Api>,
     #[cfg(test)]
@@ -70,7 +70,7 @@ impl Routes {
     }
 }
 
-/// All of the API.
+/// Makes the router of the whole API.
 pub fn router(api: Api) -> Router {
     routes()
         .router

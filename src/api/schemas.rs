@@ -35,7 +35,8 @@ macro_rules! texts {
 texts! {
     Name: "1 to 63 letters, digits, `.`, `_` or `-`; the first is a letter or digit", "alder";
     PortKey: "`NODE/INTERFACE`", "edge1/p0";
-    EncapWish: "`untagged`, `dot1q VID`, `qinq S-VID[.C-VID]` or `port`; without a VID, one is drawn",
+    EncapWish: "`untagged`, `dot1q VID`, `qinq S-VID[.C-VID]` or `port`; without a VID, one is \
+        drawn",
         "untagged", "dot1q 10", "dot1q", "qinq 10.5", "port";
     MacAddr: "A unicast MAC address", "02:00:00:00:00:01";
     Prefix: "An IPv4 or IPv6 prefix", "10.0.0.0/24", "fd00::/64";

@@ -1,5 +1,5 @@
-//! Tags and tokens that tell nothing. Revisions count everybody's transactions: an operator that
-//! saw two of them would know how many were made in between.
+//! Tags, cursors and pages that give nothing away. Revisions count everybody's transactions, so an
+//! operator that saw two of them would know how many were made in between.
 
 use axum::http::HeaderValue;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -22,28 +22,28 @@ pub struct Tokens {
     random: SystemRandom,
 }
 
-/// There is no chance to be had from the kernel.
+/// The kernel gives no random bytes.
 #[derive(Debug, thiserror::Error)]
 #[error("the kernel gives no random bytes")]
 pub struct NoRandom;
 
 impl Tokens {
-    /// With a secret of its own: what it gave means nothing to another controller, nor after a
-    /// restart. Who has such a tag or token is told that the object has changed, or that what
+    /// Draws a secret of its own: its tags and cursors mean nothing to another controller, nor
+    /// after a restart. Whoever comes with one is told that the object has changed, or that what
     /// happened since is not known.
     ///
     /// # Errors
-    /// There are no random bytes.
+    /// Fails if there are no random bytes.
     pub fn random() -> Result<Self, NoRandom> {
         let mut secret = [0; 32];
         SystemRandom::new().fill(&mut secret).map_err(|_| NoRandom)?;
         Self::new(&secret)
     }
 
-    /// With this secret.
+    /// Derives the keys from this secret.
     ///
     /// # Errors
-    /// None that is known.
+    /// Fails if the cryptography refuses a key of its own length, which it does not.
     pub fn new(secret: &[u8; 32]) -> Result<Self, NoRandom> {
         let root = hmac::Key::new(hmac::HMAC_SHA256, secret);
         let derived = |label: &str| hmac::sign(&root, label.as_bytes());
@@ -53,9 +53,9 @@ impl Tokens {
         Ok(Self { tags, cursors: LessSafeKey::new(key), random: SystemRandom::new() })
     }
 
-    /// The tag of an object as somebody sees it. It is another whenever what is asked of the object
-    /// changes. Of what is not an operator's own, it goes by what the operator sees: other
-    /// changes do not concern it.
+    /// Makes the tag of an object for whoever sees it. The tag changes whenever the spec does. For
+    /// a port or server, which is not the operator's own, it depends on what the operator sees of
+    /// it, since other changes are not theirs to notice.
     pub fn tag(&self, who: &Identity, key: &Key, seen: &Object) -> String {
         let mut text = format!("{who}\n{key}\n");
         if let (Identity::Operator(_), Kind::Port | Kind::Server) = (who, key.kind()) {
@@ -72,10 +72,10 @@ impl Tokens {
         URL_SAFE_NO_PAD.encode(tag.as_ref().get(..15).unwrap_or_default())
     }
 
-    /// A place in the stream of events, for this identity alone.
+    /// Makes the cursor of a revision in the stream of events, for this identity alone.
     ///
     /// # Errors
-    /// There are no random bytes.
+    /// Fails if there are no random bytes.
     pub fn cursor(&self, who: &Identity, revision: Revision) -> Result<String, NoRandom> {
         let mut nonce = [0; NONCE_LEN];
         self.random.fill(&mut nonce).map_err(|_| NoRandom)?;
@@ -87,7 +87,7 @@ impl Tokens {
         Ok(URL_SAFE_NO_PAD.encode([&nonce[..], &sealed].concat()))
     }
 
-    /// The place that a token means, if it was given to this identity.
+    /// Reads the revision of a cursor, if it was given to this identity.
     pub fn read_cursor(&self, who: &Identity, token: &str) -> Option<Revision> {
         let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
         let (nonce, sealed) = bytes.split_first_chunk::<NONCE_LEN>()?;
@@ -103,13 +103,12 @@ pub fn etag(tag: &str) -> Option<HeaderValue> {
     HeaderValue::from_str(&format!("\"{tag}\"")).ok()
 }
 
-/// Where a list goes on: after this key, which who asks has seen. It stays right while objects come
-/// and go.
+/// Makes the page of a list that begins after this key. It stays right while objects come and go.
 pub fn page(last: &Key) -> String {
     URL_SAFE_NO_PAD.encode(last.to_string())
 }
 
-/// The key in the text of a page.
+/// Reads the key after which a page begins.
 pub fn read_page(text: &str) -> Option<Key> {
     String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?.parse().ok()
 }

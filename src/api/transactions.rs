@@ -1,4 +1,4 @@
-//! Several changes at once, and the ways that a lease goes.
+//! Transactions of several changes, the steps of a lease, and the end of a trial.
 
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
@@ -31,7 +31,7 @@ struct Batch {
 #[serde(default, deny_unknown_fields)]
 struct BatchQuery {
     dry_run: bool,
-    /// All is taken back after so many seconds, unless it is confirmed.
+    /// Reverts all of it after so many seconds, unless it is confirmed.
     confirm: Option<u32>,
 }
 
@@ -70,7 +70,7 @@ pub async fn batch(api: Api, request: ApiRequest) -> Result<Response, Problem> {
     api.done(&request, all, dry_run).await
 }
 
-/// One change, if who asks may make it.
+/// Reads one change, and checks that the asker may make it.
 fn change(api: &Api, request: &ApiRequest, value: Value, state: &State) -> Result<Change, Problem> {
     let expect = |key: &Key, text: Option<String>| {
         let precondition = match text.as_deref() {
@@ -127,7 +127,7 @@ pub struct To {
     to: Key,
 }
 
-/// How a lease goes on.
+/// A step of a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// `POST /v1/leases/OPERATOR/NAME/accept`
@@ -138,7 +138,7 @@ pub enum Way {
     Confirm,
 }
 
-/// A lease goes on.
+/// Takes a step of a lease.
 pub async fn step(way: Way, api: Api, request: ApiRequest) -> Result<Response, Problem> {
     let key = request.key(Kind::Lease)?;
     let lease = owned(key.clone())?;
@@ -191,7 +191,7 @@ pub enum Ending {
     RollBack,
 }
 
-/// What is on trial stays, or is taken back. It is the asker's own, unless another's is asked for.
+/// Confirms or reverts what is on trial: the asker's own, or that of whom the query names.
 pub async fn end(ending: Ending, api: Api, request: ApiRequest) -> Result<Response, Problem> {
     let Of { of, dry_run } = request.query()?;
     let of = match of {
@@ -214,7 +214,7 @@ pub async fn end(ending: Ending, api: Api, request: ApiRequest) -> Result<Respon
 }
 
 impl Api {
-    /// Makes a transaction, and tells what it did.
+    /// Makes a transaction, and answers with what it did.
     async fn done(
         &self,
         request: &ApiRequest,

@@ -1,12 +1,12 @@
-//! What happens, as server-sent events: one event a transaction, of what who watches may see.
+//! Server-sent events: one a transaction, with what its reader may see.
 //!
-//! Nothing is kept for a reader: it goes through the commits that the controller keeps anyway, at
-//! its own pace, and is cut with a last event when it is so slow that what comes next is no longer
-//! there. A place in the stream is a sealed token for an operator, and comes anew every few seconds
-//! whether something happened or not: neither tells what others do.
+//! Nothing is buffered for a reader: it walks the commits that the controller keeps anyway, at its
+//! own pace. One that falls behind what is kept gets a last event, `cut`, and is disconnected. An
+//! operator's cursor is encrypted, and is sent every few seconds whether something happened or not:
+//! so neither its value nor its timing shows what others do.
 //!
-//! Of servers and ports, an operator is told what they are now, and only while it has to do with
-//! them; what they were before that is not its.
+//! Of servers and ports, an operator sees the present state, and only while it has something to do
+//! with them. Their past is not shown.
 
 use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
 
@@ -36,7 +36,7 @@ use crate::{
     identity::Identity,
 };
 
-/// How often a place is told.
+/// How often a reader gets a cursor.
 const BEAT: Duration = Duration::from_secs(15);
 
 /// What may stand behind the question mark.
@@ -107,7 +107,7 @@ pub async fn watch(State(api): State<Api>, request: Request) -> Result<Response,
     Ok(Sse::new(events.map(Ok::<_, Infallible>)).into_response())
 }
 
-/// The place that a text means.
+/// Reads a cursor. The owner's and the auditor's is a revision.
 fn cursor(api: &Api, who: &Identity, text: &str) -> Option<Revision> {
     match who {
         Identity::Owner | Identity::Auditor => text.parse().ok().map(Revision),
@@ -115,7 +115,7 @@ fn cursor(api: &Api, who: &Identity, text: &str) -> Option<Revision> {
     }
 }
 
-/// The text for a place.
+/// Writes a cursor.
 pub fn cursor_text(api: &Api, who: &Identity, at: Revision) -> String {
     match who {
         Identity::Owner | Identity::Auditor => at.to_string(),
@@ -130,11 +130,11 @@ struct Follow {
     who: Identity,
     commits: BoxStream<'static, Arc<Committed>>,
     at: Revision,
-    /// What an operator has been told of servers and ports: their tags.
+    /// The tags of the servers and ports that an operator has seen.
     near: BTreeMap<crate::fabric::Key, String>,
-    /// What goes out before anything else.
+    /// Events that go out first.
     waiting: Vec<SseEvent>,
-    /// Where it begins to be told of what happens now: there it is told its place.
+    /// Up to here it catches up; then it gets a cursor.
     until: Revision,
     beat: Interval,
     is_over: bool,
@@ -142,7 +142,7 @@ struct Follow {
 }
 
 impl Follow {
-    /// Who goes on from before is told what the servers and ports are now.
+    /// A reader that continues gets the present servers and ports.
     fn begin(&mut self, goes_on: bool) {
         let events = self.news_of_near();
         if goes_on && !events.is_empty() {
@@ -202,7 +202,7 @@ impl Follow {
         event("cut", Some(cursor), &json!({ "why": why }))
     }
 
-    /// What the reader may know of a commit.
+    /// Writes what the reader may see of a commit.
     fn tell(&mut self, commit: &Committed) -> Option<SseEvent> {
         let state = self.api.state();
         let viewer = self.api.viewer(&self.who, false);
@@ -228,7 +228,7 @@ impl Follow {
         ))
     }
 
-    /// What is another, new or gone of the servers and ports that an operator has to do with.
+    /// Writes which of the servers and ports that an operator has to do with changed, came or went.
     fn news_of_near(&mut self) -> Vec<ObjectEvent> {
         if !matches!(self.who, Identity::Operator(_)) {
             return Vec::new();

@@ -44,7 +44,8 @@ pub enum NoteError {
     },
     /// The log's key has not signed it.
     #[error(
-        "the checkpoint is not signed by the key of {0}: it was changed, or somebody else has made it"
+        "the checkpoint is not signed by the key of {0}: it was changed, or somebody else has \
+         made it"
     )]
     Unsigned(String),
 }

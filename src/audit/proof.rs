@@ -69,7 +69,8 @@ pub enum ProofError {
     Note(#[from] NoteError),
     /// The entry is not in the log.
     #[error(
-        "entry {0} is not in the log that the checkpoint is of: the entry, its place or the proof was changed"
+        "entry {0} is not in the log that the checkpoint is of: the entry, its place or the proof \
+         was changed"
     )]
     Inclusion(u64),
     /// The entry can't be read.
@@ -90,7 +91,8 @@ pub enum ProofError {
     },
     /// The proof is not from that checkpoint on.
     #[error(
-        "the proof begins at {since} entries, and the checkpoint that was kept has {kept}; ask for a proof since that checkpoint"
+        "the proof begins at {since} entries, and the checkpoint that was kept has {kept}; ask \
+         for a proof since that checkpoint"
     )]
     Since {
         /// Where the proof begins.
@@ -110,7 +112,9 @@ pub enum ProofError {
     },
     /// The log is not what it was.
     #[error(
-        "the log of {now} entries does not continue the one that the kept checkpoint is of ({kept} entries): it was forked or rewritten. Keep both checkpoints: together they prove it"
+        "the log of {now} entries does not continue the one that the kept checkpoint is of \
+         ({kept} entries): it was forked or rewritten. Keep both checkpoints: together they prove \
+         it"
     )]
     Forked {
         /// How many it has.

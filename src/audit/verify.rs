@@ -180,7 +180,8 @@ impl fmt::Display for Finding {
             }
             Self::Misplaced { place, says } => write!(
                 f,
-                "at place {place} there is entry {says}: entries were reordered, or one is there twice"
+                "at place {place} there is entry {says}: entries were reordered, or one is there \
+                 twice"
             ),
             Self::Unreadable { at, why } => write!(f, "entry {at} can't be read: {why}"),
             Self::Changed { at } => {
@@ -212,12 +213,14 @@ impl fmt::Display for Finding {
             }
             Self::Forked { after, kept } => write!(
                 f,
-                "of the entries {after} to {}, one or more are not those of the checkpoint that was kept at {kept} entries: the log was forked or rewritten",
+                "of the entries {after} to {}, one or more are not those of the checkpoint that \
+                 was kept at {kept} entries: the log was forked or rewritten",
                 kept.saturating_sub(1)
             ),
             Self::TwoHistories { size } => write!(
                 f,
-                "two different logs of {size} entries were signed: the log was forked. Keep both checkpoints: together they prove it"
+                "two different logs of {size} entries were signed: the log was forked. Keep both \
+                 checkpoints: together they prove it"
             ),
         }
     }

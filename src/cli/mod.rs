@@ -1,4 +1,4 @@
-//! The command line. Here is what it looks like; what a command does is in the file of its name.
+//! The command line. `args` defines it; each command is in the file of its name.
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage or wrong input (also clap's own), 3 there is a
 //! difference, 4 refused for lack of rights.
@@ -68,7 +68,7 @@ fn run(command: &Command, output: Output) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// `-v` is debug, `-vv` trace, and `RUST_LOG` says it in detail.
+/// Sets up logging: `-v` is debug, `-vv` is trace, and `RUST_LOG` overrides both.
 fn log_to_stderr(verbose: u8, output: Output) {
     let level = match verbose {
         0 => "info",

@@ -123,7 +123,7 @@ pub fn flush(args: &FlushArgs, output: Output) -> anyhow::Result<ExitCode> {
     Ok(exit::DONE)
 }
 
-/// The node that is meant, which must have maps of this version.
+/// Returns the node that the arguments name; it must have maps of this version.
 pub(super) fn existing(which: &WhichNode) -> anyhow::Result<Pins> {
     let pins = chosen(which)?;
     is_there(&pins, &pins.maps())?;
@@ -142,7 +142,7 @@ fn is_there(pins: &Pins, path: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Why nobody can say whether something is there.
+/// Returns why a path can't be looked at, if it is not simply missing.
 fn unreadable(path: &Path) -> Option<anyhow::Error> {
     let error = fs::metadata(path).and_then(|_| fs::read_dir(path)).err()?;
     let path = path.display();
@@ -165,7 +165,8 @@ fn chosen(which: &WhichNode) -> anyhow::Result<Pins> {
         (Some(only), true) => Ok(only),
         (None, _) if let Some(error) = unreadable(Path::new(DEFAULT_ROOT)) => Err(error),
         (None, _) => bail!(
-            "there is no node under {DEFAULT_ROOT}; start one with `sillon agent --config FILE`, or name its directory with --bpffs"
+            "there is no node under {DEFAULT_ROOT}; start one with `sillon agent --config FILE`, \
+             or name its directory with --bpffs"
         ),
         (Some(_), false) => bail!("there are several nodes; name one with --node{}", there_are()),
     }

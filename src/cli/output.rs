@@ -1,4 +1,4 @@
-//! Writing to the terminal, or to what reads us.
+//! Standard output and error, and exit codes.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -33,14 +33,14 @@ pub mod exit {
     }
 }
 
-/// Standard output and standard error, and whether they may be colourful.
+/// Standard output and standard error, and whether to use colours.
 #[derive(Debug, Clone, Copy)]
 pub struct Output {
     fancy: bool,
 }
 
 impl Output {
-    /// `auto` is colourful on a terminal, unless `NO_COLOR` (no-color.org) is set.
+    /// `auto` uses colours on a terminal, unless `NO_COLOR` (no-color.org) is set.
     pub fn new(color: Color) -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let fancy = match color {

@@ -27,7 +27,8 @@ pub fn pki(command: &PkiCommand, output: Output) -> anyhow::Result<ExitCode> {
             Directory::init(&args.dir.dir, &args.fabric, now, Lifetime::days(args.days)).map(|_| {
                 let dir = args.dir.dir.display();
                 format!(
-                    "{dir} is a CA now: keep {dir}/ca.key to yourself, give {dir}/ca.crt and crl.pem to all\n"
+                    "{dir} is a CA now: keep {dir}/ca.key to yourself, give {dir}/ca.crt and \
+                     crl.pem to all\n"
                 )
             })
         }

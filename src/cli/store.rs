@@ -1,4 +1,4 @@
-//! `sillon store`: what a controller keeps, taken elsewhere and back.
+//! `sillon store`: export, import, migrate and compact a controller's store.
 
 use std::{
     fs::{self, File},
@@ -160,7 +160,7 @@ async fn compact(args: &CompactArgs) -> Result<Done, Refused> {
     })
 }
 
-/// Opens a store that is there; to look at one must not make it.
+/// Opens an existing store: a command that only reads must not create one.
 async fn open(url: &StoreUrl, etcd: &EtcdArgs) -> Result<AnyStore, Refused> {
     if let StoreUrl::File(path) = url
         && let Err(error) = fs::metadata(path)
@@ -183,7 +183,7 @@ async fn read(url: &StoreUrl, etcd: &EtcdArgs) -> Result<Snapshot, Refused> {
     Ok(snapshot)
 }
 
-/// Writes a whole store, reads it back, and gives its version.
+/// Writes a whole store, reads it back, and returns its version.
 async fn write(
     url: &StoreUrl,
     etcd: &EtcdArgs,

@@ -153,7 +153,8 @@ impl Config {
         ];
         let with_tls = matches!(config.store.get_ref(), StoreUrl::Etcd { tls: true, .. });
         if with_tls && config.etcd.is_none() {
-            let help = "add a part [etcd] with ca = \"etcd-ca.crt\", and certificate and key if the members ask for them";
+            let help = "add a part [etcd] with ca = \"etcd-ca.crt\", and certificate and key if \
+                the members ask for them";
             let what = "etcds:// is spoken to with TLS: nothing says whom to trust".to_owned();
             return Err(ConfigErrors::one(name, text, Some(config.store.span()), what, Some(help)));
         }
@@ -194,7 +195,8 @@ impl Config {
 mod tests {
     use super::*;
 
-    const WHOLE: &str = "store = \"fabric.db\"\n[agents]\nlisten = [\"127.0.0.1:7471\"]\n[tls]\ncertificate = \"c.crt\"\nkey = \"/k/c.key\"\nroots = [\"ca.crt\"]\n";
+    const WHOLE: &str = "store = \"fabric.db\"\n[agents]\nlisten = [\"127.0.0.1:7471\"]\n[tls]\n\
+        certificate = \"c.crt\"\nkey = \"/k/c.key\"\nroots = [\"ca.crt\"]\n";
 
     #[test]
     fn paths_are_relative_to_the_file() {

@@ -18,7 +18,8 @@ const OBJECTS: usize = 1 << 16;
 /// What was asked for is not known here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "revision {asked} can't be gone on from: this controller knows {first} to {last}; begin with the present state"
+    "revision {asked} can't be gone on from: this controller knows {first} to {last}; begin with \
+     the present state"
 )]
 pub struct Compacted {
     /// The revision that was asked for.

@@ -150,7 +150,8 @@ pub enum SubmitError {
     Deposed,
     /// The operator has asked for more than it may in so little time.
     #[error(
-        "more changes, or bytes of them, than an operator may make in so little time; try again in {0:?}"
+        "more changes, or bytes of them, than an operator may make in so little time; try again \
+         in {0:?}"
     )]
     TooMany(Duration),
     /// The store failed. Whether the request was carried out is not known: look before it is made
@@ -172,7 +173,8 @@ pub enum ControllerError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// What is under a key is not what a controller writes.
-    #[error("the store has under {key:?}, at version {}, what this controller can't read: {what}; restore it from a backup, or run the version of Sillon that wrote it", .version.0)]
+    #[error("the store has under {key:?}, at version {}, what this controller can't read: {what}; \
+        restore it from a backup, or run the version of Sillon that wrote it", .version.0)]
     Record {
         /// The key.
         key: String,
@@ -182,7 +184,8 @@ pub enum ControllerError {
         what: String,
     },
     /// The objects are no state.
-    #[error("what is in the store at version {} breaks a rule: {refused}; restore it from a backup", .version.0)]
+    #[error("what is in the store at version {} breaks a rule: {refused}; restore it from a \
+        backup", .version.0)]
     Rule {
         /// The store's version.
         version: Version,
@@ -190,7 +193,8 @@ pub enum ControllerError {
         refused: Refused,
     },
     /// The store has gone back.
-    #[error("the store is at version {}, and this controller knows version {}: it was replaced; start the controller again", .is.0, .known.0)]
+    #[error("the store is at version {}, and this controller knows version {}: it was replaced; \
+        start the controller again", .is.0, .known.0)]
     Replaced {
         /// The version that it has.
         is: Version,

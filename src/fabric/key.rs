@@ -252,7 +252,8 @@ impl FromStr for Key {
             _ => {
                 return Err(InvalidValue::new(
                     format_args!("{text:?} is not an object's key"),
-                    "write KIND/NAME, port/NODE/INTERFACE or KIND/OPERATOR/NAME, like segment/alder/lan",
+                    "write KIND/NAME, port/NODE/INTERFACE or KIND/OPERATOR/NAME, like \
+                     segment/alder/lan",
                 ));
             }
         })

@@ -15,7 +15,8 @@ pub struct Binding {
     is_router: bool,
 }
 
-const EXAMPLE: &str = "write an address and a MAC, like \"10.0.0.1 02:00:00:00:00:01\" or \"fd00::1 02:00:00:00:00:01 router\"";
+const EXAMPLE: &str = "write an address and a MAC, like \"10.0.0.1 02:00:00:00:00:01\" or \
+    \"fd00::1 02:00:00:00:00:01 router\"";
 
 impl Binding {
     /// Checks that the address is one that a host may have.

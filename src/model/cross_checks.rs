@@ -52,7 +52,8 @@ pub(crate) fn control(control: Control, service: Service) -> Checked {
     }
     Err(InvalidValue::new(
         format_args!("control: a {service} tunnels no control frames"),
-        "what speaks of a link can only cross a line; leave control out, or make the segment a line",
+        "what speaks of a link can only cross a line; leave control out, or make the segment a \
+         line",
     ))
 }
 
@@ -64,7 +65,8 @@ pub(crate) fn peer(control: Control, encap: Encap) -> Checked {
     }
     Err(InvalidValue::new(
         "control: with \"peer\", the attachment has no tag",
-        "control frames are those of a link, and have no tag: say \"peer\" on an \"untagged\" or \"port\" attachment",
+        "control frames are those of a link, and have no tag: say \"peer\" on an \"untagged\" or \
+         \"port\" attachment",
     ))
 }
 
@@ -94,7 +96,8 @@ pub(crate) fn suppress(service: Service) -> Checked {
     }
     Err(InvalidValue::new(
         "suppress: a line floods nothing",
-        "its other end is the only one to be asked; leave suppress out, or make the segment a lan or a tree",
+        "its other end is the only one to be asked; leave suppress out, or make the segment a lan \
+         or a tree",
     ))
 }
 
@@ -192,10 +195,12 @@ pub(crate) fn holds(profile: &str, bucket: Bucket, size: ByteSize, mtu: u16) -> 
     }
     Err(InvalidValue::new(
         format_args!(
-            "profile {profile:?} does not fit: its {key} of {size} is less than the largest frame of the segment"
+            "profile {profile:?} does not fit: its {key} of {size} is less than the largest frame \
+             of the segment"
         ),
         format_args!(
-            "write {key} = \"{largest} B\" or more: an MTU of {mtu}, an Ethernet header and up to four tags"
+            "write {key} = \"{largest} B\" or more: an MTU of {mtu}, an Ethernet header and up to \
+             four tags"
         ),
     ))
 }

@@ -154,7 +154,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_as_json_reads_back(encap in encap(4094), bits in 64_000..=BitRate::MAX.get()) {
+        fn what_is_written_as_json_reads_back(
+            encap in encap(4094),
+            bits in 64_000..=BitRate::MAX.get(),
+        ) {
             let json = serde_json::to_string(&encap).unwrap();
             prop_assert_eq!(serde_json::from_str::<Encap>(&json).unwrap(), encap);
             let json = serde_json::to_string(&BitRate::new(bits).unwrap()).unwrap();

@@ -65,7 +65,8 @@ impl InterfaceName {
 
     /// Checks what the kernel would check.
     pub fn new(text: &str) -> Result<Self, InvalidValue> {
-        let help = "an interface name is 1 to 15 bytes without '/', ':' or whitespace, and not \".\" or \"..\"";
+        let help = "an interface name is 1 to 15 bytes without '/', ':' or whitespace, and not \
+            \".\" or \"..\"";
         if text.is_empty() {
             return Err(InvalidValue::new("the interface name is empty", help));
         }

@@ -68,7 +68,8 @@ impl FromStr for BitRate {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        const HELP: &str = "write a rate like \"100 Mbit/s\"; the units are bit/s, kbit/s, Mbit/s and Gbit/s, and \"0\" needs none";
+        const HELP: &str = "write a rate like \"100 Mbit/s\"; the units are bit/s, kbit/s, Mbit/s \
+            and Gbit/s, and \"0\" needs none";
         Self::new(quantity(text, "rate", RATES, HELP)?)
     }
 }
@@ -96,7 +97,8 @@ impl FromStr for ByteSize {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        const HELP: &str = "write a size like \"64 KiB\" or \"100 kB\"; the units are B, kB, KiB, MB, MiB, GB and GiB";
+        const HELP: &str = "write a size like \"64 KiB\" or \"100 kB\"; the units are B, kB, KiB, \
+            MB, MiB, GB and GiB";
         Ok(Self(quantity(text, "size", SIZES, HELP)?))
     }
 }
@@ -198,7 +200,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_as_it_was(bits in BitRate::MIN.0..=BitRate::MAX.0, bytes in 0..u64::MAX / 2) {
+        fn what_is_written_is_read_as_it_was(
+            bits in BitRate::MIN.0..=BitRate::MAX.0,
+            bytes in 0..u64::MAX / 2,
+        ) {
             prop_assert_eq!(BitRate(bits).to_string().parse(), Ok(BitRate(bits)));
             prop_assert_eq!(ByteSize(bytes).to_string().parse(), Ok(ByteSize(bytes)));
         }

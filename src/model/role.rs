@@ -8,7 +8,10 @@ use super::{InvalidValue, suggest::did_you_mean};
 
 /// Declares an enum whose values are words of the configuration.
 macro_rules! words {
-    ($(#[$doc:meta])* $name:ident, $what:literal: $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+) => {
+    (
+        $(#[$doc:meta])* $name:ident, $what:literal:
+        $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+
+    ) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         #[serde(rename_all = "lowercase")]

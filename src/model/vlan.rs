@@ -38,7 +38,8 @@ impl VlanId {
     fn refuse(value: impl fmt::Display) -> InvalidValue {
         InvalidValue::new(
             format_args!("VID {value} is outside 1–4094"),
-            "a VLAN identifier is a number from 1 to 4094; 0 and 4095 are reserved (IEEE 802.1Q §9.6)",
+            "a VLAN identifier is a number from 1 to 4094; 0 and 4095 are reserved (IEEE 802.1Q \
+             §9.6)",
         )
     }
 }
@@ -66,7 +67,8 @@ impl FromStr for VlanId {
         if !digits || (text.starts_with('0') && text != "0") {
             return Err(InvalidValue::new(
                 format_args!("{text:?} is not a VID"),
-                "a VLAN identifier is a decimal number from 1 to 4094, without sign or leading zero",
+                "a VLAN identifier is a decimal number from 1 to 4094, without sign or leading \
+                 zero",
             ));
         }
         match text.parse() {

@@ -91,7 +91,8 @@ fn segment(segment: &Segment) -> String {
 
 fn profile(Profile { name, cir, cbs, eir, ebs }: &Profile) -> String {
     format!(
-        "\n[[profile]]\nname = \"{name}\"\ncir = \"{cir}\"\ncbs = \"{cbs}\"\neir = \"{eir}\"\nebs = \"{ebs}\"\n"
+        "\n[[profile]]\nname = \"{name}\"\ncir = \"{cir}\"\ncbs = \"{cbs}\"\neir = \"{eir}\"\nebs \
+         = \"{ebs}\"\n"
     )
 }
 

@@ -1,4 +1,4 @@
-//! A certificate authority as values: what it signs. It reads no clock and touches no file.
+//! A certificate authority as a value: it signs, and reads no clock and no file.
 
 use std::net::IpAddr;
 
@@ -16,11 +16,11 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::{PkiError, Record, Serial, Subject};
 use crate::model::{InvalidValue, Name};
 
-/// How much a certificate begins before it is made, for clocks that are behind.
+/// How long before its making a certificate is valid, for clocks that are behind.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(5);
 
-/// How long a revocation list says that it is good for. Verifiers of ours take an older one, too,
-/// and say so in their log: an owner who forgot to make a new one must not be locked out by that.
+/// How long a revocation list is current. Our verifiers take an older one, too, and log it: an
+/// owner who forgot to sign a new one must not be locked out.
 const LIST_LIFETIME: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// How long certificates live.
@@ -28,7 +28,7 @@ const LIST_LIFETIME: SignedDuration = SignedDuration::from_hours(90 * 24);
 pub struct Lifetime(pub SignedDuration);
 
 impl Lifetime {
-    /// Of a CA, unless something else is asked for.
+    /// The default of a CA.
     pub const CA: Self = Self::days(3650);
 
     /// So many days.
@@ -41,7 +41,7 @@ impl Lifetime {
         Self(SignedDuration::from_hours(hours as i64))
     }
 
-    /// What a subject gets unless something else is asked for.
+    /// Returns the default for a subject.
     pub fn of(subject: &Subject) -> Self {
         match subject {
             Subject::Identity(crate::identity::Identity::Node(_)) => Self::days(7),
@@ -57,7 +57,7 @@ pub struct Authority {
     ends: Timestamp,
 }
 
-/// What a new certificate shall say.
+/// What a new certificate says.
 pub(super) struct Order<'o> {
     pub subject: &'o Subject,
     /// DNS names and addresses.
@@ -67,10 +67,10 @@ pub(super) struct Order<'o> {
 }
 
 impl Authority {
-    /// A new one, with its certificate and its key as PEM.
+    /// Makes a new CA. Returns it with its certificate and its key as PEM.
     ///
     /// # Errors
-    /// The lifetime is too long to be written.
+    /// Fails if the lifetime is too long for a certificate.
     pub fn create(
         fabric: &Name,
         now: Timestamp,
@@ -96,10 +96,10 @@ impl Authority {
         Ok((Self::new(certificate.into(), key)?, certificate_pem, key_pem))
     }
 
-    /// One that there is.
+    /// Takes up an existing CA.
     ///
     /// # Errors
-    /// It is no certificate, none of a CA, or the key is another's.
+    /// Fails if it is no certificate, not that of a CA, or if the key is not the certificate's.
     pub fn new(certificate: CertificateDer<'static>, key: KeyPair) -> Result<Self, PkiError> {
         let help = "give the certificate of a CA, and its key";
         let unreadable = || PkiError::wrong("the CA's certificate can't be read", help);
@@ -121,7 +121,7 @@ impl Authority {
         &self.certificate
     }
 
-    /// A certificate as PEM, and what the index keeps of it.
+    /// Signs a certificate. Returns it as PEM, with its record for the index.
     pub(super) fn issue(
         &self,
         order: &Order<'_>,
@@ -159,8 +159,8 @@ impl Authority {
         Ok((certificate.pem(), record))
     }
 
-    /// The list of what was revoked, as PEM. An expired certificate need not be on it for longer
-    /// than a list lives.
+    /// Signs the revocation list, as PEM. An expired certificate leaves it once no list is current
+    /// that was signed before it expired.
     pub(super) fn revocations<'r>(
         &self,
         number: u64,
@@ -192,11 +192,10 @@ impl Authority {
     }
 }
 
-/// A request for a certificate and its key, both as PEM. Whoever makes its own need not trust the
-/// CA with the key.
+/// Makes a key and a request for its certificate, both as PEM: so the CA never has the key.
 ///
 /// # Errors
-/// A name is none.
+/// Fails if a name is no DNS name.
 pub fn new_request(subject: &Subject, names: &[String]) -> Result<(String, String), PkiError> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
     let mut params = CertificateParams::default();
@@ -205,17 +204,18 @@ pub fn new_request(subject: &Subject, names: &[String]) -> Result<(String, Strin
     Ok((params.serialize_request(&key)?.pem()?, key.serialize_pem()))
 }
 
-/// The key of a request whose signature is right. What else the request says is not for the
-/// requester to say, and is not looked at.
+/// Returns the key of a request whose signature is valid. Nothing else in the request counts: the
+/// owner decides what the certificate says.
 pub(super) fn key_of_request(pem: &str) -> Result<rcgen::PublicKey, PkiError> {
     let request = CertificateSigningRequestParams::from_pem(pem).map_err(|error| {
-        let help = "give a PKCS #10 request in PEM, with a key of ECDSA, Ed25519 or RSA, and no extensions but names and key usages";
+        let help = "give a PKCS #10 request in PEM, with a key of ECDSA, Ed25519 or RSA, and no \
+            extensions but names and key usages";
         PkiError::wrong(format_args!("the request can't be used: {error}"), help)
     })?;
     Ok(request.public_key)
 }
 
-/// A new key.
+/// Makes a key.
 pub(super) fn new_key() -> Result<KeyPair, PkiError> {
     Ok(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?)
 }

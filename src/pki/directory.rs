@@ -1,5 +1,4 @@
-//! A CA in a directory. All that is decided is decided elsewhere; here are the files, in an order
-//! in which a crash loses nothing:
+//! A CA in a directory: its files, written in an order in which a crash loses nothing.
 //!
 //! | file | |
 //! | --- | --- |
@@ -7,11 +6,11 @@
 //! | `ca.crt` | the certificate: what others have to trust |
 //! | `index.json` | what was issued, and what of that was revoked |
 //! | `crl.pem` | the revocation list, signed; made from the index |
-//! | `lock` | who has it is the only one who changes anything |
+//! | `lock` | held by the one command that may change anything |
 //!
-//! A certificate is in the index before anybody has it, and a revocation before it is on the list.
-//! So a crash in between can leave a certificate that nobody got, or a list that is made anew by
-//! the next command, and never one that could not be revoked.
+//! A certificate is in the index before anybody gets it, and a revocation is there before it is on
+//! the list. So a crash can leave a certificate that nobody got, or a list that the next command
+//! signs again, but never a certificate that can't be revoked.
 
 use std::{
     fs::{self, DirBuilder, File},
@@ -34,17 +33,17 @@ use crate::{
     model::Name,
 };
 
-/// No certificate, key or request is longer than this.
+/// The most bytes of a certificate, a key or a request.
 const LONGEST: u64 = 1 << 20;
-/// An index of a million certificates is not.
+/// The most bytes of an index: a million certificates fit.
 const LONGEST_INDEX: u64 = 1 << 29;
 
-/// A CA in a directory, which nobody else changes as long as this is there.
+/// A CA in a directory. Nobody else can change it while this value lives.
 pub struct Directory {
     path: PathBuf,
     authority: Authority,
     index: Index,
-    /// Given back when it is closed.
+    /// Released when the file is closed.
     _lock: File,
 }
 
@@ -55,9 +54,9 @@ pub struct Wanted {
     pub subject: Subject,
     /// DNS names and addresses, for a controller.
     pub names: Vec<String>,
-    /// How long it shall live, unless as usual.
+    /// How long it lives, unless as usual.
     pub lifetime: Option<Lifetime>,
-    /// A request (PEM) that brings the key, unless a new one shall be made.
+    /// A request (PEM) that brings the key; without one, a key is made.
     pub request: Option<String>,
 }
 
@@ -79,7 +78,7 @@ pub enum Which {
     Serial(Serial),
     /// The one in this file.
     File(PathBuf),
-    /// All of a subject that still let it in.
+    /// All of a subject that are still valid.
     Subject(Subject),
 }
 
@@ -87,7 +86,7 @@ impl Directory {
     /// Makes a new CA.
     ///
     /// # Errors
-    /// There is one already, or it can't be written.
+    /// Fails if there is one already, or if it can't be written.
     pub fn init(
         path: &Path,
         fabric: &Name,
@@ -108,10 +107,10 @@ impl Directory {
         Ok(made)
     }
 
-    /// Opens one, and waits until nobody else has it open.
+    /// Opens a CA, once nobody else has it open.
     ///
     /// # Errors
-    /// There is none, or its files don't fit each other.
+    /// Fails if there is none, if it can't be read, or if its files don't fit each other.
     pub fn open(path: &Path) -> Result<Self, PkiError> {
         let (certificate_path, key_path, index_path) =
             (path.join("ca.crt"), path.join("ca.key"), path.join("index.json"));
@@ -136,17 +135,17 @@ impl Directory {
         Ok(Self { path: path.to_owned(), authority, index, _lock: lock })
     }
 
-    /// What was issued.
+    /// Returns what was issued.
     pub fn index(&self) -> &Index {
         &self.index
     }
 
-    /// Its certificate.
+    /// Returns what signs.
     pub fn authority(&self) -> &Authority {
         &self.authority
     }
 
-    /// Where the revocation list is.
+    /// Returns the path of the revocation list.
     pub fn revocation_list(&self) -> PathBuf {
         self.path.join("crl.pem")
     }
@@ -154,7 +153,7 @@ impl Directory {
     /// Issues a certificate. Nobody has it until the caller writes it somewhere.
     ///
     /// # Errors
-    /// It can't be as it is asked for, or the index can't be written.
+    /// Fails if what is asked for is impossible, or if the index can't be written.
     pub fn issue(&mut self, wanted: &Wanted, now: Timestamp) -> Result<Delivered, PkiError> {
         let lifetime = wanted.lifetime.unwrap_or_else(|| Lifetime::of(&wanted.subject));
         let order = Order { subject: &wanted.subject, names: &wanted.names, now, lifetime };
@@ -171,11 +170,11 @@ impl Directory {
         Ok(Delivered { certificate, key, record })
     }
 
-    /// Issues a certificate for what another one is for, and for as long. The old one stays valid
-    /// until its end.
+    /// Issues a successor of a certificate, with the same lifetime. The old one stays valid until
+    /// it expires.
     ///
     /// # Errors
-    /// The old one is not of this CA or was revoked, or as for [`Self::issue`].
+    /// Fails as [`Self::issue`] does, and if the old one is of another CA or was revoked.
     pub fn renew(
         &mut self,
         certificate: &Path,
@@ -196,10 +195,10 @@ impl Directory {
         self.issue(&wanted, now)
     }
 
-    /// What is known of a certificate in a file.
+    /// Returns the record of the certificate in a file.
     ///
     /// # Errors
-    /// It can't be read, or is not of this CA.
+    /// Fails if the file can't be read, or is of another CA.
     pub fn record(&self, certificate: &Path) -> Result<&Record, PkiError> {
         let serial = self.serial_of(certificate)?;
         self.index.get(&serial).ok_or_else(|| {
@@ -212,11 +211,11 @@ impl Directory {
         })
     }
 
-    /// Revokes certificates, and gives those that were not revoked before. The list is signed anew
-    /// in any case.
+    /// Revokes certificates, and returns those that were not revoked before. The list is always
+    /// signed again.
     ///
     /// # Errors
-    /// There are none of that kind, or the index or the list can't be written.
+    /// Fails if none was issued so, or if the index or the list can't be written.
     pub fn revoke(&mut self, which: &Which, now: Timestamp) -> Result<Vec<Record>, PkiError> {
         let revoked = match which {
             Which::Subject(subject) => {
@@ -238,10 +237,10 @@ impl Directory {
         Ok(revoked)
     }
 
-    /// Signs the revocation list anew.
+    /// Signs the revocation list again.
     ///
     /// # Errors
-    /// It can't be written.
+    /// Fails if it can't be written.
     pub fn publish(&mut self, now: Timestamp) -> Result<(), PkiError> {
         self.index.list += 1;
         let path = self.path.join("index.json");
@@ -284,19 +283,19 @@ impl Directory {
 }
 
 impl Delivered {
-    /// Writes certificate and key where nothing is yet.
+    /// Writes certificate and key to new files.
     ///
     /// # Errors
-    /// Something is there, or it can't be written.
+    /// Fails if a file is there already, or can't be written.
     pub fn write_new(&self, certificate: &Path, key: &Path) -> Result<(), PkiError> {
         self.write(certificate, key, Existing::Keep)
     }
 
-    /// Writes certificate and key over the old ones: first the key. Whoever reads in between has
-    /// two that don't fit, keeps what it had, and looks again.
+    /// Replaces certificate and key, the key first. A daemon that reads them in between finds that
+    /// they don't fit, keeps what it had, and looks again.
     ///
     /// # Errors
-    /// They can't be written.
+    /// Fails if they can't be written.
     pub fn replace(&self, certificate: &Path, key: &Path) -> Result<(), PkiError> {
         self.write(certificate, key, Existing::Replace)
     }
@@ -309,10 +308,10 @@ impl Delivered {
     }
 }
 
-/// Says so before anything is done if a file is there.
+/// Checks that a file is not there, before anything is done.
 ///
 /// # Errors
-/// It is.
+/// Fails if it is there, or if nobody can tell.
 pub(crate) fn refuse_to_overwrite(path: &Path, help: &'static str) -> Result<(), PkiError> {
     match fs::symlink_metadata(path) {
         Ok(_) => Err(PkiError::Exists { path: path.to_owned(), help }),
@@ -321,18 +320,18 @@ pub(crate) fn refuse_to_overwrite(path: &Path, help: &'static str) -> Result<(),
     }
 }
 
-/// A text, of a sensible length.
+/// Reads a request, of a sensible length.
 ///
 /// # Errors
-/// It can't be read.
+/// Fails if it can't be read.
 pub(crate) fn read_request(path: &Path) -> Result<String, PkiError> {
     read(path, LONGEST)
 }
 
-/// Writes a request and its key where nothing is yet.
+/// Writes a request and its key to new files.
 ///
 /// # Errors
-/// Something is there, or they can't be written.
+/// Fails if a file is there already, or can't be written.
 pub(crate) fn write_request(
     csr: &Path,
     request: &str,

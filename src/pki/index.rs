@@ -1,4 +1,4 @@
-//! What a CA has issued.
+//! The index of a CA: what it has issued.
 
 use std::{fmt, str::FromStr};
 
@@ -8,8 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{PkiError, Subject};
 use crate::model::{InvalidValue, refused};
 
-/// A certificate's serial number, without leading zeros. One of ours is 16 random bytes, so that
-/// nobody can guess what else was issued.
+/// A certificate's serial number, without leading zeros. Ours are 16 random bytes, so that nobody
+/// can guess what else was issued.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Serial(Vec<u8>);
 
@@ -27,21 +27,21 @@ pub struct Record {
     pub from: Timestamp,
     /// Until when it is valid.
     pub until: Timestamp,
-    /// Since when it is not, although it would be.
+    /// When it was revoked.
     pub revoked: Option<Timestamp>,
 }
 
-/// How it is about a certificate.
+/// How a certificate stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Standing {
-    /// It is valid.
+    /// Valid.
     Valid,
-    /// It is valid, and should be renewed: two thirds of its time are over.
+    /// Valid, and due for renewal: two thirds of its lifetime are over.
     Due,
-    /// Its time is over.
+    /// Past its end.
     Expired,
-    /// It was revoked.
+    /// Revoked.
     Revoked,
 }
 
@@ -56,17 +56,17 @@ pub struct Index {
 }
 
 impl Record {
-    /// When it should be renewed: after two thirds of its time.
+    /// Returns when to renew it: after two thirds of its lifetime.
     pub fn due(&self) -> Timestamp {
         self.until.saturating_sub(self.until.duration_since(self.from) / 3).unwrap_or(self.until)
     }
 
-    /// How long it was meant to live, as it was asked for.
+    /// Returns the lifetime that was asked for.
     pub(super) fn lifetime(&self) -> SignedDuration {
         self.until.duration_since(self.from)
     }
 
-    /// How it is about it.
+    /// Returns how it stands.
     pub fn standing(&self, now: Timestamp) -> Standing {
         match self.revoked {
             Some(_) => Standing::Revoked,
@@ -76,7 +76,7 @@ impl Record {
         }
     }
 
-    /// Whether somebody may still get in with it.
+    /// Whether it is neither expired nor revoked.
     pub fn is_live(&self, now: Timestamp) -> bool {
         matches!(self.standing(now), Standing::Valid | Standing::Due)
     }
@@ -88,7 +88,7 @@ impl Index {
         self.issued.iter().find(|record| record.serial == *serial)
     }
 
-    /// Revokes what `which` is true of and is not revoked yet, and gives what that was.
+    /// Revokes those that `which` picks and that are not revoked yet, and returns them.
     pub fn revoke(&mut self, now: Timestamp, which: impl Fn(&Record) -> bool) -> Vec<Record> {
         let mut revoked = Vec::new();
         for record in
@@ -102,7 +102,7 @@ impl Index {
 }
 
 impl Serial {
-    /// A new one.
+    /// Draws a new one.
     pub(super) fn random() -> Result<Self, PkiError> {
         let mut bytes = [0; 16];
         let random = rustls::crypto::ring::default_provider().secure_random;

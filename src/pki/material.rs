@@ -1,4 +1,4 @@
-//! What TLS needs, read from files: all of it, and all of it right, or nothing.
+//! What TLS needs, read from files: all of it, and all of it valid, or nothing.
 
 use std::{
     fs, io,
@@ -31,7 +31,7 @@ const LONGEST_LIST: u64 = 64 << 20;
 /// Where it is read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The own certificate, and what leads from it to a root, as PEM.
+    /// The own certificate and its chain up to a root, as PEM.
     pub certificate: PathBuf,
     /// Its key, as PEM; may be the same file.
     pub key: PathBuf,
@@ -43,7 +43,7 @@ pub struct TlsFiles {
     pub revocations: Vec<PathBuf>,
 }
 
-/// Why TLS can't begin, or goes on with what it had.
+/// Why the files can't be used: TLS doesn't start, or goes on with what it had.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file can't be read.
@@ -62,7 +62,7 @@ pub enum TlsError {
         /// What is wrong, and what would be right.
         what: String,
     },
-    /// What is in the files does not fit.
+    /// The files don't fit each other.
     #[error("{0}")]
     Together(String),
 }
@@ -81,11 +81,11 @@ pub(super) struct Material {
     pub valid: (Timestamp, Timestamp),
     pub clients: Arc<dyn ClientCertVerifier>,
     pub servers: Arc<dyn ServerCertVerifier>,
-    /// What somebody should know, although it works.
+    /// Warnings: it works, and somebody should know.
     pub warnings: Vec<String>,
 }
 
-/// What tells that a file is another one than before.
+/// Tells whether a file has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stamp(Vec<Option<OneStamp>>);
 
@@ -93,7 +93,7 @@ pub(super) struct Stamp(Vec<Option<OneStamp>>);
 type OneStamp = (u64, u64, u64, i64, i64);
 
 impl TlsFiles {
-    /// Taken before they are read, so that a change in between is seen later.
+    /// Takes the stamps before the files are read, so that a change in between is noticed later.
     pub(super) fn stamp(&self) -> Stamp {
         let one = |path: &PathBuf| {
             let is = fs::metadata(path).ok()?;
@@ -202,9 +202,9 @@ impl TlsFiles {
         Ok((store, warnings))
     }
 
-    /// Lists are taken when their time is over, too: that a new one was forgotten must not lock
-    /// everybody out. And if there are lists, but none of a root, then whom that vouches for is
-    /// refused.
+    /// Makes the verifier. A list that is past its time is still taken: forgetting to sign a new
+    /// one must not lock everybody out. If there are lists but none of a root, certificates of that
+    /// root are refused.
     fn warn_of_lists(
         &self,
         lists: &[CertificateRevocationListDer<'static>],
@@ -235,7 +235,8 @@ impl TlsFiles {
                 let (_, parsed) = parsed.map_err(|error| TlsError::content(path, error))?;
                 if !issuers.iter().any(|issuer| issuer == parsed.subject().as_raw()) {
                     warnings.push(format!(
-                        "there are revocation lists, but none of {}: whom it vouches for is refused",
+                        "there are revocation lists, but none of {}: whom it vouches for is \
+                         refused",
                         parsed.subject()
                     ));
                 }
@@ -249,7 +250,7 @@ fn read(path: &Path, most: u64) -> Result<Vec<u8>, TlsError> {
     files::read(path, most).map_err(|error| TlsError::File { path: path.to_owned(), error })
 }
 
-/// All of a kind that a file has, and one at least.
+/// Reads all items of a kind from a file; there must be one.
 fn list<T: PemObject>(path: &Path, most: u64, what: &str) -> Result<Vec<T>, TlsError> {
     let bytes = read(path, most)?;
     let items: Result<Vec<T>, pem::Error> = T::pem_slice_iter(&bytes).collect();
@@ -276,12 +277,13 @@ fn validity(
 /// Refuses a key, or another secret, that everybody on this machine may read or write.
 ///
 /// # Errors
-/// Everybody may, or it is not there.
+/// Fails if everybody may, or if it is not there.
 pub(crate) fn refuse_if_open_to_all(secret: &Path) -> Result<(), TlsError> {
     let is =
         fs::metadata(secret).map_err(|error| TlsError::File { path: secret.to_owned(), error })?;
     if is.mode() & 0o007 != 0 {
-        let what = "everybody on this machine may use this key; run chmod o= on it, and better make a new one";
+        let what = "everybody on this machine may use this key; run chmod o= on it, and better \
+            make a new one";
         return Err(TlsError::content(secret, what));
     }
     Ok(())

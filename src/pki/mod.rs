@@ -1,12 +1,11 @@
-//! Certificates: the fabric's own CA, and TLS by what any CA has issued.
+//! Certificates: the fabric's own CA, and TLS with certificates of any CA.
 //!
 //! - [`Directory`] is the CA in a directory: its key, its certificate, an index of what it issued,
-//!   and its revocation list. All that decides is in [`Authority`] and [`Index`], which touch no
+//!   and its revocation list. The decisions are made in [`Authority`] and [`Index`], which touch no
 //!   file.
-//! - [`Tls`] is the other side: it lets in whom a root of its bundle vouches for, whoever runs that
-//!   root. Nothing in it assumes that our CA issued a certificate; all it needs of one is the
-//!   identity's URI (see [`crate::identity`]), and a revocation list of its issuer if there are any
-//!   lists at all.
+//! - [`Tls`] is the other side: it accepts certificates of every root in its bundle, whoever runs
+//!   that root. It does not assume our CA. A certificate needs the URI of an identity (see
+//!   [`crate::identity`]), and a revocation list of its issuer if there are any lists at all.
 //!
 //! Keys are ECDSA on P-256 with SHA-256. rustls and rcgen (both by ring) would take Ed25519, too,
 //! but not every HSM, browser and TLS library of operators does. A request may bring a key of any
@@ -39,7 +38,7 @@ use std::{
 
 use crate::model::InvalidValue;
 
-/// Why something could not be done with certificates.
+/// Why the CA could not do something.
 #[derive(Debug, thiserror::Error)]
 pub enum PkiError {
     /// A file can't be read or written.
@@ -66,7 +65,7 @@ pub enum PkiError {
         /// What is wrong, and what would be right.
         what: String,
     },
-    /// What was asked for can't be.
+    /// What was asked for is impossible.
     #[error("{0} ({help})", help = .0.help())]
     Wrong(#[from] InvalidValue),
     /// Making or signing it failed.
@@ -78,7 +77,7 @@ pub enum PkiError {
 }
 
 impl PkiError {
-    /// Whether something else has to be asked for.
+    /// Whether the input is wrong, and not the machine.
     pub fn is_wrong_input(&self) -> bool {
         matches!(self, Self::Wrong(_) | Self::Exists { .. })
     }

@@ -9,21 +9,21 @@ use crate::{
     model::{InvalidValue, Name, refused},
 };
 
-/// What a certificate is for: somebody who asks, or a controller that answers.
+/// What a certificate is for: a client with an identity, or a controller.
 ///
-/// A controller's certificate has no identity, only the DNS names and addresses that it is reached
-/// at, and is good for a server alone; an identity's is good for a client alone. So neither can be
-/// used as the other.
+/// A controller's certificate has no identity, only the DNS names and addresses of the controller,
+/// and is valid for servers only. An identity's is valid for clients only. So neither can be used
+/// as the other.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
-    /// Somebody who asks a controller.
+    /// A client of controllers.
     Identity(Identity),
     /// A controller. Its name is for people.
     Controller(Name),
 }
 
 impl Subject {
-    /// What its files are called, without an ending.
+    /// Returns the name of its files, without an ending.
     pub fn file_stem(&self) -> String {
         self.to_string().replace('/', "-")
     }

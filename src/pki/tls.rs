@@ -1,14 +1,13 @@
 //! TLS that follows its files.
 //!
-//! A configuration that was given out looks up certificate, roots and revocation lists at every
-//! handshake, so that nothing has to be started again when they change. Connections that are there
-//! are not asked again by TLS: whoever accepts them hears of each change by [`Tls::changed`], asks
-//! [`Tls::check`], and cuts those that would not be let in now.
+//! Every handshake uses the present certificate, roots and revocation lists, so that no daemon has
+//! to be restarted when they change. TLS does not check open connections again: whoever accepted
+//! them waits for [`Tls::changed`], asks [`Tls::check`], and cuts those that would be refused now.
 //!
-//! Nothing is resumed, in either direction: a ticket would let in somebody who was revoked since. A
-//! full handshake costs about a millisecond, and agents and operators have one connection each.
-//! Only TLS 1.3 is spoken: both sides are ours or new, and it hides who connects (client
-//! certificates are in the clear before it).
+//! No session is resumed, in either direction: a ticket would let in somebody who was revoked
+//! since. A full handshake costs about a millisecond, and agents and operators have one connection
+//! each. Only TLS 1.3 is spoken: both sides are ours or new, and it encrypts client certificates,
+//! which earlier versions send in the clear.
 
 use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
@@ -37,7 +36,7 @@ use tokio::sync::watch;
 use super::material::{Material, Stamp, TlsError, TlsFiles};
 use crate::identity::Identity;
 
-/// HTTP/2, and HTTP/1.1 for who does not speak it.
+/// HTTP/2, and HTTP/1.1 for clients without it.
 pub const HTTP: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// TLS that follows its files. A clone is the same one.
@@ -49,7 +48,7 @@ struct Inner {
     files: TlsFiles,
     provider: Arc<CryptoProvider>,
     current: Arc<Current>,
-    /// What was tried last, whether it was right or not; held while files are read.
+    /// The files that were read last, valid or not; locked while files are read.
     tried: Mutex<Stamp>,
     changed: watch::Sender<u64>,
 }
@@ -58,7 +57,7 @@ impl Tls {
     /// Reads the files.
     ///
     /// # Errors
-    /// One can't be read, or is not what it should be.
+    /// Fails if one can't be read, or is not what it should be.
     pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let stamp = files.stamp();
@@ -69,10 +68,10 @@ impl Tls {
         Ok(Self(Arc::new(Inner { files, provider, current, tried: Mutex::new(stamp), changed })))
     }
 
-    /// To accept connections of whoever has a certificate with an identity.
+    /// Returns a configuration that accepts connections of clients with an identity.
     ///
     /// # Errors
-    /// The cryptography has no TLS 1.3. It has.
+    /// Fails only if the cryptography provider has no TLS 1.3; the one that is built in does.
     pub fn server(&self, protocols: &[&[u8]]) -> Result<Arc<ServerConfig>, TlsError> {
         let builder = ServerConfig::builder_with_provider(Arc::clone(&self.0.provider));
         let builder =
@@ -89,10 +88,10 @@ impl Tls {
         Ok(Arc::new(config))
     }
 
-    /// To connect to a controller.
+    /// Returns a configuration that connects to a controller.
     ///
     /// # Errors
-    /// The cryptography has no TLS 1.3. It has.
+    /// Fails only if the cryptography provider has no TLS 1.3; the one that is built in does.
     pub fn client(&self, protocols: &[&[u8]]) -> Result<Arc<ClientConfig>, TlsError> {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&self.0.provider));
         let builder =
@@ -106,23 +105,23 @@ impl Tls {
         Ok(Arc::new(config))
     }
 
-    /// Whether somebody who has a connection would still be let in with it: its chain as rustls'
-    /// `peer_certificates` gives it.
+    /// Checks whether an open connection would be let in now. `chain` is as rustls'
+    /// `peer_certificates` returns it.
     ///
     /// # Errors
-    /// It was revoked, its time is over, or its CA is no longer trusted.
+    /// Fails if the certificate was revoked or has expired, or if its CA is no longer trusted.
     pub fn check(&self, chain: &[CertificateDer<'_>]) -> Result<Identity, Error> {
         let (end, between) = chain.split_first().ok_or(Error::NoCertificatesPresented)?;
         self.0.current.client(end, between, UnixTime::now())
     }
 
-    /// Whether a certificate was revoked since; the chain is as for [`Self::check`].
+    /// Whether a certificate was revoked; the chain is as for [`Self::check`].
     pub fn is_revoked(&self, chain: &[CertificateDer<'_>]) -> bool {
         matches!(self.check(chain), Err(Error::InvalidCertificate(CertificateError::Revoked)))
     }
 
-    /// Counts how often something changed. Ask [`Self::check`] about each connection then, and now
-    /// and then besides, since certificates also end.
+    /// Returns a count of changes. Ask [`Self::check`] about each connection when it changes, and
+    /// every now and then, since certificates also expire.
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.0.changed.subscribe()
     }
@@ -132,7 +131,7 @@ impl Tls {
         Arc::clone(&self.0.current.0.load().own)
     }
 
-    /// When the own certificate ends.
+    /// Returns when the own certificate expires.
     pub fn ends(&self) -> Timestamp {
         self.0.current.0.load().valid.1
     }
@@ -140,7 +139,7 @@ impl Tls {
     /// Reads the files again, whether they seem to have changed or not.
     ///
     /// # Errors
-    /// Something is wrong with them. All goes on with what there was.
+    /// Fails if something is wrong with them; then TLS goes on with what it had.
     pub fn reload(&self) -> Result<(), TlsError> {
         self.0.reload(false).map(|_| ())
     }
@@ -148,8 +147,8 @@ impl Tls {
     /// How often daemons look at the files.
     pub const LOOK: Duration = Duration::from_secs(5);
 
-    /// Looks every so often whether a file has changed, as long as the last clone of this is there.
-    /// A file that is not right changes nothing and is told in the log.
+    /// Checks the files for changes at intervals, as long as a clone of this lives. A file that is
+    /// not valid changes nothing and is logged.
     pub fn follow(&self, every: Duration) -> impl Future<Output = ()> + Send + 'static {
         let inner = Arc::downgrade(&self.0);
         async move {
@@ -168,15 +167,17 @@ impl Inner {
         match self.reload(true) {
             Ok(false) => {}
             Ok(true) => tracing::info!(
-                certificate = %self.files.certificate.display(), "certificates and revocation lists were read again"
+                certificate = %self.files.certificate.display(), "certificates and revocation \
+                    lists were read again"
             ),
             Err(error) => tracing::error!(
-                %error, "certificates or revocation lists changed, but are not right; all goes on with the old ones"
+                %error, "certificates or revocation lists changed, but are not right; all goes on \
+                    with the old ones"
             ),
         }
     }
 
-    /// Whether there is something new. The files are small, and read by whoever asks.
+    /// Reads the files if they have changed. They are small.
     fn reload(&self, only_if_changed: bool) -> Result<bool, TlsError> {
         let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
         let stamp = self.files.stamp();
@@ -214,12 +215,12 @@ fn unsupported(error: Error) -> TlsError {
     TlsError::Together(error.to_string())
 }
 
-/// What a handshake asks. It is another one after each change.
+/// What a handshake uses; replaced as a whole at each change.
 #[derive(Debug)]
 struct Current(ArcSwap<Material>);
 
 impl Current {
-    /// Who a client is, if it may come in.
+    /// Returns a client's identity, if it may come in.
     fn client(
         &self,
         end: &CertificateDer<'_>,
@@ -253,7 +254,8 @@ impl ResolvesClientCert for Current {
 }
 
 impl ClientCertVerifier for Current {
-    /// None: clients have one certificate for this, and the hints could not change with the roots.
+    /// Sends no hints: clients have one certificate for this, and hints can't change with the
+    /// roots.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }

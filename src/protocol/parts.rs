@@ -145,7 +145,8 @@ mod tests {
     fn one_attachment_more_is_one_part() {
         let file = |vid: &str| {
             let text = format!(
-                "[node]\nname = \"edge1\"\n[[port]]\nname = \"p0\"\nrole = \"access\"\n[[segment]]\nname = \"a.lan\"\noperator = \"a\"\nvni = 7\nservice = \"lan\"\n{vid}"
+                "[node]\nname = \"edge1\"\n[[port]]\nname = \"p0\"\nrole = \"access\"\n\
+                 [[segment]]\nname = \"a.lan\"\noperator = \"a\"\nvni = 7\nservice = \"lan\"\n{vid}"
             );
             Parts::of(&model::parse("node.toml", &text).unwrap().0)
         };

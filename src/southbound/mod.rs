@@ -172,7 +172,8 @@ impl<S: Store + 'static> Agents<S> {
                     }
                 }
             }
-            tracing::warn!(revision = %at, "the commits can't be followed from here; all nodes are looked at");
+            tracing::warn!(revision = %at, "the commits can't be followed from here; all nodes \
+                are looked at");
             tokio::time::sleep(PAUSE).await;
         }
     }

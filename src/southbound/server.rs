@@ -207,7 +207,8 @@ impl<S: Store + 'static> agents_server::Agents for Agents<S> {
             return Err(Status::permission_denied(what));
         }
         tracing::info!(
-            node = %node, abi = hello.abi, applied = hello.applied, boot = hello.boot, "an agent is here"
+            node = %node, abi = hello.abi, applied = hello.applied, boot = hello.boot, "an agent \
+                is here"
         );
         let (pending, end, last) = self.enter(&node);
         let (to, updates) = mpsc::channel(1);

@@ -162,7 +162,8 @@ impl<S: Store + 'static> Session<S> {
         let pending = Arc::clone(&self.pending);
         let status = loop {
             let done = tokio::select! {
-                () = end.cancelled() => Err(Status::unavailable("this stream is over: the controller stops, or the agent has another one")),
+                () = end.cancelled() => Err(Status::unavailable("this stream is over: the \
+                    controller stops, or the agent has another one")),
                 _ = lead.changed() => leads(&lead).map(drop),
                 _ = files.changed() => self.agents.is_let_in(&self.chain),
                 _ = look.tick() => self.agents.is_let_in(&self.chain),

@@ -91,7 +91,8 @@ pub struct Leadership {
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum StoreError {
     /// Somebody wrote in between.
-    #[error("the store is at version {}, and another was expected; read what changed and try again", .0.0)]
+    #[error("the store is at version {}, and another was expected; read what changed and try \
+        again", .0.0)]
     Conflict(Version),
     /// The writer is no longer the leader.
     #[error("this controller no longer leads; another one does what it was about to do")]

@@ -141,7 +141,10 @@ fn verify(args: &AuditVerifyArgs, output: Output) -> anyhow::Result<ExitCode> {
         .collect::<anyhow::Result<Vec<_>>>()?;
     let read = read_proof(&args.file)?;
     if matches!(read, Some(Read::Growth(_))) && kept.is_empty() {
-        output.complain("error: that the log has grown is proven against a checkpoint that was kept: give it with --checkpoint\n");
+        output.complain(
+            "error: that the log has grown is proven against a checkpoint that was \
+             kept: give it with --checkpoint\n",
+        );
         return Ok(exit::wrong_input());
     }
     let report = match read {

@@ -24,16 +24,16 @@ use crate::{
     store::{self, Embedded, Store},
 };
 
-/// What a file of SQLite begins with.
+/// The first bytes of an SQLite file.
 const SQLITE: &[u8] = b"SQLite format 3\0";
-/// Entries that are asked for at once.
+/// How many entries to ask for at once.
 const PAGE: u64 = 1000;
 
 /// Where the log is.
 pub enum Source {
     /// A controller.
     Controller(Runtime, Client),
-    /// All of it.
+    /// The whole log, out of a file.
     File(PathBuf, Export),
 }
 
@@ -52,7 +52,7 @@ struct Line {
 }
 
 impl Source {
-    /// The one that is asked for.
+    /// Opens the one that the arguments name.
     pub fn new(args: &LogFile) -> anyhow::Result<Self> {
         if let Some(path) = &args.store {
             return Ok(Self::File(path.clone(), load(path)?));
@@ -62,7 +62,7 @@ impl Source {
         Ok(Self::Controller(runtime, client))
     }
 
-    /// The newest checkpoint, as it is written.
+    /// Reads the newest checkpoint, in its text form.
     pub fn checkpoint(&self) -> anyhow::Result<String> {
         match self {
             Self::Controller(runtime, client) => {
@@ -76,7 +76,7 @@ impl Source {
         }
     }
 
-    /// Those from a place on that the reader may have.
+    /// Reads the entries from an index on that the reader may see.
     pub fn entries(
         &self,
         reader: Option<&Identity>,
@@ -99,7 +99,7 @@ impl Source {
         }
     }
 
-    /// All of it, as the reader may have it.
+    /// Reads the whole log, with hashes in place of what the reader may not see.
     pub fn export(self, reader: Option<&Identity>) -> anyhow::Result<Export> {
         match self {
             Self::Controller(ref runtime, ref client) => {
@@ -120,8 +120,8 @@ impl Source {
         }
     }
 
-    /// A proof of an entry, and that the log has grown since it had so many. Of a file it is looked
-    /// at first whether the log is right at all.
+    /// Makes a proof that an entry is in the log, and that the log has only grown since it had so
+    /// many entries. A log in a file is verified first.
     pub fn proof(
         &self,
         entry: u64,
@@ -149,7 +149,7 @@ impl Source {
             .ok_or_else(|| anyhow!("the log has no proof of it"))
     }
 
-    /// A proof that the log has grown since a checkpoint.
+    /// Makes a proof that the log has only grown since a checkpoint.
     pub fn growth(&self, key: &VerifierKey, kept: &Checkpoint) -> anyhow::Result<Growth> {
         match self {
             Self::Controller(runtime, client) => {
@@ -180,7 +180,7 @@ fn whole(
     Ok((log, key.open(&export.checkpoint)?))
 }
 
-/// What a controller gives from a place on; with `whole`, also others' commitments.
+/// Asks a controller for a page from an index on; with `whole`, also for others' commitments.
 async fn pages(client: &Client, from: u64, whole: bool) -> anyhow::Result<Vec<(u64, Item)>> {
     let (mut all, mut next) = (Vec::new(), Some(from));
     while let Some(from) = next {
@@ -200,7 +200,7 @@ async fn pages(client: &Client, from: u64, whole: bool) -> anyhow::Result<Vec<(u
     Ok(all)
 }
 
-/// A log out of a store, an export of a store, or an export of the log.
+/// Reads a log from a store, an export of a store, or an export of the log.
 pub fn load(path: &Path) -> anyhow::Result<Export> {
     let mut file = open(path)?;
     let mut start = Vec::new();

@@ -1,4 +1,4 @@
-//! Asks a controller.
+//! The client of a controller's API.
 
 use std::{fmt, time::Duration};
 
@@ -14,16 +14,16 @@ use crate::{
     pki::{HTTP, Tls, TlsFiles},
 };
 
-/// How often it is asked again if it was asked too often.
+/// How often a request is sent if the controller answers 429.
 const TRIES: u32 = 5;
 
-/// A controller, asked as somebody.
+/// A connection to a controller, as somebody.
 pub struct Client {
     http: reqwest::Client,
     server: Url,
 }
 
-/// What a controller answers if it does not do what it is asked (RFC 9457).
+/// A problem that a controller answers (RFC 9457).
 #[derive(Debug, Deserialize, thiserror::Error)]
 pub struct Refusal {
     /// The HTTP status.
@@ -47,7 +47,7 @@ impl fmt::Display for Refusal {
 pub use crate::api::plural;
 
 impl Client {
-    /// Of a context.
+    /// Makes the client of a context.
     pub fn new(context: &Context) -> anyhow::Result<Self> {
         let files = TlsFiles {
             certificate: context.cert.clone(),
@@ -64,8 +64,7 @@ impl Client {
         Ok(Self { http, server: context.url()? })
     }
 
-    /// A request for a path below `/v1/`, of which each part is one of a name, with this behind the
-    /// question mark.
+    /// Makes a request for a path below `/v1/`. Each of its parts is escaped.
     pub fn request(
         &self,
         method: Method,
@@ -83,7 +82,7 @@ impl Client {
         Ok(self.http.request(method, url))
     }
 
-    /// A request for an object.
+    /// Makes a request for an object.
     pub fn object(&self, method: Method, key: &Key) -> anyhow::Result<RequestBuilder> {
         let text = key.to_string();
         let path: Vec<&str> =
@@ -91,7 +90,7 @@ impl Client {
         self.request(method, &path, &[])
     }
 
-    /// Sends it, and again if the controller asks for patience.
+    /// Sends a request, and again after a while if the controller answers 429.
     pub async fn response(&self, request: RequestBuilder) -> anyhow::Result<Response> {
         let mut tries = 0;
         loop {
@@ -108,7 +107,7 @@ impl Client {
         }
     }
 
-    /// Sends it, and reads the answer; nothing if there is none.
+    /// Sends a request and reads the answer, null if it is empty.
     pub async fn ask(&self, request: RequestBuilder) -> anyhow::Result<Value> {
         let response = self.response(request).await?;
         if response.status() == StatusCode::NO_CONTENT {
@@ -117,7 +116,7 @@ impl Client {
         response.json().await.context("reading the answer")
     }
 
-    /// One object, if it is there.
+    /// Gets an object, if it is there.
     pub async fn find(&self, key: &Key) -> anyhow::Result<Option<Value>> {
         match self.ask(self.object(Method::GET, key)?).await {
             Ok(object) => Ok(Some(object)),
@@ -128,7 +127,7 @@ impl Client {
         }
     }
 
-    /// All objects of a kind, with this behind the question mark.
+    /// Lists all objects of a kind that a query picks, page by page.
     pub async fn list(&self, kind: Kind, query: &[(&str, String)]) -> anyhow::Result<Vec<Value>> {
         let (mut all, mut page) = (Vec::new(), None::<String>);
         loop {

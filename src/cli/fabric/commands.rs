@@ -1,4 +1,4 @@
-//! What each command asks and prints.
+//! The commands: what each asks the controller, and prints.
 
 use std::{
     collections::BTreeMap,
@@ -29,7 +29,7 @@ use crate::{
     model::{InvalidValue, Name},
 };
 
-/// Up to so many objects of a kind are asked for one by one; of more, all are listed.
+/// Up to so many objects of a kind are got one by one; for more, the kind is listed.
 const FEW: usize = 20;
 
 fn key(kind: Kind, name: &str) -> anyhow::Result<Key> {
@@ -78,8 +78,8 @@ pub async fn describe(client: &Client, args: &OneArgs, output: Output) -> anyhow
     Ok(exit::DONE)
 }
 
-/// The attachments that an object carries, as far as the asker may see them. What is wrong with one
-/// is not wrong with its port, and still what somebody wants to know who looks at the port.
+/// Lists the attachments on a port, node, server or segment that the asker may see. An attachment
+/// that is left out is no fault of its port, and still what somebody who looks at it has to know.
 async fn attached_to(client: &Client, key: &Key) -> anyhow::Result<Vec<Value>> {
     let (word, name) = match key {
         Key::Port(port) => ("node", port.node.to_string()),
@@ -109,7 +109,7 @@ async fn remove(client: &Client, key: &Key, output: Output) -> anyhow::Result<Ex
     Ok(exit::DONE)
 }
 
-/// What has to be done for files to be true. They are read before anybody is asked.
+/// Plans what makes the files true. They are read before the controller is asked.
 async fn planned(
     client: impl FnOnce() -> anyhow::Result<Client>,
     files: &[std::path::PathBuf],
@@ -184,7 +184,7 @@ pub async fn apply(
     Ok(exit::DONE)
 }
 
-/// When what was done is taken back, if it is on trial.
+/// Returns when a transaction on trial reverts.
 fn deadline(done: &Value) -> Option<&str> {
     let events = done.get("events")?.as_array()?;
     events.iter().find_map(|event| {

@@ -1,4 +1,4 @@
-//! Which controller is asked, and as whom: a file of contexts.
+//! Contexts: which controller to ask, and with which certificate.
 
 use std::{
     collections::BTreeMap,
@@ -19,37 +19,37 @@ use crate::{
     model::Name,
 };
 
-/// The file.
+/// The file of contexts.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Contexts {
-    /// The one that is used if none is named.
+    /// Used if none is named.
     current: Option<String>,
     contexts: BTreeMap<String, Context>,
 }
 
-/// A controller, and who asks it.
+/// A controller, and the certificate to ask it with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Context {
-    /// Where it is.
+    /// The controller's URL.
     server: String,
     /// The own certificate.
     pub cert: PathBuf,
     /// Its key.
     pub key: PathBuf,
-    /// Whose certificates the controller may have.
+    /// The CAs that the controller's certificate may be of.
     pub ca: Vec<PathBuf>,
 }
 
 impl Context {
-    /// Where it is.
+    /// Returns the controller's URL.
     pub fn url(&self) -> anyhow::Result<Url> {
         Url::parse(&self.server).with_context(|| format!("{:?} is no URL", self.server))
     }
 }
 
-/// Where the file is.
+/// Returns the path of the file.
 pub fn path(given: Option<&Path>) -> anyhow::Result<PathBuf> {
     if let Some(given) = given {
         return Ok(given.to_owned());
@@ -63,7 +63,7 @@ pub fn path(given: Option<&Path>) -> anyhow::Result<PathBuf> {
 }
 
 impl Contexts {
-    /// Reads the file; there need not be one.
+    /// Reads the file; a missing one is empty.
     pub fn load(path: &Path) -> anyhow::Result<Self> {
         match std::fs::read_to_string(path) {
             Ok(text) => toml::from_str(&text).with_context(|| format!("in {}", path.display())),
@@ -72,7 +72,7 @@ impl Contexts {
         }
     }
 
-    /// Writes the file as a whole: who reads it meanwhile reads the old one.
+    /// Replaces the file in one step.
     pub fn save(&self, path: &Path) -> anyhow::Result<()> {
         let text = toml::to_string(self)?;
         let write = || {
@@ -84,7 +84,7 @@ impl Contexts {
         write().with_context(|| format!("writing {}", path.display()))
     }
 
-    /// The one that is asked for, or the current one.
+    /// Returns the context of this name, or the current one.
     pub fn chosen(&self, asked: Option<&Name>, path: &Path) -> anyhow::Result<&Context> {
         let Some(name) = asked.map(Name::as_str).or(self.current.as_deref()) else {
             bail!("no context is chosen in {}; make one with `sillon context set`", path.display());
@@ -94,7 +94,7 @@ impl Contexts {
             .with_context(|| format!("there is no context {name}{}", self.there_are()))
     }
 
-    /// Uses one from now on.
+    /// Makes a context the current one.
     pub fn choose(&mut self, name: &Name) -> anyhow::Result<()> {
         if !self.contexts.contains_key(name.as_str()) {
             bail!("there is no context {name}{}", self.there_are());
@@ -103,7 +103,7 @@ impl Contexts {
         Ok(())
     }
 
-    /// Makes one, or makes it another.
+    /// Adds or replaces a context.
     pub fn set(&mut self, args: &SetArgs) -> anyhow::Result<()> {
         let server = &args.server;
         if server.scheme() != "https"
@@ -130,7 +130,7 @@ impl Contexts {
         if names.is_empty() { String::new() } else { format!(" (there are: {})", names.join(", ")) }
     }
 
-    /// For people.
+    /// Writes a table for people.
     pub fn table(&self) -> String {
         let mut sheet = Sheet::new("Contexts", &["", "name", "server", "certificate"]);
         for (name, context) in &self.contexts {

@@ -1,4 +1,4 @@
-//! `sillon events`: what happens, as the controller tells it.
+//! `sillon events`: follow the controller's stream of events.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::client::{Client, Refusal};
 use crate::cli::{Output, args::EventsArgs, exit};
 
-/// Before a stream that broke off is asked for again.
+/// How long to wait before asking again for a stream that broke off.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// A server-sent event.
@@ -20,12 +20,12 @@ struct Event {
     data: Value,
 }
 
-/// What has come of a stream of events and is not a whole one yet.
+/// Assembles events from the bytes of a stream.
 #[derive(Debug, Default)]
 struct Sse(Vec<u8>);
 
 impl Sse {
-    /// Takes more, and gives what is whole. Characters may come in parts.
+    /// Takes more bytes, and returns the events that are complete. A character may be cut in two.
     fn push(&mut self, bytes: &[u8]) -> Vec<Event> {
         self.0.extend_from_slice(bytes);
         let mut all = Vec::new();
@@ -52,13 +52,13 @@ fn event(text: &str) -> Event {
 
 /// How a stream ended.
 enum End {
-    /// All that is there already was told.
+    /// Everything that happened before has been printed.
     CaughtUp,
     /// It broke off, or was cut.
     Broken,
 }
 
-/// Prints what happens.
+/// Prints events.
 pub async fn events(
     client: &Client,
     args: &EventsArgs,
@@ -105,7 +105,7 @@ async fn stream(
     Ok(End::Broken)
 }
 
-/// An event with its place.
+/// An event with its cursor.
 fn json_line(event: Event) -> String {
     let mut data = event.data;
     if let Some(map) = data.as_object_mut() {
@@ -114,7 +114,7 @@ fn json_line(event: Event) -> String {
     data.to_string()
 }
 
-/// A line for each object.
+/// Writes a line for each object.
 fn text(data: &Value) -> String {
     let field = |value: &Value, name: &str| {
         value.get(name).and_then(Value::as_str).unwrap_or("-").to_owned()

@@ -1,7 +1,7 @@
 //! The commands that ask a controller.
 //!
-//! What is printed and what is asked is decided by functions of values (`plan`, `manifest`,
-//! `show`); `client` asks.
+//! `plan`, `manifest` and `show` are functions of values: they decide what to ask and to print.
+//! `client` talks to the controller.
 
 mod client;
 mod commands;
@@ -23,7 +23,7 @@ use super::{
     exit,
 };
 
-/// Does a command.
+/// Runs a command.
 pub fn run(command: &Command, output: Output) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("starting the runtime")?.block_on(dispatch(command, output))
@@ -62,7 +62,7 @@ async fn dispatch(command: &Command, output: Output) -> anyhow::Result<ExitCode>
     }
 }
 
-/// A controller, asked as the context says.
+/// Makes the client of the chosen context.
 pub fn client(connect: &Connect) -> anyhow::Result<Client> {
     let path = context::path(connect.contexts.as_deref())?;
     let contexts = context::Contexts::load(&path)?;
@@ -85,7 +85,7 @@ pub fn context(args: &ContextArgs, output: Output) -> anyhow::Result<ExitCode> {
     Ok(exit::DONE)
 }
 
-/// What a failure means for who runs the command in a script.
+/// Turns a failure into an exit code for scripts.
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {
     match error.downcast_ref::<Refusal>().map(|refusal| refusal.status) {
         Some(403) => exit::refused(),

@@ -1,4 +1,4 @@
-//! What has to be done for the fabric to be what files say.
+//! The difference between files and the fabric, as a transaction.
 
 use std::collections::BTreeMap;
 
@@ -7,21 +7,21 @@ use similar::TextDiff;
 
 use crate::fabric::Key;
 
-/// One object that is to be another.
+/// One object to create or change.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
     key: Key,
-    /// What it is, if it is there: its spec, and its tag.
+    /// Its present spec and tag, if it is there.
     before: Option<(Value, String)>,
     after: Value,
 }
 
-/// What is to be done, in an order in which it can be.
+/// The changes, in an order in which they can be made.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Plan(Vec<Step>);
 
 impl Plan {
-    /// From what is wanted, and from the objects that are there as the API gives them.
+    /// Compares the specs that are wanted with the objects of the API.
     pub fn new(wanted: &BTreeMap<Key, Value>, there: &BTreeMap<Key, Value>) -> Self {
         let step = |(key, spec): (&Key, &Value)| {
             let before = there.get(key).map(|object| {
@@ -34,12 +34,12 @@ impl Plan {
         Self(wanted.iter().filter_map(step).collect())
     }
 
-    /// Whether all is so already.
+    /// Whether nothing has to change.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The transaction. It expects of each object what it was planned from.
+    /// Returns the transaction. It expects that no object changed since the plan was made.
     pub fn transaction(&self) -> Value {
         let change = |step: &Step| {
             let expect = step.before.as_ref().map_or("absent", |(_, tag)| tag.as_str());
@@ -48,7 +48,7 @@ impl Plan {
         json!({ "changes": self.0.iter().map(change).collect::<Vec<_>>() })
     }
 
-    /// For people.
+    /// Writes the plan for people.
     pub fn text(&self) -> String {
         let mut text = String::new();
         for step in &self.0 {
@@ -74,7 +74,7 @@ impl Plan {
     }
 }
 
-/// A value as people write it.
+/// Writes a value as YAML.
 pub fn yaml(value: &Value) -> String {
     // Whatever came as JSON can be said in YAML.
     serde_norway::to_string(value).unwrap_or_default()
@@ -108,7 +108,8 @@ mod tests {
         );
         assert_eq!(
             plan.text(),
-            "+ node/edge1\n    {}\n~ segment/a/two\n  - mtu: 2\n  + mtu: 1\n1 to make, 1 to change\n"
+            "+ node/edge1\n    {}\n~ segment/a/two\n  - mtu: 2\n  + mtu: 1\n1 to make, 1 to \
+             change\n"
         );
         there.insert(key("segment/a/two"), object(1));
         there.insert(key("node/edge1"), json!({"spec":{}}));

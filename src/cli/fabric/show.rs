@@ -1,4 +1,4 @@
-//! Objects for people.
+//! Objects as tables and descriptions for people.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use crate::{
     fabric::Kind,
 };
 
-/// The columns of a kind's table: a title, and where in an object it is.
+/// Returns the columns of a kind's table: a title, and a JSON pointer into the object.
 const fn columns(kind: Kind) -> (&'static str, &'static [(&'static str, &'static str)]) {
     match kind {
         Kind::Operator => (
@@ -107,7 +107,7 @@ const fn columns(kind: Kind) -> (&'static str, &'static [(&'static str, &'static
     }
 }
 
-/// A table, one object a line.
+/// Writes a table, one object a line.
 pub fn table(kind: Kind, objects: &[Value]) -> String {
     let (title, columns) = columns(kind);
     let titles: Vec<&str> = columns.iter().map(|(title, _)| *title).collect();
@@ -118,7 +118,7 @@ pub fn table(kind: Kind, objects: &[Value]) -> String {
     sheet.text()
 }
 
-/// A value in a line.
+/// Writes a value on one line.
 fn cell(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => "-".to_owned(),
@@ -140,7 +140,7 @@ fn cell(value: Option<&Value>) -> String {
     }
 }
 
-/// All of an object.
+/// Writes everything about an object.
 pub fn describe(object: &Value) -> String {
     let part = |pointer: &str| object.pointer(pointer).cloned().unwrap_or_default();
     let mut out = format!("{} {}\n", cell(object.get("kind")), cell(object.get("name")));
@@ -166,8 +166,7 @@ pub fn describe(object: &Value) -> String {
     out
 }
 
-/// Those of some attachments that are not carried out, each with the reason; nothing if there are
-/// none.
+/// Writes which of these attachments are not programmed and why; nothing if all are.
 pub fn not_programmed(attachments: &[Value]) -> String {
     let mut sheet = Sheet::new("\nAttachments that are not programmed", &["name", "why"]);
     let mut is_empty = true;
@@ -191,7 +190,11 @@ mod tests {
 
     #[test]
     fn a_table_has_what_matters_of_each_kind() {
-        let operator = json!({"name":"alder","spec":{"vnis":[[100,199],[300,300]],"quota":{"segments":3,"bandwidth":null}}});
+        let spec = json!({
+            "vnis": [[100, 199], [300, 300]],
+            "quota": { "segments": 3, "bandwidth": null },
+        });
+        let operator = json!({ "name": "alder", "spec": spec });
         let text = table(Kind::Operator, &[operator]);
         let row: Vec<&str> = text.lines().last().unwrap_or_default().split_whitespace().collect();
         assert_eq!(row, ["alder", "100-199", "300-300", "3", "-", "-", "-", "-", "-", "-"]);
@@ -213,11 +216,19 @@ mod tests {
 
     #[test]
     fn a_description_says_all() {
+        let accepted = json!({ "is": true, "since": "2026", "why": "it keeps every rule" });
         let object = json!({
-            "kind":"segment","name":"a/lan","spec":{"mtu":1500},
-            "status":{"vni":7,"conditions":{"Accepted":{"is":true,"since":"2026","why":"it keeps every rule"}}},
+            "kind": "segment", "name": "a/lan", "spec": { "mtu": 1500 },
+            "status": { "vni": 7, "conditions": { "Accepted": accepted } },
         });
-        let attached = json!({"kind":"attachment","name":"a/a1","status":{"encap":"untagged","counters":{"in_frames":7,"dropped":{"too-big":4},"macs":{"learned":3},"in_colours":{"red":{"frames":5}}}}});
+        let counters = json!({
+            "in_frames": 7, "dropped": { "too-big": 4 }, "macs": { "learned": 3 },
+            "in_colours": { "red": { "frames": 5 } },
+        });
+        let attached = json!({
+            "kind": "attachment", "name": "a/a1",
+            "status": { "encap": "untagged", "counters": counters },
+        });
         let counted = describe(&attached);
         for part in
             ["counters:", "in_frames: 7", "too-big: 4", "learned: 3", "in_colours:", "frames: 5"]

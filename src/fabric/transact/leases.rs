@@ -81,7 +81,8 @@ impl Tx<'_> {
             (step, state) => {
                 let state = format!("{state:?}").to_lowercase();
                 let message = format!("{key} is {state}: it can't {}", word(step));
-                let help = "a lease is offered, accepted, drained, quarantined and released, in this order";
+                let help = "a lease is offered, accepted, drained, quarantined and released, in \
+                    this order";
                 return refuse(Rule::Lease, message, help, [&key]);
             }
         }

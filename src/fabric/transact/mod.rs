@@ -367,9 +367,11 @@ impl Tx<'_> {
                 Rule::Vni,
                 format!("no VNI of {} is free", owned.operator),
                 Help::by_role(
-                    "remove a segment and wait until its nodes have confirmed, or ask the owner for more VNIs",
+                    "remove a segment and wait until its nodes have confirmed, or ask the owner \
+                     for more VNIs",
                     format!(
-                        "remove a segment and wait until its nodes have confirmed, or add to the vnis of operator/{}",
+                        "remove a segment and wait until its nodes have confirmed, or add to the \
+                         vnis of operator/{}",
                         owned.operator
                     ),
                 ),

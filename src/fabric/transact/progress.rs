@@ -130,7 +130,8 @@ impl Tx<'_> {
         let Key::Tombstone(node, freed) = key else { return };
         let why = match freed {
             Freed::Learned(learned) if self.is_early(key) => format!(
-                "{} has not confirmed that it lets the server in no more; {} is asked to forget it after that",
+                "{} has not confirmed that it lets the server in no more; {} is asked to forget \
+                 it after that",
                 Key::Node(learned.port.node.clone()),
                 Key::Node(node.clone())
             ),

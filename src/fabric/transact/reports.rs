@@ -92,7 +92,8 @@ impl Tx<'_> {
             );
         };
         if node.gone {
-            let help = "if the machine is back, the owner has to put the node again, and its agent to begin anew";
+            let help = "if the machine is back, the owner has to put the node again, and its \
+                agent to begin anew";
             return refuse(Rule::Dangling, format!("{key} was said to be gone"), help, [&key]);
         }
         if report.applied > self.before.revision {
@@ -132,7 +133,8 @@ impl Tx<'_> {
         if report.silent || of_node.is_some() || was_silent {
             let why = match of_node {
                 _ if report.silent => {
-                    "its agent does not say what became of the last update, and gets no other: look at its log, and start it again"
+                    "its agent does not say what became of the last update, and gets no other: \
+                     look at its log, and start it again"
                 }
                 Some(ref why) => why,
                 None => "its agent answers again",

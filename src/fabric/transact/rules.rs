@@ -134,7 +134,8 @@ fn references(next: &State, key: &Key) -> Result<(), Refused> {
         let users: Vec<&Key> = next.referrers(key).take(10).collect();
         let Some(first) = users.first() else { return Ok(()) };
         let message = format!("{key} is in use by {first}");
-        let help = "remove what uses it first, or in the same transaction; a tombstone goes when its node has confirmed";
+        let help = "remove what uses it first, or in the same transaction; a tombstone goes when \
+            its node has confirmed";
         return refuse(Rule::Dangling, message, help, [key].into_iter().chain(users));
     };
     for target in targets(key, &object.body) {

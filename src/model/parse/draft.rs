@@ -251,7 +251,8 @@ fn address(value: &DeValue<'_>) -> Result<IpAddr, InvalidValue> {
     text.parse().map_err(|_| {
         InvalidValue::new(
             format_args!("{text:?} is not an IP address"),
-            "write an IPv4 or IPv6 address without a prefix length, like \"10.99.0.2\" or \"fd99::2\"",
+            "write an IPv4 or IPv6 address without a prefix length, like \"10.99.0.2\" or \
+             \"fd99::2\"",
         )
     })
 }

@@ -59,7 +59,8 @@ impl<S: Store + 'static> AddressSession<S> {
         let status = loop {
             let has_pending = self.agents.addresses().has_pending(&self.node);
             let done = tokio::select! {
-                () = stop.cancelled() => Err(Status::unavailable("this stream is over: the controller stops")),
+                () = stop.cancelled() => Err(Status::unavailable("this stream is over: the \
+                    controller stops")),
                 _ = lead.changed() => leads(&lead).map(drop),
                 _ = files.changed() => self.agents.is_let_in(&self.chain),
                 _ = look.tick() => {
@@ -128,10 +129,12 @@ impl<S: Store + 'static> AddressSession<S> {
         let Rejected { foreign, full } = std::mem::take(&mut self.rejected);
         let node = &self.node;
         if foreign > 0 {
-            tracing::warn!(%node, addresses = foreign, "a node speaks for what is not attached to it: refused");
+            tracing::warn!(%node, addresses = foreign, "a node speaks for what is not attached to \
+                it: refused");
         }
         if full > 0 {
-            tracing::warn!(%node, addresses = full, "addresses of segments or attachments that have as many as they may: not told to others");
+            tracing::warn!(%node, addresses = full, "addresses of segments or attachments that \
+                have as many as they may: not told to others");
         }
     }
 

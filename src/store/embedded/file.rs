@@ -94,7 +94,8 @@ impl File {
             }
             (APPLICATION, schema) => {
                 let what = format!(
-                    "its schema is {schema}, and this Sillon knows {SCHEMA}; use the Sillon that wrote it"
+                    "its schema is {schema}, and this Sillon knows {SCHEMA}; use the Sillon that \
+                     wrote it"
                 );
                 return Err(StoreError::Failed(what));
             }
@@ -156,7 +157,8 @@ impl File {
         // What comes after all that begins so: SQLite compares the bytes, and none of UTF-8 is
         // 0xFF.
         let mut query = self.connection.prepare_cached(
-            "SELECT key, value FROM entries WHERE key < ?1 OR key > ?1 || CAST(x'FF' AS TEXT) ORDER BY key",
+            "SELECT key, value FROM entries WHERE key < ?1 OR key > ?1 || CAST(x'FF' AS TEXT) \
+             ORDER BY key",
         )?;
         let entries = query
             .query_map([without], |row| Ok((row.get(0)?, row.get(1)?)))?

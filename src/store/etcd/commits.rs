@@ -147,7 +147,8 @@ impl Shared {
         let version = Head::read(&key, first_text(found.first())?)?.version()?;
         self.saw(version);
         if answer.again && record.is_none() && version > expected {
-            let what = "etcd: the log was compacted while a commit was asked again; whether it was made is not known";
+            let what = "etcd: the log was compacted while a commit was asked again; whether it \
+                was made is not known";
             return Err(StoreError::Failed(what.to_owned()));
         }
         // Both compare as they stand, so if it was not the version, it was the leadership.

@@ -159,7 +159,8 @@ impl Head {
         match self {
             Self::At(version, _) => Ok(*version),
             Self::Importing(..) => Err(StoreError::Failed(
-                "an import into this store has not ended; if it was cut off, import again and replace what is there"
+                "an import into this store has not ended; if it was cut off, import again and \
+                 replace what is there"
                     .to_owned(),
             )),
         }

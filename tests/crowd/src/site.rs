@@ -170,7 +170,9 @@ impl Site {
         fs::write(self.path("audit.key"), Signer::generate("crowd")?.to_pem()?)?;
         fs::set_permissions(self.path("audit.key"), fs::Permissions::from_mode(0o600))?;
         let file = format!(
-            "name = \"one\"\nstore = \"fabric.db\"\n[agents]\nlisten = [\"{agents}\"]\n[api]\nlisten = [\"{api}\"]\n[audit]\nname = \"crowd\"\nkey = \"audit.key\"\n[tls]\ncertificate = \"controller.crt\"\nkey = \"controller.key\"\nroots = [\"ca.crt\"]\n"
+            "name = \"one\"\nstore = \"fabric.db\"\n[agents]\nlisten = [\"{agents}\"]\n[api]\n\
+             listen = [\"{api}\"]\n[audit]\nname = \"crowd\"\nkey = \"audit.key\"\n[tls]\n\
+             certificate = \"controller.crt\"\nkey = \"controller.key\"\nroots = [\"ca.crt\"]\n"
         );
         fs::write(self.path("controller.toml"), file)?;
         Ok([agents, api])

@@ -19,7 +19,9 @@ use crate::controller::{
     stream::hello,
 };
 
-const FILE: &str = "name = \"one\"\nstore = \"fabric.db\"\n[agents]\nlisten = [\"127.0.0.1:0\"]\n[tls]\ncertificate = \"controller-one.crt\"\nkey = \"controller-one.key\"\nroots = [\"pki/ca.crt\"]\nrevocations = [\"pki/crl.pem\"]\n";
+const FILE: &str = "name = \"one\"\nstore = \"fabric.db\"\n[agents]\nlisten = [\"127.0.0.1:0\"]\n\
+    [tls]\ncertificate = \"controller-one.crt\"\nkey = \"controller-one.key\"\nroots = \
+    [\"pki/ca.crt\"]\nrevocations = [\"pki/crl.pem\"]\n";
 
 /// Ended when it goes.
 struct Process(Child);
@@ -111,7 +113,8 @@ fn a_secret_that_others_may_read_is_refused_as_a_key_is() {
     std::fs::write(&api, [7; 32]).unwrap();
     std::fs::write(&audit, sillon::audit::Signer::generate("north").unwrap().to_pem().unwrap())
         .unwrap();
-    let parts = "[api]\nlisten = [\"127.0.0.1:0\"]\nsecret = \"api.secret\"\n[audit]\nname = \"north\"\nkey = \"audit.key\"\n";
+    let parts = "[api]\nlisten = [\"127.0.0.1:0\"]\nsecret = \"api.secret\"\n[audit]\nname = \
+        \"north\"\nkey = \"audit.key\"\n";
     std::fs::write(site.path("controller.toml"), format!("{FILE}{parts}")).unwrap();
     let chmod = |path, mode| {
         std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();

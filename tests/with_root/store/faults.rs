@@ -90,7 +90,8 @@ fn one_member_may_die_hang_or_be_cut_off_and_nothing_acknowledged_is_lost_or_mad
                 let longest = suffer(&mut cluster, &load, fault, member);
                 let what = if of_leader { "leader" } else { "follower" };
                 println!(
-                    "{what} {fault:?}: the longest time without a commit of one of the writers was {longest:.2?}"
+                    "{what} {fault:?}: the longest time without a commit of one of the writers \
+                     was {longest:.2?}"
                 );
                 assert!(longest < SOON, "{fault:?} {what}: {longest:?}");
             }

@@ -72,7 +72,8 @@ fn what_is_no_store_is_left_alone() {
     drop(Embedded::open(&path).unwrap());
     rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     assert!(
-        matches!(Embedded::open(&path), Err(StoreError::Failed(what)) if what.contains("schema is 99"))
+        matches!(Embedded::open(&path), Err(StoreError::Failed(what)) if what.contains("schema is \
+            99"))
     );
 }
 

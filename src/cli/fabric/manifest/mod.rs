@@ -1,4 +1,4 @@
-//! Files of objects that are wanted, in TOML or YAML.
+//! Manifests: files of wanted objects, in TOML or YAML.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,7 @@ use crate::{
     model::{self, InvalidValue, Mistake, did_you_mean},
 };
 
-/// What is wrong with a file.
+/// A mistake in a file.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {what}", .path.display())]
 pub struct WrongFile {
@@ -23,7 +23,8 @@ pub struct WrongFile {
     what: String,
 }
 
-/// An object as it stands in a file. What else an answer of the API has may be left in it.
+/// An object in a file. It may be an answer of the API: the fields that only answers have are
+/// ignored.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Item {
@@ -46,11 +47,11 @@ struct Toml {
     object: Vec<Value>,
 }
 
-/// The objects of files and directories, in the order in which they can be made. Each spec has all
-/// its defaults.
+/// Reads the objects of files and directories, in the order in which they can be made. Defaults are
+/// filled in.
 ///
 /// # Errors
-/// A file can't be read, or something in it is wrong.
+/// Fails if a file can't be read, or if something in it is wrong.
 pub fn read(paths: &[PathBuf]) -> Result<BTreeMap<Key, Value>, WrongFile> {
     let mut all = BTreeMap::new();
     for path in paths {
@@ -70,7 +71,7 @@ pub fn read(paths: &[PathBuf]) -> Result<BTreeMap<Key, Value>, WrongFile> {
     Ok(all)
 }
 
-/// A file, or those of a directory.
+/// Returns a file itself, or the manifests in a directory.
 fn files(path: &Path) -> Result<Vec<PathBuf>, WrongFile> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
@@ -113,8 +114,8 @@ fn toml_items(text: &str) -> Result<Vec<Value>, String> {
     Ok(toml.map_err(|mistake| mistake.to_string())?.object)
 }
 
-/// A date of TOML stands for the text that JSON has in its place, and a number that is too large
-/// for one is told of where it stands.
+/// Turns a TOML value into a JSON one. A date becomes text. A number that is too large becomes a
+/// float, so that it is refused with its place.
 fn of_toml(value: DeValue<'_>) -> Value {
     match value {
         DeValue::String(text) => text.into_owned().into(),
@@ -151,7 +152,7 @@ fn yaml_items(text: &str) -> Result<Vec<Value>, String> {
     Ok(items)
 }
 
-/// YAML has more than JSON: keys that are not text, and tags.
+/// Turns a YAML value into a JSON one. JSON has no tags, and only text as keys.
 fn of_yaml(value: Yaml) -> Result<Value, Mistake> {
     Ok(match value {
         Yaml::Null => Value::Null,
@@ -190,7 +191,7 @@ fn object(item: Item) -> Result<(Key, Value), String> {
     Ok((key, spec))
 }
 
-/// Makes the key of an object of a file. What is wrong with it is said in the words of the file.
+/// Makes the key of an object from its `kind` and `name`, and names the one that is wrong.
 fn key(kind: &str, name: &str) -> Result<Key, String> {
     let asked = Kind::ALL.into_iter().filter(|kind| form_of_name(*kind).is_some());
     let Some(form) = asked.clone().find(|one| one.as_str() == kind).and_then(form_of_name) else {
@@ -207,7 +208,7 @@ fn key(kind: &str, name: &str) -> Result<Key, String> {
         .map_err(|invalid: InvalidValue| format!("{text}: name: {invalid} ({})", invalid.help()))
 }
 
-/// How objects of a kind are called; `None` where nobody makes them.
+/// Returns the form of a kind's names; `None` for kinds that only the controller makes.
 const fn form_of_name(kind: Kind) -> Option<&'static str> {
     Some(match kind {
         Kind::Operator | Kind::Node | Kind::Server => "NAME",

@@ -4,8 +4,26 @@ use serde_json::json;
 
 use super::*;
 
-const YAML: &str = "kind: segment\nname: alder/lan\nspec: { service: lan, mtu: 9000 }\n---\n- kind: node\n  name: edge1\n  spec: {}\n---\n";
-const TOML: &str = "[[object]]\nkind = \"segment\"\nname = \"alder/lan\"\nspec = { service = \"lan\", mtu = 9000 }\n[[object]]\nkind = \"node\"\nname = \"edge1\"\n[object.spec]\n";
+const YAML: &str = "
+kind: segment
+name: alder/lan
+spec: { service: lan, mtu: 9000 }
+---
+- kind: node
+  name: edge1
+  spec: {}
+---
+";
+const TOML: &str = r#"
+[[object]]
+kind = "segment"
+name = "alder/lan"
+spec = { service = "lan", mtu = 9000 }
+[[object]]
+kind = "node"
+name = "edge1"
+[object.spec]
+"#;
 
 #[test]
 fn both_languages_say_the_same() {
@@ -302,7 +320,8 @@ fn a_mistake_in_a_file_says_what_may_have_been_meant() {
         ),
         (
             "kind: segment\nname: a/lan\nspec: { service: !lan x }",
-            "spec.service: this has the tag !lan (leave it out; text with a ! is written in quotes)",
+            "spec.service: this has the tag !lan (leave it out; text with a ! is written in \
+             quotes)",
         ),
     ] {
         assert_eq!(parse(text, false).unwrap_err(), said);
@@ -311,7 +330,8 @@ fn a_mistake_in_a_file_says_what_may_have_been_meant() {
 
 #[test]
 fn a_date_of_toml_is_a_time() {
-    let text = "[[object]]\nkind = \"lease\"\nname = \"a/l\"\nspec = { server = \"s\", from = 2026-07-01T00:00:00Z }";
+    let text = "[[object]]\nkind = \"lease\"\nname = \"a/l\"\nspec = { server = \"s\", from = \
+        2026-07-01T00:00:00Z }";
     assert_eq!(parse(text, true).unwrap()[0].1["from"], "2026-07-01T00:00:00Z");
 }
 

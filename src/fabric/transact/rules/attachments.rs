@@ -75,7 +75,8 @@ fn right(
     // As it was asked for: what was drawn must not look like an answer.
     let message =
         format!("{} has no right to \"{}\" on {port}", owned.operator, attachment.spec.encap);
-    let help = "attach to a port of a server under an active lease, or to what is granted on a handover port";
+    let help = "attach to a port of a server under an active lease, or to what is granted on a \
+        handover port";
     refuse(Rule::Right, message, help, [&Key::Attachment(owned.clone())])
 }
 

@@ -90,7 +90,8 @@ pub(super) fn uplinks(before: &State, next: &State, owned: &Owned) -> Result<(),
             continue;
         }
         let message = format!(
-            "an MTU of {} needs {needed} for its tunnels at {}, and the MTU of an uplink there is {has}",
+            "an MTU of {} needs {needed} for its tunnels at {}, and the MTU of an uplink there is \
+             {has}",
             segment.spec.mtu,
             Key::Node(name.clone())
         );

@@ -174,7 +174,8 @@ pub(super) fn tombstones<'k>(
         let (tombstones, most) = (next.usage(name).tombstones, u64::from(spec.quota.tombstones));
         if tombstones > most {
             let message = format!(
-                "{name} gave up {tombstones} VNIs and encapsulations that nodes have yet to confirm, and may have {most}"
+                "{name} gave up {tombstones} VNIs and encapsulations that nodes have yet to \
+                 confirm, and may have {most}"
             );
             let help = Help::by_role(
                 "wait until the nodes have confirmed, or ask the owner what is wrong with them",
@@ -218,7 +219,8 @@ pub(super) fn room(before: &State, next: &State, name: &Name) -> Result<(), Refu
             };
             if is[i] > was[i] && is[i] > reserve && kept() > room {
                 let would = format!(
-                    "one operator would have {} of them, and each of {others} can count on {reserve}",
+                    "one operator would have {} of them, and each of {others} can count on \
+                     {reserve}",
                     is[i]
                 );
                 return full(name, node, resource, &would);

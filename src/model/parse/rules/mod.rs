@@ -132,7 +132,8 @@ fn fdb(draft: &Draft, fdb: u32, sink: &mut Sink) {
         let message =
             format!("the segments may learn {together} MACs together, but max_fdb is {fdb}");
         sink.error(place, message, "the first that finds no room").help(format!(
-            "lower their mac_limit (it is {} where it is not given), or raise it under [node]: max_fdb = {together}",
+            "lower their mac_limit (it is {} where it is not given), or raise it under [node]: \
+             max_fdb = {together}",
             Segment::DEFAULT_MAC_LIMIT
         ));
     }
