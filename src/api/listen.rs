@@ -186,7 +186,9 @@ impl<G: Gate> Door<G> {
         tokio::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => Some(ended),
-            () = shut => return tracing::info!("a connection is cut: its certificate is no longer taken"),
+            () = shut => {
+                return tracing::info!("a connection is cut: its certificate is no longer taken");
+            }
             () = self.api.stop().cancelled() => None,
             () = tokio::time::sleep(limits.connection_time) => None,
         };

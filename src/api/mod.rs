@@ -104,8 +104,9 @@ impl Api {
     /// fails.
     async fn denied(&self, who: Identity, message: String) {
         if let Err(error) = self.0.backend.deny(who.clone(), message.clone()).await {
-            tracing::error!(%error, %who, message, "a refusal could not be written to the audit \
-                log");
+            tracing::error!(
+                %error, %who, message, "a refusal could not be written to the audit log"
+            );
         }
     }
 

@@ -103,8 +103,10 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
             _ = interrupt.recv() => break Ok(()),
             _ = hangup.recv() => match tls.reload() {
                 Ok(()) => info!("certificates and revocation lists were read again"),
-                Err(error) => error!(%error, "certificates or revocation lists are not right; all \
-                    goes on with the old ones"),
+                Err(error) => error!(
+                    %error,
+                    "certificates or revocation lists are not right; all goes on with the old ones"
+                ),
             },
             ended = &mut serving => {
                 break ended.context("serving agents")?.map_err(anyhow::Error::from);
