@@ -1,8 +1,8 @@
 //! Connections that have yet to show a certificate. Each takes a slot, and anybody can open one. So
 //!
 //! - a source address has few slots, and an unfinished handshake there makes room for the next
-//!   one: the oldest is evicted first, but not within its first [`MOMENT`]. All agents of a site may
-//!   come from one address at once, and are identified within it.
+//!   one: the oldest is evicted first, but not within its first [`MOMENT`]. All agents of a site
+//!   may come from one address at once, and are identified within it.
 //! - if all slots are taken, the source that has most of them loses its oldest.
 //!
 //! Whoever has shown a certificate of the fabric gives its slot back: its connections are counted

@@ -141,7 +141,8 @@ type Cells = [Decision; 7];
 
 /// The table. A kind and a verb are in one row at most; where there is none, nobody may.
 ///
-/// Of `list` and `watch` only the columns "own" count: nothing is listed or told that may not be got.
+/// Of `list` and `watch` only the columns "own" count: nothing is listed or told that may not be
+/// got.
 #[rustfmt::skip]
 const TABLE: &[(Kind, Verbs, Cells)] = &[
     //                           owner  auditor  operator: own  near  other  node: own  other

@@ -24,7 +24,7 @@ pub fn commitment(text: &str) -> Hash {
     Hash(Sha256::digest(text.as_bytes()).into())
 }
 
-/// The tree that a store has, from the value under [`super::TREE_KEY`]; the empty one if there is none.
+/// Returns the tree that a store has under [`super::TREE_KEY`]; the empty one if there is none.
 ///
 /// # Errors
 /// It is not a tree.

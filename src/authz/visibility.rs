@@ -109,13 +109,14 @@ pub fn refusal(who: &Identity, mut refused: Refused, state: &State) -> Refused {
 fn may_know_of(who: &Identity, key: &Key, state: &State) -> bool {
     let Identity::Operator(operator) = who else { return sees(who, key, state) };
     match key {
-        Key::Node(node) => near(operator, state)
-            .iter()
-            .any(|key| matches!(key, Key::Port(port) if port.node == *node) && sees(who, key, state)),
+        Key::Node(node) => near(operator, state).iter().any(|key| {
+            matches!(key, Key::Port(port) if port.node == *node) && sees(who, key, state)
+        }),
         // Its own are not to be read, but it knows what it had.
-        Key::Tombstone(..) => state.get(key).is_some_and(
-            |object| matches!(&object.body, Body::Tombstone(tombstone) if tombstone.operator == *operator),
-        ),
+        Key::Tombstone(..) => state.get(key).is_some_and(|object| match &object.body {
+            Body::Tombstone(tombstone) => tombstone.operator == *operator,
+            _ => false,
+        }),
         // What is the asker's own need not be there: it asked for it.
         _ => key.operator() == Some(operator) || sees(who, key, state),
     }

@@ -163,7 +163,7 @@ mod tests {
         assert_eq!(push(3, OBJECTS / 2), (2, Revision(15), Revision(17)));
         assert!(matches!(commits.after(Revision(14)), Next::Gone));
         assert!(
-            matches!(commits.after(Revision(16)), Next::Commit(commit) if commit.revision == Revision(17))
+            matches!(commits.after(Revision(16)), Next::Commit(it) if it.revision == Revision(17))
         );
     }
 }

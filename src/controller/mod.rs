@@ -357,8 +357,8 @@ impl<S: Store + 'static> Controller<S> {
         self.inner.history.watch(after, changed)
     }
 
-    /// The leadership that this controller has, and that it is told of. [`LeaderTerm::holds`] has to be
-    /// asked when it counts.
+    /// Returns the term in which this controller leads, and follows it. Ask [`LeaderTerm::holds`]
+    /// when it counts.
     pub fn lead(&self) -> watch::Receiver<Option<LeaderTerm>> {
         self.inner.lead.clone()
     }

@@ -67,7 +67,9 @@ impl Queue {
             let next = self.turns.next();
             // Of two that are ready, chance takes one.
             tokio::select! {
-                () = std::future::ready(()), if next.is_some() => return next.and_then(|who| self.turns.take(&who)),
+                () = std::future::ready(()), if next.is_some() => {
+                    return next.and_then(|who| self.turns.take(&who));
+                }
                 pending = self.reported.recv() => return pending,
                 pending = self.asked.recv() => self.turns.add(pending?),
             }

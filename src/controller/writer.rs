@@ -187,7 +187,8 @@ impl<S: Store + 'static> Writer<S> {
             let is_idle = self.in_flight.is_none();
             let has_room = self.has_room() && (is_idle || plans_ahead);
             tokio::select! {
-                // A chain begins to be made when it is first looked at: before anything is planned on it.
+                // A chain begins to be committed when it is first polled: before anything is
+                // planned on it.
                 biased;
                 made = committed(&mut self.in_flight) => {
                     self.finish(made).await?;

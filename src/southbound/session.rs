@@ -322,8 +322,8 @@ impl<S: Store + 'static> Session<S> {
     }
 }
 
-/// Waits until a report is in the fabric, and returns whether it is outdated by then. Waits for ever,
-/// if none is under way.
+/// Waits until a report is in the fabric, and returns whether it is outdated by then. Waits for
+/// ever, if none is under way.
 async fn reported(reporting: &mut Reporting) -> Result<bool, Status> {
     let Reporting::UnderWay { submitted, is_outdated } = reporting else {
         return std::future::pending().await;

@@ -354,8 +354,7 @@ fn a_node_has_room_and_a_way_for_what_is_attached_or_it_is_refused_without_a_num
 }
 
 #[test]
-fn a_node_that_is_gone_is_waited_for_until_the_owner_says_so_and_then_its_servers_are_free_and_it_can_go()
- {
+fn a_node_that_is_gone_is_waited_for_until_the_owner_says_so() {
     let mut fabric = Fabric::leased();
     let vni = r#"{"kind":"segment","spec":{"service":"lan","vni":103}}"#;
     fabric.does(vec![

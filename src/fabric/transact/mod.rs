@@ -146,8 +146,8 @@ pub struct Outcome {
     pub events: Vec<Event>,
 }
 
-/// Returns the state that these objects are, as [`State::restore`] does, of objects that anybody may
-/// have written: every rule is asked of all of them.
+/// Returns the state that these objects are, as [`State::restore`] does, of objects that anybody
+/// may have written: every rule is asked of all of them.
 ///
 /// # Errors
 /// The first rule that does not hold, and the objects that break it.

@@ -175,8 +175,9 @@ impl Tx<'_> {
             for key in self.next.referrers(&Key::Port(port.clone())) {
                 let Key::Tombstone(node, _) = key else { continue };
                 is_clean = false;
-                let is_own = self.next.get(key).is_some_and(|object| {
-                    matches!(&object.body, Body::Tombstone(tombstone) if tombstone.operator == lease.operator)
+                let is_own = self.next.get(key).is_some_and(|object| match &object.body {
+                    Body::Tombstone(tombstone) => tombstone.operator == lease.operator,
+                    _ => false,
                 });
                 // What is another's is not named to this lease's operator.
                 if is_own && !self.is_early(key) {

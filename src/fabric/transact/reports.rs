@@ -273,9 +273,10 @@ impl Tx<'_> {
             if let Key::Tombstone(..) = key { Some(key) } else { None }
         });
         for key in tombstones {
-            let gone = self.next.get(&key).is_some_and(
-                |object| matches!(&object.body, Body::Tombstone(tombstone) if tombstone.freed <= applied),
-            );
+            let gone = self.next.get(&key).is_some_and(|object| match &object.body {
+                Body::Tombstone(tombstone) => tombstone.freed <= applied,
+                _ => false,
+            });
             if gone {
                 self.next.set(key.clone(), None);
                 self.touched.insert(key);

@@ -61,8 +61,8 @@ fn record(commit: &Commit, most: usize) -> Result<String, StoreError> {
     let record = Record::text(&commit.writes)?;
     if record.len() > most {
         return Err(StoreError::Failed(format!(
-            "a commit of {} bytes is more than the {most} that one may have in etcd; nothing was written: make it in parts, or raise most_bytes and \
-             etcd's own --max-request-bytes",
+            "a commit of {} bytes is more than the {most} that one may have in etcd; nothing was \
+             written: make it in parts, or raise most_bytes and etcd's own --max-request-bytes",
             record.len()
         )));
     }

@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | `version` | the number of the last commit; not there: nothing was ever written |
 //! | `log/VERSION` | what that commit wrote, and by whom |
-//! | `entry/KEY` | what a key had at some version from `compacted` on; what the log has since then is newer |
+//! | `entry/KEY` | what a key had at some version from `compacted` on; the log may be newer |
 //! | `compacted` | up to which version the log is folded into the entries |
 //! | `fold` | who folds, or imports |
 //! | `lead/NAME` | a leadership: its term and holder, under a lease of etcd's |

@@ -1,6 +1,6 @@
 //! The rules of whose decision something is: what costs others, an operator asks for only as far as
-//! the owner lets it, on the operator's object or on the port's. docs/explanation/leases.md has the table
-//! of all fields.
+//! the owner lets it, on the operator's object or on the port's. docs/explanation/leases.md has
+//! the table of all fields.
 //!
 //! What is beyond a ceiling already is let be as it is: a store that an older Sillon wrote is read,
 //! and nothing of it changes by that. Who asks for it anew is refused, and so is who lowers a

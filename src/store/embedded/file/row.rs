@@ -79,7 +79,8 @@ pub fn migrate(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     // Commits that wrote nothing had no row.
     transaction.execute_batch(
         "WITH RECURSIVE all_of_them(version) AS (
-             SELECT value + 1 FROM counters WHERE name = 'compacted' UNION ALL SELECT version + 1 FROM all_of_them
+             SELECT value + 1 FROM counters WHERE name = 'compacted'
+             UNION ALL SELECT version + 1 FROM all_of_them
              WHERE version < (SELECT value FROM counters WHERE name = 'version')
          )
          INSERT OR IGNORE INTO log SELECT version, x'' FROM all_of_them
