@@ -2,9 +2,9 @@
 //! neighbours. It is fail-static: when it ends, however it ends, the node goes on forwarding, and
 //! the next agent takes over what is there.
 
+mod address_sync;
 mod addresses;
 pub mod control;
-mod exchange;
 mod log_limit;
 mod memory;
 mod offloads;
@@ -210,7 +210,7 @@ async fn begin(
                     let task = remote.again();
                     agent.is_shut = is_shut && task.is_none();
                     agent.remote = Some(remote);
-                    agent.share()?;
+                    agent.begin_address_sync()?;
                     agent.carry_out(task).await;
                     return Ok(Some((agent, listener)));
                 }
@@ -330,10 +330,10 @@ impl Agent {
                         let task = self.remote.as_mut().and_then(|remote| remote.take(update));
                         self.carry_out(task).await;
                     }
-                    Word::Shared(event) => self.exchange(event),
+                    Word::AddressSync(event) => self.sync_addresses(event),
                 },
-                events = exchange::next_events(&mut self.events) => self.heard(events),
-                _ = pace.tick(), if self.has_unsaid() => self.say(),
+                events = address_sync::next_events(&mut self.events) => self.record(events),
+                _ = pace.tick(), if self.has_unpublished() => self.publish(),
                 _ = second.tick() => self.each_second().await,
                 _ = beat.tick() => service::alive(),
                 // In between, whatever has come meanwhile has its turn.

@@ -1,6 +1,6 @@
 //! What the node's own attachments have learned, and what of it others have yet to be told. Each
 //! operator's waits by itself and has a budget of its own: however many addresses one has, the
-//! others' addresses go out at once.
+//! others' are published at once.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -30,9 +30,9 @@ struct Entry<W> {
     walk: u64,
 }
 
-/// What is said of an address.
+/// What is published of an address.
 #[derive(Debug)]
-pub struct Saying<K: Subject> {
+pub struct Publication<K: Subject> {
     pub key: K,
     /// Its segment's name.
     pub segment: String,
@@ -40,15 +40,15 @@ pub struct Saying<K: Subject> {
     pub at: Option<(String, K::Word)>,
 }
 
-/// What an operator has to say.
+/// What of an operator has yet to be published.
 #[derive(Debug)]
-struct Unsaid<K> {
+struct Pending<K> {
     keys: BTreeSet<K>,
     left: f64,
     since: Option<Instant>,
 }
 
-impl<K> Default for Unsaid<K> {
+impl<K> Default for Pending<K> {
     fn default() -> Self {
         Self { keys: BTreeSet::new(), left: SAVED, since: None }
     }
@@ -59,32 +59,32 @@ impl<K> Default for Unsaid<K> {
 pub struct LocalTable<K: Subject> {
     entries: HashMap<K, Entry<K::Word>>,
     walk: u64,
-    unsaid: BTreeMap<String, Unsaid<K>>,
+    pending: BTreeMap<String, Pending<K>>,
 }
 
 impl<K: Subject> Default for LocalTable<K> {
     fn default() -> Self {
-        Self { entries: HashMap::new(), walk: CONFIGURED + 1, unsaid: BTreeMap::new() }
+        Self { entries: HashMap::new(), walk: CONFIGURED + 1, pending: BTreeMap::new() }
     }
 }
 
 impl<K: Subject> LocalTable<K> {
     /// A walk has seen an address at an attachment.
-    pub fn seen(&mut self, index: &NodeIndex, Found { key, endpoint, word }: Found<K>) {
+    pub fn refresh(&mut self, index: &NodeIndex, Found { key, endpoint, word }: Found<K>) {
         self.set(index, key, Entry { endpoint, word, walk: self.walk });
     }
 
     /// An attachment has learned an address just now, wherever it was before.
-    pub fn heard(&mut self, index: &NodeIndex, found: Found<K>) {
+    pub fn record(&mut self, index: &NodeIndex, found: Found<K>) {
         self.entries.remove(&found.key);
-        self.seen(index, found);
+        self.refresh(index, found);
     }
 
     /// Whether an address is here, and those who say otherwise have yet to be told.
-    pub fn is_news(&self, index: &NodeIndex, key: &K) -> bool {
+    pub fn is_unpublished(&self, index: &NodeIndex, key: &K) -> bool {
         let operator = index.segments.get(&key.segment()).map(|segment| &segment.operator);
-        let unsaid = operator.and_then(|operator| self.unsaid.get(operator));
-        self.entries.contains_key(key) && unsaid.is_some_and(|unsaid| unsaid.keys.contains(key))
+        let pending = operator.and_then(|operator| self.pending.get(operator));
+        self.entries.contains_key(key) && pending.is_some_and(|pending| pending.keys.contains(key))
     }
 
     /// Whether it is known already that an address is here.
@@ -129,15 +129,15 @@ impl<K: Subject> LocalTable<K> {
 
     fn mark(&mut self, index: &NodeIndex, key: K) {
         let Some(segment) = index.segments.get(&key.segment()) else { return };
-        match self.unsaid.get_mut(&segment.operator) {
-            Some(unsaid) => unsaid.keys.insert(key),
-            None => self.unsaid.entry(segment.operator.clone()).or_default().keys.insert(key),
+        match self.pending.get_mut(&segment.operator) {
+            Some(pending) => pending.keys.insert(key),
+            None => self.pending.entry(segment.operator.clone()).or_default().keys.insert(key),
         };
     }
 
-    /// All is to be said again.
-    pub fn say_again(&mut self, index: &NodeIndex) {
-        self.unsaid.clear();
+    /// All is to be published again.
+    pub fn republish(&mut self, index: &NodeIndex) {
+        self.pending.clear();
         let keys: Vec<K> = self.entries.keys().copied().collect();
         keys.into_iter().for_each(|key| self.mark(index, key));
     }
@@ -179,25 +179,25 @@ impl<K: Subject> LocalTable<K> {
         gone.into_iter().for_each(|key| self.mark(index, key));
     }
 
-    pub fn has_unsaid(&self) -> bool {
-        self.unsaid.values().any(|unsaid| !unsaid.keys.is_empty())
+    pub fn has_unpublished(&self) -> bool {
+        self.pending.values().any(|pending| !pending.keys.is_empty())
     }
 
-    /// What is said next, as it is now.
-    pub fn take(&mut self, index: &NodeIndex, now: Instant) -> Vec<Saying<K>> {
+    /// What is published next, as it is now.
+    pub fn publish(&mut self, index: &NodeIndex, now: Instant) -> Vec<Publication<K>> {
         let mut said = Vec::new();
-        for unsaid in self.unsaid.values_mut() {
-            let passed = unsaid
+        for pending in self.pending.values_mut() {
+            let passed = pending
                 .since
                 .map_or(0.0, |since| now.saturating_duration_since(since).as_secs_f64());
-            unsaid.left = (unsaid.left + passed * A_SECOND).min(SAVED);
-            unsaid.since = Some(now);
+            pending.left = (pending.left + passed * A_SECOND).min(SAVED);
+            pending.since = Some(now);
             for _ in 0..AT_ONCE {
-                if unsaid.left < 1.0 || said.len() >= MOST {
+                if pending.left < 1.0 || said.len() >= MOST {
                     break;
                 }
-                let Some(key) = unsaid.keys.pop_first() else { break };
-                unsaid.left -= 1.0;
+                let Some(key) = pending.keys.pop_first() else { break };
+                pending.left -= 1.0;
                 // A segment that is gone takes its addresses along.
                 let Some(segment) = index.segments.get(&key.segment()) else { continue };
                 let entry = self.entries.get(&key);
@@ -205,10 +205,10 @@ impl<K: Subject> LocalTable<K> {
                     let port = index.port(key.segment(), entry.endpoint)?;
                     Some((port.to_owned(), entry.word))
                 });
-                said.push(Saying { key, segment: segment.name.clone(), at });
+                said.push(Publication { key, segment: segment.name.clone(), at });
             }
         }
-        self.unsaid.retain(|_, unsaid| !unsaid.keys.is_empty() || unsaid.left < SAVED);
+        self.pending.retain(|_, pending| !pending.keys.is_empty() || pending.left < SAVED);
         said
     }
 }

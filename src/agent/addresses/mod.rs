@@ -80,8 +80,8 @@ impl Addresses {
 
     /// A stream begins: all is said, and asked for, again.
     pub fn begin(&mut self) {
-        self.local_macs.say_again(&self.index);
-        self.local_bindings.say_again(&self.index);
+        self.local_macs.republish(&self.index);
+        self.local_bindings.republish(&self.index);
         (self.remote_macs, self.remote_bindings) = (RemoteTable::default(), RemoteTable::default());
         self.want = self.index.segments.values().map(|segment| segment.name.clone()).collect();
         self.is_new = true;
@@ -93,20 +93,20 @@ impl Addresses {
     }
 
     /// An attachment has learned an address.
-    pub fn heard(&mut self, location: &MacLocation) {
-        self.local_macs.heard(&self.index, (*location).into());
+    pub fn record(&mut self, location: &MacLocation) {
+        self.local_macs.record(&self.index, (*location).into());
     }
 
-    /// A walk has seen where an address is.
-    pub fn seen(&mut self, location: &MacLocation) {
-        self.local_macs.seen(&self.index, (*location).into());
+    /// A walk has seen where a MAC is.
+    pub fn refresh(&mut self, location: &MacLocation) {
+        self.local_macs.refresh(&self.index, (*location).into());
     }
 
     /// A walk has seen whose an IP address is.
-    pub fn seen_bound(&mut self, bound: &Bound) {
+    pub fn refresh_binding(&mut self, bound: &Bound) {
         // What no host may have nobody is told of.
         if wire::is_hosts(bound) {
-            self.local_bindings.seen(&self.index, *bound);
+            self.local_bindings.refresh(&self.index, *bound);
         }
     }
 
@@ -142,7 +142,7 @@ impl Addresses {
     pub fn is_newer(&self, bound: &Bound) -> bool {
         let is_here = self.index.port(bound.key.segment, bound.endpoint).is_some();
         let is_said = self.local_bindings.knows(bound)
-            && !self.local_bindings.is_news(&self.index, &bound.key);
+            && !self.local_bindings.is_unpublished(&self.index, &bound.key);
         is_here && !is_said
     }
 
@@ -164,11 +164,11 @@ impl Addresses {
         }
     }
 
-    /// Takes what others have learned.
-    pub fn take(&mut self, there: pb::There) -> ToDo {
+    /// Accepts what other nodes have published.
+    pub fn accept(&mut self, there: pb::There) -> ToDo {
         let mut to_do = ToDo::default();
         for learned in there.learned {
-            let Some((key, at)) = wire::heard(&self.index, learned) else { continue };
+            let Some((key, at)) = wire::decode_mac(&self.index, learned) else { continue };
             if !self.remote_macs.counts(key.segment, there.revision) {
                 continue;
             }
@@ -181,15 +181,15 @@ impl Addresses {
         }
         // Who was told otherwise before it could say what it has learned meanwhile has learned
         // better.
-        to_do.learn.retain(|location| !self.local_macs.is_news(&self.index, &location.key));
+        to_do.learn.retain(|location| !self.local_macs.is_unpublished(&self.index, &location.key));
         to_do.learn.iter().for_each(|location| self.local_macs.moved(&self.index, location.key));
-        self.take_bound(there.bound, there.revision, &mut to_do);
+        self.accept_bindings(there.bound, there.revision, &mut to_do);
         to_do
     }
 
-    fn take_bound(&mut self, all: Vec<pb::Bound>, revision: u64, to_do: &mut ToDo) {
+    fn accept_bindings(&mut self, all: Vec<pb::Bound>, revision: u64, to_do: &mut ToDo) {
         for bound in all {
-            let Some((key, at)) = wire::heard_bound(&self.index, bound) else { continue };
+            let Some((key, at)) = wire::decode_binding(&self.index, bound) else { continue };
             if !self.remote_bindings.counts(key.segment, revision)
                 || !self.index.suppresses(key.segment)
             {
@@ -202,27 +202,29 @@ impl Addresses {
                 None => to_do.unbind.extend(self.remote_bindings.remove(key)),
             }
         }
-        to_do.bind.retain(|bound| !self.local_bindings.is_news(&self.index, &bound.key));
+        to_do.bind.retain(|bound| !self.local_bindings.is_unpublished(&self.index, &bound.key));
     }
 
     /// What others said of these was brought in, but for those of which this node has heard
     /// something newer.
-    pub fn moved_bound(&mut self, all: &[Bound], newer: &[BindingKey]) {
+    pub fn moved_bindings(&mut self, all: &[Bound], newer: &[BindingKey]) {
         let moved = all.iter().filter(|bound| !newer.contains(&bound.key));
         moved.for_each(|bound| self.local_bindings.moved(&self.index, bound.key));
     }
 
-    /// Whether there is something to say, as soon as budgets allow.
-    pub fn has_unsaid(&self) -> bool {
-        (self.is_new && self.has_looked) || !self.want.is_empty() || self.has_unsaid_addresses()
+    /// Whether there is something to publish, as soon as budgets allow.
+    pub fn has_unpublished(&self) -> bool {
+        (self.is_new && self.has_looked)
+            || !self.want.is_empty()
+            || self.has_unpublished_addresses()
     }
 
-    fn has_unsaid_addresses(&self) -> bool {
-        self.local_macs.has_unsaid() || self.local_bindings.has_unsaid()
+    fn has_unpublished_addresses(&self) -> bool {
+        self.local_macs.has_unpublished() || self.local_bindings.has_unpublished()
     }
 
-    /// What is said next; nothing if there is nothing, or nothing yet.
-    pub fn say(&mut self, applied: u64, now: Instant) -> Option<pb::Here> {
+    /// The next message; none if there is nothing to publish, or not yet.
+    pub fn publish(&mut self, applied: u64, now: Instant) -> Option<pb::Here> {
         let mut want = Vec::new();
         while want.len() < NAMES
             && let Some(name) = self.want.pop_first()
@@ -230,10 +232,14 @@ impl Addresses {
             want.push(name);
         }
         let learned: Vec<_> =
-            self.local_macs.take(&self.index, now).into_iter().map(wire::learned).collect();
-        let bound: Vec<_> =
-            self.local_bindings.take(&self.index, now).into_iter().map(wire::bound).collect();
-        let is_all = self.want.is_empty() && !self.has_unsaid_addresses();
+            self.local_macs.publish(&self.index, now).into_iter().map(wire::encode_mac).collect();
+        let bound: Vec<_> = self
+            .local_bindings
+            .publish(&self.index, now)
+            .into_iter()
+            .map(wire::encode_binding)
+            .collect();
+        let is_all = self.want.is_empty() && !self.has_unpublished_addresses();
         let complete = self.is_new && self.has_looked && is_all;
         if learned.is_empty() && bound.is_empty() && want.is_empty() && !complete {
             return None;

@@ -66,13 +66,13 @@ fn begun() -> Addresses {
     addresses.begin_walk();
     addresses.end_fdb();
     addresses.end_walk();
-    let first = addresses.say(1, Instant::now()).unwrap();
+    let first = addresses.publish(1, Instant::now()).unwrap();
     assert_eq!((first.want.len(), first.complete, first.learned.len()), (2, true, 0));
     addresses
 }
 
 fn said(addresses: &mut Addresses) -> Vec<(String, Option<String>)> {
-    let here = addresses.say(1, Instant::now());
+    let here = addresses.publish(1, Instant::now());
     here.into_iter().flat_map(|here| here.learned).map(|one| (one.segment, one.at)).collect()
 }
 
@@ -80,39 +80,39 @@ fn said(addresses: &mut Addresses) -> Vec<(String, Option<String>)> {
 fn what_is_new_is_said_once_and_what_is_gone_too() {
     let mut addresses = begun();
     let at = |port: Option<&str>| [("alder.lan".to_owned(), port.map(str::to_owned))];
-    addresses.heard(&location(1, 7));
+    addresses.record(&location(1, 7));
     assert_eq!(said(&mut addresses), at(Some("p0")));
     addresses.begin_walk();
-    addresses.seen(&location(1, 7));
+    addresses.refresh(&location(1, 7));
     addresses.end_fdb();
     addresses.end_walk();
     assert_eq!(said(&mut addresses), []);
     // It went away and came back between two walks.
-    addresses.heard(&location(1, 7));
+    addresses.record(&location(1, 7));
     assert_eq!(said(&mut addresses), at(Some("p0")));
     addresses.begin_walk();
     addresses.end_fdb();
     addresses.end_walk();
     assert_eq!(said(&mut addresses), at(None));
-    assert!(!addresses.has_unsaid());
+    assert!(!addresses.has_unpublished());
     // Of another segment's attachment nothing is said.
-    addresses.heard(&MacLocation { endpoint: Endpoint::attachment(2), ..location(1, 8) });
+    addresses.record(&MacLocation { endpoint: Endpoint::attachment(2), ..location(1, 8) });
     assert_eq!(said(&mut addresses), []);
 }
 
 #[test]
 fn one_operators_flood_leaves_room_for_the_others_and_has_a_budget() {
     let (mut addresses, now) = (begun(), Instant::now());
-    (0..9000).for_each(|number| addresses.heard(&location(1, number)));
-    addresses.heard(&location(2, 1));
-    let first = addresses.say(1, now).unwrap().learned;
+    (0..9000).for_each(|number| addresses.record(&location(1, number)));
+    addresses.record(&location(2, 1));
+    let first = addresses.publish(1, now).unwrap().learned;
     assert!(first.iter().any(|learned| learned.segment == "birch.lan"));
     let mut count = first.len();
-    while let Some(here) = addresses.say(1, now) {
+    while let Some(here) = addresses.publish(1, now) {
         count += here.learned.len();
     }
     assert!(count < 5000, "{count} at once");
-    addresses.heard(&location(2, 2));
+    addresses.record(&location(2, 2));
     assert!(said(&mut addresses).iter().any(|(segment, _)| segment == "birch.lan"));
 }
 
@@ -120,32 +120,32 @@ fn one_operators_flood_leaves_room_for_the_others_and_has_a_budget() {
 fn what_others_say_is_learned_unless_it_is_late_or_known_better() {
     let mut addresses = begun();
     let far = MacLocation { endpoint: Endpoint::remote(9), ..location(1, 7) };
-    assert_eq!(addresses.take(there(5, 1, 7, Some(FAR))).learn, [far]);
+    assert_eq!(addresses.accept(there(5, 1, 7, Some(FAR))).learn, [far]);
     assert!(addresses.is_remote_mac(&far));
     assert_eq!(
-        addresses.take(there(5, 1, 8, Some("10.0.0.3"))),
+        addresses.accept(there(5, 1, 8, Some("10.0.0.3"))),
         ToDo::default(),
         "there is no such remote"
     );
-    assert_eq!(addresses.take(there(5, 1, 7, None)).remove, [far]);
+    assert_eq!(addresses.accept(there(5, 1, 7, None)).remove, [far]);
     // It was just learned here, which was not said yet.
-    addresses.heard(&location(1, 7));
-    assert_eq!(addresses.take(there(5, 1, 7, Some(FAR))), ToDo::default());
+    addresses.record(&location(1, 7));
+    assert_eq!(addresses.accept(there(5, 1, 7, Some(FAR))), ToDo::default());
     said(&mut addresses);
-    assert_eq!(addresses.take(there(5, 1, 7, Some(FAR))).learn, [far]);
+    assert_eq!(addresses.accept(there(5, 1, 7, Some(FAR))).learn, [far]);
     // What was said before the node had to purge it.
     addresses.purge_remote("alder.lan", FAR.parse().unwrap(), 9);
     assert!(!addresses.is_remote_mac(&far));
-    assert_eq!(addresses.take(there(8, 1, 7, Some(FAR))), ToDo::default());
-    assert_eq!(addresses.say(9, Instant::now()).unwrap().want, ["alder.lan"]);
-    assert_eq!(addresses.take(there(9, 1, 7, Some(FAR))).learn, [far]);
+    assert_eq!(addresses.accept(there(8, 1, 7, Some(FAR))), ToDo::default());
+    assert_eq!(addresses.publish(9, Instant::now()).unwrap().want, ["alder.lan"]);
+    assert_eq!(addresses.accept(there(9, 1, 7, Some(FAR))).learn, [far]);
 }
 
 #[test]
 fn a_server_that_is_purged_takes_its_addresses_along() {
     let mut addresses = begun();
-    addresses.heard(&location(1, 7));
-    addresses.heard(&location(2, 7));
+    addresses.record(&location(1, 7));
+    addresses.record(&location(2, 7));
     addresses.purge_port("alder.lan", "p0");
     let said = said(&mut addresses);
     assert!(
@@ -175,7 +175,7 @@ fn bound(uid: u32, number: u8) -> Bound {
 /// As another node's agent says it, and the controller passes it on.
 fn there_bound(uid: u32, number: u8, at: Option<&str>) -> pb::There {
     let mut saying = addresses_of_another(uid, number);
-    let mut bound = saying.say(1, Instant::now()).unwrap().bound.remove(0);
+    let mut bound = saying.publish(1, Instant::now()).unwrap().bound.remove(0);
     bound.at = at.map(str::to_owned);
     pb::There { term: 1, revision: 5, bound: vec![bound], ..pb::There::default() }
 }
@@ -183,7 +183,7 @@ fn there_bound(uid: u32, number: u8, at: Option<&str>) -> pb::There {
 fn addresses_of_another(uid: u32, number: u8) -> Addresses {
     let mut addresses = Addresses::default();
     addresses.follow(suppressing());
-    addresses.seen_bound(&bound(uid, number));
+    addresses.refresh_binding(&bound(uid, number));
     addresses
 }
 
@@ -191,14 +191,14 @@ fn addresses_of_another(uid: u32, number: u8) -> Addresses {
 fn whose_an_ip_address_is_is_said_once_and_that_it_is_nobodys_too() {
     let mut addresses = begun();
     let said = |addresses: &mut Addresses| {
-        let here = addresses.say(1, Instant::now());
+        let here = addresses.publish(1, Instant::now());
         let bound = here.into_iter().flat_map(|here| here.bound);
         bound.map(|one| (one.segment, one.address, one.at)).collect::<Vec<_>>()
     };
     let walk = |addresses: &mut Addresses, seen: &[Bound]| {
         addresses.begin_walk();
         addresses.end_fdb();
-        seen.iter().for_each(|bound| addresses.seen_bound(bound));
+        seen.iter().for_each(|bound| addresses.refresh_binding(bound));
         addresses.end_walk();
     };
     let at =
@@ -226,31 +226,31 @@ fn whose_an_ip_address_is_elsewhere_counts_where_it_is_asked_for_and_until_somet
     let mut addresses = begun();
     let far = Bound { endpoint: Endpoint::remote(9), ..bound(1, 7) };
     assert_eq!(
-        addresses.take(there_bound(1, 7, Some(FAR))),
+        addresses.accept(there_bound(1, 7, Some(FAR))),
         ToDo::default(),
         "it does not suppress"
     );
     let none = addresses.follow(suppressing());
     assert_eq!(none, ToDo::default());
-    assert_eq!(addresses.say(1, Instant::now()).unwrap().want, ["alder.lan"]);
+    assert_eq!(addresses.publish(1, Instant::now()).unwrap().want, ["alder.lan"]);
     assert_eq!(
-        addresses.take(there_bound(1, 7, Some(FAR))),
+        addresses.accept(there_bound(1, 7, Some(FAR))),
         ToDo { bind: vec![far], ..ToDo::default() }
     );
     assert!(addresses.is_remote_binding(&far));
     assert!(!addresses.is_remote_binding(&Found { word: bound(1, 8).word, ..far }));
     // Claimed here, before a walk saw it and while nobody was told: the other one is older.
     assert!(addresses.is_newer(&bound(1, 7)));
-    addresses.seen_bound(&bound(1, 7));
+    addresses.refresh_binding(&bound(1, 7));
     assert!(addresses.is_newer(&bound(1, 7)));
-    assert_eq!(addresses.take(there_bound(1, 7, Some(FAR))), ToDo::default());
-    addresses.say(1, Instant::now());
+    assert_eq!(addresses.accept(there_bound(1, 7, Some(FAR))), ToDo::default());
+    addresses.publish(1, Instant::now());
     assert!(!addresses.is_newer(&bound(1, 7)));
-    assert_eq!(addresses.take(there_bound(1, 7, Some(FAR))).bind, [far]);
-    assert_eq!(addresses.take(there_bound(1, 7, None)).unbind, [far]);
+    assert_eq!(addresses.accept(there_bound(1, 7, Some(FAR))).bind, [far]);
+    assert_eq!(addresses.accept(there_bound(1, 7, None)).unbind, [far]);
     assert!(!addresses.is_remote_binding(&far));
     // It suppresses no more.
-    addresses.take(there_bound(1, 7, Some(FAR)));
+    addresses.accept(there_bound(1, 7, Some(FAR)));
     addresses.follow(index());
     assert!(!addresses.is_remote_binding(&far));
 }

@@ -1,10 +1,10 @@
-//! What is said of addresses, as it travels.
+//! Addresses as they travel in messages.
 
 use std::net::IpAddr;
 
 use sillon_abi::{BindingKey, Claim, FdbKey, Mac};
 
-use super::{local_table::Saying, subject::Bound};
+use super::{local_table::Publication, subject::Bound};
 use crate::{
     agent::reconciler::NodeIndex,
     dataplane::{compile::addr, names::ip},
@@ -13,13 +13,13 @@ use crate::{
 };
 
 /// Where a MAC is said to be, if that can be.
-pub fn heard(index: &NodeIndex, learned: pb::Learned) -> Option<(FdbKey, Option<IpAddr>)> {
+pub fn decode_mac(index: &NodeIndex, learned: pb::Learned) -> Option<(FdbKey, Option<IpAddr>)> {
     let key = FdbKey::new(index.uid(&learned.segment)?, mac(learned.mac)?);
     Some((key, remote(learned.at)?))
 }
 
 /// Whose an IP address is said to be, if that can be, and where.
-pub fn heard_bound(
+pub fn decode_binding(
     index: &NodeIndex,
     bound: pb::Bound,
 ) -> Option<(BindingKey, Option<(IpAddr, Claim)>)> {
@@ -32,11 +32,11 @@ pub fn heard_bound(
     Some((key, Some((at, Claim { mac: mac(bound.mac)?, flags }))))
 }
 
-pub fn learned(Saying { key, segment, at }: Saying<FdbKey>) -> pb::Learned {
+pub fn encode_mac(Publication { key, segment, at }: Publication<FdbKey>) -> pb::Learned {
     pb::Learned { segment, mac: key.mac.octets().to_vec(), at: at.map(|(port, ())| port) }
 }
 
-pub fn bound(Saying { key, segment, at }: Saying<BindingKey>) -> pb::Bound {
+pub fn encode_binding(Publication { key, segment, at }: Publication<BindingKey>) -> pb::Bound {
     let address = bytes(ip(key.addr));
     let Some((port, Claim { mac, flags })) = at else {
         return pb::Bound { segment, address, ..pb::Bound::default() };

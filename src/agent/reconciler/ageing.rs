@@ -93,7 +93,7 @@ impl Reconciler {
                 if keeps && is_told && is_half_old(key.segment, entry.seen) {
                     refresh.push(location);
                 } else if keeps {
-                    addresses.seen(&location);
+                    addresses.refresh(&location);
                 }
                 keeps
             };
@@ -111,7 +111,7 @@ impl Reconciler {
             let is_told = addresses.is_remote_binding(&bound) && limits.contains_key(&key.segment);
             let keeps = (is_told || is_young(key.segment, binding.seen)) && !fixed.contains(key);
             if keeps {
-                addresses.seen_bound(&bound);
+                addresses.refresh_binding(&bound);
             }
             keeps
         };

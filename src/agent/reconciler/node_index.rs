@@ -152,7 +152,7 @@ impl Reconciler {
     ///
     /// # Errors
     /// A map can't be read.
-    pub fn share(&mut self) -> Result<(), DataplaneError> {
+    pub fn build_index(&mut self) -> Result<(), DataplaneError> {
         self.index = Some(Arc::new(NodeIndex::of(&self.tables()?)));
         Ok(())
     }

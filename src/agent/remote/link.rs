@@ -17,8 +17,8 @@ use tracing::{debug, info, warn};
 
 use super::{
     Url,
+    address_stream::{self, SyncEvent},
     counter_delta::CounterDelta,
-    share::{self, Shared},
 };
 use crate::{
     agent::reconciler::Counters,
@@ -63,7 +63,7 @@ pub async fn run(
     (urls, tls): (Vec<Url>, Tls),
     mut says: Says,
     updates: mpsc::Sender<pb::Update>,
-    shared: mpsc::Sender<Shared>,
+    shared: mpsc::Sender<SyncEvent>,
     revoked: watch::Sender<Option<bool>>,
 ) {
     let mut pause = PAUSES.0;
@@ -76,7 +76,7 @@ pub async fn run(
                 ended = follow((url, &tls), &mut says, &updates, &shared, &mut was_served) => ended,
             };
             // What that stream had is over with it.
-            let _ = shared.send(Shared::Ends).await;
+            let _ = shared.send(SyncEvent::Disconnected).await;
             let Err(error) = ended else { return };
             if error.is::<Revoked>() {
                 revoked.send_replace(Some(true));
@@ -101,7 +101,7 @@ async fn follow(
     (url, tls): (&Url, &Tls),
     Says { status, counters }: &mut Says,
     updates: &mpsc::Sender<pb::Update>,
-    shared: &mpsc::Sender<Shared>,
+    shared: &mpsc::Sender<SyncEvent>,
     was_served: &mut bool,
 ) -> anyhow::Result<()> {
     let channel = connect(url, tls).await?;
@@ -115,10 +115,10 @@ async fn follow(
     let since = Instant::now();
     let (mut delta, mut is_heard) = (CounterDelta::default(), false);
     counters.mark_changed();
-    let mut sharing = pin!(share::run(channel, shared.clone()));
+    let mut address_stream = pin!(address_stream::run(channel, shared.clone()));
     loop {
         tokio::select! {
-            never = &mut sharing => match never {},
+            never = &mut address_stream => match never {},
             update = stream.message() => {
                 let update = update.map_err(told)?.context("the controller has ended the stream")?;
                 debug!(revision = update.revision, term = update.term, "an update");

@@ -11,12 +11,12 @@
 //! stream begins with what the node has.
 #![forbid(unsafe_code)]
 
+mod address_stream;
 mod counter_delta;
 mod last_known;
 pub mod link;
 mod read;
 mod said;
-mod share;
 mod urls;
 
 use std::{collections::BTreeSet, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
@@ -27,12 +27,12 @@ use sillon_abi::ABI_VERSION;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, warn};
 
+pub use self::{address_stream::SyncEvent, urls::Url};
 use self::{
     last_known::LastKnown,
     link::{Says, Status},
     read::Read,
 };
-pub use self::{share::Shared, urls::Url};
 use super::reconciler::{Counters, PurgeTarget};
 use crate::{
     dataplane::left_out::LeftOut,
@@ -62,7 +62,7 @@ pub enum Word {
     /// What the node shall be.
     Update(pb::Update),
     /// Of the stream of addresses.
-    Shared(Shared),
+    AddressSync(SyncEvent),
 }
 
 /// What is to be done.
@@ -96,9 +96,9 @@ pub struct Remote {
     /// What of the last file that was read can't be read.
     unread: Vec<LeftOut>,
     updates: mpsc::Receiver<pb::Update>,
-    shared: mpsc::Receiver<Shared>,
+    shared: mpsc::Receiver<SyncEvent>,
     /// What of it nobody could hear yet.
-    held_back: Option<Shared>,
+    held_back: Option<SyncEvent>,
     status: watch::Sender<Status>,
     counters: watch::Sender<Arc<Counters>>,
     /// Whether the node's certificate was revoked, as far as a controller has said so since the
@@ -190,12 +190,12 @@ impl Remote {
     /// What comes next. May be dropped and asked again.
     pub async fn next(&mut self) -> Word {
         if let Some(kept) = self.held_back.take() {
-            return Word::Shared(kept);
+            return Word::AddressSync(kept);
         }
         // Its task ends only after this, so both have somebody who sends.
         tokio::select! {
             Some(update) = self.updates.recv() => Word::Update(update),
-            Some(event) = self.shared.recv() => Word::Shared(event),
+            Some(event) = self.shared.recv() => Word::AddressSync(event),
             else => std::future::pending().await,
         }
     }
@@ -206,7 +206,7 @@ impl Remote {
         loop {
             tokio::select! {
                 Some(update) = self.updates.recv() => return update,
-                Some(event) = self.shared.recv() => if !matches!(event, Shared::There(_)) {
+                Some(event) = self.shared.recv() => if !matches!(event, SyncEvent::Published(_)) {
                     self.held_back = Some(event);
                 },
                 else => std::future::pending().await,

@@ -15,29 +15,29 @@ use crate::protocol::{
 /// After how long a stream that has ended is opened again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What happens to the stream.
+/// An event of the address stream.
 #[derive(Debug)]
-pub enum Shared {
-    /// There is one: what is said goes here.
-    Begins(mpsc::Sender<pb::Here>),
-    /// What others have learned.
-    There(pb::There),
-    /// There is none any more.
-    Ends,
+pub enum SyncEvent {
+    /// It is open: what is published goes here.
+    Connected(mpsc::Sender<pb::Here>),
+    /// What other nodes have published.
+    Published(pb::There),
+    /// It has ended.
+    Disconnected,
 }
 
-/// Shares with the controller at the other end.
-pub async fn run(channel: Channel, events: mpsc::Sender<Shared>) -> Infallible {
+/// Keeps a stream of addresses to the controller open.
+pub async fn run(channel: Channel, events: mpsc::Sender<SyncEvent>) -> Infallible {
     loop {
         let ended = once(channel.clone(), &events).await;
         debug!(why = ended.message(), "addresses are not shared");
         // Who waits for it has gone, and ends this.
-        let _ = events.send(Shared::Ends).await;
+        let _ = events.send(SyncEvent::Disconnected).await;
         sleep(PAUSE).await;
     }
 }
 
-async fn once(channel: Channel, events: &mpsc::Sender<Shared>) -> tonic::Status {
+async fn once(channel: Channel, events: &mpsc::Sender<SyncEvent>) -> tonic::Status {
     let mut client = AgentsClient::new(channel).max_decoding_message_size(LONGEST_UPDATE);
     let (say, said) = mpsc::channel(2);
     let mut stream = match client.share(ReceiverStream::new(said)).await {
@@ -46,13 +46,13 @@ async fn once(channel: Channel, events: &mpsc::Sender<Shared>) -> tonic::Status 
     };
     info!("addresses are shared");
     let gone = || tonic::Status::cancelled("the agent ends");
-    if events.send(Shared::Begins(say)).await.is_err() {
+    if events.send(SyncEvent::Connected(say)).await.is_err() {
         return gone();
     }
     loop {
         match stream.message().await {
             Ok(Some(there)) => {
-                if events.send(Shared::There(there)).await.is_err() {
+                if events.send(SyncEvent::Published(there)).await.is_err() {
                     return gone();
                 }
             }

@@ -1,4 +1,4 @@
-//! The agent's part in the exchange of addresses: from the programs' learn events and the FDB to the
+//! The agent's side of address sync: from the learn events of the programs and the FDB to the
 //! controller, and from there into the FDB.
 #![forbid(unsafe_code)]
 
@@ -7,7 +7,7 @@ use std::{io, time::Instant};
 use sillon_abi::MacLocation;
 use tracing::warn;
 
-use super::{Agent, addresses::ToDo, reconciler::PurgeTarget, remote::Shared};
+use super::{Agent, addresses::ToDo, reconciler::PurgeTarget, remote::SyncEvent};
 use crate::dataplane::{DataplaneError, inject::How, learn_events::LearnEvents};
 
 /// The next learn events; never any, if nobody is to be told.
@@ -19,53 +19,53 @@ pub async fn next_events(events: &mut Option<LearnEvents>) -> io::Result<Vec<Mac
 }
 
 impl Agent {
-    /// Begins to take part.
-    pub(super) fn share(&mut self) -> anyhow::Result<()> {
-        self.reconciler.share()?;
+    /// Begins to sync addresses.
+    pub(super) fn begin_address_sync(&mut self) -> anyhow::Result<()> {
+        self.reconciler.build_index()?;
         self.events = Some(self.reconciler.learn_events()?);
         self.follow_index();
         Ok(())
     }
 
-    /// The node may be another one than it was.
+    /// Follows the tables, which may have changed.
     pub(super) fn follow_index(&mut self) {
         let to_do = self.addresses.follow(self.reconciler.index());
-        self.bring_in(&to_do);
+        self.apply_published(&to_do);
     }
 
-    /// The programs have learned something.
-    pub(super) fn heard(&mut self, events: io::Result<Vec<MacLocation>>) {
+    /// Records what the programs have learned.
+    pub(super) fn record(&mut self, events: io::Result<Vec<MacLocation>>) {
         match events {
-            Ok(all) => all.iter().for_each(|location| self.addresses.heard(location)),
+            Ok(all) => all.iter().for_each(|location| self.addresses.record(location)),
             Err(error) => {
                 warn!(%error, "the learn events can't be read; new addresses are found when the FDB is walked through");
                 self.events = None;
             }
         }
-        self.say();
+        self.publish();
     }
 
-    /// Something came by the stream of addresses, or became of it.
-    pub(super) fn exchange(&mut self, event: Shared) {
+    /// An event of the address stream.
+    pub(super) fn sync_addresses(&mut self, event: SyncEvent) {
         match event {
-            Shared::Begins(to) => {
+            SyncEvent::Connected(to) => {
                 self.addresses.begin();
                 self.to = Some(to);
             }
-            Shared::Ends => {
+            SyncEvent::Disconnected => {
                 self.addresses.end();
                 self.to = None;
             }
-            Shared::There(there) => {
+            SyncEvent::Published(there) => {
                 // A controller that leads no more is left by the other stream.
                 if self.remote.as_ref().is_some_and(|remote| there.term < remote.term()) {
                     return;
                 }
-                let to_do = self.addresses.take(there);
-                self.bring_in(&to_do);
+                let to_do = self.addresses.accept(there);
+                self.apply_published(&to_do);
             }
         }
-        self.say();
+        self.publish();
     }
 
     /// What was purged is published no more, and not believed.
@@ -80,38 +80,38 @@ impl Agent {
         }
     }
 
-    /// Whether there is something to say to somebody.
-    pub(super) fn has_unsaid(&self) -> bool {
-        self.to.is_some() && self.addresses.has_unsaid()
+    /// Whether there is something to publish, and somebody to publish it to.
+    pub(super) fn has_unpublished(&self) -> bool {
+        self.to.is_some() && self.addresses.has_unpublished()
     }
 
-    /// Says what can be said now.
-    pub(super) fn say(&mut self) {
+    /// Publishes what can be published now.
+    pub(super) fn publish(&mut self) {
         let (Some(to), Some(remote)) = (&self.to, &self.remote) else { return };
         let applied = remote.applied();
         while let Ok(place) = to.try_reserve() {
-            let Some(here) = self.addresses.say(applied, Instant::now()) else { return };
+            let Some(here) = self.addresses.publish(applied, Instant::now()) else { return };
             place.send(here);
         }
     }
 
-    /// What others have learned. One that fails does not keep the rest.
-    fn bring_in(&mut self, ToDo { learn, remove, bind, unbind }: &ToDo) {
+    /// Brings what other nodes have published into the maps. One that fails does not keep the rest.
+    fn apply_published(&mut self, ToDo { learn, remove, bind, unbind }: &ToDo) {
         let injected = self.reconciler.inject_all(learn);
-        self.note(injected);
+        warn_of(injected);
         let removed = self.reconciler.withdraw(remove).map(drop);
-        self.note(removed);
+        warn_of(removed);
         let newer = self.reconciler.bind(bind, |bound| self.addresses.is_newer(bound));
-        let bound = newer.map(|newer| self.addresses.moved_bound(bind, &newer));
-        self.note(bound);
+        let bound = newer.map(|newer| self.addresses.moved_bindings(bind, &newer));
+        warn_of(bound);
         let unbound = self.reconciler.unbind(unbind);
-        self.note(unbound);
+        warn_of(unbound);
     }
+}
 
-    fn note(&self, result: Result<(), DataplaneError>) {
-        if let Err(error) = result {
-            warn!(%error, "what others have learned can't be brought into the maps");
-        }
+fn warn_of(result: Result<(), DataplaneError>) {
+    if let Err(error) = result {
+        warn!(%error, "addresses of other nodes can't be written into the maps");
     }
 }
 
