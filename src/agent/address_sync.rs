@@ -97,7 +97,7 @@ impl Agent {
 
     /// Brings what other nodes have published into the maps. One that fails does not keep the rest.
     fn apply_published(&mut self, ToDo { learn, remove, bind, unbind }: &ToDo) {
-        let injected = self.reconciler.inject_all(learn);
+        let injected = self.reconciler.inject(learn, How::Learn);
         warn_of(injected);
         let removed = self.reconciler.withdraw(remove).map(drop);
         warn_of(removed);
@@ -112,12 +112,5 @@ impl Agent {
 fn warn_of(result: Result<(), DataplaneError>) {
     if let Err(error) = result {
         warn!(%error, "addresses of other nodes can't be written into the maps");
-    }
-}
-
-impl super::Reconciler {
-    /// As if a frame had come from each.
-    fn inject_all(&mut self, all: &[MacLocation]) -> Result<(), DataplaneError> {
-        if all.is_empty() { Ok(()) } else { self.inject(all, How::Learn) }
     }
 }

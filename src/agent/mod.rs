@@ -7,11 +7,13 @@ mod addresses;
 pub mod control;
 mod log_limit;
 mod memory;
+mod node_index;
 mod offloads;
 mod preflight;
 pub mod reconciler;
 pub mod remote;
 mod requests;
+mod subject;
 pub mod survey;
 
 use std::{

@@ -1,6 +1,7 @@
 //! Brings the kernel to what the file says: preflight, compile, diff, apply, attach. Holds what
 //! that needs, and decides nothing else.
 
+mod addresses;
 mod ageing;
 mod counters;
 mod drift;
@@ -8,7 +9,6 @@ mod hooks;
 mod kernel;
 mod listen;
 mod make;
-mod node_index;
 
 use std::{
     borrow::Cow,
@@ -30,9 +30,8 @@ pub use self::{
     counters::Counters,
     drift::PurgeTarget,
     hooks::{devices, stacks},
-    node_index::{IndexedSegment, NodeIndex},
 };
-use super::{log_limit::LogLimit, offloads};
+use super::{log_limit::LogLimit, node_index::NodeIndex, offloads};
 use crate::{
     dataplane::{
         DataplaneError,

@@ -5,6 +5,7 @@ pub mod applied;
 mod barrier;
 mod bpf_syscall;
 pub mod btf;
+pub mod clock;
 pub mod compile;
 pub mod cookies;
 pub mod detach;

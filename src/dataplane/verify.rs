@@ -31,6 +31,7 @@ pub use self::reference::{Applied, Reference};
 
 use super::{
     DataplaneError,
+    clock::monotonic_ns,
     hooks::Hooks,
     links,
     maps::{
@@ -40,7 +41,6 @@ use super::{
     names::{Names, ip},
     pins::Pins,
     tables::Tables,
-    view::monotonic_ns,
 };
 
 /// What a violation of the node's own IP stack is of. It is in no map.

@@ -9,12 +9,12 @@ use std::{
     net::IpAddr,
 };
 
-use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use sillon_abi::{Answers, Attachment, Counters, Endpoint, FdbEntry, Role, ScopeKind, Service};
 
 use super::{
     DataplaneError,
+    clock::monotonic_ns,
     links::{self, Mode},
     maps::Maps,
     names::{Names, encap, ip},
@@ -382,13 +382,6 @@ impl<'a> View<'a> {
         drops.sort_by(|a, b| (a.scope, &a.name, a.reason).cmp(&(b.scope, &b.name, b.reason)));
         Ok(drops)
     }
-}
-
-/// The clock of [`sillon_abi::FdbEntry::seen`], in nanoseconds.
-pub fn monotonic_ns() -> u64 {
-    let Ok(now) = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE) else { return 0 };
-    u64::try_from(now.tv_sec()).unwrap_or(0) * 1_000_000_000
-        + u64::try_from(now.tv_nsec()).unwrap_or(0)
 }
 
 fn state(entry: &FdbEntry) -> &'static str {

@@ -12,7 +12,7 @@ use aya::{
     Pod,
     maps::{Array, HashMap, Map, MapData},
 };
-use sillon::dataplane::view::monotonic_ns;
+use sillon::dataplane::clock::monotonic_ns;
 use sillon_abi::{Endpoint, FdbEntry, FdbKey, FdbUse, Mac, MacUse, map};
 use sillon_rig::{Node, Underlay};
 

@@ -9,8 +9,10 @@ use std::{
 
 use sillon_abi::Endpoint;
 
-use super::subject::{Found, Subject};
-use crate::agent::reconciler::NodeIndex;
+use crate::agent::{
+    node_index::NodeIndex,
+    subject::{Found, Subject},
+};
 
 /// So many addresses of an operator are said at once, so many a second in the long run, and so many
 /// of those are saved up.

@@ -7,16 +7,14 @@
 
 mod local_table;
 mod remote_table;
-mod subject;
 mod wire;
 
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Instant};
 
 use sillon_abi::{BindingKey, FdbKey, MacLocation};
 
-pub use self::subject::{Bound, Found};
 use self::{local_table::LocalTable, remote_table::RemoteTable};
-use super::reconciler::NodeIndex;
+use super::{node_index::NodeIndex, subject::Bound};
 use crate::protocol::pb;
 
 /// So many names of segments are in one message.

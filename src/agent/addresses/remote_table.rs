@@ -7,8 +7,10 @@ use std::{
 
 use sillon_abi::Endpoint;
 
-use super::subject::{Found, Subject};
-use crate::agent::reconciler::NodeIndex;
+use crate::agent::{
+    node_index::NodeIndex,
+    subject::{Found, Subject},
+};
 
 #[derive(Debug, Clone, Copy)]
 struct Entry<W> {

@@ -6,6 +6,7 @@ use sillon_abi::{
 };
 
 use super::*;
+use crate::agent::subject::Found;
 use crate::dataplane::{
     compile::addr,
     tables::{Tables, padded},

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use sillon_abi::{BindingKey, Claim, FdbKey, Mac};
 
-use super::{local_table::Publication, subject::Bound};
+use super::local_table::Publication;
 use crate::{
-    agent::reconciler::NodeIndex,
+    agent::{node_index::NodeIndex, subject::Bound},
     dataplane::{compile::addr, names::ip},
     model::MacAddr,
     protocol::{bytes, host, pb},

@@ -11,12 +11,12 @@ use tracing::warn;
 
 use super::Reconciler;
 use crate::{
-    agent::addresses::{Addresses, Found},
+    agent::{addresses::Addresses, subject::Found},
     dataplane::{
         DataplaneError,
+        clock::monotonic_ns,
         inject::How,
         maps::{BindingWalk, FdbWalk},
-        view::monotonic_ns,
     },
 };
 

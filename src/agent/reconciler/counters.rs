@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use sillon_abi::{Answers, Colour, ScopeKind, Tally};
 
-use super::{Reconciler, node_index::Point};
+use super::Reconciler;
+use crate::agent::node_index::Point;
 use crate::{dataplane::DataplaneError, protocol::pb};
 
 /// By attachment. An id is given to another one sometime, so that each says whose it is.

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use serde::Serialize;
 use sillon_abi::{Binding, BindingKey, Claim};
 
-use super::{View, monotonic_ns};
+use super::View;
+use crate::dataplane::clock::monotonic_ns;
 use crate::dataplane::{DataplaneError, names::ip};
 
 /// Who has an address.
