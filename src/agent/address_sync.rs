@@ -7,26 +7,12 @@ use std::{io, time::Instant};
 use sillon_abi::MacLocation;
 use tracing::warn;
 
-use super::{Agent, addresses::ToDo, reconciler::PurgeTarget, remote::SyncEvent};
-use crate::dataplane::{DataplaneError, inject::How, learn_events::LearnEvents};
-
-/// The next learn events; never any, if nobody is to be told.
-pub async fn next_events(events: &mut Option<LearnEvents>) -> io::Result<Vec<MacLocation>> {
-    match events {
-        Some(events) => events.next().await,
-        None => std::future::pending().await,
-    }
-}
+use super::{
+    Agent, addresses::ToDo, reconciler::PurgeTarget, remote::SyncEvent, upstream::Followed,
+};
+use crate::dataplane::{DataplaneError, inject::How};
 
 impl Agent {
-    /// Begins to sync addresses.
-    pub(super) fn begin_address_sync(&mut self) -> anyhow::Result<()> {
-        self.reconciler.build_index()?;
-        self.events = Some(self.reconciler.learn_events()?);
-        self.follow_index();
-        Ok(())
-    }
-
     /// Follows the tables, which may have changed.
     pub(super) fn follow_index(&mut self) {
         let to_do = self.addresses.follow(self.reconciler.index());
@@ -39,7 +25,9 @@ impl Agent {
             Ok(all) => all.iter().for_each(|location| self.addresses.record(location)),
             Err(error) => {
                 warn!(%error, "the learn events can't be read; new addresses are found when the FDB is walked through");
-                self.events = None;
+                if let Some(followed) = self.upstream.followed_mut() {
+                    followed.events = None;
+                }
             }
         }
         self.publish();
@@ -47,18 +35,19 @@ impl Agent {
 
     /// An event of the address stream.
     pub(super) fn sync_addresses(&mut self, event: SyncEvent) {
+        let Some(followed) = self.upstream.followed_mut() else { return };
         match event {
             SyncEvent::Connected(to) => {
                 self.addresses.begin();
-                self.to = Some(to);
+                followed.publish_to = Some(to);
             }
             SyncEvent::Disconnected => {
                 self.addresses.end();
-                self.to = None;
+                followed.publish_to = None;
             }
             SyncEvent::Published(there) => {
                 // A controller that leads no more is left by the other stream.
-                if self.remote.as_ref().is_some_and(|remote| there.term < remote.term()) {
+                if there.term < followed.remote.term() {
                     return;
                 }
                 let to_do = self.addresses.accept(there);
@@ -82,12 +71,16 @@ impl Agent {
 
     /// Whether there is something to publish, and somebody to publish it to.
     pub(super) fn has_unpublished(&self) -> bool {
-        self.to.is_some() && self.addresses.has_unpublished()
+        let followed = self.upstream.followed();
+        followed.is_some_and(|followed| followed.publish_to.is_some())
+            && self.addresses.has_unpublished()
     }
 
     /// Publishes what can be published now.
     pub(super) fn publish(&mut self) {
-        let (Some(to), Some(remote)) = (&self.to, &self.remote) else { return };
+        let Some(Followed { remote, publish_to: Some(to), .. }) = self.upstream.followed() else {
+            return;
+        };
         let applied = remote.applied();
         while let Ok(place) = to.try_reserve() {
             let Some(here) = self.addresses.publish(applied, Instant::now()) else { return };

@@ -15,6 +15,7 @@ pub mod remote;
 mod requests;
 mod subject;
 pub mod survey;
+mod upstream;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,16 +31,16 @@ use remote::{Remote, Seen, Task, Word};
 use tokio::{
     net::UnixListener,
     signal::unix::{Signal, SignalKind, signal},
-    sync::{mpsc, watch},
+    sync::watch,
     task::yield_now,
     time::timeout,
 };
 use tracing::{debug, error, info, warn};
+use upstream::{Arrival, Followed, Upstream};
 
 use crate::{
     dataplane::{
-        DataplaneError, learn_events::LearnEvents, left_out::LeftOut, links::Mode, pins::Pins,
-        tables::Tables, verify,
+        DataplaneError, left_out::LeftOut, links::Mode, pins::Pins, tables::Tables, verify,
     },
     model::{self, ConfigErrors, NodeConfig},
     net::{
@@ -126,12 +127,7 @@ impl Signals {
 }
 
 struct Agent {
-    /// The node's file; none where a controller is followed.
-    path: Option<PathBuf>,
-    /// The controller.
-    remote: Option<Remote>,
-    /// Whether all is detached, since the node's certificate was revoked.
-    is_shut: bool,
+    upstream: Upstream,
     /// The next time to look at what is really there.
     next_look: Instant,
     reconciler: Reconciler,
@@ -151,13 +147,18 @@ struct Agent {
     drift: Option<String>,
     /// Which addresses are where.
     addresses: Addresses,
-    /// What the programs say of them, where a controller is followed.
-    events: Option<LearnEvents>,
     /// What was told of as left out.
     left_out: Option<Vec<LeftOut>>,
     files: RunFiles,
-    /// Where it is said, while there is somebody who hears it.
-    to: Option<mpsc::Sender<crate::protocol::pb::Here>>,
+}
+
+/// A node that is brought up: an agent but for what it goes by.
+struct Node {
+    reconciler: Reconciler,
+    follower: FollowerHandle,
+    snapshots: watch::Receiver<Snapshot>,
+    links: BTreeMap<String, Link>,
+    files: RunFiles,
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -192,8 +193,8 @@ async fn begin(
             for warning in warnings {
                 warn!("{warning}");
             }
-            let (mut agent, listener) = Agent::start(options, config).await?;
-            agent.path = Some(path.clone());
+            let (node, listener) = Node::start(options, config).await?;
+            let agent = Agent::new(node, Upstream::File(path.clone()));
             return Ok(Some((agent, listener)));
         }
         Source::Controller(remote) => remote,
@@ -206,13 +207,17 @@ async fn begin(
     let mut retry = service::every(LOOK);
     loop {
         if let Some(wanted) = &config {
-            match Agent::start(options, wanted.clone()).await {
-                Ok((mut agent, listener)) => {
+            match Node::start(options, wanted.clone()).await {
+                Ok((mut node, listener)) => {
                     // What is to be purged, if that was sent with it.
                     let task = remote.again();
-                    agent.is_shut = is_shut && task.is_none();
-                    agent.remote = Some(remote);
-                    agent.begin_address_sync()?;
+                    node.reconciler.build_index().map_err(ApplyError::from)?;
+                    let events = node.reconciler.learn_events().map_err(ApplyError::from)?;
+                    let is_shut = is_shut && task.is_none();
+                    let followed =
+                        Followed { remote, is_shut, events: Some(events), publish_to: None };
+                    let mut agent = Agent::new(node, Upstream::Controller(Box::new(followed)));
+                    agent.follow_index();
                     agent.carry_out(task).await;
                     return Ok(Some((agent, listener)));
                 }
@@ -239,14 +244,6 @@ fn shut(config: &NodeConfig) -> NodeConfig {
     NodeConfig { profiles, segments, attachments, ..config.clone() }
 }
 
-/// What comes next from a controller; never anything, if none is followed.
-async fn next(remote: &mut Option<Remote>) -> Word {
-    match remote {
-        Some(remote) => remote.next().await,
-        None => std::future::pending().await,
-    }
-}
-
 /// What of the underlay matters for a configuration.
 fn watch_set(config: &NodeConfig) -> WatchSet {
     WatchSet {
@@ -267,7 +264,7 @@ fn watch_set(config: &NodeConfig) -> WatchSet {
     }
 }
 
-impl Agent {
+impl Node {
     /// Brings the kernel to a configuration, and listens at the node's socket.
     async fn start(
         options: &Options,
@@ -281,10 +278,15 @@ impl Agent {
         let listener = files.listen()?;
         let (follower, snapshots) =
             Follower::spawn(watch_set(reconciler.config())).await.map_err(anyhow::Error::from)?;
+        Ok((Self { reconciler, follower, snapshots, links, files }, listener))
+    }
+}
+
+impl Agent {
+    fn new(node: Node, upstream: Upstream) -> Self {
+        let Node { reconciler, follower, snapshots, links, files } = node;
         let mut agent = Self {
-            path: None,
-            remote: None,
-            is_shut: false,
+            upstream,
             next_look: Instant::now() + LOOK,
             reconciler,
             follower,
@@ -296,13 +298,11 @@ impl Agent {
             trouble: None,
             drift: None,
             addresses: Addresses::default(),
-            events: None,
             left_out: None,
             files,
-            to: None,
         };
         agent.tell_left_out();
-        Ok((agent, listener))
+        agent
     }
 
     async fn run(&mut self, listener: &UnixListener, signals: &mut Signals) -> anyhow::Result<()> {
@@ -327,14 +327,15 @@ impl Agent {
                     Ok(()) => self.follow_underlay().await,
                     Err(_) => anyhow::bail!("lost the kernel's link, route and neighbour events; start the agent again"),
                 },
-                word = next(&mut self.remote) => match word {
-                    Word::Update(update) => {
-                        let task = self.remote.as_mut().and_then(|remote| remote.take(update));
+                arrival = self.upstream.next() => match arrival {
+                    Arrival::Word(Word::Update(update)) => {
+                        let remote = self.upstream.remote_mut();
+                        let task = remote.and_then(|remote| remote.take(update));
                         self.carry_out(task).await;
                     }
-                    Word::AddressSync(event) => self.sync_addresses(event),
+                    Arrival::Word(Word::AddressSync(event)) => self.sync_addresses(event),
+                    Arrival::Learned(events) => self.record(events),
                 },
-                events = address_sync::next_events(&mut self.events) => self.record(events),
                 _ = pace.tick(), if self.has_unpublished() => self.publish(),
                 _ = second.tick() => self.each_second().await,
                 _ = beat.tick() => service::alive(),
@@ -349,8 +350,11 @@ impl Agent {
         let Some(Task { revision, config, purges }) = task else { return };
         let before = watch_set(self.reconciler.config()).remotes;
         // Who is sent something is trusted again.
-        let kept = self.remote.as_mut().filter(|_| self.is_shut).and_then(Remote::config);
-        self.is_shut = false;
+        let shut = self.upstream.followed_mut().filter(|followed| followed.is_shut);
+        let kept = shut.and_then(|followed| {
+            followed.is_shut = false;
+            followed.remote.config()
+        });
         let mut applied = match config.or(kept) {
             Some(config) => self.apply(config).await,
             None => Ok(0),
@@ -368,7 +372,7 @@ impl Agent {
         self.purged(&purges, revision);
         self.tell_left_out();
         let seen = self.seen();
-        let Some(remote) = &mut self.remote else { return };
+        let Some(remote) = self.upstream.remote_mut() else { return };
         remote.judge(None);
         remote.observe(seen);
         match applied {
@@ -384,12 +388,12 @@ impl Agent {
     async fn look_back(&mut self) {
         self.shut_if_over().await;
         let drift = self.put_right().await;
-        if self.remote.is_none() {
+        if self.upstream.followed().is_none() {
             return;
         }
         let counters = self.reconciler.counters();
         let seen = self.seen();
-        let Some(remote) = &mut self.remote else { return };
+        let Some(remote) = self.upstream.remote_mut() else { return };
         remote.judge(drift);
         remote.observe(seen);
         match counters {
@@ -440,8 +444,8 @@ impl Agent {
 
     /// Detaches everything once the grace of a revoked certificate is over.
     async fn shut_if_over(&mut self) {
-        let is_over = self.remote.as_mut().is_some_and(Remote::is_over);
-        if !is_over || self.is_shut {
+        let Some(followed) = self.upstream.followed_mut() else { return };
+        if !followed.remote.is_over() || followed.is_shut {
             return;
         }
         match self.apply(shut(self.reconciler.config())).await {
@@ -449,7 +453,9 @@ impl Agent {
                 error!(
                     "the node's certificate was revoked, and the grace is over: its ports carry nothing"
                 );
-                self.is_shut = true;
+                if let Some(followed) = self.upstream.followed_mut() {
+                    followed.is_shut = true;
+                }
             }
             Err(error) => error!(%error, "the ports of a revoked node can't be shut"),
         }
@@ -475,7 +481,7 @@ impl Agent {
     /// Tells a controller, as often as there is time for.
     fn say_what_is_there(&mut self) {
         let seen = self.seen();
-        if let Some(remote) = &mut self.remote {
+        if let Some(remote) = self.upstream.remote_mut() {
             remote.observe_in_time(seen);
         }
     }
@@ -488,7 +494,7 @@ impl Agent {
     }
 
     async fn each_second(&mut self) {
-        if let Some(remote) = &mut self.remote {
+        if let Some(remote) = self.upstream.remote_mut() {
             remote.say_unsaid();
         }
         if Instant::now() >= self.next_look {
@@ -585,7 +591,7 @@ impl Agent {
 
     /// What is not carried out, and what could not even be read.
     fn all_left_out(&self) -> Vec<LeftOut> {
-        let unread = self.remote.as_ref().map_or(&[][..], Remote::unread);
+        let unread = self.upstream.followed().map_or(&[][..], |it| it.remote.unread());
         self.reconciler.left_out().iter().chain(unread).cloned().collect()
     }
 

@@ -8,6 +8,7 @@ use tracing::warn;
 use super::{
     Agent,
     control::{self, Answer, Request},
+    upstream::Upstream,
 };
 use crate::model;
 
@@ -40,10 +41,10 @@ impl Agent {
 
     /// Goes by its file, or another one, as it is now.
     pub(super) async fn reload(&mut self, path: Option<PathBuf>) -> Answer {
-        let Some(path) = path.filter(|_| self.remote.is_none()).or_else(|| self.path.clone())
-        else {
+        let Upstream::File(old) = &self.upstream else {
             return Answer::BadInput("this agent follows a controller, and no file".to_owned());
         };
+        let path = path.unwrap_or_else(|| old.clone());
         // The two take about as long as each other.
         let file = path.clone();
         let loading = spawn_blocking(move || model::load(&file));
@@ -61,7 +62,7 @@ impl Agent {
         };
         match applied {
             Ok(changes) => {
-                self.path = Some(path);
+                self.upstream = Upstream::File(path);
                 let notes = warnings.iter().map(ToString::to_string).collect();
                 let left_out =
                     self.reconciler.left_out().iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -74,7 +75,7 @@ impl Agent {
             Err(error) if error.is_wrong_input() => Answer::BadInput(error.to_string()),
             Err(error) => {
                 // It is this file that is tried again.
-                self.path = Some(path);
+                self.upstream = Upstream::File(path);
                 Answer::Failed(error.to_string())
             }
         }
