@@ -12,6 +12,7 @@ mod offloads;
 mod preflight;
 pub mod reconciler;
 pub mod remote;
+mod report;
 mod requests;
 mod subject;
 pub mod survey;
@@ -27,7 +28,7 @@ use std::{
 use addresses::Addresses;
 use control::{Answer, RunFiles};
 use reconciler::{ApplyError, Reconciler};
-use remote::{Remote, Seen, Task, Word};
+use remote::{Remote, Task, Word};
 use tokio::{
     net::UnixListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -35,7 +36,7 @@ use tokio::{
     task::yield_now,
     time::timeout,
 };
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, info, instrument, warn};
 use upstream::{Arrival, Followed, Upstream};
 
 use crate::{
@@ -47,7 +48,6 @@ use crate::{
         links::{self, Link},
         underlay::{Follower, FollowerHandle, Snapshot, WatchSet},
     },
-    protocol::pb,
     service,
 };
 
@@ -346,6 +346,10 @@ impl Agent {
     }
 
     /// What the controller asks for.
+    #[instrument(name = "update", skip_all, fields(
+        node = %self.reconciler.config().node.name,
+        revision = task.as_ref().map(|task| task.revision),
+    ))]
     async fn carry_out(&mut self, task: Option<Task>) {
         let Some(Task { revision, config, purges }) = task else { return };
         let before = watch_set(self.reconciler.config()).remotes;
@@ -461,38 +465,6 @@ impl Agent {
         }
     }
 
-    /// What a controller is told of the node, as it is now.
-    fn seen(&self) -> Seen {
-        let ports = self.reconciler.config().ports.iter();
-        let device = |port: &model::Port| {
-            let (name, link) = (port.name.to_string(), self.links.get(port.name.as_str()));
-            let Some(link) = link else {
-                return pb::Device { port: name, ..pb::Device::default() };
-            };
-            let hook = self.reconciler.mode_on(link.ifindex).map_or("", Mode::hook).to_owned();
-            let kind = link.kind.clone().unwrap_or_default();
-            pb::Device { port: name, is_there: true, mtu: link.mtu, kind, hook }
-        };
-        let devices = ports.map(device).collect();
-        let made_for = self.reconciler.made_for();
-        Seen { down: self.down(), left_out: self.all_left_out(), devices, made_for }
-    }
-
-    /// Tells a controller, as often as there is time for.
-    fn say_what_is_there(&mut self) {
-        let seen = self.seen();
-        if let Some(remote) = self.upstream.remote_mut() {
-            remote.observe_in_time(seen);
-        }
-    }
-
-    /// The ports that are not there, not set up, or without a carrier.
-    fn down(&self) -> BTreeSet<String> {
-        let ports = self.reconciler.config().ports.iter().map(|port| port.name.to_string());
-        let is_up = |link: &Link| link.admin_up && link.carrier;
-        ports.filter(|name| !self.links.get(name).is_some_and(is_up)).collect()
-    }
-
     async fn each_second(&mut self) {
         if let Some(remote) = self.upstream.remote_mut() {
             remote.say_unsaid();
@@ -569,32 +541,6 @@ impl Agent {
         self.say_what_is_there();
     }
 
-    /// Says what is left out once, and once that it is not any more; and where people look for it.
-    fn tell_left_out(&mut self) {
-        let now = self.all_left_out();
-        if self.left_out.as_ref() == Some(&now) {
-            return;
-        }
-        let before = self.left_out.take().unwrap_or_default();
-        for left_out in now.iter().filter(|left_out| !before.contains(left_out)) {
-            warn!("{left_out}");
-        }
-        let is_there = |before: &&LeftOut| now.iter().all(|now| now.what != before.what);
-        for LeftOut { what, .. } in before.iter().filter(is_there) {
-            info!("{what} is carried out now, or asked for no more");
-        }
-        if let Err(error) = self.files.write_left_out(&now) {
-            warn!(error = format!("{error:#}"), "what is left out can't be written down");
-        }
-        self.left_out = Some(now);
-    }
-
-    /// What is not carried out, and what could not even be read.
-    fn all_left_out(&self) -> Vec<LeftOut> {
-        let unread = self.upstream.followed().map_or(&[][..], |it| it.remote.unread());
-        self.reconciler.left_out().iter().chain(unread).cloned().collect()
-    }
-
     /// Brings what the kernel says of links, routes and neighbours into the tables.
     async fn follow_underlay(&mut self) {
         let snapshot = self.snapshots.borrow_and_update().clone();
@@ -628,20 +574,6 @@ impl Agent {
                 _ => true,
             }
         })
-    }
-
-    /// Says once that a remote is out of reach, and once that it is back.
-    fn tell_unreachable(&mut self, snapshot: &Snapshot) {
-        for (remote, resolution) in &snapshot.remotes {
-            if !resolution.paths.is_empty() {
-                if self.unreachable.remove(remote) {
-                    info!(%remote, "reachable again");
-                }
-            } else if self.unreachable.insert(*remote) {
-                warn!(%remote, why = resolution.why_not.join("; "), "unreachable");
-            }
-        }
-        self.unreachable.retain(|remote| snapshot.remotes.contains_key(remote));
     }
 
     /// Waits a while for the ways to all remotes, so that "ready" and "applied" are true of those

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use tokio::{net::UnixStream, task::spawn_blocking};
-use tracing::warn;
+use tracing::{instrument, warn};
 
 use super::{
     Agent,
@@ -40,6 +40,7 @@ impl Agent {
     }
 
     /// Goes by its file, or another one, as it is now.
+    #[instrument(skip_all, fields(node = %self.reconciler.config().node.name))]
     pub(super) async fn reload(&mut self, path: Option<PathBuf>) -> Answer {
         let Upstream::File(old) = &self.upstream else {
             return Answer::BadInput("this agent follows a controller, and no file".to_owned());
