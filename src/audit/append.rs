@@ -15,7 +15,6 @@ use crate::store::Write;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Leaf {
-    /// Its place, from 0.
     pub at: u64,
     /// The root of all entries before it.
     pub previous: Hash,

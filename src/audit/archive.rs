@@ -42,7 +42,6 @@ pub enum ArchiveError {
     /// What is under an entry's key is no entry.
     #[error("{key}: {error}")]
     Entry {
-        /// The key.
         key: String,
         /// What is wrong there.
         error: serde_json::Error,

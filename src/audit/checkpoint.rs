@@ -137,7 +137,6 @@ impl Signer {
 }
 
 impl VerifierKey {
-    /// The log's name.
     pub fn name(&self) -> &str {
         &self.name
     }

@@ -36,7 +36,6 @@ pub enum Who {
 pub struct Entry {
     /// When it was decided.
     pub when: Timestamp,
-    /// Who asked.
     pub who: Who,
     /// The operator whose objects this part is about; nobody's are the owner's.
     pub operator: Option<Name>,
@@ -73,7 +72,6 @@ pub enum Decision {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Touched {
-    /// Which.
     pub key: String,
     /// What it was, if it was there.
     pub before: Value,

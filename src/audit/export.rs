@@ -39,18 +39,10 @@ pub enum ExportError {
     Key(String),
     /// A line can't be read.
     #[error("line {line}: {error}")]
-    Read {
-        /// Its number.
-        line: u64,
-        /// Why.
-        error: io::Error,
-    },
+    Read { line: u64, error: io::Error },
     /// A line has no end.
     #[error("line {line} has no end: the file was cut, or the line is too long")]
-    Cut {
-        /// Its number.
-        line: u64,
-    },
+    Cut { line: u64 },
     /// The first line is not what it should be.
     #[error("line 1 is not the header of an audit log's export: {0}")]
     Header(serde_json::Error),
@@ -59,18 +51,10 @@ pub enum ExportError {
     Format(u32),
     /// A line is no entry.
     #[error("line {line}: {error}")]
-    Line {
-        /// Its number.
-        line: u64,
-        /// Why.
-        error: serde_json::Error,
-    },
+    Line { line: u64, error: serde_json::Error },
     /// An entry is there twice over, or not at all.
     #[error("line {line} has to have either a text or a commitment")]
-    Item {
-        /// Its number.
-        line: u64,
-    },
+    Item { line: u64 },
     /// There are more or fewer entries than there should be.
     #[error(
         "the header says {said} entries, and there are {found}: the file was cut, or entries were \

@@ -78,7 +78,6 @@ pub enum ProofError {
     Entry {
         /// Its place.
         at: u64,
-        /// Why.
         error: serde_json::Error,
     },
     /// The entry says that it has another place.

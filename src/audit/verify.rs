@@ -23,17 +23,9 @@ pub enum Finding {
         says: u64,
     },
     /// An entry can't be read.
-    Unreadable {
-        /// Which.
-        at: u64,
-        /// Why.
-        why: String,
-    },
+    Unreadable { at: u64, why: String },
     /// An entry was changed, or what the next one says of it.
-    Changed {
-        /// Which.
-        at: u64,
-    },
+    Changed { at: u64 },
     /// The log's own checkpoint is none.
     Checkpoint(NoteError),
     /// There are fewer entries than were signed.

@@ -69,7 +69,6 @@ pub struct ApiConfig {
 }
 
 impl ApiConfig {
-    /// The addresses.
     pub fn listen(&self) -> &[SocketAddr] {
         self.listen.get_ref()
     }
@@ -79,7 +78,6 @@ impl ApiConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuditConfig {
-    /// The log's name.
     pub name: String,
     /// The key's file.
     pub key: PathBuf,

@@ -51,20 +51,15 @@ pub struct Counters {
 /// What a profile made of frames.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Colours {
-    /// Guaranteed.
     pub green: Tally,
     /// Carried as long as there was room.
     pub yellow: Tally,
-    /// Dropped.
     pub red: Tally,
 }
 
-/// So many frames.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Tally {
-    /// Frames.
     pub frames: u64,
-    /// Their bytes.
     pub bytes: u64,
 }
 
@@ -80,7 +75,6 @@ pub struct Macs {
 /// Questions that were answered for others.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Answered {
-    /// ARP requests.
     pub arp: u64,
     /// IPv6 neighbour solicitations.
     pub nd: u64,
@@ -89,11 +83,9 @@ pub struct Answered {
 /// What a node says of an attachment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counted {
-    /// Its port.
     pub port: PortKey,
     /// Its encapsulation.
     pub encap: Encap,
-    /// Its segment.
     pub segment: Owned,
     /// What it has counted.
     pub counters: Counters,

@@ -112,10 +112,8 @@ impl Default for Settings {
     }
 }
 
-/// What is asked.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// Who asks.
     pub who: Actor,
     /// What, all of it or nothing, in this order.
     pub changes: Vec<Change>,
@@ -128,9 +126,7 @@ pub struct Request {
 pub struct Committed {
     /// The revision that it made; the one that is, if it changed nothing.
     pub revision: Revision,
-    /// When.
     pub when: Timestamp,
-    /// Who asked.
     pub who: Actor,
     /// What changed, in the order of the keys; nothing if what was asked for was there already.
     pub events: Vec<Event>,
@@ -176,7 +172,6 @@ pub enum ControllerError {
     #[error("the store has under {key:?}, at version {}, what this controller can't read: {what}; \
         restore it from a backup, or run the version of Sillon that wrote it", .version.0)]
     Record {
-        /// The key.
         key: String,
         /// The store's version.
         version: Version,
@@ -294,15 +289,15 @@ impl<S: Store + 'static> Controller<S> {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// The newest state that is known here. Cheap.
+    /// Returns the newest state that is known here. Cheap.
     pub fn state(&self) -> State {
         self.inner.now.borrow().state.clone()
     }
 
-    /// Why it has stopped following the store, if it has.
+    /// Fails if this controller has stopped following the store.
     ///
     /// # Errors
-    /// That.
+    /// Why it has stopped.
     pub fn health(&self) -> Result<(), Arc<ControllerError>> {
         self.inner.now.borrow().broken.clone().map_or(Ok(()), Err)
     }
@@ -323,9 +318,9 @@ impl<S: Store + 'static> Controller<S> {
         ask(&self.inner.requests, request, None).instrument(span).await
     }
 
-    /// Has the audit log say that something was refused before it was submitted: for lack of
-    /// rights. When this returns, that is in the store, or was only counted because there were
-    /// too many of the same asker's.
+    /// Writes to the audit log that something was refused for lack of rights, before it was
+    /// submitted. When this returns, the entry is in the store, or was only counted because there
+    /// were too many of the same asker's.
     ///
     /// # Errors
     /// See [`SubmitError`].
@@ -373,8 +368,8 @@ impl<S: Store + 'static> Controller<S> {
         &self.inner.store
     }
 
-    /// Ends it for all who have a copy: gives its leadership back, answers what waits, and returns
-    /// when nothing of it runs any more.
+    /// Stops the controller for all who have a copy: gives its leadership back, answers what waits,
+    /// and returns when none of its tasks runs any more.
     pub async fn close(&self) {
         self.inner.stop.cancel();
         self.inner.tasks.wait().await;

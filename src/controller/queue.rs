@@ -37,7 +37,6 @@ pub struct Queue {
     turns: Turns,
 }
 
-/// Both ends.
 pub fn queue() -> (Requests, Queue) {
     let ((ask, asked), (report, reported)) = (mpsc::channel(PLACES), mpsc::channel(PLACES));
     (Requests { asked: ask, reported: report }, Queue { asked, reported, turns: Turns::default() })
@@ -59,8 +58,8 @@ impl Requests {
 }
 
 impl Queue {
-    /// The next, as soon as there is one; none, if nobody can ask any more. Whoever gives up
-    /// waiting has taken none.
+    /// Takes the next request, as soon as there is one; none, once nobody can ask any more.
+    /// Cancelling the wait loses nothing.
     pub async fn recv(&mut self) -> Option<Pending> {
         loop {
             self.collect();
@@ -76,7 +75,7 @@ impl Queue {
         }
     }
 
-    /// The next, if there is one now.
+    /// Takes the next request, if there is one now.
     pub fn try_recv(&mut self) -> Option<Pending> {
         self.collect();
         let next = self.turns.next().and_then(|who| self.turns.take(&who));
@@ -98,7 +97,7 @@ impl Queue {
         self.turns.committing.clear();
     }
 
-    /// Brings all that was asked into the queue of whoever asked.
+    /// Sorts all that was asked into the queues of those who asked.
     fn collect(&mut self) {
         while let Ok(pending) = self.asked.try_recv() {
             self.turns.add(pending);
@@ -106,7 +105,7 @@ impl Queue {
     }
 }
 
-/// Who takes turns.
+/// Whose requests wait in one queue. The queues take turns.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Turn {
     Operator(Name),

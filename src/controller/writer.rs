@@ -39,7 +39,6 @@ const OBJECTS: usize = 1024;
 /// After how long a store that failed is asked again for what others wrote.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The task.
 pub struct Writer<S> {
     store: Arc<S>,
     state: State,
@@ -56,7 +55,7 @@ pub struct Writer<S> {
     next: Chain,
 }
 
-/// What became of a chain.
+/// What became of a chain of commits.
 struct ChainResult {
     /// How many of its commits were made.
     commits: usize,
@@ -78,7 +77,7 @@ struct InFlight {
     made: Pin<Box<dyn Future<Output = ChainResult> + Send>>,
 }
 
-/// Writes a chain, and has it committed. What it takes is its askers' to account for.
+/// Encodes a chain and has it committed. The bytes that it takes are charged to those who asked.
 async fn commit<S: Store>(
     store: Arc<S>,
     drafts: Vec<Draft>,
@@ -106,7 +105,7 @@ fn bytes(writes: &[Write]) -> usize {
     all.fold(0, usize::saturating_add)
 }
 
-/// Waits until a chain is made, or can't be; for ever, if none is under way.
+/// Waits until the chain in flight is committed, or can't be; for ever, if there is none.
 async fn committed(in_flight: &mut Option<InFlight>) -> ChainResult {
     match in_flight {
         Some(in_flight) => in_flight.made.as_mut().await,
@@ -221,7 +220,7 @@ impl<S: Store + 'static> Writer<S> {
         self.next.planned.len() < TOGETHER && self.next.objects < OBJECTS
     }
 
-    /// Begins to commit what is planned; answers it, if there is nothing to commit.
+    /// Begins to commit what is planned. Answers it at once, if there is nothing to commit.
     async fn launch(&mut self) -> Result<(), ControllerError> {
         // What rests on no commit may rest on what is no longer so: on another controller the
         // answer may have changed already.
@@ -258,12 +257,12 @@ impl<S: Store + 'static> Writer<S> {
         Ok(())
     }
 
-    /// What was planned to come next, which begins anew from what is.
+    /// Takes what was planned to come next. What is planned from now on begins from what is there.
     fn take_next(&mut self) -> Chain {
         std::mem::replace(&mut self.next, Chain::after(&self.state))
     }
 
-    /// A chain is made, or as much of it as can be: answers that, and plans all else again.
+    /// Answers what of a chain was committed, and plans the rest again.
     async fn finish(&mut self, made: ChainResult) -> Result<(), ControllerError> {
         let Some(InFlight { planned, .. }) = self.in_flight.take() else { return Ok(()) };
         let rest = self.settle(planned, &made);
@@ -279,7 +278,7 @@ impl<S: Store + 'static> Writer<S> {
         Ok(())
     }
 
-    /// Plans again what others were faster than, unless they were too often.
+    /// Plans again where other controllers were faster, unless they were too often.
     fn again(&mut self, all: Vec<Pending>) {
         for mut pending in all {
             pending.tried += 1;
@@ -291,7 +290,7 @@ impl<S: Store + 'static> Writer<S> {
         }
     }
 
-    /// Answers what can be answered once so many commits are made; gives the rest.
+    /// Answers what rests on commits that were made, and returns the rest.
     fn settle(&mut self, planned: Vec<Planned>, made: &ChainResult) -> Vec<Pending> {
         let (done, rest): (Vec<_>, Vec<_>) =
             planned.into_iter().partition(|one| one.rests_on <= made.commits);

@@ -27,7 +27,6 @@ impl Default for Affected {
 }
 
 impl Affected {
-    /// Both.
     pub fn merge(&mut self, other: Self) {
         match (&mut *self, other) {
             (Self::Tables(own), Self::Tables(other)) => {

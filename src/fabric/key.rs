@@ -27,7 +27,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All of them.
     pub const ALL: [Self; 10] = [
         Self::Operator,
         Self::Node,
@@ -41,7 +40,6 @@ impl Kind {
         Self::Trial,
     ];
 
-    /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Operator => "operator",
@@ -98,7 +96,6 @@ impl Owned {
 /// A port of a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortKey {
-    /// The node.
     pub node: Name,
     /// The kernel's name of the interface there.
     pub port: InterfaceName,
@@ -143,7 +140,6 @@ pub enum Key {
 }
 
 impl Key {
-    /// Its kind.
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Operator(_) => Kind::Operator,

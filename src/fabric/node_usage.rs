@@ -101,7 +101,6 @@ impl NodeUsages {
         all.filter_map(|((_, other), _)| other.as_ref())
     }
 
-    /// An object comes.
     pub fn add(&mut self, key: &Key, object: &Object) {
         match (key, &object.body) {
             (Key::Attachment(owned), Body::Attachment(attachment)) => {
@@ -115,7 +114,6 @@ impl NodeUsages {
         }
     }
 
-    /// An object goes.
     pub fn remove(&mut self, key: &Key, object: &Object) {
         match (key, &object.body) {
             (Key::Attachment(owned), Body::Attachment(attachment)) => {

@@ -28,7 +28,6 @@ impl std::fmt::Display for Revision {
     }
 }
 
-/// One object.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Object {
     /// The revision of the transaction that last changed what is asked of it. What agents report
@@ -109,16 +108,13 @@ pub enum ConditionKind {
 pub struct Condition {
     /// Whether it is so.
     pub is: bool,
-    /// Since when.
     pub since: Timestamp,
     /// Why, in a sentence.
     pub why: String,
 }
 
-/// A node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Node {
-    /// What is asked.
     pub spec: NodeSpec,
     /// The last revision that its agent said it had applied.
     pub applied: Revision,
@@ -169,14 +165,11 @@ pub struct Device {
     pub is_uplink: bool,
 }
 
-/// A lease.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Lease {
-    /// What is asked.
     pub spec: LeaseSpec,
     /// How far it is.
     pub state: LeaseState,
-    /// Since when.
     pub since: Timestamp,
     /// Whether the operator has accepted the offer.
     pub accepted: bool,
@@ -216,19 +209,15 @@ impl LeaseState {
     }
 }
 
-/// A segment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Segment {
-    /// What is asked.
     pub spec: SegmentSpec,
     /// Its VNI: the one asked for, or one that was drawn.
     pub vni: Vni,
 }
 
-/// An attachment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attachment {
-    /// What is asked.
     pub spec: AttachmentSpec,
     /// Its encapsulation: the one asked for, or one with a VID that was drawn.
     pub encap: Encap,
@@ -257,7 +246,6 @@ pub struct Tombstone {
 /// What a transaction changed, which is taken back if nobody confirms it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Trial {
-    /// When.
     pub deadline: Timestamp,
     /// The objects, and what they were.
     pub restores: BTreeMap<Key, Restore>,

@@ -67,7 +67,6 @@ impl State {
         all.take_while(move |key| key.kind() == kind)
     }
 
-    /// One object.
     pub fn get(&self, key: &Key) -> Option<&Arc<Object>> {
         self.objects.get(key)
     }

@@ -105,8 +105,8 @@ pub enum StoreError {
     Failed(String),
 }
 
-/// The version that a store has after an import of one that was at `imported`, if it has been at
-/// `before`.
+/// Returns the version that a store at `before` has after the import of one at `imported`. It never
+/// goes back: controllers and agents have seen the versions before.
 fn version_of_import(before: Version, imported: Version) -> Version {
     if before == Version(0) { imported } else { imported.max(Version(before.0.saturating_add(1))) }
 }
@@ -119,10 +119,10 @@ fn term_after(last: u64) -> u64 {
     last.saturating_add(1).max(now)
 }
 
-/// What no key begins with.
+/// A prefix that no key has: nothing is left out of a snapshot by it.
 const NOTHING: &str = "\u{10ffff}";
 
-/// As many entries as have so many bytes together, and at least one.
+/// Returns the first entries, up to so many bytes together, and at least one.
 fn up_to(bytes: usize, entries: impl Iterator<Item = (String, String)>) -> Vec<(String, String)> {
     let (mut all, mut sum) = (Vec::new(), 0_usize);
     for entry in entries {

@@ -38,9 +38,7 @@ use crate::model::{Encap, Name, VlanId, Vni};
 pub enum Actor {
     /// The owner of the fabric.
     Owner,
-    /// An operator.
     Operator(Name),
-    /// A node's agent.
     Node(Name),
     /// The controller, as time passes.
     Controller,
@@ -58,7 +56,6 @@ pub enum Expect {
     At(Revision),
 }
 
-/// One change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Change {
@@ -71,17 +68,13 @@ pub enum Change {
     /// A server leaves the operator that has it, at once and wholly, and is offered under a new
     /// lease.
     Transfer {
-        /// The server.
         server: Name,
         /// The new lease.
         to: Owned,
     },
     /// The owner says that a node's machine is gone for good: what it has yet to confirm, nobody
     /// waits for.
-    Forget {
-        /// The node.
-        node: Name,
-    },
+    Forget { node: Name },
     /// An agent tells what it did.
     Report(Report),
     /// Time has passed.
@@ -116,9 +109,7 @@ pub enum LeaseStep {
 /// Changes that are made together, or not at all.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transaction {
-    /// Who asks.
     pub who: Actor,
-    /// When.
     pub when: Timestamp,
     /// What numbers are drawn by.
     pub seed: u64,
@@ -129,11 +120,9 @@ pub struct Transaction {
 /// What became of an object.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Event {
-    /// Which.
     pub key: Key,
     /// What it was before.
     pub before: Option<Arc<Object>>,
-    /// What it is now.
     pub after: Option<Arc<Object>>,
 }
 

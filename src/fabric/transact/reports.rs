@@ -59,9 +59,7 @@ pub struct Seen {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LeftOut {
-    /// Its segment.
     pub segment: Option<Owned>,
-    /// Its port.
     pub port: Option<InterfaceName>,
     /// Its encapsulation.
     pub encap: Option<Encap>,

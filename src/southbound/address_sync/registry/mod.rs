@@ -114,7 +114,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// A stream of a node begins, and is the one that counts.
+    /// Registers a node's new stream, which is the one that counts from now on.
     pub fn connect(&mut self, node: &Name) -> (u64, Arc<Notify>) {
         self.streams += 1;
         let entry = self.nodes.entry(node.clone()).or_default();
@@ -123,7 +123,6 @@ impl Registry {
         (entry.stream, Arc::clone(&entry.wake))
     }
 
-    /// It has ended.
     pub fn disconnect(&mut self, node: &Name, stream: u64, now: Instant) {
         if let Some(entry) = self.nodes.get_mut(node).filter(|entry| entry.stream == stream) {
             entry.cut = Some(now);
@@ -131,12 +130,12 @@ impl Registry {
         }
     }
 
-    /// Whether it is the newest one of its node.
+    /// Returns whether this is its node's newest stream.
     pub fn is_newest(&self, node: &Name, stream: u64) -> bool {
         self.nodes.get(node).is_some_and(|entry| entry.stream == stream)
     }
 
-    /// A node that has applied a revision says where addresses are.
+    /// Records where a node that has applied this revision says that addresses are.
     pub fn record(
         &mut self,
         (node, stream): (&Name, u64),
@@ -177,13 +176,13 @@ impl Registry {
         rejected
     }
 
-    /// A node has said on a stream all that it has: what it said before and not again is there no
-    /// more.
+    /// Removes what a node said on earlier streams and not again on this one, once it has said
+    /// there all that it has.
     pub fn complete(&mut self, state: &State, node: &Name, stream: u64) {
         self.retain(state, |_, claim| claim.port.node != *node || claim.stream == stream);
     }
 
-    /// A node is to be told all of a segment. Nothing, if it does not have the segment.
+    /// Queues all of a segment for a node, if the node has the segment.
     pub fn request(&mut self, state: &State, node: &Name, segment: &Owned) {
         if !state.is_on(segment, node) {
             return;
@@ -196,12 +195,12 @@ impl Registry {
         entry.wake.notify_one();
     }
 
-    /// Whether a node has something to be told.
+    /// Returns whether a node has yet to be told something.
     pub fn has_pending(&self, node: &Name) -> bool {
         self.nodes.get(node).is_some_and(|entry| entry.pending.values().any(|all| !all.is_empty()))
     }
 
-    /// What a node is told next, by the newest state: of each operator some, in turns.
+    /// Takes what a node is told next, by the newest state: some of each operator's, in turns.
     pub fn next_batch(&mut self, state: &State, node: &Name) -> Vec<RemoteAddress> {
         let mut told = Vec::new();
         let Some(entry) = self.nodes.get_mut(node) else { return told };
@@ -265,7 +264,7 @@ impl Registry {
         self.retain(state, |segment, claim| attached.limits(state, segment, &claim.port).is_some());
     }
 
-    /// Nodes that are not heard of for longer than the grace are believed no more.
+    /// Removes what nodes said that have not been heard of for longer than the grace.
     pub fn expire(&mut self, state: &State, now: Instant) {
         let is_over = |cut: &Instant| now.saturating_duration_since(*cut) >= GRACE;
         let over = self.nodes.iter().filter(|(_, entry)| entry.cut.as_ref().is_some_and(is_over));
@@ -296,7 +295,7 @@ impl Registry {
         gone.into_iter().for_each(|(segment, address)| self.mark(state, &segment, address, None));
     }
 
-    /// The nodes of a segment have to be told where an address is.
+    /// Queues an address for the nodes of a segment, but for one.
     fn mark(&mut self, state: &State, segment: &Owned, address: Address, but: Option<&Name>) {
         for node in state.nodes_of(segment).filter(|node| Some(*node) != but) {
             if let Some(entry) = self.nodes.get_mut(node).filter(|entry| entry.cut.is_none()) {
