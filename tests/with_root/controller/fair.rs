@@ -42,26 +42,36 @@ fn profile(key: &str, mbit: usize) -> Change {
     put(key, &format!(r#"{{"cir":"{mbit} Mbit/s"}}"#))
 }
 
-/// How long birch's one-line changes take: 99 of 100, and the worst.
-async fn asks(controller: &Fabric) -> (Duration, Duration) {
-    let mut took = Vec::new();
+/// What birch's one-line changes wait for.
+struct Waits {
+    /// How long 99 of 100 take.
+    time: Duration,
+    /// How many commits of others 95 of 100 find between themselves and what was there when they
+    /// were asked for.
+    commits: u64,
+}
+
+async fn asks(controller: &Fabric) -> Waits {
+    let (mut took, mut between) = (Vec::new(), Vec::new());
     for index in 0..ASKED {
         let changes = vec![profile("profile/birch/one", 1 + index)];
-        let began = Instant::now();
+        let (began, before) = (Instant::now(), controller.state().revision());
         let request = Request { who: operator("birch"), changes, dry_run: false };
-        controller.submit(request).await.unwrap();
+        let committed = controller.submit(request).await.unwrap();
         took.push(began.elapsed());
+        between.push(committed.revision.0 - before.0 - 1);
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     took.sort_unstable();
-    (took[ASKED * 99 / 100], took[ASKED - 1])
+    between.sort_unstable();
+    Waits { time: took[ASKED * 99 / 100], commits: between[ASKED * 95 / 100] }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_operators_flood_does_not_make_another_wait() {
     let dir = tempfile::tempdir().unwrap();
     let controller = fabric(&dir).await;
-    let (alone, _) = asks(&controller).await;
+    let alone = asks(&controller).await;
     let (stop, made) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
     let flood = (0..32).map(|number| {
         let (controller, stop, made) = (controller.clone(), Arc::clone(&stop), Arc::clone(&made));
@@ -87,18 +97,18 @@ async fn one_operators_flood_does_not_make_another_wait() {
         })
     });
     let flood: Vec<_> = flood.collect();
-    let (beside, worst) = asks(&controller).await;
+    let beside = asks(&controller).await;
     stop.store(true, Ordering::Relaxed);
     for task in flood {
         task.await.unwrap();
     }
     let made = made.load(Ordering::Relaxed);
-    println!(
-        "alone {alone:?}; beside {made} transactions of a flood {beside:?}, at worst {worst:?}"
-    );
+    println!("alone {:?}; beside {made} transactions of a flood {:?}", alone.time, beside.time);
     assert!(made > 0, "nothing was flooded");
-    // The goal is twice, and the benchmark's to hold. What is besides is for one of the flood's
-    // transactions, by a slow build on a busy machine; without turns, it was seconds.
-    assert!(beside < alone * 2 + Duration::from_millis(250), "{alone:?}, then {beside:?}");
+    assert_eq!(alone.commits, 0);
+    // 32 of them ask at once. One has its share on its way to the store, and one more may have got
+    // there between the look at the revision and the request. How long that takes is the
+    // benchmark's to hold (`cargo xtask bench controller`).
+    assert!(beside.commits <= 3, "{} of the flood's come before one of birch's", beside.commits);
     controller.close().await;
 }
