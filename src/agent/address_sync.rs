@@ -24,7 +24,8 @@ impl Agent {
         match events {
             Ok(all) => all.iter().for_each(|location| self.addresses.record(location)),
             Err(error) => {
-                warn!(%error, "the learn events can't be read; new addresses are found when the FDB is walked through");
+                warn!(%error, "the learn events can't be read; new addresses are found when the \
+                               FDB is walked through");
                 if let Some(followed) = self.upstream.followed_mut() {
                     followed.events = None;
                 }

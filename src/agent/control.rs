@@ -128,7 +128,8 @@ impl RunFiles {
         let path = self.socket();
         if UnixStream::connect(&path).is_ok() {
             anyhow::bail!(
-                "an agent of a node {} with another --bpffs listens at {}; give this one another --run-dir",
+                "an agent of a node {} with another --bpffs listens at {}; give this one another \
+                 --run-dir",
                 self.node,
                 path.display()
             );
@@ -146,7 +147,8 @@ impl RunFiles {
         let path = self.socket();
         let stream = UnixStream::connect(&path).map_err(|error| {
             anyhow::anyhow!(
-                "no agent of node {} listens at {}: {error}\n  start it with `sillon agent --config FILE`",
+                "no agent of node {} listens at {}: {error}\n  start it with `sillon agent \
+                 --config FILE`",
                 self.node,
                 path.display()
             )

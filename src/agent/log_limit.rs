@@ -88,7 +88,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_event_is_told_of_or_counted_and_the_lines_are_limited(pauses in prop::collection::vec(0..2000_u64, 1..300)) {
+        fn every_event_is_told_of_or_counted_and_the_lines_are_limited(
+            pauses in prop::collection::vec(0..2000_u64, 1..300)
+        ) {
             let (mut limit, start) = (LogLimit::default(), Instant::now());
             let (mut now, mut lines, mut told, mut untold) = (start, 0, 0, 0);
             for pause in &pauses {

@@ -233,7 +233,9 @@ async fn begin(
             _ = signals.terminate.recv() => return Ok(None),
             _ = signals.interrupt.recv() => return Ok(None),
             _ = retry.tick() => {}
-            update = remote.next_update() => config = remote.take(update).and_then(|task| task.config).or(config),
+            update = remote.next_update() => {
+                config = remote.take(update).and_then(|task| task.config).or(config);
+            }
         }
     }
 }
@@ -316,8 +318,12 @@ impl Agent {
                 _ = signals.hangup.recv() => match self.reload(None).await {
                     Answer::Done { changes, .. } => info!(changes, "reloaded"),
                     // What that is was told of.
-                    Answer::Partly { changes, .. } => warn!(changes, "reloaded, but for what is left out"),
-                    Answer::BadInput(error) | Answer::Failed(error) => error!("not reloaded: {error}"),
+                    Answer::Partly { changes, .. } => {
+                        warn!(changes, "reloaded, but for what is left out");
+                    }
+                    Answer::BadInput(error) | Answer::Failed(error) => {
+                        error!("not reloaded: {error}");
+                    }
                 },
                 connection = listener.accept() => match connection {
                     Ok((stream, _)) => self.serve(stream).await,
@@ -325,7 +331,8 @@ impl Agent {
                 },
                 changed = self.snapshots.changed() => match changed {
                     Ok(()) => self.follow_underlay().await,
-                    Err(_) => anyhow::bail!("lost the kernel's link, route and neighbour events; start the agent again"),
+                    Err(_) => anyhow::bail!("lost the kernel's link, route and neighbour events; \
+                        start the agent again"),
                 },
                 arrival = self.upstream.next() => match arrival {
                     Arrival::Word(Word::Update(update)) => {
@@ -455,7 +462,8 @@ impl Agent {
         match self.apply(shut(self.reconciler.config())).await {
             Ok(_) => {
                 error!(
-                    "the node's certificate was revoked, and the grace is over: its ports carry nothing"
+                    "the node's certificate was revoked, and the grace is over: its ports carry \
+                     nothing"
                 );
                 if let Some(followed) = self.upstream.followed_mut() {
                     followed.is_shut = true;

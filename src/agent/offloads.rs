@@ -102,7 +102,8 @@ pub struct OffloadsError {
 enum Refusal {
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
-    #[error("its driver keeps {} on, which the pipeline can't bear (`ethtool -k`); use a port of another device", .0.join(", "))]
+    #[error("its driver keeps {} on, which the pipeline can't bear (`ethtool -k`); use a port of \
+             another device", .0.join(", "))]
     Fixed(Vec<&'static str>),
 }
 

@@ -195,7 +195,10 @@ impl Fitting<'_, '_> {
                 Item::Segment { segment } => attachment.segment.as_str() == segment,
                 Item::Attachment { .. } => room::item(attachment) == *item,
             };
-            let is_it = |it: &Segment| matches!(item, Item::Segment { segment } if it.name.as_str() == segment);
+            let is_it = |it: &Segment| match item {
+                Item::Segment { segment } => it.name.as_str() == segment,
+                _ => false,
+            };
             if self.config.attachments.iter().any(has_it) || self.config.segments.iter().any(is_it)
             {
                 let config = self.config.to_mut();
@@ -299,7 +302,8 @@ impl<'a> Wires<'a> {
         let needed = mtu::at_port(mtu, attachment.encap);
         if let Some(has) = self.links.get(port).map(|link| link.mtu).filter(|has| *has < needed) {
             let why = format!(
-                "the MTU of port {port} is {has}, and a segment of MTU {mtu} needs {needed} there under \"{}\"",
+                "the MTU of port {port} is {has}, and a segment of MTU {mtu} needs {needed} there \
+                 under \"{}\"",
                 attachment.encap
             );
             let help = format!("`ip link set {port} mtu {needed}`, or lower the segment's mtu");
@@ -313,7 +317,8 @@ impl<'a> Wires<'a> {
         let needed = mtu::on_uplink(mtu, is_over_v6, carries_tags);
         let has = self.uplink.filter(|has| *has < needed)?;
         let why = format!(
-            "the MTU of the node's uplink is {has}, and the tunnel of a segment of MTU {mtu} needs {needed}"
+            "the MTU of the node's uplink is {has}, and the tunnel of a segment of MTU {mtu} \
+             needs {needed}"
         );
         Some(trouble(
             why,
@@ -377,19 +382,22 @@ fn other_hook(port: &Port, is: Mode, wanted: Mode) -> Trouble {
 fn unfit(config: &NodeConfig, port: &Port, link: &Link, mode: Mode) -> Option<Trouble> {
     let kind = link.kind.as_deref();
     if !link.is_ethernet {
-        let why = "it is no Ethernet device, but a loopback, a tun or another that carries packets and no frames";
+        let why = "it is no Ethernet device, but a loopback, a tun or another that carries \
+                   packets and no frames";
         return Some(trouble(why, "name one of which `ip link show` says link/ether"));
     }
     if port.hook == Hook::Xdp
         && let Some(kind @ ("bond" | "team")) = kind
     {
         let why = format!(
-            "hook = \"xdp\" is not for a {kind}: the kernel runs XDP for each of its slaves, so that all of its frames would be dropped, the host's own too"
+            "hook = \"xdp\" is not for a {kind}: the kernel runs XDP for each of its slaves, so \
+             that all of its frames would be dropped, the host's own too"
         );
         return Some(trouble(why, "write hook = \"tc\", or leave it out"));
     }
     if port.hook == Hook::Xdp && kind == Some("tun") {
-        let why = "hook = \"xdp\" is not for a tap: where its driver leaves a checksum to the card, or sends many packets as one, the kernel runs XDP on a copy \
+        let why = "hook = \"xdp\" is not for a tap: where its driver leaves a checksum to the \
+                   card, or sends many packets as one, the kernel runs XDP on a copy \
                    that keeps nothing of what XDP says of floods";
         return Some(trouble(why, "write hook = \"tc\", or leave it out"));
     }
@@ -397,7 +405,8 @@ fn unfit(config: &NodeConfig, port: &Port, link: &Link, mode: Mode) -> Option<Tr
         return None;
     }
     if kind == Some("veth") {
-        let why = "generic XDP is not for a veth: who is behind it can leave metadata in front of a frame, which is kept there and would be taken for the pipeline's own";
+        let why = "generic XDP is not for a veth: who is behind it can leave metadata in front of \
+                   a frame, which is kept there and would be taken for the pipeline's own";
         return Some(trouble(
             why,
             "write hook = \"tc\", or run the agent without --xdp-mode generic",
@@ -417,7 +426,8 @@ fn unfit(config: &NodeConfig, port: &Port, link: &Link, mode: Mode) -> Option<Tr
 fn unusable(link: &Link, known: &Known<'_>) -> Option<Trouble> {
     if link.ifindex >= PORT_SLOTS {
         let why = format!("its ifindex is {}, and must be below {PORT_SLOTS}", link.ifindex);
-        let help = "give it a lower one where it is made (`ip link add … index N`), or move it into a new network namespace";
+        let help = "give it a lower one where it is made (`ip link add … index N`), or move it \
+                    into a new network namespace";
         return Some(trouble(why, help));
     }
     if let Some(master) = link.master {

@@ -67,7 +67,8 @@ pub enum ApplyError {
     Dataplane(#[from] DataplaneError),
     /// What can't be changed while the node is up.
     #[error(
-        "{what} can't be changed while the node is up: it is {is}, and the file says {wanted}; `sillon node flush` first"
+        "{what} can't be changed while the node is up: it is {is}, and the file says {wanted}; \
+         `sillon node flush` first"
     )]
     Fixed {
         /// What.

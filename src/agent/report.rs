@@ -1,4 +1,5 @@
-//! What the agent tells of its node: to the controller, in the log, and in the file that people read.
+//! What the agent tells of its node: to the controller, in the log, and in the file that people
+//! read.
 
 use std::collections::BTreeSet;
 

@@ -18,7 +18,8 @@ const VETH: &str = "/sys/kernel/btf/veth";
 pub enum BtfError {
     /// The kernel has none, or it can't be read.
     #[error(
-        "{KERNEL}: {0}; the programs need to know where the kernel keeps what it will do to a frame: a kernel built with CONFIG_DEBUG_INFO_BTF"
+        "{KERNEL}: {0}; the programs need to know where the kernel keeps what it will do to a \
+         frame: a kernel built with CONFIG_DEBUG_INFO_BTF"
     )]
     Unreadable(#[from] io::Error),
     /// It ends early, or is of another kind.
@@ -26,7 +27,8 @@ pub enum BtfError {
     Malformed,
     /// A field that the programs read is not there.
     #[error(
-        "{KERNEL}: `struct {owner}` has no `{field}` where it could be used: this kernel is not known"
+        "{KERNEL}: `struct {owner}` has no `{field}` where it could be used: this kernel is not \
+         known"
     )]
     Missing {
         /// The struct.

@@ -57,7 +57,8 @@ impl Device {
 pub enum CompileError {
     /// Too many of something.
     #[error(
-        "{wanted} {what}, but the node has room for {room}; raise the limits under [node] and flush the node"
+        "{wanted} {what}, but the node has room for {room}; raise the limits under [node] and \
+         flush the node"
     )]
     Full {
         /// Of what.
@@ -510,7 +511,8 @@ mod tests {
 
     #[test]
     fn a_node_that_has_given_out_every_uid_gives_out_none_again() {
-        const FILE: &str = "[node]\nname = \"edge1\"\n[[segment]]\nname = \"alder-lan\"\noperator = \"alder\"\nvni = 100\n\
+        const FILE: &str = "[node]\nname = \"edge1\"\n[[segment]]\nname = \"alder-lan\"\n\
+                            operator = \"alder\"\nvni = 100\n\
                             service = \"lan\"\n";
         let (config, _) = model::parse("node.toml", FILE).unwrap();
         let sizes = Sizes { attachments: 8, segments: 8, remotes: 8, fdb: 4096 };

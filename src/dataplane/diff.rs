@@ -66,8 +66,8 @@ pub enum Op {
     Forget,
     /// Wait until no program runs that began before this.
     Barrier,
-    /// Forget what was learned of all but these (segment uid, endpoint) pairs, and what was decided by
-    /// it.
+    /// Forget what was learned of all but these (segment uid, endpoint) pairs, and what was decided
+    /// by it.
     PurgeFdb(BTreeSet<(u32, Endpoint)>),
     /// Forget who was heard to have which address, but for what was heard at these.
     PurgeBindings(BTreeSet<(u32, Endpoint)>),

@@ -38,7 +38,8 @@ pub enum DataplaneError {
     },
     /// A pinned map that this version would make otherwise.
     #[error(
-        "{path} is not the map that this version makes ({source}); nothing was changed. Take the node down with the binary \
+        "{path} is not the map that this version makes ({source}); nothing was changed. Take the \
+         node down with the binary \
          that made it, or with `sillon node flush`, and start it again",
         path = .path.display()
     )]
@@ -55,14 +56,16 @@ pub enum DataplaneError {
     #[error("the kernel gives no random numbers (getrandom)")]
     NoRandom,
     /// There is no bpffs.
-    #[error("{} is not on a bpffs; mount one with `mount -t bpf bpf /sys/fs/bpf`, or name one with --bpffs", .path.display())]
+    #[error("{} is not on a bpffs; mount one with `mount -t bpf bpf /sys/fs/bpf`, or name one \
+             with --bpffs", .path.display())]
     NoBpffs {
         /// Where it should be.
         path: PathBuf,
     },
     /// Somebody has the lock.
     #[error(
-        "{}: an agent of this node runs; stop it first, or give it a changed file with `sillon agent reload`", .path.display()
+        "{}: an agent of this node runs; stop it first, or give it a changed file with `sillon \
+         agent reload`", .path.display()
     )]
     Busy {
         /// The node's directory.
@@ -70,7 +73,8 @@ pub enum DataplaneError {
     },
     /// Another version left its state.
     #[error(
-        "{path} holds state of another version ({found}, this is {ours}); take it down with the binary of that version, or \
+        "{path} holds state of another version ({found}, this is {ours}); take it down with the \
+         binary of that version, or \
          with `sillon node flush --bpffs {path}`",
         path = .path.display()
     )]
@@ -108,12 +112,19 @@ fn hint(error: &(dyn std::error::Error + 'static)) -> String {
         if let Some(errno) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
             return match errno {
                 libc::EPERM | libc::EACCES => {
-                    "\n  likely cause: missing capabilities; the agent needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN \
+                    "\n  likely cause: missing capabilities; the agent needs CAP_BPF, CAP_PERFMON \
+                     and CAP_NET_ADMIN \
                      (run it as root), or the verifier refused a program (see the log with -v)"
                 }
-                libc::E2BIG | libc::ENOSPC => "\n  likely cause: a limit under [node] is reached; raise it and flush the node",
+                libc::E2BIG | libc::ENOSPC => {
+                    "\n  likely cause: a limit under [node] is reached; \
+                     raise it and flush the node"
+                }
                 libc::ENOMEM => "\n  likely cause: not enough memory for the limits under [node]",
-                libc::EBUSY => "\n  likely cause: another XDP program holds the interface; see `ip link show`",
+                libc::EBUSY => {
+                    "\n  likely cause: another XDP program holds the interface; see \
+                     `ip link show`"
+                }
                 _ => return String::new(),
             }
             .to_owned();

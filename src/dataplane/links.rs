@@ -440,7 +440,8 @@ pub enum LinkFailure {
     Pin(#[from] aya::pin::PinError),
     /// The driver has no XDP.
     #[error(
-        "{}\n  likely cause: its driver has no XDP (or not with this MTU or these offloads); write hook = \"tc\", or run the agent with \
+        "{}\n  likely cause: its driver has no XDP (or not with this MTU or these offloads); \
+         write hook = \"tc\", or run the agent with \
          --xdp-mode generic",
         said(.0)
     )]

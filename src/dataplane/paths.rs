@@ -322,14 +322,17 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_path_is_a_bucket_away_from_its_part(weights in proptest::collection::vec(1u32..5000, 1..40)) {
+        fn no_path_is_a_bucket_away_from_its_part(
+            weights in proptest::collection::vec(1u32..5000, 1..40)
+        ) {
             let total: u64 = weights.iter().map(|weight| u64::from(*weight)).sum();
             let ids: BTreeMap<u32, u32> = (1..).zip(weights).collect();
             let buckets = buckets(&ids);
             for (id, weight) in ids {
                 let count = buckets.iter().filter(|path| **path == id).count() as u64;
                 let exact = u64::from(weight) * PATH_BUCKETS as u64;
-                assert!((count * total).abs_diff(exact) < total, "{count} of 16 for {weight} of {total}");
+                assert!((count * total).abs_diff(exact) < total, "{count} of 16 for {weight} of \
+                    {total}");
             }
         }
     }

@@ -494,7 +494,8 @@ fn fitted(
 }
 
 proptest! {
-    /// Whatever is asked for, and however little room there is: some of it fits, and all else is told of.
+    /// Whatever is asked for, and however little room there is: some of it fits, and all else is
+    /// told of.
     #[test]
     fn what_there_is_no_room_for_is_left_out_and_who_was_there_keeps_its_place(
         config in node_config(),
@@ -551,7 +552,8 @@ proptest! {
         let mut meant = BTreeMap::new();
         for tables in &history {
             for (uid, segment) in &tables.segments {
-                let means = (tables.labels[uid].segment, tables.labels[uid].operator, segment.vni, segment.service);
+                let label = &tables.labels[uid];
+                let means = (label.segment, label.operator, segment.vni, segment.service);
                 prop_assert_eq!(*meant.entry(*uid).or_insert(means), means);
             }
         }
@@ -561,7 +563,8 @@ proptest! {
     fn what_stays_keeps_its_id(history in history()) {
         for pair in history.windows(2) {
             let ids = |tables: &Tables| -> BTreeMap<(u32, ClassKey), u32> {
-                tables.attachments.iter().map(|(id, entry)| ((entry.segment, entry.class), *id)).collect()
+                let all = tables.attachments.iter();
+                all.map(|(id, entry)| ((entry.segment, entry.class), *id)).collect()
             };
             let (old, new) = (ids(&pair[0]), ids(&pair[1]));
             for (what, id) in &new {
@@ -578,7 +581,8 @@ proptest! {
             let mut state = State::settled(&pair[0]);
             diff(&pair[0], &pair[1]).iter().for_each(|op| state.take(op));
             prop_assert_eq!(&state.tables, &pair[1]);
-            prop_assert!(state.learned.is_subset(&pair[1].endpoints()), "something is learned of what is gone");
+            prop_assert!(state.learned.is_subset(&pair[1].endpoints()), "something is learned of \
+                what is gone");
         }
     }
 
@@ -592,8 +596,11 @@ proptest! {
             memory.go_on(&state, &frames);
             for op in diff(&pair[0], &pair[1]) {
                 if let Op::SetFlood(key, _) = op {
-                    let is_read = |segment: &Segment| segment.list == key.list && key.index < segment.members;
-                    prop_assert!(!state.tables.segments.values().any(is_read), "a list that is read is written");
+                    let is_read = |segment: &Segment| {
+                        segment.list == key.list && key.index < segment.members
+                    };
+                    prop_assert!(!state.tables.segments.values().any(is_read), "a list that is \
+                        read is written");
                 }
                 memory.take(&op);
                 state.take(&op);

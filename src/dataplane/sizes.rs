@@ -35,7 +35,8 @@ impl fmt::Display for Sizes {
         let Self { attachments, segments, remotes, fdb } = self;
         write!(
             f,
-            "max_attachments = {attachments}, max_segments = {segments}, max_remotes = {remotes}, max_fdb = {fdb}"
+            "max_attachments = {attachments}, max_segments = {segments}, max_remotes = {remotes}, \
+             max_fdb = {fdb}"
         )
     }
 }

@@ -70,7 +70,8 @@ impl Tables {
         attached.chain(tunnelled).collect()
     }
 
-    /// Where it is heard who has which address: those of [`Self::endpoints`] whose segment suppresses.
+    /// Where it is heard who has which address: those of [`Self::endpoints`] whose segment
+    /// suppresses.
     pub fn claimants(&self) -> BTreeSet<(u32, Endpoint)> {
         let hears = |guards: u16| guards & Guards::SUPPRESS != 0;
         let attached = self.attachments.iter().filter(|(_, attachment)| hears(attachment.guards));

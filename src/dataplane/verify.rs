@@ -4,8 +4,8 @@
 //! binary, with nothing before them ([`judge`]). Pure but for [`Live::read`]. The agent judges by
 //! the same function, and puts right what it finds.
 //!
-//! It trusts the programs to do what they say (`tests/with_root/isolation.rs` holds them to it), and nothing
-//! of what wrote the maps.
+//! It trusts the programs to do what they say (`tests/with_root/isolation.rs` holds them to it),
+//! and nothing of what wrote the maps.
 
 mod accounts;
 mod bindings;
@@ -248,8 +248,8 @@ impl<'a> Verifier<'a> {
         self.report.violations.push(Violation { of, what, operators });
     }
 
-    /// Whether a segment may have this endpoint: its own attachment, or a remote that is accepted as
-    /// its source.
+    /// Whether a segment may have this endpoint: its own attachment, or a remote that is accepted
+    /// as its source.
     fn belongs(&self, endpoint: Endpoint, uid: u32) -> Result<(), Stray> {
         if !endpoint.is_remote() {
             return match self.tables.attachments.get(&endpoint.id()) {
@@ -405,7 +405,8 @@ impl<'a> Verifier<'a> {
             );
             if has != (segment.vni, segment.service, segment.mtu, segment.tos, segment.fdb_limit) {
                 let what = format!(
-                    "the attachment {name} treats frames otherwise than its segment {} (VNI, service, MTU, DSCP or limit)",
+                    "the attachment {name} treats frames otherwise than its segment {} (VNI, \
+                     service, MTU, DSCP or limit)",
                     self.names().segment(uid)
                 );
                 self.violation("attachments", what, &[uid]);

@@ -222,8 +222,7 @@ fn whose_an_ip_address_is_is_said_once_and_that_it_is_nobodys_too() {
 }
 
 #[test]
-fn whose_an_ip_address_is_elsewhere_counts_where_it_is_asked_for_and_until_something_newer_is_heard()
- {
+fn a_binding_of_elsewhere_counts_where_it_is_asked_for_until_something_newer_is_heard() {
     let mut addresses = begun();
     let far = Bound { endpoint: Endpoint::remote(9), ..bound(1, 7) };
     assert_eq!(

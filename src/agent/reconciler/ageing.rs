@@ -139,7 +139,8 @@ impl Reconciler {
         for key in frozen.difference(&self.frozen) {
             let (segment, operator) = self.maps.label(key.segment)?;
             if self.log_limit.take(&operator, now) {
-                warn!(mac = %key.mac, segment, operator, "moved too often: it stays where it is until it thaws");
+                warn!(mac = %key.mac, segment, operator, "moved too often: it stays where it is \
+                    until it thaws");
             }
         }
         for (operator, addresses) in self.log_limit.untold(now) {

@@ -167,7 +167,8 @@ impl Reconciler {
         let NodeEntry { next_uid, next_list, .. } = tables.node;
         let kept = AppliedState { file, absent, next_uid, next_list, mode: mode.number() };
         if let Err(error) = kept.keep(&self.pins) {
-            warn!(%error, "what was applied can't be kept: `sillon verify` has nothing to compare the maps with");
+            warn!(%error, "what was applied can't be kept: `sillon verify` has nothing to compare \
+                           the maps with");
         }
         (self.applied, self.applied_state) = (Some(applied), Some(kept));
     }

@@ -59,7 +59,8 @@ impl Reconciler {
         if !is_new {
             warn!(
                 port = link.name,
-                "it hears no frames for others, or the node's own stack hears some, since somebody changed that; it is changed back"
+                "it hears no frames for others, or the node's own stack hears some, since \
+                 somebody changed that; it is changed back"
             );
         }
         self.maps.add_features(link.ifindex, deafness)?;

@@ -52,7 +52,8 @@ impl File {
         match fs::read(&self.path) {
             Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| {
                 format!(
-                    "{}: this is not what an agent keeps; remove it, and the controller sends it again",
+                    "{}: this is not what an agent keeps; remove it, and the controller sends it \
+                     again",
                     path()
                 )
             }),

@@ -134,17 +134,25 @@ async fn follow(
                     return Ok(());
                 }
                 let now = status.borrow_and_update().clone();
-                anyhow::ensure!(now.left == left, "left after {:?}: it sent what can't be used", since.elapsed());
-                say.send(pb::FromAgent { what: Some(What::Report(now.report)) }).await.context("the stream has ended")?;
+                anyhow::ensure!(
+                    now.left == left,
+                    "left after {:?}: it sent what can't be used",
+                    since.elapsed()
+                );
+                let report = pb::FromAgent { what: Some(What::Report(now.report)) };
+                say.send(report).await.context("the stream has ended")?;
             }
             changed = counters.changed(), if delta.is_empty() => match changed {
                 Ok(()) => delta.follow(counters.borrow_and_update().clone()),
                 Err(_) => return Ok(()),
             },
-            // Not before the first update: what an agent reports first is taken for its answer to that.
+            // Not before the first update: what an agent reports first is taken for its answer to
+            // that.
             place = say.reserve(), if is_heard && !delta.is_empty() => {
-                let report = pb::Report { counters: delta.take(), ..status.borrow().report.clone() };
-                place.context("the stream has ended")?.send(pb::FromAgent { what: Some(What::Report(report)) });
+                let report = status.borrow().report.clone();
+                let report = pb::Report { counters: delta.take(), ..report };
+                let report = pb::FromAgent { what: Some(What::Report(report)) };
+                place.context("the stream has ended")?.send(report);
             }
         }
     }

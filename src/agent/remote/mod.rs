@@ -296,7 +296,8 @@ impl Remote {
         let (now, told) = (Timestamp::now(), *self.revoked.borrow());
         match (told, self.last_known.revoked) {
             (Some(true), None) => {
-                error!(grace = %self.grace, "the node's certificate was revoked; after the grace its ports are shut");
+                error!(grace = %self.grace, "the node's certificate was revoked; after the grace \
+                    its ports are shut");
                 self.last_known.revoked = Some(now);
             }
             (Some(false), Some(_)) => self.last_known.revoked = None,

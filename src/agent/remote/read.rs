@@ -129,7 +129,8 @@ mod tests {
         ),
         (
             "attachment/p0/untagged",
-            "[[attachment]]\nsegment = \"alder.lan\"\nport = \"p0\"\nencap = \"untagged\"\ningress = \"alder.gold\"\n",
+            "[[attachment]]\nsegment = \"alder.lan\"\nport = \"p0\"\n\
+             encap = \"untagged\"\ningress = \"alder.gold\"\n",
         ),
         (
             "attachment/p1/dot1q 7",

@@ -127,7 +127,12 @@ impl Maps {
                 set!(self.ethertypes, map::ETHERTYPES, all, Op::AddEthertype(key) => (*key, 0))
             }
             Op::SetBinding(..) => {
-                set!(self.fixed_bindings, map::FIXED_BINDINGS, all, Op::SetBinding(key, it) => (*key, *it))
+                set!(
+                    self.fixed_bindings,
+                    map::FIXED_BINDINGS,
+                    all,
+                    Op::SetBinding(key, it) => (*key, *it)
+                )
             }
             Op::RemoveClass(_) => {
                 remove!(self.classes, map::CLASSES, all, Op::RemoveClass(class) => *class)
@@ -156,7 +161,12 @@ impl Maps {
                 remove!(self.ethertypes, map::ETHERTYPES, all, Op::RemoveEthertype(key) => *key)
             }
             Op::RemoveBinding(_) => {
-                remove!(self.fixed_bindings, map::FIXED_BINDINGS, all, Op::RemoveBinding(key) => *key)
+                remove!(
+                    self.fixed_bindings,
+                    map::FIXED_BINDINGS,
+                    all,
+                    Op::RemoveBinding(key) => *key
+                )
             }
             Op::SetNode(_)
             | Op::AddDevice(_)

@@ -22,7 +22,8 @@ pub struct BindingWalk {
 }
 
 impl Maps {
-    /// Forgets who has which address, but for what was heard at these (segment uid, endpoint) pairs.
+    /// Forgets who has which address, but for what was heard at these (segment uid, endpoint)
+    /// pairs.
     pub(super) fn purge_bindings(
         &mut self,
         endpoints: &BTreeSet<(u32, Endpoint)>,

@@ -29,8 +29,8 @@ pub struct FdbWalk {
 }
 
 impl Maps {
-    /// Removes what was learned of all but these (segment uid, endpoint) pairs, and what was decided by
-    /// it.
+    /// Removes what was learned of all but these (segment uid, endpoint) pairs, and what was
+    /// decided by it.
     pub(super) fn purge_fdb(
         &mut self,
         endpoints: &BTreeSet<(u32, Endpoint)>,

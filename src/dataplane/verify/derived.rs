@@ -45,7 +45,8 @@ impl Verifier<'_> {
             self.violation(if *name == map::DEVICES { "devices" } else { "tc devices" }, what, &[]);
         }
         let Some(kept) = &reference.kept else {
-            let what = "what the agent applied is not kept beside the maps, or can't be read, so that they can't be compared with it";
+            let what = "what the agent applied is not kept beside the maps, or can't be read, so \
+                        that they can't be compared with it";
             self.violation("configuration", what.to_owned(), &[]);
             return;
         };

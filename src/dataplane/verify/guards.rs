@@ -28,7 +28,8 @@ impl Verifier<'_> {
             if (port.flags & PortEntry::PEERS != 0) != peers.contains(ifindex) {
                 let name = self.names().port(*ifindex);
                 let what = format!(
-                    "port {name} lets out other control frames of the node's than its attachments say"
+                    "port {name} lets out other control frames of the node's than its attachments \
+                     say"
                 );
                 self.violation("ports", what, &[]);
             }

@@ -93,7 +93,8 @@ impl Verifier<'_> {
             let name = program.map_or("one that is gone", |program| program.name.as_str());
             let tag = program.map_or(0, |program| program.tag);
             let what = format!(
-                "the link {kind} of {port} has another program than this binary would load: {name}, tag {tag:016x}, #{}",
+                "the link {kind} of {port} has another program than this binary would load: \
+                 {name}, tag {tag:016x}, #{}",
                 link.program
             );
             self.violation(PROGRAMS, what, &[]);
@@ -125,7 +126,8 @@ impl Verifier<'_> {
                     format!("the program #{id} {name:?} stands before ours on {port} ({side:?})")
                 }
                 None => format!(
-                    "the programs on {port} ({side:?}) are not those of its links, or not in their order"
+                    "the programs on {port} ({side:?}) are not those of its links, or not in \
+                     their order"
                 ),
             };
             self.violation(PROGRAMS, what, &[]);

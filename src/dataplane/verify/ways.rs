@@ -122,7 +122,8 @@ impl Verifier<'_> {
                 let [a, b, c, d, e, f] = octets::<6>(path, 0);
                 let out = self.names().port(path.ifindex);
                 let what = format!(
-                    "a way to {remote} goes to {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x} out of {out}, which is not what the kernel's routes and neighbours say"
+                    "a way to {remote} goes to {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x} \
+                     out of {out}, which is not what the kernel's routes and neighbours say"
                 );
                 self.violation("paths", what, &[]);
             }

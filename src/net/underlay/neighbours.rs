@@ -307,7 +307,8 @@ async fn give_back(handle: &Handle, place: Wanted, entry: &Entry) {
         warn!(address = %place.address, %error, "a neighbour could not be given back");
         return;
     }
-    info!(address = %place.address, ifindex = place.ifindex, "the kernel need not keep a neighbour any more");
+    info!(address = %place.address, ifindex = place.ifindex, "the kernel need not keep a \
+        neighbour any more");
     let Some(mac) = entry.usable() else { return };
     let again = handle.neighbours().add(place.ifindex, place.address).link_layer_address(&mac);
     let again = again.state(NeighbourState::Stale).flags(entry.flags & NeighbourFlags::Router);

@@ -127,7 +127,8 @@ fn hops(remote: IpAddr, route: &RouteMessage, nexthops: &Nexthops) -> Result<Vec
     }
 }
 
-const ENCAPSULATED: &str = "the route wraps packets (MPLS, SRv6 or another encapsulation), and what is in a tunnel already is not wrapped again";
+const ENCAPSULATED: &str = "the route wraps packets (MPLS, SRv6 or another encapsulation), and \
+                            what is in a tunnel already is not wrapped again";
 
 /// The next hops that an object means: it is one, or a group, which has no groups in it.
 fn objects(remote: IpAddr, id: u32, nexthops: &Nexthops) -> Result<Vec<Hop>, String> {

@@ -116,7 +116,8 @@ impl Kernel for Model {
     }
 }
 
-const NODE: &str = "[node]\nname = \"edge1\"\nvtep = [\"10.99.0.1\"]\nmax_attachments = 64\nmax_segments = 16\nmax_remotes = 16\nmax_fdb = 65536\n\
+const NODE: &str = "[node]\nname = \"edge1\"\nvtep = [\"10.99.0.1\"]\nmax_attachments = 64\n\
+                    max_segments = 16\nmax_remotes = 16\nmax_fdb = 65536\n\
                     [[port]]\nname = \"up0\"\nrole = \"uplink\"\n";
 
 /// A file with these ports, segments and attachments.
@@ -136,7 +137,8 @@ fn file(ports: &[&str], segments: &[&str], attachments: &[&str]) -> NodeConfig {
 
 fn segment(operator: &str, vni: u32, more: &str) -> String {
     format!(
-        "name = \"{operator}.lan\"\noperator = \"{operator}\"\nvni = {vni}\nservice = \"lan\"\nsuppress = true\n{more}"
+        "name = \"{operator}.lan\"\noperator = \"{operator}\"\nvni = {vni}\n\
+         service = \"lan\"\nsuppress = true\n{more}"
     )
 }
 
@@ -182,7 +184,8 @@ fn wishes() -> (NodeConfig, NodeConfig) {
     );
     let lists = |last: u8| {
         format!(
-            "macs = [\"02:00:00:00:00:0{last}\"]\nprefixes = [\"10.0.{last}.0/24\"]\nethertypes = [\"ipv4\", \"arp\"]\n\
+            "macs = [\"02:00:00:00:00:0{last}\"]\nprefixes = [\"10.0.{last}.0/24\"]\n\
+             ethertypes = [\"ipv4\", \"arp\"]\n\
              bindings = [\"10.0.{last}.1 02:00:00:00:00:0{last}\"]"
         )
     };
