@@ -4,17 +4,17 @@
 use sillon_abi::{ClassKey, DropReason, Endpoint, PathEntry};
 
 use crate::{
-    apart,
     classify::Origin,
     count,
-    flow::{self, Flow},
+    flow_hash::{self, Flow},
     frame::{Frame, Way},
     maps::ATTACHMENTS,
-    outer::{self, Outer},
+    own_tunnel,
     parse::Inner,
     police,
     rewrite::{self, Front},
     suppress::Question,
+    vxlan::encap::{self, Outer},
 };
 
 #[inline(always)]
@@ -24,11 +24,11 @@ pub fn deliver(
     inner: &Inner,
     endpoint: Endpoint,
 ) -> Result<u32, DropReason> {
-    if endpoint.is_remote() && apart::is_due(frame, inner) {
+    if endpoint.is_remote() && own_tunnel::is_due(frame, inner) {
         frame.take_apart(inner.eligible)
     } else if endpoint.is_remote() {
-        let flow = flow::of(frame, inner);
-        let path = outer::path(endpoint.id(), flow.hash).ok_or(DropReason::Unreachable)?;
+        let flow = flow_hash::of(frame, inner);
+        let path = encap::path(endpoint.id(), flow.hash).ok_or(DropReason::Unreachable)?;
         ToRemote::through(frame, origin, inner, NextHop { endpoint, path, flow })?
             .go(frame, origin, inner)
     } else {
@@ -75,7 +75,7 @@ impl ToAttachment {
         });
         let front = rewrite::front(origin, inner, class.encap())?;
         let len = inner.len - front.strip + front.push;
-        let eligible = inner.eligible | policed(attachment.guards, len + inner.shape.repeated)?;
+        let eligible = inner.eligible | policed(attachment.guards, len + inner.gso.headers)?;
         let way =
             Way { endpoint, ifindex: class.ifindex, proof: origin.segment, inner: Some(inner) };
         let action = frame.towards(&way)?;
@@ -116,7 +116,7 @@ impl<'a> ToRemote<'a> {
     ) -> Result<Self, DropReason> {
         let len = rewrite::inner_len(origin, inner);
         let header = hop.path.header_len as usize;
-        if len - inner.shape.surplus + header > hop.path.mtu as usize + 14 {
+        if len - inner.gso.excess + header > hop.path.mtu as usize + 14 {
             return Err(DropReason::UnderlayMtu);
         }
         let way = Way {
@@ -137,8 +137,8 @@ impl<'a> ToRemote<'a> {
         let outer = Outer {
             vni: origin.vni,
             hash: flow.hash,
-            tos: flow.ecn | if is_yellow { outer::yellow(origin.tos) } else { origin.tos },
-            marks: outer::marks(origin.leaf, is_yellow),
+            tos: flow.ecn | if is_yellow { encap::yellow(origin.tos) } else { origin.tos },
+            marks: encap::marks(origin.leaf, is_yellow),
             inner: len,
         };
         frame.encapsulate(origin, inner, &outer, path)?;

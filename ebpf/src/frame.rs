@@ -23,12 +23,12 @@ use sillon_abi::{
 
 use crate::{
     classify::Origin,
-    flood, guard, hw_vlan,
+    guard, handoff, hw_vlan,
     maps::{self, DEVICES},
-    outer::Outer,
     parse::{self, Inner},
     rewrite::{self, Front},
     suppress,
+    vxlan::encap::Outer,
 };
 
 /// What may be read from a frame and written to it: plain words, in network order, at any address.
@@ -130,13 +130,13 @@ pub const fn halves(word: u32) -> [u16; 2] {
 /// What of a frame is more, or less, than its bytes say: several packets of one flow may travel as
 /// one (GSO).
 #[derive(Clone, Copy, Default)]
-pub struct Shape {
+pub struct Gso {
     /// Bytes that the frame is longer than the longest of its packets will be on the wire.
-    pub surplus: usize,
+    pub excess: usize,
     /// Bytes that its packets are longer, all together, than it is: their headers.
-    pub repeated: usize,
+    pub headers: usize,
     /// How many packets it is beyond one.
-    pub more: usize,
+    pub extra_segments: usize,
     /// Whether they are in a tunnel of the operator's own, whose inner header the kernel has yet
     /// to finish.
     pub nested: bool,
@@ -168,7 +168,7 @@ pub trait Frame: Sized {
     /// Of a frame whose packet, of this ethertype, starts at `l3`; `tunnel` bytes of headers are in
     /// front of it, if it is in a tunnel. What the kernel shall do to the frame later, and is
     /// not what it does for that packet, is refused.
-    fn shape(&self, ethertype: u16, l3: usize, tunnel: usize) -> Result<Shape, DropReason>;
+    fn gso(&self, ethertype: u16, l3: usize, tunnel: usize) -> Result<Gso, DropReason>;
 
     /// Where `T` stands, if all of it is in direct reach.
     fn at<T: Wire>(&self, offset: usize) -> Result<*mut T, DropReason>;
@@ -176,7 +176,7 @@ pub trait Frame: Sized {
     fn first_tpid(&self, read: u16) -> u16;
     /// Bytes of a tag that is beside the data: it is the first behind the addresses, and only
     /// [`Frame::read_tag`] reads it.
-    fn beside(&self) -> usize;
+    fn hw_vlan_len(&self) -> usize;
     /// A 16-bit field in network order, as a number, of a tag or the ethertype: those may be beside
     /// the data.
     fn read_tag(&self, offset: usize) -> Result<u16, DropReason>;
@@ -378,8 +378,8 @@ impl Frame for XdpFrame {
     }
 
     #[inline(always)]
-    fn shape(&self, _: u16, _: usize, _: usize) -> Result<Shape, DropReason> {
-        Ok(Shape::default())
+    fn gso(&self, _: u16, _: usize, _: usize) -> Result<Gso, DropReason> {
+        Ok(Gso::default())
     }
 
     #[inline(always)]
@@ -398,7 +398,7 @@ impl Frame for XdpFrame {
     }
 
     #[inline(always)]
-    fn beside(&self) -> usize {
+    fn hw_vlan_len(&self) -> usize {
         0
     }
 
@@ -486,22 +486,22 @@ impl Frame for XdpFrame {
             return Ok(action);
         }
         // Not a pass yet, but for what has a handoff.
-        flood::onward(self, way).map(|()| action)
+        handoff::onward(self, way).map(|()| action)
     }
 
     #[inline(always)]
     fn hand_over(&self, origin: &Origin, inner: &Inner) -> Result<u32, DropReason> {
-        flood::hand_over(self, origin, inner)
+        handoff::hand_over(self, origin, inner)
     }
 
     #[inline(always)]
     fn to_peer(&self, origin: &Origin) -> Result<u32, DropReason> {
-        flood::to_peer(self, origin)
+        handoff::to_peer(self, origin)
     }
 
     #[inline(always)]
     fn to_host(&self) -> u32 {
-        flood::to_host(self)
+        handoff::to_host(self)
     }
 
     /// At XDP nothing is beside the bytes, so nothing is nested.

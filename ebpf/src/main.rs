@@ -6,7 +6,7 @@
 //!                                                                    └─ answered → police → back
 //! ```
 //!
-//! A plain packet whose flow's decision is recalled skips what is between: see `plain`.
+//! A plain packet whose flow's decision is recalled skips what is between: see `fast_path`.
 //!
 //! `xdp.rs` and `tc.rs` are the entry points and read as that line does.
 #![no_std]
@@ -17,35 +17,30 @@
 )]
 #![feature(core_intrinsics)]
 
-mod apart;
 mod arp;
 mod bucket;
 mod classify;
 mod count;
 mod deliver;
 mod ecn;
-mod flood;
-mod flow;
+mod fast_path;
+mod fdb;
+mod flow_cache;
+mod flow_hash;
 mod frame;
 mod guard;
+mod handoff;
 mod hw_vlan;
-mod learn;
-mod lookup;
 mod maps;
-mod news;
-mod outer;
+mod own_tunnel;
 mod parse;
-mod place;
-mod plain;
 mod police;
-mod recall;
 mod rewrite;
-mod share;
 mod skb;
 mod storm;
 mod suppress;
 mod tc;
-mod tunnel;
+mod vxlan;
 mod xdp;
 
 /// GPL-compatible, since the helpers that copy and redirect ask for it.

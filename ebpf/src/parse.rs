@@ -2,8 +2,8 @@
 //! its packet starts.
 //!
 //! A carried tag passes only on a transparent attachment or out of a tunnel; elsewhere it is
-//! dropped (`nested-tag`), or the endpoint's wire would show a tag that the attachment does not own.
-//! The exception is one priority tag (VID 0) out of a tunnel, which is how PCP and DEI travel
+//! dropped (`nested-tag`), or the endpoint's wire would show a tag that the attachment does not
+//! own. The exception is one priority tag (VID 0) out of a tunnel, which is how PCP and DEI travel
 //! between nodes.
 
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
@@ -11,7 +11,7 @@ use sillon_abi::DropReason;
 
 use crate::{
     classify::{Origin, PRIORITY},
-    frame::{Frame, Macs, Shape, XdpFrame},
+    frame::{Frame, Gso, Macs, XdpFrame},
     guard::verdict,
     skb::frame::SkbFrame,
 };
@@ -63,7 +63,7 @@ pub struct Inner {
     /// Bytes, with all that is in front of the inner frame.
     pub len: usize,
     /// What they are on the wire.
-    pub shape: Shape,
+    pub gso: Gso,
 }
 
 #[inline(always)]
@@ -86,8 +86,8 @@ pub fn inner(
     };
     let Packet { ethertype, priority, l3, carried } = packet;
     let start = if origin.ingress.is_remote() { origin.lead() } else { 0 };
-    let shape = frame.shape(ethertype, l3, start)?;
-    Ok(Inner { macs, start, carried, priority, eligible: 0, l3, ethertype, len, shape })
+    let gso = frame.gso(ethertype, l3, start)?;
+    Ok(Inner { macs, start, carried, priority, eligible: 0, l3, ethertype, len, gso })
 }
 
 /// The packet, and what the tags in front of it say.

@@ -10,8 +10,8 @@ use sillon_abi::{ClassKey, DropReason, Encap, PathEntry, V4_OUTER, V6_OUTER};
 use crate::{
     classify::Origin,
     frame::{Frame, XdpFrame},
-    outer::Outer,
     parse::{C_TPID, Carried, ETHERTYPE, Inner, S_TPID, TAG},
+    vxlan::encap::Outer,
 };
 
 #[inline(always)]

@@ -29,7 +29,7 @@ pub fn allow(origin: &Origin, inner: &Inner) -> Result<(), DropReason> {
         (Storm::UnknownUnicast, Guards::STORM_UNKNOWN_UNICAST, DropReason::StormUnknownUnicast)
     };
     if origin.guards & guard != 0
-        && sillon_storm(origin.ingress.id(), kind as u32, inner.shape.more as u32) != 0
+        && sillon_storm(origin.ingress.id(), kind as u32, inner.gso.extra_segments as u32) != 0
     {
         return Err(reason);
     }

@@ -25,13 +25,14 @@ use sillon_abi::{
 use crate::{
     classify::Origin,
     count::{self, Scope},
-    frame::{Frame, Shape},
+    fast_path,
+    frame::{Frame, Gso},
     guard::control,
     maps::{self, ATTACHMENTS, FLOOD, HANDOFFS, SEGMENTS},
-    outer::{self, Outer},
     parse::{C_TPID, ETHERTYPE, S_TPID, TAG},
-    plain, police,
+    police,
     skb::{Skb, frame::SkbFrame, offloads::Whence},
+    vxlan::encap::{self, Outer},
     xdp,
 };
 
@@ -43,7 +44,7 @@ struct Copies {
     /// Bytes of the inner frame, without a priority tag.
     len: usize,
     /// What they are on the wire.
-    shape: Shape,
+    gso: Gso,
     /// Bytes that the frame has been grown in front for tunnels.
     grown: usize,
     /// Whether any copy was sent. Not how many: the verifier would walk through every number.
@@ -65,23 +66,23 @@ pub fn sillon_tc(ctx: TcContext) -> i32 {
 #[inline(always)]
 pub fn pipeline(skb: Skb) -> i32 {
     skb.pull();
-    let mut action = sillon_plain_skb(skb.ctx());
-    if action == NOT_PLAIN {
+    let mut action = sillon_fast_path_skb(skb.ctx());
+    if action == NOT_FAST_PATH {
         action = sillon_in_full_skb(skb.ctx());
     }
     if action == xdp_action::XDP_DROP { TC_ACT_SHOT } else { action as i32 }
 }
 
 /// No action: the frame is not plain.
-const NOT_PLAIN: u32 = 1 << 16;
+const NOT_FAST_PATH: u32 = 1 << 16;
 
 /// What it needs of the stack is free again when a frame is looked at in full.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn sillon_plain_skb(ctx: *mut __sk_buff) -> u32 {
+extern "C" fn sillon_fast_path_skb(ctx: *mut __sk_buff) -> u32 {
     let frame = SkbFrame::of(ctx);
-    let forwarded = frame.port().and_then(|port| plain::forward(&frame, port, frame.len()));
-    forwarded.unwrap_or(NOT_PLAIN)
+    let forwarded = frame.port().and_then(|port| fast_path::forward(&frame, port, frame.len()));
+    forwarded.unwrap_or(NOT_FAST_PATH)
 }
 
 /// See `xdp::sillon_in_full`.
@@ -144,7 +145,7 @@ pub fn sillon_egress(ctx: TcContext) -> i32 {
 #[inline(always)]
 fn is_for_peer(skb: Skb) -> bool {
     maps::port(skb.ifindex()).is_some_and(|port| port.flags & PortEntry::PEERS != 0)
-        && !skb.has_lifted_tag()
+        && !skb.has_hw_vlan()
         && skb.destination().is_some_and(control::is_control)
 }
 
@@ -187,7 +188,7 @@ fn handoff_on(skb: Skb, is_at_tc: bool, handoff: &mut Handoff) -> Result<bool, D
 #[inline(always)]
 fn send(skb: Skb, is_at_tc: bool, handoff: Handoff) -> Result<i32, DropReason> {
     let is_onward = handoff.flags & Handoff::ONWARD != 0;
-    let has_hw_vlan = skb.has_lifted_tag();
+    let has_hw_vlan = skb.has_hw_vlan();
     if handoff.flags & Handoff::HW_VLAN != 0 {
         // XDP has it in the data, or took it off there. No other frame's handoff says so.
         if !has_hw_vlan {
@@ -216,7 +217,7 @@ fn onward(skb: Skb, handoff: &Handoff) -> Result<i32, DropReason> {
     // What the sender's kernel left to the device is still with the frame: XDP has not seen it.
     skb.as_it_stands(Whence::PORT)?;
     if endpoint.is_remote() {
-        let path = outer::path(endpoint.id(), handoff.hash).ok_or(DropReason::Unreachable)?;
+        let path = encap::path(endpoint.id(), handoff.hash).ok_or(DropReason::Unreachable)?;
         skb.set_mark(0);
         return skb.redirect(path.ifindex);
     }
@@ -238,13 +239,13 @@ fn flood(skb: Skb, handoff: Handoff) -> Result<i32, DropReason> {
         .get_ptr(handoff.segment)
         .map(|segment| unsafe { &*segment })
         .ok_or(DropReason::StaleExit)?;
-    let len = skb.len() + if skb.has_lifted_tag() { TAG } else { 0 };
-    let shape = skb.as_it_stands(if handoff.ingress.is_remote() {
+    let len = skb.len() + if skb.has_hw_vlan() { TAG } else { 0 };
+    let gso = skb.as_it_stands(if handoff.ingress.is_remote() {
         Whence::LEFT_TUNNEL
     } else {
         Whence::PORT
     })?;
-    let mut copies = Copies { skb, handoff, segment, len, shape, grown: 0, sent: false };
+    let mut copies = Copies { skb, handoff, segment, len, gso, grown: 0, sent: false };
     // SAFETY: `copies` outlives the loop, and `copy` takes a pointer to just that.
     unsafe { bpf_loop(segment.members, copy as *mut c_void, (&raw mut copies).cast(), 0) };
     if copies.sent { Ok(TC_ACT_SHOT) } else { Err(DropReason::NoReceiver) }
@@ -296,8 +297,8 @@ impl Copies {
         }
         let pushed = self.tags(attachment.class.encap());
         let len = self.len + pushed * TAG;
-        let eligible = self.eligible()
-            | police::egress(endpoint, attachment.guards, len + self.shape.repeated)?;
+        let eligible =
+            self.eligible() | police::egress(endpoint, attachment.guards, len + self.gso.headers)?;
         self.push_tags(attachment, eligible)?;
         self.skb.set_mark(maps::mark_cookie());
         let copied = self.skb.copy_to(attachment.class.ifindex);
@@ -365,11 +366,11 @@ impl Copies {
         if self.handoff.ingress.is_remote() {
             return Ok(());
         }
-        let path = outer::path(endpoint.id(), self.handoff.hash).ok_or(DropReason::Unreachable)?;
+        let path = encap::path(endpoint.id(), self.handoff.hash).ok_or(DropReason::Unreachable)?;
         let tag = self.priority_tag();
         let inner = self.len + tag;
         let header = path.header_len as usize;
-        if inner - self.shape.surplus + header > path.mtu as usize + 14 {
+        if inner - self.gso.excess + header > path.mtu as usize + 14 {
             return Err(DropReason::UnderlayMtu);
         }
         self.grow(header, tag)?;
@@ -378,11 +379,11 @@ impl Copies {
             hash: self.handoff.hash,
             tos: self.handoff.ecn
                 | if self.has(Handoff::YELLOW) {
-                    outer::yellow(self.segment.tos)
+                    encap::yellow(self.segment.tos)
                 } else {
                     self.segment.tos
                 },
-            marks: outer::marks(self.has(Handoff::LEAF), self.has(Handoff::YELLOW)),
+            marks: encap::marks(self.has(Handoff::LEAF), self.has(Handoff::YELLOW)),
             inner,
         };
         self.skb.write_outer(&outer, path)?;

@@ -11,18 +11,15 @@ use aya_ebpf::{
 use sillon_abi::{DropReason, Endpoint, PortEntry, Role};
 
 use crate::{
-    apart,
     classify::{self, Origin, Tags},
     count,
     count::Scope,
-    deliver, ecn,
+    deliver, ecn, fast_path,
+    fdb::lookup::{self, Route},
+    flow_cache::{Flow, Miss},
     frame::{Frame, Macs, XdpFrame},
-    guard, hw_vlan,
-    lookup::{self, Route},
-    parse, plain, police,
-    recall::{Flow, Undecided},
-    storm, suppress,
-    tunnel::{self, Packet},
+    guard, hw_vlan, own_tunnel, parse, police, storm, suppress,
+    vxlan::decap::{self, Packet},
 };
 
 /// On ports whose frames are all in one piece.
@@ -46,7 +43,7 @@ fn run(frame: &XdpFrame, mut len: usize) -> u32 {
         let Some(longer) = hw_vlan::bring_in(frame) else { return xdp_action::XDP_DROP };
         len += longer;
     }
-    match plain::forward(frame, port, len) {
+    match fast_path::forward(frame, port, len) {
         Some(action) => action,
         None => sillon_in_full(frame.ctx(), len as u32),
     }
@@ -87,7 +84,7 @@ struct Arrival<'a> {
     /// PCP and DEI of its outermost tag.
     priority: u16,
     /// Where its flow was found to go, if that still holds.
-    recalled: Result<Endpoint, Undecided>,
+    cached: Result<Endpoint, Miss>,
     /// Bytes, with all that is in front of the inner frame.
     len: usize,
     /// ECN field of the tunnel's outer header.
@@ -117,7 +114,7 @@ fn arrive<'a>(
 fn onwards(frame: &impl Frame, arrival: &Arrival) -> Result<u32, DropReason> {
     let &Arrival { origin, len, .. } = arrival;
     let mut inner = parse::inner(frame, origin, arrival.macs, arrival.priority, len)?;
-    if arrival.recalled.is_err() {
+    if arrival.cached.is_err() {
         guard::addresses(origin, arrival.macs)?;
     }
     guard::packet(frame, origin, &inner)?;
@@ -125,24 +122,24 @@ fn onwards(frame: &impl Frame, arrival: &Arrival) -> Result<u32, DropReason> {
     inner.eligible = arrival.eligible
         | match frame.back() {
             Some(eligible) => eligible,
-            None => police::ingress(origin, len + inner.shape.repeated)?,
+            None => police::ingress(origin, len + inner.gso.headers)?,
         };
-    if arrival.recalled.is_err() && guard::control::is_peers(origin, &inner)? {
+    if arrival.cached.is_err() && guard::control::is_peers(origin, &inner)? {
         // Of the link and not of the segment: not learned, nobody's claim, nor a question to
         // anybody in it.
         storm::allow(origin, &inner)?;
         return frame.to_peer(origin);
     }
-    let route = match &arrival.recalled {
+    let route = match &arrival.cached {
         Ok(endpoint) => Route::To(*endpoint),
-        Err(undecided) => lookup::lookup(origin, &inner, undecided)?,
+        Err(miss) => lookup::lookup(origin, &inner, miss)?,
     };
     if let Some(question) = suppress::answer(frame, origin, &inner) {
         return deliver::back(frame, origin, question, len);
     }
     match route {
         Route::To(endpoint) => deliver::deliver(frame, origin, &inner, endpoint),
-        Route::Flood if inner.shape.more != 0 && apart::is_due(frame, &inner) => {
+        Route::Flood if inner.gso.extra_segments != 0 && own_tunnel::is_due(frame, &inner) => {
             frame.take_apart(inner.eligible)
         }
         Route::Flood => {
@@ -160,15 +157,15 @@ fn from_port<'a>(
     fresh: &'a mut MaybeUninit<Origin>,
 ) -> Result<Arrival<'a>, DropReason> {
     let tags = classify::tags(frame, port)?;
-    let (origin, recalled): (&Origin, _) = match Flow::on_port(&tags).recall() {
+    let (origin, cached): (&Origin, _) = match Flow::on_port(&tags).lookup() {
         Ok(decision) => (&decision.origin, Ok(decision.endpoint)),
-        Err(undecided) => (fresh.write(classify::classify(port, &tags)?), Err(undecided)),
+        Err(miss) => (fresh.write(classify::classify(port, &tags)?), Err(miss)),
     };
     if frame.back().is_none() {
         count::received_on_port(origin.ingress, len);
     }
     let Tags { macs, priority, .. } = tags;
-    Ok(Arrival { origin, macs, priority, recalled, len, outer_ecn: 0, eligible: 0 })
+    Ok(Arrival { origin, macs, priority, cached, len, outer_ecn: 0, eligible: 0 })
 }
 
 #[inline(always)]
@@ -179,11 +176,11 @@ fn from_tunnel<'a>(
     scope: &mut Scope,
     fresh: &'a mut MaybeUninit<Origin>,
 ) -> Result<Option<Arrival<'a>>, DropReason> {
-    let Some(packet) = tunnel::packet(frame, port, len)? else { return Ok(None) };
+    let Some(packet) = decap::packet(frame, port, len)? else { return Ok(None) };
     let len = packet.header + packet.len;
-    let (origin, recalled): (&Origin, _) = match Flow::in_tunnel(&packet).recall() {
+    let (origin, cached): (&Origin, _) = match Flow::in_tunnel(&packet).lookup() {
         Ok(decision) => (&decision.origin, Ok(decision.endpoint)),
-        Err(undecided) => (fresh.write(tunnel::classify(&packet, scope)?), Err(undecided)),
+        Err(miss) => (fresh.write(decap::classify(&packet, scope)?), Err(miss)),
     };
     count::received_from_tunnel(origin.ingress, packet.len);
     if let Err(reason) = frame.trim(packet.padding) {
@@ -192,5 +189,5 @@ fn from_tunnel<'a>(
     }
     let eligible = if packet.vxlan.is_yellow() { police::ELIGIBLE } else { 0 };
     let Packet { macs, ecn: outer_ecn, .. } = packet;
-    Ok(Some(Arrival { origin, macs, priority: 0, recalled, len, outer_ecn, eligible }))
+    Ok(Some(Arrival { origin, macs, priority: 0, cached, len, outer_ecn, eligible }))
 }

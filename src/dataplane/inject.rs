@@ -1,5 +1,5 @@
 //! Has the programs learn where addresses are, by the rules by which they learn from frames:
-//! `ebpf/src/place.rs` is run on a frame that lists them.
+//! `ebpf/src/fdb/inject.rs` is run on a frame that lists them.
 #![forbid(unsafe_code)]
 
 use aya::{

@@ -1,5 +1,5 @@
-//! What the programs say of addresses that they learn at attachments: `ebpf/src/news.rs` writes it
-//! to a ring.
+//! What the programs say of addresses that they learn at attachments:
+//! `ebpf/src/fdb/learn_events.rs` writes it to a ring.
 #![allow(unsafe_code)]
 
 use std::io;

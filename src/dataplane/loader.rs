@@ -187,7 +187,7 @@ fn possible_cpus() -> Result<usize, DataplaneError> {
 }
 
 /// Whether the kernel is one that interrupts softirqs (PREEMPT_RT): see `RECALL` in
-/// `ebpf/src/recall.rs`.
+/// `ebpf/src/flow_cache.rs`.
 fn is_realtime() -> bool {
     fs::read("/sys/kernel/realtime").is_ok_and(|content| content.starts_with(b"1"))
 }

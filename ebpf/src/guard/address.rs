@@ -17,9 +17,9 @@ use aya_ebpf::maps::lpm_trie::Key;
 use sillon_abi::{Addr, DropReason, PrefixKey};
 
 use super::{
-    inside::Packet,
     ipv6::{self, ICMPV6, REDIRECT, ROUTER_ADVERTISEMENT, UDP, Upper},
     server::{DHCP_CLIENT, DHCP_SERVER},
+    unwrap::Packet,
 };
 use crate::{
     arp::{self, ARP, Arp},

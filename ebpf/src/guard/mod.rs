@@ -17,10 +17,9 @@
 mod address;
 pub mod control;
 mod ethertype;
-pub mod inside;
 pub mod ipv6;
-pub mod mac;
 pub mod server;
+pub mod unwrap;
 
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use sillon_abi::{DropReason, Guards};
@@ -49,7 +48,7 @@ pub fn addresses(origin: &Origin, macs: Macs) -> Result<(), DropReason> {
 #[inline(always)]
 pub fn packet(frame: &impl Frame, origin: &Origin, inner: &Inner) -> Result<(), DropReason> {
     control::ethertype(inner.ethertype)?;
-    if inner.len - inner.shape.surplus > inner.l3 + origin.mtu as usize {
+    if inner.len - inner.gso.excess > inner.l3 + origin.mtu as usize {
         return Err(DropReason::TooBig);
     }
     kind(frame, origin, inner)?;
@@ -70,7 +69,7 @@ fn kind(frame: &impl Frame, origin: &Origin, inner: &Inner) -> Result<(), DropRe
     if inner.ethertype == IPV4 && !has_list {
         // Most frames by far: without a call.
         server::over_ipv4(frame, origin.guards, inner.l3)
-    } else if has_list || inside::may_hide(inner.ethertype) {
+    } else if has_list || unwrap::may_hide(inner.ethertype) {
         verdict(frame.kinds(what(origin, inner), origin.ingress.id(), inner.l3 as u32))
     } else {
         Ok(())
@@ -108,7 +107,7 @@ pub extern "C" fn sillon_kinds_skb(
 fn kinds(frame: &impl Frame, what: u32, attachment: u32, l3: u32) -> u32 {
     let guards = (what >> 16) as u16;
     let check = || {
-        let packet = inside::packet(frame, what as u16, l3 as usize)?;
+        let packet = unwrap::packet(frame, what as u16, l3 as usize)?;
         if guards & Guards::ETHERTYPES != 0 {
             ethertype::check(attachment, packet.ethertype)?;
         }
@@ -146,7 +145,7 @@ pub extern "C" fn sillon_addresses_skb(
 
 #[inline(always)]
 fn whose(frame: &impl Frame, what: u32, attachment: u32, l3: u32, src: u64) -> u32 {
-    let packet = inside::packet(frame, what as u16, l3 as usize);
+    let packet = unwrap::packet(frame, what as u16, l3 as usize);
     reason(packet.and_then(|packet| address::check(frame, attachment, src, &packet)))
 }
 

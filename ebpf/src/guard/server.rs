@@ -12,8 +12,8 @@
 use sillon_abi::{DropReason, Guards};
 
 use super::{
-    inside::Packet,
     ipv6::{self, ICMPV6, REDIRECT, ROUTER_ADVERTISEMENT, UDP},
+    unwrap::Packet,
 };
 use crate::{
     frame::{Frame, halves},

@@ -12,26 +12,26 @@ use super::{
     Skb,
     offloads::{self, Whence},
     pop_tags,
-    tunnel::{IPV4_HEADER, IPV6_HEADER, is_lifted},
+    tunnel::{IPV4_HEADER, IPV6_HEADER, is_hw_vlan},
 };
 use crate::{
-    apart,
     classify::Origin,
-    flood,
-    frame::{Frame, Macs, Shape, Way, Wire, halves},
+    frame::{Frame, Gso, Macs, Way, Wire, halves},
     guard::{self, reason, verdict},
+    handoff,
     maps::{self, HANDOFFS},
-    outer::Outer,
+    own_tunnel,
     parse::{self, C_TPID, Carried, ETHERTYPE, IPV4, IPV6, Inner, S_TPID, TAG},
     rewrite::{self, Front},
     suppress,
+    vxlan::encap::Outer,
 };
 
 /// A frame at TC.
 pub struct SkbFrame {
     pub(super) skb: Skb,
     /// Bytes of the tag that the kernel holds beside the data.
-    lifted: usize,
+    hw_vlan_len: usize,
 }
 
 impl SkbFrame {
@@ -39,14 +39,14 @@ impl SkbFrame {
     /// long. What is not known beforehand is never in front of the ethertype, nor of that tag.
     #[inline(always)]
     fn place(&self, offset: usize) -> usize {
-        if is_in_front(offset) { offset } else { offset.max(TAG) - self.lifted }
+        if is_in_front(offset) { offset } else { offset.max(TAG) - self.hw_vlan_len }
     }
 
     /// The same for the kernel's helpers, which look at the offset themselves; the verifier would
     /// walk through each loop twice as often if it were done here.
     #[inline(always)]
     fn unchecked_place(&self, offset: usize) -> usize {
-        if is_in_front(offset) { offset } else { offset.wrapping_sub(self.lifted) }
+        if is_in_front(offset) { offset } else { offset.wrapping_sub(self.hw_vlan_len) }
     }
 
     /// Takes `strip` bytes off in front of the inner packet, and whatever tunnel it is in; then
@@ -110,7 +110,7 @@ impl Frame for SkbFrame {
     #[inline(always)]
     fn of(ctx: *mut __sk_buff) -> Self {
         let skb = Skb::of(ctx);
-        Self { skb, lifted: skb.lifted() }
+        Self { skb, hw_vlan_len: skb.hw_vlan_len() }
     }
 
     #[inline(always)]
@@ -120,18 +120,18 @@ impl Frame for SkbFrame {
 
     #[inline(always)]
     fn ifindex(&self) -> u32 {
-        apart::port(self.skb)
+        own_tunnel::port(self.skb)
     }
 
     #[inline(always)]
     fn len(&self) -> usize {
-        self.skb.len() + self.lifted
+        self.skb.len() + self.hw_vlan_len
     }
 
     #[inline(always)]
-    fn shape(&self, ethertype: u16, l3: usize, tunnel: usize) -> Result<Shape, DropReason> {
+    fn gso(&self, ethertype: u16, l3: usize, tunnel: usize) -> Result<Gso, DropReason> {
         let whence = if tunnel == 0 { Whence::PORT } else { Whence::in_tunnel(tunnel) };
-        offloads::shape(self.ctx(), ethertype, l3, whence)
+        offloads::gso(self.ctx(), ethertype, l3, whence)
     }
 
     #[inline(always)]
@@ -141,20 +141,22 @@ impl Frame for SkbFrame {
 
     #[inline(always)]
     fn first_tpid(&self, read: u16) -> u16 {
-        if self.lifted == 0 { read } else { self.skb.lifted_tag().tpid }
+        if self.hw_vlan_len == 0 { read } else { self.skb.hw_vlan().tpid }
     }
 
     #[inline(always)]
-    fn beside(&self) -> usize {
-        self.lifted
+    fn hw_vlan_len(&self) -> usize {
+        self.hw_vlan_len
     }
 
     #[inline(always)]
     fn read_tag(&self, offset: usize) -> Result<u16, DropReason> {
-        if self.lifted == 0 || offset > ETHERTYPE + 2 {
-            return Ok(u16::from_be(self.skb.read(core::hint::black_box(offset - self.lifted))?));
+        if self.hw_vlan_len == 0 || offset > ETHERTYPE + 2 {
+            return Ok(u16::from_be(
+                self.skb.read(core::hint::black_box(offset - self.hw_vlan_len))?,
+            ));
         }
-        let tag = self.skb.lifted_tag();
+        let tag = self.skb.hw_vlan();
         Ok(if offset == ETHERTYPE { tag.tpid } else { tag.tci })
     }
 
@@ -233,7 +235,7 @@ impl Frame for SkbFrame {
 
     #[inline(always)]
     fn hand_over(&self, origin: &Origin, inner: &Inner) -> Result<u32, DropReason> {
-        let handoff = flood::handoff(self, origin, inner);
+        let handoff = handoff::handoff(self, origin, inner);
         let strip = origin.lead() + if inner.carried == Carried::PRIORITY_TAG { TAG } else { 0 };
         self.change(inner, strip, ClassKey::untagged(0), 0)?;
         self.say(handoff)
@@ -259,12 +261,12 @@ impl Frame for SkbFrame {
 
     #[inline(always)]
     fn take_apart(&self, eligible: u16) -> Result<u32, DropReason> {
-        apart::send(self.skb, eligible)
+        own_tunnel::send(self.skb, eligible)
     }
 
     #[inline(always)]
     fn back(&self) -> Option<u16> {
-        apart::back(self.skb)
+        own_tunnel::back(self.skb)
     }
 
     #[inline(always)]
@@ -329,10 +331,10 @@ fn leave_tunnel(skb: Skb, what: u64, head: u64, tail: u32) -> Result<(), DropRea
         |at: usize, is_there: bool| if is_there { skb.load::<u32>(at).unwrap_or(0) } else { 0 };
     let (mut outer, mut second) =
         (tag(strip + ETHERTYPE, by > strip), tag(strip + ETHERTYPE + TAG, by > strip + TAG));
-    if outer != 0 && !is_lifted(halves(outer)[0]) {
+    if outer != 0 && !is_hw_vlan(halves(outer)[0]) {
         ethertype = u16::from_be(halves(outer)[0]);
         (by, outer, second) = (strip, 0, 0);
-    } else if second != 0 && !is_lifted(halves(second)[0]) {
+    } else if second != 0 && !is_hw_vlan(halves(second)[0]) {
         ethertype = u16::from_be(halves(second)[0]);
         (by, second) = (strip + TAG, 0);
     }

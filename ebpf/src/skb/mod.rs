@@ -116,14 +116,14 @@ impl Skb {
 
     /// Whether the kernel holds a tag of the frame beside the data.
     #[inline(always)]
-    pub fn has_lifted_tag(self) -> bool {
+    pub fn has_hw_vlan(self) -> bool {
         // SAFETY: as above.
         unsafe { (*self.ctx).vlan_present != 0 }
     }
 
     /// Bytes of that tag, without a branch: the verifier would follow both.
     #[inline(always)]
-    pub fn lifted(self) -> usize {
+    pub fn hw_vlan_len(self) -> usize {
         // SAFETY: as above.
         unsafe { ((*self.ctx).vlan_present as usize & 1) * TAG }
     }
@@ -273,7 +273,7 @@ impl Skb {
 
     /// The tag beside the data.
     #[inline(always)]
-    pub fn lifted_tag(self) -> Tag {
+    pub fn hw_vlan(self) -> Tag {
         // SAFETY: the kernel gives a valid context for the run of the program.
         unsafe {
             Tag {

@@ -16,9 +16,9 @@ use sillon_abi::{DropReason, ETHERNET};
 
 use super::{Skb, frame::SkbFrame, kernel::Unfinished};
 use crate::{
-    flow::{FRAGMENT, TCP, UDP},
-    frame::{Frame, Shape},
-    guard::{inside, ipv6},
+    flow_hash::{FRAGMENT, TCP, UDP},
+    frame::{Frame, Gso},
+    guard::{ipv6, unwrap},
     parse::{ETHERTYPE, IPV4, IPV6},
 };
 
@@ -80,24 +80,24 @@ impl Whence {
     }
 }
 
-/// The shape of a frame whose packet, of this ethertype, starts at `l3`.
+/// What a frame is as packets on the wire, of one whose packet, of this ethertype, starts at `l3`.
 #[inline(always)]
-pub fn shape(
+pub fn gso(
     ctx: *mut __sk_buff,
     ethertype: u16,
     l3: usize,
     whence: Whence,
-) -> Result<Shape, DropReason> {
+) -> Result<Gso, DropReason> {
     unpacked(sillon_offloads(ctx, ethertype.into(), l3 as u32, whence.0))
 }
 
 impl Skb {
-    /// The shape of a frame, whatever tags it has.
+    /// The same, whatever tags it has.
     #[inline(always)]
-    pub fn as_it_stands(self, whence: Whence) -> Result<Shape, DropReason> {
+    pub fn as_it_stands(self, whence: Whence) -> Result<Gso, DropReason> {
         self.pull();
         let ethertype = SkbFrame::of(self.ctx).read_tag(ETHERTYPE)?;
-        shape(self.ctx, ethertype, ETHERNET, whence)
+        gso(self.ctx, ethertype, ETHERNET, whence)
     }
 }
 
@@ -105,34 +105,34 @@ impl Skb {
 const MORE: u64 = (1 << NESTED) - 1;
 const NESTED: u64 = 19;
 
-/// [`Shape`] in a word, or why the frame is dropped. Only of several packets is there more than
+/// [`Gso`] in a word, or why the frame is dropped. Only of several packets is there more than
 /// one.
 #[inline(always)]
-fn packed(shape: Result<Shape, DropReason>) -> u64 {
-    match shape {
-        Ok(Shape { surplus, repeated, more, nested }) => {
-            let more = more as u64 & MORE | u64::from(nested) << NESTED;
-            (surplus as u64) << 44 | more << 24 | repeated as u64 & 0xff_ffff
+fn packed(gso: Result<Gso, DropReason>) -> u64 {
+    match gso {
+        Ok(Gso { excess, headers, extra_segments, nested }) => {
+            let more = extra_segments as u64 & MORE | u64::from(nested) << NESTED;
+            (excess as u64) << 44 | more << 24 | headers as u64 & 0xff_ffff
         }
         Err(reason) => reason as u64,
     }
 }
 
 #[inline(always)]
-fn unpacked(word: u64) -> Result<Shape, DropReason> {
+fn unpacked(word: u64) -> Result<Gso, DropReason> {
     let (more, low) = ((word >> 24 & MORE) as usize, word as usize & 0xff_ffff);
     if more == 0 && low != 0 {
         return Err(DropReason::from_number(low as u32).unwrap_or(DropReason::SegmentShape));
     }
-    Ok(Shape {
-        surplus: (word >> 44) as usize,
-        repeated: low,
-        more,
+    Ok(Gso {
+        excess: (word >> 44) as usize,
+        headers: low,
+        extra_segments: more,
         nested: word >> (24 + NESTED) & 1 != 0,
     })
 }
 
-/// See [`shape`]. A global function, as all of them are here that have many ways through them: the
+/// See [`gso`]. A global function, as all of them are here that have many ways through them: the
 /// verifier walks through it once.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -141,12 +141,12 @@ extern "C" fn sillon_offloads(ctx: *mut __sk_buff, ethertype: u32, l3: u32, when
 }
 
 #[inline(always)]
-fn judge(frame: &SkbFrame, ethertype: u16, l3: usize, whence: Whence) -> Result<Shape, DropReason> {
-    let (skb, lifted) = (frame.skb, frame.beside());
+fn judge(frame: &SkbFrame, ethertype: u16, l3: usize, whence: Whence) -> Result<Gso, DropReason> {
+    let (skb, hw_vlan_len) = (frame.skb, frame.hw_vlan_len());
     let mut unfinished = None;
     if skb.is_unfinished()? {
         let Unfinished { start, offset } = skb.unfinished()?;
-        let start = start.wrapping_add(lifted);
+        let start = start.wrapping_add(hw_vlan_len);
         // The kernel forgets a checksum of what is taken off the frame.
         if start >= whence.header() {
             unfinished = Some(Unfinished { start, offset });
@@ -154,7 +154,7 @@ fn judge(frame: &SkbFrame, ethertype: u16, l3: usize, whence: Whence) -> Result<
     }
     let size = skb.segment_size();
     if unfinished.is_none() && size == 0 {
-        return Ok(Shape::default());
+        return Ok(Gso::default());
     }
     let kind = if size == 0 { 0 } else { skb.gso_type()? };
     // What travels as one in a tunnel of the fabric's says so. Else it is the tunnel's own packets
@@ -179,20 +179,22 @@ fn judge(frame: &SkbFrame, ethertype: u16, l3: usize, whence: Whence) -> Result<
         return Err(DropReason::ChecksumOffset);
     }
     if size == 0 {
-        return Ok(Shape { nested: is_inside, ..Shape::default() });
+        return Ok(Gso { nested: is_inside, ..Gso::default() });
     }
     if !(is_inside == (tunnel != 0) && upper.is_kind(kind)) {
         return Err(DropReason::SegmentShape);
     }
-    if is_inside && !(outermost.is_tunnel(tunnel) && upper.is_where_told(skb, lifted, tunnel)?) {
+    if is_inside
+        && !(outermost.is_tunnel(tunnel) && upper.is_where_told(skb, hw_vlan_len, tunnel)?)
+    {
         return Err(DropReason::SegmentShape);
     }
-    Ok(Shape { nested: is_inside, ..packets(frame, upper, size)? })
+    Ok(Gso { nested: is_inside, ..packets(frame, upper, size)? })
 }
 
 /// What packets of `size` bytes of payload each are on the wire.
 #[inline(always)]
-fn packets(frame: &SkbFrame, upper: Upper, size: usize) -> Result<Shape, DropReason> {
+fn packets(frame: &SkbFrame, upper: Upper, size: usize) -> Result<Gso, DropReason> {
     let header = match upper.protocol() {
         TCP => usize::from(frame.load::<u8>(upper.at() + 12)? >> 4) * 4,
         _ => UDP_HEADER,
@@ -203,10 +205,10 @@ fn packets(frame: &SkbFrame, upper: Upper, size: usize) -> Result<Shape, DropRea
     }
     let payload = len - headers;
     if payload <= size {
-        return Ok(Shape::default());
+        return Ok(Gso::default());
     }
     let more = (payload - 1) / size;
-    Ok(Shape { surplus: payload - size, repeated: more * headers, more, nested: false })
+    Ok(Gso { excess: payload - size, headers: more * headers, extra_segments: more, nested: false })
 }
 
 /// The header of the upper layer of a packet that is no fragment: a word of its place, its
@@ -288,8 +290,8 @@ impl Upper {
 
     /// Whether the kernel finds the packet inside a tunnel where we did.
     #[inline(always)]
-    fn is_where_told(self, skb: Skb, lifted: usize, tunnel: u32) -> Result<bool, DropReason> {
-        let [network, mac] = skb.inner_headers()?.map(|at| at.wrapping_add(lifted));
+    fn is_where_told(self, skb: Skb, hw_vlan_len: usize, tunnel: u32) -> Result<bool, DropReason> {
+        let [network, mac] = skb.inner_headers()?.map(|at| at.wrapping_add(hw_vlan_len));
         let is_frame = network.wrapping_sub(mac) == ETHERNET;
         Ok(network == self.l3() && (is_frame || tunnel & gso::UDP_TUNNEL == 0))
     }
@@ -353,7 +355,7 @@ extern "C" fn sillon_upper(ctx: *mut __sk_buff, ethertype: u32, l3: u32) -> u64 
         return Upper::NONE.0;
     }
     let frame = &SkbFrame::of(ctx);
-    let Ok(packet) = inside::packet(frame, ethertype as u16, l3 as usize) else {
+    let Ok(packet) = unwrap::packet(frame, ethertype as u16, l3 as usize) else {
         return Upper::NONE.0;
     };
     let upper = match packet.ethertype {

@@ -16,8 +16,8 @@ use sillon_abi::{DropReason, ETHERNET, MASKED_ETHERTYPE, PathEntry, V4_OUTER, V6
 use super::{MACS, Skb, Tag, pop_tags};
 use crate::{
     guard::{reason, verdict},
-    outer::Outer,
     parse::{C_TPID, ETHERTYPE, IPV4, IPV6, S_TPID, TAG},
+    vxlan::encap::Outer,
 };
 
 impl Skb {
@@ -129,22 +129,22 @@ extern "C" fn sillon_enter_tunnel(ctx: *mut __sk_buff, header: u32, pops: u32, t
 /// hidden, since the kernel would lift it; that is returned, too.
 #[inline(always)]
 fn take_tags(skb: Skb, tag: u32) -> Result<([u32; 2], u16), DropReason> {
-    if !skb.has_lifted_tag() {
+    if !skb.has_hw_vlan() {
         return Ok(([tag, 0], 0));
     }
     let mut hidden = 0;
-    if is_lifted(skb.load(ETHERTYPE)?) {
+    if is_hw_vlan(skb.load(ETHERTYPE)?) {
         let third = skb.load(ETHERTYPE + TAG)?;
-        if is_lifted(third) {
+        if is_hw_vlan(third) {
             hidden = third;
             skb.store(ETHERTYPE + TAG, MASKED_ETHERTYPE.to_be())?;
         }
     }
-    let outer = skb.lifted_tag().on_wire();
+    let outer = skb.hw_vlan().on_wire();
     skb.pop_tag()?;
     let mut inner = 0;
-    if skb.has_lifted_tag() {
-        inner = skb.lifted_tag().on_wire();
+    if skb.has_hw_vlan() {
+        inner = skb.hw_vlan().on_wire();
         skb.pop_tag()?;
     }
     Ok(([outer, inner], hidden))
@@ -152,7 +152,7 @@ fn take_tags(skb: Skb, tag: u32) -> Result<([u32; 2], u16), DropReason> {
 
 /// Whether the kernel lifts a tag with this TPID, as on the wire, out of a frame.
 #[inline(always)]
-pub fn is_lifted(tpid: u16) -> bool {
+pub fn is_hw_vlan(tpid: u16) -> bool {
     tpid == C_TPID.to_be() || tpid == S_TPID.to_be()
 }
 

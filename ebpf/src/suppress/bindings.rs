@@ -8,10 +8,10 @@ use sillon_abi::{Binding, BindingKey, Claim, Endpoint};
 
 use super::Speaker;
 use crate::{
+    fdb::learn::{self, REFRESH_NS},
+    fdb::quota,
     frame::mac_of,
-    learn::{self, REFRESH_NS},
     maps::{ATTACHMENTS, BINDING_REMOVED, BINDING_USE, BINDINGS, FIXED_BINDINGS, SEGMENTS},
-    share,
 };
 
 /// An address, as two numbers; IPv4 as IPv4-mapped.
@@ -93,11 +93,11 @@ pub fn hear(speaker: &Speaker, key: &BindingKey, flags: u16, weight: Weight) {
 fn heard_first(key: &BindingKey, binding: &Binding) {
     // SAFETY: a map value; one aligned word.
     let limit = SEGMENTS.get_ptr(key.segment).map_or(0, |segment| unsafe { (*segment).fdb_limit });
-    if share::take(&BINDING_USE, &BINDING_REMOVED, key.segment, limit)
+    if quota::take(&BINDING_USE, &BINDING_REMOVED, key.segment, limit)
         && BINDINGS.insert(key, binding, BPF_NOEXIST.into()).is_err()
     {
         // Another CPU was first, or the map is full.
-        share::give(&BINDING_USE, key.segment);
+        quota::give(&BINDING_USE, key.segment);
     }
 }
 

@@ -226,7 +226,7 @@ impl Maps {
         }
     }
 
-    /// Voids all decisions in the flow caches: see `ebpf/src/recall.rs`.
+    /// Voids all decisions in the flow caches: see `ebpf/src/flow_cache.rs`.
     pub(crate) fn bump_epoch(&self) {
         self.epoch.count_up();
     }

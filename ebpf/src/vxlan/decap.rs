@@ -25,11 +25,11 @@ use sillon_abi::{
 use crate::{
     classify::Origin,
     count::Scope,
-    flow::PLAIN,
+    flow_hash::PLAIN,
     frame::{Frame, Macs, halves},
     maps::{TUNNELS, VNIS},
-    outer::{LEAF, VXLAN_PORT, YELLOW},
     parse::{ETHERTYPE, IPV4, IPV6},
+    vxlan::encap::{LEAF, VXLAN_PORT, YELLOW},
 };
 
 const UDP: u8 = 17;
@@ -165,7 +165,7 @@ pub fn packet(
             at.cast::<u16>().add(ETH / 2).cast::<[u32; 5]>(),
         )
     };
-    if destination != port.mac.number() || frame.beside() != 0 {
+    if destination != port.mac.number() || frame.hw_vlan_len() != 0 {
         return Ok(None);
     }
     let outer = match u16::from_be(ethertype) {

@@ -11,8 +11,8 @@ use aya_ebpf::{
 use sillon_abi::{DropReason, Endpoint, FdbKey, InjectHeader};
 
 use crate::{
+    fdb::moves,
     frame::{Frame, XdpFrame},
-    guard::mac,
     maps::{FDB, SEGMENTS},
 };
 
@@ -43,7 +43,7 @@ fn place(frame: &XdpFrame) -> Result<(), DropReason> {
     let limit = limit.filter(|_| endpoint.is_remote()).ok_or(DropReason::StaleExit)?;
     let Some(entry) = FDB.get_ptr_mut(key) else {
         if how != InjectHeader::REFRESH {
-            mac::learn(&key, endpoint, 0, limit, now).result()?;
+            moves::learn(&key, endpoint, 0, limit, now).result()?;
         }
         return Ok(());
     };
@@ -52,7 +52,7 @@ fn place(frame: &XdpFrame) -> Result<(), DropReason> {
         if (*entry).endpoint == endpoint {
             (*entry).seen = now;
         } else if how != InjectHeader::REFRESH {
-            mac::moved(entry, segment, endpoint, 0, now).result()?;
+            moves::moved(entry, segment, endpoint, 0, now).result()?;
         }
     }
     Ok(())

@@ -28,10 +28,11 @@ use sillon_abi::{
 use crate::{
     classify::Origin,
     count,
+    fdb::quota,
+    flow_cache,
     maps::{
         ATTACHMENTS, FDB, FDB_REMOVED, FDB_USE, MAC_REMOVED, MAC_USE, NODE, OWN_MACS, SEGMENTS,
     },
-    recall, share,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -100,14 +101,14 @@ pub fn learn(key: &FdbKey, ingress: Endpoint, guards: u16, fdb_limit: u32, now: 
     if let Err(refused) = take_place(ingress) {
         return refused;
     }
-    if !share::take(&FDB_USE, &FDB_REMOVED, key.segment, fdb_limit) {
+    if !quota::take(&FDB_USE, &FDB_REMOVED, key.segment, fdb_limit) {
         give_place(ingress);
         return Learned::NO;
     }
     if FDB.insert(key, FdbEntry::learned(ingress, now), BPF_NOEXIST.into()).is_err() {
         // Another CPU was first, or the map is full.
         give_place(ingress);
-        share::give(&FDB_USE, key.segment);
+        quota::give(&FDB_USE, key.segment);
         return Learned::NO;
     }
     Learned::YES
@@ -195,7 +196,7 @@ pub unsafe fn moved(
         return Learned::NO;
     }
     give_place(endpoint);
-    recall::forget(segment);
+    flow_cache::invalidate(segment);
     Learned::YES
 }
 
@@ -246,6 +247,6 @@ unsafe fn is_one_too_many(entry: *mut FdbEntry, segment: u32, now: u64) -> bool 
         (*entry).since = now;
         (*entry).flags = FdbEntry::FROZEN;
     }
-    recall::forget(segment);
+    flow_cache::invalidate(segment);
     true
 }

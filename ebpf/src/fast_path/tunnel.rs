@@ -1,16 +1,16 @@
 //! A tunnel's packet of which nothing is out of the ordinary: to this port and its VTEP, whole and
 //! without options or padding, not marked as yellow, and its outer header without a word on
-//! congestion. `crate::tunnel` says what is wrong with any other.
+//! congestion. `crate::vxlan::decap` says what is wrong with any other.
 
 use sillon_abi::{PortEntry, V4_OUTER, V6_OUTER};
 
 use crate::{
-    flow::{FRAGMENT, UDP},
+    flow_cache::Source,
+    flow_hash::{FRAGMENT, UDP},
     frame::{Frame, Macs, Wire},
-    outer::VXLAN_PORT,
     parse::ETHERTYPE,
-    recall::Source,
-    tunnel::{self, IPV6_HEADER, UDP_AND_VXLAN, Vxlan},
+    vxlan::decap::{self, IPV6_HEADER, UDP_AND_VXLAN, Vxlan},
+    vxlan::encap::VXLAN_PORT,
 };
 
 use super::{HEAD, HEAD_MASK, L3};
@@ -61,7 +61,7 @@ impl Front {
         let is_over_ipv4 = head & V4_HEAD_MASK == HEAD;
         let is_ours = (destination ^ own) << 16 == 0
             && (is_over_ipv4 || head & V6_HEAD_MASK == V6_HEAD)
-            && frame.beside() == 0;
+            && frame.hw_vlan_len() == 0;
         is_ours.then_some(Self { at, is_over_ipv4 })
     }
 
@@ -91,7 +91,7 @@ impl Front {
         let is_ours = self.get::<u32>(L3 + 6) & V4_WHOLE_UDP_MASK == V4_WHOLE_UDP
             && ip[4] == vtep
             && vtep != 0;
-        if !is_ours || self.number(L3 + 2) + L3 != len || !tunnel::sums_up(&ip) {
+        if !is_ours || self.number(L3 + 2) + L3 != len || !decap::sums_up(&ip) {
             return None;
         }
         self.behind(Source::V4(ip[3]), V4_OUTER, len)
@@ -107,7 +107,7 @@ impl Front {
         if !is_ours || self.number(L3 + 4) + L3 + IPV6_HEADER != len {
             return None;
         }
-        // No flow is decided that came from a mapped IPv4 address: `crate::tunnel` makes that
+        // No flow is decided that came from a mapped IPv4 address: `crate::vxlan::decap` makes that
         // nobody's.
         self.behind(Source::V6(self.get(L3 + 8)), V6_OUTER, len)
     }

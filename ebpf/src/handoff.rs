@@ -7,7 +7,7 @@ use sillon_abi::{DropReason, Endpoint, Handoff, MASKED_ETHERTYPE, PortEntry};
 
 use crate::{
     classify::Origin,
-    flow,
+    flow_hash,
     frame::{Frame, Way, XdpFrame},
     guard::{reason, verdict},
     maps,
@@ -31,7 +31,7 @@ pub fn hand_over(frame: &XdpFrame, origin: &Origin, inner: &Inner) -> Result<u32
 /// What is to be known of a frame that is copied, but for the ethertype.
 #[inline(always)]
 pub fn handoff(frame: &impl Frame, origin: &Origin, inner: &Inner) -> Handoff {
-    let flow = flow::of(frame, inner);
+    let flow = flow_hash::of(frame, inner);
     let mut flags = 0;
     if origin.leaf {
         flags |= Handoff::LEAF;

@@ -36,7 +36,7 @@ const _: () = assert!(PORT_SLOTS <= YELLOW);
 /// were not there, the node's own stack would take it.
 #[inline(always)]
 pub fn is_due(frame: &impl Frame, inner: &Inner) -> bool {
-    inner.shape.nested && frame.back().is_none() && !inner.macs.dst().is_group()
+    inner.gso.nested && frame.back().is_none() && !inner.macs.dst().is_group()
 }
 
 #[inline(always)]

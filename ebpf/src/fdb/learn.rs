@@ -1,5 +1,5 @@
 //! Source addresses are learned where their frames come in, and move with them, within the rules of
-//! `guard::mac`. A segment has at most its share of the FDB: past it, frames are still forwarded,
+//! `fdb::moves`. A segment has at most its share of the FDB: past it, frames are still forwarded,
 //! but new addresses are not learned, and that is counted. The agent is told of what is learned at
 //! an attachment.
 
@@ -8,10 +8,10 @@ use sillon_abi::{DropReason, Endpoint, FdbEntry, FdbKey, Guards, Mac};
 
 use crate::{
     classify::Origin,
+    fdb::learn_events,
+    fdb::moves::{self, Learned},
     frame::mac_of,
-    guard::mac::{self, Learned},
     maps::FDB,
-    news,
     parse::Inner,
 };
 
@@ -53,18 +53,18 @@ fn learned(key: &FdbKey, ingress: Endpoint, guards: u16, fdb_limit: u32) -> Lear
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
     let learned = match FDB.get_ptr_mut(key) {
-        None => mac::learn(key, ingress, guards, fdb_limit, now),
+        None => moves::learn(key, ingress, guards, fdb_limit, now),
         // SAFETY: a value of the FDB, which is aligned; each field is one word, read and written at
         // once.
         Some(entry) => unsafe {
             if (*entry).endpoint == ingress {
                 return seen_again(entry, guards, now);
             }
-            mac::moved(entry, key.segment, ingress, guards, now)
+            moves::moved(entry, key.segment, ingress, guards, now)
         },
     };
     if learned == Learned::YES && !ingress.is_remote() {
-        news::tell(key, ingress, now);
+        learn_events::tell(key, ingress, now);
     }
     learned
 }

@@ -1,8 +1,8 @@
 //! Most packets by far are *plain*: IP without anything that one of the steps would look at, behind
-//! no tags but the attachment's own, or in a tunnel's packet (`tunnel`) of which nothing is out of
-//! the ordinary. If such a one belongs to a flow that is decided, no step between `recall` and
-//! `deliver` has a say in it. Whether that is so is asked here, once and of a few words that are
-//! read together; then those steps are left out.
+//! no tags but the attachment's own, or in a tunnel's packet (`vxlan::decap`) of which nothing is
+//! out of the ordinary. If such a one belongs to a flow that is decided, no step between
+//! `flow_cache` and `deliver` has a say in it. Whether that is so is asked here, once and of a few
+//! words that are read together; then those steps are left out.
 //!
 //! Nothing is left out that would do anything: what one of the steps might drop, change or answer
 //! is not plain, and nothing is dropped here that can still be looked at in full. Who gives a step
@@ -14,16 +14,16 @@ mod tunnel;
 use sillon_abi::{DropReason, Endpoint, Guards, PortEntry, Role};
 
 use crate::{
-    apart,
     classify::{self, Origin},
     count::{self, Scope},
     deliver::{NextHop, ToAttachment, ToRemote},
-    flow::{self, Flow, TCP, UDP},
+    flow_cache::{self, Decision},
+    flow_hash::{self, Flow, TCP, UDP},
     frame::{Frame, Macs},
     guard::server,
-    outer,
+    own_tunnel,
     parse::{Carried, ETHERTYPE, IPV4, IPV6, Inner},
-    recall::{self, Decision},
+    vxlan::encap,
     xdp::dropped,
 };
 use tunnel::Front;
@@ -74,8 +74,8 @@ fn inner(
     len: usize,
 ) -> Option<Inner> {
     let l3 = decision.origin.lead() + L3;
-    let shape = frame.shape(ethertype, l3, start).ok()?;
-    if len - shape.surplus > decision.plain as usize {
+    let gso = frame.gso(ethertype, l3, start).ok()?;
+    if len - gso.excess > decision.plain as usize {
         return None;
     }
     Some(Inner {
@@ -87,14 +87,14 @@ fn inner(
         l3,
         ethertype,
         len,
-        shape,
+        gso,
     })
 }
 
 #[inline(always)]
 fn from_port(frame: &impl Frame, port: &PortEntry, len: usize) -> Option<u32> {
     let tags = classify::tags(frame, port).ok()?;
-    let decision = recall::Flow::on_port(&tags).decision()?;
+    let decision = flow_cache::Flow::on_port(&tags).decision()?;
     let Decision { origin, endpoint, .. } = decision;
     if tags.priority != 0 {
         return None;
@@ -109,12 +109,12 @@ fn from_port(frame: &impl Frame, port: &PortEntry, len: usize) -> Option<u32> {
     if !endpoint.is_remote() {
         return to_attachment(frame, decision, &inner, received);
     }
-    if apart::is_due(frame, &inner) {
+    if own_tunnel::is_due(frame, &inner) {
         received();
         return Some(action(origin, frame.take_apart(0)));
     }
     let flow = packet.flow();
-    let path = outer::by_id(decision.path).or_else(|| outer::path(endpoint.id(), flow.hash))?;
+    let path = encap::by_id(decision.path).or_else(|| encap::path(endpoint.id(), flow.hash))?;
     let leaving =
         ToRemote::through(frame, origin, &inner, NextHop { endpoint: *endpoint, path, flow })
             .ok()?;
@@ -136,7 +136,7 @@ fn from_tunnel(frame: &impl Frame, port: &PortEntry, len: usize) -> Option<u32> 
 #[inline(always)]
 fn out_of_tunnel(frame: &impl Frame, packet: &tunnel::Packet, len: usize) -> Option<u32> {
     let &tunnel::Packet { source, vxlan, macs, header, ethertype } = packet;
-    let decision = recall::Flow::of_vxlan(vxlan, source, macs).decision()?;
+    let decision = flow_cache::Flow::of_vxlan(vxlan, source, macs).decision()?;
     let origin = &decision.origin;
     // Of all that neighbours say, suppression listens to what is over IPv6.
     let is_plain = ethertype == IPV4.to_be()
@@ -183,13 +183,13 @@ struct Packet {
 impl Packet {
     #[inline(always)]
     fn flow(&self) -> Flow {
-        Flow { hash: flow::over_ipv4(self.addresses, self.ports), ecn: self.ecn }
+        Flow { hash: flow_hash::over_ipv4(self.addresses, self.ports), ecn: self.ecn }
     }
 
     /// The packet behind an attachment's tags, if it is such a one.
     #[inline(always)]
     fn of(frame: &impl Frame, origin: &Origin) -> Option<Self> {
-        if frame.beside() > origin.lead() {
+        if frame.hw_vlan_len() > origin.lead() {
             // It carries a tag, which is not where it is looked for here.
             return None;
         }
@@ -206,7 +206,7 @@ impl Packet {
             )
         };
         let is_plain = head & HEAD_MASK == HEAD
-            && fragment & flow::FRAGMENT == 0
+            && fragment & flow_hash::FRAGMENT == 0
             && (protocol == UDP || protocol == TCP);
         if !is_plain {
             return None;

@@ -5,7 +5,7 @@
 
 use sillon_abi::{DropReason, Endpoint, Service};
 
-use crate::{classify::Origin, guard::mac, learn, parse::Inner, recall::Undecided};
+use crate::{classify::Origin, fdb::learn, fdb::moves, flow_cache::Miss, parse::Inner};
 
 /// Where a frame goes.
 pub enum Route {
@@ -14,22 +14,22 @@ pub enum Route {
 }
 
 #[inline(always)]
-pub fn lookup(origin: &Origin, inner: &Inner, undecided: &Undecided) -> Result<Route, DropReason> {
+pub fn lookup(origin: &Origin, inner: &Inner, miss: &Miss) -> Result<Route, DropReason> {
     if origin.service == Service::Line as u8 {
-        mac::on_line(origin, inner.macs.src())?;
+        moves::on_line(origin, inner.macs.src())?;
         return if origin.cross.is_none() {
             Err(DropReason::LineIncomplete)
         } else {
             Ok(Route::To(origin.cross))
         };
     }
-    let epoch = undecided.epoch(origin.segment);
+    let epoch = miss.epoch(origin.segment);
     let is_learned = learn::learn(origin, inner)?;
     if inner.macs.dst().is_group() {
         return Ok(Route::Flood);
     }
     let Some(endpoint) = learn::find(origin.segment, inner.macs.dst()) else {
-        return if mac::is_own(inner.macs.dst()) {
+        return if moves::is_own(inner.macs.dst()) {
             Err(DropReason::DestinationIsNode)
         } else {
             Ok(Route::Flood)
@@ -43,7 +43,7 @@ pub fn lookup(origin: &Origin, inner: &Inner, undecided: &Undecided) -> Result<R
     }
     // The frames of one that is not learned are counted.
     if is_learned {
-        undecided.remember(epoch, origin, endpoint);
+        miss.insert(epoch, origin, endpoint);
     }
     Ok(Route::To(endpoint))
 }

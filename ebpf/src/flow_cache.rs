@@ -26,10 +26,10 @@ use sillon_abi::{
 
 use crate::{
     classify::{Origin, Tags},
-    count,
+    count, fast_path,
     frame::Macs,
-    outer, plain,
-    tunnel::{Packet, Vxlan},
+    vxlan::decap::{Packet, Vxlan},
+    vxlan::encap,
 };
 
 /// In jiffies: 50 to 500 ms.
@@ -181,7 +181,7 @@ fn both(segment: u32) -> u64 {
 
 /// Whoever remembers where an address of this segment was must ask again.
 #[inline(always)]
-pub fn forget(segment: u32) {
+pub fn invalidate(segment: u32) {
     if let Some(epochs) = EPOCHS.get_ptr_mut(0) {
         // SAFETY: an aligned word of a map value.
         unsafe { count::add(of_segment(epochs, segment).cast_mut(), 1) };
@@ -189,7 +189,7 @@ pub fn forget(segment: u32) {
 }
 
 /// A flow on its way to a decision.
-pub struct Undecided {
+pub struct Miss {
     flow: Flow,
     /// As it was before anything was looked up.
     node_epoch: u64,
@@ -199,8 +199,8 @@ impl Flow {
     /// The decision on this flow, if there is one that still holds. Where there is none, nothing of
     /// it has been looked up yet.
     #[inline(always)]
-    pub fn recall(self) -> Result<&'static Decision, Undecided> {
-        self.decision().ok_or_else(|| Undecided { flow: self, node_epoch: node_epoch() })
+    pub fn lookup(self) -> Result<&'static Decision, Miss> {
+        self.decision().ok_or_else(|| Miss { flow: self, node_epoch: node_epoch() })
     }
 
     /// The same, for who does nothing else with the flow.
@@ -217,7 +217,7 @@ impl Flow {
     }
 }
 
-impl Undecided {
+impl Miss {
     /// The epoch to remember a decision with. To be asked before the FDB is.
     #[inline(always)]
     pub fn epoch(&self, segment: u32) -> u64 {
@@ -228,18 +228,18 @@ impl Undecided {
     }
 
     #[inline(always)]
-    pub fn remember(&self, epoch: u64, origin: &Origin, endpoint: Endpoint) {
+    pub fn insert(&self, epoch: u64, origin: &Origin, endpoint: Endpoint) {
         let Some(decision) = DECISIONS.get_ptr_mut(self.flow.slot()) else { return };
         if !is_on() {
             return;
         }
-        // SAFETY: as for `recall`; and a helper without arguments.
+        // SAFETY: as for `lookup`; and a helper without arguments.
         unsafe {
             let until = bpf_jiffies64() + LIFETIME;
             let Flow { place, source, macs } = self.flow;
             let source = if let Source::V6(words) = source { words } else { [0, source.word()] };
-            let plain = plain::longest(origin, endpoint);
-            let path = if endpoint.is_remote() { outer::only(endpoint.id()) } else { 0 };
+            let plain = fast_path::longest(origin, endpoint);
+            let path = if endpoint.is_remote() { encap::only(endpoint.id()) } else { 0 };
             *decision = Decision {
                 place,
                 source,
