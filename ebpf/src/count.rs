@@ -7,7 +7,7 @@ use core::intrinsics::{
 };
 
 use aya_ebpf::maps::PerCpuArray;
-use sillon_abi::{Counters, DropKey, DropReason, Drops, Endpoint, ScopeKind};
+use sillon_abi::{Counters, DropKey, DropReason, Drops, Endpoint, Handoff, ScopeKind};
 
 use crate::{
     classify::Origin,
@@ -40,6 +40,16 @@ impl Scope {
             Self::segment(origin.segment)
         } else {
             Self::attachment(origin.ingress.id())
+        }
+    }
+
+    /// Of a frame that was handed over.
+    #[inline(always)]
+    pub fn of_handoff(handoff: &Handoff) -> Self {
+        if handoff.ingress.is_remote() {
+            Self::segment(handoff.segment)
+        } else {
+            Self::attachment(handoff.ingress.id())
         }
     }
 

@@ -14,6 +14,7 @@ use crate::{
     police,
     rewrite::{self, Front},
     suppress::Question,
+    verdict::Verdict,
     vxlan::encap::{self, Outer},
 };
 
@@ -23,7 +24,7 @@ pub fn deliver(
     origin: &Origin,
     inner: &Inner,
     endpoint: Endpoint,
-) -> Result<u32, DropReason> {
+) -> Result<Verdict, DropReason> {
     if endpoint.is_remote() && own_tunnel::is_due(frame, inner) {
         frame.take_apart(inner.eligible)
     } else if endpoint.is_remote() {
@@ -47,7 +48,7 @@ pub struct ToAttachment {
     priority: u16,
     /// Bytes on the port.
     len: usize,
-    action: u32,
+    verdict: Verdict,
 }
 
 impl ToAttachment {
@@ -78,16 +79,16 @@ impl ToAttachment {
         let eligible = inner.eligible | policed(attachment.guards, len + inner.gso.headers)?;
         let way =
             Way { endpoint, ifindex: class.ifindex, proof: origin.segment, inner: Some(inner) };
-        let action = frame.towards(&way)?;
+        let verdict = frame.towards(&way)?;
         frame.make_front(front)?;
-        Ok(Self { endpoint, class, front, priority: inner.priority | eligible, len, action })
+        Ok(Self { endpoint, class, front, priority: inner.priority | eligible, len, verdict })
     }
 
     #[inline(always)]
-    pub fn go(self, frame: &impl Frame, inner: &Inner) -> Result<u32, DropReason> {
+    pub fn go(self, frame: &impl Frame, inner: &Inner) -> Result<Verdict, DropReason> {
         frame.retag(inner, self.class, self.front, self.priority)?;
         count::sent_to_attachment(self.endpoint, self.len);
-        Ok(self.action)
+        Ok(self.verdict)
     }
 }
 
@@ -103,7 +104,7 @@ pub struct ToRemote<'a> {
     hop: NextHop<'a>,
     /// Bytes of the inner frame.
     len: usize,
-    action: u32,
+    verdict: Verdict,
 }
 
 impl<'a> ToRemote<'a> {
@@ -125,14 +126,19 @@ impl<'a> ToRemote<'a> {
             proof: hop.flow.hash,
             inner: None,
         };
-        let action = frame.towards(&way)?;
+        let verdict = frame.towards(&way)?;
         frame.make_room(origin, inner, header)?;
-        Ok(Self { hop, len, action })
+        Ok(Self { hop, len, verdict })
     }
 
     #[inline(always)]
-    pub fn go(self, frame: &impl Frame, origin: &Origin, inner: &Inner) -> Result<u32, DropReason> {
-        let Self { hop: NextHop { endpoint, path, flow }, len, action } = self;
+    pub fn go(
+        self,
+        frame: &impl Frame,
+        origin: &Origin,
+        inner: &Inner,
+    ) -> Result<Verdict, DropReason> {
+        let Self { hop: NextHop { endpoint, path, flow }, len, verdict } = self;
         let is_yellow = inner.eligible != 0;
         let outer = Outer {
             vni: origin.vni,
@@ -143,7 +149,7 @@ impl<'a> ToRemote<'a> {
         };
         frame.encapsulate(origin, inner, &outer, path)?;
         count::sent_to_remote(endpoint, len);
-        Ok(action)
+        Ok(verdict)
     }
 }
 
@@ -155,7 +161,7 @@ pub fn back(
     origin: &Origin,
     question: Question,
     len: usize,
-) -> Result<u32, DropReason> {
+) -> Result<Verdict, DropReason> {
     police::egress(origin.ingress, origin.guards, len)?;
     let way = Way {
         endpoint: origin.ingress,
@@ -163,8 +169,8 @@ pub fn back(
         proof: origin.segment,
         inner: None,
     };
-    let action = frame.towards(&way)?;
+    let verdict = frame.towards(&way)?;
     count::sent_to_attachment(origin.ingress, len);
     count::answered(origin.ingress.id(), question);
-    Ok(action)
+    Ok(verdict)
 }

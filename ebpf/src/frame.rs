@@ -23,11 +23,14 @@ use sillon_abi::{
 
 use crate::{
     classify::Origin,
-    guard, handoff, hw_vlan,
+    guard,
+    handoff::leave,
+    hw_vlan,
     maps::{self, DEVICES},
     parse::{self, Inner},
     rewrite::{self, Front},
     suppress,
+    verdict::Verdict,
     vxlan::encap::Outer,
 };
 
@@ -212,19 +215,19 @@ pub trait Frame: Sized {
         path: &PathEntry,
     ) -> Result<(), DropReason>;
 
-    /// The action that sends it out of a device. Asked for before the frame is changed: then
+    /// Has the kernel send it out of a device. Asked for before the frame is changed: then
     /// nothing that is decided is needed after it.
-    fn towards(&self, way: &Way<'_>) -> Result<u32, DropReason>;
+    fn towards(&self, way: &Way<'_>) -> Result<Verdict, DropReason>;
     /// Hands it on to the flood.
-    fn hand_over(&self, origin: &Origin, inner: &Inner) -> Result<u32, DropReason>;
+    fn hand_over(&self, origin: &Origin, inner: &Inner) -> Result<Verdict, DropReason>;
     /// Passes a control frame of an attachment to the host's own stack, past the flood.
-    fn to_peer(&self, origin: &Origin) -> Result<u32, DropReason>;
+    fn to_peer(&self, origin: &Origin) -> Result<Verdict, DropReason>;
     /// Passes it to the host's own stack.
-    fn to_host(&self) -> u32;
+    fn to_host(&self) -> Verdict;
     /// Sends a frame that is in a tunnel of its own and shall go into one of ours on the way on
     /// which the kernel takes it apart: its packets come back one by one (`apart.rs`).
     /// `eligible` is what they were found to be.
-    fn take_apart(&self, eligible: u16) -> Result<u32, DropReason>;
+    fn take_apart(&self, eligible: u16) -> Result<Verdict, DropReason>;
     /// Of a packet that came back from there, which was counted and charged before: what it was
     /// found to be.
     fn back(&self) -> Option<u16>;
@@ -476,37 +479,38 @@ impl Frame for XdpFrame {
     }
 
     #[inline(always)]
-    fn towards(&self, way: &Way<'_>) -> Result<u32, DropReason> {
+    fn towards(&self, way: &Way<'_>) -> Result<Verdict, DropReason> {
         let devices = (&raw const DEVICES).cast_mut().cast();
         // SAFETY: a map of devices, which begins with what the loader makes a map of.
-        let action =
-            unsafe { bpf_redirect_map(devices, way.ifindex.into(), xdp_action::XDP_PASS.into()) }
-                as u32;
-        if action == xdp_action::XDP_REDIRECT {
-            return Ok(action);
+        let verdict = unsafe {
+            let pass = xdp_action::XDP_PASS.into();
+            Verdict::from_xdp(bpf_redirect_map(devices, way.ifindex.into(), pass) as u32)
+        };
+        if verdict == Verdict::REDIRECTED {
+            return Ok(verdict);
         }
         // Not a pass yet, but for what has a handoff.
-        handoff::onward(self, way).map(|()| action)
+        leave::onward(self, way).map(|()| verdict)
     }
 
     #[inline(always)]
-    fn hand_over(&self, origin: &Origin, inner: &Inner) -> Result<u32, DropReason> {
-        handoff::hand_over(self, origin, inner)
+    fn hand_over(&self, origin: &Origin, inner: &Inner) -> Result<Verdict, DropReason> {
+        leave::hand_over(self, origin, inner)
     }
 
     #[inline(always)]
-    fn to_peer(&self, origin: &Origin) -> Result<u32, DropReason> {
-        handoff::to_peer(self, origin)
+    fn to_peer(&self, origin: &Origin) -> Result<Verdict, DropReason> {
+        leave::to_peer(self, origin)
     }
 
     #[inline(always)]
-    fn to_host(&self) -> u32 {
-        handoff::to_host(self)
+    fn to_host(&self) -> Verdict {
+        leave::to_host(self)
     }
 
     /// At XDP nothing is beside the bytes, so nothing is nested.
     #[inline(always)]
-    fn take_apart(&self, _: u16) -> Result<u32, DropReason> {
+    fn take_apart(&self, _: u16) -> Result<Verdict, DropReason> {
         Err(DropReason::NoHeadroom)
     }
 

@@ -1,14 +1,5 @@
-//! The kernel half of Sillon. Every frame takes the same steps, a file each:
-//!
-//! ```text
-//! parse → recall | classify | tunnel → guard → police → learn → lookup → suppress → rewrite → police → deliver
-//!                                                                    │    └─ group address or miss → storm → flood (TC)
-//!                                                                    └─ answered → police → back
-//! ```
-//!
-//! A plain packet whose flow's decision is recalled skips what is between: see `fast_path`.
-//!
-//! `xdp.rs` and `tc.rs` are the entry points and read as that line does.
+//! The kernel half of Sillon. Every frame takes the same steps, a file each: [`pipeline`] is their
+//! picture, and `xdp.rs` and `tc.rs` are the entries.
 #![no_std]
 #![no_main]
 #![allow(
@@ -25,6 +16,7 @@ mod deliver;
 mod ecn;
 mod fast_path;
 mod fdb;
+mod flood;
 mod flow_cache;
 mod flow_hash;
 mod frame;
@@ -34,12 +26,14 @@ mod hw_vlan;
 mod maps;
 mod own_tunnel;
 mod parse;
+mod pipeline;
 mod police;
 mod rewrite;
 mod skb;
 mod storm;
 mod suppress;
 mod tc;
+mod verdict;
 mod vxlan;
 mod xdp;
 

@@ -21,11 +21,13 @@ use sillon_abi::{DropReason, PORT_SLOTS, PortEntry, Role};
 
 use crate::{
     frame::Frame,
+    handoff::take::take,
     maps,
     parse::Inner,
     police,
     skb::{LOOPBACK, Skb},
     tc,
+    verdict::Verdict,
 };
 
 /// In a mark, over the ifindex of a port: the frame is yellow.
@@ -40,10 +42,10 @@ pub fn is_due(frame: &impl Frame, inner: &Inner) -> bool {
 }
 
 #[inline(always)]
-pub fn send(skb: Skb, eligible: u16) -> Result<u32, DropReason> {
+pub fn send(skb: Skb, eligible: u16) -> Result<Verdict, DropReason> {
     let colour = if eligible == 0 { 0 } else { YELLOW };
     skb.set_mark(maps::mark_cookie() ^ (skb.ifindex() | colour));
-    Ok(skb.loop_back()? as u32)
+    skb.loop_back()
 }
 
 /// The port that a frame came in at.
@@ -77,9 +79,9 @@ pub fn sillon_apart(ctx: TcContext) -> i32 {
     if maps::port(ifindex).filter(is_operators).is_none() {
         return TC_ACT_UNSPEC;
     }
-    let action = tc::pipeline(skb);
-    if action != TC_ACT_UNSPEC {
-        return action;
+    let verdict = tc::run(skb);
+    if verdict != Verdict::PASSED {
+        return verdict.into_tc();
     }
     match sillon_copies_skb(skb.ctx(), ifindex) {
         // Nothing of an operator's is the node's own stack's here.
@@ -92,5 +94,5 @@ pub fn sillon_apart(ctx: TcContext) -> i32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sillon_copies_skb(ctx: *mut __sk_buff, ifindex: u32) -> i32 {
-    tc::flooded(Skb::of(ctx), ifindex)
+    take(Skb::of(ctx), ifindex).into_tc()
 }

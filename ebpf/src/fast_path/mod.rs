@@ -23,8 +23,8 @@ use crate::{
     guard::server,
     own_tunnel,
     parse::{Carried, ETHERTYPE, IPV4, IPV6, Inner},
+    verdict::{Verdict, dropped},
     vxlan::encap,
-    xdp::dropped,
 };
 use tunnel::Front;
 
@@ -56,7 +56,7 @@ pub fn longest(origin: &Origin, endpoint: Endpoint) -> u32 {
 /// What becomes of a frame that is plain, and nothing of another: that one is as it was, and not
 /// counted. `len` is the whole frame's.
 #[inline(always)]
-pub fn forward(frame: &impl Frame, port: &PortEntry, len: usize) -> Option<u32> {
+pub fn forward(frame: &impl Frame, port: &PortEntry, len: usize) -> Option<Verdict> {
     if port.role == Role::Uplink as u8 {
         from_tunnel(frame, port, len)
     } else {
@@ -92,7 +92,7 @@ fn inner(
 }
 
 #[inline(always)]
-fn from_port(frame: &impl Frame, port: &PortEntry, len: usize) -> Option<u32> {
+fn from_port(frame: &impl Frame, port: &PortEntry, len: usize) -> Option<Verdict> {
     let tags = classify::tags(frame, port).ok()?;
     let decision = flow_cache::Flow::on_port(&tags).decision()?;
     let Decision { origin, endpoint, .. } = decision;
@@ -111,7 +111,7 @@ fn from_port(frame: &impl Frame, port: &PortEntry, len: usize) -> Option<u32> {
     }
     if own_tunnel::is_due(frame, &inner) {
         received();
-        return Some(action(origin, frame.take_apart(0)));
+        return Some(verdict(origin, frame.take_apart(0)));
     }
     let flow = packet.flow();
     let path = encap::by_id(decision.path).or_else(|| encap::path(endpoint.id(), flow.hash))?;
@@ -119,12 +119,12 @@ fn from_port(frame: &impl Frame, port: &PortEntry, len: usize) -> Option<u32> {
         ToRemote::through(frame, origin, &inner, NextHop { endpoint: *endpoint, path, flow })
             .ok()?;
     received();
-    Some(action(origin, leaving.go(frame, origin, &inner)))
+    Some(verdict(origin, leaving.go(frame, origin, &inner)))
 }
 
 /// For each family by itself: what is known of a header from the start need not be remembered.
 #[inline(always)]
-fn from_tunnel(frame: &impl Frame, port: &PortEntry, len: usize) -> Option<u32> {
+fn from_tunnel(frame: &impl Frame, port: &PortEntry, len: usize) -> Option<Verdict> {
     let front = Front::of(frame, port)?;
     if front.is_over_ipv4() {
         out_of_tunnel(frame, &front.over_ipv4(port, len)?, len)
@@ -134,7 +134,7 @@ fn from_tunnel(frame: &impl Frame, port: &PortEntry, len: usize) -> Option<u32> 
 }
 
 #[inline(always)]
-fn out_of_tunnel(frame: &impl Frame, packet: &tunnel::Packet, len: usize) -> Option<u32> {
+fn out_of_tunnel(frame: &impl Frame, packet: &tunnel::Packet, len: usize) -> Option<Verdict> {
     let &tunnel::Packet { source, vxlan, macs, header, ethertype } = packet;
     let decision = flow_cache::Flow::of_vxlan(vxlan, source, macs).decision()?;
     let origin = &decision.origin;
@@ -157,19 +157,19 @@ fn to_attachment(
     decision: &Decision,
     inner: &Inner,
     received: impl FnOnce(),
-) -> Option<u32> {
+) -> Option<Verdict> {
     let unpoliced = |guards, _| {
         if guards & Guards::POLICED_OUT == 0 { Ok(0) } else { Err(DropReason::PolicedEgress) }
     };
     let origin = &decision.origin;
     let leaving = ToAttachment::out_of(frame, origin, inner, decision.endpoint, unpoliced).ok()?;
     received();
-    Some(action(origin, leaving.go(frame, inner)))
+    Some(verdict(origin, leaving.go(frame, inner)))
 }
 
 /// Of a frame that has become another and can't be looked at again.
 #[inline(always)]
-fn action(origin: &Origin, gone: Result<u32, DropReason>) -> u32 {
+fn verdict(origin: &Origin, gone: Result<Verdict, DropReason>) -> Verdict {
     gone.unwrap_or_else(|reason| dropped(Scope::of(origin), reason))
 }
 

@@ -5,7 +5,7 @@
 //! needs that to take packets apart that travel as one (GSO), and to finish checksums that were
 //! left to the device.
 
-use aya_ebpf::bindings::{__sk_buff, TC_ACT_UNSPEC};
+use aya_ebpf::bindings::__sk_buff;
 use sillon_abi::{ClassKey, DropReason, ETHERNET, Encap, Handoff, PathEntry};
 
 use super::{
@@ -18,12 +18,13 @@ use crate::{
     classify::Origin,
     frame::{Frame, Gso, Macs, Way, Wire, halves},
     guard::{self, reason, verdict},
-    handoff,
+    handoff::leave,
     maps::{self, HANDOFFS},
     own_tunnel,
     parse::{self, C_TPID, Carried, ETHERTYPE, IPV4, IPV6, Inner, S_TPID, TAG},
     rewrite::{self, Front},
     suppress,
+    verdict::Verdict,
     vxlan::encap::Outer,
 };
 
@@ -90,11 +91,11 @@ impl SkbFrame {
 
     /// Leaves a handoff for the program behind the pipeline.
     #[inline(always)]
-    fn say(&self, handoff: Handoff) -> Result<u32, DropReason> {
+    fn say(&self, handoff: Handoff) -> Result<Verdict, DropReason> {
         let slot = HANDOFFS.get_ptr_mut(0).ok_or(DropReason::NoHeadroom)?;
         // SAFETY: a per-CPU value, which only this frame's programs touch until they are done.
         unsafe { *slot = handoff };
-        Ok(TC_ACT_UNSPEC as u32)
+        Ok(Verdict::PASSED)
     }
 }
 
@@ -220,29 +221,28 @@ impl Frame for SkbFrame {
     }
 
     #[inline(always)]
-    fn towards(&self, way: &Way<'_>) -> Result<u32, DropReason> {
+    fn towards(&self, way: &Way<'_>) -> Result<Verdict, DropReason> {
         let port = maps::port(way.ifindex).ok_or(DropReason::NoDevice)?;
-        let action = if way.endpoint.is_remote() {
-            let action = self.skb.redirect(way.ifindex)?;
+        if way.endpoint.is_remote() {
+            let verdict = self.skb.redirect(way.ifindex)?;
             self.skb.set_mark(0);
-            action
+            Ok(verdict)
         } else {
             let is_understood = way.inner.is_some_and(|inner| self.is_understood(inner));
-            self.skb.hand_to_port(way.ifindex, port, is_understood)?
-        };
-        Ok(action as u32)
+            self.skb.hand_to_port(way.ifindex, port, is_understood)
+        }
     }
 
     #[inline(always)]
-    fn hand_over(&self, origin: &Origin, inner: &Inner) -> Result<u32, DropReason> {
-        let handoff = handoff::handoff(self, origin, inner);
+    fn hand_over(&self, origin: &Origin, inner: &Inner) -> Result<Verdict, DropReason> {
+        let handoff = leave::handoff(self, origin, inner);
         let strip = origin.lead() + if inner.carried == Carried::PRIORITY_TAG { TAG } else { 0 };
         self.change(inner, strip, ClassKey::untagged(0), 0)?;
         self.say(handoff)
     }
 
     #[inline(always)]
-    fn to_peer(&self, origin: &Origin) -> Result<u32, DropReason> {
+    fn to_peer(&self, origin: &Origin) -> Result<Verdict, DropReason> {
         let ingress = origin.ingress;
         self.say(Handoff {
             seal: Handoff::SAID,
@@ -253,14 +253,14 @@ impl Frame for SkbFrame {
     }
 
     #[inline(always)]
-    fn to_host(&self) -> u32 {
+    fn to_host(&self) -> Verdict {
         let handoff =
             Handoff { seal: Handoff::SAID, flags: Handoff::FOR_HOST, ..Handoff::default() };
-        self.say(handoff).unwrap_or(TC_ACT_UNSPEC as u32)
+        self.say(handoff).unwrap_or(Verdict::PASSED)
     }
 
     #[inline(always)]
-    fn take_apart(&self, eligible: u16) -> Result<u32, DropReason> {
+    fn take_apart(&self, eligible: u16) -> Result<Verdict, DropReason> {
         own_tunnel::send(self.skb, eligible)
     }
 

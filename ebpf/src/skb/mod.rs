@@ -29,6 +29,7 @@ use crate::{
     frame::{Wire, loaded},
     maps,
     parse::{IPV4, IPV6, TAG},
+    verdict::Verdict,
 };
 
 /// Bytes of a frame's two addresses.
@@ -358,23 +359,25 @@ impl Skb {
 
     /// Sends the frame itself out of a device.
     #[inline(always)]
-    pub fn redirect(self, ifindex: u32) -> Result<i32, DropReason> {
+    pub fn redirect(self, ifindex: u32) -> Result<Verdict, DropReason> {
         self.leave_for(ifindex)?;
         // SAFETY: a helper without pointers.
-        Ok(unsafe { bpf_redirect(ifindex, 0) as i32 })
+        unsafe { bpf_redirect(ifindex, 0) };
+        Ok(Verdict::REDIRECTED)
     }
 
     /// Sends the frame out of the loopback device, as one that is for another host: so the node's
     /// own stack takes none but one for many.
     #[inline(always)]
-    pub fn loop_back(self) -> Result<i32, DropReason> {
+    pub fn loop_back(self) -> Result<Verdict, DropReason> {
         self.forget_when();
         // SAFETY: no packet reference is held across it.
         if unsafe { bpf_skb_change_type(self.ctx, OTHER_HOST) } != 0 {
             return Err(DropReason::NoHeadroom);
         }
         // SAFETY: a helper without pointers.
-        Ok(unsafe { bpf_redirect(LOOPBACK, 0) as i32 })
+        unsafe { bpf_redirect(LOOPBACK, 0) };
+        Ok(Verdict::REDIRECTED)
     }
 
     /// Whether the kernel takes the frame for one to another host.
@@ -394,14 +397,15 @@ impl Skb {
         ifindex: u32,
         port: &PortEntry,
         is_understood: bool,
-    ) -> Result<i32, DropReason> {
+    ) -> Result<Verdict, DropReason> {
         if is_understood && port.flags & PortEntry::HAS_FAR_END != 0 {
             self.leave_for(ifindex)?;
             // It does not come through `sillon_egress`, and who receives it is not to see a mark of
             // ours.
             self.set_mark(0);
             // SAFETY: a helper without pointers.
-            return Ok(unsafe { bpf_redirect_peer(ifindex, 0) as i32 });
+            unsafe { bpf_redirect_peer(ifindex, 0) };
+            return Ok(Verdict::REDIRECTED);
         }
         let action = self.redirect(ifindex)?;
         self.set_mark(maps::mark_cookie());

@@ -1,8 +1,9 @@
-//! XDP cannot copy, so a frame for many goes on to TC, with a handoff that has what is known of it.
+//! What is left for TC, in metadata in front of the frame: what is known of it, under a seal.
+//!
 //! The frame that goes on has no tags but those that it carries for its operator; its ethertype is
 //! masked (see [`MASKED_ETHERTYPE`]), so that it can only ever be what TC makes of it.
 
-use aya_ebpf::bindings::{xdp_action, xdp_md};
+use aya_ebpf::bindings::xdp_md;
 use sillon_abi::{DropReason, Endpoint, Handoff, MASKED_ETHERTYPE, PortEntry};
 
 use crate::{
@@ -13,10 +14,11 @@ use crate::{
     maps,
     parse::{Carried, ETHERTYPE, Inner, TAG},
     rewrite,
+    verdict::Verdict,
 };
 
 #[inline(always)]
-pub fn hand_over(frame: &XdpFrame, origin: &Origin, inner: &Inner) -> Result<u32, DropReason> {
+pub fn hand_over(frame: &XdpFrame, origin: &Origin, inner: &Inner) -> Result<Verdict, DropReason> {
     let mut handoff = handoff(frame, origin, inner);
     let lifted = if inner.carried == Carried::PRIORITY_TAG { TAG } else { 0 };
     let strip = origin.lead() + lifted;
@@ -25,7 +27,7 @@ pub fn hand_over(frame: &XdpFrame, origin: &Origin, inner: &Inner) -> Result<u32
     handoff.ethertype = frame.read(ETHERTYPE)?;
     frame.write(ETHERTYPE, MASKED_ETHERTYPE.to_be())?;
     frame.leave_handoff(handoff)?;
-    Ok(xdp_action::XDP_PASS)
+    Ok(Verdict::PASSED)
 }
 
 /// What is to be known of a frame that is copied, but for the ethertype.
@@ -87,24 +89,24 @@ extern "C" fn sillon_onward(ctx: *mut xdp_md, endpoint: u32, ifindex: u32, proof
 
 /// Passes a control frame of an attachment to the host's own stack, past the flood.
 #[inline(always)]
-pub fn to_peer(frame: &XdpFrame, origin: &Origin) -> Result<u32, DropReason> {
+pub fn to_peer(frame: &XdpFrame, origin: &Origin) -> Result<Verdict, DropReason> {
     frame.leave_handoff(Handoff {
         seal: Handoff::SAID,
         ingress: origin.ingress,
         flags: Handoff::FOR_HOST,
         ..Handoff::default()
     })?;
-    Ok(xdp_action::XDP_PASS)
+    Ok(Verdict::PASSED)
 }
 
 /// Passes a frame to the host's own stack, with a handoff that says so: a handoff that somebody
 /// else left must not speak for it.
 #[inline(always)]
-pub fn to_host(frame: &XdpFrame) -> u32 {
+pub fn to_host(frame: &XdpFrame) -> Verdict {
     // A driver without metadata can't have anybody's handoff either. Where there is no room for
     // ours, the other goes.
     if frame.leave(Handoff::default()).is_err() {
         frame.drop_metadata();
     }
-    xdp_action::XDP_PASS
+    Verdict::PASSED
 }
