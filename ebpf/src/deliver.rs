@@ -7,7 +7,7 @@ use crate::{
     classify::Origin,
     count,
     flow_hash::{self, Flow},
-    frame::{Frame, Way},
+    hook::{Hook, Way},
     maps::ATTACHMENTS,
     own_tunnel,
     parse::Inner,
@@ -20,7 +20,7 @@ use crate::{
 
 #[inline(always)]
 pub fn deliver(
-    frame: &impl Frame,
+    frame: &impl Hook,
     origin: &Origin,
     inner: &Inner,
     endpoint: Endpoint,
@@ -56,7 +56,7 @@ impl ToAttachment {
     /// whether it is yellow.
     #[inline(always)]
     pub fn out_of(
-        frame: &impl Frame,
+        frame: &impl Hook,
         origin: &Origin,
         inner: &Inner,
         endpoint: Endpoint,
@@ -85,7 +85,7 @@ impl ToAttachment {
     }
 
     #[inline(always)]
-    pub fn go(self, frame: &impl Frame, inner: &Inner) -> Result<Verdict, DropReason> {
+    pub fn go(self, frame: &impl Hook, inner: &Inner) -> Result<Verdict, DropReason> {
         frame.retag(inner, self.class, self.front, self.priority)?;
         count::sent_to_attachment(self.endpoint, self.len);
         Ok(self.verdict)
@@ -110,7 +110,7 @@ pub struct ToRemote<'a> {
 impl<'a> ToRemote<'a> {
     #[inline(always)]
     pub fn through(
-        frame: &impl Frame,
+        frame: &impl Hook,
         origin: &Origin,
         inner: &Inner,
         hop: NextHop<'a>,
@@ -134,7 +134,7 @@ impl<'a> ToRemote<'a> {
     #[inline(always)]
     pub fn go(
         self,
-        frame: &impl Frame,
+        frame: &impl Hook,
         origin: &Origin,
         inner: &Inner,
     ) -> Result<Verdict, DropReason> {
@@ -157,7 +157,7 @@ impl<'a> ToRemote<'a> {
 /// node's own word, and not marked as yellow.
 #[inline(always)]
 pub fn back(
-    frame: &impl Frame,
+    frame: &impl Hook,
     origin: &Origin,
     question: Question,
     len: usize,

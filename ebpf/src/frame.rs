@@ -1,4 +1,5 @@
-//! What the pipeline does with a frame, and the one place that touches packet memory at XDP.
+//! A frame as its bytes: what the steps read and write, and the one place that touches packet memory
+//! at XDP. What a hook has to do beyond that is `hook`.
 
 use core::{
     ffi::{c_long, c_void},
@@ -7,32 +8,16 @@ use core::{
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::{xdp_action, xdp_md},
-    helpers::{
-        bpf_redirect_map,
-        generated::{
-            bpf_xdp_adjust_head, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
-            bpf_xdp_load_bytes,
-        },
+    bindings::xdp_md,
+    helpers::generated::{
+        bpf_xdp_adjust_head, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
+        bpf_xdp_load_bytes,
     },
     programs::XdpContext,
 };
-use sillon_abi::{
-    ClassKey, DropReason, Endpoint, Handoff, HandoffMetadata, Mac, PathEntry, PortEntry,
-};
+use sillon_abi::{DropReason, Handoff, HandoffMetadata, Mac, PortEntry};
 
-use crate::{
-    classify::Origin,
-    guard,
-    handoff::leave,
-    hw_vlan,
-    maps::{self, DEVICES},
-    parse::{self, Inner},
-    rewrite::{self, Front},
-    suppress,
-    verdict::Verdict,
-    vxlan::encap::Outer,
-};
+use crate::maps;
 
 /// What may be read from a frame and written to it: plain words, in network order, at any address.
 ///
@@ -145,16 +130,6 @@ pub struct Gso {
     pub nested: bool,
 }
 
-/// The way out that was found for a frame.
-pub struct Way<'a> {
-    pub endpoint: Endpoint,
-    pub ifindex: u32,
-    /// Hash of the flow by which a remote's path was found, or an attachment's segment.
-    pub proof: u32,
-    /// What is inside, of a frame that goes to an attachment and is not an answer.
-    pub inner: Option<&'a Inner>,
-}
-
 /// A frame, wherever in the kernel we meet it. Offsets are bytes from the first of its bytes on the
 /// wire, tags and all. The pipeline is written over this, and compiled for XDP ([`XdpFrame`]) and
 /// for TC (`skb/frame.rs`).
@@ -193,51 +168,6 @@ pub trait Frame: Sized {
     -> Result<(), DropReason>;
     /// Takes `by` bytes off the end.
     fn trim(&self, by: usize) -> Result<(), DropReason>;
-
-    /// Makes room for the tags of an attachment. Where that is refused, the frame is as it was.
-    fn make_front(&self, front: Front) -> Result<(), DropReason>;
-    /// Gives the frame the tags of an attachment, with this PCP and DEI, once there is room.
-    fn retag(
-        &self,
-        inner: &Inner,
-        class: ClassKey,
-        front: Front,
-        priority: u16,
-    ) -> Result<(), DropReason>;
-    /// Makes room for a tunnel's header. Where that is refused, the frame is as it was.
-    fn make_room(&self, origin: &Origin, inner: &Inner, header: usize) -> Result<(), DropReason>;
-    /// Puts the frame into a tunnel, once there is room.
-    fn encapsulate(
-        &self,
-        origin: &Origin,
-        inner: &Inner,
-        outer: &Outer,
-        path: &PathEntry,
-    ) -> Result<(), DropReason>;
-
-    /// Has the kernel send it out of a device. Asked for before the frame is changed: then
-    /// nothing that is decided is needed after it.
-    fn towards(&self, way: &Way<'_>) -> Result<Verdict, DropReason>;
-    /// Hands it on to the flood.
-    fn hand_over(&self, origin: &Origin, inner: &Inner) -> Result<Verdict, DropReason>;
-    /// Passes a control frame of an attachment to the host's own stack, past the flood.
-    fn to_peer(&self, origin: &Origin) -> Result<Verdict, DropReason>;
-    /// Passes it to the host's own stack.
-    fn to_host(&self) -> Verdict;
-    /// Sends a frame that is in a tunnel of its own and shall go into one of ours on the way on
-    /// which the kernel takes it apart: its packets come back one by one (`apart.rs`).
-    /// `eligible` is what they were found to be.
-    fn take_apart(&self, eligible: u16) -> Result<Verdict, DropReason>;
-    /// Of a packet that came back from there, which was counted and charged before: what it was
-    /// found to be.
-    fn back(&self) -> Option<u16>;
-
-    /// Global functions, each for its kind of context: see `parse`, `guard` and `suppress`.
-    fn behind_tags(&self, tpid: u32, at: u32, priority: u32) -> u64;
-    fn kinds(&self, what: u32, attachment: u32, l3: u32) -> u32;
-    fn addresses(&self, what: u32, attachment: u32, l3: u32, src: u64) -> u32;
-    fn arp(&self, what: u32, segment: u32, ingress: u32, src: u64) -> u32;
-    fn neighbour(&self, what: u32, segment: u32, ingress: u32, src: u64) -> u32;
 
     /// The port that it came in at, if it is one.
     #[inline(always)]
@@ -327,13 +257,6 @@ impl XdpFrame {
             let by = (*self.ctx).data - (*self.ctx).data_meta;
             bpf_xdp_adjust_meta(self.ctx, by as i32);
         }
-    }
-
-    /// Leaves a handoff for TC in front of the frame, sealed.
-    #[inline(always)]
-    pub fn leave_handoff(&self, handoff: Handoff) -> Result<(), DropReason> {
-        let handoff = Handoff { flags: handoff.flags | hw_vlan::handoff_flag(self)?, ..handoff };
-        self.leave(Handoff { seal: maps::seal(&handoff, self.ifindex()), ..handoff })
     }
 
     /// Leaves what it is given in front of the frame.
@@ -444,103 +367,5 @@ impl Frame for XdpFrame {
             return Err(DropReason::NoHeadroom);
         }
         Ok(())
-    }
-
-    #[inline(always)]
-    fn make_front(&self, front: Front) -> Result<(), DropReason> {
-        self.shift(front.by())
-    }
-
-    #[inline(always)]
-    fn retag(
-        &self,
-        inner: &Inner,
-        class: ClassKey,
-        front: Front,
-        priority: u16,
-    ) -> Result<(), DropReason> {
-        rewrite::to_attachment(self, inner, class, front, priority)
-    }
-
-    #[inline(always)]
-    fn make_room(&self, origin: &Origin, inner: &Inner, header: usize) -> Result<(), DropReason> {
-        rewrite::make_room(self, origin, inner, header)
-    }
-
-    #[inline(always)]
-    fn encapsulate(
-        &self,
-        origin: &Origin,
-        inner: &Inner,
-        outer: &Outer,
-        path: &PathEntry,
-    ) -> Result<(), DropReason> {
-        rewrite::to_tunnel(self, origin, inner, outer, path)
-    }
-
-    #[inline(always)]
-    fn towards(&self, way: &Way<'_>) -> Result<Verdict, DropReason> {
-        let devices = (&raw const DEVICES).cast_mut().cast();
-        // SAFETY: a map of devices, which begins with what the loader makes a map of.
-        let verdict = unsafe {
-            let pass = xdp_action::XDP_PASS.into();
-            Verdict::from_xdp(bpf_redirect_map(devices, way.ifindex.into(), pass) as u32)
-        };
-        if verdict == Verdict::REDIRECTED {
-            return Ok(verdict);
-        }
-        // Not a pass yet, but for what has a handoff.
-        leave::onward(self, way).map(|()| verdict)
-    }
-
-    #[inline(always)]
-    fn hand_over(&self, origin: &Origin, inner: &Inner) -> Result<Verdict, DropReason> {
-        leave::hand_over(self, origin, inner)
-    }
-
-    #[inline(always)]
-    fn to_peer(&self, origin: &Origin) -> Result<Verdict, DropReason> {
-        leave::to_peer(self, origin)
-    }
-
-    #[inline(always)]
-    fn to_host(&self) -> Verdict {
-        leave::to_host(self)
-    }
-
-    /// At XDP nothing is beside the bytes, so nothing is nested.
-    #[inline(always)]
-    fn take_apart(&self, _: u16) -> Result<Verdict, DropReason> {
-        Err(DropReason::NoHeadroom)
-    }
-
-    #[inline(always)]
-    fn back(&self) -> Option<u16> {
-        None
-    }
-
-    #[inline(always)]
-    fn behind_tags(&self, tpid: u32, at: u32, priority: u32) -> u64 {
-        parse::sillon_behind_tags(self.ctx, tpid, at, priority)
-    }
-
-    #[inline(always)]
-    fn kinds(&self, what: u32, attachment: u32, l3: u32) -> u32 {
-        guard::sillon_kinds(self.ctx, what, attachment, l3)
-    }
-
-    #[inline(always)]
-    fn addresses(&self, what: u32, attachment: u32, l3: u32, src: u64) -> u32 {
-        guard::sillon_addresses(self.ctx, what, attachment, l3, src)
-    }
-
-    #[inline(always)]
-    fn arp(&self, what: u32, segment: u32, ingress: u32, src: u64) -> u32 {
-        suppress::sillon_arp(self.ctx, what, segment, ingress, src)
-    }
-
-    #[inline(always)]
-    fn neighbour(&self, what: u32, segment: u32, ingress: u32, src: u64) -> u32 {
-        suppress::sillon_neighbour(self.ctx, what, segment, ingress, src)
     }
 }

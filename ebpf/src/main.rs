@@ -22,6 +22,7 @@ mod flow_hash;
 mod frame;
 mod guard;
 mod handoff;
+mod hook;
 mod hw_vlan;
 mod maps;
 mod own_tunnel;

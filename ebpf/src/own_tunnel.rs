@@ -20,8 +20,8 @@ use aya_ebpf::{
 use sillon_abi::{DropReason, PORT_SLOTS, PortEntry, Role};
 
 use crate::{
-    frame::Frame,
     handoff::take::take,
+    hook::Hook,
     maps,
     parse::Inner,
     police,
@@ -37,7 +37,7 @@ const _: () = assert!(PORT_SLOTS <= YELLOW);
 /// Whether a frame has to take this way into a tunnel. What is for many does not: if `sillon_apart`
 /// were not there, the node's own stack would take it.
 #[inline(always)]
-pub fn is_due(frame: &impl Frame, inner: &Inner) -> bool {
+pub fn is_due(frame: &impl Hook, inner: &Inner) -> bool {
     inner.gso.nested && frame.back().is_none() && !inner.macs.dst().is_group()
 }
 

@@ -6,14 +6,13 @@
 //! own. The exception is one priority tag (VID 0) out of a tunnel, which is how PCP and DEI travel
 //! between nodes.
 
-use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use sillon_abi::DropReason;
 
 use crate::{
     classify::{Origin, PRIORITY},
-    frame::{Frame, Gso, Macs, XdpFrame},
+    frame::{Frame, Gso, Macs},
     guard::verdict,
-    skb::frame::SkbFrame,
+    hook::Hook,
 };
 
 pub const C_TPID: u16 = 0x8100;
@@ -68,7 +67,7 @@ pub struct Inner {
 
 #[inline(always)]
 pub fn inner(
-    frame: &impl Frame,
+    frame: &impl Hook,
     origin: &Origin,
     macs: Macs,
     priority: u16,
@@ -121,25 +120,10 @@ impl Packet {
     }
 }
 
-/// What is behind a tag with this TPID, whose control field is at `at`. Global functions, which the
-/// verifier walks through once (see `guard::sillon_kinds`): otherwise it would walk through all
-/// that follows for each number of tags that there may be.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn sillon_behind_tags(ctx: *mut xdp_md, tpid: u32, at: u32, priority: u32) -> u64 {
-    Packet::word(behind_tags(&XdpFrame::of(ctx), tpid as u16, at as usize & 0xff, priority as u16))
-}
-
-/// The same for skbs.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn sillon_behind_tags_skb(
-    ctx: *mut __sk_buff,
-    tpid: u32,
-    at: u32,
-    priority: u32,
-) -> u64 {
-    Packet::word(behind_tags(&SkbFrame::of(ctx), tpid as u16, at as usize & 0xff, priority as u16))
+/// What is behind a tag with this TPID, whose control field is at `at`, as a word of [`Packet`].
+#[inline(always)]
+pub fn behind_tags_word(frame: &impl Frame, tpid: u32, at: u32, priority: u32) -> u64 {
+    Packet::word(behind_tags(frame, tpid as u16, at as usize & 0xff, priority as u16))
 }
 
 #[inline(always)]

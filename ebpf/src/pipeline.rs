@@ -29,8 +29,10 @@ use crate::{
     deliver, ecn,
     fdb::lookup::{self, Route},
     flow_cache::{Flow, Miss},
-    frame::{Frame, Macs},
-    guard, own_tunnel, parse, police, storm, suppress,
+    frame::Macs,
+    guard,
+    hook::Hook,
+    own_tunnel, parse, police, storm, suppress,
     verdict::{Verdict, dropped},
     vxlan::decap::{self, Packet},
 };
@@ -38,7 +40,7 @@ use crate::{
 /// What becomes of a frame that is not on the fast path. `fresh` is room for what is found out of
 /// it.
 #[inline(always)]
-pub fn in_full(frame: &impl Frame, len: usize, fresh: &mut MaybeUninit<Origin>) -> Verdict {
+pub fn in_full(frame: &impl Hook, len: usize, fresh: &mut MaybeUninit<Origin>) -> Verdict {
     let mut scope = Scope::port(frame.ifindex());
     match arrive(frame, len, &mut scope, fresh) {
         Ok(Some(arrival)) => onwards(frame, &arrival)
@@ -67,7 +69,7 @@ struct Arrival<'a> {
 /// Whose it is; nothing where it is the host's.
 #[inline(always)]
 fn arrive<'a>(
-    frame: &impl Frame,
+    frame: &impl Hook,
     len: usize,
     scope: &mut Scope,
     fresh: &'a mut MaybeUninit<Origin>,
@@ -82,7 +84,7 @@ fn arrive<'a>(
 
 /// All that comes before and after where it goes is known.
 #[inline(always)]
-fn onwards(frame: &impl Frame, arrival: &Arrival) -> Result<Verdict, DropReason> {
+fn onwards(frame: &impl Hook, arrival: &Arrival) -> Result<Verdict, DropReason> {
     let &Arrival { origin, len, .. } = arrival;
     let mut inner = parse::inner(frame, origin, arrival.macs, arrival.priority, len)?;
     if arrival.cached.is_err() {
@@ -122,7 +124,7 @@ fn onwards(frame: &impl Frame, arrival: &Arrival) -> Result<Verdict, DropReason>
 
 #[inline(always)]
 fn from_port<'a>(
-    frame: &impl Frame,
+    frame: &impl Hook,
     port: &PortEntry,
     len: usize,
     fresh: &'a mut MaybeUninit<Origin>,
@@ -141,7 +143,7 @@ fn from_port<'a>(
 
 #[inline(always)]
 fn from_tunnel<'a>(
-    frame: &impl Frame,
+    frame: &impl Hook,
     port: &PortEntry,
     len: usize,
     scope: &mut Scope,

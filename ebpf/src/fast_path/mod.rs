@@ -19,8 +19,9 @@ use crate::{
     deliver::{NextHop, ToAttachment, ToRemote},
     flow_cache::{self, Decision},
     flow_hash::{self, Flow, TCP, UDP},
-    frame::{Frame, Macs},
+    frame::Macs,
     guard::server,
+    hook::Hook,
     own_tunnel,
     parse::{Carried, ETHERTYPE, IPV4, IPV6, Inner},
     verdict::{Verdict, dropped},
@@ -56,7 +57,7 @@ pub fn longest(origin: &Origin, endpoint: Endpoint) -> u32 {
 /// What becomes of a frame that is plain, and nothing of another: that one is as it was, and not
 /// counted. `len` is the whole frame's.
 #[inline(always)]
-pub fn forward(frame: &impl Frame, port: &PortEntry, len: usize) -> Option<Verdict> {
+pub fn forward(frame: &impl Hook, port: &PortEntry, len: usize) -> Option<Verdict> {
     if port.role == Role::Uplink as u8 {
         from_tunnel(frame, port, len)
     } else {
@@ -67,7 +68,7 @@ pub fn forward(frame: &impl Frame, port: &PortEntry, len: usize) -> Option<Verdi
 /// What is known of a plain frame whose addresses stand at `start`, if it is not too long.
 #[inline(always)]
 fn inner(
-    frame: &impl Frame,
+    frame: &impl Hook,
     decision: &Decision,
     (macs, start): (Macs, usize),
     ethertype: u16,
@@ -92,7 +93,7 @@ fn inner(
 }
 
 #[inline(always)]
-fn from_port(frame: &impl Frame, port: &PortEntry, len: usize) -> Option<Verdict> {
+fn from_port(frame: &impl Hook, port: &PortEntry, len: usize) -> Option<Verdict> {
     let tags = classify::tags(frame, port).ok()?;
     let decision = flow_cache::Flow::on_port(&tags).decision()?;
     let Decision { origin, endpoint, .. } = decision;
@@ -124,7 +125,7 @@ fn from_port(frame: &impl Frame, port: &PortEntry, len: usize) -> Option<Verdict
 
 /// For each family by itself: what is known of a header from the start need not be remembered.
 #[inline(always)]
-fn from_tunnel(frame: &impl Frame, port: &PortEntry, len: usize) -> Option<Verdict> {
+fn from_tunnel(frame: &impl Hook, port: &PortEntry, len: usize) -> Option<Verdict> {
     let front = Front::of(frame, port)?;
     if front.is_over_ipv4() {
         out_of_tunnel(frame, &front.over_ipv4(port, len)?, len)
@@ -134,7 +135,7 @@ fn from_tunnel(frame: &impl Frame, port: &PortEntry, len: usize) -> Option<Verdi
 }
 
 #[inline(always)]
-fn out_of_tunnel(frame: &impl Frame, packet: &tunnel::Packet, len: usize) -> Option<Verdict> {
+fn out_of_tunnel(frame: &impl Hook, packet: &tunnel::Packet, len: usize) -> Option<Verdict> {
     let &tunnel::Packet { source, vxlan, macs, header, ethertype } = packet;
     let decision = flow_cache::Flow::of_vxlan(vxlan, source, macs).decision()?;
     let origin = &decision.origin;
@@ -153,7 +154,7 @@ fn out_of_tunnel(frame: &impl Frame, packet: &tunnel::Packet, len: usize) -> Opt
 /// To an attachment, unless something is in the way: then the frame is as it was.
 #[inline(always)]
 fn to_attachment(
-    frame: &impl Frame,
+    frame: &impl Hook,
     decision: &Decision,
     inner: &Inner,
     received: impl FnOnce(),
@@ -188,7 +189,7 @@ impl Packet {
 
     /// The packet behind an attachment's tags, if it is such a one.
     #[inline(always)]
-    fn of(frame: &impl Frame, origin: &Origin) -> Option<Self> {
+    fn of(frame: &impl Hook, origin: &Origin) -> Option<Self> {
         if frame.hw_vlan_len() > origin.lead() {
             // It carries a tag, which is not where it is looked for here.
             return None;

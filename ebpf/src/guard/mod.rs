@@ -21,14 +21,13 @@ pub mod ipv6;
 pub mod server;
 pub mod unwrap;
 
-use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use sillon_abi::{DropReason, Guards};
 
 use crate::{
     classify::Origin,
-    frame::{Frame, Macs, XdpFrame},
+    frame::{Frame, Macs},
+    hook::Hook,
     parse::{IPV4, Inner},
-    skb::frame::SkbFrame,
 };
 
 /// What the two addresses say.
@@ -46,7 +45,7 @@ pub fn addresses(origin: &Origin, macs: Macs) -> Result<(), DropReason> {
 
 /// What the packet says.
 #[inline(always)]
-pub fn packet(frame: &impl Frame, origin: &Origin, inner: &Inner) -> Result<(), DropReason> {
+pub fn packet(frame: &impl Hook, origin: &Origin, inner: &Inner) -> Result<(), DropReason> {
     control::ethertype(inner.ethertype)?;
     if inner.len - inner.gso.excess > inner.l3 + origin.mtu as usize {
         return Err(DropReason::TooBig);
@@ -61,7 +60,7 @@ pub fn packet(frame: &impl Frame, origin: &Origin, inner: &Inner) -> Result<(), 
 
 /// What the packet is.
 #[inline(always)]
-fn kind(frame: &impl Frame, origin: &Origin, inner: &Inner) -> Result<(), DropReason> {
+fn kind(frame: &impl Hook, origin: &Origin, inner: &Inner) -> Result<(), DropReason> {
     if origin.guards & Guards::KINDS == 0 {
         return Ok(());
     }
@@ -82,29 +81,9 @@ fn what(origin: &Origin, inner: &Inner) -> u32 {
     u32::from(origin.guards) << 16 | u32::from(inner.ethertype)
 }
 
-/// What kind of packet it is, against `ethertype` and `server`. A global function, which the
-/// verifier walks through once and by itself: as a part of the pipeline it would be walked through
-/// for each way that leads there, and a million instructions are not enough for that. See [`what`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn sillon_kinds(ctx: *mut xdp_md, what: u32, attachment: u32, l3: u32) -> u32 {
-    kinds(&XdpFrame::of(ctx), what, attachment, l3)
-}
-
-/// The same for an skb.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn sillon_kinds_skb(
-    ctx: *mut __sk_buff,
-    what: u32,
-    attachment: u32,
-    l3: u32,
-) -> u32 {
-    kinds(&SkbFrame::of(ctx), what, attachment, l3)
-}
-
+/// What kind of packet it is, against `ethertype` and `server`. See [`what`].
 #[inline(always)]
-fn kinds(frame: &impl Frame, what: u32, attachment: u32, l3: u32) -> u32 {
+pub fn kinds(frame: &impl Frame, what: u32, attachment: u32, l3: u32) -> u32 {
     let guards = (what >> 16) as u16;
     let check = || {
         let packet = unwrap::packet(frame, what as u16, l3 as usize)?;
@@ -116,35 +95,9 @@ fn kinds(frame: &impl Frame, what: u32, attachment: u32, l3: u32) -> u32 {
     reason(check())
 }
 
-/// Whose addresses are in it, against `address`; `src` is the source address as a number. A global
-/// function for the same reason.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn sillon_addresses(
-    ctx: *mut xdp_md,
-    what: u32,
-    attachment: u32,
-    l3: u32,
-    src: u64,
-) -> u32 {
-    whose(&XdpFrame::of(ctx), what, attachment, l3, src)
-}
-
-/// The same for an skb.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn sillon_addresses_skb(
-    ctx: *mut __sk_buff,
-    what: u32,
-    attachment: u32,
-    l3: u32,
-    src: u64,
-) -> u32 {
-    whose(&SkbFrame::of(ctx), what, attachment, l3, src)
-}
-
+/// Whose addresses are in it, against `address`; `src` is the source address as a number.
 #[inline(always)]
-fn whose(frame: &impl Frame, what: u32, attachment: u32, l3: u32, src: u64) -> u32 {
+pub fn whose(frame: &impl Frame, what: u32, attachment: u32, l3: u32, src: u64) -> u32 {
     let packet = unwrap::packet(frame, what as u16, l3 as usize);
     reason(packet.and_then(|packet| address::check(frame, attachment, src, &packet)))
 }

@@ -9,9 +9,10 @@ use sillon_abi::{DropReason, Endpoint, Handoff, MASKED_ETHERTYPE, PortEntry};
 use crate::{
     classify::Origin,
     flow_hash,
-    frame::{Frame, Way, XdpFrame},
+    frame::{Frame, XdpFrame},
     guard::{reason, verdict},
-    maps,
+    hook::Way,
+    hw_vlan, maps,
     parse::{Carried, ETHERTYPE, Inner, TAG},
     rewrite,
     verdict::Verdict,
@@ -26,8 +27,15 @@ pub fn hand_over(frame: &XdpFrame, origin: &Origin, inner: &Inner) -> Result<Ver
     rewrite::put_addresses(frame, inner, strip as i32)?;
     handoff.ethertype = frame.read(ETHERTYPE)?;
     frame.write(ETHERTYPE, MASKED_ETHERTYPE.to_be())?;
-    frame.leave_handoff(handoff)?;
+    sealed(frame, handoff)?;
     Ok(Verdict::PASSED)
+}
+
+/// Leaves a handoff in front of the frame, sealed.
+#[inline(always)]
+fn sealed(frame: &XdpFrame, handoff: Handoff) -> Result<(), DropReason> {
+    let handoff = Handoff { flags: handoff.flags | hw_vlan::handoff_flag(frame)?, ..handoff };
+    frame.leave(Handoff { seal: maps::seal(&handoff, frame.ifindex()), ..handoff })
 }
 
 /// What is to be known of a frame that is copied, but for the ethertype.
@@ -77,25 +85,31 @@ extern "C" fn sillon_onward(ctx: *mut xdp_md, endpoint: u32, ifindex: u32, proof
     if !maps::port(ifindex).is_some_and(PortEntry::is_at_tc) {
         return DropReason::NoDevice as u32;
     }
-    reason(XdpFrame::of(ctx).leave_handoff(Handoff {
-        seal: Handoff::SAID,
-        segment: proof,
-        ingress: Endpoint::from_word(endpoint),
-        hash: proof,
-        flags: Handoff::ONWARD,
-        ..Handoff::default()
-    }))
+    reason(sealed(
+        &XdpFrame::of(ctx),
+        Handoff {
+            seal: Handoff::SAID,
+            segment: proof,
+            ingress: Endpoint::from_word(endpoint),
+            hash: proof,
+            flags: Handoff::ONWARD,
+            ..Handoff::default()
+        },
+    ))
 }
 
 /// Passes a control frame of an attachment to the host's own stack, past the flood.
 #[inline(always)]
 pub fn to_peer(frame: &XdpFrame, origin: &Origin) -> Result<Verdict, DropReason> {
-    frame.leave_handoff(Handoff {
-        seal: Handoff::SAID,
-        ingress: origin.ingress,
-        flags: Handoff::FOR_HOST,
-        ..Handoff::default()
-    })?;
+    sealed(
+        frame,
+        Handoff {
+            seal: Handoff::SAID,
+            ingress: origin.ingress,
+            flags: Handoff::FOR_HOST,
+            ..Handoff::default()
+        },
+    )?;
     Ok(Verdict::PASSED)
 }
 

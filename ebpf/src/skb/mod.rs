@@ -9,7 +9,7 @@
 pub mod frame;
 pub mod kernel;
 pub mod offloads;
-mod tunnel;
+pub mod tunnel;
 
 use core::ffi::c_void;
 

@@ -28,15 +28,14 @@ mod arp;
 mod bindings;
 mod nd;
 
-use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use sillon_abi::{Endpoint, Guards};
 
 use crate::{
     arp::ARP,
     classify::Origin,
-    frame::{Frame, XdpFrame},
+    frame::Frame,
+    hook::Hook,
     parse::{Carried, IPV6, Inner},
-    skb::frame::SkbFrame,
 };
 
 /// Offset of the next header and the hop limit in an IPv6 header, and what they are for neighbour
@@ -53,7 +52,7 @@ pub enum Question {
 
 /// Listens; and if this frame asks for what is known, turns it into the answer and says so.
 #[inline(always)]
-pub fn answer(frame: &impl Frame, origin: &Origin, inner: &Inner) -> Option<Question> {
+pub fn answer(frame: &impl Hook, origin: &Origin, inner: &Inner) -> Option<Question> {
     if origin.guards & Guards::SUPPRESS == 0 {
         return None;
     }
@@ -114,64 +113,17 @@ impl Speaker {
     }
 }
 
-/// Global functions, which the verifier walks through once and by themselves: see
-/// `guard::sillon_kinds`.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn sillon_arp(
-    ctx: *mut xdp_md,
-    what: u32,
-    segment: u32,
-    ingress: u32,
-    src: u64,
-) -> u32 {
-    arp(&XdpFrame::of(ctx), what, Speaker::new(what, segment, ingress, src))
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn sillon_neighbour(
-    ctx: *mut xdp_md,
-    what: u32,
-    segment: u32,
-    ingress: u32,
-    src: u64,
-) -> u32 {
-    neighbour(&XdpFrame::of(ctx), what, Speaker::new(what, segment, ingress, src))
-}
-
-/// The same for skbs.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn sillon_arp_skb(
-    ctx: *mut __sk_buff,
-    what: u32,
-    segment: u32,
-    ingress: u32,
-    src: u64,
-) -> u32 {
-    arp(&SkbFrame::of(ctx), what, Speaker::new(what, segment, ingress, src))
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn sillon_neighbour_skb(
-    ctx: *mut __sk_buff,
-    what: u32,
-    segment: u32,
-    ingress: u32,
-    src: u64,
-) -> u32 {
-    neighbour(&SkbFrame::of(ctx), what, Speaker::new(what, segment, ingress, src))
-}
-
+/// Listens to ARP, and says whether the frame has become the answer.
 #[inline(always)]
-fn arp(frame: &impl Frame, what: u32, speaker: Speaker) -> u32 {
+pub fn arp(frame: &impl Frame, what: u32, segment: u32, ingress: u32, src: u64) -> u32 {
+    let speaker = Speaker::new(what, segment, ingress, src);
     u32::from(arp::answer(frame, (what & L3) as usize, speaker).is_ok())
 }
 
+/// The same of neighbour discovery.
 #[inline(always)]
-fn neighbour(frame: &impl Frame, what: u32, speaker: Speaker) -> u32 {
+pub fn neighbour(frame: &impl Frame, what: u32, segment: u32, ingress: u32, src: u64) -> u32 {
+    let speaker = Speaker::new(what, segment, ingress, src);
     u32::from(nd::answer(frame, (what & L3) as usize, speaker).is_ok())
 }
 

@@ -1,0 +1,72 @@
+//! What the steps ask of the hook that a frame is at: to change its front, to send it on, and to run
+//! the functions that are programs of their own. XDP and TC do that in different ways.
+
+mod skb;
+mod subprograms;
+mod xdp;
+
+use sillon_abi::{ClassKey, DropReason, Endpoint, PathEntry};
+
+use crate::{
+    classify::Origin, frame::Frame, parse::Inner, rewrite::Front, verdict::Verdict,
+    vxlan::encap::Outer,
+};
+
+/// The way out that was found for a frame.
+pub struct Way<'a> {
+    pub endpoint: Endpoint,
+    pub ifindex: u32,
+    /// Hash of the flow by which a remote's path was found, or an attachment's segment.
+    pub proof: u32,
+    /// What is inside, of a frame that goes to an attachment and is not an answer.
+    pub inner: Option<&'a Inner>,
+}
+
+/// A frame at a hook: the pipeline is written over this, and compiled for XDP (`hook/xdp.rs`) and for
+/// TC (`hook/skb.rs`).
+pub trait Hook: Frame {
+    /// Makes room for the tags of an attachment. Where that is refused, the frame is as it was.
+    fn make_front(&self, front: Front) -> Result<(), DropReason>;
+    /// Gives the frame the tags of an attachment, with this PCP and DEI, once there is room.
+    fn retag(
+        &self,
+        inner: &Inner,
+        class: ClassKey,
+        front: Front,
+        priority: u16,
+    ) -> Result<(), DropReason>;
+    /// Makes room for a tunnel's header. Where that is refused, the frame is as it was.
+    fn make_room(&self, origin: &Origin, inner: &Inner, header: usize) -> Result<(), DropReason>;
+    /// Puts the frame into a tunnel, once there is room.
+    fn encapsulate(
+        &self,
+        origin: &Origin,
+        inner: &Inner,
+        outer: &Outer,
+        path: &PathEntry,
+    ) -> Result<(), DropReason>;
+
+    /// Has the kernel send it out of a device. Asked for before the frame is changed: then
+    /// nothing that is decided is needed after it.
+    fn towards(&self, way: &Way<'_>) -> Result<Verdict, DropReason>;
+    /// Hands it on to the flood.
+    fn hand_over(&self, origin: &Origin, inner: &Inner) -> Result<Verdict, DropReason>;
+    /// Passes a control frame of an attachment to the host's own stack, past the flood.
+    fn to_peer(&self, origin: &Origin) -> Result<Verdict, DropReason>;
+    /// Passes it to the host's own stack.
+    fn to_host(&self) -> Verdict;
+    /// Sends a frame that is in a tunnel of its own and shall go into one of ours on the way on
+    /// which the kernel takes it apart: its packets come back one by one (`apart.rs`).
+    /// `eligible` is what they were found to be.
+    fn take_apart(&self, eligible: u16) -> Result<Verdict, DropReason>;
+    /// Of a packet that came back from there, which was counted and charged before: what it was
+    /// found to be.
+    fn back(&self) -> Option<u16>;
+
+    /// Global functions, each for its kind of context: see `parse`, `guard` and `suppress`.
+    fn behind_tags(&self, tpid: u32, at: u32, priority: u32) -> u64;
+    fn kinds(&self, what: u32, attachment: u32, l3: u32) -> u32;
+    fn addresses(&self, what: u32, attachment: u32, l3: u32, src: u64) -> u32;
+    fn arp(&self, what: u32, segment: u32, ingress: u32, src: u64) -> u32;
+    fn neighbour(&self, what: u32, segment: u32, ingress: u32, src: u64) -> u32;
+}
