@@ -14,46 +14,10 @@
 use sillon_abi::{Attachment, ClassKey, DropReason, Endpoint, PortEntry};
 
 use crate::{
-    frame::{Frame, Macs},
-    maps::{ATTACHMENTS, CLASSES},
-    parse::{C_TPID, ETHERTYPE, S_TPID, TAG, is_tpid},
+    frame::Frame, frame::Macs, maps::ATTACHMENTS, maps::CLASSES, meta::Origin, wire::C_TPID,
+    wire::ETHERTYPE, wire::PRIORITY, wire::S_TPID, wire::TAG, wire::is_tpid,
 };
 
-/// Whose a frame is, from whichever side it came, and how its segment treats it.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct Origin {
-    pub ingress: Endpoint,
-    pub segment: u32,
-    /// In a `line`, the other point.
-    pub cross: Endpoint,
-    pub fdb_limit: u32,
-    pub vni: u32,
-    pub mtu: u16,
-    /// What guards look at the frame: [`Attachment::guards`].
-    pub guards: u16,
-    /// Bytes of the attachment's own tags, or of the tunnel's header: what is not of the inner
-    /// frame.
-    pub lead: u8,
-    pub service: u8,
-    /// DSCP for the outer header, in place. Those that are written as one word stand where the
-    /// verifier bears that on the stack.
-    pub tos: u8,
-    /// Whether tags inside are the operator's business.
-    pub transparent: bool,
-    pub leaf: bool,
-}
-
-impl Origin {
-    /// `lead`. The mask changes nothing, and tells the verifier the bounds.
-    #[inline(always)]
-    pub fn lead(&self) -> usize {
-        self.lead as usize & 0x7f
-    }
-}
-
-/// PCP and DEI in a tag control field.
-pub const PRIORITY: u16 = 0xf000;
 const VID: u16 = 0x0fff;
 
 /// What the tags say. Of a frame with an S-tag and a C-tag it is not known yet how many of them are

@@ -4,18 +4,9 @@
 use sillon_abi::{ClassKey, DropReason, Endpoint, PathEntry};
 
 use crate::{
-    classify::Origin,
-    count,
-    flow_hash::{self, Flow},
-    hook::{Hook, Way},
-    maps::ATTACHMENTS,
-    own_tunnel,
-    parse::Inner,
-    police,
-    rewrite::{self, Front},
-    suppress::Question,
-    verdict::Verdict,
-    vxlan::encap::{self, Outer},
+    count, flow_hash, flow_hash::Flow, hook::Hook, hook::Way, maps::ATTACHMENTS, meta::Front,
+    meta::Inner, meta::Origin, meta::Question, own_tunnel, police, rewrite, verdict::Verdict,
+    vxlan::encap, vxlan::encap::Outer,
 };
 
 #[inline(always)]

@@ -4,10 +4,7 @@
 
 use sillon_abi::DropReason;
 
-use crate::{
-    frame::Frame,
-    parse::{IPV4, IPV6, Inner},
-};
+use crate::{frame::Frame, meta::Inner, wire::IPV4, wire::IPV6};
 
 const NOT_ECT: u8 = 0;
 const ECT_1: u8 = 1;

@@ -20,16 +20,13 @@ use aya_ebpf::{
     maps::{Array, PerCpuArray},
 };
 use sillon_abi::{
-    Endpoint, Epochs, V4_OUTER,
+    Endpoint, Epochs, Guards, V4_OUTER,
     decision::{self, OVER_IPV6, TUNNELLED},
 };
 
 use crate::{
-    classify::{Origin, Tags},
-    count, fast_path,
-    frame::Macs,
-    vxlan::decap::{Packet, Vxlan},
-    vxlan::encap,
+    classify::Tags, count, frame::Macs, meta::Origin, vxlan::decap::Packet, vxlan::decap::Vxlan,
+    vxlan::encap, wire::ETHERTYPE,
 };
 
 /// In jiffies: 50 to 500 ms.
@@ -238,7 +235,7 @@ impl Miss {
             let until = bpf_jiffies64() + LIFETIME;
             let Flow { place, source, macs } = self.flow;
             let source = if let Source::V6(words) = source { words } else { [0, source.word()] };
-            let plain = fast_path::longest(origin, endpoint);
+            let plain = longest(origin, endpoint);
             let path = if endpoint.is_remote() { encap::only(endpoint.id()) } else { 0 };
             *decision = Decision {
                 place,
@@ -253,4 +250,21 @@ impl Miss {
             };
         }
     }
+}
+
+/// Guards that look at each packet, also of those over IPv4.
+const CLOSER: u16 = Guards::POLICED_IN | Guards::PREFIXES | Guards::ETHERTYPES;
+
+/// How long a frame of a decided flow may be, where its length is all that is asked of any; 0 where
+/// it is not.
+#[inline(always)]
+fn longest(origin: &Origin, endpoint: Endpoint) -> u32 {
+    let is_remote = origin.ingress.is_remote();
+    // What servers say is looked at per packet, but at attachments only.
+    let closer = if is_remote { CLOSER | Guards::KINDS } else { CLOSER };
+    // Split horizon (`lookup`): there is no other.
+    if origin.guards & closer != 0 || is_remote && endpoint.is_remote() {
+        return 0;
+    }
+    (origin.lead() + ETHERTYPE + 2) as u32 + u32::from(origin.mtu)
 }

@@ -4,10 +4,7 @@
 
 use sillon_abi::decision::SPREAD;
 
-use crate::{
-    frame::{Frame, halves},
-    parse::{IPV4, IPV6, Inner},
-};
+use crate::{frame::Frame, frame::halves, meta::Inner, wire::IPV4, wire::IPV6};
 
 /// The flow's hash, and the ECN field of its packet (0 where it is no IP).
 pub struct Flow {

@@ -143,11 +143,6 @@ pub trait Frame: Sized {
     fn ifindex(&self) -> u32;
     /// Bytes, fragments included, without FCS.
     fn len(&self) -> usize;
-    /// Of a frame whose packet, of this ethertype, starts at `l3`; `tunnel` bytes of headers are in
-    /// front of it, if it is in a tunnel. What the kernel shall do to the frame later, and is
-    /// not what it does for that packet, is refused.
-    fn gso(&self, ethertype: u16, l3: usize, tunnel: usize) -> Result<Gso, DropReason>;
-
     /// Where `T` stands, if all of it is in direct reach.
     fn at<T: Wire>(&self, offset: usize) -> Result<*mut T, DropReason>;
     /// The ethertype or TPID behind the addresses, where `read` stands there in the data.
@@ -301,11 +296,6 @@ impl Frame for XdpFrame {
     fn len(&self) -> usize {
         // SAFETY: as above.
         unsafe { bpf_xdp_get_buff_len(self.ctx) as usize }
-    }
-
-    #[inline(always)]
-    fn gso(&self, _: u16, _: usize, _: usize) -> Result<Gso, DropReason> {
-        Ok(Gso::default())
     }
 
     #[inline(always)]

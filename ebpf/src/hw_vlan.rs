@@ -19,12 +19,8 @@ use aya_ebpf::bindings::xdp_md;
 use sillon_abi::{DropReason, Handoff, PortEntry};
 
 use crate::{
-    count::{self, Scope},
-    frame::{Frame, Macs, XdpFrame},
-    guard::verdict,
-    maps,
-    parse::{ETHERTYPE, TAG},
-    skb::kernel,
+    count, count::Scope, frame::Frame, frame::Macs, frame::XdpFrame, maps, register::verdict,
+    skb::kernel, wire::ETHERTYPE, wire::TAG,
 };
 
 /// Puts a tag beside the data into it, and returns the bytes that the frame has become longer;

@@ -25,10 +25,12 @@ mod handoff;
 mod hook;
 mod hw_vlan;
 mod maps;
+mod meta;
 mod own_tunnel;
 mod parse;
 mod pipeline;
 mod police;
+mod register;
 mod rewrite;
 mod skb;
 mod storm;
@@ -36,6 +38,7 @@ mod suppress;
 mod tc;
 mod verdict;
 mod vxlan;
+mod wire;
 mod xdp;
 
 /// GPL-compatible, since the helpers that copy and redirect ask for it.

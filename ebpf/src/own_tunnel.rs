@@ -12,21 +12,14 @@
 //! Both times all is asked that is asked of a frame. It is counted and charged the first time
 //! alone, as a whole.
 
-use aya_ebpf::{
-    bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC},
-    macros::classifier,
-    programs::TcContext,
-};
-use sillon_abi::{DropReason, PORT_SLOTS, PortEntry, Role};
+use sillon_abi::{DropReason, PORT_SLOTS};
 
 use crate::{
-    handoff::take::take,
     hook::Hook,
     maps,
-    parse::Inner,
+    meta::Inner,
     police,
     skb::{LOOPBACK, Skb},
-    tc,
     verdict::Verdict,
 };
 
@@ -64,35 +57,4 @@ pub fn back(skb: Skb) -> Option<u16> {
         return None;
     }
     Some(if (skb.mark() ^ maps::mark_cookie()) & YELLOW == 0 { 0 } else { police::ELIGIBLE })
-}
-
-/// On the loopback device.
-#[classifier]
-pub fn sillon_apart(ctx: TcContext) -> i32 {
-    let skb = Skb::new(&ctx);
-    // Most of what the node says to itself.
-    if skb.mark() == 0 || !skb.is_for_another() {
-        return TC_ACT_UNSPEC;
-    }
-    let is_operators = |port: &&PortEntry| port.is_at_tc() && port.role != Role::Uplink as u8;
-    let ifindex = port(skb);
-    if maps::port(ifindex).filter(is_operators).is_none() {
-        return TC_ACT_UNSPEC;
-    }
-    let verdict = tc::run(skb);
-    if verdict != Verdict::PASSED {
-        return verdict.into_tc();
-    }
-    match sillon_copies_skb(skb.ctx(), ifindex) {
-        // Nothing of an operator's is the node's own stack's here.
-        TC_ACT_UNSPEC => TC_ACT_SHOT,
-        action => action,
-    }
-}
-
-/// A function of its own, for which there is room on the stack.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn sillon_copies_skb(ctx: *mut __sk_buff, ifindex: u32) -> i32 {
-    take(Skb::of(ctx), ifindex).into_tc()
 }

@@ -9,61 +9,15 @@
 use sillon_abi::DropReason;
 
 use crate::{
-    classify::{Origin, PRIORITY},
-    frame::{Frame, Gso, Macs},
-    guard::verdict,
+    frame::Frame,
+    frame::Macs,
     hook::Hook,
+    meta::Origin,
+    meta::{Carried, Inner},
+    register::verdict,
+    wire::PRIORITY,
+    wire::{C_TPID, ETHERTYPE, TAG, is_tpid},
 };
-
-pub const C_TPID: u16 = 0x8100;
-pub const S_TPID: u16 = 0x88a8;
-/// Bytes of a VLAN tag.
-pub const TAG: usize = 4;
-/// Offset of the ethertype, or of the first tag.
-pub const ETHERTYPE: usize = 12;
-pub const IPV4: u16 = 0x0800;
-pub const IPV6: u16 = 0x86dd;
-
-/// Whether an ethertype announces a tag, by the standards (0x8100, 0x88a8) or by old habit (0x9100,
-/// 0x9200, 0x9300).
-#[inline(always)]
-pub fn is_tpid(ethertype: u16) -> bool {
-    matches!(ethertype, C_TPID | S_TPID | 0x9100 | 0x9200 | 0x9300)
-}
-
-/// What tags a frame carries behind the attachment's own.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(transparent)]
-pub struct Carried(u8);
-
-impl Carried {
-    pub const NOTHING: Self = Self(0);
-    /// One, whose VID is 0.
-    pub const PRIORITY_TAG: Self = Self(1);
-    /// Others, or more.
-    pub const TAGS: Self = Self(2);
-}
-
-/// What is known of the inner frame.
-pub struct Inner {
-    pub macs: Macs,
-    /// Offset of the addresses: in front of the attachment's tags, or behind the tunnel's header.
-    pub start: usize,
-    pub carried: Carried,
-    /// PCP and DEI of the frame, whichever tag they stood in.
-    pub priority: u16,
-    /// `police::ELIGIBLE` if it is yellow, whatever `priority` says: for the tags that it gets,
-    /// and for none that it carries.
-    pub eligible: u16,
-    /// Offset of the packet.
-    pub l3: usize,
-    /// What the packet is.
-    pub ethertype: u16,
-    /// Bytes, with all that is in front of the inner frame.
-    pub len: usize,
-    /// What they are on the wire.
-    pub gso: Gso,
-}
 
 #[inline(always)]
 pub fn inner(
@@ -106,7 +60,7 @@ impl Packet {
                 u64::from(ethertype)
                     | u64::from(priority) << 16
                     | (l3 as u64) << 32
-                    | u64::from(carried.0) << 40
+                    | u64::from(carried.number()) << 40
             }
             Err(reason) => (reason as u64) << 48,
         }
@@ -115,7 +69,8 @@ impl Packet {
     #[inline(always)]
     fn from_word(word: u64) -> Result<Self, DropReason> {
         verdict((word >> 48) as u32)?;
-        let (l3, carried) = ((word >> 32) as usize & 0xff, Carried((word >> 40) as u8));
+        let (l3, carried) =
+            ((word >> 32) as usize & 0xff, Carried::from_number((word >> 40) as u8));
         Ok(Self { ethertype: word as u16, priority: (word >> 16) as u16, l3, carried })
     }
 }

@@ -24,17 +24,10 @@ use core::mem::MaybeUninit;
 use sillon_abi::{DropReason, Endpoint, PortEntry, Role};
 
 use crate::{
-    classify::{self, Origin, Tags},
-    count::{self, Scope},
-    deliver, ecn,
-    fdb::lookup::{self, Route},
-    flow_cache::{Flow, Miss},
-    frame::Macs,
-    guard,
-    hook::Hook,
-    own_tunnel, parse, police, storm, suppress,
-    verdict::{Verdict, dropped},
-    vxlan::decap::{self, Packet},
+    classify, classify::Tags, count, count::Scope, deliver, ecn, fdb::lookup, fdb::lookup::Route,
+    flow_cache::Flow, flow_cache::Miss, frame::Macs, guard, hook::Hook, meta::Origin, own_tunnel,
+    parse, police, storm, suppress, verdict::Verdict, verdict::dropped, vxlan::decap,
+    vxlan::decap::Packet,
 };
 
 /// What becomes of a frame that is not on the fast path. `fresh` is room for what is found out of

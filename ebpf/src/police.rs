@@ -19,11 +19,7 @@
 
 use sillon_abi::{Colour, DropReason, Endpoint, Guards, SMALLEST_CHARGE, Tally};
 
-use crate::{
-    bucket::{self, Bucket},
-    classify::Origin,
-    maps::{COLOURS, METERS, RATES},
-};
+use crate::{bucket, bucket::Bucket, maps::COLOURS, maps::METERS, maps::RATES, meta::Origin};
 
 /// DEI in a tag control field (IEEE 802.1Q clause 6.9.3): the frame may be dropped first.
 pub const ELIGIBLE: u16 = 0x1000;

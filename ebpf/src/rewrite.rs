@@ -8,10 +8,8 @@
 use sillon_abi::{ClassKey, DropReason, Encap, PathEntry, V4_OUTER, V6_OUTER};
 
 use crate::{
-    classify::Origin,
-    frame::{Frame, XdpFrame},
-    parse::{C_TPID, Carried, ETHERTYPE, Inner, S_TPID, TAG},
-    vxlan::encap::Outer,
+    frame::Frame, frame::XdpFrame, meta::Carried, meta::Front, meta::Inner, meta::Origin,
+    vxlan::encap::Outer, wire::C_TPID, wire::ETHERTYPE, wire::S_TPID, wire::TAG,
 };
 
 #[inline(always)]
@@ -23,21 +21,6 @@ fn tag(frame: &XdpFrame, offset: usize, tpid: u16, tci: u16) -> Result<(), DropR
 #[inline(always)]
 pub fn put_addresses(frame: &XdpFrame, inner: &Inner, by: i32) -> Result<(), DropReason> {
     if inner.start as i32 != by { frame.write_macs(0, inner.macs) } else { Ok(()) }
-}
-
-/// How many bytes in front of the packet go, and how many of tags come.
-#[derive(Clone, Copy)]
-pub struct Front {
-    pub strip: usize,
-    pub push: usize,
-}
-
-impl Front {
-    /// How many bytes fewer there are.
-    #[inline(always)]
-    pub fn by(self) -> i32 {
-        self.strip as i32 - self.push as i32
-    }
 }
 
 /// What becomes of a frame's front on the way to an attachment.

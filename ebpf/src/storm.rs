@@ -8,12 +8,7 @@
 
 use sillon_abi::{DropReason, Guards, Mac, Storm};
 
-use crate::{
-    bucket::{self, Bucket},
-    classify::Origin,
-    maps::{METERS, RATES},
-    parse::Inner,
-};
+use crate::{bucket, bucket::Bucket, maps::METERS, maps::RATES, meta::Inner, meta::Origin};
 
 const BROADCAST: Mac = Mac([0xffff; 3]);
 

@@ -12,18 +12,12 @@ use aya_ebpf::{
     maps::PerCpuArray,
     programs::TcContext,
 };
-use sillon_abi::{DropReason, PortEntry};
+use sillon_abi::{DropReason, PortEntry, Role};
 
 use crate::{
-    classify::Origin,
-    count::{self, Scope},
-    fast_path,
-    frame::Frame,
-    guard::control,
-    handoff::take::take,
-    maps, pipeline,
-    skb::{Skb, frame::SkbFrame},
-    verdict::{Verdict, dropped},
+    count, count::Scope, fast_path, frame::Frame, guard::control, handoff::take::take, maps,
+    meta::Origin, own_tunnel, pipeline, skb::Skb, skb::frame::SkbFrame, verdict::Verdict,
+    verdict::dropped,
 };
 
 /// Where the pipeline keeps whose a frame is: there is no room for it on the stack.
@@ -100,4 +94,35 @@ fn is_for_peer(skb: Skb) -> bool {
     maps::port(skb.ifindex()).is_some_and(|port| port.flags & PortEntry::PEERS != 0)
         && !skb.has_hw_vlan()
         && skb.destination().is_some_and(control::is_control)
+}
+
+/// On the loopback device: what comes back taken apart (`own_tunnel`).
+#[classifier]
+pub fn sillon_apart(ctx: TcContext) -> i32 {
+    let skb = Skb::new(&ctx);
+    // Most of what the node says to itself.
+    if skb.mark() == 0 || !skb.is_for_another() {
+        return TC_ACT_UNSPEC;
+    }
+    let is_operators = |port: &&PortEntry| port.is_at_tc() && port.role != Role::Uplink as u8;
+    let ifindex = own_tunnel::port(skb);
+    if maps::port(ifindex).filter(is_operators).is_none() {
+        return TC_ACT_UNSPEC;
+    }
+    let verdict = run(skb);
+    if verdict != Verdict::PASSED {
+        return verdict.into_tc();
+    }
+    match sillon_copies_skb(skb.ctx(), ifindex) {
+        // Nothing of an operator's is the node's own stack's here.
+        TC_ACT_UNSPEC => TC_ACT_SHOT,
+        action => action,
+    }
+}
+
+/// A function of its own, for which there is room on the stack.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sillon_copies_skb(ctx: *mut __sk_buff, ifindex: u32) -> i32 {
+    take(Skb::of(ctx), ifindex).into_tc()
 }

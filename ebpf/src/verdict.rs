@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::{TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action};
 use sillon_abi::DropReason;
 
-use crate::count::{self, Scope};
+use crate::{count, count::Scope};
 
 /// What becomes of a frame. An `enum` in spirit: as one, with the niche that `Option` finds in it,
 /// the fast path at XDP has 27 instructions more. Its numbers are XDP's, so that nothing is to be

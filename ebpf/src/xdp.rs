@@ -9,11 +9,7 @@ use aya_ebpf::{
 };
 use sillon_abi::PortEntry;
 
-use crate::{
-    fast_path,
-    frame::{Frame, XdpFrame},
-    hw_vlan, pipeline,
-};
+use crate::{fast_path, frame::Frame, frame::XdpFrame, hw_vlan, pipeline};
 
 /// On ports whose frames are all in one piece.
 #[xdp]

@@ -11,26 +11,15 @@
 
 mod tunnel;
 
-use sillon_abi::{DropReason, Endpoint, Guards, PortEntry, Role};
+use sillon_abi::{DropReason, Guards, PortEntry, Role};
 
 use crate::{
-    classify::{self, Origin},
-    count::{self, Scope},
-    deliver::{NextHop, ToAttachment, ToRemote},
-    flow_cache::{self, Decision},
-    flow_hash::{self, Flow, TCP, UDP},
-    frame::Macs,
-    guard::server,
-    hook::Hook,
-    own_tunnel,
-    parse::{Carried, ETHERTYPE, IPV4, IPV6, Inner},
-    verdict::{Verdict, dropped},
-    vxlan::encap,
+    classify, count, count::Scope, deliver::NextHop, deliver::ToAttachment, deliver::ToRemote,
+    flow_cache, flow_cache::Decision, flow_hash, flow_hash::Flow, flow_hash::TCP, flow_hash::UDP,
+    frame::Macs, guard::server, hook::Hook, meta::Carried, meta::Inner, meta::Origin, own_tunnel,
+    verdict::Verdict, verdict::dropped, vxlan::encap, wire::ETHERTYPE, wire::IPV4, wire::IPV6,
 };
 use tunnel::Front;
-
-/// Guards that look at each packet, also of those over IPv4.
-const CLOSER: u16 = Guards::POLICED_IN | Guards::PREFIXES | Guards::ETHERTYPES;
 
 /// Where the packet starts, behind the ethertype of a frame without tags.
 const L3: usize = ETHERTYPE + 2;
@@ -39,20 +28,6 @@ const L3: usize = ETHERTYPE + 2;
 /// byte's ECN.
 const HEAD: u32 = u32::from_ne_bytes([8, 0, 0x45, 0]);
 const HEAD_MASK: u32 = u32::from_ne_bytes([0xff, 0xff, 0xff, 0]);
-
-/// How long a frame of a decided flow may be, where its length is all that is asked of any; 0 where
-/// it is not.
-#[inline(always)]
-pub fn longest(origin: &Origin, endpoint: Endpoint) -> u32 {
-    let is_remote = origin.ingress.is_remote();
-    // What servers say is looked at per packet, but at attachments only.
-    let closer = if is_remote { CLOSER | Guards::KINDS } else { CLOSER };
-    // Split horizon (`lookup`): there is no other.
-    if origin.guards & closer != 0 || is_remote && endpoint.is_remote() {
-        return 0;
-    }
-    (origin.lead() + L3) as u32 + u32::from(origin.mtu)
-}
 
 /// What becomes of a frame that is plain, and nothing of another: that one is as it was, and not
 /// counted. `len` is the whole frame's.

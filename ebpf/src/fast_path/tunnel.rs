@@ -5,12 +5,9 @@
 use sillon_abi::{PortEntry, V4_OUTER, V6_OUTER};
 
 use crate::{
-    flow_cache::Source,
-    flow_hash::{FRAGMENT, UDP},
-    frame::{Frame, Macs, Wire},
-    parse::ETHERTYPE,
-    vxlan::decap::{self, IPV6_HEADER, UDP_AND_VXLAN, Vxlan},
-    vxlan::encap::VXLAN_PORT,
+    flow_cache::Source, flow_hash::FRAGMENT, flow_hash::UDP, frame::Frame, frame::Macs,
+    frame::Wire, vxlan::decap, vxlan::decap::IPV6_HEADER, vxlan::decap::UDP_AND_VXLAN,
+    vxlan::decap::Vxlan, vxlan::encap::VXLAN_PORT, wire::ETHERTYPE,
 };
 
 use super::{HEAD, HEAD_MASK, L3};

@@ -10,11 +10,7 @@ use aya_ebpf::{
 };
 use sillon_abi::{DropReason, Endpoint, FdbKey, InjectHeader};
 
-use crate::{
-    fdb::moves,
-    frame::{Frame, XdpFrame},
-    maps::{FDB, SEGMENTS},
-};
+use crate::{fdb::moves, frame::Frame, frame::XdpFrame, maps::FDB, maps::SEGMENTS};
 
 const SIZE: usize = 16;
 

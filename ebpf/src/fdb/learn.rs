@@ -7,12 +7,8 @@ use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
 use sillon_abi::{DropReason, Endpoint, FdbEntry, FdbKey, Guards, Mac};
 
 use crate::{
-    classify::Origin,
-    fdb::learn_events,
-    fdb::moves::{self, Learned},
-    frame::mac_of,
-    maps::FDB,
-    parse::Inner,
+    fdb::learn_events, fdb::moves, fdb::moves::Learned, frame::mac_of, maps::FDB, meta::Inner,
+    meta::Origin,
 };
 
 /// An entry is not written more often than this: a cache line that every frame writes would travel

@@ -5,7 +5,7 @@
 
 use sillon_abi::{DropReason, Endpoint, Service};
 
-use crate::{classify::Origin, fdb::learn, fdb::moves, flow_cache::Miss, parse::Inner};
+use crate::{fdb::learn, fdb::moves, flow_cache::Miss, meta::Inner, meta::Origin};
 
 /// Where a frame goes.
 pub enum Route {

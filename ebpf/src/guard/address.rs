@@ -17,16 +17,10 @@ use aya_ebpf::maps::lpm_trie::Key;
 use sillon_abi::{Addr, DropReason, PrefixKey};
 
 use super::{
-    ipv6::{self, ICMPV6, REDIRECT, ROUTER_ADVERTISEMENT, UDP, Upper},
-    server::{DHCP_CLIENT, DHCP_SERVER},
-    unwrap::Packet,
+    ipv6, ipv6::ICMPV6, ipv6::REDIRECT, ipv6::ROUTER_ADVERTISEMENT, ipv6::UDP, ipv6::Upper,
+    server::DHCP_CLIENT, server::DHCP_SERVER, unwrap::Packet,
 };
-use crate::{
-    arp::{self, ARP, Arp},
-    frame::Frame,
-    maps::PREFIXES,
-    parse::{IPV4, IPV6},
-};
+use crate::{arp, arp::ARP, arp::Arp, frame::Frame, maps::PREFIXES, wire::IPV4, wire::IPV6};
 
 /// The last six of eight bytes.
 const MAC: u64 = 0xffff_ffff_ffff;

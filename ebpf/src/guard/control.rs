@@ -16,10 +16,7 @@
 
 use sillon_abi::{DropReason, Guards, Mac};
 
-use crate::{
-    classify::Origin,
-    parse::{ETHERTYPE, Inner},
-};
+use crate::{meta::Inner, meta::Origin, wire::ETHERTYPE};
 
 const MAC_CONTROL: u16 = 0x8808;
 

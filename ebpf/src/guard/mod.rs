@@ -24,10 +24,13 @@ pub mod unwrap;
 use sillon_abi::{DropReason, Guards};
 
 use crate::{
-    classify::Origin,
-    frame::{Frame, Macs},
+    frame::Frame,
+    frame::Macs,
     hook::Hook,
-    parse::{IPV4, Inner},
+    meta::Inner,
+    meta::Origin,
+    register::{reason, verdict},
+    wire::IPV4,
 };
 
 /// What the two addresses say.
@@ -100,19 +103,4 @@ pub fn kinds(frame: &impl Frame, what: u32, attachment: u32, l3: u32) -> u32 {
 pub fn whose(frame: &impl Frame, what: u32, attachment: u32, l3: u32, src: u64) -> u32 {
     let packet = unwrap::packet(frame, what as u16, l3 as usize);
     reason(packet.and_then(|packet| address::check(frame, attachment, src, &packet)))
-}
-
-/// Results of functions of their own must fit a register.
-#[inline(always)]
-pub fn reason(result: Result<(), DropReason>) -> u32 {
-    result.map_or_else(|reason| reason as u32, |()| 0)
-}
-
-#[inline(always)]
-pub fn verdict(reason: u32) -> Result<(), DropReason> {
-    if reason == 0 {
-        Ok(())
-    } else {
-        Err(DropReason::from_number(reason).unwrap_or(DropReason::StaleExit))
-    }
 }

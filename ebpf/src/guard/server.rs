@@ -12,13 +12,9 @@
 use sillon_abi::{DropReason, Guards};
 
 use super::{
-    ipv6::{self, ICMPV6, REDIRECT, ROUTER_ADVERTISEMENT, UDP},
-    unwrap::Packet,
+    ipv6, ipv6::ICMPV6, ipv6::REDIRECT, ipv6::ROUTER_ADVERTISEMENT, ipv6::UDP, unwrap::Packet,
 };
-use crate::{
-    frame::{Frame, halves},
-    parse::{IPV4, IPV6},
-};
+use crate::{frame::Frame, frame::halves, wire::IPV4, wire::IPV6};
 
 pub const DHCP_SERVER: u16 = 67;
 pub const DHCP_CLIENT: u16 = 68;

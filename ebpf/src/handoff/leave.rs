@@ -7,15 +7,9 @@ use aya_ebpf::bindings::xdp_md;
 use sillon_abi::{DropReason, Endpoint, Handoff, MASKED_ETHERTYPE, PortEntry};
 
 use crate::{
-    classify::Origin,
-    flow_hash,
-    frame::{Frame, XdpFrame},
-    guard::{reason, verdict},
-    hook::Way,
-    hw_vlan, maps,
-    parse::{Carried, ETHERTYPE, Inner, TAG},
-    rewrite,
-    verdict::Verdict,
+    flow_hash, frame::Frame, frame::XdpFrame, hook::Way, hw_vlan, maps, meta::Carried, meta::Inner,
+    meta::Origin, register::reason, register::verdict, rewrite, verdict::Verdict, wire::ETHERTYPE,
+    wire::TAG,
 };
 
 #[inline(always)]

@@ -4,13 +4,8 @@
 use sillon_abi::{DropReason, Handoff, MASKED_ETHERTYPE, PortEntry, Role};
 
 use crate::{
-    count::Scope,
-    flood::flood,
-    maps::{self, ATTACHMENTS, HANDOFFS},
-    parse::ETHERTYPE,
-    skb::{Skb, offloads::Whence},
-    verdict::{Verdict, dropped},
-    vxlan::encap,
+    count::Scope, flood::flood, maps, maps::ATTACHMENTS, maps::HANDOFFS, skb::Skb,
+    skb::offloads::Whence, verdict::Verdict, verdict::dropped, vxlan::encap, wire::ETHERTYPE,
 };
 
 /// What becomes of a frame that the pipeline of the port `ifindex` left to be copied.

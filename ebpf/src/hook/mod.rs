@@ -8,7 +8,7 @@ mod xdp;
 use sillon_abi::{ClassKey, DropReason, Endpoint, PathEntry};
 
 use crate::{
-    classify::Origin, frame::Frame, parse::Inner, rewrite::Front, verdict::Verdict,
+    frame::Frame, frame::Gso, meta::Front, meta::Inner, meta::Origin, verdict::Verdict,
     vxlan::encap::Outer,
 };
 
@@ -25,6 +25,11 @@ pub struct Way<'a> {
 /// A frame at a hook: the pipeline is written over this, and compiled for XDP (`hook/xdp.rs`) and for
 /// TC (`hook/skb.rs`).
 pub trait Hook: Frame {
+    /// Of a frame whose packet, of this ethertype, starts at `l3`; `tunnel` bytes of headers are in
+    /// front of it, if it is in a tunnel. What the kernel shall do to the frame later, and is
+    /// not what it does for that packet, is refused.
+    fn gso(&self, ethertype: u16, l3: usize, tunnel: usize) -> Result<Gso, DropReason>;
+
     /// Makes room for the tags of an attachment. Where that is refused, the frame is as it was.
     fn make_front(&self, front: Front) -> Result<(), DropReason>;
     /// Gives the frame the tags of an attachment, with this PCP and DEI, once there is room.

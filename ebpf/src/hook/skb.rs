@@ -9,22 +9,36 @@ use sillon_abi::{ClassKey, DropReason, ETHERNET, Encap, Handoff, PathEntry};
 
 use super::{Hook, Way, subprograms};
 use crate::{
-    classify::Origin,
-    frame::{Frame, Macs, halves},
-    guard::{reason, verdict},
+    frame::Frame,
+    frame::Gso,
+    frame::Macs,
+    frame::halves,
     handoff::leave,
-    maps::{self, HANDOFFS},
+    maps,
+    maps::HANDOFFS,
+    meta::Carried,
+    meta::Front,
+    meta::Inner,
+    meta::Origin,
     own_tunnel,
-    parse::{C_TPID, Carried, ETHERTYPE, IPV4, IPV6, Inner, S_TPID, TAG},
-    rewrite::{self, Front},
-    skb::{
-        Skb,
-        frame::SkbFrame,
-        pop_tags,
-        tunnel::{IPV4_HEADER, IPV6_HEADER, is_hw_vlan},
-    },
+    register::reason,
+    register::verdict,
+    rewrite,
+    skb::Skb,
+    skb::frame::SkbFrame,
+    skb::offloads::{self, Whence},
+    skb::pop_tags,
+    skb::tunnel::IPV4_HEADER,
+    skb::tunnel::IPV6_HEADER,
+    skb::tunnel::is_hw_vlan,
     verdict::Verdict,
     vxlan::encap::Outer,
+    wire::C_TPID,
+    wire::ETHERTYPE,
+    wire::IPV4,
+    wire::IPV6,
+    wire::S_TPID,
+    wire::TAG,
 };
 
 impl SkbFrame {
@@ -78,6 +92,12 @@ impl SkbFrame {
 }
 
 impl Hook for SkbFrame {
+    #[inline(always)]
+    fn gso(&self, ethertype: u16, l3: usize, tunnel: usize) -> Result<Gso, DropReason> {
+        let whence = if tunnel == 0 { Whence::PORT } else { Whence::in_tunnel(tunnel) };
+        offloads::gso(self.ctx(), ethertype, l3, whence)
+    }
+
     /// The kernel's helpers make room as they write.
     #[inline(always)]
     fn make_front(&self, _: Front) -> Result<(), DropReason> {

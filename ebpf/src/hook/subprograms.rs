@@ -5,12 +5,7 @@
 
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 
-use crate::{
-    frame::{Frame, XdpFrame},
-    guard, parse,
-    skb::frame::SkbFrame,
-    suppress,
-};
+use crate::{frame::Frame, frame::XdpFrame, guard, parse, skb::frame::SkbFrame, suppress};
 
 macro_rules! subprogram {
     ($step:path, $xdp:ident, $skb:ident, ($($arg:ident: $kind:ty),*) -> $out:ty) => {

@@ -5,17 +5,16 @@ use sillon_abi::{ClassKey, DropReason, PathEntry};
 
 use super::{Hook, Way, subprograms};
 use crate::{
-    classify::Origin,
-    frame::{Frame, XdpFrame},
-    handoff::leave,
-    maps::DEVICES,
-    parse::Inner,
-    rewrite::{self, Front},
-    verdict::Verdict,
-    vxlan::encap::Outer,
+    frame::Frame, frame::Gso, frame::XdpFrame, handoff::leave, maps::DEVICES, meta::Front,
+    meta::Inner, meta::Origin, rewrite, verdict::Verdict, vxlan::encap::Outer,
 };
 
 impl Hook for XdpFrame {
+    #[inline(always)]
+    fn gso(&self, _: u16, _: usize, _: usize) -> Result<Gso, DropReason> {
+        Ok(Gso::default())
+    }
+
     #[inline(always)]
     fn make_front(&self, front: Front) -> Result<(), DropReason> {
         self.shift(front.by())

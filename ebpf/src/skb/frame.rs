@@ -8,15 +8,8 @@
 use aya_ebpf::bindings::__sk_buff;
 use sillon_abi::{DropReason, ETHERNET};
 
-use super::{
-    Skb,
-    offloads::{self, Whence},
-};
-use crate::{
-    frame::{Frame, Gso, Wire},
-    own_tunnel,
-    parse::{ETHERTYPE, TAG},
-};
+use super::Skb;
+use crate::{frame::Frame, frame::Wire, own_tunnel, wire::ETHERTYPE, wire::TAG};
 
 /// A frame at TC.
 pub struct SkbFrame {
@@ -69,12 +62,6 @@ impl Frame for SkbFrame {
     #[inline(always)]
     fn len(&self) -> usize {
         self.skb.len() + self.hw_vlan_len
-    }
-
-    #[inline(always)]
-    fn gso(&self, ethertype: u16, l3: usize, tunnel: usize) -> Result<Gso, DropReason> {
-        let whence = if tunnel == 0 { Whence::PORT } else { Whence::in_tunnel(tunnel) };
-        offloads::gso(self.ctx(), ethertype, l3, whence)
     }
 
     #[inline(always)]

@@ -26,10 +26,7 @@ use aya_ebpf::{
 use sillon_abi::{DropReason, ETHERNET, Handoff, HandoffMetadata, Mac, PortEntry};
 
 use crate::{
-    frame::{Wire, loaded},
-    maps,
-    parse::{IPV4, IPV6, TAG},
-    verdict::Verdict,
+    frame::Wire, frame::loaded, maps, verdict::Verdict, wire::IPV4, wire::IPV6, wire::TAG,
 };
 
 /// Bytes of a frame's two addresses.

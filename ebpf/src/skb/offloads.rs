@@ -16,10 +16,8 @@ use sillon_abi::{DropReason, ETHERNET};
 
 use super::{Skb, frame::SkbFrame, kernel::Unfinished};
 use crate::{
-    flow_hash::{FRAGMENT, TCP, UDP},
-    frame::{Frame, Gso},
-    guard::{ipv6, unwrap},
-    parse::{ETHERTYPE, IPV4, IPV6},
+    flow_hash::FRAGMENT, flow_hash::TCP, flow_hash::UDP, frame::Frame, frame::Gso, guard::ipv6,
+    guard::unwrap, wire::ETHERTYPE, wire::IPV4, wire::IPV6,
 };
 
 /// The least payload of each packet but the last. The kernel's TCP has no smaller segments

@@ -15,9 +15,8 @@ use sillon_abi::{DropReason, ETHERNET, MASKED_ETHERTYPE, PathEntry, V4_OUTER, V6
 
 use super::{MACS, Skb, Tag, pop_tags};
 use crate::{
-    guard::{reason, verdict},
-    parse::{C_TPID, ETHERTYPE, IPV4, IPV6, S_TPID, TAG},
-    vxlan::encap::Outer,
+    register::reason, register::verdict, vxlan::encap::Outer, wire::C_TPID, wire::ETHERTYPE,
+    wire::IPV4, wire::IPV6, wire::S_TPID, wire::TAG,
 };
 
 impl Skb {

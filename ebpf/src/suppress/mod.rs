@@ -31,24 +31,14 @@ mod nd;
 use sillon_abi::{Endpoint, Guards};
 
 use crate::{
-    arp::ARP,
-    classify::Origin,
-    frame::Frame,
-    hook::Hook,
-    parse::{Carried, IPV6, Inner},
+    arp::ARP, frame::Frame, hook::Hook, meta::Carried, meta::Inner, meta::Origin, meta::Question,
+    wire::IPV6,
 };
 
 /// Offset of the next header and the hop limit in an IPv6 header, and what they are for neighbour
 /// discovery (RFC 4861 section 7.1).
 const NEXT_AND_HOPS: usize = 6;
 const ICMPV6_OF_A_NEIGHBOUR: u16 = u16::from_ne_bytes([58, 255]);
-
-/// What was asked.
-#[derive(Clone, Copy)]
-pub enum Question {
-    Arp,
-    Neighbour,
-}
 
 /// Listens; and if this frame asks for what is known, turns it into the answer and says so.
 #[inline(always)]

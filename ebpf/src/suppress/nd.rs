@@ -4,10 +4,7 @@
 
 use sillon_abi::{Claim, DropReason};
 
-use super::{
-    GoesOn, Speaker, addresses,
-    bindings::{self, Ip, Weight},
-};
+use super::{GoesOn, Speaker, addresses, bindings, bindings::Ip, bindings::Weight};
 use crate::frame::Frame;
 
 const SOLICITATION: u64 = 135;

@@ -23,13 +23,9 @@ use sillon_abi::{
 };
 
 use crate::{
-    classify::Origin,
-    count::Scope,
-    flow_hash::PLAIN,
-    frame::{Frame, Macs, halves},
-    maps::{TUNNELS, VNIS},
-    parse::{ETHERTYPE, IPV4, IPV6},
-    vxlan::encap::{LEAF, VXLAN_PORT, YELLOW},
+    count::Scope, flow_hash::PLAIN, frame::Frame, frame::Macs, frame::halves, maps::TUNNELS,
+    maps::VNIS, meta::Origin, vxlan::encap::LEAF, vxlan::encap::VXLAN_PORT, vxlan::encap::YELLOW,
+    wire::ETHERTYPE, wire::IPV4, wire::IPV6,
 };
 
 const UDP: u8 = 17;
