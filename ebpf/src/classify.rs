@@ -14,8 +14,10 @@
 use sillon_abi::{Attachment, ClassKey, DropReason, Endpoint, PortEntry};
 
 use crate::{
-    frame::Frame, frame::Macs, maps::ATTACHMENTS, maps::CLASSES, meta::Origin, wire::C_TPID,
-    wire::ETHERTYPE, wire::PRIORITY, wire::S_TPID, wire::TAG, wire::is_tpid,
+    frame::{Frame, Macs},
+    maps::{ATTACHMENTS, CLASSES},
+    meta::Origin,
+    wire::{C_TPID, ETHERTYPE, PRIORITY, S_TPID, TAG, is_tpid},
 };
 
 const VID: u16 = 0x0fff;

@@ -10,8 +10,8 @@ use aya_ebpf::maps::PerCpuArray;
 use sillon_abi::{Counters, DropKey, DropReason, Drops, Endpoint, Handoff, ScopeKind};
 
 use crate::{
-    maps::ANSWERS, maps::ATTACHMENT_COUNTERS, maps::DROPS, maps::REMOTE_COUNTERS, meta::Origin,
-    meta::Question,
+    maps::{ANSWERS, ATTACHMENT_COUNTERS, DROPS, REMOTE_COUNTERS},
+    meta::{Origin, Question},
 };
 
 /// What a drop would be counted for at this point of the pipeline.

@@ -4,9 +4,14 @@
 use sillon_abi::{ClassKey, DropReason, Endpoint, PathEntry};
 
 use crate::{
-    count, flow_hash, flow_hash::Flow, hook::Hook, hook::Way, maps::ATTACHMENTS, meta::Front,
-    meta::Inner, meta::Origin, meta::Question, own_tunnel, police, rewrite, verdict::Verdict,
-    vxlan::encap, vxlan::encap::Outer,
+    count, flow_hash,
+    flow_hash::Flow,
+    hook::{Hook, Way},
+    maps::ATTACHMENTS,
+    meta::{Front, Inner, Origin, Question},
+    own_tunnel, police, rewrite,
+    verdict::Verdict,
+    vxlan::{encap, encap::Outer},
 };
 
 #[inline(always)]

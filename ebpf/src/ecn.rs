@@ -4,7 +4,11 @@
 
 use sillon_abi::DropReason;
 
-use crate::{frame::Frame, meta::Inner, wire::IPV4, wire::IPV6};
+use crate::{
+    frame::Frame,
+    meta::Inner,
+    wire::{IPV4, IPV6},
+};
 
 const NOT_ECT: u8 = 0;
 const ECT_1: u8 = 1;

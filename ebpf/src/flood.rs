@@ -11,9 +11,16 @@ use aya_ebpf::helpers::generated::bpf_loop;
 use sillon_abi::{Attachment, DropReason, Encap, Endpoint, FloodKey, Handoff, Segment};
 
 use crate::{
-    count, count::Scope, frame::Gso, maps, maps::ATTACHMENTS, maps::FLOOD, maps::SEGMENTS, police,
-    skb::Skb, skb::offloads::Whence, verdict::Verdict, vxlan::encap, vxlan::encap::Outer,
-    wire::C_TPID, wire::S_TPID, wire::TAG,
+    count,
+    count::Scope,
+    frame::Gso,
+    maps,
+    maps::{ATTACHMENTS, FLOOD, SEGMENTS},
+    police,
+    skb::{Skb, offloads::Whence},
+    verdict::Verdict,
+    vxlan::{encap, encap::Outer},
+    wire::{C_TPID, S_TPID, TAG},
 };
 
 /// What the copies of one frame have in common.

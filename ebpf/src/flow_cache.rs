@@ -25,8 +25,15 @@ use sillon_abi::{
 };
 
 use crate::{
-    classify::Tags, count, frame::Macs, meta::Origin, vxlan::decap::Packet, vxlan::decap::Vxlan,
-    vxlan::encap, wire::ETHERTYPE,
+    classify::Tags,
+    count,
+    frame::Macs,
+    meta::Origin,
+    vxlan::{
+        decap::{Packet, Vxlan},
+        encap,
+    },
+    wire::ETHERTYPE,
 };
 
 /// In jiffies: 50 to 500 ms.

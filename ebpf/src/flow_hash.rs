@@ -4,21 +4,17 @@
 
 use sillon_abi::decision::SPREAD;
 
-use crate::{frame::Frame, frame::halves, meta::Inner, wire::IPV4, wire::IPV6};
+use crate::{
+    frame::{Frame, halves},
+    meta::Inner,
+    wire::{ANY_FRAGMENT, IPV4, IPV4_PLAIN, IPV6, SCTP, TCP, UDP},
+};
 
 /// The flow's hash, and the ECN field of its packet (0 where it is no IP).
 pub struct Flow {
     pub hash: u32,
     pub ecn: u8,
 }
-
-pub const TCP: u8 = 6;
-pub const UDP: u8 = 17;
-const SCTP: u8 = 132;
-/// Version 4, five words.
-pub const PLAIN: u8 = 0x45;
-/// More fragments, or an offset; as on the wire.
-pub const FRAGMENT: u16 = 0x3fff_u16.to_be();
 
 #[inline(always)]
 fn mix(hash: u64, word: u64) -> u64 {
@@ -49,7 +45,7 @@ pub fn of(frame: &impl Frame, inner: &Inner) -> Flow {
         let [version, tos, ..] = ip[0].to_ne_bytes();
         let [_, protocol, ..] = ip[2].to_ne_bytes();
         let [_, fragment] = halves(ip[1]);
-        let ports = if version == PLAIN && fragment & FRAGMENT == 0 {
+        let ports = if version == IPV4_PLAIN && fragment & ANY_FRAGMENT == 0 {
             ports(frame, inner.l3 + 20, protocol)
         } else {
             0

@@ -1,5 +1,5 @@
-//! A frame as its bytes: what the steps read and write, and the one place that touches packet memory
-//! at XDP. What a hook has to do beyond that is `hook`.
+//! A frame as its bytes: what the steps read and write, and the one place that touches packet
+//! memory at XDP. What a hook has to do beyond that is `hook`.
 
 use core::{
     ffi::{c_long, c_void},

@@ -19,8 +19,13 @@ use aya_ebpf::bindings::xdp_md;
 use sillon_abi::{DropReason, Handoff, PortEntry};
 
 use crate::{
-    count, count::Scope, frame::Frame, frame::Macs, frame::XdpFrame, maps, register::verdict,
-    skb::kernel, wire::ETHERTYPE, wire::TAG,
+    count,
+    count::Scope,
+    frame::{Frame, Macs, XdpFrame},
+    maps,
+    register::verdict,
+    skb::kernel,
+    wire::{ETHERTYPE, TAG},
 };
 
 /// Puts a tag beside the data into it, and returns the bytes that the frame has become longer;

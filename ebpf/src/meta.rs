@@ -2,7 +2,7 @@
 
 use sillon_abi::Endpoint;
 
-use crate::{frame::Gso, frame::Macs};
+use crate::frame::{Gso, Macs};
 
 /// Whose a frame is, from whichever side it came, and how its segment treats it.
 #[derive(Clone, Copy)]

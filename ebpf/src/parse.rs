@@ -9,14 +9,11 @@
 use sillon_abi::DropReason;
 
 use crate::{
-    frame::Frame,
-    frame::Macs,
+    frame::{Frame, Macs},
     hook::Hook,
-    meta::Origin,
-    meta::{Carried, Inner},
+    meta::{Carried, Inner, Origin},
     register::verdict,
-    wire::PRIORITY,
-    wire::{C_TPID, ETHERTYPE, TAG, is_tpid},
+    wire::{C_TPID, ETHERTYPE, PRIORITY, TAG, is_tpid},
 };
 
 #[inline(always)]

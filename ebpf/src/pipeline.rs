@@ -1,16 +1,17 @@
 //! The pipeline. Every frame takes the same steps, at XDP and at TC; each step is a file:
 //!
 //! ```text
-//! port ───→ hw_vlan → classify::tags ─┐                ┌─ hit, nothing to look at: fast_path ─┐
-//!                                     ├→ flow_cache ───┤                                      │
-//! uplink ─→ vxlan::decap ─────────────┘                └─ miss, or more to look at:           │
-//!                                                                                             │
-//!   classify → parse → guard → ecn → police → fdb::{learn, lookup} → suppress ─┬─ known ──────┼→ deliver
-//!                                                                              │
-//!                                                                              ├─ for many, or a miss:
-//!                                                                              │  storm → handoff → flood
-//!                                                                              │
-//!                                                                              └─ answered: police → back
+//! port ──→ hw_vlan → classify::tags ─┐
+//!                                    ├→ flow_cache ─ hit, nothing to look at → fast_path ─┐
+//! uplink → vxlan::decap ─────────────┘       │                                            │
+//!                              miss, or more to look at                                   │
+//!                                            ↓                                            │
+//!   classify → parse → guard → ecn → police → fdb::{learn, lookup} → suppress             │
+//!                                                                       │                 │
+//!                                                                       ├─ known ──→ deliver
+//!                                                                       ├─ answered → police → back
+//!                                                                       └─ for many, or a miss:
+//!                                                                          storm → handoff → flood
 //! ```
 //!
 //! `deliver` gives the frame the tags of the attachment that it goes to (`rewrite`), or a tunnel's
@@ -24,10 +25,20 @@ use core::mem::MaybeUninit;
 use sillon_abi::{DropReason, Endpoint, PortEntry, Role};
 
 use crate::{
-    classify, classify::Tags, count, count::Scope, deliver, ecn, fdb::lookup, fdb::lookup::Route,
-    flow_cache::Flow, flow_cache::Miss, frame::Macs, guard, hook::Hook, meta::Origin, own_tunnel,
-    parse, police, storm, suppress, verdict::Verdict, verdict::dropped, vxlan::decap,
-    vxlan::decap::Packet,
+    classify,
+    classify::Tags,
+    count,
+    count::Scope,
+    deliver, ecn,
+    fdb::{lookup, lookup::Route},
+    flow_cache::{Flow, Miss},
+    frame::Macs,
+    guard,
+    hook::Hook,
+    meta::Origin,
+    own_tunnel, parse, police, storm, suppress,
+    verdict::{Verdict, dropped},
+    vxlan::{decap, decap::Packet},
 };
 
 /// What becomes of a frame that is not on the fast path. `fresh` is room for what is found out of

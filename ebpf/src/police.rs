@@ -19,7 +19,12 @@
 
 use sillon_abi::{Colour, DropReason, Endpoint, Guards, SMALLEST_CHARGE, Tally};
 
-use crate::{bucket, bucket::Bucket, maps::COLOURS, maps::METERS, maps::RATES, meta::Origin};
+use crate::{
+    bucket,
+    bucket::Bucket,
+    maps::{COLOURS, METERS, RATES},
+    meta::Origin,
+};
 
 /// DEI in a tag control field (IEEE 802.1Q clause 6.9.3): the frame may be dropped first.
 pub const ELIGIBLE: u16 = 0x1000;
@@ -58,7 +63,7 @@ const EGRESS: u32 = 1;
 /// Colours a frame and counts it; `way` is [`INGRESS`] or [`EGRESS`]. A profile that says nothing
 /// is one that goes or is not there yet: it lets everything pass.
 ///
-/// A global function: see `guard::sillon_kinds`.
+/// A global function: see `hook::subprograms`.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sillon_colour(attachment: u32, way: u32, len: u32) -> u32 {

@@ -8,8 +8,10 @@
 use sillon_abi::{ClassKey, DropReason, Encap, PathEntry, V4_OUTER, V6_OUTER};
 
 use crate::{
-    frame::Frame, frame::XdpFrame, meta::Carried, meta::Front, meta::Inner, meta::Origin,
-    vxlan::encap::Outer, wire::C_TPID, wire::ETHERTYPE, wire::S_TPID, wire::TAG,
+    frame::{Frame, XdpFrame},
+    meta::{Carried, Front, Inner, Origin},
+    vxlan::encap::Outer,
+    wire::{C_TPID, ETHERTYPE, S_TPID, TAG},
 };
 
 #[inline(always)]

@@ -8,7 +8,12 @@
 
 use sillon_abi::{DropReason, Guards, Mac, Storm};
 
-use crate::{bucket, bucket::Bucket, maps::METERS, maps::RATES, meta::Inner, meta::Origin};
+use crate::{
+    bucket,
+    bucket::Bucket,
+    maps::{METERS, RATES},
+    meta::{Inner, Origin},
+};
 
 const BROADCAST: Mac = Mac([0xffff; 3]);
 
@@ -32,7 +37,7 @@ pub fn allow(origin: &Origin, inner: &Inner) -> Result<(), DropReason> {
 }
 
 /// Counts a frame of a kind that is the number of a [`Storm`], and of `more` packets than one;
-/// returns 1 if it is too much. A global function: see `guard::sillon_kinds`.
+/// returns 1 if it is too much. A global function: see `hook::subprograms`.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sillon_storm(attachment: u32, kind: u32, more: u32) -> u32 {

@@ -15,9 +15,17 @@ use aya_ebpf::{
 use sillon_abi::{DropReason, PortEntry, Role};
 
 use crate::{
-    count, count::Scope, fast_path, frame::Frame, guard::control, handoff::take::take, maps,
-    meta::Origin, own_tunnel, pipeline, skb::Skb, skb::frame::SkbFrame, verdict::Verdict,
-    verdict::dropped,
+    count,
+    count::Scope,
+    fast_path,
+    frame::Frame,
+    guard::control,
+    handoff::take::take,
+    maps,
+    meta::Origin,
+    own_tunnel, pipeline,
+    skb::{Skb, frame::SkbFrame},
+    verdict::{Verdict, dropped},
 };
 
 /// Where the pipeline keeps whose a frame is: there is no room for it on the stack.

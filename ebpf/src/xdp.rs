@@ -9,7 +9,11 @@ use aya_ebpf::{
 };
 use sillon_abi::PortEntry;
 
-use crate::{fast_path, frame::Frame, frame::XdpFrame, hw_vlan, pipeline};
+use crate::{
+    fast_path,
+    frame::{Frame, XdpFrame},
+    hw_vlan, pipeline,
+};
 
 /// On ports whose frames are all in one piece.
 #[xdp]
@@ -40,7 +44,7 @@ fn run(frame: &XdpFrame, mut len: usize) -> u32 {
 
 /// What most frames never come to: a function of its own, so that it takes no registers from what
 /// they do; and a global one, which the verifier walks through once and by itself (see
-/// `guard::sillon_kinds`), instead of from each place where a frame turns out not to be plain.
+/// `hook::subprograms`), instead of from each place where a frame turns out not to be plain.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sillon_in_full(ctx: *mut xdp_md, len: u32) -> u32 {

@@ -14,10 +14,21 @@ mod tunnel;
 use sillon_abi::{DropReason, Guards, PortEntry, Role};
 
 use crate::{
-    classify, count, count::Scope, deliver::NextHop, deliver::ToAttachment, deliver::ToRemote,
-    flow_cache, flow_cache::Decision, flow_hash, flow_hash::Flow, flow_hash::TCP, flow_hash::UDP,
-    frame::Macs, guard::server, hook::Hook, meta::Carried, meta::Inner, meta::Origin, own_tunnel,
-    verdict::Verdict, verdict::dropped, vxlan::encap, wire::ETHERTYPE, wire::IPV4, wire::IPV6,
+    classify, count,
+    count::Scope,
+    deliver::{NextHop, ToAttachment, ToRemote},
+    flow_cache,
+    flow_cache::Decision,
+    flow_hash,
+    flow_hash::Flow,
+    frame::Macs,
+    guard::server,
+    hook::Hook,
+    meta::{Carried, Inner, Origin},
+    own_tunnel,
+    verdict::{Verdict, dropped},
+    vxlan::encap,
+    wire::{ANY_FRAGMENT, ETHERTYPE, IPV4, IPV6, TCP, UDP},
 };
 use tunnel::Front;
 
@@ -182,7 +193,7 @@ impl Packet {
             )
         };
         let is_plain = head & HEAD_MASK == HEAD
-            && fragment & flow_hash::FRAGMENT == 0
+            && fragment & ANY_FRAGMENT == 0
             && (protocol == UDP || protocol == TCP);
         if !is_plain {
             return None;

@@ -5,12 +5,18 @@
 use sillon_abi::{PortEntry, V4_OUTER, V6_OUTER};
 
 use crate::{
-    flow_cache::Source, flow_hash::FRAGMENT, flow_hash::UDP, frame::Frame, frame::Macs,
-    frame::Wire, vxlan::decap, vxlan::decap::IPV6_HEADER, vxlan::decap::UDP_AND_VXLAN,
-    vxlan::decap::Vxlan, vxlan::encap::VXLAN_PORT, wire::ETHERTYPE,
+    flow_cache::Source,
+    frame::{Frame, Macs, Wire},
+    vxlan::{
+        decap,
+        decap::{UDP_AND_VXLAN, Vxlan},
+        encap::VXLAN_PORT,
+    },
+    wire::ETHERTYPE,
 };
 
 use super::{HEAD, HEAD_MASK, L3};
+use crate::wire::{ANY_FRAGMENT, IPV6_HEADER, UDP};
 
 /// Ethertype, version, header length and ECN, of each family: DSCP may be any. Over IPv4 as of a
 /// packet at an attachment, but for ECN.
@@ -19,7 +25,7 @@ const V6_HEAD: u32 = u32::from_ne_bytes([0x86, 0xdd, 0x60, 0]);
 const V6_HEAD_MASK: u32 = u32::from_ne_bytes([0xff, 0xff, 0xf0, 0x30]);
 /// Fragment, TTL and protocol.
 const V4_WHOLE_UDP: u32 = u32::from_ne_bytes([0, 0, 0, UDP]);
-const V4_WHOLE_UDP_MASK: u32 = FRAGMENT as u32 | u32::from_ne_bytes([0, 0, 0, 0xff]);
+const V4_WHOLE_UDP_MASK: u32 = ANY_FRAGMENT as u32 | u32::from_ne_bytes([0, 0, 0, 0xff]);
 
 /// What is known of it.
 pub struct Packet {

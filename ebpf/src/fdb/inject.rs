@@ -10,7 +10,11 @@ use aya_ebpf::{
 };
 use sillon_abi::{DropReason, Endpoint, FdbKey, InjectHeader};
 
-use crate::{fdb::moves, frame::Frame, frame::XdpFrame, maps::FDB, maps::SEGMENTS};
+use crate::{
+    fdb::moves,
+    frame::{Frame, XdpFrame},
+    maps::{FDB, SEGMENTS},
+};
 
 const SIZE: usize = 16;
 

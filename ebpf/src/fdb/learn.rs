@@ -7,8 +7,10 @@ use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
 use sillon_abi::{DropReason, Endpoint, FdbEntry, FdbKey, Guards, Mac};
 
 use crate::{
-    fdb::learn_events, fdb::moves, fdb::moves::Learned, frame::mac_of, maps::FDB, meta::Inner,
-    meta::Origin,
+    fdb::{learn_events, moves, moves::Learned},
+    frame::mac_of,
+    maps::FDB,
+    meta::{Inner, Origin},
 };
 
 /// An entry is not written more often than this: a cache line that every frame writes would travel
@@ -29,7 +31,7 @@ pub fn learn(origin: &Origin, inner: &Inner) -> Result<bool, DropReason> {
     .result()
 }
 
-/// A global function: see `guard::sillon_kinds`. `src` is the address as a number; returns what
+/// A global function: see `hook::subprograms`. `src` is the address as a number; returns what
 /// [`Learned`] has.
 #[unsafe(no_mangle)]
 #[inline(never)]

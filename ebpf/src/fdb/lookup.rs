@@ -5,7 +5,11 @@
 
 use sillon_abi::{DropReason, Endpoint, Service};
 
-use crate::{fdb::learn, fdb::moves, flow_cache::Miss, meta::Inner, meta::Origin};
+use crate::{
+    fdb::{learn, moves},
+    flow_cache::Miss,
+    meta::{Inner, Origin},
+};
 
 /// Where a frame goes.
 pub enum Route {

@@ -26,8 +26,13 @@ use sillon_abi::{
 };
 
 use crate::{
-    count, fdb::quota, flow_cache, maps::ATTACHMENTS, maps::FDB, maps::FDB_REMOVED, maps::FDB_USE,
-    maps::MAC_REMOVED, maps::MAC_USE, maps::NODE, maps::OWN_MACS, maps::SEGMENTS, meta::Origin,
+    count,
+    fdb::quota,
+    flow_cache,
+    maps::{
+        ATTACHMENTS, FDB, FDB_REMOVED, FDB_USE, MAC_REMOVED, MAC_USE, NODE, OWN_MACS, SEGMENTS,
+    },
+    meta::Origin,
 };
 
 const SECOND: u64 = 1_000_000_000;

@@ -17,10 +17,18 @@ use aya_ebpf::maps::lpm_trie::Key;
 use sillon_abi::{Addr, DropReason, PrefixKey};
 
 use super::{
-    ipv6, ipv6::ICMPV6, ipv6::REDIRECT, ipv6::ROUTER_ADVERTISEMENT, ipv6::UDP, ipv6::Upper,
-    server::DHCP_CLIENT, server::DHCP_SERVER, unwrap::Packet,
+    ipv6,
+    ipv6::{REDIRECT, ROUTER_ADVERTISEMENT, Upper},
+    server::{DHCP_CLIENT, DHCP_SERVER},
+    unwrap::Packet,
 };
-use crate::{arp, arp::ARP, arp::Arp, frame::Frame, maps::PREFIXES, wire::IPV4, wire::IPV6};
+use crate::{
+    arp,
+    arp::{ARP, Arp},
+    frame::Frame,
+    maps::PREFIXES,
+    wire::{ICMPV6, IPV4, IPV6, UDP},
+};
 
 /// The last six of eight bytes.
 const MAC: u64 = 0xffff_ffff_ffff;

@@ -16,7 +16,10 @@
 
 use sillon_abi::{DropReason, Guards, Mac};
 
-use crate::{meta::Inner, meta::Origin, wire::ETHERTYPE};
+use crate::{
+    meta::{Inner, Origin},
+    wire::ETHERTYPE,
+};
 
 const MAC_CONTROL: u16 = 0x8808;
 

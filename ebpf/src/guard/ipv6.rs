@@ -7,7 +7,7 @@
 
 use sillon_abi::DropReason;
 
-use crate::frame::Frame;
+use crate::{frame::Frame, wire::IPV6_FRAGMENT};
 
 /// How many extension headers are followed.
 const HEADERS: usize = 8;
@@ -15,15 +15,12 @@ const HEADERS: usize = 8;
 const HEADER: usize = 40;
 /// Offset of the next header's number in it.
 const NEXT: usize = 6;
-pub const ICMPV6: u8 = 58;
-pub const UDP: u8 = 17;
 /// Types of ICMPv6 (RFC 4861 section 4).
 pub const ROUTER_ADVERTISEMENT: u8 = 134;
 pub const REDIRECT: u8 = 137;
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 const DESTINATION: u8 = 60;
 const MOBILITY: u8 = 135;
@@ -64,7 +61,14 @@ const fn lost(is_fragment: bool) -> DropReason {
 pub fn is_extension(header: u8) -> bool {
     matches!(
         header,
-        HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION | MOBILITY | HIP | SHIM6
+        HOP_BY_HOP
+            | ROUTING
+            | IPV6_FRAGMENT
+            | AUTHENTICATION
+            | DESTINATION
+            | MOBILITY
+            | HIP
+            | SHIM6
     )
 }
 
@@ -125,7 +129,7 @@ fn follow<F: Frame>(ctx: *mut F::Context, l3: u32, next: u8, found: &mut Found) 
         let Ok(header) = frame.load::<u32>(at).map(u32::from_be) else { break };
         let (then, length, offset) = ((header >> 24) as u8, (header >> 16) as u8, header as u16);
         at += match next {
-            FRAGMENT => {
+            IPV6_FRAGMENT => {
                 if offset & OFFSET != 0 {
                     return u32::from(NOTHING);
                 }

@@ -24,11 +24,9 @@ pub mod unwrap;
 use sillon_abi::{DropReason, Guards};
 
 use crate::{
-    frame::Frame,
-    frame::Macs,
+    frame::{Frame, Macs},
     hook::Hook,
-    meta::Inner,
-    meta::Origin,
+    meta::{Inner, Origin},
     register::{reason, verdict},
     wire::IPV4,
 };

@@ -12,9 +12,14 @@
 use sillon_abi::{DropReason, Guards};
 
 use super::{
-    ipv6, ipv6::ICMPV6, ipv6::REDIRECT, ipv6::ROUTER_ADVERTISEMENT, ipv6::UDP, unwrap::Packet,
+    ipv6,
+    ipv6::{REDIRECT, ROUTER_ADVERTISEMENT},
+    unwrap::Packet,
 };
-use crate::{frame::Frame, frame::halves, wire::IPV4, wire::IPV6};
+use crate::{
+    frame::{Frame, halves},
+    wire::{FRAGMENT_OFFSET, ICMPV6, IPV4, IPV6, MORE_FRAGMENTS, UDP},
+};
 
 pub const DHCP_SERVER: u16 = 67;
 pub const DHCP_CLIENT: u16 = 68;
@@ -24,8 +29,6 @@ const ICMP_REDIRECT: u8 = 5;
 const ICMP_ROUTER_ADVERTISEMENT: u8 = 9;
 const DHCPV6_SERVER: u16 = 547;
 const DHCPV6_CLIENT: u16 = 546;
-const MORE_FRAGMENTS: u16 = 0x2000;
-const FRAGMENT_OFFSET: u16 = 0x1fff;
 
 #[inline(always)]
 pub fn check(frame: &impl Frame, guards: u16, packet: &Packet) -> Result<(), DropReason> {

@@ -10,7 +10,11 @@
 
 use sillon_abi::DropReason;
 
-use crate::{arp::ARP, frame::Frame, wire::IPV4, wire::IPV6, wire::TAG, wire::is_tpid};
+use crate::{
+    arp::ARP,
+    frame::Frame,
+    wire::{IPV4, IPV6, TAG, is_tpid},
+};
 
 /// How many tags are looked through beyond the two that the pipeline knows of.
 const DEPTH: usize = 4;

@@ -7,9 +7,15 @@ use aya_ebpf::bindings::xdp_md;
 use sillon_abi::{DropReason, Endpoint, Handoff, MASKED_ETHERTYPE, PortEntry};
 
 use crate::{
-    flow_hash, frame::Frame, frame::XdpFrame, hook::Way, hw_vlan, maps, meta::Carried, meta::Inner,
-    meta::Origin, register::reason, register::verdict, rewrite, verdict::Verdict, wire::ETHERTYPE,
-    wire::TAG,
+    flow_hash,
+    frame::{Frame, XdpFrame},
+    hook::Way,
+    hw_vlan, maps,
+    meta::{Carried, Inner, Origin},
+    register::{reason, verdict},
+    rewrite,
+    verdict::Verdict,
+    wire::{ETHERTYPE, TAG},
 };
 
 #[inline(always)]

@@ -4,8 +4,14 @@
 use sillon_abi::{DropReason, Handoff, MASKED_ETHERTYPE, PortEntry, Role};
 
 use crate::{
-    count::Scope, flood::flood, maps, maps::ATTACHMENTS, maps::HANDOFFS, skb::Skb,
-    skb::offloads::Whence, verdict::Verdict, verdict::dropped, vxlan::encap, wire::ETHERTYPE,
+    count::Scope,
+    flood::flood,
+    maps,
+    maps::{ATTACHMENTS, HANDOFFS},
+    skb::{Skb, offloads::Whence},
+    verdict::{Verdict, dropped},
+    vxlan::encap,
+    wire::ETHERTYPE,
 };
 
 /// What becomes of a frame that the pipeline of the port `ifindex` left to be copied.

@@ -1,5 +1,5 @@
-//! What the steps ask of the hook that a frame is at: to change its front, to send it on, and to run
-//! the functions that are programs of their own. XDP and TC do that in different ways.
+//! What the steps ask of the hook that a frame is at: to change its front, to send it on, and to
+//! run the functions that are programs of their own. XDP and TC do that in different ways.
 
 mod skb;
 mod subprograms;
@@ -8,7 +8,9 @@ mod xdp;
 use sillon_abi::{ClassKey, DropReason, Endpoint, PathEntry};
 
 use crate::{
-    frame::Frame, frame::Gso, meta::Front, meta::Inner, meta::Origin, verdict::Verdict,
+    frame::{Frame, Gso},
+    meta::{Front, Inner, Origin},
+    verdict::Verdict,
     vxlan::encap::Outer,
 };
 
@@ -22,8 +24,8 @@ pub struct Way<'a> {
     pub inner: Option<&'a Inner>,
 }
 
-/// A frame at a hook: the pipeline is written over this, and compiled for XDP (`hook/xdp.rs`) and for
-/// TC (`hook/skb.rs`).
+/// A frame at a hook: the pipeline is written over this, and compiled for XDP (`hook/xdp.rs`) and
+/// for TC (`hook/skb.rs`).
 pub trait Hook: Frame {
     /// Of a frame whose packet, of this ethertype, starts at `l3`; `tunnel` bytes of headers are in
     /// front of it, if it is in a tunnel. What the kernel shall do to the frame later, and is

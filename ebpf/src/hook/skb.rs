@@ -9,36 +9,24 @@ use sillon_abi::{ClassKey, DropReason, ETHERNET, Encap, Handoff, PathEntry};
 
 use super::{Hook, Way, subprograms};
 use crate::{
-    frame::Frame,
-    frame::Gso,
-    frame::Macs,
-    frame::halves,
+    frame::{Frame, Gso, Macs, halves},
     handoff::leave,
     maps,
     maps::HANDOFFS,
-    meta::Carried,
-    meta::Front,
-    meta::Inner,
-    meta::Origin,
+    meta::{Carried, Front, Inner, Origin},
     own_tunnel,
-    register::reason,
-    register::verdict,
+    register::{reason, verdict},
     rewrite,
-    skb::Skb,
-    skb::frame::SkbFrame,
-    skb::offloads::{self, Whence},
-    skb::pop_tags,
-    skb::tunnel::IPV4_HEADER,
-    skb::tunnel::IPV6_HEADER,
-    skb::tunnel::is_hw_vlan,
+    skb::{
+        Skb,
+        frame::SkbFrame,
+        offloads::{self, Whence},
+        pop_tags,
+        tunnel::is_hw_vlan,
+    },
     verdict::Verdict,
     vxlan::encap::Outer,
-    wire::C_TPID,
-    wire::ETHERTYPE,
-    wire::IPV4,
-    wire::IPV6,
-    wire::S_TPID,
-    wire::TAG,
+    wire::{C_TPID, ETHERTYPE, IPV4, IPV4_HEADER, IPV6, IPV6_HEADER, S_TPID, TAG},
 };
 
 impl SkbFrame {
@@ -211,7 +199,7 @@ impl Hook for SkbFrame {
 /// In `what`: the frame is in a tunnel.
 const FROM_TUNNEL: u64 = 1 << 32;
 
-/// A global function, which the verifier walks through once (see `guard::sillon_kinds`). `what` is
+/// A global function, which the verifier walks through once (see `hook::subprograms`). `what` is
 /// the inner ethertype, where its packet starts, and how many bytes in front of it go for good;
 /// `tags` are the priority and the class of the way out.
 #[unsafe(no_mangle)]

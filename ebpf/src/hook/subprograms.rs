@@ -5,7 +5,12 @@
 
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 
-use crate::{frame::Frame, frame::XdpFrame, guard, parse, skb::frame::SkbFrame, suppress};
+use crate::{
+    frame::{Frame, XdpFrame},
+    guard, parse,
+    skb::frame::SkbFrame,
+    suppress,
+};
 
 macro_rules! subprogram {
     ($step:path, $xdp:ident, $skb:ident, ($($arg:ident: $kind:ty),*) -> $out:ty) => {
@@ -23,8 +28,28 @@ macro_rules! subprogram {
     };
 }
 
-subprogram!(parse::behind_tags_word, sillon_behind_tags, sillon_behind_tags_skb, (tpid: u32, at: u32, priority: u32) -> u64);
-subprogram!(guard::kinds, sillon_kinds, sillon_kinds_skb, (what: u32, attachment: u32, l3: u32) -> u32);
-subprogram!(guard::whose, sillon_addresses, sillon_addresses_skb, (what: u32, attachment: u32, l3: u32, src: u64) -> u32);
-subprogram!(suppress::arp, sillon_arp, sillon_arp_skb, (what: u32, segment: u32, ingress: u32, src: u64) -> u32);
-subprogram!(suppress::neighbour, sillon_neighbour, sillon_neighbour_skb, (what: u32, segment: u32, ingress: u32, src: u64) -> u32);
+subprogram!(
+    parse::behind_tags_word,
+    sillon_behind_tags, sillon_behind_tags_skb,
+    (tpid: u32, at: u32, priority: u32) -> u64
+);
+subprogram!(
+    guard::kinds,
+    sillon_kinds, sillon_kinds_skb,
+    (what: u32, attachment: u32, l3: u32) -> u32
+);
+subprogram!(
+    guard::whose,
+    sillon_addresses, sillon_addresses_skb,
+    (what: u32, attachment: u32, l3: u32, src: u64) -> u32
+);
+subprogram!(
+    suppress::arp,
+    sillon_arp, sillon_arp_skb,
+    (what: u32, segment: u32, ingress: u32, src: u64) -> u32
+);
+subprogram!(
+    suppress::neighbour,
+    sillon_neighbour, sillon_neighbour_skb,
+    (what: u32, segment: u32, ingress: u32, src: u64) -> u32
+);

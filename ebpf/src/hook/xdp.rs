@@ -5,8 +5,13 @@ use sillon_abi::{ClassKey, DropReason, PathEntry};
 
 use super::{Hook, Way, subprograms};
 use crate::{
-    frame::Frame, frame::Gso, frame::XdpFrame, handoff::leave, maps::DEVICES, meta::Front,
-    meta::Inner, meta::Origin, rewrite, verdict::Verdict, vxlan::encap::Outer,
+    frame::{Frame, Gso, XdpFrame},
+    handoff::leave,
+    maps::DEVICES,
+    meta::{Front, Inner, Origin},
+    rewrite,
+    verdict::Verdict,
+    vxlan::encap::Outer,
 };
 
 impl Hook for XdpFrame {

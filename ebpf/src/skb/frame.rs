@@ -9,7 +9,11 @@ use aya_ebpf::bindings::__sk_buff;
 use sillon_abi::{DropReason, ETHERNET};
 
 use super::Skb;
-use crate::{frame::Frame, frame::Wire, own_tunnel, wire::ETHERTYPE, wire::TAG};
+use crate::{
+    frame::{Frame, Wire},
+    own_tunnel,
+    wire::{ETHERTYPE, TAG},
+};
 
 /// A frame at TC.
 pub struct SkbFrame {

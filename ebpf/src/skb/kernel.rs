@@ -8,7 +8,7 @@ use aya_ebpf::{bindings::xdp_md, helpers::generated::bpf_probe_read_kernel};
 use sillon_abi::{DropReason, SkbLayout};
 
 use super::Skb;
-use crate::{frame::Wire, frame::loaded};
+use crate::frame::{Wire, loaded};
 
 /// The loader writes it, from the kernel's BTF.
 #[unsafe(no_mangle)]

@@ -26,7 +26,10 @@ use aya_ebpf::{
 use sillon_abi::{DropReason, ETHERNET, Handoff, HandoffMetadata, Mac, PortEntry};
 
 use crate::{
-    frame::Wire, frame::loaded, maps, verdict::Verdict, wire::IPV4, wire::IPV6, wire::TAG,
+    frame::{Wire, loaded},
+    maps,
+    verdict::Verdict,
+    wire::{IPV4, IPV6, TAG},
 };
 
 /// Bytes of a frame's two addresses.

@@ -16,15 +16,15 @@ use sillon_abi::{DropReason, ETHERNET};
 
 use super::{Skb, frame::SkbFrame, kernel::Unfinished};
 use crate::{
-    flow_hash::FRAGMENT, flow_hash::TCP, flow_hash::UDP, frame::Frame, frame::Gso, guard::ipv6,
-    guard::unwrap, wire::ETHERTYPE, wire::IPV4, wire::IPV6,
+    frame::{Frame, Gso},
+    guard::{ipv6, unwrap},
+    wire::{ANY_FRAGMENT, ETHERTYPE, IPV4, IPV6, SCTP, TCP, UDP},
 };
 
 /// The least payload of each packet but the last. The kernel's TCP has no smaller segments
 /// (`TCP_MIN_SND_MSS`).
 const LEAST: usize = 48;
 
-const SCTP: u8 = 132;
 const IPV4_IN_IP: u8 = 4;
 const IPV6_IN_IP: u8 = 41;
 const GRE: u8 = 47;
@@ -370,7 +370,7 @@ fn over_ipv4(frame: &SkbFrame, l3: usize) -> Option<Upper> {
     let fragment: u16 = frame.load(l3 + 6).ok()?;
     let protocol: u8 = frame.load(l3 + 9).ok()?;
     let words = usize::from(head & 0xf);
-    if head >> 4 != 4 || words < 5 || fragment & FRAGMENT != 0 {
+    if head >> 4 != 4 || words < 5 || fragment & ANY_FRAGMENT != 0 {
         return None;
     }
     Some(Upper::new(protocol, l3 + words * 4, l3, 0))

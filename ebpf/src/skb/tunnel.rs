@@ -15,8 +15,9 @@ use sillon_abi::{DropReason, ETHERNET, MASKED_ETHERTYPE, PathEntry, V4_OUTER, V6
 
 use super::{MACS, Skb, Tag, pop_tags};
 use crate::{
-    register::reason, register::verdict, vxlan::encap::Outer, wire::C_TPID, wire::ETHERTYPE,
-    wire::IPV4, wire::IPV6, wire::S_TPID, wire::TAG,
+    register::{reason, verdict},
+    vxlan::encap::Outer,
+    wire::{C_TPID, ETHERTYPE, IPV4, IPV4_HEADER, IPV6, IPV6_HEADER, S_TPID, TAG},
 };
 
 impl Skb {
@@ -191,10 +192,6 @@ fn put_in(
         skb.store_bytes(header + MACS + len, into.byte_add(MACS), ETHERNET - MACS)
     }
 }
-
-/// Bytes of an IP header.
-pub const IPV4_HEADER: usize = 20;
-pub const IPV6_HEADER: usize = 40;
 
 /// In `rest`: bytes of the inner frame.
 const INNER: u32 = 0xf_ffff;

@@ -1,9 +1,15 @@
 //! ARP, as far as suppression needs it.
 
-use super::{GoesOn, Speaker, addresses, bindings, bindings::Ip, bindings::Weight};
+use super::{
+    GoesOn, Speaker, addresses, bindings,
+    bindings::{Ip, Weight},
+};
 use sillon_abi::DropReason;
 
-use crate::{arp::Arp, arp::HEAD, arp::REPLY, arp::REQUEST, frame::Frame};
+use crate::{
+    arp::{Arp, HEAD, REPLY, REQUEST},
+    frame::Frame,
+};
 
 const BROADCAST: u64 = 0xffff_ffff_ffff;
 

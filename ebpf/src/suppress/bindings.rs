@@ -8,8 +8,9 @@ use sillon_abi::{Binding, BindingKey, Claim, Endpoint};
 
 use super::Speaker;
 use crate::{
-    fdb::learn, fdb::learn::REFRESH_NS, fdb::quota, frame::mac_of, maps::ATTACHMENTS,
-    maps::BINDING_REMOVED, maps::BINDING_USE, maps::BINDINGS, maps::FIXED_BINDINGS, maps::SEGMENTS,
+    fdb::{learn, learn::REFRESH_NS, quota},
+    frame::mac_of,
+    maps::{ATTACHMENTS, BINDING_REMOVED, BINDING_USE, BINDINGS, FIXED_BINDINGS, SEGMENTS},
 };
 
 /// An address, as two numbers; IPv4 as IPv4-mapped.

@@ -31,7 +31,10 @@ mod nd;
 use sillon_abi::{Endpoint, Guards};
 
 use crate::{
-    arp::ARP, frame::Frame, hook::Hook, meta::Carried, meta::Inner, meta::Origin, meta::Question,
+    arp::ARP,
+    frame::Frame,
+    hook::Hook,
+    meta::{Carried, Inner, Origin, Question},
     wire::IPV6,
 };
 

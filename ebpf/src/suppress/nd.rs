@@ -4,7 +4,10 @@
 
 use sillon_abi::{Claim, DropReason};
 
-use super::{GoesOn, Speaker, addresses, bindings, bindings::Ip, bindings::Weight};
+use super::{
+    GoesOn, Speaker, addresses, bindings,
+    bindings::{Ip, Weight},
+};
 use crate::frame::Frame;
 
 const SOLICITATION: u64 = 135;

@@ -19,28 +19,26 @@
 //! (draft-smith-vxlan-group-policy) the sender's policy stands there, and says neither.
 
 use sillon_abi::{
-    Addr, DropReason, Endpoint, PortEntry, TunnelEntry, TunnelKey, V4_OUTER, V6_OUTER,
+    Addr, DropReason, ETHERNET, Endpoint, PortEntry, TunnelEntry, TunnelKey, V4_OUTER, V6_OUTER,
 };
 
 use crate::{
-    count::Scope, flow_hash::PLAIN, frame::Frame, frame::Macs, frame::halves, maps::TUNNELS,
-    maps::VNIS, meta::Origin, vxlan::encap::LEAF, vxlan::encap::VXLAN_PORT, vxlan::encap::YELLOW,
-    wire::ETHERTYPE, wire::IPV4, wire::IPV6,
+    count::Scope,
+    frame::{Frame, Macs, halves},
+    maps::{TUNNELS, VNIS},
+    meta::Origin,
+    vxlan::encap::{LEAF, VXLAN_PORT, YELLOW},
+    wire::{
+        ANY_FRAGMENT, ETHERTYPE, IPV4, IPV4_HEADER, IPV4_PLAIN, IPV6, IPV6_FRAGMENT, IPV6_HEADER,
+        UDP,
+    },
 };
 
-const UDP: u8 = 17;
-const ETH: usize = 14;
-const IPV4_HEADER: usize = 20;
-pub const IPV6_HEADER: usize = 40;
 pub const UDP_AND_VXLAN: usize = 16;
 /// The two addresses of an inner frame.
 const MACS: usize = size_of::<[u32; 3]>();
-/// Number of IPv6's fragment header.
-const FRAGMENT: u8 = 44;
-const MORE_FRAGMENTS: u16 = 0x2000;
-const FRAGMENT_OFFSET: u16 = 0x1fff;
 /// The smallest inner frame: an Ethernet header.
-const SMALLEST: usize = UDP_AND_VXLAN + ETH;
+const SMALLEST: usize = UDP_AND_VXLAN + ETHERNET;
 
 /// Of the first word of a frame, what is the destination.
 const DESTINATION: u64 = 0xffff_ffff_ffff;
@@ -152,13 +150,13 @@ pub fn packet(
     len: usize,
 ) -> Result<Option<Packet>, DropReason> {
     // Nothing of ours is shorter.
-    let Ok(at) = frame.at::<[u16; (ETH + IPV4_HEADER) / 2]>(0) else { return Ok(None) };
+    let Ok(at) = frame.at::<[u16; (ETHERNET + IPV4_HEADER) / 2]>(0) else { return Ok(None) };
     // SAFETY: as many bytes are there.
     let (destination, ethertype, ip) = unsafe {
         (
             at.cast::<u64>().read_unaligned() & DESTINATION,
             at.cast::<u16>().add(ETHERTYPE / 2).read_unaligned(),
-            at.cast::<u16>().add(ETH / 2).cast::<[u32; 5]>(),
+            at.cast::<u16>().add(ETHERNET / 2).cast::<[u32; 5]>(),
         )
     };
     if destination != port.mac.number() || frame.hw_vlan_len() != 0 {
@@ -183,17 +181,17 @@ fn ipv4(frame: &impl Frame, ip: [u32; 5], port: &PortEntry) -> Result<Option<Out
         return Ok(None);
     }
     let [version, tos, ..] = ip[0].to_ne_bytes();
-    if !(PLAIN..0x50).contains(&version) {
+    if !(IPV4_PLAIN..0x50).contains(&version) {
         return Ok(None);
     }
     let [_, fragment] = halves(ip[1]);
-    if fragment & (MORE_FRAGMENTS | FRAGMENT_OFFSET).to_be() != 0 {
+    if fragment & ANY_FRAGMENT != 0 {
         return Err(DropReason::OuterFragment);
     }
     let [_, total] = halves(ip[0]);
     let total = u16::from_be(total) as usize;
-    if version != PLAIN || total < IPV4_HEADER || !sums_up(&ip) {
-        let udp = ETH + (version & 0xf) as usize * 4;
+    if version != IPV4_PLAIN || total < IPV4_HEADER || !sums_up(&ip) {
+        let udp = ETHERNET + (version & 0xf) as usize * 4;
         return if is_vxlan(frame, udp) { Err(DropReason::OuterMalformed) } else { Ok(None) };
     }
     Ok(Some(Outer {
@@ -214,12 +212,12 @@ const MAPPED: u64 = u64::from_ne_bytes([0, 0, 0xff, 0xff, 0, 0, 0, 0]);
 
 #[inline(always)]
 fn ipv6(frame: &impl Frame, port: &PortEntry) -> Result<Option<Outer>, DropReason> {
-    let Ok(ip) = frame.read::<[u64; 5]>(ETH) else { return Ok(None) };
+    let Ok(ip) = frame.read::<[u64; 5]>(ETHERNET) else { return Ok(None) };
     // SAFETY: sixteen bytes of a map value.
     let vtep = unsafe { (&raw const port.vtep6).cast::<[u64; 2]>().read_unaligned() };
     let [version, tos, _, _, _, _, next, _] = ip[0].to_ne_bytes();
     let is_ours = version >> 4 == 6 && [ip[3], ip[4]] == vtep && vtep != [0; 2];
-    if is_ours && next == FRAGMENT {
+    if is_ours && next == IPV6_FRAGMENT {
         return fragment(frame);
     }
     if !is_ours || next != UDP {
@@ -239,7 +237,7 @@ fn ipv6(frame: &impl Frame, port: &PortEntry) -> Result<Option<Outer>, DropReaso
 /// 6946).
 #[inline(always)]
 fn fragment(frame: &impl Frame) -> Result<Option<Outer>, DropReason> {
-    match frame.read::<u16>(ETH + IPV6_HEADER).map(|header| header.to_ne_bytes()[0]) {
+    match frame.read::<u16>(ETHERNET + IPV6_HEADER).map(|header| header.to_ne_bytes()[0]) {
         Ok(UDP) => Err(DropReason::OuterFragment),
         _ => Ok(None),
     }

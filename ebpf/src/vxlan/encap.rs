@@ -9,7 +9,7 @@
 
 use sillon_abi::{PATH_BUCKETS, PathEntry, RemoteEntry, V4_OUTER};
 
-use crate::{maps::PATHS, maps::REMOTES};
+use crate::maps::{PATHS, REMOTES};
 
 /// The IANA port of VXLAN.
 pub const VXLAN_PORT: u16 = 4789;
