@@ -4,14 +4,14 @@
 use sillon_abi::{ClassKey, DropReason, Endpoint, PathEntry};
 
 use crate::{
-    count, flow_hash,
-    flow_hash::Flow,
-    hook::{Hook, Way},
+    count,
+    flow_hash::{self, FlowHash},
+    hook::{Egress, Hook},
     maps::ATTACHMENTS,
     meta::{Front, Inner, Origin, Question},
     own_tunnel, police, rewrite,
     verdict::Verdict,
-    vxlan::{encap, encap::Outer},
+    vxlan::encap::{self, Outer},
 };
 
 #[inline(always)]
@@ -74,7 +74,7 @@ impl ToAttachment {
         let len = inner.len - front.strip + front.push;
         let eligible = inner.eligible | policed(attachment.guards, len + inner.gso.headers)?;
         let way =
-            Way { endpoint, ifindex: class.ifindex, proof: origin.segment, inner: Some(inner) };
+            Egress { endpoint, ifindex: class.ifindex, proof: origin.segment, inner: Some(inner) };
         let verdict = frame.towards(&way)?;
         frame.make_front(front)?;
         Ok(Self { endpoint, class, front, priority: inner.priority | eligible, len, verdict })
@@ -92,7 +92,7 @@ impl ToAttachment {
 pub struct NextHop<'a> {
     pub endpoint: Endpoint,
     pub path: &'a PathEntry,
-    pub flow: Flow,
+    pub flow: FlowHash,
 }
 
 /// As [`ToAttachment`], into a tunnel.
@@ -116,7 +116,7 @@ impl<'a> ToRemote<'a> {
         if len - inner.gso.excess + header > hop.path.mtu as usize + 14 {
             return Err(DropReason::UnderlayMtu);
         }
-        let way = Way {
+        let way = Egress {
             endpoint: hop.endpoint,
             ifindex: hop.path.ifindex,
             proof: hop.flow.hash,
@@ -159,7 +159,7 @@ pub fn back(
     len: usize,
 ) -> Result<Verdict, DropReason> {
     police::egress(origin.ingress, origin.guards, len)?;
-    let way = Way {
+    let way = Egress {
         endpoint: origin.ingress,
         ifindex: frame.ifindex(),
         proof: origin.segment,

@@ -11,15 +11,13 @@ use aya_ebpf::helpers::generated::bpf_loop;
 use sillon_abi::{Attachment, DropReason, Encap, Endpoint, FloodKey, Handoff, Segment};
 
 use crate::{
-    count,
-    count::Scope,
+    count::{self, Scope},
     frame::Gso,
-    maps,
-    maps::{ATTACHMENTS, FLOOD, SEGMENTS},
+    maps::{self, ATTACHMENTS, FLOOD, SEGMENTS},
     police,
     skb::{Skb, offloads::Whence},
     verdict::Verdict,
-    vxlan::{encap, encap::Outer},
+    vxlan::encap::{self, Outer},
     wire::{C_TPID, S_TPID, TAG},
 };
 

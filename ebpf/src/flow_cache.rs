@@ -30,7 +30,7 @@ use crate::{
     frame::Macs,
     meta::Origin,
     vxlan::{
-        decap::{Packet, Vxlan},
+        decap::{TunnelPacket, Vxlan},
         encap,
     },
     wire::ETHERTYPE,
@@ -62,7 +62,7 @@ fn is_on() -> bool {
 
 /// What tells flows apart.
 #[derive(Clone, Copy)]
-pub struct Flow {
+pub struct FlowKey {
     /// Port and tags, or what a tunnel's packet says: of two that are not both of none, or both of
     /// tunnels over the same family, it is never the same.
     place: u64,
@@ -112,7 +112,7 @@ pub struct Decision {
 
 impl Decision {
     #[inline(always)]
-    fn is_of(&self, flow: &Flow) -> bool {
+    fn is_of(&self, flow: &FlowKey) -> bool {
         let is_from_there = match flow.source {
             Source::None => true,
             Source::V4(_) => self.source[1] == flow.source.word(),
@@ -122,14 +122,14 @@ impl Decision {
     }
 }
 
-impl Flow {
+impl FlowKey {
     #[inline(always)]
     pub fn on_port(tags: &Tags) -> Self {
         Self { place: tags.key.word(), source: Source::None, macs: tags.macs }
     }
 
     #[inline(always)]
-    pub fn in_tunnel(packet: &Packet) -> Self {
+    pub fn in_tunnel(packet: &TunnelPacket) -> Self {
         let source = if packet.header == V4_OUTER {
             Source::V4((packet.source[1] >> 32) as u32)
         } else {
@@ -194,12 +194,12 @@ pub fn invalidate(segment: u32) {
 
 /// A flow on its way to a decision.
 pub struct Miss {
-    flow: Flow,
+    flow: FlowKey,
     /// As it was before anything was looked up.
     node_epoch: u64,
 }
 
-impl Flow {
+impl FlowKey {
     /// The decision on this flow, if there is one that still holds. Where there is none, nothing of
     /// it has been looked up yet.
     #[inline(always)]
@@ -240,7 +240,7 @@ impl Miss {
         // SAFETY: as for `lookup`; and a helper without arguments.
         unsafe {
             let until = bpf_jiffies64() + LIFETIME;
-            let Flow { place, source, macs } = self.flow;
+            let FlowKey { place, source, macs } = self.flow;
             let source = if let Source::V6(words) = source { words } else { [0, source.word()] };
             let plain = longest(origin, endpoint);
             let path = if endpoint.is_remote() { encap::only(endpoint.id()) } else { 0 };

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The flow's hash, and the ECN field of its packet (0 where it is no IP).
-pub struct Flow {
+pub struct FlowHash {
     pub hash: u32,
     pub ecn: u8,
 }
@@ -38,7 +38,7 @@ fn ports(frame: &impl Frame, offset: usize, protocol: u8) -> u32 {
 }
 
 #[inline(always)]
-pub fn of(frame: &impl Frame, inner: &Inner) -> Flow {
+pub fn of(frame: &impl Frame, inner: &Inner) -> FlowHash {
     if inner.ethertype == IPV4
         && let Ok(ip) = frame.read::<[u32; 5]>(inner.l3)
     {
@@ -50,7 +50,7 @@ pub fn of(frame: &impl Frame, inner: &Inner) -> Flow {
         } else {
             0
         };
-        return Flow {
+        return FlowHash {
             hash: over_ipv4(u64::from(ip[4]) << 32 | u64::from(ip[3]), ports),
             ecn: tos & 3,
         };
@@ -64,5 +64,5 @@ pub fn of(frame: &impl Frame, inner: &Inner) -> Flow {
     } else {
         (mix(mix(u64::from(inner.ethertype), inner.macs.head), u64::from(inner.macs.tail)), 0)
     };
-    Flow { hash: (hash >> 32) as u32, ecn }
+    FlowHash { hash: (hash >> 32) as u32, ecn }
 }

@@ -19,8 +19,7 @@ use aya_ebpf::bindings::xdp_md;
 use sillon_abi::{DropReason, Handoff, PortEntry};
 
 use crate::{
-    count,
-    count::Scope,
+    count::{self, Scope},
     frame::{Frame, Macs, XdpFrame},
     maps,
     register::verdict,

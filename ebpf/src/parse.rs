@@ -30,25 +30,25 @@ pub fn inner(
         if !origin.transparent {
             return Err(DropReason::NestedTag);
         }
-        Packet::from_word(frame.behind_tags(ethertype.into(), l3 as u32, priority.into()))?
+        BehindTags::from_word(frame.behind_tags(ethertype.into(), l3 as u32, priority.into()))?
     } else {
-        Packet { ethertype, priority, l3, carried: Carried::NOTHING }
+        BehindTags { ethertype, priority, l3, carried: Carried::NOTHING }
     };
-    let Packet { ethertype, priority, l3, carried } = packet;
+    let BehindTags { ethertype, priority, l3, carried } = packet;
     let start = if origin.ingress.is_remote() { origin.lead() } else { 0 };
     let gso = frame.gso(ethertype, l3, start)?;
     Ok(Inner { macs, start, carried, priority, eligible: 0, l3, ethertype, len, gso })
 }
 
 /// The packet, and what the tags in front of it say.
-struct Packet {
+struct BehindTags {
     ethertype: u16,
     priority: u16,
     l3: usize,
     carried: Carried,
 }
 
-impl Packet {
+impl BehindTags {
     /// In one register, or why the frame is dropped.
     #[inline(always)]
     fn word(found: Result<Self, DropReason>) -> u64 {
@@ -72,10 +72,10 @@ impl Packet {
     }
 }
 
-/// What is behind a tag with this TPID, whose control field is at `at`, as a word of [`Packet`].
+/// What is behind a tag with this TPID, whose control field is at `at`, as a word of [`BehindTags`].
 #[inline(always)]
 pub fn behind_tags_word(frame: &impl Frame, tpid: u32, at: u32, priority: u32) -> u64 {
-    Packet::word(behind_tags(frame, tpid as u16, at as usize & 0xff, priority as u16))
+    BehindTags::word(behind_tags(frame, tpid as u16, at as usize & 0xff, priority as u16))
 }
 
 #[inline(always)]
@@ -84,15 +84,15 @@ fn behind_tags(
     tpid: u16,
     at: usize,
     priority: u16,
-) -> Result<Packet, DropReason> {
+) -> Result<BehindTags, DropReason> {
     let (tci, ethertype) = (frame.read_tag(at)?, frame.read_tag(at + 2)?);
     let l3 = at + TAG;
     Ok(if is_tpid(ethertype) {
         let ethertype = frame.read_tag(l3 + 2)?;
-        Packet { ethertype, priority, l3: l3 + TAG, carried: Carried::TAGS }
+        BehindTags { ethertype, priority, l3: l3 + TAG, carried: Carried::TAGS }
     } else if tpid == C_TPID && tci & !PRIORITY == 0 {
-        Packet { ethertype, priority: tci, l3, carried: Carried::PRIORITY_TAG }
+        BehindTags { ethertype, priority: tci, l3, carried: Carried::PRIORITY_TAG }
     } else {
-        Packet { ethertype, priority, l3, carried: Carried::TAGS }
+        BehindTags { ethertype, priority, l3, carried: Carried::TAGS }
     })
 }

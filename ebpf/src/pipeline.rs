@@ -25,20 +25,18 @@ use core::mem::MaybeUninit;
 use sillon_abi::{DropReason, Endpoint, PortEntry, Role};
 
 use crate::{
-    classify,
-    classify::Tags,
-    count,
-    count::Scope,
+    classify::{self, Tags},
+    count::{self, Scope},
     deliver, ecn,
-    fdb::{lookup, lookup::Route},
-    flow_cache::{Flow, Miss},
+    fdb::lookup::{self, Route},
+    flow_cache::{FlowKey, Miss},
     frame::Macs,
     guard,
     hook::Hook,
     meta::Origin,
     own_tunnel, parse, police, storm, suppress,
     verdict::{Verdict, dropped},
-    vxlan::{decap, decap::Packet},
+    vxlan::decap::{self, TunnelPacket},
 };
 
 /// What becomes of a frame that is not on the fast path. `fresh` is room for what is found out of
@@ -134,7 +132,7 @@ fn from_port<'a>(
     fresh: &'a mut MaybeUninit<Origin>,
 ) -> Result<Arrival<'a>, DropReason> {
     let tags = classify::tags(frame, port)?;
-    let (origin, cached): (&Origin, _) = match Flow::on_port(&tags).lookup() {
+    let (origin, cached): (&Origin, _) = match FlowKey::on_port(&tags).lookup() {
         Ok(decision) => (&decision.origin, Ok(decision.endpoint)),
         Err(miss) => (fresh.write(classify::classify(port, &tags)?), Err(miss)),
     };
@@ -155,7 +153,7 @@ fn from_tunnel<'a>(
 ) -> Result<Option<Arrival<'a>>, DropReason> {
     let Some(packet) = decap::packet(frame, port, len)? else { return Ok(None) };
     let len = packet.header + packet.len;
-    let (origin, cached): (&Origin, _) = match Flow::in_tunnel(&packet).lookup() {
+    let (origin, cached): (&Origin, _) = match FlowKey::in_tunnel(&packet).lookup() {
         Ok(decision) => (&decision.origin, Ok(decision.endpoint)),
         Err(miss) => (fresh.write(decap::classify(&packet, scope)?), Err(miss)),
     };
@@ -165,6 +163,6 @@ fn from_tunnel<'a>(
         return Err(reason);
     }
     let eligible = if packet.vxlan.is_yellow() { police::ELIGIBLE } else { 0 };
-    let Packet { macs, ecn: outer_ecn, .. } = packet;
+    let TunnelPacket { macs, ecn: outer_ecn, .. } = packet;
     Ok(Some(Arrival { origin, macs, priority: 0, cached, len, outer_ecn, eligible }))
 }

@@ -20,8 +20,7 @@
 use sillon_abi::{Colour, DropReason, Endpoint, Guards, SMALLEST_CHARGE, Tally};
 
 use crate::{
-    bucket,
-    bucket::Bucket,
+    bucket::{self, Bucket},
     maps::{COLOURS, METERS, RATES},
     meta::Origin,
 };

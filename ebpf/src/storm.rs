@@ -9,8 +9,7 @@
 use sillon_abi::{DropReason, Guards, Mac, Storm};
 
 use crate::{
-    bucket,
-    bucket::Bucket,
+    bucket::{self, Bucket},
     maps::{METERS, RATES},
     meta::{Inner, Origin},
 };

@@ -15,8 +15,7 @@ use aya_ebpf::{
 use sillon_abi::{DropReason, PortEntry, Role};
 
 use crate::{
-    count,
-    count::Scope,
+    count::{self, Scope},
     fast_path,
     frame::Frame,
     guard::control,

@@ -14,13 +14,11 @@ mod tunnel;
 use sillon_abi::{DropReason, Guards, PortEntry, Role};
 
 use crate::{
-    classify, count,
-    count::Scope,
+    classify,
+    count::{self, Scope},
     deliver::{NextHop, ToAttachment, ToRemote},
-    flow_cache,
-    flow_cache::Decision,
-    flow_hash,
-    flow_hash::Flow,
+    flow_cache::{self, Decision},
+    flow_hash::{self, FlowHash},
     frame::Macs,
     guard::server,
     hook::Hook,
@@ -30,7 +28,7 @@ use crate::{
     vxlan::encap,
     wire::{ANY_FRAGMENT, ETHERTYPE, IPV4, IPV6, TCP, UDP},
 };
-use tunnel::Front;
+use tunnel::Head;
 
 /// Where the packet starts, behind the ethertype of a frame without tags.
 const L3: usize = ETHERTYPE + 2;
@@ -81,12 +79,12 @@ fn inner(
 #[inline(always)]
 fn from_port(frame: &impl Hook, port: &PortEntry, len: usize) -> Option<Verdict> {
     let tags = classify::tags(frame, port).ok()?;
-    let decision = flow_cache::Flow::on_port(&tags).decision()?;
+    let decision = flow_cache::FlowKey::on_port(&tags).decision()?;
     let Decision { origin, endpoint, .. } = decision;
     if tags.priority != 0 {
         return None;
     }
-    let packet = Packet::of(frame, origin)?;
+    let packet = PlainIpv4::of(frame, origin)?;
     let inner = inner(frame, decision, (tags.macs, 0), IPV4, len)?;
     let received = || {
         if frame.back().is_none() {
@@ -112,7 +110,7 @@ fn from_port(frame: &impl Hook, port: &PortEntry, len: usize) -> Option<Verdict>
 /// For each family by itself: what is known of a header from the start need not be remembered.
 #[inline(always)]
 fn from_tunnel(frame: &impl Hook, port: &PortEntry, len: usize) -> Option<Verdict> {
-    let front = Front::of(frame, port)?;
+    let front = Head::of(frame, port)?;
     if front.is_over_ipv4() {
         out_of_tunnel(frame, &front.over_ipv4(port, len)?, len)
     } else {
@@ -121,9 +119,9 @@ fn from_tunnel(frame: &impl Hook, port: &PortEntry, len: usize) -> Option<Verdic
 }
 
 #[inline(always)]
-fn out_of_tunnel(frame: &impl Hook, packet: &tunnel::Packet, len: usize) -> Option<Verdict> {
-    let &tunnel::Packet { source, vxlan, macs, header, ethertype } = packet;
-    let decision = flow_cache::Flow::of_vxlan(vxlan, source, macs).decision()?;
+fn out_of_tunnel(frame: &impl Hook, packet: &tunnel::PlainTunnel, len: usize) -> Option<Verdict> {
+    let &tunnel::PlainTunnel { source, vxlan, macs, header, ethertype } = packet;
+    let decision = flow_cache::FlowKey::of_vxlan(vxlan, source, macs).decision()?;
     let origin = &decision.origin;
     // Of all that neighbours say, suppression listens to what is over IPv6.
     let is_plain = ethertype == IPV4.to_be()
@@ -161,16 +159,16 @@ fn verdict(origin: &Origin, gone: Result<Verdict, DropReason>) -> Verdict {
 }
 
 /// A whole packet of TCP or UDP, over IPv4 without options: what its flow's hash is made from.
-struct Packet {
+struct PlainIpv4 {
     addresses: u64,
     ports: u32,
     ecn: u8,
 }
 
-impl Packet {
+impl PlainIpv4 {
     #[inline(always)]
-    fn flow(&self) -> Flow {
-        Flow { hash: flow_hash::over_ipv4(self.addresses, self.ports), ecn: self.ecn }
+    fn flow(&self) -> FlowHash {
+        FlowHash { hash: flow_hash::over_ipv4(self.addresses, self.ports), ecn: self.ecn }
     }
 
     /// The packet behind an attachment's tags, if it is such a one.

@@ -8,8 +8,7 @@ use crate::{
     flow_cache::Source,
     frame::{Frame, Macs, Wire},
     vxlan::{
-        decap,
-        decap::{UDP_AND_VXLAN, Vxlan},
+        decap::{self, UDP_AND_VXLAN, Vxlan},
         encap::VXLAN_PORT,
     },
     wire::ETHERTYPE,
@@ -28,7 +27,7 @@ const V4_WHOLE_UDP: u32 = u32::from_ne_bytes([0, 0, 0, UDP]);
 const V4_WHOLE_UDP_MASK: u32 = ANY_FRAGMENT as u32 | u32::from_ne_bytes([0, 0, 0, 0xff]);
 
 /// What is known of it.
-pub struct Packet {
+pub struct PlainTunnel {
     pub source: Source,
     pub vxlan: Vxlan,
     /// The inner frame's addresses.
@@ -42,12 +41,12 @@ pub struct Packet {
 /// The first bytes of a packet to this port over IP, as many as the longer of the two headers and
 /// an inner frame's addresses and ethertype take.
 #[derive(Clone, Copy)]
-pub struct Front {
+pub struct Head {
     at: *const u8,
     is_over_ipv4: bool,
 }
 
-impl Front {
+impl Head {
     const LEN: usize = V6_OUTER + L3;
 
     #[inline(always)]
@@ -88,7 +87,7 @@ impl Front {
     }
 
     #[inline(always)]
-    pub fn over_ipv4(self, port: &PortEntry, len: usize) -> Option<Packet> {
+    pub fn over_ipv4(self, port: &PortEntry, len: usize) -> Option<PlainTunnel> {
         let vtep = u32::from_ne_bytes(port.vtep4);
         let ip = [0, 4, 8, 12, 16].map(|offset| self.get::<u32>(L3 + offset));
         let is_ours = self.get::<u32>(L3 + 6) & V4_WHOLE_UDP_MASK == V4_WHOLE_UDP
@@ -101,7 +100,7 @@ impl Front {
     }
 
     #[inline(always)]
-    pub fn over_ipv6(self, port: &PortEntry, len: usize) -> Option<Packet> {
+    pub fn over_ipv6(self, port: &PortEntry, len: usize) -> Option<PlainTunnel> {
         // SAFETY: sixteen bytes of a map value.
         let vtep = unsafe { (&raw const port.vtep6).cast::<[u64; 2]>().read_unaligned() };
         let is_ours = self.get::<u8>(L3 + 6) == UDP
@@ -117,7 +116,7 @@ impl Front {
 
     /// What is behind the IP header.
     #[inline(always)]
-    fn behind(self, source: Source, header: usize, len: usize) -> Option<Packet> {
+    fn behind(self, source: Source, header: usize, len: usize) -> Option<PlainTunnel> {
         let udp = header - UDP_AND_VXLAN;
         let vxlan = Vxlan { flags: self.get(udp + 8), vni: self.get(udp + 12) };
         let is_plain = self.get::<u16>(udp + 2) == VXLAN_PORT.to_be()
@@ -128,6 +127,6 @@ impl Front {
         }
         // SAFETY: as for `get`.
         let macs = unsafe { Macs::read(self.at.add(header)) };
-        Some(Packet { source, vxlan, macs, header, ethertype: self.get(header + ETHERTYPE) })
+        Some(PlainTunnel { source, vxlan, macs, header, ethertype: self.get(header + ETHERTYPE) })
     }
 }

@@ -7,7 +7,10 @@ use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
 use sillon_abi::{DropReason, Endpoint, FdbEntry, FdbKey, Guards, Mac};
 
 use crate::{
-    fdb::{learn_events, moves, moves::Learned},
+    fdb::{
+        learn_events,
+        moves::{self, Learned},
+    },
     frame::mac_of,
     maps::FDB,
     meta::{Inner, Origin},

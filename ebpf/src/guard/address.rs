@@ -23,8 +23,7 @@ use super::{
     unwrap::Packet,
 };
 use crate::{
-    arp,
-    arp::{ARP, Arp},
+    arp::{self, ARP, Arp},
     frame::Frame,
     maps::PREFIXES,
     wire::{ICMPV6, IPV4, IPV6, UDP},

@@ -9,7 +9,7 @@ use sillon_abi::{DropReason, Endpoint, Handoff, MASKED_ETHERTYPE, PortEntry};
 use crate::{
     flow_hash,
     frame::{Frame, XdpFrame},
-    hook::Way,
+    hook::Egress,
     hw_vlan, maps,
     meta::{Carried, Inner, Origin},
     register::{reason, verdict},
@@ -73,7 +73,7 @@ pub fn handoff(frame: &impl Frame, origin: &Origin, inner: &Inner) -> Handoff {
 /// one again. A driver that leaves no room for the handoff has no device that it could leave by,
 /// either.
 #[inline(always)]
-pub fn onward(frame: &XdpFrame, way: &Way<'_>) -> Result<(), DropReason> {
+pub fn onward(frame: &XdpFrame, way: &Egress<'_>) -> Result<(), DropReason> {
     verdict(sillon_onward(frame.ctx(), way.endpoint.word(), way.ifindex, way.proof))
 }
 

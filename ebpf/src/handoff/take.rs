@@ -6,8 +6,7 @@ use sillon_abi::{DropReason, Handoff, MASKED_ETHERTYPE, PortEntry, Role};
 use crate::{
     count::Scope,
     flood::flood,
-    maps,
-    maps::{ATTACHMENTS, HANDOFFS},
+    maps::{self, ATTACHMENTS, HANDOFFS},
     skb::{Skb, offloads::Whence},
     verdict::{Verdict, dropped},
     vxlan::encap,

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The way out that was found for a frame.
-pub struct Way<'a> {
+pub struct Egress<'a> {
     pub endpoint: Endpoint,
     pub ifindex: u32,
     /// Hash of the flow by which a remote's path was found, or an attachment's segment.
@@ -55,7 +55,7 @@ pub trait Hook: Frame {
 
     /// Has the kernel send it out of a device. Asked for before the frame is changed: then
     /// nothing that is decided is needed after it.
-    fn towards(&self, way: &Way<'_>) -> Result<Verdict, DropReason>;
+    fn towards(&self, way: &Egress<'_>) -> Result<Verdict, DropReason>;
     /// Hands it on to the flood.
     fn hand_over(&self, origin: &Origin, inner: &Inner) -> Result<Verdict, DropReason>;
     /// Passes a control frame of an attachment to the host's own stack, past the flood.

@@ -7,12 +7,11 @@
 use aya_ebpf::bindings::__sk_buff;
 use sillon_abi::{ClassKey, DropReason, ETHERNET, Encap, Handoff, PathEntry};
 
-use super::{Hook, Way, subprograms};
+use super::{Egress, Hook, subprograms};
 use crate::{
     frame::{Frame, Gso, Macs, halves},
     handoff::leave,
-    maps,
-    maps::HANDOFFS,
+    maps::{self, HANDOFFS},
     meta::{Carried, Front, Inner, Origin},
     own_tunnel,
     register::{reason, verdict},
@@ -122,7 +121,7 @@ impl Hook for SkbFrame {
     }
 
     #[inline(always)]
-    fn towards(&self, way: &Way<'_>) -> Result<Verdict, DropReason> {
+    fn towards(&self, way: &Egress<'_>) -> Result<Verdict, DropReason> {
         let port = maps::port(way.ifindex).ok_or(DropReason::NoDevice)?;
         if way.endpoint.is_remote() {
             let verdict = self.skb.redirect(way.ifindex)?;

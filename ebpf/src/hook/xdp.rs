@@ -3,7 +3,7 @@
 use aya_ebpf::{bindings::xdp_action, helpers::bpf_redirect_map};
 use sillon_abi::{ClassKey, DropReason, PathEntry};
 
-use super::{Hook, Way, subprograms};
+use super::{Egress, Hook, subprograms};
 use crate::{
     frame::{Frame, Gso, XdpFrame},
     handoff::leave,
@@ -53,7 +53,7 @@ impl Hook for XdpFrame {
     }
 
     #[inline(always)]
-    fn towards(&self, way: &Way<'_>) -> Result<Verdict, DropReason> {
+    fn towards(&self, way: &Egress<'_>) -> Result<Verdict, DropReason> {
         let devices = (&raw const DEVICES).cast_mut().cast();
         // SAFETY: a map of devices, which begins with what the loader makes a map of.
         let verdict = unsafe {

@@ -161,7 +161,7 @@ fn judge(frame: &SkbFrame, ethertype: u16, l3: usize, whence: Whence) -> Result<
     if size != 0 && whence.header() != 0 && kind & gso::UDP_TUNNEL == 0 {
         return Err(DropReason::SegmentShape);
     }
-    let outermost = Upper::of(frame, ethertype, l3);
+    let outermost = UpperWord::of(frame, ethertype, l3);
     // Of what came out of a tunnel before, the kernel may still say so; TCP it takes apart all the
     // same.
     let may_be_inside = whence.0 == Whence::PORT.0 && outermost.protocol() != TCP;
@@ -192,7 +192,7 @@ fn judge(frame: &SkbFrame, ethertype: u16, l3: usize, whence: Whence) -> Result<
 
 /// What packets of `size` bytes of payload each are on the wire.
 #[inline(always)]
-fn packets(frame: &SkbFrame, upper: Upper, size: usize) -> Result<Gso, DropReason> {
+fn packets(frame: &SkbFrame, upper: UpperWord, size: usize) -> Result<Gso, DropReason> {
     let header = match upper.protocol() {
         TCP => usize::from(frame.load::<u8>(upper.at() + 12)? >> 4) * 4,
         _ => UDP_HEADER,
@@ -212,9 +212,9 @@ fn packets(frame: &SkbFrame, upper: Upper, size: usize) -> Result<Gso, DropReaso
 /// The header of the upper layer of a packet that is no fragment: a word of its place, its
 /// protocol, and what is in front of it. Zero is none.
 #[derive(Clone, Copy)]
-struct Upper(u64);
+struct UpperWord(u64);
 
-impl Upper {
+impl UpperWord {
     const NONE: Self = Self(0);
     const IS_IPV6: u64 = 1 << 32;
     /// There are extension headers between.
@@ -350,22 +350,22 @@ impl Upper {
 #[inline(never)]
 extern "C" fn sillon_upper(ctx: *mut __sk_buff, ethertype: u32, l3: u32) -> u64 {
     if l3 as usize > REACH {
-        return Upper::NONE.0;
+        return UpperWord::NONE.0;
     }
     let frame = &SkbFrame::of(ctx);
     let Ok(packet) = unwrap::packet(frame, ethertype as u16, l3 as usize) else {
-        return Upper::NONE.0;
+        return UpperWord::NONE.0;
     };
     let upper = match packet.ethertype {
         IPV4 => over_ipv4(frame, packet.l3),
         IPV6 => over_ipv6(frame, packet.l3),
         _ => None,
     };
-    upper.unwrap_or(Upper::NONE).0
+    upper.unwrap_or(UpperWord::NONE).0
 }
 
 #[inline(always)]
-fn over_ipv4(frame: &SkbFrame, l3: usize) -> Option<Upper> {
+fn over_ipv4(frame: &SkbFrame, l3: usize) -> Option<UpperWord> {
     let head: u8 = frame.load(l3).ok()?;
     let fragment: u16 = frame.load(l3 + 6).ok()?;
     let protocol: u8 = frame.load(l3 + 9).ok()?;
@@ -373,19 +373,19 @@ fn over_ipv4(frame: &SkbFrame, l3: usize) -> Option<Upper> {
     if head >> 4 != 4 || words < 5 || fragment & ANY_FRAGMENT != 0 {
         return None;
     }
-    Some(Upper::new(protocol, l3 + words * 4, l3, 0))
+    Some(UpperWord::new(protocol, l3 + words * 4, l3, 0))
 }
 
 #[inline(always)]
-fn over_ipv6(frame: &SkbFrame, l3: usize) -> Option<Upper> {
+fn over_ipv6(frame: &SkbFrame, l3: usize) -> Option<UpperWord> {
     let head: u8 = frame.load(l3).ok()?;
     if head >> 4 != 6 {
         return None;
     }
     let next: u8 = frame.load(l3 + 6).ok()?;
     if !ipv6::is_extension(next) {
-        return Some(Upper::new(next, l3 + 40, l3, Upper::IS_IPV6));
+        return Some(UpperWord::new(next, l3 + 40, l3, UpperWord::IS_IPV6));
     }
     let (protocol, at) = ipv6::behind_extensions(frame, l3, next)?;
-    Some(Upper::new(protocol, at, l3, Upper::IS_IPV6 | Upper::IS_BEHIND_OTHERS))
+    Some(UpperWord::new(protocol, at, l3, UpperWord::IS_IPV6 | UpperWord::IS_BEHIND_OTHERS))
 }

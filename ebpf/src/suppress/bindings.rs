@@ -8,7 +8,10 @@ use sillon_abi::{Binding, BindingKey, Claim, Endpoint};
 
 use super::Speaker;
 use crate::{
-    fdb::{learn, learn::REFRESH_NS, quota},
+    fdb::{
+        learn::{self, REFRESH_NS},
+        quota,
+    },
     frame::mac_of,
     maps::{ATTACHMENTS, BINDING_REMOVED, BINDING_USE, BINDINGS, FIXED_BINDINGS, SEGMENTS},
 };

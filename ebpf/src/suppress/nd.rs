@@ -32,7 +32,7 @@ const LOW_24: u64 = 0xff_ffff;
 /// An IPv6 header and 32 bytes of ICMPv6, in words. They are read where they are: the stack has no
 /// room for them.
 #[derive(Clone, Copy)]
-struct Packet(*mut [u64; WORDS]);
+struct Neighbour(*mut [u64; WORDS]);
 
 const WORDS: usize = 9;
 /// Places of words.
@@ -42,7 +42,7 @@ const ICMP: usize = 5;
 const TARGET: usize = 6;
 const OPTION: usize = 8;
 
-impl Packet {
+impl Neighbour {
     #[inline(always)]
     fn word(self, place: usize) -> u64 {
         // SAFETY: `Frame::at` has compared that all of the words are there; `place` is one of the
@@ -87,7 +87,7 @@ impl Sum {
 
 #[inline(always)]
 pub fn answer(frame: &impl Frame, l3: usize, speaker: Speaker) -> Result<(), GoesOn> {
-    let packet = Packet(frame.at(l3).map_err(|_| GoesOn)?);
+    let packet = Neighbour(frame.at(l3).map_err(|_| GoesOn)?);
     let head = packet.word(0);
     let is_one = head >> 60 == VERSION >> 60 && head as u32 == HEAD as u32;
     if !is_one || !is_a_hosts(packet.address(SOURCE)) || !is_a_hosts(packet.address(TARGET)) {
@@ -142,7 +142,7 @@ fn advertised(speaker: &Speaker, target: Ip, icmp: u64) {
 fn turn(
     frame: &impl Frame,
     l3: usize,
-    packet: Packet,
+    packet: Neighbour,
     owner: u64,
     flags: u16,
 ) -> Result<(), DropReason> {

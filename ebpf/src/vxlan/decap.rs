@@ -106,7 +106,7 @@ impl Vxlan {
 }
 
 /// The outer header, as far as it matters.
-struct Outer {
+struct OuterHeader {
     /// The source, as the words of an [`Addr`].
     source: [u64; 2],
     /// Bytes of it.
@@ -117,7 +117,7 @@ struct Outer {
 }
 
 /// A packet that is ours to take out of its tunnel.
-pub struct Packet {
+pub struct TunnelPacket {
     /// The tunnel's source, as the words of an [`Addr`].
     pub source: [u64; 2],
     pub vxlan: Vxlan,
@@ -133,7 +133,7 @@ pub struct Packet {
     pub padding: usize,
 }
 
-impl Packet {
+impl TunnelPacket {
     #[inline(always)]
     fn key(&self) -> TunnelKey {
         // SAFETY: an address is its sixteen bytes, whatever they are.
@@ -148,7 +148,7 @@ pub fn packet(
     frame: &impl Frame,
     port: &PortEntry,
     len: usize,
-) -> Result<Option<Packet>, DropReason> {
+) -> Result<Option<TunnelPacket>, DropReason> {
     // Nothing of ours is shorter.
     let Ok(at) = frame.at::<[u16; (ETHERNET + IPV4_HEADER) / 2]>(0) else { return Ok(None) };
     // SAFETY: as many bytes are there.
@@ -175,7 +175,11 @@ pub fn packet(
 }
 
 #[inline(always)]
-fn ipv4(frame: &impl Frame, ip: [u32; 5], port: &PortEntry) -> Result<Option<Outer>, DropReason> {
+fn ipv4(
+    frame: &impl Frame,
+    ip: [u32; 5],
+    port: &PortEntry,
+) -> Result<Option<OuterHeader>, DropReason> {
     let vtep = u32::from_ne_bytes(port.vtep4);
     if ip[2].to_ne_bytes()[1] != UDP || ip[4] != vtep || vtep == 0 {
         return Ok(None);
@@ -194,7 +198,7 @@ fn ipv4(frame: &impl Frame, ip: [u32; 5], port: &PortEntry) -> Result<Option<Out
         let udp = ETHERNET + (version & 0xf) as usize * 4;
         return if is_vxlan(frame, udp) { Err(DropReason::OuterMalformed) } else { Ok(None) };
     }
-    Ok(Some(Outer {
+    Ok(Some(OuterHeader {
         source: [0, u64::from(ip[3]) << 32 | MAPPED],
         header: V4_OUTER,
         payload: total - IPV4_HEADER,
@@ -211,7 +215,7 @@ fn is_vxlan(frame: &impl Frame, udp: usize) -> bool {
 const MAPPED: u64 = u64::from_ne_bytes([0, 0, 0xff, 0xff, 0, 0, 0, 0]);
 
 #[inline(always)]
-fn ipv6(frame: &impl Frame, port: &PortEntry) -> Result<Option<Outer>, DropReason> {
+fn ipv6(frame: &impl Frame, port: &PortEntry) -> Result<Option<OuterHeader>, DropReason> {
     let Ok(ip) = frame.read::<[u64; 5]>(ETHERNET) else { return Ok(None) };
     // SAFETY: sixteen bytes of a map value.
     let vtep = unsafe { (&raw const port.vtep6).cast::<[u64; 2]>().read_unaligned() };
@@ -230,13 +234,13 @@ fn ipv6(frame: &impl Frame, port: &PortEntry) -> Result<Option<Outer>, DropReaso
         source = [0; 2];
     }
     let payload = u16::from_be((ip[0] >> 32) as u16) as usize;
-    Ok(Some(Outer { source, header: V6_OUTER, payload, ecn: tos >> 4 & 3 }))
+    Ok(Some(OuterHeader { source, header: V6_OUTER, payload, ecn: tos >> 4 & 3 }))
 }
 
 /// A packet with a fragment header (RFC 8200 section 4.5), be it the only one of its kind (RFC
 /// 6946).
 #[inline(always)]
-fn fragment(frame: &impl Frame) -> Result<Option<Outer>, DropReason> {
+fn fragment(frame: &impl Frame) -> Result<Option<OuterHeader>, DropReason> {
     match frame.read::<u16>(ETHERNET + IPV6_HEADER).map(|header| header.to_ne_bytes()[0]) {
         Ok(UDP) => Err(DropReason::OuterFragment),
         _ => Ok(None),
@@ -259,8 +263,12 @@ pub fn sums_up(ip: &[u32; 5]) -> bool {
 
 /// What is behind the IP header.
 #[inline(always)]
-fn vxlan(frame: &impl Frame, outer: &Outer, len: usize) -> Result<Option<Packet>, DropReason> {
-    let &Outer { source, header, payload, ecn } = outer;
+fn vxlan(
+    frame: &impl Frame,
+    outer: &OuterHeader,
+    len: usize,
+) -> Result<Option<TunnelPacket>, DropReason> {
+    let &OuterHeader { source, header, payload, ecn } = outer;
     let udp = header - UDP_AND_VXLAN;
     let Ok(at) = frame.at::<[u16; (UDP_AND_VXLAN + MACS) / 2]>(udp) else {
         return too_short(frame, udp);
@@ -282,7 +290,7 @@ fn vxlan(frame: &impl Frame, outer: &Outer, len: usize) -> Result<Option<Packet>
     if !vxlan.is_valid() {
         return Err(DropReason::NoVniFlag);
     }
-    Ok(Some(Packet {
+    Ok(Some(TunnelPacket {
         source,
         vxlan,
         ecn,
@@ -295,7 +303,7 @@ fn vxlan(frame: &impl Frame, outer: &Outer, len: usize) -> Result<Option<Packet>
 
 /// A packet that ends before the addresses of an inner frame.
 #[inline(always)]
-fn too_short(frame: &impl Frame, udp: usize) -> Result<Option<Packet>, DropReason> {
+fn too_short(frame: &impl Frame, udp: usize) -> Result<Option<TunnelPacket>, DropReason> {
     if !is_vxlan(frame, udp) {
         return Ok(None);
     }
@@ -305,7 +313,7 @@ fn too_short(frame: &impl Frame, udp: usize) -> Result<Option<Packet>, DropReaso
 
 /// Whose a packet is: its VNI and its source must belong together.
 #[inline(always)]
-pub fn classify(packet: &Packet, scope: &mut Scope) -> Result<Origin, DropReason> {
+pub fn classify(packet: &TunnelPacket, scope: &mut Scope) -> Result<Origin, DropReason> {
     let key = &packet.key();
     // SAFETY: a map value, alive for the run of the program; `key` in it shows whether it is still
     // ours.
