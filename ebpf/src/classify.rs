@@ -16,7 +16,7 @@ use sillon_abi::{Attachment, ClassKey, DropReason, Endpoint, PortEntry};
 use crate::{
     frame::{Frame, Macs},
     maps::{ATTACHMENTS, CLASSES},
-    meta::Origin,
+    meta::Ingress,
     wire::{C_TPID, ETHERTYPE, PRIORITY, S_TPID, TAG, is_tpid},
 };
 
@@ -44,7 +44,7 @@ struct Class {
 }
 
 #[inline(always)]
-pub fn classify(port: &PortEntry, tags: &Tags) -> Result<Origin, DropReason> {
+pub fn classify(port: &PortEntry, tags: &Tags) -> Result<Ingress, DropReason> {
     let class = find(port, tags)?;
     let attachment = ATTACHMENTS.get(class.id).ok_or(DropReason::StaleExit)?;
     // An element of the class table may be used anew for another key while we hold it: the
@@ -52,13 +52,13 @@ pub fn classify(port: &PortEntry, tags: &Tags) -> Result<Origin, DropReason> {
     if attachment.class != class.key || attachment.segment == 0 {
         return Err(DropReason::StaleExit);
     }
-    Ok(origin(attachment, &class))
+    Ok(ingress(attachment, &class))
 }
 
 #[inline(always)]
-fn origin(attachment: &Attachment, class: &Class) -> Origin {
-    Origin {
-        ingress: Endpoint::attachment(class.id),
+fn ingress(attachment: &Attachment, class: &Class) -> Ingress {
+    Ingress {
+        endpoint: Endpoint::attachment(class.id),
         segment: attachment.segment,
         cross: attachment.cross,
         fdb_limit: attachment.fdb_limit,

@@ -11,7 +11,7 @@ use sillon_abi::{Counters, DropKey, DropReason, Drops, Endpoint, Handoff, ScopeK
 
 use crate::{
     maps::{ANSWERS, ATTACHMENT_COUNTERS, DROPS, REMOTE_COUNTERS},
-    meta::{Origin, Question},
+    meta::{Ingress, Question},
 };
 
 /// What a drop would be counted for at this point of the pipeline.
@@ -34,11 +34,11 @@ impl Scope {
 
     /// Of a frame of which it is known whose it is.
     #[inline(always)]
-    pub fn of(origin: &Origin) -> Self {
-        if origin.ingress.is_remote() {
-            Self::segment(origin.segment)
+    pub fn of(ingress: &Ingress) -> Self {
+        if ingress.endpoint.is_remote() {
+            Self::segment(ingress.segment)
         } else {
-            Self::attachment(origin.ingress.id())
+            Self::attachment(ingress.endpoint.id())
         }
     }
 

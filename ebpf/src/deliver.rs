@@ -8,7 +8,7 @@ use crate::{
     flow_hash::{self, FlowHash},
     hook::{Egress, Hook},
     maps::ATTACHMENTS,
-    meta::{Front, Inner, Origin, Question},
+    meta::{Front, Ingress, Inner, Question},
     own_tunnel, police, rewrite,
     verdict::Verdict,
     vxlan::encap::{self, Outer},
@@ -17,7 +17,7 @@ use crate::{
 #[inline(always)]
 pub fn deliver(
     frame: &impl Hook,
-    origin: &Origin,
+    ingress: &Ingress,
     inner: &Inner,
     endpoint: Endpoint,
 ) -> Result<Verdict, DropReason> {
@@ -26,11 +26,11 @@ pub fn deliver(
     } else if endpoint.is_remote() {
         let flow = flow_hash::of(frame, inner);
         let path = encap::path(endpoint.id(), flow.hash).ok_or(DropReason::Unreachable)?;
-        ToRemote::through(frame, origin, inner, NextHop { endpoint, path, flow })?
-            .go(frame, origin, inner)
+        ToRemote::through(frame, ingress, inner, NextHop { endpoint, path, flow })?
+            .go(frame, ingress, inner)
     } else {
         let policed = |guards, len| police::egress(endpoint, guards, len);
-        ToAttachment::out_of(frame, origin, inner, endpoint, policed)?.go(frame, inner)
+        ToAttachment::out_of(frame, ingress, inner, endpoint, policed)?.go(frame, inner)
     }
 }
 
@@ -53,16 +53,16 @@ impl ToAttachment {
     #[inline(always)]
     pub fn out_of(
         frame: &impl Hook,
-        origin: &Origin,
+        ingress: &Ingress,
         inner: &Inner,
         endpoint: Endpoint,
         policed: impl FnOnce(u16, usize) -> Result<u16, DropReason>,
     ) -> Result<Self, DropReason> {
         let attachment = ATTACHMENTS.get(endpoint.id()).ok_or(DropReason::StaleExit)?;
-        if attachment.segment != origin.segment {
+        if attachment.segment != ingress.segment {
             return Err(DropReason::StaleExit);
         }
-        if origin.leaf && attachment.leaf != 0 {
+        if ingress.leaf && attachment.leaf != 0 {
             return Err(DropReason::LeafToLeaf);
         }
         // As one word, which takes one place on the stack.
@@ -70,11 +70,11 @@ impl ToAttachment {
         let class = ClassKey::from_word(unsafe {
             (&raw const attachment.class).cast::<u64>().read_unaligned()
         });
-        let front = rewrite::front(origin, inner, class.encap())?;
+        let front = rewrite::front(ingress, inner, class.encap())?;
         let len = inner.len - front.strip + front.push;
         let eligible = inner.eligible | policed(attachment.guards, len + inner.gso.headers)?;
         let way =
-            Egress { endpoint, ifindex: class.ifindex, proof: origin.segment, inner: Some(inner) };
+            Egress { endpoint, ifindex: class.ifindex, proof: ingress.segment, inner: Some(inner) };
         let verdict = frame.towards(&way)?;
         frame.make_front(front)?;
         Ok(Self { endpoint, class, front, priority: inner.priority | eligible, len, verdict })
@@ -107,11 +107,11 @@ impl<'a> ToRemote<'a> {
     #[inline(always)]
     pub fn through(
         frame: &impl Hook,
-        origin: &Origin,
+        ingress: &Ingress,
         inner: &Inner,
         hop: NextHop<'a>,
     ) -> Result<Self, DropReason> {
-        let len = rewrite::inner_len(origin, inner);
+        let len = rewrite::inner_len(ingress, inner);
         let header = hop.path.header_len as usize;
         if len - inner.gso.excess + header > hop.path.mtu as usize + 14 {
             return Err(DropReason::UnderlayMtu);
@@ -123,7 +123,7 @@ impl<'a> ToRemote<'a> {
             inner: None,
         };
         let verdict = frame.towards(&way)?;
-        frame.make_room(origin, inner, header)?;
+        frame.make_room(ingress, inner, header)?;
         Ok(Self { hop, len, verdict })
     }
 
@@ -131,19 +131,19 @@ impl<'a> ToRemote<'a> {
     pub fn go(
         self,
         frame: &impl Hook,
-        origin: &Origin,
+        ingress: &Ingress,
         inner: &Inner,
     ) -> Result<Verdict, DropReason> {
         let Self { hop: NextHop { endpoint, path, flow }, len, verdict } = self;
         let is_yellow = inner.eligible != 0;
         let outer = Outer {
-            vni: origin.vni,
+            vni: ingress.vni,
             hash: flow.hash,
-            tos: flow.ecn | if is_yellow { encap::yellow(origin.tos) } else { origin.tos },
-            marks: encap::marks(origin.leaf, is_yellow),
+            tos: flow.ecn | if is_yellow { encap::yellow(ingress.tos) } else { ingress.tos },
+            marks: encap::marks(ingress.leaf, is_yellow),
             inner: len,
         };
-        frame.encapsulate(origin, inner, &outer, path)?;
+        frame.encapsulate(ingress, inner, &outer, path)?;
         count::sent_to_remote(endpoint, len);
         Ok(verdict)
     }
@@ -154,19 +154,19 @@ impl<'a> ToRemote<'a> {
 #[inline(always)]
 pub fn back(
     frame: &impl Hook,
-    origin: &Origin,
+    ingress: &Ingress,
     question: Question,
     len: usize,
 ) -> Result<Verdict, DropReason> {
-    police::egress(origin.ingress, origin.guards, len)?;
+    police::egress(ingress.endpoint, ingress.guards, len)?;
     let way = Egress {
-        endpoint: origin.ingress,
+        endpoint: ingress.endpoint,
         ifindex: frame.ifindex(),
-        proof: origin.segment,
+        proof: ingress.segment,
         inner: None,
     };
     let verdict = frame.towards(&way)?;
-    count::sent_to_attachment(origin.ingress, len);
-    count::answered(origin.ingress.id(), question);
+    count::sent_to_attachment(ingress.endpoint, len);
+    count::answered(ingress.endpoint.id(), question);
     Ok(verdict)
 }

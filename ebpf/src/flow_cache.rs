@@ -28,7 +28,7 @@ use crate::{
     classify::Tags,
     count,
     frame::Macs,
-    meta::Origin,
+    meta::Ingress,
     vxlan::{
         decap::{TunnelPacket, Vxlan},
         encap,
@@ -107,7 +107,7 @@ pub struct Decision {
     pub plain: u32,
     /// Where the endpoint is a remote that has only one path, that one; 0 otherwise.
     pub path: u32,
-    pub origin: Origin,
+    pub ingress: Ingress,
 }
 
 impl Decision {
@@ -216,7 +216,7 @@ impl FlowKey {
         let now = unsafe { bpf_jiffies64() };
         let holds = decision.is_of(self)
             && now <= decision.until
-            && decision.epoch == both(decision.origin.segment);
+            && decision.epoch == both(decision.ingress.segment);
         holds.then_some(decision)
     }
 }
@@ -232,7 +232,7 @@ impl Miss {
     }
 
     #[inline(always)]
-    pub fn insert(&self, epoch: u64, origin: &Origin, endpoint: Endpoint) {
+    pub fn insert(&self, epoch: u64, ingress: &Ingress, endpoint: Endpoint) {
         let Some(decision) = DECISIONS.get_ptr_mut(self.flow.slot()) else { return };
         if !is_on() {
             return;
@@ -242,7 +242,7 @@ impl Miss {
             let until = bpf_jiffies64() + LIFETIME;
             let FlowKey { place, source, macs } = self.flow;
             let source = if let Source::V6(words) = source { words } else { [0, source.word()] };
-            let plain = longest(origin, endpoint);
+            let plain = longest(ingress, endpoint);
             let path = if endpoint.is_remote() { encap::only(endpoint.id()) } else { 0 };
             *decision = Decision {
                 place,
@@ -253,7 +253,7 @@ impl Miss {
                 until,
                 plain,
                 path,
-                origin: *origin,
+                ingress: *ingress,
             };
         }
     }
@@ -265,13 +265,13 @@ const CLOSER: u16 = Guards::POLICED_IN | Guards::PREFIXES | Guards::ETHERTYPES;
 /// How long a frame of a decided flow may be, where its length is all that is asked of any; 0 where
 /// it is not.
 #[inline(always)]
-fn longest(origin: &Origin, endpoint: Endpoint) -> u32 {
-    let is_remote = origin.ingress.is_remote();
+fn longest(ingress: &Ingress, endpoint: Endpoint) -> u32 {
+    let is_remote = ingress.endpoint.is_remote();
     // What servers say is looked at per packet, but at attachments only.
     let closer = if is_remote { CLOSER | Guards::KINDS } else { CLOSER };
     // Split horizon (`lookup`): there is no other.
-    if origin.guards & closer != 0 || is_remote && endpoint.is_remote() {
+    if ingress.guards & closer != 0 || is_remote && endpoint.is_remote() {
         return 0;
     }
-    (origin.lead() + ETHERTYPE + 2) as u32 + u32::from(origin.mtu)
+    (ingress.lead() + ETHERTYPE + 2) as u32 + u32::from(ingress.mtu)
 }

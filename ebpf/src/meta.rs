@@ -7,8 +7,8 @@ use crate::frame::{Gso, Macs};
 /// Whose a frame is, from whichever side it came, and how its segment treats it.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub struct Origin {
-    pub ingress: Endpoint,
+pub struct Ingress {
+    pub endpoint: Endpoint,
     pub segment: u32,
     /// In a `line`, the other point.
     pub cross: Endpoint,
@@ -29,7 +29,7 @@ pub struct Origin {
     pub leaf: bool,
 }
 
-impl Origin {
+impl Ingress {
     /// `lead`. The mask changes nothing, and tells the verifier the bounds.
     #[inline(always)]
     pub fn lead(&self) -> usize {

@@ -11,7 +11,7 @@ use sillon_abi::DropReason;
 use crate::{
     frame::{Frame, Macs},
     hook::Hook,
-    meta::{Carried, Inner, Origin},
+    meta::{Carried, Ingress, Inner},
     register::verdict,
     wire::{C_TPID, ETHERTYPE, PRIORITY, TAG, is_tpid},
 };
@@ -19,15 +19,15 @@ use crate::{
 #[inline(always)]
 pub fn inner(
     frame: &impl Hook,
-    origin: &Origin,
+    ingress: &Ingress,
     macs: Macs,
     priority: u16,
     len: usize,
 ) -> Result<Inner, DropReason> {
     let (l3, ethertype) =
-        (ETHERTYPE + origin.lead() + 2, frame.read_tag(ETHERTYPE + origin.lead())?);
+        (ETHERTYPE + ingress.lead() + 2, frame.read_tag(ETHERTYPE + ingress.lead())?);
     let packet = if is_tpid(ethertype) {
-        if !origin.transparent {
+        if !ingress.transparent {
             return Err(DropReason::NestedTag);
         }
         BehindTags::from_word(frame.behind_tags(ethertype.into(), l3 as u32, priority.into()))?
@@ -35,7 +35,7 @@ pub fn inner(
         BehindTags { ethertype, priority, l3, carried: Carried::NOTHING }
     };
     let BehindTags { ethertype, priority, l3, carried } = packet;
-    let start = if origin.ingress.is_remote() { origin.lead() } else { 0 };
+    let start = if ingress.endpoint.is_remote() { ingress.lead() } else { 0 };
     let gso = frame.gso(ethertype, l3, start)?;
     Ok(Inner { macs, start, carried, priority, eligible: 0, l3, ethertype, len, gso })
 }

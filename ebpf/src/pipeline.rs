@@ -33,7 +33,7 @@ use crate::{
     frame::Macs,
     guard,
     hook::Hook,
-    meta::Origin,
+    meta::Ingress,
     own_tunnel, parse, police, storm, suppress,
     verdict::{Verdict, dropped},
     vxlan::decap::{self, TunnelPacket},
@@ -42,11 +42,11 @@ use crate::{
 /// What becomes of a frame that is not on the fast path. `fresh` is room for what is found out of
 /// it.
 #[inline(always)]
-pub fn in_full(frame: &impl Hook, len: usize, fresh: &mut MaybeUninit<Origin>) -> Verdict {
+pub fn in_full(frame: &impl Hook, len: usize, fresh: &mut MaybeUninit<Ingress>) -> Verdict {
     let mut scope = Scope::port(frame.ifindex());
     match arrive(frame, len, &mut scope, fresh) {
         Ok(Some(arrival)) => onwards(frame, &arrival)
-            .unwrap_or_else(|reason| dropped(Scope::of(arrival.origin), reason)),
+            .unwrap_or_else(|reason| dropped(Scope::of(arrival.ingress), reason)),
         Ok(None) => frame.to_host(),
         Err(reason) => dropped(scope, reason),
     }
@@ -54,7 +54,7 @@ pub fn in_full(frame: &impl Hook, len: usize, fresh: &mut MaybeUninit<Origin>) -
 
 /// A frame, and what is known of it.
 struct Arrival<'a> {
-    origin: &'a Origin,
+    ingress: &'a Ingress,
     macs: Macs,
     /// PCP and DEI of its outermost tag.
     priority: u16,
@@ -74,7 +74,7 @@ fn arrive<'a>(
     frame: &impl Hook,
     len: usize,
     scope: &mut Scope,
-    fresh: &'a mut MaybeUninit<Origin>,
+    fresh: &'a mut MaybeUninit<Ingress>,
 ) -> Result<Option<Arrival<'a>>, DropReason> {
     let port = frame.port().ok_or(DropReason::NoAttachment)?;
     if port.role == Role::Uplink as u8 {
@@ -87,39 +87,39 @@ fn arrive<'a>(
 /// All that comes before and after where it goes is known.
 #[inline(always)]
 fn onwards(frame: &impl Hook, arrival: &Arrival) -> Result<Verdict, DropReason> {
-    let &Arrival { origin, len, .. } = arrival;
-    let mut inner = parse::inner(frame, origin, arrival.macs, arrival.priority, len)?;
+    let &Arrival { ingress, len, .. } = arrival;
+    let mut inner = parse::inner(frame, ingress, arrival.macs, arrival.priority, len)?;
     if arrival.cached.is_err() {
-        guard::addresses(origin, arrival.macs)?;
+        guard::addresses(ingress, arrival.macs)?;
     }
-    guard::packet(frame, origin, &inner)?;
+    guard::packet(frame, ingress, &inner)?;
     ecn::decapsulated(frame, &inner, arrival.outer_ecn)?;
     inner.eligible = arrival.eligible
         | match frame.back() {
             Some(eligible) => eligible,
-            None => police::ingress(origin, len + inner.gso.headers)?,
+            None => police::ingress(ingress, len + inner.gso.headers)?,
         };
-    if arrival.cached.is_err() && guard::control::is_peers(origin, &inner)? {
+    if arrival.cached.is_err() && guard::control::is_peers(ingress, &inner)? {
         // Of the link and not of the segment: not learned, nobody's claim, nor a question to
         // anybody in it.
-        storm::allow(origin, &inner)?;
-        return frame.to_peer(origin);
+        storm::allow(ingress, &inner)?;
+        return frame.to_peer(ingress);
     }
     let route = match &arrival.cached {
         Ok(endpoint) => Route::To(*endpoint),
-        Err(miss) => lookup::lookup(origin, &inner, miss)?,
+        Err(miss) => lookup::lookup(ingress, &inner, miss)?,
     };
-    if let Some(question) = suppress::answer(frame, origin, &inner) {
-        return deliver::back(frame, origin, question, len);
+    if let Some(question) = suppress::answer(frame, ingress, &inner) {
+        return deliver::back(frame, ingress, question, len);
     }
     match route {
-        Route::To(endpoint) => deliver::deliver(frame, origin, &inner, endpoint),
+        Route::To(endpoint) => deliver::deliver(frame, ingress, &inner, endpoint),
         Route::Flood if inner.gso.extra_segments != 0 && own_tunnel::is_due(frame, &inner) => {
             frame.take_apart(inner.eligible)
         }
         Route::Flood => {
-            storm::allow(origin, &inner)?;
-            frame.hand_over(origin, &inner)
+            storm::allow(ingress, &inner)?;
+            frame.hand_over(ingress, &inner)
         }
     }
 }
@@ -129,18 +129,18 @@ fn from_port<'a>(
     frame: &impl Hook,
     port: &PortEntry,
     len: usize,
-    fresh: &'a mut MaybeUninit<Origin>,
+    fresh: &'a mut MaybeUninit<Ingress>,
 ) -> Result<Arrival<'a>, DropReason> {
     let tags = classify::tags(frame, port)?;
-    let (origin, cached): (&Origin, _) = match FlowKey::on_port(&tags).lookup() {
-        Ok(decision) => (&decision.origin, Ok(decision.endpoint)),
+    let (ingress, cached): (&Ingress, _) = match FlowKey::on_port(&tags).lookup() {
+        Ok(decision) => (&decision.ingress, Ok(decision.endpoint)),
         Err(miss) => (fresh.write(classify::classify(port, &tags)?), Err(miss)),
     };
     if frame.back().is_none() {
-        count::received_on_port(origin.ingress, len);
+        count::received_on_port(ingress.endpoint, len);
     }
     let Tags { macs, priority, .. } = tags;
-    Ok(Arrival { origin, macs, priority, cached, len, outer_ecn: 0, eligible: 0 })
+    Ok(Arrival { ingress, macs, priority, cached, len, outer_ecn: 0, eligible: 0 })
 }
 
 #[inline(always)]
@@ -149,20 +149,20 @@ fn from_tunnel<'a>(
     port: &PortEntry,
     len: usize,
     scope: &mut Scope,
-    fresh: &'a mut MaybeUninit<Origin>,
+    fresh: &'a mut MaybeUninit<Ingress>,
 ) -> Result<Option<Arrival<'a>>, DropReason> {
     let Some(packet) = decap::packet(frame, port, len)? else { return Ok(None) };
     let len = packet.header + packet.len;
-    let (origin, cached): (&Origin, _) = match FlowKey::in_tunnel(&packet).lookup() {
-        Ok(decision) => (&decision.origin, Ok(decision.endpoint)),
+    let (ingress, cached): (&Ingress, _) = match FlowKey::in_tunnel(&packet).lookup() {
+        Ok(decision) => (&decision.ingress, Ok(decision.endpoint)),
         Err(miss) => (fresh.write(decap::classify(&packet, scope)?), Err(miss)),
     };
-    count::received_from_tunnel(origin.ingress, packet.len);
+    count::received_from_tunnel(ingress.endpoint, packet.len);
     if let Err(reason) = frame.trim(packet.padding) {
-        *scope = Scope::of(origin);
+        *scope = Scope::of(ingress);
         return Err(reason);
     }
     let eligible = if packet.vxlan.is_yellow() { police::ELIGIBLE } else { 0 };
     let TunnelPacket { macs, ecn: outer_ecn, .. } = packet;
-    Ok(Some(Arrival { origin, macs, priority: 0, cached, len, outer_ecn, eligible }))
+    Ok(Some(Arrival { ingress, macs, priority: 0, cached, len, outer_ecn, eligible }))
 }

@@ -22,7 +22,7 @@ use sillon_abi::{Colour, DropReason, Endpoint, Guards, SMALLEST_CHARGE, Tally};
 use crate::{
     bucket::{self, Bucket},
     maps::{COLOURS, METERS, RATES},
-    meta::Origin,
+    meta::Ingress,
 };
 
 /// DEI in a tag control field (IEEE 802.1Q clause 6.9.3): the frame may be dropped first.
@@ -30,11 +30,11 @@ pub const ELIGIBLE: u16 = 0x1000;
 
 /// A frame from an attachment; returns [`ELIGIBLE`] if it is yellow, and 0 if it is not.
 #[inline(always)]
-pub fn ingress(origin: &Origin, len: usize) -> Result<u16, DropReason> {
-    if origin.guards & Guards::POLICED_IN == 0 {
+pub fn ingress(ingress: &Ingress, len: usize) -> Result<u16, DropReason> {
+    if ingress.guards & Guards::POLICED_IN == 0 {
         return Ok(0);
     }
-    mark(sillon_colour(origin.ingress.id(), INGRESS, len as u32), DropReason::PolicedIngress)
+    mark(sillon_colour(ingress.endpoint.id(), INGRESS, len as u32), DropReason::PolicedIngress)
 }
 
 /// The same for a frame, as long as it will be on the port, to an attachment with these `guards`.

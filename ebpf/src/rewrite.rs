@@ -9,7 +9,7 @@ use sillon_abi::{ClassKey, DropReason, Encap, PathEntry, V4_OUTER, V6_OUTER};
 
 use crate::{
     frame::{Frame, XdpFrame},
-    meta::{Carried, Front, Inner, Origin},
+    meta::{Carried, Front, Ingress, Inner},
     vxlan::encap::Outer,
     wire::{C_TPID, ETHERTYPE, S_TPID, TAG},
 };
@@ -27,8 +27,8 @@ pub fn put_addresses(frame: &XdpFrame, inner: &Inner, by: i32) -> Result<(), Dro
 
 /// What becomes of a frame's front on the way to an attachment.
 #[inline(always)]
-pub fn front(origin: &Origin, inner: &Inner, encap: Encap) -> Result<Front, DropReason> {
-    let mut strip = origin.lead();
+pub fn front(ingress: &Ingress, inner: &Inner, encap: Encap) -> Result<Front, DropReason> {
+    let mut strip = ingress.lead();
     if !encap.is_transparent() && inner.carried != Carried::NOTHING {
         if inner.carried != Carried::PRIORITY_TAG {
             return Err(DropReason::NestedTag);
@@ -62,43 +62,43 @@ pub fn to_attachment(
 
 /// Whether the inner frame needs a priority tag of its own to keep PCP and DEI.
 #[inline(always)]
-pub fn needs_priority_tag(origin: &Origin, inner: &Inner) -> bool {
-    origin.lead() != 0 && inner.carried == Carried::NOTHING && inner.priority != 0
+pub fn needs_priority_tag(ingress: &Ingress, inner: &Inner) -> bool {
+    ingress.lead() != 0 && inner.carried == Carried::NOTHING && inner.priority != 0
 }
 
 /// Bytes of the inner frame in a tunnel.
 #[inline(always)]
-pub fn inner_len(origin: &Origin, inner: &Inner) -> usize {
-    inner.len - origin.lead() + pushed(origin, inner)
+pub fn inner_len(ingress: &Ingress, inner: &Inner) -> usize {
+    inner.len - ingress.lead() + pushed(ingress, inner)
 }
 
 /// At XDP: makes room for a tunnel's header.
 #[inline(always)]
 pub fn make_room(
     frame: &XdpFrame,
-    origin: &Origin,
+    ingress: &Ingress,
     inner: &Inner,
     header: usize,
 ) -> Result<(), DropReason> {
-    frame.shift(origin.lead() as i32 - pushed(origin, inner) as i32 - header as i32)
+    frame.shift(ingress.lead() as i32 - pushed(ingress, inner) as i32 - header as i32)
 }
 
 /// Bytes of tags that a frame gets on its way into a tunnel.
 #[inline(always)]
-fn pushed(origin: &Origin, inner: &Inner) -> usize {
-    if needs_priority_tag(origin, inner) { TAG } else { 0 }
+fn pushed(ingress: &Ingress, inner: &Inner) -> usize {
+    if needs_priority_tag(ingress, inner) { TAG } else { 0 }
 }
 
 /// At XDP: puts the frame into a tunnel, once there is room.
 #[inline(always)]
 pub fn to_tunnel(
     frame: &XdpFrame,
-    origin: &Origin,
+    ingress: &Ingress,
     inner: &Inner,
     outer: &Outer,
     path: &PathEntry,
 ) -> Result<(), DropReason> {
-    let push = pushed(origin, inner);
+    let push = pushed(ingress, inner);
     let at = if path.header_len as usize == V4_OUTER {
         // SAFETY: `at` checked that the bytes are there.
         unsafe { outer.write_v4(frame.at::<[u16; V4_OUTER / 2]>(0)?.cast(), path) };
@@ -108,7 +108,7 @@ pub fn to_tunnel(
         unsafe { outer.write_v6(frame.at::<[u16; V6_OUTER / 2]>(0)?.cast(), path) };
         V6_OUTER
     };
-    if origin.lead() != push {
+    if ingress.lead() != push {
         frame.write_macs(at, inner.macs)?;
     }
     if push != 0 {

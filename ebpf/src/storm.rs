@@ -11,14 +11,14 @@ use sillon_abi::{DropReason, Guards, Mac, Storm};
 use crate::{
     bucket::{self, Bucket},
     maps::{METERS, RATES},
-    meta::{Inner, Origin},
+    meta::{Ingress, Inner},
 };
 
 const BROADCAST: Mac = Mac([0xffff; 3]);
 
 /// A frame that will be flooded.
 #[inline(always)]
-pub fn allow(origin: &Origin, inner: &Inner) -> Result<(), DropReason> {
+pub fn allow(ingress: &Ingress, inner: &Inner) -> Result<(), DropReason> {
     let dst = inner.macs.dst();
     let (kind, guard, reason) = if dst == BROADCAST {
         (Storm::Broadcast, Guards::STORM_BROADCAST, DropReason::StormBroadcast)
@@ -27,8 +27,8 @@ pub fn allow(origin: &Origin, inner: &Inner) -> Result<(), DropReason> {
     } else {
         (Storm::UnknownUnicast, Guards::STORM_UNKNOWN_UNICAST, DropReason::StormUnknownUnicast)
     };
-    if origin.guards & guard != 0
-        && sillon_storm(origin.ingress.id(), kind as u32, inner.gso.extra_segments as u32) != 0
+    if ingress.guards & guard != 0
+        && sillon_storm(ingress.endpoint.id(), kind as u32, inner.gso.extra_segments as u32) != 0
     {
         return Err(reason);
     }

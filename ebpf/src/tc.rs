@@ -21,7 +21,7 @@ use crate::{
     guard::control,
     handoff::take::take,
     maps,
-    meta::Origin,
+    meta::Ingress,
     own_tunnel, pipeline,
     skb::{Skb, frame::SkbFrame},
     verdict::{Verdict, dropped},
@@ -29,7 +29,7 @@ use crate::{
 
 /// Where the pipeline keeps whose a frame is: there is no room for it on the stack.
 #[map]
-static ORIGIN: PerCpuArray<MaybeUninit<Origin>> = PerCpuArray::with_max_entries(1, 0);
+static INGRESS: PerCpuArray<MaybeUninit<Ingress>> = PerCpuArray::with_max_entries(1, 0);
 
 /// The pipeline, on ports that have it at TC. What is to be copied goes on to `sillon_ingress`,
 /// which comes next.
@@ -67,8 +67,8 @@ extern "C" fn sillon_in_full_skb(ctx: *mut __sk_buff) -> u32 {
     let frame = SkbFrame::of(ctx);
     // SAFETY: a per-CPU value, which only this frame's program touches; it is written before it is
     // read.
-    let verdict = match ORIGIN.get_ptr_mut(0).map(|origin| unsafe { &mut *origin }) {
-        Some(origin) => pipeline::in_full(&frame, frame.len(), origin),
+    let verdict = match INGRESS.get_ptr_mut(0).map(|ingress| unsafe { &mut *ingress }) {
+        Some(ingress) => pipeline::in_full(&frame, frame.len(), ingress),
         None => dropped(Scope::port(frame.ifindex()), DropReason::Unclassified),
     };
     verdict.into_xdp()

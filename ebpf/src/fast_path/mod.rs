@@ -22,7 +22,7 @@ use crate::{
     frame::Macs,
     guard::server,
     hook::Hook,
-    meta::{Carried, Inner, Origin},
+    meta::{Carried, Ingress, Inner},
     own_tunnel,
     verdict::{Verdict, dropped},
     vxlan::encap,
@@ -58,7 +58,7 @@ fn inner(
     ethertype: u16,
     len: usize,
 ) -> Option<Inner> {
-    let l3 = decision.origin.lead() + L3;
+    let l3 = decision.ingress.lead() + L3;
     let gso = frame.gso(ethertype, l3, start).ok()?;
     if len - gso.excess > decision.plain as usize {
         return None;
@@ -80,15 +80,15 @@ fn inner(
 fn from_port(frame: &impl Hook, port: &PortEntry, len: usize) -> Option<Verdict> {
     let tags = classify::tags(frame, port).ok()?;
     let decision = flow_cache::FlowKey::on_port(&tags).decision()?;
-    let Decision { origin, endpoint, .. } = decision;
+    let Decision { ingress, endpoint, .. } = decision;
     if tags.priority != 0 {
         return None;
     }
-    let packet = PlainIpv4::of(frame, origin)?;
+    let packet = PlainIpv4::of(frame, ingress)?;
     let inner = inner(frame, decision, (tags.macs, 0), IPV4, len)?;
     let received = || {
         if frame.back().is_none() {
-            count::received_on_port(origin.ingress, len);
+            count::received_on_port(ingress.endpoint, len);
         }
     };
     if !endpoint.is_remote() {
@@ -96,15 +96,15 @@ fn from_port(frame: &impl Hook, port: &PortEntry, len: usize) -> Option<Verdict>
     }
     if own_tunnel::is_due(frame, &inner) {
         received();
-        return Some(verdict(origin, frame.take_apart(0)));
+        return Some(verdict(ingress, frame.take_apart(0)));
     }
     let flow = packet.flow();
     let path = encap::by_id(decision.path).or_else(|| encap::path(endpoint.id(), flow.hash))?;
     let leaving =
-        ToRemote::through(frame, origin, &inner, NextHop { endpoint: *endpoint, path, flow })
+        ToRemote::through(frame, ingress, &inner, NextHop { endpoint: *endpoint, path, flow })
             .ok()?;
     received();
-    Some(verdict(origin, leaving.go(frame, origin, &inner)))
+    Some(verdict(ingress, leaving.go(frame, ingress, &inner)))
 }
 
 /// For each family by itself: what is known of a header from the start need not be remembered.
@@ -122,16 +122,16 @@ fn from_tunnel(frame: &impl Hook, port: &PortEntry, len: usize) -> Option<Verdic
 fn out_of_tunnel(frame: &impl Hook, packet: &tunnel::PlainTunnel, len: usize) -> Option<Verdict> {
     let &tunnel::PlainTunnel { source, vxlan, macs, header, ethertype } = packet;
     let decision = flow_cache::FlowKey::of_vxlan(vxlan, source, macs).decision()?;
-    let origin = &decision.origin;
+    let ingress = &decision.ingress;
     // Of all that neighbours say, suppression listens to what is over IPv6.
     let is_plain = ethertype == IPV4.to_be()
-        || ethertype == IPV6.to_be() && origin.guards & Guards::SUPPRESS == 0;
+        || ethertype == IPV6.to_be() && ingress.guards & Guards::SUPPRESS == 0;
     if !is_plain {
         return None;
     }
     let inner = inner(frame, decision, (macs, header), u16::from_be(ethertype), len)?;
     to_attachment(frame, decision, &inner, || {
-        count::received_from_tunnel(origin.ingress, len - header)
+        count::received_from_tunnel(ingress.endpoint, len - header)
     })
 }
 
@@ -146,16 +146,16 @@ fn to_attachment(
     let unpoliced = |guards, _| {
         if guards & Guards::POLICED_OUT == 0 { Ok(0) } else { Err(DropReason::PolicedEgress) }
     };
-    let origin = &decision.origin;
-    let leaving = ToAttachment::out_of(frame, origin, inner, decision.endpoint, unpoliced).ok()?;
+    let ingress = &decision.ingress;
+    let leaving = ToAttachment::out_of(frame, ingress, inner, decision.endpoint, unpoliced).ok()?;
     received();
-    Some(verdict(origin, leaving.go(frame, inner)))
+    Some(verdict(ingress, leaving.go(frame, inner)))
 }
 
 /// Of a frame that has become another and can't be looked at again.
 #[inline(always)]
-fn verdict(origin: &Origin, gone: Result<Verdict, DropReason>) -> Verdict {
-    gone.unwrap_or_else(|reason| dropped(Scope::of(origin), reason))
+fn verdict(ingress: &Ingress, gone: Result<Verdict, DropReason>) -> Verdict {
+    gone.unwrap_or_else(|reason| dropped(Scope::of(ingress), reason))
 }
 
 /// A whole packet of TCP or UDP, over IPv4 without options: what its flow's hash is made from.
@@ -173,13 +173,13 @@ impl PlainIpv4 {
 
     /// The packet behind an attachment's tags, if it is such a one.
     #[inline(always)]
-    fn of(frame: &impl Hook, origin: &Origin) -> Option<Self> {
-        if frame.hw_vlan_len() > origin.lead() {
+    fn of(frame: &impl Hook, ingress: &Ingress) -> Option<Self> {
+        if frame.hw_vlan_len() > ingress.lead() {
             // It carries a tag, which is not where it is looked for here.
             return None;
         }
         // Ethertype, IPv4 header and ports.
-        let at = frame.at::<[u16; 13]>(ETHERTYPE + origin.lead()).ok()?.cast::<u8>();
+        let at = frame.at::<[u16; 13]>(ETHERTYPE + ingress.lead()).ok()?.cast::<u8>();
         // SAFETY: 26 bytes are there.
         let (head, fragment, protocol, addresses, ports) = unsafe {
             (
@@ -197,7 +197,7 @@ impl PlainIpv4 {
             return None;
         }
         if protocol == UDP
-            && origin.guards & Guards::NO_DHCP_SERVER != 0
+            && ingress.guards & Guards::NO_DHCP_SERVER != 0
             && server::is_dhcp_servers(ports)
         {
             return None;

@@ -13,7 +13,7 @@ use crate::{
     },
     frame::mac_of,
     maps::FDB,
-    meta::{Inner, Origin},
+    meta::{Ingress, Inner},
 };
 
 /// An entry is not written more often than this: a cache line that every frame writes would travel
@@ -22,12 +22,12 @@ pub const REFRESH_NS: u64 = 500_000_000;
 
 /// Returns whether the address is known to be where the frame came in.
 #[inline(always)]
-pub fn learn(origin: &Origin, inner: &Inner) -> Result<bool, DropReason> {
-    let Origin { segment, ingress, guards, fdb_limit, .. } = *origin;
+pub fn learn(ingress: &Ingress, inner: &Inner) -> Result<bool, DropReason> {
+    let Ingress { segment, endpoint, guards, fdb_limit, .. } = *ingress;
     Learned(sillon_learn(
         segment,
         inner.macs.src_number(),
-        ingress.word(),
+        endpoint.word(),
         guards.into(),
         fdb_limit,
     ))

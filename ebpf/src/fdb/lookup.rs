@@ -8,7 +8,7 @@ use sillon_abi::{DropReason, Endpoint, Service};
 use crate::{
     fdb::{learn, moves},
     flow_cache::Miss,
-    meta::{Inner, Origin},
+    meta::{Ingress, Inner},
 };
 
 /// Where a frame goes.
@@ -18,36 +18,36 @@ pub enum Route {
 }
 
 #[inline(always)]
-pub fn lookup(origin: &Origin, inner: &Inner, miss: &Miss) -> Result<Route, DropReason> {
-    if origin.service == Service::Line as u8 {
-        moves::on_line(origin, inner.macs.src())?;
-        return if origin.cross.is_none() {
+pub fn lookup(ingress: &Ingress, inner: &Inner, miss: &Miss) -> Result<Route, DropReason> {
+    if ingress.service == Service::Line as u8 {
+        moves::on_line(ingress, inner.macs.src())?;
+        return if ingress.cross.is_none() {
             Err(DropReason::LineIncomplete)
         } else {
-            Ok(Route::To(origin.cross))
+            Ok(Route::To(ingress.cross))
         };
     }
-    let epoch = miss.epoch(origin.segment);
-    let is_learned = learn::learn(origin, inner)?;
+    let epoch = miss.epoch(ingress.segment);
+    let is_learned = learn::learn(ingress, inner)?;
     if inner.macs.dst().is_group() {
         return Ok(Route::Flood);
     }
-    let Some(endpoint) = learn::find(origin.segment, inner.macs.dst()) else {
+    let Some(endpoint) = learn::find(ingress.segment, inner.macs.dst()) else {
         return if moves::is_own(inner.macs.dst()) {
             Err(DropReason::DestinationIsNode)
         } else {
             Ok(Route::Flood)
         };
     };
-    if endpoint == origin.ingress {
+    if endpoint == ingress.endpoint {
         return Err(DropReason::SameExit);
     }
-    if endpoint.is_remote() && origin.ingress.is_remote() {
+    if endpoint.is_remote() && ingress.endpoint.is_remote() {
         return Err(DropReason::SplitHorizon);
     }
     // The frames of one that is not learned are counted.
     if is_learned {
-        miss.insert(epoch, origin, endpoint);
+        miss.insert(epoch, ingress, endpoint);
     }
     Ok(Route::To(endpoint))
 }

@@ -32,7 +32,7 @@ use crate::{
     maps::{
         ATTACHMENTS, FDB, FDB_REMOVED, FDB_USE, MAC_REMOVED, MAC_USE, NODE, OWN_MACS, SEGMENTS,
     },
-    meta::Origin,
+    meta::Ingress,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -72,19 +72,19 @@ pub fn is_own(mac: Mac) -> bool {
 
 /// In a `line`, which learns nothing: only whose an address is.
 #[inline(always)]
-pub fn on_line(origin: &Origin, src: Mac) -> Result<(), DropReason> {
+pub fn on_line(ingress: &Ingress, src: Mac) -> Result<(), DropReason> {
     if is_own(src) {
         return Err(DropReason::SourceIsNode);
     }
-    if origin.guards & Guards::LINE_MACS == 0 {
+    if ingress.guards & Guards::LINE_MACS == 0 {
         return Ok(());
     }
-    match FDB.get_ptr(FdbKey::new(origin.segment, src)) {
+    match FDB.get_ptr(FdbKey::new(ingress.segment, src)) {
         // SAFETY: a map value; one aligned word, read at once.
-        Some(entry) if unsafe { (*entry).endpoint } != origin.ingress => {
+        Some(entry) if unsafe { (*entry).endpoint } != ingress.endpoint => {
             Err(DropReason::MacConfigured)
         }
-        None if origin.guards & Guards::FIXED_MACS != 0 => Err(DropReason::MacNotListed),
+        None if ingress.guards & Guards::FIXED_MACS != 0 => Err(DropReason::MacNotListed),
         _ => Ok(()),
     }
 }

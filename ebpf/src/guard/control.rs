@@ -17,7 +17,7 @@
 use sillon_abi::{DropReason, Guards, Mac};
 
 use crate::{
-    meta::{Inner, Origin},
+    meta::{Ingress, Inner},
     wire::ETHERTYPE,
 };
 
@@ -29,8 +29,8 @@ pub fn is_control(dst: Mac) -> bool {
 }
 
 #[inline(always)]
-pub fn address(origin: &Origin, dst: Mac) -> Result<(), DropReason> {
-    if !is_control(dst) || origin.guards & (Guards::CONTROL | Guards::PEER) != 0 {
+pub fn address(ingress: &Ingress, dst: Mac) -> Result<(), DropReason> {
+    if !is_control(dst) || ingress.guards & (Guards::CONTROL | Guards::PEER) != 0 {
         return Ok(());
     }
     Err(DropReason::LinkLocalControl)
@@ -38,8 +38,8 @@ pub fn address(origin: &Origin, dst: Mac) -> Result<(), DropReason> {
 
 /// Whether a frame is for the node's own stack.
 #[inline(always)]
-pub fn is_peers(origin: &Origin, inner: &Inner) -> Result<bool, DropReason> {
-    if origin.guards & Guards::PEER == 0 || !is_control(inner.macs.dst()) {
+pub fn is_peers(ingress: &Ingress, inner: &Inner) -> Result<bool, DropReason> {
+    if ingress.guards & Guards::PEER == 0 || !is_control(inner.macs.dst()) {
         return Ok(false);
     }
     // What has a tag is not of the link.

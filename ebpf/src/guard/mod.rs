@@ -26,14 +26,14 @@ use sillon_abi::{DropReason, Guards};
 use crate::{
     frame::{Frame, Macs},
     hook::Hook,
-    meta::{Inner, Origin},
+    meta::{Ingress, Inner},
     register::{reason, verdict},
     wire::IPV4,
 };
 
 /// What the two addresses say.
 #[inline(always)]
-pub fn addresses(origin: &Origin, macs: Macs) -> Result<(), DropReason> {
+pub fn addresses(ingress: &Ingress, macs: Macs) -> Result<(), DropReason> {
     let (dst, src) = (macs.dst(), macs.src());
     if src.is_group() {
         return Err(DropReason::SourceGroup);
@@ -41,36 +41,36 @@ pub fn addresses(origin: &Origin, macs: Macs) -> Result<(), DropReason> {
     if src.is_zero() {
         return Err(DropReason::SourceZero);
     }
-    control::address(origin, dst)
+    control::address(ingress, dst)
 }
 
 /// What the packet says.
 #[inline(always)]
-pub fn packet(frame: &impl Hook, origin: &Origin, inner: &Inner) -> Result<(), DropReason> {
+pub fn packet(frame: &impl Hook, ingress: &Ingress, inner: &Inner) -> Result<(), DropReason> {
     control::ethertype(inner.ethertype)?;
-    if inner.len - inner.gso.excess > inner.l3 + origin.mtu as usize {
+    if inner.len - inner.gso.excess > inner.l3 + ingress.mtu as usize {
         return Err(DropReason::TooBig);
     }
-    kind(frame, origin, inner)?;
-    if origin.guards & Guards::PREFIXES == 0 {
+    kind(frame, ingress, inner)?;
+    if ingress.guards & Guards::PREFIXES == 0 {
         return Ok(());
     }
     let src = inner.macs.src_number();
-    verdict(frame.addresses(what(origin, inner), origin.ingress.id(), inner.l3 as u32, src))
+    verdict(frame.addresses(what(ingress, inner), ingress.endpoint.id(), inner.l3 as u32, src))
 }
 
 /// What the packet is.
 #[inline(always)]
-fn kind(frame: &impl Hook, origin: &Origin, inner: &Inner) -> Result<(), DropReason> {
-    if origin.guards & Guards::KINDS == 0 {
+fn kind(frame: &impl Hook, ingress: &Ingress, inner: &Inner) -> Result<(), DropReason> {
+    if ingress.guards & Guards::KINDS == 0 {
         return Ok(());
     }
-    let has_list = origin.guards & Guards::ETHERTYPES != 0;
+    let has_list = ingress.guards & Guards::ETHERTYPES != 0;
     if inner.ethertype == IPV4 && !has_list {
         // Most frames by far: without a call.
-        server::over_ipv4(frame, origin.guards, inner.l3)
+        server::over_ipv4(frame, ingress.guards, inner.l3)
     } else if has_list || unwrap::may_hide(inner.ethertype) {
-        verdict(frame.kinds(what(origin, inner), origin.ingress.id(), inner.l3 as u32))
+        verdict(frame.kinds(what(ingress, inner), ingress.endpoint.id(), inner.l3 as u32))
     } else {
         Ok(())
     }
@@ -78,8 +78,8 @@ fn kind(frame: &impl Hook, origin: &Origin, inner: &Inner) -> Result<(), DropRea
 
 /// The guards and the ethertype, for functions that take no more than five words.
 #[inline(always)]
-fn what(origin: &Origin, inner: &Inner) -> u32 {
-    u32::from(origin.guards) << 16 | u32::from(inner.ethertype)
+fn what(ingress: &Ingress, inner: &Inner) -> u32 {
+    u32::from(ingress.guards) << 16 | u32::from(inner.ethertype)
 }
 
 /// What kind of packet it is, against `ethertype` and `server`. See [`what`].

@@ -11,7 +11,7 @@ use crate::{
     frame::{Frame, XdpFrame},
     hook::Egress,
     hw_vlan, maps,
-    meta::{Carried, Inner, Origin},
+    meta::{Carried, Ingress, Inner},
     register::{reason, verdict},
     rewrite,
     verdict::Verdict,
@@ -19,10 +19,14 @@ use crate::{
 };
 
 #[inline(always)]
-pub fn hand_over(frame: &XdpFrame, origin: &Origin, inner: &Inner) -> Result<Verdict, DropReason> {
-    let mut handoff = handoff(frame, origin, inner);
+pub fn hand_over(
+    frame: &XdpFrame,
+    ingress: &Ingress,
+    inner: &Inner,
+) -> Result<Verdict, DropReason> {
+    let mut handoff = handoff(frame, ingress, inner);
     let lifted = if inner.carried == Carried::PRIORITY_TAG { TAG } else { 0 };
-    let strip = origin.lead() + lifted;
+    let strip = ingress.lead() + lifted;
     frame.shift(strip as i32)?;
     rewrite::put_addresses(frame, inner, strip as i32)?;
     handoff.ethertype = frame.read(ETHERTYPE)?;
@@ -40,10 +44,10 @@ fn sealed(frame: &XdpFrame, handoff: Handoff) -> Result<(), DropReason> {
 
 /// What is to be known of a frame that is copied, but for the ethertype.
 #[inline(always)]
-pub fn handoff(frame: &impl Frame, origin: &Origin, inner: &Inner) -> Handoff {
+pub fn handoff(frame: &impl Frame, ingress: &Ingress, inner: &Inner) -> Handoff {
     let flow = flow_hash::of(frame, inner);
     let mut flags = 0;
-    if origin.leaf {
+    if ingress.leaf {
         flags |= Handoff::LEAF;
     }
     if inner.eligible != 0 {
@@ -56,8 +60,8 @@ pub fn handoff(frame: &impl Frame, origin: &Origin, inner: &Inner) -> Handoff {
     };
     Handoff {
         seal: Handoff::SAID,
-        segment: origin.segment,
-        ingress: origin.ingress,
+        segment: ingress.segment,
+        ingress: ingress.endpoint,
         hash: flow.hash,
         ethertype: 0,
         priority: inner.priority,
@@ -100,12 +104,12 @@ extern "C" fn sillon_onward(ctx: *mut xdp_md, endpoint: u32, ifindex: u32, proof
 
 /// Passes a control frame of an attachment to the host's own stack, past the flood.
 #[inline(always)]
-pub fn to_peer(frame: &XdpFrame, origin: &Origin) -> Result<Verdict, DropReason> {
+pub fn to_peer(frame: &XdpFrame, ingress: &Ingress) -> Result<Verdict, DropReason> {
     sealed(
         frame,
         Handoff {
             seal: Handoff::SAID,
-            ingress: origin.ingress,
+            ingress: ingress.endpoint,
             flags: Handoff::FOR_HOST,
             ..Handoff::default()
         },

@@ -9,7 +9,7 @@ use sillon_abi::{ClassKey, DropReason, Endpoint, PathEntry};
 
 use crate::{
     frame::{Frame, Gso},
-    meta::{Front, Inner, Origin},
+    meta::{Front, Ingress, Inner},
     verdict::Verdict,
     vxlan::encap::Outer,
 };
@@ -43,11 +43,11 @@ pub trait Hook: Frame {
         priority: u16,
     ) -> Result<(), DropReason>;
     /// Makes room for a tunnel's header. Where that is refused, the frame is as it was.
-    fn make_room(&self, origin: &Origin, inner: &Inner, header: usize) -> Result<(), DropReason>;
+    fn make_room(&self, ingress: &Ingress, inner: &Inner, header: usize) -> Result<(), DropReason>;
     /// Puts the frame into a tunnel, once there is room.
     fn encapsulate(
         &self,
-        origin: &Origin,
+        ingress: &Ingress,
         inner: &Inner,
         outer: &Outer,
         path: &PathEntry,
@@ -57,9 +57,9 @@ pub trait Hook: Frame {
     /// nothing that is decided is needed after it.
     fn towards(&self, way: &Egress<'_>) -> Result<Verdict, DropReason>;
     /// Hands it on to the flood.
-    fn hand_over(&self, origin: &Origin, inner: &Inner) -> Result<Verdict, DropReason>;
+    fn hand_over(&self, ingress: &Ingress, inner: &Inner) -> Result<Verdict, DropReason>;
     /// Passes a control frame of an attachment to the host's own stack, past the flood.
-    fn to_peer(&self, origin: &Origin) -> Result<Verdict, DropReason>;
+    fn to_peer(&self, ingress: &Ingress) -> Result<Verdict, DropReason>;
     /// Passes it to the host's own stack.
     fn to_host(&self) -> Verdict;
     /// Sends a frame that is in a tunnel of its own and shall go into one of ours on the way on

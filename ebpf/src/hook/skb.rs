@@ -12,7 +12,7 @@ use crate::{
     frame::{Frame, Gso, Macs, halves},
     handoff::leave,
     maps::{self, HANDOFFS},
-    meta::{Carried, Front, Inner, Origin},
+    meta::{Carried, Front, Ingress, Inner},
     own_tunnel,
     register::{reason, verdict},
     rewrite,
@@ -103,20 +103,20 @@ impl Hook for SkbFrame {
     }
 
     #[inline(always)]
-    fn make_room(&self, _: &Origin, _: &Inner, _: usize) -> Result<(), DropReason> {
+    fn make_room(&self, _: &Ingress, _: &Inner, _: usize) -> Result<(), DropReason> {
         Ok(())
     }
 
     #[inline(always)]
     fn encapsulate(
         &self,
-        origin: &Origin,
+        ingress: &Ingress,
         inner: &Inner,
         outer: &Outer,
         path: &PathEntry,
     ) -> Result<(), DropReason> {
-        let priority = rewrite::needs_priority_tag(origin, inner).then_some(inner.priority);
-        self.skb.enter_tunnel(path.header_len as usize, origin.lead() / TAG, priority)?;
+        let priority = rewrite::needs_priority_tag(ingress, inner).then_some(inner.priority);
+        self.skb.enter_tunnel(path.header_len as usize, ingress.lead() / TAG, priority)?;
         self.skb.write_outer(outer, path)
     }
 
@@ -134,16 +134,16 @@ impl Hook for SkbFrame {
     }
 
     #[inline(always)]
-    fn hand_over(&self, origin: &Origin, inner: &Inner) -> Result<Verdict, DropReason> {
-        let handoff = leave::handoff(self, origin, inner);
-        let strip = origin.lead() + if inner.carried == Carried::PRIORITY_TAG { TAG } else { 0 };
+    fn hand_over(&self, ingress: &Ingress, inner: &Inner) -> Result<Verdict, DropReason> {
+        let handoff = leave::handoff(self, ingress, inner);
+        let strip = ingress.lead() + if inner.carried == Carried::PRIORITY_TAG { TAG } else { 0 };
         self.change(inner, strip, ClassKey::untagged(0), 0)?;
         self.say(handoff)
     }
 
     #[inline(always)]
-    fn to_peer(&self, origin: &Origin) -> Result<Verdict, DropReason> {
-        let ingress = origin.ingress;
+    fn to_peer(&self, ingress: &Ingress) -> Result<Verdict, DropReason> {
+        let ingress = ingress.endpoint;
         self.say(Handoff {
             seal: Handoff::SAID,
             ingress,

@@ -8,7 +8,7 @@ use crate::{
     frame::{Frame, Gso, XdpFrame},
     handoff::leave,
     maps::DEVICES,
-    meta::{Front, Inner, Origin},
+    meta::{Front, Ingress, Inner},
     rewrite,
     verdict::Verdict,
     vxlan::encap::Outer,
@@ -37,19 +37,19 @@ impl Hook for XdpFrame {
     }
 
     #[inline(always)]
-    fn make_room(&self, origin: &Origin, inner: &Inner, header: usize) -> Result<(), DropReason> {
-        rewrite::make_room(self, origin, inner, header)
+    fn make_room(&self, ingress: &Ingress, inner: &Inner, header: usize) -> Result<(), DropReason> {
+        rewrite::make_room(self, ingress, inner, header)
     }
 
     #[inline(always)]
     fn encapsulate(
         &self,
-        origin: &Origin,
+        ingress: &Ingress,
         inner: &Inner,
         outer: &Outer,
         path: &PathEntry,
     ) -> Result<(), DropReason> {
-        rewrite::to_tunnel(self, origin, inner, outer, path)
+        rewrite::to_tunnel(self, ingress, inner, outer, path)
     }
 
     #[inline(always)]
@@ -68,13 +68,13 @@ impl Hook for XdpFrame {
     }
 
     #[inline(always)]
-    fn hand_over(&self, origin: &Origin, inner: &Inner) -> Result<Verdict, DropReason> {
-        leave::hand_over(self, origin, inner)
+    fn hand_over(&self, ingress: &Ingress, inner: &Inner) -> Result<Verdict, DropReason> {
+        leave::hand_over(self, ingress, inner)
     }
 
     #[inline(always)]
-    fn to_peer(&self, origin: &Origin) -> Result<Verdict, DropReason> {
-        leave::to_peer(self, origin)
+    fn to_peer(&self, ingress: &Ingress) -> Result<Verdict, DropReason> {
+        leave::to_peer(self, ingress)
     }
 
     #[inline(always)]

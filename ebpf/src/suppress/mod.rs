@@ -34,7 +34,7 @@ use crate::{
     arp::ARP,
     frame::Frame,
     hook::Hook,
-    meta::{Carried, Inner, Origin, Question},
+    meta::{Carried, Ingress, Inner, Question},
     wire::IPV6,
 };
 
@@ -45,8 +45,8 @@ const ICMPV6_OF_A_NEIGHBOUR: u16 = u16::from_ne_bytes([58, 255]);
 
 /// Listens; and if this frame asks for what is known, turns it into the answer and says so.
 #[inline(always)]
-pub fn answer(frame: &impl Hook, origin: &Origin, inner: &Inner) -> Option<Question> {
-    if origin.guards & Guards::SUPPRESS == 0 {
+pub fn answer(frame: &impl Hook, ingress: &Ingress, inner: &Inner) -> Option<Question> {
+    if ingress.guards & Guards::SUPPRESS == 0 {
         return None;
     }
     let question = if inner.ethertype == ARP {
@@ -62,17 +62,18 @@ pub fn answer(frame: &impl Hook, origin: &Origin, inner: &Inner) -> Option<Quest
     // is the fabric's.
     match inner.carried {
         Carried::NOTHING => {}
-        Carried::PRIORITY_TAG if origin.ingress.is_remote() => {}
+        Carried::PRIORITY_TAG if ingress.endpoint.is_remote() => {}
         _ => return None,
     }
     let mut what = inner.l3 as u32 & L3;
-    if origin.leaf {
+    if ingress.leaf {
         what |= FROM_LEAF;
     }
-    if !origin.ingress.is_remote() && inner.macs.dst().is_group() {
+    if !ingress.endpoint.is_remote() && inner.macs.dst().is_group() {
         what |= MAY_ASK;
     }
-    let (segment, ingress, src) = (origin.segment, origin.ingress.word(), inner.macs.src_number());
+    let (segment, ingress, src) =
+        (ingress.segment, ingress.endpoint.word(), inner.macs.src_number());
     let is_answer = match question {
         Question::Arp => frame.arp(what, segment, ingress, src),
         Question::Neighbour => frame.neighbour(what, segment, ingress, src),

@@ -26,7 +26,7 @@ use crate::{
     count::Scope,
     frame::{Frame, Macs, halves},
     maps::{TUNNELS, VNIS},
-    meta::Origin,
+    meta::Ingress,
     vxlan::encap::{LEAF, VXLAN_PORT, YELLOW},
     wire::{
         ANY_FRAGMENT, ETHERTYPE, IPV4, IPV4_HEADER, IPV4_PLAIN, IPV6, IPV6_FRAGMENT, IPV6_HEADER,
@@ -313,13 +313,13 @@ fn too_short(frame: &impl Frame, udp: usize) -> Result<Option<TunnelPacket>, Dro
 
 /// Whose a packet is: its VNI and its source must belong together.
 #[inline(always)]
-pub fn classify(packet: &TunnelPacket, scope: &mut Scope) -> Result<Origin, DropReason> {
+pub fn classify(packet: &TunnelPacket, scope: &mut Scope) -> Result<Ingress, DropReason> {
     let key = &packet.key();
     // SAFETY: a map value, alive for the run of the program; `key` in it shows whether it is still
     // ours.
     if let Some(tunnel) = TUNNELS.get_ptr(key).map(|tunnel| unsafe { &*tunnel }) {
         return if tunnel.key == *key {
-            Ok(origin(tunnel, packet.header, packet.vxlan.is_from_leaf()))
+            Ok(ingress(tunnel, packet.header, packet.vxlan.is_from_leaf()))
         } else {
             Err(DropReason::StaleExit)
         };
@@ -335,9 +335,9 @@ pub fn classify(packet: &TunnelPacket, scope: &mut Scope) -> Result<Origin, Drop
 }
 
 #[inline(always)]
-fn origin(tunnel: &TunnelEntry, header: usize, leaf: bool) -> Origin {
-    Origin {
-        ingress: Endpoint::remote(tunnel.remote),
+fn ingress(tunnel: &TunnelEntry, header: usize, leaf: bool) -> Ingress {
+    Ingress {
+        endpoint: Endpoint::remote(tunnel.remote),
         segment: tunnel.segment,
         cross: tunnel.cross,
         fdb_limit: tunnel.fdb_limit,
