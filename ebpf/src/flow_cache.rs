@@ -1,17 +1,17 @@
-//! What was decided lately: a known unicast flow (where it comes in, its tags or tunnel, its two
-//! addresses) is decided by looking things up once, and for a moment the decision is taken as it
-//! was. A frame that recalls a decision does what it would have done had it been under way since
-//! then, and not longer than that is allowed: a decision is void
+//! The flow cache. A flow is a known unicast pair: where it comes in, by its tags or its tunnel, and
+//! its two addresses. The first frame looks everything up, and the decision serves those that
+//! follow for a moment. It is void
 //!
-//! - once the node's epoch is another, which the agent counts up when it has purged the FDB, when
-//!   the ways to remotes are others, and at the end of every change;
-//! - once the segment's epoch is another, which an address that moves counts up at once;
+//! - when the node's epoch changes: the agent raises it after it has purged the FDB, when the paths
+//!   to remotes change, and at the end of every change;
+//! - when the segment's epoch changes: an address that moves raises it at once;
 //! - after [`LIFETIME`], so that the FDB hears of those who talk.
 //!
-//! The epoch is read before anything is looked up: a decision that was made while things changed is
-//! void from the start. Each CPU remembers for itself, and forgets by chance what falls into the
-//! same slot: an operator with many flows makes others' frames slower by some lookups, and no
-//! worse.
+//! The epoch is read before anything is looked up, so that a decision that was made while things
+//! changed is void from the start.
+//!
+//! Each CPU has a cache of its own, and two flows in one slot displace each other: an operator with
+//! many flows makes others' frames slower by some look-ups, and no worse.
 
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
@@ -63,14 +63,14 @@ fn is_on() -> bool {
 /// What tells flows apart.
 #[derive(Clone, Copy)]
 pub struct FlowKey {
-    /// Port and tags, or what a tunnel's packet says: of two that are not both of none, or both of
-    /// tunnels over the same family, it is never the same.
+    /// Port and tags, or VNI and family of a tunnel: a port's is never a tunnel's, nor an IPv4
+    /// tunnel's one over IPv6.
     place: u64,
     source: Source,
     macs: Macs,
 }
 
-/// Where a frame's tunnel begins.
+/// The source address of a frame's tunnel.
 #[derive(Clone, Copy)]
 pub enum Source {
     /// It came from no tunnel.
@@ -93,7 +93,7 @@ impl Source {
     }
 }
 
-/// What was decided on a flow.
+/// Where a flow goes, and how its frames are treated.
 #[repr(C)]
 pub struct Decision {
     place: u64,
@@ -102,10 +102,9 @@ pub struct Decision {
     pub endpoint: Endpoint,
     epoch: u64,
     until: u64,
-    /// How long a frame may be for which nothing is asked but its length; 0 where more is asked,
-    /// or another thing.
+    /// The longest frame that may take the fast path; 0 where none may.
     pub plain: u32,
-    /// Where the endpoint is a remote that has only one path, that one; 0 otherwise.
+    /// The only path to the remote that it goes to; 0 where there are several, or it goes to none.
     pub path: u32,
     pub ingress: Ingress,
 }
@@ -183,7 +182,7 @@ fn both(segment: u32) -> u64 {
     })
 }
 
-/// Whoever remembers where an address of this segment was must ask again.
+/// Voids what any CPU has cached of a segment.
 #[inline(always)]
 pub fn invalidate(segment: u32) {
     if let Some(epochs) = EPOCHS.get_ptr_mut(0) {
@@ -192,22 +191,21 @@ pub fn invalidate(segment: u32) {
     }
 }
 
-/// A flow on its way to a decision.
+/// A flow that is not cached.
 pub struct Miss {
     flow: FlowKey,
-    /// As it was before anything was looked up.
+    /// Read before anything is looked up.
     node_epoch: u64,
 }
 
 impl FlowKey {
-    /// The decision on this flow, if there is one that still holds. Where there is none, nothing of
-    /// it has been looked up yet.
+    /// Returns the decision on this flow, if one is cached and still holds.
     #[inline(always)]
     pub fn lookup(self) -> Result<&'static Decision, Miss> {
         self.decision().ok_or_else(|| Miss { flow: self, node_epoch: node_epoch() })
     }
 
-    /// The same, for who does nothing else with the flow.
+    /// The same, where a miss is not to be filled.
     #[inline(always)]
     pub fn decision(&self) -> Option<&'static Decision> {
         // SAFETY: a map value of this CPU, which nothing else touches while we run.
@@ -222,7 +220,7 @@ impl FlowKey {
 }
 
 impl Miss {
-    /// The epoch to remember a decision with. To be asked before the FDB is.
+    /// Returns the epoch to cache a decision with. Ask for it before the FDB.
     #[inline(always)]
     pub fn epoch(&self, segment: u32) -> u64 {
         // SAFETY: one aligned word, read at once.

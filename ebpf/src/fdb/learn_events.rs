@@ -1,6 +1,6 @@
-//! News of addresses, for the agent: what was learned at an attachment, or has moved there. Each
-//! segment may say only so much in a while, so that one operator's flood of addresses leaves room
-//! for the others' news. What is left unsaid the agent finds when it next looks through the FDB.
+//! Learn events, for the agent: an address was learned at an attachment, or has moved there. Each
+//! segment may send so many in a while, so that one operator's flood of addresses leaves room for
+//! the others' events. What is not sent the agent finds when it next walks the FDB.
 
 use aya_ebpf::{
     macros::map,
@@ -8,18 +8,18 @@ use aya_ebpf::{
 };
 use sillon_abi::{Endpoint, FdbKey, MacLocation};
 
-/// Room for what some hundred segments may say while the agent is busy for a second. Not pinned: an
-/// agent reads what its own programs say.
+/// Room for what some hundred segments may send while the agent is busy for a second. Not pinned:
+/// an agent reads what its own programs send.
 #[map]
 static NEWS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
-/// What each segment has said: when, above, and how much, below. Segments whose uids differ by a
+/// What each segment has sent: when, in the upper half, and how much, in the lower one. Segments whose uids differ by a
 /// multiple of this share one; a node would need as many segments for that to happen by chance.
 #[map]
 static SAID: Array<u64> = Array::with_max_entries(1 << 16, 0);
 
 /// Nanoseconds of a while, as a power of two: 134 ms.
 const WHILE: u32 = 27;
-/// What a segment may say in a while.
+/// How many events a segment may send in a while.
 const MOST: u64 = 64;
 
 #[inline(never)]
@@ -36,6 +36,6 @@ pub fn tell(key: &FdbKey, endpoint: Endpoint, now: u64) -> u32 {
         core::ptr::write_volatile(said, word);
     }
     let location = MacLocation { key: *key, endpoint };
-    // Where the agent is too slow, it finds it when it looks.
+    // Where the ring is full, the agent finds it when it walks the FDB.
     NEWS.output::<MacLocation>(&location, 0).map_or(0, |()| 1)
 }

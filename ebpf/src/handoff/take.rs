@@ -32,8 +32,8 @@ pub fn take(skb: Skb, ifindex: u32) -> Verdict {
     }
 }
 
-/// On an uplink, what is for the host passes. Elsewhere there is nothing that XDP would have let
-/// through.
+/// On an uplink, what is for the host passes. On other ports XDP lets nothing through without a
+/// handoff.
 #[inline(always)]
 fn without_handoff(skb: Skb) -> Result<Verdict, DropReason> {
     let is_uplink = maps::port(skb.ifindex()).is_some_and(|port| port.role == Role::Uplink as u8);
@@ -44,8 +44,8 @@ fn without_handoff(skb: Skb) -> Result<Verdict, DropReason> {
     }
 }
 
-/// What the pipeline said of a frame, wherever it ran, if it said anything. What it left at TC is
-/// said once: it must not speak for a later frame.
+/// Takes the handoff of a frame, and returns whether there is one. The one at TC is taken away: it
+/// must not speak for a later frame.
 #[inline(always)]
 fn handoff_on(skb: Skb, is_at_tc: bool, handoff: &mut Handoff) -> Result<bool, DropReason> {
     if !is_at_tc {
