@@ -98,7 +98,7 @@ pub struct MacLocation {
     pub endpoint: Endpoint,
 }
 
-/// What stands before addresses that the programs shall learn: each run of `sillon_place` takes the
+/// What stands before addresses that the programs shall learn: each run of `sillon_inject` takes the
 /// next one.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

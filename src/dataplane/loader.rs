@@ -136,7 +136,7 @@ impl Programs {
 
     /// What has addresses learned: see [`super::place`].
     pub(super) fn injector(&mut self) -> Result<&mut Xdp, DataplaneError> {
-        let program = self.0.program_mut("sillon_place").ok_or(DataplaneError::NoObject)?;
+        let program = self.0.program_mut("sillon_inject").ok_or(DataplaneError::NoObject)?;
         Ok(program.try_into()?)
     }
 

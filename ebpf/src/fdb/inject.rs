@@ -19,15 +19,15 @@ use crate::{
 const SIZE: usize = 16;
 
 #[xdp]
-pub fn sillon_place(ctx: XdpContext) -> u32 {
-    match place(&XdpFrame::new(&ctx)) {
+pub fn sillon_inject(ctx: XdpContext) -> u32 {
+    match inject(&XdpFrame::new(&ctx)) {
         Ok(()) => xdp_action::XDP_DROP,
         Err(_) => xdp_action::XDP_ABORTED,
     }
 }
 
 #[inline(always)]
-fn place(frame: &XdpFrame) -> Result<(), DropReason> {
+fn inject(frame: &XdpFrame) -> Result<(), DropReason> {
     let [next, how]: [u32; 2] = frame.read(0)?;
     frame.write(0, next.wrapping_add(1))?;
     let index = core::hint::black_box(next) & (InjectHeader::MOST - 1);
