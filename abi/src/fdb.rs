@@ -98,7 +98,8 @@ pub struct MacLocation {
     pub endpoint: Endpoint,
 }
 
-/// What stands before addresses that the programs shall learn: each run of `sillon_inject` takes the
+/// What stands before addresses that the programs shall learn: each run of `sillon_inject` takes
+/// the
 /// next one.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

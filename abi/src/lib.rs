@@ -87,16 +87,20 @@ pub mod map {
         FDB_REMOVED,
         /// Array of one, which the agent has in its own memory, too: [`crate::Epochs`].
         EPOCHS,
-        /// Per-CPU array of one: [`crate::Handoff`], of the frame that a port's pipeline at TC hands on.
+        /// Per-CPU array of one: [`crate::Handoff`], of the frame that a port's pipeline at TC
+        /// hands on.
         HANDOFFS,
         /// Hash: [`crate::FloodKey`] → [`crate::Endpoint`].
         FLOOD,
         /// Device hash: ifindex → ifindex, the devices that XDP may redirect to.
         DEVICES,
-        /// Device hash: ifindex → ifindex, the devices that TC may redirect to. TC redirects by number alone; the
-        /// kernel takes a device out of here as soon as it is gone, so that nobody else's is found under its number.
+        /// Device hash: ifindex → ifindex, the devices that TC may redirect to. TC redirects by
+        /// number alone; the
+        /// kernel takes a device out of here as soon as it is gone, so that nobody else's is found
+        /// under its number.
         TC_DEVICES,
-        /// Array of one: [`crate::Cookies`]; for userspace only, the programs have them as constants.
+        /// Array of one: [`crate::Cookies`]; for userspace only, the programs have them as
+        /// constants.
         COOKIES,
         /// Per-CPU array: attachment id → [`crate::Counters`].
         ATTACHMENT_COUNTERS,
@@ -110,7 +114,8 @@ pub mod map {
         REMOTE_COUNTERS,
         /// Hash: [`crate::DropKey`] → [`crate::Drops`].
         DROPS,
-        /// Hash: [`crate::FdbKey`] → [`crate::Endpoint`], the addresses that are configured for an attachment; for userspace only,
+        /// Hash: [`crate::FdbKey`] → [`crate::Endpoint`], the addresses that are configured for an
+        /// attachment; for userspace only,
         /// the programs find them in the FDB.
         MACS,
         /// Array: attachment id → [`crate::MacUse`].
@@ -141,7 +146,8 @@ pub mod map {
 macro_rules! pod {
     ($($ty:ty = $size:literal),* $(,)?) => {$(
         const _: () = assert!(core::mem::size_of::<$ty>() == $size);
-        // SAFETY: `repr(C)` or `repr(transparent)` over integers and byte arrays, without implicit padding (the
+        // SAFETY: `repr(C)` or `repr(transparent)` over integers and byte arrays, without implicit
+        // padding (the
         // size above is the sum of the fields), so every byte is initialised.
         #[cfg(feature = "user")]
         unsafe impl aya::Pod for $ty {}

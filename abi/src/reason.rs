@@ -46,7 +46,8 @@ reasons! {
     SourceGroup = 6, "source-group";
     /// The source address is zero.
     SourceZero = 7, "source-zero";
-    /// A link-local control frame (01-80-C2-00-00-0x, or Cisco's 01-00-0C-CC-CC-CC and -CD), which no bridge forwards.
+    /// A link-local control frame (01-80-C2-00-00-0x, or Cisco's 01-00-0C-CC-CC-CC and -CD), which
+    /// no bridge forwards.
     LinkLocalControl = 8, "link-local-control";
     /// The packet is larger than the segment's MTU.
     TooBig = 9, "too-big";
@@ -88,9 +89,11 @@ reasons! {
     HostEgress = 27, "host-egress";
     /// A frame at TC that XDP has not classified.
     Unclassified = 28, "unclassified";
-    /// Red: beyond CIR and EIR of the bandwidth profile of the attachment that the frame came in at.
+    /// Red: beyond CIR and EIR of the bandwidth profile of the attachment that the frame came in
+    /// at.
     PolicedIngress = 29, "policed-ingress";
-    /// Red: beyond CIR and EIR of the bandwidth profile of the attachment that the frame should leave by.
+    /// Red: beyond CIR and EIR of the bandwidth profile of the attachment that the frame should
+    /// leave by.
     PolicedEgress = 30, "policed-egress";
     /// More broadcasts than the attachment may flood.
     StormBroadcast = 31, "storm-broadcast";
@@ -106,15 +109,18 @@ reasons! {
     MacConfigured = 36, "mac-configured";
     /// The source address was learned at a sticky attachment, and came from elsewhere.
     MacSticky = 37, "mac-sticky";
-    /// The source address moved too often (RFC 7432 section 15.1), and came from elsewhere than where it was frozen.
+    /// The source address moved too often (RFC 7432 section 15.1), and came from elsewhere than
+    /// where it was frozen.
     MacFrozen = 38, "mac-frozen";
     /// The source address is that of one of the node's own ports.
     SourceIsNode = 39, "source-is-node";
-    /// A PAUSE or other MAC control frame (IEEE 802.3 annex 31B), which stops a link and belongs to no segment.
+    /// A PAUSE or other MAC control frame (IEEE 802.3 annex 31B), which stops a link and belongs to
+    /// no segment.
     MacControl = 40, "mac-control";
     /// A packet of a DHCP server, from an attachment that is not trusted for it.
     DhcpServer = 41, "dhcp-server";
-    /// A router advertisement (RFC 4861, or RFC 1256 over IPv4), from an attachment that is not trusted for it.
+    /// A router advertisement (RFC 4861, or RFC 1256 over IPv4), from an attachment that is not
+    /// trusted for it.
     RouterAdvertisement = 42, "router-advertisement";
     /// An ICMP or ICMPv6 redirect, from an attachment that is not trusted as a router.
     IcmpRedirect = 43, "icmp-redirect";
@@ -122,23 +128,29 @@ reasons! {
     HeadlessFragment = 44, "headless-fragment";
     /// IPv6 headers that could not be followed to the end: too many, or cut short.
     HeaderChain = 45, "header-chain";
-    /// IP or ARP inside an LLC/SNAP header, or behind more tags than are looked through (CVE-2021-27853).
+    /// IP or ARP inside an LLC/SNAP header, or behind more tags than are looked through
+    /// (CVE-2021-27853).
     Wrapped = 46, "wrapped";
     /// An IP source address that is in none of the attachment's prefixes.
     AddressNotListed = 47, "address-not-listed";
-    /// ARP for an address that is in none of the attachment's prefixes, or for another MAC than the frame's.
+    /// ARP for an address that is in none of the attachment's prefixes, or for another MAC than the
+    /// frame's.
     ArpSpoofed = 48, "arp-spoofed";
-    /// Neighbour discovery for an address that is in none of the attachment's prefixes, or for another MAC than the frame's.
+    /// Neighbour discovery for an address that is in none of the attachment's prefixes, or for
+    /// another MAC than the frame's.
     NdSpoofed = 49, "nd-spoofed";
     /// Neighbour discovery in fragments (RFC 6980 section 5).
     NdFragment = 50, "nd-fragment";
     /// An ethertype that is not in the attachment's list.
     EthertypeNotListed = 51, "ethertype-not-listed";
-    /// A frame of an operator to the address of one of the node's own ports, which nobody in a segment can have.
+    /// A frame of an operator to the address of one of the node's own ports, which nobody in a
+    /// segment can have.
     DestinationIsNode = 52, "destination-is-node";
-    /// A checksum that is left to the device, and whose place is not the checksum of the frame's own TCP, UDP or SCTP header.
+    /// A checksum that is left to the device, and whose place is not the checksum of the frame's
+    /// own TCP, UDP or SCTP header.
     ChecksumOffset = 53, "checksum-offset";
-    /// Several packets that travel as one (GSO), which are not TCP or UDP directly behind an IP header, of the kind that
+    /// Several packets that travel as one (GSO), which are not TCP or UDP directly behind an IP
+    /// header, of the kind that
     /// the sender says, with segments of at least 48 bytes.
     SegmentShape = 54, "segment-shape";
     /// The kernel may keep a VLAN tag beside the data where XDP can't see it, and does not say

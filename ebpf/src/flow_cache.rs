@@ -1,4 +1,5 @@
-//! The flow cache. A flow is a known unicast pair: where it comes in, by its tags or its tunnel, and
+//! The flow cache. A flow is a known unicast pair: where it comes in, by its tags or its tunnel,
+//! and
 //! its two addresses. The first frame looks everything up, and the decision serves those that
 //! follow for a moment. It is void
 //!

@@ -72,7 +72,8 @@ impl BehindTags {
     }
 }
 
-/// What is behind a tag with this TPID, whose control field is at `at`, as a word of [`BehindTags`].
+/// What is behind a tag with this TPID, whose control field is at `at`, as a word of
+/// [`BehindTags`].
 #[inline(always)]
 pub fn behind_tags_word(frame: &impl Frame, tpid: u32, at: u32, priority: u32) -> u64 {
     BehindTags::word(behind_tags(frame, tpid as u16, at as usize & 0xff, priority as u16))

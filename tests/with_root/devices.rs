@@ -443,7 +443,8 @@ fn generic_xdp_is_refused_on_what_a_container_or_a_machine_sits_behind() {
     let _wires = ["p0", "p1"].map(|port| fabric.plug(0, port).unwrap());
     let generic = ["--xdp-mode", "generic"];
     // What is over another device has lost its tags when generic XDP sees it.
-    let devices = "tuntap add tap8 mode tap\ntuntap add tap9 mode tap\nlink add br9 type bridge\nlink set br9 up";
+    let devices = "tuntap add tap8 mode tap\ntuntap add tap9 mode tap\nlink add br9 type \
+        bridge\nlink set br9 up";
     fabric.edges[0].netns.ip(devices).unwrap();
     let file = NodeFile::new("edge1", &[])
         .port("p0", "access")

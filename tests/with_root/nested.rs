@@ -43,7 +43,8 @@ fn cross(hooks: [&str; 2]) {
             let kind = kind.replace("LOCAL4", ends[host]).replace("REMOTE4", ends[1 - host]);
             let number = host + 1;
             hosts[host].wire.netns.ip(&format!(
-                "link add t0 mtu 1400 {kind}\nlink set t0 up\naddr add 192.168.7.{number}/24 dev t0\naddr add fd07::{number}/64 dev t0"
+                "link add t0 mtu 1400 {kind}\nlink set t0 up\naddr add 192.168.7.{number}/24 dev \
+                    t0\naddr add fd07::{number}/64 dev t0"
             ))
         };
         // A kernel may lack some of them.

@@ -81,7 +81,8 @@ fn dig(hosts: [&KernelHost; 2], numbers: [u8; 2], kind: Kind) {
         host.wire
             .netns
             .ip(&format!(
-                "link add tun0 {made}\nlink set tun0 mtu 1400 up\naddr add 172.16.0.{number}/24 dev tun0"
+                "link add tun0 {made}\nlink set tun0 mtu 1400 up\naddr add 172.16.0.{number}/24 \
+                    dev tun0"
             ))
             .unwrap();
     }

@@ -235,7 +235,8 @@ fn paths_have_their_weight() {
     let wires = hosts(&mut fabric);
     let edge = fabric.edges[0].netns.clone();
     edge.ip(
-        "route replace 10.99.0.2 nexthop via 10.98.0.2 dev up0 weight 1 nexthop via 10.98.1.2 dev up1 weight 3",
+        "route replace 10.99.0.2 nexthop via 10.98.0.2 dev up0 weight 1 nexthop via 10.98.1.2 dev \
+            up1 weight 3",
     )
     .unwrap();
     let ways = || fabric.edges[0].table("remotes").unwrap();

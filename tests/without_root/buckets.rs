@@ -133,10 +133,12 @@ proptest! {
             let cost = i128::from(bytes) * BYTE;
             let passes = rate.take(&bucket, ticks(start.wrapping_add(ns)), bytes);
             if passes {
-                prop_assert!(exact.tokens >= cost - error, "passed with {} of {cost}", exact.tokens);
+                prop_assert!(exact.tokens >= cost - error, "passed with {} of \
+                    {cost}", exact.tokens);
                 exact.tokens -= cost;
             } else {
-                prop_assert!(exact.tokens < cost + error, "dropped with {} of {cost}", exact.tokens);
+                prop_assert!(exact.tokens < cost + error, "dropped with {} of \
+                    {cost}", exact.tokens);
             }
             // A tick of rounding for each frame, and a millionth for the price.
             error += i128::from(bits) / 1024 + 1 + cost / 1_000_000;

@@ -111,7 +111,8 @@ impl Fuzz {
         Ok(())
     }
 
-    /// The fuzzer, built. Cargo chooses features of dependencies for what it is asked to build: only
+    /// The fuzzer, built. Cargo chooses features of dependencies for what it is asked to build:
+    /// only
     /// asked for the same as the tests, it has built them already.
     fn fuzzer(&self) -> anyhow::Result<Command> {
         if self.profile().is_empty() {

@@ -119,7 +119,8 @@ impl Fabric {
         let below = format!("v-{port}");
         let wire = self.plug(edge, &below)?;
         self.edges[edge].netns.ip(&format!(
-            "link add link {below} name {port} mtu {PORT_MTU} type macvlan mode passthru\nlink set {port} up"
+            "link add link {below} name {port} mtu {PORT_MTU} type macvlan mode passthru\nlink \
+                set {port} up"
         ))?;
         Ok(wire)
     }

@@ -57,7 +57,8 @@ impl NodeFile {
         let remotes = remotes.join(", ");
         let _ = writeln!(
             self.text,
-            "\n[[segment]]\nname = {name:?}\noperator = {operator:?}\nvni = {vni}\nservice = {service:?}\nremotes = [{remotes}]"
+            "\n[[segment]]\nname = {name:?}\noperator = {operator:?}\nvni = {vni}\nservice = \
+                {service:?}\nremotes = [{remotes}]"
         );
         self
     }

@@ -170,7 +170,8 @@ impl Netns {
     /// A name is taken, or the kernel refuses.
     pub fn join(&self, name: &str, peer: &Netns, peer_name: &str, mtu: u16) -> anyhow::Result<()> {
         self.ip(&format!(
-            "link add {name} mtu {mtu} type veth peer name {peer_name} mtu {mtu} netns {}\nlink set {name} up",
+            "link add {name} mtu {mtu} type veth peer name {peer_name} mtu {mtu} netns {}\nlink \
+                set {name} up",
             peer.path().display()
         ))?;
         peer.ip(&format!("link set {peer_name} up"))

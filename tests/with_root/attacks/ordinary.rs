@@ -118,7 +118,8 @@ fn is_left_and_arrives(is_machine: bool, family: Family) {
                     bench.near.wire.send(&hello).unwrap();
                 }
                 bench.forget();
-                // From port to port at XDP nobody makes a checksum that is left: see docs/explanation/hooks.md.
+                // From port to port at XDP nobody makes a checksum that is left: see
+                // docs/explanation/hooks.md.
                 if is_known && at.0 == "xdp" {
                     continue;
                 }
@@ -195,7 +196,8 @@ fn super_packets_that_are_what_they_say_arrive() {
                         let is_it = |frame: &Frame| frame.0.len() > header + SIZE - 1;
                         let frame = receiver.expect(is_it).unwrap_or_else(|| {
                             panic!(
-                                "TCP {is_tcp}, IPv6 {is_v6}, {at:?}, machine {is_machine}: {came:?} {:?}",
+                                "TCP {is_tcp}, IPv6 {is_v6}, {at:?}, machine {is_machine}: \
+                                    {came:?} {:?}",
                                 bench.fabric.edges[0].drops()
                             )
                         });

@@ -129,7 +129,8 @@ pub fn crossings(heard: &[Heard], transfers: u64) -> Vec<String> {
     let turns = alternations(of_it.into_values());
     if turns > transfers {
         wrong.push(format!(
-            "the server changed hands {transfers} times, and was heard by the other side {turns} times"
+            "the server changed hands {transfers} times, and was heard by the other side {turns} \
+                times"
         ));
     }
     wrong

@@ -99,7 +99,8 @@ fn whatever_breaks_nothing_acknowledged_is_lost_and_no_frame_crosses() {
     println!("{} commits, {entries} audit entries; broken: {:?}", records.log.len(), faults.counts);
     let known = asked.iter().filter(|asked| asked.is_known).count();
     println!(
-        "{known} changes acknowledged, {} of unknown outcome, {} refused, {} times nobody was there, {transfers} transfers",
+        "{known} changes acknowledged, {} of unknown outcome, {} refused, {} times nobody was \
+            there, {transfers} transfers",
         asked.len() - known,
         load.refused.load(Ordering::Relaxed),
         load.unheard.load(Ordering::Relaxed),

@@ -146,7 +146,11 @@ impl World {
         let endpoints = self.cluster.endpoints().join(",");
         let (agents, api) = PORTS;
         let text = format!(
-            "name = \"c{index}\"\nstore = \"etcd://{endpoints}/{PREFIX}\"\n[agents]\nlisten = [\"0.0.0.0:{agents}\"]\n[api]\nlisten = [\"0.0.0.0:{api}\"]\nsecret = \"api.secret\"\n[audit]\nname = \"{LOG}\"\nkey = \"audit.key\"\n[tls]\ncertificate = \"controller-c{index}.crt\"\nkey = \"controller-c{index}.key\"\nroots = [\"pki/ca.crt\"]\n"
+            "name = \"c{index}\"\nstore = \"etcd://{endpoints}/{PREFIX}\"\n[agents]\nlisten = \
+                [\"0.0.0.0:{agents}\"]\n[api]\nlisten = [\"0.0.0.0:{api}\"]\nsecret = \
+                    \"api.secret\"\n[audit]\nname = \"{LOG}\"\nkey = \
+                        \"audit.key\"\n[tls]\ncertificate = \"controller-c{index}.crt\"\nkey = \
+                            \"controller-c{index}.key\"\nroots = [\"pki/ca.crt\"]\n"
         );
         let file = self.path(&format!("controller{index}.toml"));
         fs::write(&file, text).unwrap();

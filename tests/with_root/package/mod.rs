@@ -144,7 +144,8 @@ fn confined(folder: &Path, capabilities: &str) -> PathBuf {
         .map(|name| format!(",+{}", name.trim_start_matches("CAP_").to_lowercase()))
         .collect();
     let script = format!(
-        "#!/bin/sh\nexec setpriv --inh-caps=-all --bounding-set=-all{} --no-new-privs {BINARY} \"$@\"\n",
+        "#!/bin/sh\nexec setpriv --inh-caps=-all --bounding-set=-all{} --no-new-privs {BINARY} \
+            \"$@\"\n",
         names.concat()
     );
     fs::write(&path, script).unwrap();

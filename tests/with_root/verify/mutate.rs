@@ -55,13 +55,15 @@ fn harmless() -> Vec<Harmless> {
             map::HANDOFFS,
             0,
             ALL,
-            "written by the pipeline right before the flood reads it, on the same CPU, and read once",
+            "written by the pipeline right before the flood reads it, on the same CPU, and read \
+                once",
         ),
         value(
             map::EPOCHS,
             0,
             ALL,
-            "only whether it is another number counts: what was decided under the old one is decided anew",
+            "only whether it is another number counts: what was decided under the old one is \
+                decided anew",
         ),
         value(map::FDB_USE, offset_of!(FdbUse, refused), 8, COUNT),
         value(map::BINDING_USE, offset_of!(FdbUse, refused), 8, COUNT),
@@ -70,7 +72,8 @@ fn harmless() -> Vec<Harmless> {
             map::PORT_RECORDS,
             offset_of!(PortRecord, features),
             4,
-            "what is turned on again when the node is flushed; frames are kept from it by the agent, which looks at the device",
+            "what is turned on again when the node is flushed; frames are kept from it by the \
+                agent, which looks at the device",
         ),
         value(
             map::FDB,
@@ -108,7 +111,8 @@ fn harmless() -> Vec<Harmless> {
             map::BINDINGS,
             offset_of!(Binding, claim) + offset_of!(Claim, mac),
             6,
-            "another MAC of the same segment may have claimed it: answers are given only while that is there",
+            "another MAC of the same segment may have claimed it: answers are given only while \
+                that is there",
         ),
         value(
             map::BINDINGS,
@@ -120,7 +124,8 @@ fn harmless() -> Vec<Harmless> {
             map::BINDINGS,
             offset_of!(Binding, endpoint) + 3,
             1,
-            "another place of the same segment, by its number, may have said it: where an answer goes the FDB says",
+            "another place of the same segment, by its number, may have said it: where an answer \
+                goes the FDB says",
         ),
         Harmless {
             map: map::BINDINGS,
@@ -133,7 +138,8 @@ fn harmless() -> Vec<Harmless> {
             map::METERS,
             0,
             56,
-            "a moment that a bucket can have; at worst what it holds passes once more, or none for as long as it takes to fill",
+            "a moment that a bucket can have; at worst what it holds passes once more, or none \
+                for as long as it takes to fill",
         ),
         value(map::OWN_MACS, 0, 4, PRESENCE),
         value(map::PREFIXES, 0, 4, PRESENCE),
@@ -141,7 +147,8 @@ fn harmless() -> Vec<Harmless> {
             map::COOKIES,
             0,
             ALL,
-            "what the next load's programs know each other by; those that run have theirs as constants",
+            "what the next load's programs know each other by; those that run have theirs as \
+                constants",
         ),
         value(map::TC_DEVICES, 7, 1, "the sign of a descriptor: a negative one is no program"),
         value(map::ETHERTYPES, 0, 4, PRESENCE),

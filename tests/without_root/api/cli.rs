@@ -311,7 +311,8 @@ async fn several_objects_are_one_transaction() {
     let fabric = Fabric::new().await;
     let site = fabric.write("site.yaml", SITE);
     fabric.owner(&["apply", "-f", &site, "--yes"]).await.is(0);
-    let more = "---\nkind: attachment\nname: alder/a\nspec: { segment: lan, port: edge1/p1, encap: port }\n";
+    let more = "---\nkind: attachment\nname: alder/a\nspec: \
+        { segment: lan, port: edge1/p1, encap: port }\n";
     let two = fabric.write(
         "two.yaml",
         &format!("kind: segment\nname: alder/lan\nspec: {{ service: lan }}\n{more}"),

@@ -64,7 +64,8 @@ async fn a_body_that_is_too_large_is_refused() {
 async fn a_body_that_comes_too_slowly_is_not_waited_for() {
     let site = site(Limits { body_time: Duration::from_millis(200), ..Limits::default() }).await;
     let mut stream = connect(&site, "sillon:owner").await;
-    let head = "PUT /v1/operators/alder HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
+    let head = "PUT /v1/operators/alder HTTP/1.1\r\nhost: x\r\ncontent-type: \
+        application/json\r\ncontent-length: 100\r\n\r\n{";
     stream.write_all(head.as_bytes()).await.unwrap();
     let text = answer(stream).await;
     assert!(

@@ -82,7 +82,8 @@ async fn who_asked_or_the_owner_ends_a_trial_and_nobody_else_sees_it() {
 }
 
 const LAN: &str = "kind: segment\nname: alder/lan\nspec: { service: lan, mtu: 1500 }\n";
-const WRONG: &str = "kind: segment\nname: alder/lan\nspec: { service: lan, mtu: 600 }\n---\nkind: segment\nname: alder/two\nspec: { service: lan }\n";
+const WRONG: &str = "kind: segment\nname: alder/lan\nspec: { service: lan, mtu: 600 }\n---\nkind: \
+    segment\nname: alder/two\nspec: { service: lan }\n";
 
 /// alder's segment, and a change to it that is a mistake.
 async fn with_mistake() -> (Fabric, String, String) {

@@ -410,7 +410,8 @@ proptest! {
         mutation in mutations(),
     ) {
         let made = Made::of_size(size);
-        // Somebody has kept the newest checkpoint; without one, a whole forgery would be as good as the log.
+        // Somebody has kept the newest checkpoint; without one, a whole forgery would be as good as
+        // the log.
         let kept: Vec<usize> = kept.iter().map(|index| index.index(size + 1)).chain([size]).collect();
         prop_assert_eq!(made.findings(&read_export(&bytes(&made.export)[..]).unwrap(), &kept), []);
         if let Some(bytes) = mutated(&made, &mutation)

@@ -95,7 +95,8 @@ fn fuzz(options: &Options) -> anyhow::Result<Report> {
         if bar.is_hidden() && told.swap(millions, Ordering::Relaxed) != millions {
             let Tally { frames, wired, timed, open, .. } = &report.tally;
             eprintln!(
-                "{frames} frames, {wired} of them over wires; {timed} decisions by time, {open} of them open"
+                "{frames} frames, {wired} of them over wires; {timed} decisions by time, {open} \
+                    of them open"
             );
         }
         let position = match options.frames {

@@ -22,7 +22,8 @@ const SECOND: Moment = 1_000_000_000_000;
 /// What a node's arithmetic may lose for a frame or a bucket: its clock and its prices have steps,
 /// too.
 const ROUNDING: Moment = 2_000;
-/// The longest that a bucket may take to fill (docs/explanation/leases.md: what is deeper is refused).
+/// The longest that a bucket may take to fill (docs/explanation/leases.md: what is deeper is
+/// refused).
 const LONGEST: Moment = 10 * SECOND;
 /// IEEE 802.3 clause 3.2.8: what a frame is padded to, without the FCS.
 const SHORTEST: u64 = 60;

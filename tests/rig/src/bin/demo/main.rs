@@ -41,18 +41,21 @@ fn show(options: &Options) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let step = |what: &str| eprintln!("[{:4.1} s] {what}", started.elapsed().as_secs_f32());
     step(
-        "making namespaces: two edges, two routers between them, three operators with three servers each, and a controller's",
+        "making namespaces: two edges, two routers between them, three operators with three \
+            servers each, and a controller's",
     );
     let sillon =
         options.sillon.canonicalize().with_context(|| options.sillon.display().to_string())?;
     let mut cast = Cast::new(&sillon)?;
     step(
-        "`sillon pki`: a CA, and a certificate for each; then `sillon controller` on a store of its own",
+        "`sillon pki`: a CA, and a certificate for each; then `sillon controller` on a store of \
+            its own",
     );
     let mut office =
         Office::open(&mut cast.fabric, options.examples.canonicalize().context("the examples")?)?;
     step(
-        "the owner says what there is, and starts `sillon agent` on both edges; the operators take their leases and shape their segments",
+        "the owner says what there is, and starts `sillon agent` on both edges; the operators \
+            take their leases and shape their segments",
     );
     build(&mut cast, &mut office)?;
     let vnis = office.vnis()?;
@@ -61,7 +64,8 @@ fn show(options: &Options) -> anyhow::Result<ExitCode> {
     step("what must work: ping over IPv4 and IPv6, and TCP, inside each operator");
     let worked = paths::try_all(&mut cast)?;
     step(
-        "what must not: every server tries to reach every server of the others, with forged tags, addresses and tunnels",
+        "what must not: every server tries to reach every server of the others, with forged tags, \
+            addresses and tunnels",
     );
     let reached = attacks::try_all(&cast, &vnis)?;
     step("one server is handed over from alder to birch, while all talk");

@@ -93,7 +93,8 @@ pub fn handover(handover: &Handover) -> String {
         seen.add_row(name.into_iter().chain(cells(heard)).chain(cells(said)).collect::<Vec<_>>());
     }
     let title = format!(
-        "Server 4 is handed over from alder to birch while everybody talks: the owner asks at {:.2} s, birch has attached it at {:.2} s",
+        "Server 4 is handed over from alder to birch while everybody talks: the owner asks at \
+            {:.2} s, birch has attached it at {:.2} s",
         handover.asked.as_secs_f32(),
         handover.attached.as_secs_f32()
     );
@@ -137,7 +138,8 @@ pub fn reached(reached: &Reached) -> String {
         matrix.add_row(row);
     }
     titled(
-        "What must not work: frames that servers sent to everybody (own and forged tags, addresses and tunnels), as receivers counted them",
+        "What must not work: frames that servers sent to everybody (own and forged tags, \
+            addresses and tunnels), as receivers counted them",
         &matrix,
     )
 }
@@ -199,7 +201,8 @@ pub fn faults(worked: &[Worked], reached: &Reached) -> Vec<String> {
 /// The last line.
 pub fn verdict(faults: &[String]) -> String {
     if faults.is_empty() {
-        "\nEvery path inside an operator works, not one frame crossed from one operator to another, and no server was two operators' at once."
+        "\nEvery path inside an operator works, not one frame crossed from one operator to \
+            another, and no server was two operators' at once."
             .to_owned()
     } else {
         format!("\nNOT AS IT SHOULD BE:\n  {}", faults.join("\n  "))

@@ -169,7 +169,8 @@ impl Ovs {
         self.bridge("br-up", &["up0"])?;
         self.netns.sysctl("net/ipv6/conf/br-up/disable_ipv6", "0")?;
         self.netns.ip(&format!(
-            "addr del {near}/{length} dev up0\nlink set br-up mtu 1700 up\naddr add {near}/{length} dev br-up"
+            "addr del {near}/{length} dev up0\nlink set br-up mtu 1700 up\naddr add \
+                {near}/{length} dev br-up"
         ))?;
         self.bridge("br0", &["p0"])?;
         let [local, remote] =

@@ -99,13 +99,18 @@ pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
         sizes.map(|(_, line, _)| size(&line.fabric.edges[0])).transpose()?.unwrap_or_default();
     Ok(Outcome {
         suite: "cost",
-        title: "Nanoseconds a frame in the XDP program, as the kernel counts them (BPF_ENABLE_STATS: run_time_ns over run_cnt)",
+        title: "Nanoseconds a frame in the XDP program, as the kernel counts them \
+            (BPF_ENABLE_STATS: run_time_ns over run_cnt)",
         cases,
         references: vec!["bare"],
         goals: Vec::new(),
         notes: vec![
-            "What a step costs is the difference of two lines; counting itself is in all of them, the bare redirect's too. Tunnel header: VXLAN v4 less local. Default guards: VXLAN v4 less unguarded. Suppression, of frames that are no ARP and no neighbour discovery: suppressing less VXLAN v4. Police: policed less VXLAN v4.".to_owned(),
-            "Instructions a frame are not counted: this machine has no hardware performance counters (a VM without a PMU) unless `perf stat -e instructions true` says otherwise.".to_owned(),
+            "What a step costs is the difference of two lines; counting itself is in all of them, \
+                the bare redirect's too. Tunnel header: VXLAN v4 less local. Default guards: \
+                VXLAN v4 less unguarded. Suppression, of frames that are no ARP and no neighbour discovery: suppressing less VXLAN v4. Police: policed less VXLAN v4.".to_owned(),
+            "Instructions a frame are not counted: this machine has no hardware performance \
+                counters (a VM without a PMU) unless `perf stat -e instructions true` says \
+                otherwise.".to_owned(),
             size,
         ],
     })

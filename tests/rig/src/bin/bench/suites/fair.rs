@@ -68,12 +68,15 @@ pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
     let goals = [0, 1].map(|which| goal(&cases[0], which)).into();
     Ok(Outcome {
         suite: "fair",
-        title: "Eight operators on one uplink, seven of which send 5 000 frames/s each while one floods",
+        title: "Eight operators on one uplink, seven of which send 5 000 frames/s each while one \
+            floods",
         cases,
         references: ALONE.to_vec(),
         goals,
         notes: vec![
-            "The flooder has CPU 0 for itself, the victims share CPU 1 with what asks for round trips; uplink and far edge are shared by all. What is compared is the share of what the victims really sent, since the sender has its CPU not to itself. Profiles: 5.12 Mbit/s a server, twice what a victim sends.".to_owned(),
+            "The flooder has CPU 0 for itself, the victims share CPU 1 with what asks for round \
+                trips; uplink and far edge are shared by all. What is compared is the share of \
+                what the victims really sent, since the sender has its CPU not to itself. Profiles: 5.12 Mbit/s a server, twice what a victim sends.".to_owned(),
         ],
     })
 }

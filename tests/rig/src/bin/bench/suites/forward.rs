@@ -44,12 +44,16 @@ pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
     }
     Ok(Outcome {
         suite: "forward",
-        title: "Known unicast, frames delivered in a second, sent from one core and forwarded on it",
+        title: "Known unicast, frames delivered in a second, sent from one core and forwarded on \
+            it",
         cases,
         references,
         goals,
         notes: vec![
-            "bare: one XDP_REDIRECT on each edge, which looks at nothing and puts on no tunnel header. unguarded: ours, trusted for everything. suppressing: ours with its defaults and ARP/ND suppression. ovs has the other cores for its daemon.".to_owned(),
+            "bare: one XDP_REDIRECT on each edge, which looks at nothing and puts on no tunnel \
+                header. unguarded: ours, trusted for everything. suppressing: ours with its \
+                defaults and ARP/ND suppression. ovs has the other cores for its daemon."
+                .to_owned(),
         ],
     })
 }

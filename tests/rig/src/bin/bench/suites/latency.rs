@@ -60,12 +60,15 @@ pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
         said.map(|((who, _), half)| format!("{who} {:.3} M/s", half / 1e6)).collect();
     Ok(Outcome {
         suite: "latency",
-        title: "UDP round trips of 64-byte frames between kernel hosts, through two edges with VXLAN over IPv4",
+        title: "UDP round trips of 64-byte frames between kernel hosts, through two edges with \
+            VXLAN over IPv4",
         cases,
         references: vec!["bare", "kernel", "ovs"],
         goals,
         notes: vec![format!(
-            "Half load is half of what each delivers itself ({}), evenly spaced, from CPU 0; the hosts are on CPU 1. What is not answered within 50 ms counts as 50 ms, and as lost.",
+            "Half load is half of what each delivers itself ({}), evenly spaced, from CPU 0; the \
+                hosts are on CPU 1. What is not answered within 50 ms counts as 50 ms, and as \
+                lost.",
             said.join(", ")
         )],
     })

@@ -217,7 +217,9 @@ pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
         references: vec![BARE],
         goals,
         notes: vec![format!(
-            "{BARE}: entries as large as the FDB's, one bpf(2) call each, by the benchmark itself. A reload reads and checks the file, reads the maps back, compares and writes; all of it is in its time. Lost: of {RATE} frames/s between two other attachments meanwhile."
+            "{BARE}: entries as large as the FDB's, one bpf(2) call each, by the benchmark \
+                itself. A reload reads and checks the file, reads the maps back, compares and \
+                writes; all of it is in its time. Lost: of {RATE} frames/s between two other attachments meanwhile."
         )],
     })
 }

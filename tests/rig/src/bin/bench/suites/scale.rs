@@ -110,7 +110,9 @@ pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
         references: vec![FIRST],
         goals,
         notes: vec![format!(
-            "All: as many segments as attachments, ten times as many FDB entries, a hundredth as many remotes. To one host a decision is recalled; to {STATIONS} hosts each is looked up. Flood: copies of a broadcast to so many attachments of one port, in a second; the generator hands over 64 frames at once, and copies that the receiving veth has no room for are lost. A map is as large as the file's limits, which follow the crowd."
+            "All: as many segments as attachments, ten times as many FDB entries, a hundredth as \
+                many remotes. To one host a decision is recalled; to {STATIONS} hosts each is \
+                looked up. Flood: copies of a broadcast to so many attachments of one port, in a second; the generator hands over 64 frames at once, and copies that the receiving veth has no room for are lost. A map is as large as the file's limits, which follow the crowd."
         )],
     })
 }

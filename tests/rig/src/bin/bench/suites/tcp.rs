@@ -81,7 +81,9 @@ pub fn run(bench: &Bench) -> anyhow::Result<Outcome> {
         references: vec!["bare", "bare tc", "kernel", "ovs"],
         goals,
         notes: vec![
-            "Offloads on: TSO, GSO, GRO and checksums as a host has them; before a port with native XDP (bare, sillon) and before ovs checksums are finished by the host, which turns TSO off, too. Both directions are added up. bare tc: one bpf_redirect at TC on each edge, which looks at nothing and puts on no tunnel header. It is no limit: ours gives frames for a host to the far end of its veth at once (bpf_redirect_peer), and this does not.".to_owned(),
+            "Offloads on: TSO, GSO, GRO and checksums as a host has them; before a port with \
+                native XDP (bare, sillon) and before ovs checksums are finished by the host, \
+                which turns TSO off, too. Both directions are added up. bare tc: one bpf_redirect at TC on each edge, which looks at nothing and puts on no tunnel header. It is no limit: ours gives frames for a host to the far end of its veth at once (bpf_redirect_peer), and this does not.".to_owned(),
         ],
     })
 }
