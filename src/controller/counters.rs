@@ -51,15 +51,20 @@ pub struct Counters {
 /// What a profile made of frames.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Colours {
+    /// Guaranteed.
     pub green: Tally,
     /// Carried as long as there was room.
     pub yellow: Tally,
+    /// Dropped.
     pub red: Tally,
 }
 
+/// So many frames.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Tally {
+    /// Frames.
     pub frames: u64,
+    /// Their bytes.
     pub bytes: u64,
 }
 
@@ -75,6 +80,7 @@ pub struct Macs {
 /// Questions that were answered for others.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Answered {
+    /// ARP requests.
     pub arp: u64,
     /// IPv6 neighbour solicitations.
     pub nd: u64,
