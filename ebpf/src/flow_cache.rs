@@ -1,6 +1,5 @@
 //! The flow cache. A flow is a known unicast pair: where it comes in, by its tags or its tunnel,
-//! and
-//! its two addresses. The first frame looks everything up, and the decision serves those that
+//! and its two addresses. The first frame looks everything up, and the decision serves those that
 //! follow for a moment. It is void
 //!
 //! - when the node's epoch changes: the agent raises it after it has purged the FDB, when the paths

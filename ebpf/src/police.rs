@@ -4,11 +4,11 @@
 //! other is red. Green and yellow pass, red is dropped (`policed-ingress`, `policed-egress`). All
 //! are counted.
 //!
-//! Yellow is what may be dropped first where there is no room, further down. So it is told there
-//! (`mark`): by DEI in the tags that an attachment has of its own, between nodes by a bit behind
+//! Yellow is what may be dropped first where there is no room, further down. So it is told there:
+//! by DEI in the tags that an attachment has of its own (`deliver`), between nodes by a bit behind
 //! the VXLAN flags, and to the underlay by the drop precedence of the outer DSCP, if the segment's
-//! has one (`outer`). Tags that an operator carries inside are its own business, and are left
-//! alone.
+//! has one (both `vxlan::encap`). Tags that an operator carries inside are its own business, and
+//! are left alone.
 //!
 //! A frame counts with its bytes on the port of the attachment, tags and all, without FCS, and with
 //! 60 at least. Whatever it is counts: a fragment, a control packet, one that goes nowhere in the

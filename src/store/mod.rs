@@ -1,7 +1,7 @@
 //! Where the fabric is kept: texts under keys, changed by transactions that are numbered.
 //!
-//! A store says what it says of itself in [`Store`], and one suite (`tests/store`) holds each
-//! implementation to it. It knows nothing of what the texts mean.
+//! A store says what it says of itself in [`Store`], and one suite (`tests/with_root/store/`)
+//! holds each implementation to it. It knows nothing of what the texts mean.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 

@@ -1,5 +1,5 @@
-//! What an operator may not send, and where the owner says so, what it may. In this order, each in
-//! a file of its own:
+//! What an operator may not send, and where the owner says so, what it may. In this order, those
+//! with a name in a file of that name:
 //!
 //! - nobody sends from a group or zero address (IEEE 802.3 clause 3.2.3), or more than the
 //!   segment's MTU;
@@ -7,12 +7,13 @@
 //! - `ethertype`: an attachment with a list sends nothing else;
 //! - `server`: DHCP servers and routers speak only where they are trusted;
 //! - `address`: an attachment with prefixes speaks for no address outside them;
-//! - `mac`: who may use which source address. It asks the FDB, so that `learn` calls it.
+//! - `fdb::moves`: who may use which source address. It asks the FDB, so `fdb::learn` and
+//!   `fdb::lookup` call it.
 //!
 //! A guard looks at frames where they enter the fabric, which is at an attachment. What comes out
 //! of a tunnel has been looked at by the node that it comes from; only whose its addresses are is
 //! asked again. `addresses` depends on nothing but the attachment and the two MACs: while a
-//! decision on them is recalled it need not be asked. `packet` is for each frame.
+//! decision on them is cached it need not be asked. `packet` is for each frame.
 
 mod address;
 pub mod control;

@@ -6,7 +6,7 @@
 //! none in the other.
 //!
 //! An advertisement hides behind extension headers, in fragments, behind tags and in LLC/SNAP:
-//! `ipv6` and `inside` look for it there. A first fragment that does not say what it is is dropped
+//! `ipv6` and `unwrap` look for it there. A first fragment that does not say what it is is dropped
 //! (`headless-fragment`), over IPv4 too.
 
 use sillon_abi::{DropReason, Guards};

@@ -63,7 +63,7 @@ pub trait Hook: Frame {
     /// Passes it to the host's own stack.
     fn to_host(&self) -> Verdict;
     /// Sends a frame that is in a tunnel of its own and shall go into one of ours on the way on
-    /// which the kernel takes it apart: its packets come back one by one (`apart.rs`).
+    /// which the kernel takes it apart: its packets come back one by one (`own_tunnel`).
     /// `eligible` is what they were found to be.
     fn take_apart(&self, eligible: u16) -> Result<Verdict, DropReason>;
     /// Of a packet that came back from there, which was counted and charged before: what it was

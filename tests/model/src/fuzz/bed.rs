@@ -140,7 +140,7 @@ fn plug(
     };
     let mac = mac_text(mac(device));
     netns.ip(&format!("link set {name} address {mac}"))?;
-    // As `agent::hygiene` does.
+    // As the agent does (`src/agent/offloads.rs`).
     let features = ["rxvlan", "rx-vlan-stag-hw-parse", "txvlan", "tx-vlan-stag-hw-insert", "tx"];
     let off = features.iter().flat_map(|feature| [*feature, "off"]);
     let arguments: Vec<&str> = ["-K", name].into_iter().chain(off).collect();
