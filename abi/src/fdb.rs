@@ -99,8 +99,7 @@ pub struct MacLocation {
 }
 
 /// What stands before addresses that the programs shall learn: each run of `sillon_inject` takes
-/// the
-/// next one.
+/// the next one.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InjectHeader {

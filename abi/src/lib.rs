@@ -95,9 +95,8 @@ pub mod map {
         /// Device hash: ifindex → ifindex, the devices that XDP may redirect to.
         DEVICES,
         /// Device hash: ifindex → ifindex, the devices that TC may redirect to. TC redirects by
-        /// number alone; the
-        /// kernel takes a device out of here as soon as it is gone, so that nobody else's is found
-        /// under its number.
+        /// number alone; the kernel takes a device out of here as soon as it is gone, so that
+        /// nobody else's is found under its number.
         TC_DEVICES,
         /// Array of one: [`crate::Cookies`]; for userspace only, the programs have them as
         /// constants.
@@ -115,8 +114,7 @@ pub mod map {
         /// Hash: [`crate::DropKey`] → [`crate::Drops`].
         DROPS,
         /// Hash: [`crate::FdbKey`] → [`crate::Endpoint`], the addresses that are configured for an
-        /// attachment; for userspace only,
-        /// the programs find them in the FDB.
+        /// attachment; for userspace only, the programs find them in the FDB.
         MACS,
         /// Array: attachment id → [`crate::MacUse`].
         MAC_USE,
@@ -147,8 +145,7 @@ macro_rules! pod {
     ($($ty:ty = $size:literal),* $(,)?) => {$(
         const _: () = assert!(core::mem::size_of::<$ty>() == $size);
         // SAFETY: `repr(C)` or `repr(transparent)` over integers and byte arrays, without implicit
-        // padding (the
-        // size above is the sum of the fields), so every byte is initialised.
+        // padding (the size above is the sum of the fields), so every byte is initialised.
         #[cfg(feature = "user")]
         unsafe impl aya::Pod for $ty {}
     )*};

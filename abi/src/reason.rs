@@ -150,8 +150,7 @@ reasons! {
     /// own TCP, UDP or SCTP header.
     ChecksumOffset = 53, "checksum-offset";
     /// Several packets that travel as one (GSO), which are not TCP or UDP directly behind an IP
-    /// header, of the kind that
-    /// the sender says, with segments of at least 48 bytes.
+    /// header, of the kind that the sender says, with segments of at least 48 bytes.
     SegmentShape = 54, "segment-shape";
     /// The kernel may keep a VLAN tag beside the data where XDP can't see it, and does not say
     /// where: the agent was started before the kernel knew of veths.

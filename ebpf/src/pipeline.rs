@@ -9,11 +9,12 @@
 //!   classify → parse → guard → ecn → police → fdb::{learn, lookup} → suppress             │
 //!                                                                       │                 │
 //!                                                                       ├─ known ──→ deliver
-//!                                                                       ├─ answered → police → back
-//!                                                                       └─ for many, or a miss:
+//!                                                                       ├─ answered → police, back
+//!                                                                       └─ many, or unknown:
 //!                                                                          storm → handoff → flood
 //! ```
 //!
+//! A flow that is cached needs no `classify`, `learn` or `lookup`: those are skipped on a hit.
 //! `deliver` gives the frame the tags of the attachment that it goes to (`rewrite`), or a tunnel's
 //! header (`vxlan::encap`), polices it there, and redirects it. `flood` runs at TC, since XDP can't
 //! copy.

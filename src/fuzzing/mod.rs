@@ -1,7 +1,6 @@
 //! What bytes from outside may do: be taken or be refused, and nothing else. One function a parser,
 //! for the targets of cargo-fuzz (`fuzz/`); in ordinary tests, what is kept there is replayed. It
-//! is
-//! no part of the interface, and public so that the targets are linted like all else.
+//! is no part of the interface, and public so that the targets are linted like all else.
 
 mod records;
 

@@ -112,8 +112,7 @@ impl Fuzz {
     }
 
     /// The fuzzer, built. Cargo chooses features of dependencies for what it is asked to build:
-    /// only
-    /// asked for the same as the tests, it has built them already.
+    /// only asked for the same as the tests, it has built them already.
     fn fuzzer(&self) -> anyhow::Result<Command> {
         if self.profile().is_empty() {
             run(cargo().args(["test", "--quiet", "--workspace", "--tests", "--no-run"]))?;

@@ -13,8 +13,8 @@ use sillon_abi::{Endpoint, FdbKey, MacLocation};
 #[map]
 static NEWS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 /// What each segment has sent: when, in the upper half, and how much, in the lower one. Segments
-/// whose uids differ by a
-/// multiple of this share one; a node would need as many segments for that to happen by chance.
+/// whose uids differ by a multiple of this share one; a node would need as many segments for that
+/// to happen by chance.
 #[map]
 static SAID: Array<u64> = Array::with_max_entries(1 << 16, 0);
 

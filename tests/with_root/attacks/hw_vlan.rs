@@ -1,7 +1,6 @@
 //! A tag that a container's kernel leaves to the device (`tx-vlan-hw-insert`), as it does for a
-//! VLAN
-//! device: it is beside the data on its way over the veth, where native XDP does not see it. Whose
-//! the frame is, that tag says and not what is behind it.
+//! VLAN device: it is beside the data on its way over the veth, where native XDP does not see it.
+//! Whose the frame is, that tag says and not what is behind it.
 
 use std::time::Instant;
 

@@ -1,13 +1,15 @@
 //! The forwarding model. A frame takes the steps of docs/explanation/pipeline.md, a file each:
 //!
 //! ```text
-//! classify | tunnel → inner → guard → ecn → police → bridge (guard::mac) → suppress ─┬─ known ────→ police → send
-//!                                                                                    ├─ for many ─→ storm → flood → police → send
-//!                                                                                    └─ answered ─→ police → back
+//! classify | tunnel → inner → guard → ecn → police → bridge (guard::mac) → suppress
+//!
+//! suppress ─┬─ known ────→ police → send
+//!           ├─ for many ─→ storm → flood → police → send
+//!           └─ answered ─→ police → back
 //! ```
 //!
 //! A frame is dropped for the first reason that it meets on this way. Nothing is remembered but the
-//! FDB and the bindings: that the programs recall decisions must change nothing. What the documents
+//! FDB and the bindings: that the programs cache decisions must change nothing. What the documents
 //! leave open is left open here, too: which UDP source port and which of several paths a flow takes
 //! ([`flow`]).
 

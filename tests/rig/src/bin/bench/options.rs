@@ -1,6 +1,5 @@
 //! What one may ask of the benchmark. xtask includes this file too, so that `--help` and wrong
-//! usage
-//! are answered before anything is built: it depends on clap alone.
+//! usage are answered before anything is built: it depends on clap alone.
 
 use std::path::PathBuf;
 
