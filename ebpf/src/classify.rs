@@ -25,7 +25,7 @@ const VID: u16 = 0x0fff;
 /// What the tags say. Of a frame with an S-tag and a C-tag it is not known yet how many of them are
 /// the attachment's.
 pub struct Tags {
-    /// Of a priority tag, with [`PRIORITY_TAG`] in `inner`.
+    /// What to look up; of a frame with a priority tag, `inner` is [`PRIORITY_TAG`].
     pub key: ClassKey,
     /// The addresses in front of them.
     pub macs: Macs,

@@ -34,8 +34,8 @@ pub fn deliver(
     }
 }
 
-/// A frame that will go to an attachment, and has room for its tags. Up to here it may be refused;
-/// from here on, it is another.
+/// A frame that will go to an attachment, and has room for its tags. Where it is refused,
+/// this is not made, and the frame is as it was; once it is made, the frame is another.
 pub struct ToAttachment {
     endpoint: Endpoint,
     class: ClassKey,

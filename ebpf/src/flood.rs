@@ -131,8 +131,8 @@ impl Copies {
         if encap.is_transparent() && self.has(Handoff::PRIORITY_TAGGED) { own + 1 } else { own }
     }
 
-    /// Gives the frame the tags of an attachment, and in front of them back the one that it
-    /// carried.
+    /// Gives the frame back the priority tag that it came with, if the attachment is transparent,
+    /// and puts the attachment's own tags in front of it.
     #[inline(always)]
     fn push_tags(&self, attachment: &Attachment, eligible: u16) -> Result<(), DropReason> {
         let class = attachment.class;

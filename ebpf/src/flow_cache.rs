@@ -39,11 +39,10 @@ use crate::{
 /// In jiffies: 50 to 500 ms.
 const LIFETIME: u64 = 50;
 
-/// Decisions by flow. Not pinned: programs that are new remember nothing. Its size is the loader's
-/// to say.
+/// Decisions by flow. Not pinned, so that new programs begin without any. The loader sets its size.
 #[map]
 static DECISIONS: PerCpuArray<Decision> = PerCpuArray::with_max_entries(1 << 12, 0);
-/// Its last slot, whose bits are all ones: also the loader's.
+/// Its last slot, one less than a power of two. The loader sets this, too.
 #[unsafe(no_mangle)]
 static LAST_SLOT: u32 = (1 << 12) - 1;
 #[map]
@@ -260,14 +259,14 @@ impl Miss {
 /// Guards that look at each packet, also of those over IPv4.
 const CLOSER: u16 = Guards::POLICED_IN | Guards::PREFIXES | Guards::ETHERTYPES;
 
-/// How long a frame of a decided flow may be, where its length is all that is asked of any; 0 where
-/// it is not.
+/// The longest frame of a flow that may take the fast path; 0 where a step has to see each of its
+/// frames.
 #[inline(always)]
 fn longest(ingress: &Ingress, endpoint: Endpoint) -> u32 {
     let is_remote = ingress.endpoint.is_remote();
     // What servers say is looked at per packet, but at attachments only.
     let closer = if is_remote { CLOSER | Guards::KINDS } else { CLOSER };
-    // Split horizon (`lookup`): there is no other.
+    // `lookup` decides no flow from a tunnel into a tunnel (split horizon); here it is made sure.
     if ingress.guards & closer != 0 || is_remote && endpoint.is_remote() {
         return 0;
     }

@@ -182,7 +182,7 @@ pub trait Frame: Sized {
         Ok(u16::from_be(self.read(offset)?))
     }
 
-    /// A 16-bit field in network order, read so.
+    /// The same, by [`Frame::load`].
     #[inline(always)]
     fn load_be16(&self, offset: usize) -> Result<u16, DropReason> {
         Ok(u16::from_be(self.load(offset)?))

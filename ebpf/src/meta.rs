@@ -4,7 +4,9 @@ use sillon_abi::Endpoint;
 
 use crate::frame::{Gso, Macs};
 
-/// Whose a frame is, from whichever side it came, and how its segment treats it.
+/// Whose a frame is, from whichever side it came, and how its segment treats it. Fields stand in
+/// such an order that what the compiler writes as one word is aligned, as the verifier wants it on
+/// the stack.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Ingress {
@@ -21,8 +23,7 @@ pub struct Ingress {
     /// frame.
     pub lead: u8,
     pub service: u8,
-    /// DSCP for the outer header, in place. Those that are written as one word stand where the
-    /// verifier bears that on the stack.
+    /// DSCP for the outer header, where it stands in the traffic class.
     pub tos: u8,
     /// Whether tags inside are the operator's business.
     pub transparent: bool,

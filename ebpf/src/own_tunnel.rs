@@ -9,8 +9,8 @@
 //! and the node's own stack sends nothing there that is for another host. If this program were not
 //! there, the node's own stack would drop them for just that.
 //!
-//! Both times all is asked that is asked of a frame. It is counted and charged the first time
-//! alone, as a whole.
+//! The frame is looked at as any other both times. It is counted and charged the first time alone,
+//! as a whole.
 
 use sillon_abi::{DropReason, PORT_SLOTS};
 

@@ -51,7 +51,8 @@ pub fn run(skb: Skb) -> Verdict {
 /// No verdict: the frame is to be looked at in full.
 const NOT_FAST_PATH: u32 = 1 << 16;
 
-/// What it needs of the stack is free again when a frame is looked at in full.
+/// A function of its own, so that its part of the stack is free again when the frame is looked at
+/// in full.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sillon_fast_path_skb(ctx: *mut __sk_buff) -> u32 {
@@ -107,7 +108,7 @@ fn is_for_peer(skb: Skb) -> bool {
 #[classifier]
 pub fn sillon_apart(ctx: TcContext) -> i32 {
     let skb = Skb::new(&ctx);
-    // Most of what the node says to itself.
+    // Most of what the node sends to itself ends here.
     if skb.mark() == 0 || !skb.is_for_another() {
         return TC_ACT_UNSPEC;
     }
@@ -121,7 +122,7 @@ pub fn sillon_apart(ctx: TcContext) -> i32 {
         return verdict.into_tc();
     }
     match sillon_copies_skb(skb.ctx(), ifindex) {
-        // Nothing of an operator's is the node's own stack's here.
+        // Nothing of an operator's goes to the node's own stack from here.
         TC_ACT_UNSPEC => TC_ACT_SHOT,
         action => action,
     }

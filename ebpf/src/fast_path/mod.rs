@@ -41,8 +41,8 @@ const L3: usize = ETHERTYPE + 2;
 const HEAD: u32 = u32::from_ne_bytes([8, 0, 0x45, 0]);
 const HEAD_MASK: u32 = u32::from_ne_bytes([0xff, 0xff, 0xff, 0]);
 
-/// What becomes of a frame that is plain, and nothing of another: that one is as it was, and not
-/// counted. `len` is the whole frame's.
+/// Forwards a plain frame. Any other gets no verdict, is not counted, and stays as it was. `len` is
+/// the whole frame's.
 #[inline(always)]
 pub fn forward(frame: &impl Hook, port: &PortEntry, len: usize) -> Option<Verdict> {
     if port.role == Role::Uplink as u8 {
@@ -110,7 +110,7 @@ fn from_port(frame: &impl Hook, port: &PortEntry, len: usize) -> Option<Verdict>
     Some(verdict(ingress, leaving.go(frame, ingress, &inner)))
 }
 
-/// For each family by itself: what is known of a header from the start need not be remembered.
+/// Compiled once for each family, so that the length of the header is a constant.
 #[inline(always)]
 fn from_tunnel(frame: &impl Hook, port: &PortEntry, len: usize) -> Option<Verdict> {
     let front = Head::of(frame, port)?;
@@ -138,7 +138,8 @@ fn out_of_tunnel(frame: &impl Hook, packet: &tunnel::PlainTunnel, len: usize) ->
     })
 }
 
-/// To an attachment, unless something is in the way: then the frame is as it was.
+/// Sends it to an attachment; gives no verdict, and leaves the frame as it was, where that is
+/// refused or policed.
 #[inline(always)]
 fn to_attachment(
     frame: &impl Hook,
@@ -155,7 +156,7 @@ fn to_attachment(
     Some(verdict(ingress, leaving.go(frame, inner)))
 }
 
-/// Of a frame that has become another and can't be looked at again.
+/// The verdict on a frame that was changed: it is too late for the pipeline.
 #[inline(always)]
 fn verdict(ingress: &Ingress, gone: Result<Verdict, DropReason>) -> Verdict {
     gone.unwrap_or_else(|reason| dropped(Scope::of(ingress), reason))

@@ -45,7 +45,7 @@ pub fn lookup(ingress: &Ingress, inner: &Inner, miss: &Miss) -> Result<Route, Dr
     if endpoint.is_remote() && ingress.endpoint.is_remote() {
         return Err(DropReason::SplitHorizon);
     }
-    // The frames of one that is not learned are counted.
+    // A source that is not learned is counted with each frame (`refused`), which a hit would skip.
     if is_learned {
         miss.insert(epoch, ingress, endpoint);
     }

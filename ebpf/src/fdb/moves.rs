@@ -208,7 +208,7 @@ fn is_sticky(endpoint: Endpoint) -> bool {
             .is_some_and(|attachment| attachment.guards & Guards::STICKY != 0)
 }
 
-/// Whether an address is frozen; one that was, and is no longer, has not moved yet.
+/// Whether an address is frozen. Once its time is over, its moves are counted from zero.
 #[inline(always)]
 unsafe fn is_frozen(entry: *mut FdbEntry, segment: u32, now: u64) -> bool {
     let Some(rules) = SEGMENTS.get_ptr(segment) else { return false };

@@ -70,12 +70,13 @@ fn send(skb: Skb, is_at_tc: bool, handoff: Handoff) -> Result<Verdict, DropReaso
         }
         skb.pop_tag()?;
     } else if !is_at_tc && !is_onward && has_hw_vlan {
-        // XDP has not seen it. Of a frame that is as it shall leave, it is the kernel that has
-        // taken XDP's own tag out of the data.
+        // XDP has not seen that tag. On a frame that goes `ONWARD` it is XDP's own, lifted out of
+        // the data by the kernel.
         return Err(DropReason::NestedTag);
     }
     if handoff.flags & Handoff::FOR_HOST != 0 {
-        // A peer's has an attachment. Of others, the same is the host's as behind XDP.
+        // A peer's control frame has an attachment. What else is for the host passes on uplinks
+        // alone, as behind XDP.
         return if handoff.ingress.is_none() { without_handoff(skb) } else { Ok(Verdict::PASSED) };
     }
     if !is_at_tc && !is_onward {
@@ -101,7 +102,7 @@ fn onward(skb: Skb, handoff: &Handoff) -> Result<Verdict, DropReason> {
     }
     let ifindex = attachment.class.ifindex;
     let port = maps::port(ifindex).ok_or(DropReason::NoDevice)?;
-    // The kernel has looked at it as it leaves.
+    // The kernel has read the ethertype of the frame as it leaves.
     let is_understood = skb.destination().is_some_and(|to| !to.is_group());
     skb.hand_to_port(ifindex, port, is_understood)
 }

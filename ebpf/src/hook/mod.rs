@@ -18,7 +18,8 @@ use crate::{
 pub struct Egress<'a> {
     pub endpoint: Endpoint,
     pub ifindex: u32,
-    /// Hash of the flow by which a remote's path was found, or an attachment's segment.
+    /// What TC finds or checks the way out by: the flow's hash for a remote's path, or the segment
+    /// that an attachment must belong to.
     pub proof: u32,
     /// What is inside, of a frame that goes to an attachment and is not an answer.
     pub inner: Option<&'a Inner>,
@@ -27,9 +28,9 @@ pub struct Egress<'a> {
 /// A frame at a hook: the pipeline is written over this, and compiled for XDP (`hook/xdp.rs`) and
 /// for TC (`hook/skb.rs`).
 pub trait Hook: Frame {
-    /// Of a frame whose packet, of this ethertype, starts at `l3`; `tunnel` bytes of headers are in
-    /// front of it, if it is in a tunnel. What the kernel shall do to the frame later, and is
-    /// not what it does for that packet, is refused.
+    /// How many packets on the wire the frame is. Its packet, of this ethertype, starts at `l3`;
+    /// `tunnel` bytes of headers are in front of it, if it is in a tunnel. A frame is refused whose
+    /// sender left work to the kernel (a checksum, segmentation) that does not fit that packet.
     fn gso(&self, ethertype: u16, l3: usize, tunnel: usize) -> Result<Gso, DropReason>;
 
     /// Makes room for the tags of an attachment. Where that is refused, the frame is as it was.
@@ -53,8 +54,8 @@ pub trait Hook: Frame {
         path: &PathEntry,
     ) -> Result<(), DropReason>;
 
-    /// Has the kernel send it out of a device. Asked for before the frame is changed: then
-    /// nothing that is decided is needed after it.
+    /// Has the kernel send it out of a device. This comes before the frame is changed, so that the
+    /// verdict is all that has to be kept over the change.
     fn towards(&self, way: &Egress<'_>) -> Result<Verdict, DropReason>;
     /// Hands it on to the flood.
     fn hand_over(&self, ingress: &Ingress, inner: &Inner) -> Result<Verdict, DropReason>;

@@ -63,7 +63,7 @@ impl Hook for XdpFrame {
         if verdict == Verdict::REDIRECTED {
             return Ok(verdict);
         }
-        // Not a pass yet, but for what has a handoff.
+        // The map has no such device, and the verdict is `pass`: TC sends it, by the handoff.
         leave::onward(self, way).map(|()| verdict)
     }
 

@@ -1,9 +1,5 @@
 //! A frame at TC, as the pipeline sees it: with the tag that the kernel has lifted out of it, in
 //! its place.
-//!
-//! Tags are taken off and put on by the kernel's helpers, so that it knows where each header is; it
-//! needs that to take packets apart that travel as one (GSO), and to finish checksums that were
-//! left to the device.
 
 use aya_ebpf::bindings::__sk_buff;
 use sillon_abi::{DropReason, ETHERNET};
@@ -23,8 +19,9 @@ pub struct SkbFrame {
 }
 
 impl SkbFrame {
-    /// Where in the data an offset is: behind the addresses, as far in front as the lifted tag is
-    /// long. What is not known beforehand is never in front of the ethertype, nor of that tag.
+    /// Where in the data an offset of the frame is: behind the addresses, it is less by the bytes
+    /// of the lifted tag. An offset that is not a constant is never within the addresses or that
+    /// tag.
     #[inline(always)]
     fn place(&self, offset: usize) -> usize {
         if is_in_front(offset) { offset } else { offset.max(TAG) - self.hw_vlan_len }

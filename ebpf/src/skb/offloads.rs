@@ -103,8 +103,8 @@ impl Skb {
 const MORE: u64 = (1 << NESTED) - 1;
 const NESTED: u64 = 19;
 
-/// [`Gso`] in a word, or why the frame is dropped. Only of several packets is there more than
-/// one.
+/// [`Gso`] in a word, or why the frame is dropped. One packet has no extra headers: without extra
+/// segments, what stands in their place is a reason.
 #[inline(always)]
 fn packed(gso: Result<Gso, DropReason>) -> u64 {
     match gso {

@@ -24,9 +24,6 @@ impl Skb {
     /// Makes the frame one that is `header` bytes into a tunnel. `pops` of its tags go for good;
     /// its other tags beside the data, or one with this priority where it has none, are in
     /// the data then. The outer header is to be written.
-    ///
-    /// The kernel is told of the tunnel, so that packets that travel as one do so inside, too,
-    /// until a device wants them one by one.
     #[inline(always)]
     pub fn enter_tunnel(
         self,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Direct    edge1 ── edge2                one link
-//! Routed    edge1 ─┬─ router1 ─┬─ edge2   two paths of equal cost; tunnel addresses on the loopbacks
+//! Routed    edge1 ─┬─ router1 ─┬─ edge2   two equal paths; tunnel addresses on the loopbacks
 //!                  └─ router2 ─┘
 //! ```
 //! Both carry both families.
