@@ -151,7 +151,7 @@ impl State {
         self.learned.extend(learning.map(|origin| (origin.segment, origin.ingress)));
     }
 
-    /// Frames under way, and those that recall a decision, are heard. Of a segment that is gone
+    /// Frames under way, and those whose decision is cached, are heard. Of a segment that is gone
     /// there is no account.
     fn hear(&mut self, memory: &Memory) {
         let recalled =
@@ -201,9 +201,9 @@ struct Memory {
     under_way: Origins,
     /// Those of them that began after the last [`Op::Forget`], whose decisions will be remembered.
     begun_since: Origins,
-    /// Decisions that a frame may recall which begins now.
+    /// Cached decisions that a frame which begins now may use.
     remembered: BTreeSet<(Origin, Endpoint, Frame)>,
-    /// Decisions that a frame under way may have recalled.
+    /// Cached decisions that a frame under way may have read.
     recalled: BTreeSet<(Origin, Endpoint, Frame)>,
 }
 
@@ -237,7 +237,7 @@ impl Memory {
         }
     }
 
-    /// Where frames go that recall a decision.
+    /// Where frames go whose decision is cached.
     fn reach(&self, state: &State) -> BTreeSet<(Frame, Egress)> {
         let decisions = self.remembered.iter().chain(&self.recalled);
         decisions

@@ -63,8 +63,8 @@ fn jumbos_cross(family: Family) {
         assert_eq!(program(edge, "up0"), "sillon_xdp_frag");
         assert_eq!(program(edge, "p1"), "sillon_xdp");
     }
-    // Flooded; then, each end known, decided and recalled. 4000 bytes are the first that are in two
-    // pieces.
+    // Flooded; then, with each end known, decided, and from the cache. 4000 bytes are the first that
+    // are in two pieces.
     assert!(crosses(&near[0], &far[0], &sized(1, BROADCAST, 9000, false)), "flooded");
     assert!(crosses(&far[0], &near[0], &sized(2, mac(1), 9000, true)), "back");
     for size in [64, 1500, 4000, 8999, 9000] {

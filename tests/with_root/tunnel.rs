@@ -302,7 +302,7 @@ const COMBINED: [(u8, [Option<u8>; 4]); 4] = [
 const OUTER_FIELDS: [u8; 4] = [0b00, 0b10, 0b01, 0b11];
 
 /// To everybody, where each frame is looked up, and to one host, where what was decided on the flow
-/// is recalled.
+/// is in the cache.
 #[test]
 fn ecn_is_combined_on_the_way_in() {
     for (family, to) in

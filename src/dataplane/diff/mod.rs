@@ -62,7 +62,7 @@ pub enum Op {
     RemoveVni(u32),
     /// Forget a port.
     RemovePort(u32),
-    /// Let programs that begin after this recall nothing that was decided before it.
+    /// Void all cached decisions, for programs that begin after this.
     Forget,
     /// Wait until no program runs that began before this.
     Barrier,
@@ -166,7 +166,7 @@ pub fn steps(old: &Tables, new: &Tables) -> Steps {
     if !claimants.is_empty() {
         let believed = believed(old, new);
         if !claimants.is_subset(&believed) {
-            // What recalls a decision listens as it did before, until that is void.
+            // A frame whose decision is cached is heard as before, until that is void.
             steps.last.extend([Op::Barrier, Op::PurgeBindings(believed)]);
         }
     }
@@ -316,8 +316,8 @@ impl Ways {
             ops.push(Op::PurgeFdb(points.endpoints()));
             let claimants = points.claimants();
             if !old.claimants().is_subset(&claimants) {
-                // Claims are heard also of who recalls a decision, which the last step voids for
-                // those that begin after it.
+                // Frames whose decision is cached are heard, too; `PurgeFdb` voids those decisions,
+                // for programs that begin after it.
                 ops.extend([Op::Barrier, Op::PurgeBindings(claimants)]);
             }
         }

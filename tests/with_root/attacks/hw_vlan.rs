@@ -95,7 +95,7 @@ fn a_tag_beside_the_data_is_the_frames_own_at_xdp() {
         bench.container.send(&datagram(6, mac(ALDERS), "alder's own")).unwrap();
         assert!(comes(&bench.hosts, "alder's own"), "{at:?}");
         for to in [BROADCAST, mac(BIRCHS), mac(ALDERS)] {
-            // More than once: also when the flow's decision is recalled.
+            // More than once: also when the flow's decision is cached.
             for round in 0..3 {
                 let seen = bench.seen(&birchs_frame(to));
                 assert_eq!(seen, [[Tag::c(201)]], "{at:?} to {to:?}, round {round}");
