@@ -1,5 +1,5 @@
-//! The entries at TC: the pipeline of virtual ports, what a pipeline has handed over, and a port's
-//! way out.
+//! The entries at TC: the pipeline of ports that have it there, what a pipeline has handed over,
+//! and a port's way out.
 //!
 //! On ports that serve operators nothing else passes TC in either direction: not a frame that XDP
 //! has not seen, nor one of the node's own stack (router solicitations, LLDP, a mistaken route).

@@ -1,4 +1,4 @@
-//! The entries at XDP, on every port but virtual ones: those have the pipeline at TC (`tc.rs`).
+//! The entries at XDP, on ports that have the pipeline there; others have it at TC (`tc.rs`).
 
 use core::mem::MaybeUninit;
 
