@@ -51,14 +51,14 @@ use crate::{
     service,
 };
 
-/// As many times as long as looking through the FDB takes passes until the next time: a large one
-/// must not keep the agent from the underlay.
+/// How long the agent rests after it has looked through the FDB, in multiples of what that took: a
+/// large FDB must not keep it from the underlay.
 const REST: u32 = 20;
 /// How often an agent looks at what is really there; less often where that takes long.
 const LOOK: Duration = Duration::from_secs(5);
 /// How long a starting agent waits for neighbours to answer.
 const SETTLING: Duration = Duration::from_secs(1);
-/// How often what could not be said at once is tried to be said.
+/// How often the agent tries again to say what it could not say at once.
 const PACE: Duration = Duration::from_millis(20);
 
 /// What an agent is started with.
@@ -152,7 +152,7 @@ struct Agent {
     files: RunFiles,
 }
 
-/// A node that is brought up: an agent but for what it goes by.
+/// A node that is brought up: an agent without its upstream.
 struct Node {
     reconciler: Reconciler,
     follower: FollowerHandle,
@@ -317,7 +317,7 @@ impl Agent {
                 _ = signals.interrupt.recv() => return Ok(()),
                 _ = signals.hangup.recv() => match self.reload(None).await {
                     Answer::Done { changes, .. } => info!(changes, "reloaded"),
-                    // What that is was told of.
+                    // What is left out was logged before.
                     Answer::Partly { changes, .. } => {
                         warn!(changes, "reloaded, but for what is left out");
                     }
@@ -360,7 +360,7 @@ impl Agent {
     async fn carry_out(&mut self, task: Option<Task>) {
         let Some(Task { revision, config, purges }) = task else { return };
         let before = watch_set(self.reconciler.config()).remotes;
-        // Who is sent something is trusted again.
+        // A node that is sent an update is trusted again.
         let shut = self.upstream.followed_mut().filter(|followed| followed.is_shut);
         let kept = shut.and_then(|followed| {
             followed.is_shut = false;

@@ -14,8 +14,7 @@
 //! are made again from there, a few times.
 //!
 //! **The audit log** ([`crate::audit`]) is in the same store. Each change has its entry in its own
-//! commit; a refusal has one that changes nothing else, and so is a revision, too. A commit that
-//! has no events is one.
+//! commit; a refusal is a commit of its entry alone, and so a revision, too: one without events.
 //!
 //! **One controller leads**, by a leadership of the store with a term. It lets time pass for the
 //! leases, and serves the agents; all of them take requests.
@@ -76,7 +75,7 @@ use crate::{
     store::{Leadership, Store, StoreError, Version},
 };
 
-/// How a controller goes about it.
+/// What a controller is started with.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// What it is called where controllers are told apart; no other on the store is called so.
@@ -303,7 +302,7 @@ impl<S: Store + 'static> Controller<S> {
     }
 
     /// Makes a transaction, or only tries it. When this returns, it is in the store, and
-    /// [`Self::state`] has it. A caller that does not wait for it has asked nevertheless.
+    /// [`Self::state`] has it. The request stands, also if the caller does not wait for the answer.
     ///
     /// # Errors
     /// See [`SubmitError`]; nothing was changed, unless the store failed.

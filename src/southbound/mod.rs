@@ -15,8 +15,8 @@
 //!   attachments goes to the others of the segment.
 //! - **Counters** of attachments come with reports, and go no further than the memory of who leads
 //!   (`counters`).
-//! - **Purges** go to a node once the node where the server was lets it in no more; until then, no
-//!   revision counts as applied that asked for one.
+//! - **Purges** of what was learned of a server go to a node once the server's own node has
+//!   detached it; until then, no revision that asked for one counts as applied.
 #![forbid(unsafe_code)]
 
 mod address_sync;
@@ -77,18 +77,18 @@ impl<S> Clone for Agents<S> {
     }
 }
 
-/// All that agents were here for.
+/// All nodes whose agent has had a session here.
 struct Nodes {
-    /// Of what led to this state, all sessions were told.
+    /// The state up to which all sessions were told.
     told: State,
     all: BTreeMap<Name, Entry>,
 }
 
 /// What is known of a node's agent.
 struct Entry {
-    /// Of the session that there is.
+    /// What its session has yet to look at.
     pending: Arc<PendingState>,
-    /// Ends the session that there is.
+    /// Ends its session.
     session: CancellationToken,
     /// What its agent had when it was heard of last.
     has: Option<Arc<Projection>>,
