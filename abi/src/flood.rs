@@ -50,7 +50,7 @@ pub const ETHERNET: usize = 14;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Handoff {
-    /// [`Handoff::seal`] of what XDP leaves in front of a frame; [`Handoff::SAID`] of what the
+    /// [`Handoff::seal`] of what XDP leaves in front of a frame; [`Handoff::AT_TC`] of what the
     /// pipeline at TC says; zero of what is none.
     pub seal: [u32; 2],
     /// Segment uid.
@@ -75,7 +75,7 @@ pub struct Handoff {
 
 impl Handoff {
     /// In place of a seal, where nobody else can write: the pipeline at TC has said something.
-    pub const SAID: [u32; 2] = [1, 0];
+    pub const AT_TC: [u32; 2] = [1, 0];
     /// The frame came in at a leaf of a `tree`.
     pub const LEAF: u16 = 1;
     /// The frame had a priority tag (VID 0) of its own, which XDP lifted out.

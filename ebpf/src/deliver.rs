@@ -152,7 +152,7 @@ impl<'a> ToRemote<'a> {
 /// Out of where it came from, tags and all: a frame that has become the answer to itself. It is the
 /// node's own word, and not marked as yellow.
 #[inline(always)]
-pub fn back(
+pub fn answer(
     frame: &impl Hook,
     ingress: &Ingress,
     question: Question,

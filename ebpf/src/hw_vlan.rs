@@ -22,7 +22,7 @@ use crate::{
     count::{self, Scope},
     frame::{Frame, Macs, XdpFrame},
     maps,
-    register::verdict,
+    register::to_result,
     skb::kernel,
     wire::{ETHERTYPE, TAG},
 };
@@ -75,7 +75,7 @@ const REASON: u32 = 16;
 #[inline(always)]
 pub fn handoff_flag(frame: &XdpFrame) -> Result<u16, DropReason> {
     let flag = sillon_hw_vlan_flag(frame.ctx());
-    verdict(flag >> REASON)?;
+    to_result(flag >> REASON)?;
     Ok(flag as u16 & Handoff::HW_VLAN)
 }
 

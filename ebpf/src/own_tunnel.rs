@@ -31,7 +31,7 @@ const _: () = assert!(PORT_SLOTS <= YELLOW);
 /// were not there, the node's own stack would take it.
 #[inline(always)]
 pub fn is_due(frame: &impl Hook, inner: &Inner) -> bool {
-    inner.gso.nested && frame.back().is_none() && !inner.macs.dst().is_group()
+    inner.gso.nested && frame.came_apart().is_none() && !inner.macs.dst().is_group()
 }
 
 #[inline(always)]
@@ -50,9 +50,9 @@ pub fn port(skb: Skb) -> u32 {
     }
 }
 
-/// Of a packet that came back, `police::ELIGIBLE` if it is yellow.
+/// Of a packet that came back apart, `police::ELIGIBLE` if it is yellow.
 #[inline(always)]
-pub fn back(skb: Skb) -> Option<u16> {
+pub fn came_apart(skb: Skb) -> Option<u16> {
     if skb.ifindex() != LOOPBACK {
         return None;
     }

@@ -12,7 +12,7 @@ use crate::{
     frame::{Frame, Macs},
     hook::Hook,
     meta::{Carried, Ingress, Inner},
-    register::verdict,
+    register::to_result,
     wire::{C_TPID, ETHERTYPE, PRIORITY, TAG, is_tpid},
 };
 
@@ -65,7 +65,7 @@ impl BehindTags {
 
     #[inline(always)]
     fn from_word(word: u64) -> Result<Self, DropReason> {
-        verdict((word >> 48) as u32)?;
+        to_result((word >> 48) as u32)?;
         let (l3, carried) =
             ((word >> 32) as usize & 0xff, Carried::from_number((word >> 40) as u8));
         Ok(Self { ethertype: word as u16, priority: (word >> 16) as u16, l3, carried })

@@ -96,7 +96,7 @@ fn onwards(frame: &impl Hook, arrival: &Arrival) -> Result<Verdict, DropReason> 
     guard::packet(frame, ingress, &inner)?;
     ecn::decapsulated(frame, &inner, arrival.outer_ecn)?;
     inner.eligible = arrival.eligible
-        | match frame.back() {
+        | match frame.came_apart() {
             Some(eligible) => eligible,
             None => police::ingress(ingress, len + inner.gso.headers)?,
         };
@@ -111,7 +111,7 @@ fn onwards(frame: &impl Hook, arrival: &Arrival) -> Result<Verdict, DropReason> 
         Err(miss) => lookup::lookup(ingress, &inner, miss)?,
     };
     if let Some(question) = suppress::answer(frame, ingress, &inner) {
-        return deliver::back(frame, ingress, question, len);
+        return deliver::answer(frame, ingress, question, len);
     }
     match route {
         Route::To(endpoint) => deliver::deliver(frame, ingress, &inner, endpoint),
@@ -137,7 +137,7 @@ fn from_port<'a>(
         Ok(decision) => (&decision.ingress, Ok(decision.endpoint)),
         Err(miss) => (fresh.write(classify::classify(port, &tags)?), Err(miss)),
     };
-    if frame.back().is_none() {
+    if frame.came_apart().is_none() {
         count::received_on_port(ingress.endpoint, len);
     }
     let Tags { macs, priority, .. } = tags;

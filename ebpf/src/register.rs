@@ -4,12 +4,12 @@ use sillon_abi::DropReason;
 
 /// 0, or the number of the reason.
 #[inline(always)]
-pub fn reason(result: Result<(), DropReason>) -> u32 {
+pub fn to_number(result: Result<(), DropReason>) -> u32 {
     result.map_or_else(|reason| reason as u32, |()| 0)
 }
 
 #[inline(always)]
-pub fn verdict(reason: u32) -> Result<(), DropReason> {
+pub fn to_result(reason: u32) -> Result<(), DropReason> {
     if reason == 0 {
         Ok(())
     } else {

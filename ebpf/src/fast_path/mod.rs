@@ -90,7 +90,7 @@ fn from_port(frame: &impl Hook, port: &PortEntry, len: usize) -> Option<Verdict>
     let packet = PlainIpv4::of(frame, ingress)?;
     let inner = inner(frame, decision, (tags.macs, 0), IPV4, len)?;
     let received = || {
-        if frame.back().is_none() {
+        if frame.came_apart().is_none() {
             count::received_on_port(ingress.endpoint, len);
         }
     };

@@ -28,7 +28,7 @@ use crate::{
     frame::{Frame, Macs},
     hook::Hook,
     meta::{Ingress, Inner},
-    register::{reason, verdict},
+    register::{to_number, to_result},
     wire::IPV4,
 };
 
@@ -57,7 +57,7 @@ pub fn packet(frame: &impl Hook, ingress: &Ingress, inner: &Inner) -> Result<(),
         return Ok(());
     }
     let src = inner.macs.src_number();
-    verdict(frame.addresses(what(ingress, inner), ingress.endpoint.id(), inner.l3 as u32, src))
+    to_result(frame.addresses(what(ingress, inner), ingress.endpoint.id(), inner.l3 as u32, src))
 }
 
 /// What the packet is.
@@ -71,7 +71,7 @@ fn kind(frame: &impl Hook, ingress: &Ingress, inner: &Inner) -> Result<(), DropR
         // Most frames by far: without a call.
         server::over_ipv4(frame, ingress.guards, inner.l3)
     } else if has_list || unwrap::may_hide(inner.ethertype) {
-        verdict(frame.kinds(what(ingress, inner), ingress.endpoint.id(), inner.l3 as u32))
+        to_result(frame.kinds(what(ingress, inner), ingress.endpoint.id(), inner.l3 as u32))
     } else {
         Ok(())
     }
@@ -94,12 +94,12 @@ pub fn kinds(frame: &impl Frame, what: u32, attachment: u32, l3: u32) -> u32 {
         }
         server::check(frame, guards, &packet)
     };
-    reason(check())
+    to_number(check())
 }
 
 /// Whose addresses are in it, against `address`; `src` is the source address as a number.
 #[inline(always)]
 pub fn whose(frame: &impl Frame, what: u32, attachment: u32, l3: u32, src: u64) -> u32 {
     let packet = unwrap::packet(frame, what as u16, l3 as usize);
-    reason(packet.and_then(|packet| address::check(frame, attachment, src, &packet)))
+    to_number(packet.and_then(|packet| address::check(frame, attachment, src, &packet)))
 }

@@ -12,7 +12,7 @@ use crate::{
     hook::Egress,
     hw_vlan, maps,
     meta::{Carried, Ingress, Inner},
-    register::{reason, verdict},
+    register::{to_number, to_result},
     rewrite,
     verdict::Verdict,
     wire::{ETHERTYPE, TAG},
@@ -59,7 +59,7 @@ pub fn handoff(frame: &impl Frame, ingress: &Ingress, inner: &Inner) -> Handoff 
         _ => Handoff::CARRIES_TAGS,
     };
     Handoff {
-        seal: Handoff::SAID,
+        seal: Handoff::AT_TC,
         segment: ingress.segment,
         ingress: ingress.endpoint,
         hash: flow.hash,
@@ -78,7 +78,7 @@ pub fn handoff(frame: &impl Frame, ingress: &Ingress, inner: &Inner) -> Handoff 
 /// either.
 #[inline(always)]
 pub fn onward(frame: &XdpFrame, way: &Egress<'_>) -> Result<(), DropReason> {
-    verdict(sillon_onward(frame.ctx(), way.endpoint.word(), way.ifindex, way.proof))
+    to_result(sillon_onward(frame.ctx(), way.endpoint.word(), way.ifindex, way.proof))
 }
 
 /// A function of its own, since most frames never come here. The kernel keeps the handoff in front
@@ -89,10 +89,10 @@ extern "C" fn sillon_onward(ctx: *mut xdp_md, endpoint: u32, ifindex: u32, proof
     if !maps::port(ifindex).is_some_and(PortEntry::is_at_tc) {
         return DropReason::NoDevice as u32;
     }
-    reason(sealed(
+    to_number(sealed(
         &XdpFrame::of(ctx),
         Handoff {
-            seal: Handoff::SAID,
+            seal: Handoff::AT_TC,
             segment: proof,
             ingress: Endpoint::from_word(endpoint),
             hash: proof,
@@ -108,7 +108,7 @@ pub fn to_peer(frame: &XdpFrame, ingress: &Ingress) -> Result<Verdict, DropReaso
     sealed(
         frame,
         Handoff {
-            seal: Handoff::SAID,
+            seal: Handoff::AT_TC,
             ingress: ingress.endpoint,
             flags: Handoff::FOR_HOST,
             ..Handoff::default()

@@ -56,7 +56,7 @@ fn handoff_on(skb: Skb, is_at_tc: bool, handoff: &mut Handoff) -> Result<bool, D
     let left = HANDOFFS.get_ptr_mut(0).ok_or(DropReason::Unclassified)?;
     // SAFETY: a per-CPU value, which only this frame's programs touch until they are done.
     *handoff = unsafe { core::mem::take(&mut *left) };
-    if handoff.seal == Handoff::SAID { Ok(true) } else { Err(DropReason::Unclassified) }
+    if handoff.seal == Handoff::AT_TC { Ok(true) } else { Err(DropReason::Unclassified) }
 }
 
 #[inline(always)]

@@ -69,7 +69,7 @@ pub trait Hook: Frame {
     fn take_apart(&self, eligible: u16) -> Result<Verdict, DropReason>;
     /// Of a packet that came back from there, which was counted and charged before: what it was
     /// found to be.
-    fn back(&self) -> Option<u16>;
+    fn came_apart(&self) -> Option<u16>;
 
     /// Global functions, each for its kind of context: see `parse`, `guard` and `suppress`.
     fn behind_tags(&self, tpid: u32, at: u32, priority: u32) -> u64;

@@ -14,7 +14,7 @@ use crate::{
     maps::{self, HANDOFFS},
     meta::{Carried, Front, Ingress, Inner},
     own_tunnel,
-    register::{reason, verdict},
+    register::{to_number, to_result},
     rewrite,
     skb::{
         Skb,
@@ -47,7 +47,7 @@ impl SkbFrame {
         }
         let tags =
             u64::from(priority) << 32 | u64::from(class.inner) << 16 | u64::from(class.outer);
-        verdict(sillon_retag(self.ctx(), what, tags, head, tail))
+        to_result(sillon_retag(self.ctx(), what, tags, head, tail))
     }
 
     /// Whether the kernel will take a frame to an attachment for what it is without looking at it
@@ -145,7 +145,7 @@ impl Hook for SkbFrame {
     fn to_peer(&self, ingress: &Ingress) -> Result<Verdict, DropReason> {
         let ingress = ingress.endpoint;
         self.say(Handoff {
-            seal: Handoff::SAID,
+            seal: Handoff::AT_TC,
             ingress,
             flags: Handoff::FOR_HOST,
             ..Handoff::default()
@@ -155,7 +155,7 @@ impl Hook for SkbFrame {
     #[inline(always)]
     fn to_host(&self) -> Verdict {
         let handoff =
-            Handoff { seal: Handoff::SAID, flags: Handoff::FOR_HOST, ..Handoff::default() };
+            Handoff { seal: Handoff::AT_TC, flags: Handoff::FOR_HOST, ..Handoff::default() };
         self.say(handoff).unwrap_or(Verdict::PASSED)
     }
 
@@ -165,8 +165,8 @@ impl Hook for SkbFrame {
     }
 
     #[inline(always)]
-    fn back(&self) -> Option<u16> {
-        own_tunnel::back(self.skb)
+    fn came_apart(&self) -> Option<u16> {
+        own_tunnel::came_apart(self.skb)
     }
 
     #[inline(always)]
@@ -214,7 +214,7 @@ extern "C" fn sillon_retag(ctx: *mut __sk_buff, what: u64, tags: u64, head: u64,
         }
         push_tags(skb, class, (tags >> 32) as u16)
     };
-    reason(change())
+    to_number(change())
 }
 
 /// All in front of the inner packet goes; the tags that it keeps, two at most, are put back. The

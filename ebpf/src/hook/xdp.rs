@@ -89,7 +89,7 @@ impl Hook for XdpFrame {
     }
 
     #[inline(always)]
-    fn back(&self) -> Option<u16> {
+    fn came_apart(&self) -> Option<u16> {
         None
     }
 

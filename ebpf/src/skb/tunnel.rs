@@ -15,7 +15,7 @@ use sillon_abi::{DropReason, ETHERNET, MASKED_ETHERTYPE, PathEntry, V4_OUTER, V6
 
 use super::{MACS, Skb, Tag, pop_tags};
 use crate::{
-    register::{reason, verdict},
+    register::{to_number, to_result},
     vxlan::encap::Outer,
     wire::{C_TPID, ETHERTYPE, IPV4, IPV4_HEADER, IPV6, IPV6_HEADER, S_TPID, TAG},
 };
@@ -32,7 +32,7 @@ impl Skb {
         priority: Option<u16>,
     ) -> Result<(), DropReason> {
         let tag = priority.map_or(0, |tci| Tag { tpid: C_TPID, tci }.on_wire());
-        verdict(sillon_enter_tunnel(self.ctx, header as u32, pops as u32, tag))
+        to_result(sillon_enter_tunnel(self.ctx, header as u32, pops as u32, tag))
     }
 
     #[inline(always)]
@@ -103,7 +103,7 @@ impl Skb {
     pub fn write_outer(self, outer: &Outer, path: &PathEntry) -> Result<(), DropReason> {
         let rest =
             outer.inner as u32 & INNER | u32::from(outer.tos) << 20 | u32::from(outer.marks) << 28;
-        verdict(write_outer(self.ctx, path, outer.vni, outer.hash, rest))
+        to_result(write_outer(self.ctx, path, outer.vni, outer.hash, rest))
     }
 }
 
@@ -118,7 +118,7 @@ extern "C" fn sillon_enter_tunnel(ctx: *mut __sk_buff, header: u32, pops: u32, t
         let (tags, hidden) = take_tags(skb, tag)?;
         put_in(skb, header, tags, hidden)
     };
-    reason(enter())
+    to_number(enter())
 }
 
 /// Takes the tags that are the operator's off the frame, two at most; `tag` is the first if it has
@@ -217,5 +217,5 @@ fn write_outer(ctx: *mut __sk_buff, path: &PathEntry, vni: u32, hash: u32, rest:
             skb.store_bytes(0, header.as_ptr().cast(), V6_OUTER)
         }
     };
-    reason(written)
+    to_number(written)
 }

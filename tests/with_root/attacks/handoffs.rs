@@ -100,7 +100,7 @@ impl Bench {
         let other = self.said(birchs + 1, 0, port).seal;
         vec![
             ("the old magic", words(Handoff { seal: [OLD_MAGIC, 0], ..right })),
-            ("what the pipeline at TC says", words(Handoff { seal: Handoff::SAID, ..right })),
+            ("what the pipeline at TC says", words(Handoff { seal: Handoff::AT_TC, ..right })),
             ("zeros", vec![0; 11]),
             ("a seal of something else", words(Handoff { seal: other, ..right })),
             ("a seal of another port", words(self.said(birchs, 0, "p1"))),
