@@ -187,7 +187,8 @@ fn parameter(place: ParameterIn, name: &str, what: &str) -> ParameterBuilder {
 /// The parts of a path that are a name.
 fn with_names(mut operation: OperationBuilder, path: &str) -> OperationBuilder {
     for part in path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
-        operation = operation.parameter(parameter(ParameterIn::Path, part, "A part of its name"));
+        operation =
+            operation.parameter(parameter(ParameterIn::Path, part, "Its name, or one part of it"));
     }
     operation
 }
@@ -229,7 +230,7 @@ fn kind_paths(paths: &mut Paths, kind: Kind) {
     let (name, all) = (object_name(kind), format!("/v1/{}", plural(kind)));
     let mut list = operation(
         &format!("list{name}s"),
-        &format!("The {} that who asks may see", plural(kind)),
+        &format!("Lists the {} that the asker may see", plural(kind)),
         &[(StatusCode::OK, "A page of them", list_of(&name))],
     );
     for (word, what) in [
@@ -247,7 +248,7 @@ fn kind_paths(paths: &mut Paths, kind: Kind) {
     let one = format!("{all}/{}", name_of(kind).replace("{*", "{"));
     let get = operation(
         &format!("get{name}"),
-        &format!("One {kind}"),
+        &format!("Gets one {kind}"),
         &[(StatusCode::OK, "It", of(&name))],
     );
     add_path(paths, &one, HttpMethod::Get, with_names(get, &one));
@@ -256,7 +257,7 @@ fn kind_paths(paths: &mut Paths, kind: Kind) {
     }
     let put = operation(
         &format!("put{name}"),
-        &format!("A {kind} shall be there, and be this"),
+        &format!("Creates or replaces one {kind}"),
         &[(StatusCode::OK, "It is", of(&name)), (StatusCode::CREATED, "It was made", of(&name))],
     );
     let put = put.parameter(parameter(
@@ -272,7 +273,7 @@ fn kind_paths(paths: &mut Paths, kind: Kind) {
     add_path(paths, &one, HttpMethod::Put, put);
     let patch = operation(
         &format!("patch{name}"),
-        &format!("A part of what is asked of a {kind} shall be another (RFC 7396)"),
+        &format!("Changes a part of the spec of one {kind} (JSON merge patch, RFC 7396)"),
         &[(StatusCode::OK, "It is", of(&name))],
     );
     let any = ObjectBuilder::new()
@@ -286,7 +287,7 @@ fn kind_paths(paths: &mut Paths, kind: Kind) {
     add_path(paths, &one, HttpMethod::Patch, patch);
     let delete = operation(
         &format!("delete{name}"),
-        &format!("A {kind} shall not be there"),
+        &format!("Deletes one {kind}"),
         &[(StatusCode::NO_CONTENT, "It is not", None)],
     );
     add_path(paths, &one, HttpMethod::Delete, preconditions(dry_run(with_names(delete, &one))));
@@ -305,7 +306,8 @@ fn other_paths(paths: &mut Paths) {
         .schema_type(Type::Object)
         .property("changes", ArrayBuilder::new().items(Ref::from_schema_name("Change")))
         .required("changes");
-    let batch = operation("transaction", "Several changes, all of them or none", &ok(done.clone()));
+    let batch =
+        operation("transaction", "Makes several changes: all of them, or none", &ok(done.clone()));
     let batch = body(dry_run(batch), "application/json", Schema::from(changes));
     let confirm = "Take all of it back after so many seconds, unless `/v1/confirm` comes before; \
         one such transaction of an asker at a time";
@@ -313,11 +315,11 @@ fn other_paths(paths: &mut Paths) {
     add_path(paths, "/v1/transactions", HttpMethod::Post, batch);
 
     for (path, id, summary) in [
-        ("/v1/confirm", "confirm", "What was made with `confirm` stays"),
+        ("/v1/confirm", "confirm", "Keeps what was made with `confirm`"),
         (
             "/v1/rollback",
             "rollback",
-            "What was made with `confirm` is taken back at once, but for what somebody changed \
+            "Takes back at once what was made with `confirm`, except what somebody changed \
              since",
         ),
     ] {
@@ -340,16 +342,16 @@ fn other_paths(paths: &mut Paths) {
     let path = "/v1/servers/{name}/transfer";
     let transfer = operation(
         "transferServer",
-        "A server leaves who has it and is offered to another",
+        "Ends the lease of a server and offers it to another operator",
         &ok(done),
     );
     let transfer = body(dry_run(with_names(transfer, path)), "application/json", Schema::from(to));
     add_path(paths, path, HttpMethod::Post, transfer);
 
     for (word, summary) in [
-        ("accept", "The operator takes the offer"),
-        ("drain", "It ends; what is attached may stay until then"),
-        ("confirm", "The owner ends the quarantine"),
+        ("accept", "Accepts the offer, as its operator"),
+        ("drain", "Ends the lease; what is attached may stay until then"),
+        ("confirm", "Ends the quarantine, as the owner"),
     ] {
         let path = format!("/v1/leases/{{operator}}/{{name}}/{word}");
         let mut step = dry_run(with_names(
@@ -371,11 +373,14 @@ fn other_paths(paths: &mut Paths) {
         ContentBuilder::new().schema(Some(text("Events `happened`, `place` and `cut`"))).build();
     let events =
         ResponseBuilder::new().description("What happens").content("text/event-stream", events);
-    let watch =
-        operation("watch", "What happens, of what who asks may see, as server-sent events", &[])
-            .response("200", events.build())
-            .parameter(parameter(ParameterIn::Query, "after", "The id of an event: go on after it"))
-            .parameter(parameter(ParameterIn::Header, "Last-Event-ID", "The same"));
+    let watch = operation(
+        "watch",
+        "Streams the changes of what the asker may see, as server-sent events",
+        &[],
+    )
+    .response("200", events.build())
+    .parameter(parameter(ParameterIn::Query, "after", "The id of an event: go on after it"))
+    .parameter(parameter(ParameterIn::Header, "Last-Event-ID", "The same"));
     add_path(paths, "/v1/watch", HttpMethod::Get, watch);
     let plain = || {
         Some(
@@ -384,10 +389,10 @@ fn other_paths(paths: &mut Paths) {
         )
     };
     for (path, id, summary) in [
-        ("/v1/whoami", "whoami", "Who asks"),
-        ("/v1/openapi.json", "openapi", "This"),
-        ("/healthz", "healthz", "Whether the controller answers"),
-        ("/readyz", "readyz", "Whether it can serve"),
+        ("/v1/whoami", "whoami", "Says who the asker is"),
+        ("/v1/openapi.json", "openapi", "Gets this document"),
+        ("/healthz", "healthz", "Says whether the controller answers"),
+        ("/readyz", "readyz", "Says whether the controller can serve"),
     ] {
         add_path(paths, path, HttpMethod::Get, operation(id, summary, &ok(plain())));
     }
@@ -421,7 +426,7 @@ fn audit_paths(paths: &mut Paths) {
     let page: RefOr<Schema> = Schema::from(page).into();
     let list = operation(
         "listAudit",
-        "What was changed and refused, as far as who asks may read it",
+        "Lists what was changed and refused, as far as the asker may read it",
         &[(StatusCode::OK, "Some of it", Some(page))],
     )
     .parameter(parameter(
@@ -441,17 +446,25 @@ fn audit_paths(paths: &mut Paths) {
         .build();
     let note =
         ResponseBuilder::new().description("The newest checkpoint").content("text/plain", note);
-    let checkpoint = operation("auditCheckpoint", "What everybody should keep a copy of", &[])
-        .response("200", note.build());
+    let checkpoint = operation(
+        "auditCheckpoint",
+        "Gets the signed checkpoint, which everybody should keep a copy of",
+        &[],
+    )
+    .response("200", note.build());
     add_path(paths, "/v1/audit/checkpoint", HttpMethod::Get, checkpoint);
     let proof: RefOr<Schema> = Schema::from(ObjectBuilder::new().schema_type(Type::Object)).into();
     for (path, id, summary) in [
         (
             "/v1/audit/entries/{entry}/proof",
             "auditProof",
-            "That an entry is in the log (RFC 9162 section 2.1.3), and that the log has only grown",
+            "Proves that an entry is in the log (RFC 9162 section 2.1.3) that has only grown",
         ),
-        ("/v1/audit/growth", "auditGrowth", "That the log has only grown (RFC 9162 section 2.1.4)"),
+        (
+            "/v1/audit/growth",
+            "auditGrowth",
+            "Proves that the log has only grown (RFC 9162 section 2.1.4)",
+        ),
     ] {
         let what = "What `sillon audit verify` checks";
         let since = "How many entries the log had: the size of a checkpoint that was kept";

@@ -72,7 +72,7 @@ impl Reconciler {
             // Programs at XDP are not followed, and a link that was looked at a while ago may have
             // had another.
             xdp: None,
-            hops: self.hops.clone(),
+            hops: self.hops.clone().unwrap_or_default(),
             open,
             undone,
             tags: self.programs.tags(&[])?,

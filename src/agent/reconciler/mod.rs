@@ -111,8 +111,9 @@ pub struct Reconciler {
     attached: BTreeMap<u32, (Role, Mode)>,
     /// Those of them that have just come there.
     fresh: BTreeSet<u32>,
-    /// What each reachable remote's next hops are.
-    hops: BTreeMap<IpAddr, Vec<NextHop>>,
+    /// What each reachable remote's next hops are. Nothing until the kernel has said: until then the
+    /// ways that an agent before this one found stay.
+    hops: Option<BTreeMap<IpAddr, Vec<NextHop>>>,
     /// The node's own addresses.
     own_macs: BTreeSet<Mac>,
     /// Addresses whose bindings are configured.
@@ -198,7 +199,7 @@ impl Reconciler {
             is_undone: false,
             attached: BTreeMap::new(),
             fresh: BTreeSet::new(),
-            hops: BTreeMap::new(),
+            hops: None,
             own_macs: BTreeSet::new(),
             fixed_bindings: BTreeSet::new(),
             frozen: BTreeSet::new(),
@@ -306,16 +307,17 @@ impl Reconciler {
     /// A map can't be read or written.
     pub fn underlay_changed(&mut self, snapshot: &Snapshot) -> Result<usize, DataplaneError> {
         let hops = next_hops(snapshot);
-        if hops == self.hops {
+        if self.hops.as_ref() == Some(&hops) {
             return Ok(0);
         }
-        self.hops = hops;
+        self.hops = Some(hops);
         self.follow_paths()
     }
 
     fn follow_paths(&mut self) -> Result<usize, DataplaneError> {
+        let Some(hops) = &self.hops else { return Ok(0) };
         let vteps = Vteps { v4: self.config.node.vtep4, v6: self.config.node.vtep6 };
-        let underlay = Underlay { vteps, hops: &self.hops };
+        let underlay = Underlay { vteps, hops };
         paths::apply(&mut self.maps, underlay, self.sizes.paths())
     }
 

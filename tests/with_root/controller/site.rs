@@ -11,11 +11,11 @@ use sillon::{
     controller::{Committed, Controller, Request, Settings, SubmitError},
     fabric::{Actor, Change, ConditionKind, Expect, Key, LeaseStep, Owned, Revision},
     pki::{Directory, Lifetime, Tls, TlsFiles, Wanted},
-    southbound,
+    southbound::{self, ServeError},
     store::Embedded,
 };
 use tempfile::TempDir;
-use tokio::{net::TcpListener, runtime::Runtime};
+use tokio::{net::TcpListener, runtime::Runtime, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 /// Longer than anything here takes, also while other tests run.
@@ -78,6 +78,7 @@ pub struct Running {
     pub controller: Controller<Arc<Embedded>>,
     pub tls: Tls,
     stop: CancellationToken,
+    serving: JoinHandle<Result<(), ServeError>>,
 }
 
 impl Running {
@@ -89,19 +90,20 @@ impl Running {
         let controller = Controller::open(store, Settings::default()).await.unwrap();
         let (tls, stop) = (site.tls("controller-one"), CancellationToken::new());
         controller.lead().wait_for(Option::is_some).await.unwrap();
-        tokio::spawn(southbound::serve(
+        let serving = tokio::spawn(southbound::serve(
             controller.clone(),
             vec![listener],
             tls.clone(),
             stop.clone(),
         ));
-        Self { controller, tls, stop }
+        Self { controller, tls, stop, serving }
     }
 
-    /// Ends it as SIGTERM does.
+    /// Ends it as SIGTERM does. Then nobody has the store open any more.
     pub async fn stop(self) {
         self.stop.cancel();
         self.controller.close().await;
+        self.serving.await.unwrap().unwrap();
     }
 
     pub async fn tries(&self, who: Actor, changes: Vec<Change>) -> Result<Committed, SubmitError> {
