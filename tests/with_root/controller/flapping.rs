@@ -15,6 +15,8 @@ use crate::controller::{
 
 /// How long it goes on.
 const FLAPPING: Duration = Duration::from_secs(5);
+/// As many flaps as it has to be, however busy the machine is.
+const ENOUGH: u32 = 60;
 /// What birch's change may take, beside other tests.
 const PROMPT: Duration = Duration::from_secs(3);
 
@@ -28,12 +30,12 @@ fn a_server_that_flaps_its_link_delays_nobody_and_its_last_state_arrives() {
             running.condition("port/edge1/p0", ConditionKind::Degraded, is).await;
         });
     };
-    let (before, is_over) = (revision(), AtomicBool::new(false));
+    let (before, begun, is_over) = (revision(), Instant::now(), AtomicBool::new(false));
     let (flaps, took) = thread::scope(|scope| {
         let netns = &world.hosts[0].netns;
         let flapping = scope.spawn(|| {
             let mut flaps = 0;
-            while !is_over.load(Ordering::Relaxed) {
+            while !is_over.load(Ordering::Relaxed) || flaps < ENOUGH {
                 for to in ["down", "up"] {
                     netns.ip(&format!("link set eth0 {to}")).unwrap();
                     thread::sleep(Duration::from_millis(7));
@@ -44,20 +46,21 @@ fn a_server_that_flaps_its_link_delays_nobody_and_its_last_state_arrives() {
         });
         let end = Instant::now() + FLAPPING;
         thread::sleep(FLAPPING / 2);
-        let begun = Instant::now();
+        let asked = Instant::now();
         world.does(vec![lan("birch/lan"), attach("birch/b4", "edge1/p1")]);
         world.is_programmed(&["segment/birch/lan", "attachment/birch/b4"]);
-        let took = begun.elapsed();
+        let took = asked.elapsed();
         thread::sleep(end.saturating_duration_since(Instant::now()));
         is_over.store(true, Ordering::Relaxed);
         (flapping.join().unwrap(), took)
     });
     let revisions = revision() - before;
     eprintln!("{flaps} flaps, {revisions} revisions, birch took {took:?}");
-    assert!(flaps > 60, "{flaps} flaps are none");
     assert!(took < PROMPT, "birch waited {took:?}");
-    // Some at once, and then one each two seconds; a look at all each five; and birch's own.
-    assert!(revisions <= 16, "{revisions} revisions for {flaps} flaps");
+    // Four at once, and then one each two seconds; a look at all each five; and birch's own.
+    let seconds = begun.elapsed().as_secs();
+    let most = 4 + seconds / 2 + seconds / 5 + 8;
+    assert!(revisions <= most, "{revisions} revisions of {most} for {flaps} flaps");
     // Whatever it is in the end is known.
     down(false);
     world.hosts[0].netns.ip("link set eth0 down").unwrap();
