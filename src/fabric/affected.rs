@@ -63,6 +63,8 @@ impl Nodes {
                     .segments
                     .iter()
                     .for_each(|segment| self.segment(state, segment));
+                // What others have to forget of its servers names its VTEP.
+                pending_on(state, name).into_iter().for_each(|other| self.wake(other));
             }
             // It has confirmed something.
             Key::Node(name) => {
