@@ -155,6 +155,9 @@ reasons! {
     /// The kernel may keep a VLAN tag beside the data where XDP can't see it, and does not say
     /// where: the agent was started before the kernel knew of veths.
     HwVlan = 55, "hw-vlan";
+    /// The kernel was told that the frame is of another protocol than its bytes say, or that its
+    /// packet begins elsewhere: whoever gets it would take it for another one than was judged.
+    HeaderOffsets = 56, "header-offsets";
 }
 
 /// What a drop is counted for.

@@ -27,6 +27,8 @@ pub struct SkbLayout {
     pub data: u32,
     /// `skb_shared_info.gso_type`.
     pub gso_type: u32,
+    /// `sk_buff.network_header`, with `mac_header` behind it, both from `head`.
+    pub network_header: u32,
     /// `sk_buff.vlan_proto`, with `vlan_tci` behind it.
     pub vlan: u32,
     /// `xdp_buff.data_hard_start`: of a frame that is an skb, that one's `head`.
@@ -36,4 +38,4 @@ pub struct SkbLayout {
     pub veth_skb: u32,
 }
 
-pod!(SkbLayout = 52);
+pod!(SkbLayout = 56);

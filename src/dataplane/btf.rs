@@ -68,6 +68,10 @@ pub fn layout(btf: &[u8], veth: Option<&[u8]>) -> Result<SkbLayout, BtfError> {
     if bytes(SKB, "vlan_tci")? != vlan + 2 {
         return Err(BtfError::Missing { owner: SKB, field: "vlan_tci" });
     }
+    let network_header = bytes(SKB, "network_header")?;
+    if bytes(SKB, "mac_header")? != network_header + 2 {
+        return Err(BtfError::Missing { owner: SKB, field: "mac_header" });
+    }
     Ok(SkbLayout {
         ip_summed: ip_summed / 8,
         ip_summed_shift: ip_summed % 8,
@@ -79,6 +83,7 @@ pub fn layout(btf: &[u8], veth: Option<&[u8]>) -> Result<SkbLayout, BtfError> {
         head: bytes(SKB, "head")?,
         data: bytes(SKB, "data")?,
         gso_type: bytes(INFO, "gso_type")?,
+        network_header,
         vlan,
         hard_start: bytes(XDP, "data_hard_start")?,
         veth_skb: veth_skb(&btf, veth),

@@ -5,10 +5,13 @@
 //! Linux 6.2, and can't be called through aya.
 
 use aya_ebpf::{bindings::xdp_md, helpers::generated::bpf_probe_read_kernel};
-use sillon_abi::{DropReason, SkbLayout};
+use sillon_abi::{DropReason, ETHERNET, SkbLayout};
 
 use super::Skb;
-use crate::frame::{Wire, loaded};
+use crate::{
+    frame::{Wire, loaded},
+    wire::ETHERTYPE,
+};
 
 /// The loader writes it, from the kernel's BTF.
 #[unsafe(no_mangle)]
@@ -23,6 +26,7 @@ static SKB_LAYOUT: SkbLayout = SkbLayout {
     head: 0,
     data: 0,
     gso_type: 0,
+    network_header: 0,
     vlan: 0,
     hard_start: 0,
     veth_skb: 0,
@@ -47,6 +51,12 @@ pub struct Unfinished {
 
 /// `CHECKSUM_PARTIAL` (include/linux/skbuff.h).
 const PARTIAL: u8 = 3;
+/// What is less is a length (IEEE 802.3 clause 3.2.6).
+const LEAST_ETHERTYPE: u16 = 0x600;
+/// What the kernel calls a frame with a length (include/uapi/linux/if_ether.h): of old IPX, and all
+/// others.
+const ETH_P_802_3: u16 = 1;
+const ETH_P_802_2: u16 = 4;
 
 #[inline(always)]
 fn kernels<T: Wire>(address: *const u8) -> Result<T, DropReason> {
@@ -87,6 +97,27 @@ impl Skb {
     pub fn is_unfinished(self) -> Result<bool, DropReason> {
         let byte: u8 = self.field(offset!(ip_summed))?;
         Ok(byte >> (offset!(ip_summed_shift) & 7) & 3 == PARTIAL)
+    }
+
+    /// Whether the frame is what the kernel was told: a packet of the protocol that stands in its
+    /// bytes, directly behind one Ethernet header. So `eth_type_trans` leaves every frame, but a
+    /// container's own program may send one past that (`bpf_redirect_peer`), and choose both. The
+    /// kernel takes tags off by the protocol, and whoever gets the frame at once finds the packet by
+    /// its offset.
+    #[inline(always)]
+    pub fn is_as_told(self) -> Result<bool, DropReason> {
+        let [network, mac]: [u16; 2] = self.field(offset!(network_header))?;
+        if network.wrapping_sub(mac) != ETHERNET as u16 {
+            return Ok(false);
+        }
+        let ethertype: u16 = self.read(ETHERTYPE)?;
+        let is_length = u16::from_be(ethertype) < LEAST_ETHERTYPE;
+        Ok(if is_length {
+            let protocol = u16::from_be(self.protocol());
+            protocol == ETH_P_802_3 || protocol == ETH_P_802_2
+        } else {
+            self.protocol() == ethertype
+        })
     }
 
     /// Where the data begins, from the buffer's head: what the kernel's offsets are relative to.

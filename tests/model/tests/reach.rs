@@ -13,7 +13,7 @@ use sillon_model::{
 
 /// What a frame can't meet at XDP as long as tables and devices stay as they are, and what is met
 /// at TC, behind the verdict.
-const ELSEWHERE: [DropReason; 10] = [
+const ELSEWHERE: [DropReason; 11] = [
     DropReason::NoDevice,
     DropReason::StaleExit,
     DropReason::NoHeadroom,
@@ -24,6 +24,8 @@ const ELSEWHERE: [DropReason; 10] = [
     // What a sender's kernel leaves to be done is seen at TC: `left.rs`.
     DropReason::ChecksumOffset,
     DropReason::SegmentShape,
+    // Set by programs of a container's own: `attacks/told.rs`.
+    DropReason::HeaderOffsets,
     // Where the kernel has no veths.
     DropReason::HwVlan,
 ];

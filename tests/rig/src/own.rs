@@ -78,6 +78,9 @@ const BPF_FUNC_REDIRECT: i32 = 23;
 const BPF_FUNC_XDP_ADJUST_META: i32 = 54;
 const XDP_DROP: i32 = 1;
 const XDP_PASS: i32 = 2;
+const BPF_FUNC_SKB_STORE_BYTES: i32 = 9;
+const BPF_FUNC_SKB_CHANGE_HEAD: i32 = 43;
+const BPF_FUNC_REDIRECT_PEER: i32 = 155;
 const BPF_FUNC_SKB_VLAN_PUSH: i32 = 18;
 const BPF_FUNC_SKB_VLAN_POP: i32 = 19;
 const TCX_PASS: i32 = 0;
@@ -145,6 +148,31 @@ impl Own {
         let program: Vec<_> = push.into_iter().chain([returns(TCX_PASS), EXIT]).collect();
         let program = load(BPF_PROG_TYPE_SCHED_CLS, &program)?;
         Ok(Self { _links: vec![attach(&program, interface, (BPF_TCX_EGRESS, 0))?] })
+    }
+
+    /// Makes whatever comes in at one interface of the calling thread's namespace `longer` by so
+    /// many bytes in front, writes over its beginning, and gives it to whoever is at the other end
+    /// of another interface, past that one: the kernel does not look there what the frame is.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn past_its_device(from: &str, to: &str, front: &[u32], longer: i32) -> io::Result<Self> {
+        let bytes = size_of_val(front) as i16;
+        let grow = [copy(6, 1), put(2, longer), put(3, 0), call(BPF_FUNC_SKB_CHANGE_HEAD)];
+        let words = (0..).zip(front).map(|(at, word)| write(10, 4 * at - bytes, *word));
+        let stores = [
+            copy(1, 6),
+            put(2, 0),
+            copy(3, 10),
+            add(3, (-bytes).into()),
+            put(4, bytes.into()),
+            put(5, 0),
+            call(BPF_FUNC_SKB_STORE_BYTES),
+        ];
+        let leaves = [put(1, number(to)? as i32), put(2, 0), call(BPF_FUNC_REDIRECT_PEER), EXIT];
+        let program: Vec<_> = grow.into_iter().chain(words).chain(stores).chain(leaves).collect();
+        let program = load(BPF_PROG_TYPE_SCHED_CLS, &program)?;
+        Ok(Self { _links: vec![attach(&program, from, (BPF_TCX_INGRESS, 0))?] })
     }
 
     /// Puts metadata in front of whatever comes in at one interface of the calling thread's

@@ -21,5 +21,6 @@ mod rings;
 mod servers;
 mod storms;
 mod supers;
+mod told;
 mod underlay;
 mod undone;
