@@ -47,7 +47,7 @@ pub trait Gate: Send + Sync + 'static {
     /// Checks whether the holder of these certificates would be let in now.
     fn admits(&self, chain: &[CertificateDer<'_>]) -> bool;
 
-    /// Changes whenever [`Self::check`] may answer otherwise than before.
+    /// Changes whenever [`Self::admits`] may answer otherwise than before.
     fn changed(&self) -> watch::Receiver<u64>;
 }
 

@@ -76,7 +76,7 @@ impl Pins {
         links.flatten().filter_map(|link| ifindex(&link.file_name().to_string_lossy())).collect()
     }
 
-    /// Of what was applied: see [`super::kept`].
+    /// Of what was applied: see [`super::applied`].
     pub fn applied(&self) -> PathBuf {
         self.version().join("applied")
     }

@@ -12,7 +12,8 @@ use crate::{dataplane::DataplaneError, protocol::pb};
 pub type Counters = BTreeMap<u32, pb::Counters>;
 
 impl Reconciler {
-    /// What the attachments have counted since they were made; nothing before [`Self::share`].
+    /// What the attachments have counted since they were made; nothing before addresses are
+    /// exchanged.
     ///
     /// # Errors
     /// A map can't be read.
