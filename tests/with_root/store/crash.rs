@@ -58,7 +58,7 @@ fn kill_again_and_again(path: &Path, seed: u64) -> u64 {
 /// Starts a writer, kills it at a random moment, and gives the last version that it had been told.
 fn kill_one(path: &Path, rng: &mut fastrand::Rng) -> u64 {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["crash::writer", "--exact", "--ignored", "--nocapture"]).env(FILE, path);
+    command.args(["store::crash::writer", "--exact", "--ignored", "--nocapture"]).env(FILE, path);
     let mut writer = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(writer.stdout.take().unwrap());
     let mut last = 0;

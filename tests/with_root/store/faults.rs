@@ -262,7 +262,7 @@ fn assert_log(told: &[Told], unknown: &[(usize, u64)], log: &[Batch]) {
 fn a_leader_that_was_paused_until_another_took_over_writes_nothing_when_it_wakes_up() {
     let cluster = EtcdCluster::start().unwrap();
     let mut command = cluster.hub().command(std::env::current_exe().unwrap().to_str().unwrap());
-    command.args(["faults::leader", "--exact", "--ignored", "--nocapture"]);
+    command.args(["store::faults::leader", "--exact", "--ignored", "--nocapture"]);
     command.env(ENDPOINTS, cluster.endpoints().join(","));
     let mut leader = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(leader.stdout.take().unwrap()).lines().map(Result::unwrap);
