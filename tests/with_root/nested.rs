@@ -44,7 +44,7 @@ fn cross(hooks: [&str; 2]) {
             let number = host + 1;
             hosts[host].wire.netns.ip(&format!(
                 "link add t0 mtu 1400 {kind}\nlink set t0 up\naddr add 192.168.7.{number}/24 dev \
-                    t0\naddr add fd07::{number}/64 dev t0"
+                    t0\naddr add fd07::{number}/64 dev t0 nodad"
             ))
         };
         // A kernel may lack some of them.
