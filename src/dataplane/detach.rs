@@ -7,7 +7,7 @@ use std::{
     ffi::{CString, c_int},
     io,
     os::{
-        fd::{AsRawFd, FromRawFd, OwnedFd},
+        fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
     path::Path,
@@ -17,7 +17,6 @@ use super::bpf_syscall;
 
 const BPF_OBJ_GET: c_int = 7;
 const BPF_LINK_DETACH: c_int = 34;
-const BPF_OBJ_GET_INFO_BY_FD: c_int = 15;
 
 /// `union bpf_attr` as far as `BPF_OBJ_GET` reads it.
 #[repr(C)]
@@ -31,14 +30,6 @@ struct ObjGet {
 #[repr(C)]
 struct LinkDetach {
     fd: c_int,
-}
-
-/// `union bpf_attr` as far as `BPF_OBJ_GET_INFO_BY_FD` reads it.
-#[repr(C)]
-struct InfoByFd {
-    fd: c_int,
-    len: u32,
-    info: u64,
 }
 
 /// `struct bpf_link_info` as far as links of XDP and TCX have it.
@@ -84,14 +75,8 @@ impl Attached {
 pub fn attached_at(path: &Path) -> io::Result<Option<Attached>> {
     let Some(link) = open(path)? else { return Ok(None) };
     let mut info = LinkInfo::default();
-    let mut attr = InfoByFd {
-        fd: link.as_raw_fd(),
-        len: u32::try_from(size_of::<LinkInfo>()).map_err(io::Error::other)?,
-        info: (&raw mut info) as u64,
-    };
-    // SAFETY: `attr` is what this command reads, and the kernel writes no more than `len` bytes of
-    // `info`, which lives until the call is over.
-    unsafe { bpf_syscall::bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr) }?;
+    // SAFETY: `LinkInfo` is the beginning of a link's, and points to nothing.
+    unsafe { bpf_syscall::read_info(link.as_fd(), &mut info) }?;
     let LinkInfo { ifindex, program, kind, attach_type: side, .. } = info;
     Ok(Some(Attached {
         ifindex,

@@ -5,13 +5,12 @@
 use std::{
     ffi::c_int,
     io,
-    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    os::fd::{AsFd, FromRawFd, OwnedFd},
 };
 
-use super::bpf;
+use super::{bpf, read_info};
 
 const BPF_PROG_GET_FD_BY_ID: c_int = 13;
-const BPF_OBJ_GET_INFO_BY_FD: c_int = 15;
 const BPF_PROG_QUERY: c_int = 16;
 /// More than our programs use.
 const MAPS: usize = 256;
@@ -40,14 +39,6 @@ struct ById {
     id: u32,
     next: u32,
     flags: u32,
-}
-
-/// `union bpf_attr` as far as `BPF_OBJ_GET_INFO_BY_FD` reads it.
-#[repr(C)]
-struct InfoByFd {
-    fd: c_int,
-    len: u32,
-    info: u64,
 }
 
 /// The beginning of `struct bpf_prog_info`.
@@ -92,11 +83,9 @@ pub fn program(id: u32) -> io::Result<Option<Program>> {
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     let mut ids = vec![0_u32; MAPS];
     let mut info = Info { maps: MAPS as u32, map_ids: ids.as_mut_ptr() as u64, ..Info::default() };
-    let len = size_of::<Info>() as u32;
-    let mut attr = InfoByFd { fd: fd.as_raw_fd(), len, info: (&raw mut info) as u64 };
-    // SAFETY: the kernel writes no more than `len` bytes of `info`, and no more ids than it says
-    // there is room for; both live until the call is over.
-    unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr) }?;
+    // SAFETY: `Info` is the beginning of a program's, and there is room for as many ids as it says
+    // until the call is over.
+    unsafe { read_info(fd.as_fd(), &mut info) }?;
     ids.truncate(info.maps as usize);
     let end = info.name.iter().position(|byte| *byte == 0).unwrap_or(info.name.len());
     let name = String::from_utf8_lossy(&info.name[..end]).into_owned();
