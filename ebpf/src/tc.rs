@@ -41,7 +41,7 @@ pub fn sillon_tc(ctx: TcContext) -> i32 {
 #[inline(always)]
 pub fn run(skb: Skb) -> Verdict {
     skb.pull();
-    if let Some(reason) = skb.is_as_told().map_or_else(Some, told_otherwise)
+    if let Err(reason) = skb.as_told()
         && !maps::port(own_tunnel::port(skb)).is_some_and(|port| port.role == Role::Uplink as u8)
     {
         return dropped(Scope::port(own_tunnel::port(skb)), reason);
@@ -51,11 +51,6 @@ pub fn run(skb: Skb) -> Verdict {
         verdict = sillon_in_full_skb(skb.ctx());
     }
     Verdict::from_xdp(verdict)
-}
-
-#[inline(always)]
-fn told_otherwise(is_as_told: bool) -> Option<DropReason> {
-    (!is_as_told).then_some(DropReason::HeaderOffsets)
 }
 
 /// No verdict: the frame is to be looked at in full.

@@ -99,25 +99,26 @@ impl Skb {
         Ok(byte >> (offset!(ip_summed_shift) & 7) & 3 == PARTIAL)
     }
 
-    /// Whether the frame is what the kernel was told: a packet of the protocol that stands in its
+    /// Asks that the frame is what the kernel was told: a packet of the protocol that stands in its
     /// bytes, directly behind one Ethernet header. So `eth_type_trans` leaves every frame, but a
     /// container's own program may send one past that (`bpf_redirect_peer`), and choose both. The
     /// kernel takes tags off by the protocol, and whoever gets the frame at once finds the packet by
     /// its offset.
     #[inline(always)]
-    pub fn is_as_told(self) -> Result<bool, DropReason> {
+    pub fn as_told(self) -> Result<(), DropReason> {
         let [network, mac]: [u16; 2] = self.field(offset!(network_header))?;
         if network.wrapping_sub(mac) != ETHERNET as u16 {
-            return Ok(false);
+            return Err(DropReason::HeaderOffsets);
         }
         let ethertype: u16 = self.read(ETHERTYPE)?;
         let is_length = u16::from_be(ethertype) < LEAST_ETHERTYPE;
-        Ok(if is_length {
+        let is_so = if is_length {
             let protocol = u16::from_be(self.protocol());
             protocol == ETH_P_802_3 || protocol == ETH_P_802_2
         } else {
             self.protocol() == ethertype
-        })
+        };
+        if is_so { Ok(()) } else { Err(DropReason::HeaderOffsets) }
     }
 
     /// Where the data begins, from the buffer's head: what the kernel's offsets are relative to.
